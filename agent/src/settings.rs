@@ -1,0 +1,288 @@
+//! What the agent runs on: configuration after checking. Nothing here can be out of range.
+//!
+//! `config` makes these from a file, flags and the environment; everything else only reads them.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use dunlin_sync::{sample::Field, tls::TlsFiles};
+
+use crate::topic::TopicFilter;
+
+/// A password or token. Never printed, not even by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The text, for the one call that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Everything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Name of this device: the `device` tag of every stream and the default MQTT client id.
+    pub device: String,
+    /// Where buffer, state and quarantine live.
+    pub data_dir: PathBuf,
+    /// MQTT side.
+    pub mqtt: MqttSettings,
+    /// Stream rules, in order; the first whose filter matches a topic wins.
+    pub streams: Vec<StreamRule>,
+    /// Clock behaviour.
+    pub clock: ClockSettings,
+    /// Buffer bounds.
+    pub buffer: BufferSettings,
+    /// The central database.
+    pub upstream: UpstreamSettings,
+    /// Quarantine bounds.
+    pub quarantine_bytes_max: u64,
+    /// Metrics and health over HTTP; `None`: off.
+    pub http_listen: Option<SocketAddr>,
+    /// Logging.
+    pub log: LogSettings,
+    /// Bound on draining at shutdown.
+    pub shutdown_ms_max: u64,
+}
+
+/// Protocol version spoken to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 5 (default).
+    V5,
+    /// MQTT 3.1.1.
+    V311,
+}
+
+/// The MQTT connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MqttSettings {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// `mqtts://`: TLS with verification; never falls back.
+    pub tls: Option<TlsFiles>,
+    /// Protocol version.
+    pub version: MqttVersion,
+    /// Stable client id: names the persistent session.
+    pub client_id: String,
+    /// User name.
+    pub user: Option<String>,
+    /// Password, from the file, the environment or a secret file.
+    pub password: Option<Secret>,
+    /// How long the broker keeps the session without us, seconds.
+    pub session_expiry_s: u32,
+    /// Keep-alive, seconds.
+    pub keep_alive_s: u16,
+    /// Publishes the broker may send before a PUBACK.
+    pub receive_maximum: u16,
+    /// Largest publish accepted, payload bytes; a larger one goes to quarantine.
+    pub payload_bytes_max: u32,
+    /// Topic of the retained online/offline status; `None`: none.
+    pub status_topic: Option<String>,
+    /// First wait after a lost connection.
+    pub backoff_ms_min: u64,
+    /// Longest wait between attempts.
+    pub backoff_ms_max: u64,
+}
+
+/// Payload format of a stream rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadFormat {
+    /// A JSON object, or an array of objects (a batch), told apart by the first byte.
+    Json,
+    /// One bare number; the field is called `reading` unless one field is declared.
+    Number,
+    /// CSV lines: with a header line, or columns in the order of the declared fields.
+    Csv {
+        /// Field separator, one byte.
+        delimiter: u8,
+        /// The first line of every payload names the columns.
+        header: bool,
+    },
+    /// `SenML` JSON (RFC 8428).
+    SenMl,
+}
+
+/// Unit of a numeric source time; a text is read as RFC 3339 whatever the unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// Seconds (fractions allowed).
+    Seconds,
+    /// Milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
+    /// Nanoseconds.
+    Nanos,
+}
+
+/// What to do with NaN and infinite numbers (CSV and bare numbers can hold them).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NanPolicy {
+    /// The publish goes to quarantine.
+    Refuse,
+    /// The value counts as missing.
+    Missing,
+}
+
+/// Where a declared field is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredField {
+    /// Name and type.
+    pub field: Field,
+    /// JSON pointer (RFC 6901) into the record; `None`: the key of the field's own name.
+    /// For CSV with a header: the column's name without the leading slash.
+    pub pointer: Option<String>,
+    /// A record without it goes to quarantine.
+    pub required: bool,
+}
+
+/// One `[[stream]]`: which topics, how to read them, how to split them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamRule {
+    /// Name of the schema (supertable).
+    pub name: String,
+    /// Topics, with captures.
+    pub filter: TopicFilter,
+    /// Payload format.
+    pub format: PayloadFormat,
+    /// Declared fields.
+    pub fields: Vec<DeclaredField>,
+    /// Whether fields that are not declared are taken too, with inferred types.
+    pub infer: bool,
+    /// JSON pointer (or CSV column) of the source's own time.
+    pub time: Option<String>,
+    /// Its unit if it is a number.
+    pub time_unit: TimeUnit,
+    /// Constant tags besides `device` and the captures.
+    pub tags: BTreeMap<String, String>,
+    /// NaN and infinity.
+    pub nan: NanPolicy,
+    /// Most fields a schema may grow to.
+    pub fields_max: usize,
+    /// How records are split.
+    pub split: SplitRule,
+}
+
+/// How the split of a record is drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SplitRule {
+    /// Independently and uniformly.
+    Random {
+        /// Probability of train, 0..=1.
+        train: f64,
+        /// Seed; `None`: from the operating system.
+        seed: Option<u64>,
+    },
+    /// A pure function of stream name and timestamp.
+    Hash {
+        /// Probability of train, 0..=1.
+        train: f64,
+    },
+    /// Runs of contiguous time go to one half, so that neighbours do not leak.
+    Block {
+        /// Probability of train, 0..=1.
+        train: f64,
+        /// Length of a run, milliseconds.
+        run_ms: u64,
+    },
+    /// A fold number 0..k; `is_train` is false in fold 0 only.
+    KFold {
+        /// Number of folds, 2..=100.
+        k: u8,
+        /// Seed; `None`: from the operating system.
+        seed: Option<u64>,
+    },
+}
+
+/// The clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockSettings {
+    /// How long uploads wait for the kernel to call its clock synchronised; 0: not at all.
+    pub hold: Duration,
+    /// A wall-clock step larger than this is not believed until it has stood for `confirm`.
+    pub step_max: Duration,
+    /// How long a large step must stand.
+    pub confirm: Duration,
+}
+
+/// What to do when the buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Stop acknowledging; the broker keeps the rest.
+    Block,
+    /// Drop the oldest records, counted and logged.
+    DropOldest,
+}
+
+/// The buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BufferSettings {
+    /// Most disk the buffer may take, bytes.
+    pub bytes_max: u64,
+    /// Disk left free for others, bytes; below it the buffer counts as full.
+    pub disk_free_bytes_min: u64,
+    /// Policy at either bound.
+    pub when_full: WhenFull,
+    /// Smallest gap between two commits.
+    pub commit_gap_ms_min: u64,
+    /// Uploaded records kept for training, bytes.
+    pub replay_bytes_max: u64,
+    /// Uploaded records kept for training, age; `None`: bytes decide alone.
+    pub replay_age_s_max: Option<u64>,
+}
+
+/// Order of uploads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadOrder {
+    /// Oldest first (default).
+    OldestFirst,
+    /// Newest first: what happens now is seen now, the backlog follows.
+    LiveFirst,
+}
+
+/// The upstream and how it is fed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamSettings {
+    /// `tdengine://...`, `tdengines://...` or `sqlite:path`; may hold a password.
+    pub url: Secret,
+    /// Bound on every call.
+    pub timeout: Duration,
+    /// Options for CREATE DATABASE.
+    pub database_options: BTreeMap<String, String>,
+    /// TLS files for `tdengines://`.
+    pub tls: TlsFiles,
+    /// Most rows in one write.
+    pub batch_rows_max: usize,
+    /// Writes under way at once.
+    pub in_flight_max: usize,
+    /// Order.
+    pub order: UploadOrder,
+    /// First wait after a failure.
+    pub backoff_ms_min: u64,
+    /// Longest wait between attempts.
+    pub backoff_ms_max: u64,
+}
+
+/// Log output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level or a filter such as `info,dunlin_sync=debug`.
+    pub filter: String,
+    /// JSON lines instead of text.
+    pub json: bool,
+}

@@ -1,0 +1,84 @@
+//! Blocks: what is committed, read and uploaded together.
+//!
+//! A block holds whatever arrived since the last commit: one [`Section`] a schema, and inside it the
+//! rows of each stream in one run, in time order. So a thousand slow streams share one block.
+
+use std::sync::Arc;
+
+use crate::{
+    rows::{Batch, Rows, TableRows},
+    sample::{Catalog, SchemaId, StreamId},
+};
+
+/// `rows` consecutive rows of one stream inside a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The stream.
+    pub stream: StreamId,
+    /// How many rows.
+    pub rows: u32,
+}
+
+/// The rows of one schema in a block, sorted by stream, then by time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// The schema.
+    pub schema: SchemaId,
+    /// Whose rows they are; the rows of all runs add up to `rows.len()`.
+    pub runs: Vec<Run>,
+    /// The rows, run after run.
+    pub rows: Rows,
+}
+
+/// One decoded block. All its timestamps are later than those of the block before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// Its number: dense, increasing over the life of the device.
+    pub seq: u64,
+    /// Rows committed on this device before this block.
+    pub first_row: u64,
+    /// First and last timestamp in it.
+    pub first_ts: i64,
+    /// Last timestamp in it.
+    pub last_ts: i64,
+    /// One entry a schema.
+    pub sections: Vec<Section>,
+}
+
+impl Block {
+    /// Rows over all sections.
+    pub fn rows(&self) -> u64 {
+        self.sections
+            .iter()
+            .map(|section| section.rows.len() as u64)
+            .sum()
+    }
+}
+
+/// Adds the rows of `block` to `batch`, one table a stream, later blocks behind earlier ones.
+/// Streams that `catalog` does not know are left out and their rows counted in the result.
+pub fn append_to_batch(batch: &mut Batch, block: &Block, catalog: &Catalog) -> u64 {
+    let mut unknown = 0;
+    for section in &block.sections {
+        let mut start = 0;
+        for run in &section.runs {
+            let range = start..start + run.rows as usize;
+            start = range.end;
+            let Some((stream, schema)) = catalog.resolve(run.stream) else {
+                unknown += u64::from(run.rows);
+                continue;
+            };
+            let index = batch.tables.iter().position(|t| t.stream.id == run.stream);
+            let index = index.unwrap_or_else(|| {
+                batch.tables.push(TableRows {
+                    stream: Arc::clone(stream),
+                    schema: Arc::clone(schema),
+                    rows: Rows::default(),
+                });
+                batch.tables.len() - 1
+            });
+            batch.tables[index].rows.extend_from(&section.rows, range);
+        }
+    }
+    unknown
+}

@@ -1,0 +1,10 @@
+//! Keeps samples safe and delivers them.
+//!
+//! Promises: what `Buffer::commit` has returned survives a power cut; what has not reached the
+//! upstream is not trimmed; sending twice changes nothing.
+
+pub mod block;
+pub mod rows;
+pub mod sample;
+pub mod tls;
+pub mod upstream;

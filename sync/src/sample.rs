@@ -1,0 +1,246 @@
+//! The words of the data: timestamps, splits, values, schemas and streams.
+//!
+//! A *schema* is one kind of record (a `TDengine` supertable): a name, tag names, typed fields.
+//! A *stream* is one combination of tag values (a subtable). A *sample* is one record of a stream.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds since 1970-01-01T00:00:00 UTC; unique on one device.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Earlier than any record.
+    pub const MIN: Self = Self(i64::MIN);
+    /// Later than any record.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// Moved by `delta_ns`, saturating.
+    #[must_use]
+    pub const fn shifted(self, delta_ns: i64) -> Self {
+        Self(self.0.saturating_add(delta_ns))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A closed range of timestamps, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeRange {
+    /// First timestamp included.
+    pub from: Timestamp,
+    /// Last timestamp included.
+    pub to: Timestamp,
+}
+
+impl TimeRange {
+    /// Everything.
+    pub const ALL: Self = Self {
+        from: Timestamp::MIN,
+        to: Timestamp::MAX,
+    };
+
+    /// Whether `ts` lies inside.
+    pub fn contains(&self, ts: Timestamp) -> bool {
+        self.from <= ts && ts <= self.to
+    }
+}
+
+/// Which half of the data a record belongs to: drawn once, stored, never redrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Split {
+    /// True: train. False: validation.
+    pub is_train: bool,
+    /// Fold number in `0..k` of k-fold cross-validation; 0 where folds are not in use.
+    pub fold: u8,
+}
+
+/// The type of a field, held from the moment it is declared or first seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldType {
+    /// 64-bit float.
+    F64,
+    /// 32-bit float.
+    F32,
+    /// 64-bit signed integer.
+    I64,
+    /// True or false.
+    Bool,
+    /// UTF-8 text without NUL.
+    Text,
+}
+
+impl FieldType {
+    /// The word used in configuration and output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "f64",
+            Self::F32 => "f32",
+            Self::I64 => "i64",
+            Self::Bool => "bool",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One value of a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// True or false.
+    Bool(bool),
+    /// 64-bit signed integer.
+    I64(i64),
+    /// 64-bit float.
+    F64(f64),
+    /// 32-bit float.
+    F32(f32),
+    /// UTF-8 text without NUL.
+    Text(Box<str>),
+}
+
+impl Value {
+    /// The type this value has.
+    pub const fn kind(&self) -> FieldType {
+        match self {
+            Self::F64(_) => FieldType::F64,
+            Self::F32(_) => FieldType::F32,
+            Self::I64(_) => FieldType::I64,
+            Self::Bool(_) => FieldType::Bool,
+            Self::Text(_) => FieldType::Text,
+        }
+    }
+
+    /// Bytes this value takes uncompressed.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::F64(_) | Self::I64(_) => 8,
+            Self::F32(_) => 4,
+            Self::Bool(_) => 1,
+            Self::Text(text) => text.len() + 4,
+        }
+    }
+}
+
+/// A named, typed column of a schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// Name as it appears in the payload; any UTF-8 without NUL, at most 64 bytes.
+    pub name: String,
+    /// Its type.
+    pub kind: FieldType,
+}
+
+/// Number of a schema in this device's catalog; dense from 0, never reused.
+pub type SchemaId = u32;
+/// Number of a stream in this device's catalog; dense from 0, never reused.
+pub type StreamId = u32;
+
+/// One kind of record: a supertable. Fields are only ever appended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Its number in the catalog.
+    pub id: SchemaId,
+    /// The name given in the configuration.
+    pub name: String,
+    /// Names of the tags: `device` first, then captures and configured tags.
+    pub tag_names: Vec<String>,
+    /// The fields, in order of appearance.
+    pub fields: Vec<Field>,
+}
+
+impl Schema {
+    /// Position of the field called `name`.
+    pub fn field(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+}
+
+/// One combination of tag values under a schema: a subtable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Its number in the catalog.
+    pub id: StreamId,
+    /// The schema its records follow.
+    pub schema: SchemaId,
+    /// What people call it: the schema's name and the captured values, joined with `/`.
+    pub name: String,
+    /// Tag values, one for each of the schema's tag names.
+    pub tags: Vec<String>,
+}
+
+/// One record on its way into a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its own timestamp, assigned by this device.
+    pub ts: Timestamp,
+    /// Its split, drawn once.
+    pub split: Split,
+    /// The time its source claims, nanoseconds UTC.
+    pub source_ts: Option<i64>,
+    /// One entry per field of the schema, in order; a shorter list means the rest is missing.
+    pub values: Vec<Option<Value>>,
+}
+
+impl Sample {
+    /// Bytes this record takes in a block before compression; bounds what a block can hold.
+    pub fn bytes(&self) -> usize {
+        let values: usize = self.values.iter().flatten().map(Value::bytes).sum();
+        // Stream, timestamp, split, source time and one validity bit a field.
+        values + self.values.len().div_ceil(8) + 4 + 8 + 2 + 9
+    }
+}
+
+/// All schemas and streams this device has seen; cheap to clone and share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// Schemas by number.
+    pub schemas: Vec<Arc<Schema>>,
+    /// Streams by number.
+    pub streams: Vec<Arc<Stream>>,
+}
+
+impl Catalog {
+    /// The schema numbered `id`.
+    pub fn schema(&self, id: SchemaId) -> Option<&Arc<Schema>> {
+        self.schemas.get(id as usize)
+    }
+
+    /// The schema called `name`.
+    pub fn schema_named(&self, name: &str) -> Option<&Arc<Schema>> {
+        self.schemas.iter().find(|schema| schema.name == name)
+    }
+
+    /// The stream numbered `id`.
+    pub fn stream(&self, id: StreamId) -> Option<&Arc<Stream>> {
+        self.streams.get(id as usize)
+    }
+
+    /// The stream called `name`.
+    pub fn stream_named(&self, name: &str) -> Option<&Arc<Stream>> {
+        self.streams.iter().find(|stream| stream.name == name)
+    }
+
+    /// Stream and schema together; `None` if either is unknown.
+    pub fn resolve(&self, id: StreamId) -> Option<(&Arc<Stream>, &Arc<Schema>)> {
+        let stream = self.stream(id)?;
+        Some((stream, self.schema(stream.schema)?))
+    }
+}

@@ -1,0 +1,95 @@
+//! One place for TLS: current rustls, verified certificates, a private CA and a client certificate
+//! where named, never a fall-back to plain.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+/// Certificates and keys, by file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Private CA in PEM; the system's store otherwise.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain in PEM; needs `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// Client private key in PEM; needs `cert_file`.
+    pub key_file: Option<PathBuf>,
+}
+
+/// A TLS file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file cannot be read or holds nothing usable.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The parts do not fit together.
+    #[error("{0}")]
+    Setup(String),
+}
+
+fn file_error(path: &std::path::Path, reason: impl ToString) -> TlsError {
+    TlsError::File {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// A client configuration that verifies the server against `files.ca_file` or the system's store.
+///
+/// # Errors
+/// [`TlsError`] naming the file that cannot be used, or what is missing.
+pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &files.ca_file {
+        let certs = CertificateDer::pem_file_iter(path).map_err(|e| file_error(path, e))?;
+        for cert in certs {
+            let cert = cert.map_err(|e| file_error(path, e))?;
+            roots.add(cert).map_err(|e| file_error(path, e))?;
+        }
+        if roots.is_empty() {
+            return Err(file_error(path, "no certificate in it"));
+        }
+    } else {
+        for cert in rustls_native_certs::load_native_certs().certs {
+            // A system store may hold a certificate that rustls cannot use; the rest still counts.
+            let _unusable = roots.add(cert);
+        }
+        if roots.is_empty() {
+            return Err(TlsError::Setup(
+                "the system has no certificate store; name a CA file (ca_file)".into(),
+            ));
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| TlsError::Setup(e.to_string()))?
+        .with_root_certificates(roots);
+    let config = match (&files.cert_file, &files.key_file) {
+        (Some(cert_path), Some(key_path)) => {
+            let chain = CertificateDer::pem_file_iter(cert_path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|e| file_error(cert_path, e))?;
+            let key =
+                PrivateKeyDer::from_pem_file(key_path).map_err(|e| file_error(key_path, e))?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|e| file_error(cert_path, e))?
+        }
+        (None, None) => builder.with_no_client_auth(),
+        _ => {
+            return Err(TlsError::Setup(
+                "a client certificate needs both cert_file and key_file".into(),
+            ));
+        }
+    };
+    Ok(Arc::new(config))
+}

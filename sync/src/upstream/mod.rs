@@ -1,0 +1,106 @@
+//! The way out: a central time-series database behind one trait.
+//!
+//! Another database is a new file with an implementation of [`Upstream`] and one line in [`connect`].
+
+pub mod sqlite;
+pub mod tdengine;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    rows::Batch,
+    sample::{Schema, Stream, TimeRange},
+};
+
+/// A row the upstream will never take, by its place in the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Index into [`Batch::tables`].
+    pub table: usize,
+    /// Index into that table's rows.
+    pub row: usize,
+    /// The upstream's own words, without secrets.
+    pub reason: String,
+}
+
+/// What became of a batch: rows written + rows rejected = rows given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteReport {
+    /// Rows that are upstream now.
+    pub rows_written: u64,
+    /// Rows that will never be.
+    pub rejected: Vec<Rejection>,
+}
+
+/// What the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Try the same again later: nothing is known about what was written, and writing twice is harmless.
+    #[error("upstream unavailable: {0}")]
+    Unavailable(String),
+    /// Trying again will not help until somebody changes the set-up (address, rights, schema).
+    #[error("upstream refused: {0}")]
+    Rejected(String),
+}
+
+/// A central time-series database.
+///
+/// Writing the same row (stream and timestamp) twice changes nothing.
+#[async_trait]
+pub trait Upstream: Send + Sync {
+    /// Writes every row of `batch`, creating tables and columns as needed.
+    /// Rows that can never be taken come back as rejections and do not stop the others.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Unavailable`] after which the whole batch is sent again;
+    /// [`UpstreamError::Rejected`] when the database itself refuses us.
+    async fn write(&self, batch: &Batch) -> Result<WriteReport, UpstreamError>;
+
+    /// Rows of one stream upstream within `range`; 0 if its table does not exist.
+    ///
+    /// # Errors
+    /// As for [`Upstream::write`].
+    async fn count(
+        &self,
+        stream: &Stream,
+        schema: &Schema,
+        range: TimeRange,
+    ) -> Result<u64, UpstreamError>;
+
+    /// Where this is, without secrets, for people.
+    fn location(&self) -> String;
+}
+
+/// How to reach an upstream.
+#[derive(Clone)]
+pub struct UpstreamOptions {
+    /// `tdengine://user:password@host:6041/database`, `tdengines://...`, `sqlite:path`.
+    pub url: String,
+    /// Bound on every call.
+    pub timeout: Duration,
+    /// Database options for `TDengine`'s CREATE DATABASE (`KEEP`, `VGROUPS`, `BUFFER`, ...).
+    pub database_options: BTreeMap<String, String>,
+    /// Private CA in PEM; the system's store otherwise.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain in PEM, with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// Client private key in PEM, with `cert_file`.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Builds the upstream that `options.url` names; connects lazily, at the first call.
+///
+/// # Errors
+/// [`UpstreamError::Rejected`] if the URL or a TLS file is wrong.
+pub fn connect(options: &UpstreamOptions) -> Result<Box<dyn Upstream>, UpstreamError> {
+    let scheme = options.url.split(':').next().unwrap_or_default();
+    match scheme {
+        "sqlite" => Ok(Box::new(sqlite::Sqlite::new(options)?)),
+        "tdengine" | "tdengines" => Ok(Box::new(tdengine::TDengine::new(options)?)),
+        other => Err(UpstreamError::Rejected(format!(
+            "unknown upstream \"{other}:\"; use tdengine://, tdengines:// or sqlite:"
+        ))),
+    }
+}
