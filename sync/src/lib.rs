@@ -4,6 +4,10 @@
 //! upstream is not trimmed; sending twice changes nothing.
 
 pub mod block;
+pub mod builder;
+pub mod codec;
+pub mod frame;
+pub mod pack;
 pub mod rows;
 pub mod sample;
 pub mod tls;

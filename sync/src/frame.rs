@@ -1,0 +1,132 @@
+//! Values as checked bytes: a format byte, bincode 2, a CRC-32C of all before it.
+//!
+//! With `codec`, the only file that names bincode. Decoding never trusts a length: the checksum is
+//! verified first and bincode is held to [`DECODED_BYTES_MAX`].
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Format byte of everything framed by this version.
+pub const FORMAT: u8 = 1;
+
+/// Most memory that one framed value may claim while it is decoded.
+pub const DECODED_BYTES_MAX: usize = 64 << 20;
+
+const CRC_BYTES: usize = 4;
+
+/// Bytes that are not a framed value of the wanted type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Cut short, or altered since it was written.
+    #[error("checksum does not match")]
+    Checksum,
+    /// Written by another version.
+    #[error("format {0} is not known to this version")]
+    Format(u8),
+    /// Intact, but not what was expected.
+    #[error("unexpected content: {0}")]
+    Content(String),
+}
+
+/// Puts `FORMAT` in front of `body` and a checksum behind it.
+pub fn seal(body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(body.len() + 1 + CRC_BYTES);
+    bytes.push(FORMAT);
+    bytes.extend_from_slice(body);
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The body of sealed bytes.
+///
+/// # Errors
+/// [`FrameError::Checksum`] or [`FrameError::Format`].
+pub fn unseal(bytes: &[u8]) -> Result<&[u8], FrameError> {
+    let (rest, crc) = bytes
+        .split_last_chunk::<CRC_BYTES>()
+        .ok_or(FrameError::Checksum)?;
+    if crc32c::crc32c(rest) != u32::from_le_bytes(*crc) {
+        return Err(FrameError::Checksum);
+    }
+    match rest.split_first() {
+        Some((&FORMAT, body)) => Ok(body),
+        Some((&other, _)) => Err(FrameError::Format(other)),
+        None => Err(FrameError::Checksum),
+    }
+}
+
+/// A value as sealed bytes.
+///
+/// # Errors
+/// [`FrameError::Content`] if the value cannot be serialised at all.
+pub fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
+    let body = bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .map_err(|e| FrameError::Content(e.to_string()))?;
+    Ok(seal(&body))
+}
+
+/// The value in sealed bytes.
+///
+/// # Errors
+/// Any [`FrameError`]; bytes left over count as unexpected content.
+pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    let body = unseal(bytes)?;
+    let config = bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
+    let (value, used) = bincode::serde::decode_from_slice(body, config)
+        .map_err(|e| FrameError::Content(e.to_string()))?;
+    if used == body.len() {
+        Ok(value)
+    } else {
+        Err(FrameError::Content(format!(
+            "{} bytes too many",
+            body.len() - used
+        )))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn any_single_flipped_bit_is_noticed() {
+        let bytes = to_bytes(&("pump", 7_u32, vec![1.5_f64; 9])).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                from_bytes::<(String, u32, Vec<f64>)>(&damaged).is_err(),
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_named() {
+        let mut bytes = vec![9, 1, 2, 3];
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        assert_eq!(unseal(&bytes), Err(FrameError::Format(9)));
+    }
+
+    #[test]
+    fn a_length_that_lies_allocates_nothing() {
+        // A varint length of 2^60 elements, correctly sealed.
+        let bytes = seal(&[253, 0, 0, 0, 0, 0, 0, 0, 16]);
+        assert!(matches!(
+            from_bytes::<Vec<u64>>(&bytes),
+            Err(FrameError::Content(_))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_and_garbage(value: Vec<(u32, String)>, garbage: Vec<u8>) {
+            let bytes = to_bytes(&value).unwrap();
+            prop_assert_eq!(from_bytes::<Vec<(u32, String)>>(&bytes).unwrap(), value);
+            let _no_panic = from_bytes::<Vec<(u32, String)>>(&garbage);
+        }
+    }
+}
