@@ -4,11 +4,14 @@
 //! upstream is not trimmed; sending twice changes nothing.
 
 pub mod block;
+pub mod buffer;
 pub mod builder;
 pub mod codec;
 pub mod frame;
+mod generation;
 pub mod pack;
 pub mod rows;
 pub mod sample;
+pub mod state_file;
 pub mod tls;
 pub mod upstream;

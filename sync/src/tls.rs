@@ -36,6 +36,8 @@ pub enum TlsError {
     Setup(String),
 }
 
+// By value: it is given to `map_err`.
+#[allow(clippy::needless_pass_by_value)]
 fn file_error(path: &std::path::Path, reason: impl ToString) -> TlsError {
     TlsError::File {
         path: path.to_owned(),

@@ -1,0 +1,700 @@
+//! The buffer: a row of generations, the newest written, the oldest drained and deleted whole.
+//!
+//! Constraints. A commit is durable in the sense of a power cut. Disk space comes back when a backlog
+//! has drained. One damaged generation or block is set aside alone. Memory does not grow with the
+//! backlog. Opening does not read the backlog.
+//!
+//! Format. `<dir>/<number>/` is one sled database with these keys, numbers big-endian:
+//! `m` where it starts; `c s id`, `c t id` the catalog's schemas and streams (a new generation
+//! begins with all of them); `b seq` a block; `f seq part` fingerprints of the publishes in the
+//! commit that ended before `seq`. `<dir>/<number>/summary` says what a sealed generation holds;
+//! without it, the generation is opened and asked. `<dir>/corrections` shifts the clock of blocks.
+//!
+//! Write. [`Buffer::commit`] puts blocks, new catalog entries and fingerprints into the newest
+//! generation in one atomic, durable batch. A generation that fails is sealed as it was before the
+//! failing batch and a new one begins: the same blocks can be committed again.
+//!
+//! Delete. A sealed generation goes when all of it lies before
+//! `min(uploaded, start of the replay window)`; when space is short, before `uploaded`; under
+//! [`WhenFull::DropOldest`], whatever it holds, counted.
+//!
+//! Block numbers are dense, except that losing the newest generation skips [`SEQ_SKIP`] of them: a
+//! number that may have been used, and marked as uploaded, is never used again.
+
+mod query;
+mod recover;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use self::query::{Matrix, Order, Query, SplitFilter};
+use crate::{
+    block::Block,
+    codec::{self, BlockBody},
+    frame,
+    generation::{Bytes, Entry, Generation, GenerationError},
+    sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId},
+    state_file,
+};
+
+/// More numbers than one generation can use up.
+pub(crate) const SEQ_SKIP: u64 = 1 << 20;
+
+/// What happens to new records when the buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Commits fail with [`CommitError::Full`] until space comes back.
+    Block,
+    /// The oldest generation is deleted, its records that were not uploaded counted as dropped.
+    DropOldest,
+}
+
+/// Bounds of the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BufferOptions {
+    /// Directory of its own.
+    pub dir: PathBuf,
+    /// Most disk it may take, bytes.
+    pub bytes_max: u64,
+    /// Free disk below which it counts as full, bytes.
+    pub disk_free_bytes_min: u64,
+    /// Policy at either bound.
+    pub when_full: WhenFull,
+    /// Uploaded blocks kept for training, bytes.
+    pub replay_bytes_max: u64,
+    /// Uploaded blocks kept for training, nanoseconds before the newest record.
+    pub replay_age_ns_max: Option<i64>,
+    /// Fingerprints of publishes kept for recognising redelivery.
+    pub fingerprints_max: usize,
+    /// Numbers below this were used once, whatever the buffer still knows (from the upload cursor).
+    pub seq_floor: u64,
+}
+
+impl BufferOptions {
+    /// Sensible bounds for a buffer of `bytes_max` in `dir`.
+    pub fn new(dir: impl Into<PathBuf>, bytes_max: u64) -> Self {
+        Self {
+            dir: dir.into(),
+            bytes_max,
+            disk_free_bytes_min: 0,
+            when_full: WhenFull::Block,
+            replay_bytes_max: bytes_max / 2,
+            replay_age_ns_max: None,
+            fingerprints_max: 8192,
+            seq_floor: 0,
+        }
+    }
+
+    /// Size at which a generation is sealed: an eighth of the bound, 1 to 32 MiB.
+    pub fn generation_bytes(&self) -> u64 {
+        (self.bytes_max / 8).clamp(1 << 20, 32 << 20)
+    }
+}
+
+/// Why the buffer cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds the directory.
+    #[error("{}: another process is using this buffer; stop it first", .0.display())]
+    InUse(PathBuf),
+    /// Not even the reserve is enough.
+    #[error("{}: no space left on the disk; free some and start again", .0.display())]
+    Full(PathBuf),
+    /// The directory cannot be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The directory or file.
+        path: PathBuf,
+        /// The operating system's words.
+        source: std::io::Error,
+    },
+}
+
+/// Why nothing was committed. The same blocks may be committed again.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// No room: try again when something has been uploaded or space has been freed.
+    #[error("buffer full: {0}")]
+    Full(String),
+    /// The newest generation failed; the next commit begins another.
+    #[error("commit failed: {0}")]
+    Failed(String),
+}
+
+/// A stream that cannot be added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// A field is already held as another type.
+    #[error("field {field} is held as {held}, not {asked}")]
+    TypeHeld {
+        /// The field.
+        field: String,
+        /// The type it is held as.
+        held: &'static str,
+        /// The type asked for.
+        asked: &'static str,
+    },
+    /// The schema exists with other tags.
+    #[error(
+        "schema {schema} already has the tags {held:?}; rename the stream rule to change its tags"
+    )]
+    TagsHeld {
+        /// The schema.
+        schema: String,
+        /// Its tag names.
+        held: Vec<String>,
+    },
+}
+
+/// What a generation holds. Half-open: `first_* <= x < next_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    pub(crate) first_seq: u64,
+    pub(crate) next_seq: u64,
+    pub(crate) first_row: u64,
+    pub(crate) next_row: u64,
+    /// Last timestamp, as stored (before corrections); that of the generation before while empty.
+    pub(crate) last_ts: Option<i64>,
+}
+
+impl Extent {
+    pub(crate) const fn starting(seq: u64, row: u64, last_ts: Option<i64>) -> Self {
+        Self {
+            first_seq: seq,
+            next_seq: seq,
+            first_row: row,
+            next_row: row,
+            last_ts,
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first_seq == self.next_seq
+    }
+}
+
+pub(crate) struct Sealed {
+    pub(crate) id: u64,
+    pub(crate) extent: Extent,
+    pub(crate) bytes: u64,
+}
+
+pub(crate) struct Active {
+    pub(crate) id: u64,
+    pub(crate) extent: Extent,
+    pub(crate) generation: Arc<Generation>,
+    /// A put failed: whatever it holds beyond `extent` does not count.
+    pub(crate) failed: bool,
+}
+
+/// Timestamps of blocks `from_seq <= seq < to_seq` are `delta_ns` later than stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Correction {
+    pub(crate) from_seq: u64,
+    pub(crate) to_seq: u64,
+    pub(crate) delta_ns: i64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) sealed: VecDeque<Sealed>,
+    pub(crate) active: Active,
+    pub(crate) next_id: u64,
+    /// Catalog entries that no commit has carried yet.
+    pub(crate) pending: Vec<Entry>,
+    pub(crate) fingerprints: VecDeque<u64>,
+    pub(crate) corrections: Vec<Correction>,
+    pub(crate) uploaded_to: u64,
+}
+
+impl Inner {
+    pub(crate) fn shift_ns(&self, seq: u64) -> i64 {
+        let hits = self
+            .corrections
+            .iter()
+            .filter(|c| c.from_seq <= seq && seq < c.to_seq);
+        hits.map(|c| c.delta_ns).sum()
+    }
+
+    fn used_bytes(&self) -> u64 {
+        let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
+        sealed + self.active.generation.disk_bytes()
+    }
+}
+
+/// Counters since the buffer was opened.
+#[derive(Debug, Default)]
+pub struct BufferStats {
+    /// Rows committed.
+    pub rows_committed: AtomicU64,
+    /// Commits.
+    pub commits: AtomicU64,
+    /// Encoded bytes committed.
+    pub bytes_committed: AtomicU64,
+    /// Rows deleted before they were uploaded, because the buffer was full.
+    pub rows_dropped: AtomicU64,
+    /// Blocks that could not be read.
+    pub blocks_corrupt: AtomicU64,
+    /// Generations set aside.
+    pub generations_set_aside: AtomicU64,
+    /// 1 while commits fail for want of space.
+    pub full: AtomicU64,
+}
+
+/// What a look at the buffer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BufferShape {
+    /// Generations, the newest included.
+    pub generations: usize,
+    /// Disk taken, bytes.
+    pub bytes: u64,
+    /// Oldest block.
+    pub oldest_seq: u64,
+    /// One past the newest block.
+    pub next_seq: u64,
+    /// Rows that are still here.
+    pub rows: u64,
+    /// Rows ever committed on this device.
+    pub rows_total: u64,
+    /// Newest timestamp, nanoseconds UTC.
+    pub newest_ts: Option<i64>,
+}
+
+/// What opening found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// What was damaged and set aside, for people.
+    pub set_aside: Vec<String>,
+    /// The newest records may be among what was set aside: timestamps up to now may have been used.
+    pub newest_lost: bool,
+}
+
+/// Bytes of fingerprints in one entry.
+const FINGERPRINT_BYTES_MAX: usize = 4096;
+/// Sealed generations kept open for readers.
+const OPEN_SEALED_MAX: usize = 2;
+
+/// Keeps blocks safe. Shared by one writer and any number of readers.
+pub struct Buffer {
+    options: BufferOptions,
+    inner: Mutex<Inner>,
+    /// Sealed generations that are open, most recently used last.
+    open: Mutex<Vec<(u64, Arc<Generation>)>>,
+    catalog: RwLock<Arc<Catalog>>,
+    committed: watch::Sender<u64>,
+    stats: BufferStats,
+    /// Holds the directory against other processes.
+    _lock: File,
+}
+
+fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
+    // Every critical section leaves its data consistent at each step; see `commit`.
+    result.unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn block_key(seq: u64) -> Vec<u8> {
+    let mut key = vec![b'b'];
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+fn catalog_entry<T: Serialize>(kind: u8, id: u32, value: &T) -> Entry {
+    let mut key = vec![b'c', kind];
+    key.extend_from_slice(&id.to_be_bytes());
+    // Names and types always encode; an empty value would be reported as corrupt when read.
+    (key, frame::to_bytes(value).unwrap_or_default())
+}
+
+pub(crate) fn schema_entry(schema: &Schema) -> Entry {
+    catalog_entry(b's', schema.id, schema)
+}
+
+pub(crate) fn stream_entry(stream: &Stream) -> Entry {
+    catalog_entry(b't', stream.id, stream)
+}
+
+pub(crate) fn fingerprint_entries(next_seq: u64, fingerprints: &[u64]) -> Vec<Entry> {
+    let chunks = fingerprints.chunks(FINGERPRINT_BYTES_MAX / 8).enumerate();
+    let entries = chunks.map(|(part, chunk)| {
+        let mut key = vec![b'f'];
+        key.extend_from_slice(&next_seq.to_be_bytes());
+        key.extend_from_slice(&(part as u32).to_be_bytes());
+        (
+            key,
+            chunk
+                .iter()
+                .flat_map(|fingerprint| fingerprint.to_le_bytes())
+                .collect(),
+        )
+    });
+    entries.collect()
+}
+
+impl Buffer {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        unpoisoned(self.inner.lock())
+    }
+
+    /// Schemas and streams known now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&*unpoisoned(self.catalog.read()))
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &BufferStats {
+        &self.stats
+    }
+
+    /// Changes with every commit; holds one past the newest block.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
+    }
+
+    /// Number of the oldest block.
+    pub fn oldest_seq(&self) -> u64 {
+        let inner = self.lock();
+        inner
+            .sealed
+            .front()
+            .map_or(inner.active.extent.first_seq, |s| s.extent.first_seq)
+    }
+
+    /// One past the number of the newest block.
+    pub fn next_seq(&self) -> u64 {
+        self.lock().active.extent.next_seq
+    }
+
+    /// Sizes and positions.
+    pub fn shape(&self) -> BufferShape {
+        let inner = self.lock();
+        let extent = inner.active.extent;
+        let rows = |e: &Extent| e.next_row - e.first_row;
+        BufferShape {
+            generations: inner.sealed.len() + 1,
+            bytes: inner.used_bytes(),
+            oldest_seq: inner
+                .sealed
+                .front()
+                .map_or(extent.first_seq, |s| s.extent.first_seq),
+            next_seq: extent.next_seq,
+            rows: inner.sealed.iter().map(|s| rows(&s.extent)).sum::<u64>() + rows(&extent),
+            rows_total: extent.next_row,
+            newest_ts: extent
+                .last_ts
+                .map(|ts| ts.saturating_add(inner.shift_ns(extent.next_seq.saturating_sub(1)))),
+        }
+    }
+
+    /// Fingerprints of the publishes committed last, oldest first.
+    pub fn fingerprints(&self) -> Vec<u64> {
+        self.lock().fingerprints.iter().copied().collect()
+    }
+
+    /// The schema called `name` with at least `fields`, made or lengthened as needed. Durable with
+    /// the next commit.
+    ///
+    /// # Errors
+    /// [`CatalogError`] if it exists with other tags or a field of another type.
+    pub fn declare_schema(
+        &self,
+        name: &str,
+        tag_names: &[String],
+        fields: &[Field],
+    ) -> Result<Arc<Schema>, CatalogError> {
+        let mut inner = self.lock();
+        let catalog = self.catalog();
+        let known = catalog.schema_named(name);
+        let mut schema = known.map_or_else(
+            || Schema {
+                id: catalog.schemas.len() as SchemaId,
+                name: name.to_owned(),
+                tag_names: tag_names.to_vec(),
+                fields: Vec::new(),
+            },
+            |schema| Schema::clone(schema),
+        );
+        if schema.tag_names != tag_names {
+            return Err(CatalogError::TagsHeld {
+                schema: schema.name,
+                held: schema.tag_names,
+            });
+        }
+        for field in fields {
+            match schema
+                .field(&field.name)
+                .map(|index| schema.fields[index].kind)
+            {
+                None => schema.fields.push(field.clone()),
+                Some(kind) if kind == field.kind => {}
+                Some(kind) => {
+                    let (held, asked) = (kind.name(), field.kind.name());
+                    return Err(CatalogError::TypeHeld {
+                        field: field.name.clone(),
+                        held,
+                        asked,
+                    });
+                }
+            }
+        }
+        if let Some(known) = known.filter(|known| ***known == schema) {
+            return Ok(Arc::clone(known));
+        }
+        let schema = Arc::new(schema);
+        let mut changed = Catalog::clone(&catalog);
+        let index = schema.id as usize;
+        if index == changed.schemas.len() {
+            changed.schemas.push(Arc::clone(&schema));
+        } else {
+            changed.schemas[index] = Arc::clone(&schema);
+        }
+        inner.pending.push(schema_entry(&schema));
+        *unpoisoned(self.catalog.write()) = Arc::new(changed);
+        Ok(schema)
+    }
+
+    /// The stream called `name` under `schema`, made if needed. Durable with the next commit.
+    pub fn declare_stream(&self, schema: SchemaId, name: &str, tags: &[String]) -> Arc<Stream> {
+        let mut inner = self.lock();
+        let catalog = self.catalog();
+        if let Some(known) = catalog.stream_named(name) {
+            return Arc::clone(known);
+        }
+        let id = catalog.streams.len() as StreamId;
+        let stream = Arc::new(Stream {
+            id,
+            schema,
+            name: name.to_owned(),
+            tags: tags.to_vec(),
+        });
+        let mut changed = Catalog::clone(&catalog);
+        changed.streams.push(Arc::clone(&stream));
+        inner.pending.push(stream_entry(&stream));
+        *unpoisoned(self.catalog.write()) = Arc::new(changed);
+        stream
+    }
+
+    /// Makes the blocks durable, all or none, with the fingerprints of the publishes they came from.
+    /// Returns one past the number of the last block.
+    ///
+    /// # Errors
+    /// [`CommitError`]; the blocks can be committed again.
+    pub fn commit(&self, blocks: &[BlockBody], fingerprints: &[u64]) -> Result<u64, CommitError> {
+        let mut inner = self.lock();
+        let bytes: usize = blocks.iter().map(BlockBody::encoded_bytes).sum();
+        let room = self.make_room(&mut inner, (bytes + fingerprints.len() * 8) as u64);
+        self.stats.full.store(u64::from(room.is_err()), Relaxed);
+        room?;
+        let active = &inner.active;
+        if active.failed || active.generation.disk_bytes() >= self.options.generation_bytes() {
+            self.rotate(&mut inner)?;
+        }
+
+        let mut extent = inner.active.extent;
+        let mut entries = std::mem::take(&mut inner.pending);
+        let catalog_entries = entries.len();
+        for block in blocks {
+            let stored = block.stored(extent.next_row);
+            let stored = stored.map_err(|e| CommitError::Failed(e.to_string()))?;
+            entries.push((block_key(extent.next_seq), stored));
+            extent.next_seq += 1;
+            extent.next_row += u64::from(block.rows);
+            extent.last_ts = Some(block.last_ts);
+        }
+        entries.extend(fingerprint_entries(extent.next_seq, fingerprints));
+        let kept: Vec<Entry> = entries[..catalog_entries].to_vec();
+        if let Err(error) = inner.active.generation.put(entries) {
+            inner.pending = kept;
+            inner.active.failed = true;
+            return Err(match error {
+                GenerationError::Full => CommitError::Full(error.to_string()),
+                other => CommitError::Failed(other.to_string()),
+            });
+        }
+        let rows = extent.next_row - inner.active.extent.next_row;
+        inner.active.extent = extent;
+        inner.fingerprints.extend(fingerprints);
+        let surplus = inner
+            .fingerprints
+            .len()
+            .saturating_sub(self.options.fingerprints_max);
+        inner.fingerprints.drain(..surplus);
+        drop(inner);
+
+        self.stats.commits.fetch_add(1, Relaxed);
+        self.stats.rows_committed.fetch_add(rows, Relaxed);
+        self.stats.bytes_committed.fetch_add(bytes as u64, Relaxed);
+        self.committed.send_replace(extent.next_seq);
+        Ok(extent.next_seq)
+    }
+
+    /// The block numbered `seq`, timestamps corrected; `None` if it is gone or unreadable (an
+    /// unreadable one is counted, set aside and reported once).
+    ///
+    /// # Errors
+    /// A text for people, when the disk refuses; try again later.
+    pub fn read_block(&self, seq: u64) -> Result<Option<Block>, String> {
+        let Some((stored, shift_ns)) = self.stored(seq)? else {
+            return Ok(None);
+        };
+        match codec::decode(seq, &stored, shift_ns) {
+            Ok(block) => Ok(Some(block)),
+            Err(error) => {
+                self.set_block_aside(seq, &stored, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Rows committed before the block `seq`; a block that is gone or unreadable counts as the next
+    /// readable one.
+    pub fn rows_before(&self, seq: u64) -> u64 {
+        let mut seq = seq;
+        loop {
+            if let Some(row) = self.row_at_edge(seq) {
+                return row;
+            }
+            let stored = self.stored(seq).ok().flatten();
+            if let Some(header) = stored.and_then(|(b, _)| codec::decode_header(&b).ok()) {
+                return header.first_row;
+            }
+            seq = self.next_stored(seq);
+        }
+    }
+
+    /// The row at which `seq` starts, where that is known without reading a block.
+    fn row_at_edge(&self, seq: u64) -> Option<u64> {
+        let inner = self.lock();
+        let active = inner.active.extent;
+        if seq >= active.next_seq {
+            return Some(active.next_row);
+        }
+        let extents = inner.sealed.iter().map(|s| s.extent).chain([active]);
+        let mut later = extents.filter(|extent| seq < extent.next_seq);
+        later
+            .next()
+            .filter(|extent| seq <= extent.first_seq)
+            .map(|extent| extent.first_row)
+    }
+
+    /// Shifts the timestamps of all blocks `from_seq..` by `delta_ns`, durably. The caller makes
+    /// sure that they stay above those of the blocks before (see `agent`'s clock).
+    ///
+    /// # Errors
+    /// The operating system's; nothing has changed then.
+    pub fn correct(&self, from_seq: u64, delta_ns: i64) -> std::io::Result<()> {
+        let mut inner = self.lock();
+        let to_seq = inner.active.extent.next_seq;
+        if from_seq >= to_seq || delta_ns == 0 {
+            return Ok(());
+        }
+        let oldest = inner
+            .sealed
+            .front()
+            .map_or(inner.active.extent.first_seq, |s| s.extent.first_seq);
+        let mut corrections = inner.corrections.clone();
+        corrections.retain(|correction| correction.to_seq > oldest);
+        corrections.push(Correction {
+            from_seq,
+            to_seq,
+            delta_ns,
+        });
+        state_file::write(&self.options.dir.join("corrections"), &corrections)?;
+        inner.corrections = corrections;
+        Ok(())
+    }
+
+    /// Number of the first block at or after `from_seq` whose first timestamp is at least `ts`.
+    ///
+    /// # Errors
+    /// A text for people, when the disk refuses.
+    pub fn locate(&self, ts: i64, from_seq: u64) -> Result<u64, String> {
+        let (mut low, mut high) = (from_seq.max(self.oldest_seq()), self.next_seq());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // An unreadable or skipped block takes the place of the next readable one.
+            let mut probe = middle;
+            let header = loop {
+                if probe >= high {
+                    break None;
+                }
+                if let Some((bytes, shift)) = self.stored(probe)?
+                    && let Ok(header) = codec::decode_header(&bytes)
+                {
+                    break Some(header.first_ts.saturating_add(shift));
+                }
+                probe = self.next_stored(probe);
+            };
+            match header {
+                Some(first_ts) if first_ts < ts => low = probe + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// The next number after `seq` that may hold a block: skips what was never written.
+    pub fn next_stored(&self, seq: u64) -> u64 {
+        let inner = self.lock();
+        let extents = inner
+            .sealed
+            .iter()
+            .map(|s| s.extent)
+            .chain([inner.active.extent]);
+        let next = seq + 1;
+        for extent in extents {
+            if next < extent.next_seq {
+                return next.max(extent.first_seq);
+            }
+        }
+        next
+    }
+
+    /// The stored bytes of block `seq` and the correction of its clock.
+    fn stored(&self, seq: u64) -> Result<Option<(Bytes, i64)>, String> {
+        let (generation, id, shift_ns) = {
+            let inner = self.lock();
+            let shift_ns = inner.shift_ns(seq);
+            let inside = |e: &Extent| e.first_seq <= seq && seq < e.next_seq;
+            if inside(&inner.active.extent) {
+                (
+                    Some(Arc::clone(&inner.active.generation)),
+                    inner.active.id,
+                    shift_ns,
+                )
+            } else {
+                let found = inner.sealed.partition_point(|s| s.extent.next_seq <= seq);
+                match inner.sealed.get(found).filter(|s| inside(&s.extent)) {
+                    Some(sealed) => (None, sealed.id, shift_ns),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let generation = match generation {
+            Some(generation) => generation,
+            None => match self.open_sealed(id)? {
+                Some(generation) => generation,
+                None => return Ok(None),
+            },
+        };
+        match generation.get(&block_key(seq)) {
+            Ok(bytes) => Ok(bytes.map(|bytes| (bytes, shift_ns))),
+            Err(error) => {
+                tracing::error!(generation = id, block = seq, %error, "cannot read a block");
+                self.stats.blocks_corrupt.fetch_add(1, Relaxed);
+                Ok(None)
+            }
+        }
+    }
+}
