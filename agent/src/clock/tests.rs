@@ -120,9 +120,14 @@ impl Device {
     }
 
     fn restart(&mut self, damaged: bool) {
-        let newest = self.issued.last().copied();
+        // Of a damaged buffer, the oldest record is left.
+        let left = if damaged {
+            self.issued.first()
+        } else {
+            self.issued.last()
+        };
         let past = Past {
-            newest: if damaged { None } else { newest },
+            newest: left.copied(),
             buffer_damaged: damaged,
             record: self.record.clone(),
         };
@@ -420,6 +425,27 @@ fn nothing_is_issued_above_the_durable_ceiling() {
         device.clock.next(1),
         Err(ClockError::RaiseCeiling(_))
     ));
+}
+
+#[test]
+fn nothing_is_corrected_beyond_the_durable_ceiling() {
+    let hands = Manual::new(0, Some(true));
+    let mut device = Device::new(&hands);
+    let first = device.issue();
+    hands.set_wall(NOW);
+    device.clock.tick();
+    hands.advance(Duration::from_secs(30));
+    assert_eq!(corrections(&device.clock.tick()), []);
+    let record = device.clock.ceiling_due().unwrap();
+    assert!(record.ceiling_ns > hands.wall_ns());
+    device.store(record);
+    let delta_ns = NOW - EARLIEST_NS;
+    assert_eq!(corrections(&device.clock.tick()), [(first, delta_ns)]);
+    // Until it is answered the old offset holds, and the event is repeated.
+    assert!(device.issue() < EARLIEST_NS + HOUR_NS);
+    assert_eq!(corrections(&device.clock.tick()).len(), 1);
+    assert_eq!(device.correct(first, delta_ns), delta_ns);
+    assert_eq!(device.skew(), 1);
 }
 
 #[test]
