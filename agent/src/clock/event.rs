@@ -18,9 +18,9 @@ pub enum ClockError {
 /// Something the caller logs, counts or acts on. All durations in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClockEvent {
-    /// The clock is not synchronised from here on.
+    /// The clock is not synchronised from here on; said at the start of each boot too.
     Unsynchronised,
-    /// The clock is synchronised again.
+    /// The clock is synchronised.
     Synchronised,
     /// The wall clock is off by this much and is not believed yet. Once for each step.
     StepSeen {

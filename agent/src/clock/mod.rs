@@ -27,6 +27,7 @@
 //! | steps back an hour, stands | never reordered: half speed for two hours, skew reported |
 //! | steps ten years ahead | as a doubtful step, unless the kernel vouches for it |
 //! | ... is believed, then steps back | what followed the jump and is not uploaded is corrected; if the rest leaves a lead of more than a day, [`ClockEvent::FarAhead`] repeats every ten minutes |
+//! | starts | the first reading is used at once, but the clock counts as unsynchronised until it has stood for `confirm` |
 //! | starts in 1970 | runs on from the last timestamp (2026 if there is none), unsynchronised |
 //! | starts before `last`, plausible | runs on from `last`; the wall has to stand like any step |
 //! | starts over 400 days after `last` | the same |
@@ -40,8 +41,8 @@
 //! not known. Their order holds.
 //!
 //! # Unsynchronised
-//! The clock is unsynchronised while the kernel says so, and from a start whose wall clock could
-//! not be believed until it is. [`Clock::uploads_held`] is true from then on for at most `hold`.
+//! The clock is unsynchronised while the kernel says so, and from each boot until a wall clock has
+//! stood for `confirm`. [`Clock::uploads_held`] is true from then on for at most `hold`.
 //! When a step is believed in this state, [`Clock::tick`] returns [`ClockEvent::Correct`] instead
 //! of jumping, and repeats it until the writer has answered. The writer, between two blocks:
 //!
@@ -64,6 +65,7 @@
 //! the clock starts above the ceiling instead of above the newest record.
 
 mod event;
+mod judge;
 mod record;
 mod source;
 
@@ -123,8 +125,10 @@ pub struct Clock {
     /// Durable; `i64::MIN`: none stored yet.
     ceiling: i64,
     offset: i64,
-    /// The offset came from the wall clock at least once in this boot.
+    /// The wall clock has agreed with the offset for `confirm` at least once in this boot.
     anchored: bool,
+    /// Boot time since when it has agreed without a break.
+    agreeing_since: Option<i64>,
     lead: i64,
     /// Newest readings.
     boot: i64,
@@ -160,6 +164,7 @@ impl Clock {
                 .map_or(i64::MIN, |record| record.ceiling_ns),
             offset: 0,
             anchored: false,
+            agreeing_since: None,
             lead: 0,
             boot,
             wall,
@@ -179,7 +184,6 @@ impl Clock {
             clock.doubt.clone_from(&record.doubt);
         } else if clock.believable_at_start(wall) {
             clock.offset = wall.saturating_sub(boot);
-            clock.anchored = true;
         } else {
             clock.offset = floor.unwrap_or(EARLIEST_NS).saturating_sub(boot);
         }
@@ -289,7 +293,7 @@ impl Clock {
     /// Whether uploads should wait for the clock to be synchronised; for at most `hold`.
     pub fn uploads_held(&self) -> bool {
         self.doubt.as_ref().is_some_and(|doubt| {
-            doubt.jump_ns.is_none() && self.boot - doubt.since_boot_ns < self.hold_ns
+            doubt.unsynchronised && self.boot - doubt.since_boot_ns < self.hold_ns
         })
     }
 
@@ -322,142 +326,6 @@ impl Clock {
             && self.last.is_none_or(|last| {
                 wall >= last.saturating_sub(self.step_max_ns) && wall <= last.saturating_add(FAR_NS)
             })
-    }
-
-    /// Reads the source: elapsed time moves the estimate, a small difference is followed, a large
-    /// one becomes or confirms a candidate. Believing it is left to [`Clock::tick`].
-    fn observe(&mut self) {
-        let before = self.source.boot_ns();
-        let wall = self.source.wall_ns();
-        let after = self.source.boot_ns();
-        let elapsed = (before - self.boot).max(0);
-        self.lead = (self.lead - elapsed / 2).max(0);
-        self.boot = self.boot.max(before);
-        if after - before > READING_NS_MAX {
-            return;
-        }
-        self.wall = wall;
-        self.kernel = self.source.synchronised();
-        let offset = wall.saturating_sub(self.boot);
-        let step = offset.saturating_sub(self.offset);
-        if !plausible(wall) {
-            self.withdraw();
-        } else if self.is_small(step) {
-            self.withdraw();
-            self.follow(step);
-            self.record_stale |= !self.anchored;
-            self.anchored = true;
-        } else {
-            let standing = self
-                .candidate
-                .filter(|candidate| self.is_small(offset.saturating_sub(candidate.offset)));
-            if standing.is_none() {
-                self.withdraw();
-            }
-            let since = standing.map_or((self.boot, false), |old| (old.since_boot_ns, old.told));
-            self.candidate = Some(Candidate {
-                offset,
-                since_boot_ns: since.0,
-                told: since.1,
-            });
-        }
-    }
-
-    fn judge_candidate(&mut self, events: &mut Vec<ClockEvent>) {
-        let Some(candidate) = &mut self.candidate else {
-            return;
-        };
-        let step_ns = candidate.offset.saturating_sub(self.offset);
-        if !candidate.told {
-            candidate.told = true;
-            events.push(ClockEvent::StepSeen { step_ns });
-        }
-        let doubtful = self.kernel != Some(true) && !(0..=FAR_NS).contains(&step_ns);
-        let must_stand_ns = if doubtful {
-            self.confirm_ns.max(self.hold_ns)
-        } else {
-            self.confirm_ns
-        };
-        let offset = candidate.offset;
-        if self.boot - candidate.since_boot_ns < must_stand_ns {
-            return;
-        }
-        let delta_ns = step_ns.saturating_sub(self.lead);
-        match self.correctable_from(step_ns) {
-            Some(from_ts) if !self.is_small(delta_ns) => {
-                self.proposal = Some(Proposal { offset, delta_ns });
-                // What is moved ahead must stay below the ceiling as well.
-                if self.reach() <= self.ceiling {
-                    events.push(ClockEvent::Correct { from_ts, delta_ns });
-                }
-            }
-            _ => {
-                self.adopt(offset);
-                events.push(ClockEvent::Stepped { step_ns });
-            }
-        }
-    }
-
-    /// Whether a step says that records already issued are wrong, and from which one on: any
-    /// step while unsynchronised; otherwise one that takes back the jump before it.
-    fn correctable_from(&self, step_ns: i64) -> Option<i64> {
-        let doubt = self.doubt.as_ref()?;
-        let taken_back = |jump: i64| step_ns.saturating_add(jump).abs() <= jump / 2;
-        doubt
-            .from_ts
-            .filter(|_| doubt.jump_ns.is_none_or(taken_back))
-    }
-
-    /// Believes `offset`.
-    fn adopt(&mut self, offset: i64) {
-        let step = offset.saturating_sub(self.offset);
-        self.follow(step);
-        self.steps += 1;
-        self.candidate = None;
-        self.anchored = true;
-        self.record_stale = true;
-        if !self.unsynchronised() {
-            self.doubt = (step > 0).then_some(Doubt {
-                from_ts: None,
-                since_boot_ns: self.boot,
-                jump_ns: Some(step),
-            });
-        }
-    }
-
-    fn judge_synchronisation(&mut self) {
-        let unsynchronised = self.kernel == Some(false) || !self.anchored;
-        if unsynchronised && !self.unsynchronised() {
-            self.doubt = Some(Doubt {
-                from_ts: None,
-                since_boot_ns: self.boot,
-                jump_ns: None,
-            });
-            self.record_stale = true;
-        } else if !unsynchronised && self.unsynchronised() && self.candidate.is_none() {
-            self.doubt = None;
-            self.record_stale = true;
-        }
-    }
-
-    fn unsynchronised(&self) -> bool {
-        self.doubt
-            .as_ref()
-            .is_some_and(|doubt| doubt.jump_ns.is_none())
-    }
-
-    /// Moves the offset; the estimate goes ahead with it, but never back.
-    fn follow(&mut self, step: i64) {
-        self.offset = self.offset.saturating_add(step);
-        self.lead = self.lead.saturating_sub(step).max(0);
-    }
-
-    fn withdraw(&mut self) {
-        self.withdrawn += u64::from(self.candidate.take().is_some());
-    }
-
-    fn is_small(&self, step: i64) -> bool {
-        step.unsigned_abs() <= self.step_max_ns.unsigned_abs()
     }
 
     fn estimate(&self) -> i64 {

@@ -15,7 +15,7 @@ pub struct ClockRecord {
     pub boot_id: Option<String>,
     /// Believed wall clock minus boot time, nanoseconds.
     pub offset_ns: i64,
-    /// Whether that came from the wall clock (and not from running on).
+    /// Whether the wall clock has agreed with that for long enough.
     pub anchored: bool,
     /// Records whose timestamps may have to be corrected.
     pub doubt: Option<Doubt>,
@@ -28,8 +28,10 @@ pub struct Doubt {
     pub from_ts: Option<i64>,
     /// Boot time when it began, nanoseconds.
     pub since_boot_ns: i64,
-    /// The step ahead that was believed although it may be wrong, nanoseconds; `None`: the clock
-    /// is unsynchronised.
+    /// The clock is unsynchronised: whatever step is believed next, these are off by it.
+    pub unsynchronised: bool,
+    /// The step ahead that was believed last, nanoseconds: a step that takes it back says that
+    /// these are off by it.
     pub jump_ns: Option<i64>,
 }
 

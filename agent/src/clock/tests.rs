@@ -32,6 +32,13 @@ impl Device {
         Self::with(hands, &Past::default())
     }
 
+    /// One whose clock has stood for long enough after the start.
+    fn settled(hands: &Manual) -> Self {
+        let mut device = Self::new(hands);
+        device.run(31);
+        device
+    }
+
     fn with(hands: &Manual, past: &Past) -> Self {
         Self {
             hands: hands.clone(),
@@ -163,7 +170,7 @@ fn records_that_arrive_together_get_consecutive_nanoseconds() {
 fn a_wild_reading_moves_nothing() {
     let hands = Manual::new(NOW, Some(true));
     let mut device = Device::new(&hands);
-    device.run(10);
+    device.run(40);
     for wild in [-YEAR_NS, 10 * YEAR_NS, HOUR_NS, i64::MAX, -NOW, -3 * NOW] {
         let wall = hands.wall_ns();
         hands.set_wall(wall.saturating_add(wild));
@@ -184,8 +191,7 @@ fn a_wild_reading_moves_nothing() {
 #[test]
 fn small_differences_are_followed_at_once() {
     let hands = Manual::new(NOW, Some(true));
-    let mut device = Device::new(&hands);
-    device.run(5);
+    let mut device = Device::settled(&hands);
     hands.step_wall(SECOND_NS / 2);
     assert_eq!(device.issue(), hands.wall_ns());
     hands.step_wall(-SECOND_NS / 2);
@@ -200,8 +206,7 @@ fn small_differences_are_followed_at_once() {
 #[test]
 fn a_step_ahead_is_believed_once_it_has_stood() {
     let hands = Manual::new(NOW, Some(true));
-    let mut device = Device::new(&hands);
-    device.run(5);
+    let mut device = Device::settled(&hands);
     hands.step_wall(HOUR_NS);
     let events = device.run(30);
     assert_eq!(events, [ClockEvent::StepSeen { step_ns: HOUR_NS }]);
@@ -214,8 +219,7 @@ fn a_step_ahead_is_believed_once_it_has_stood() {
 #[test]
 fn an_hour_back_runs_at_half_speed_until_it_is_made_up() {
     let hands = Manual::new(NOW, Some(true));
-    let mut device = Device::new(&hands);
-    device.run(5);
+    let mut device = Device::settled(&hands);
     hands.step_wall(-HOUR_NS);
     let events = device.run(31);
     assert_eq!(events.len(), 2, "{events:?}");
@@ -324,18 +328,39 @@ fn ten_years_ahead_at_start_is_not_believed_until_vouched_for() {
 
 #[test]
 fn ten_years_ahead_and_back_is_taken_back_where_it_can_be() {
-    let hands = Manual::new(NOW, Some(true));
-    let mut device = Device::new(&hands);
-    device.run(10);
-    hands.step_wall(10 * YEAR_NS);
-    device.run(100);
-    assert!(*device.issued.last().unwrap() > NOW + 9 * YEAR_NS);
-    hands.step_wall(-10 * YEAR_NS);
-    let events = device.run(40);
+    // Before the clock has settled, the jump itself is a correction; afterwards it is not.
+    for settle in [10, 40] {
+        let hands = Manual::new(NOW, Some(true));
+        let mut device = Device::new(&hands);
+        device.run(settle);
+        hands.step_wall(10 * YEAR_NS);
+        let events = device.run(100);
+        assert_eq!(corrections(&events).len(), usize::from(settle == 10));
+        assert!(*device.issued.last().unwrap() > NOW + 9 * YEAR_NS);
+        hands.step_wall(-10 * YEAR_NS);
+        let events = device.run(40);
+        assert_eq!(corrections(&events).len(), 1, "{events:?}");
+        assert!(*device.issued.last().unwrap() < NOW + HOUR_NS);
+        assert!(device.record.as_ref().unwrap().ceiling_ns < NOW + HOUR_NS);
+        assert!(device.skew().abs() < 40 * SECOND_NS);
+    }
+}
+
+#[test]
+fn one_wild_reading_at_the_start_is_taken_back() {
+    let hands = Manual::new(NOW + 300 * DAY_NS, Some(true));
+    let past = Past {
+        newest: Some(NOW),
+        ..Past::default()
+    };
+    let mut device = Device::with(&hands, &past);
+    device.issue();
+    hands.set_wall(NOW + HOUR_NS);
+    let events = device.run(31);
+    assert!(device.clock.uploads_held() || !device.clock.stats().unsynchronised);
     assert_eq!(corrections(&events).len(), 1);
-    assert!(*device.issued.last().unwrap() < NOW + HOUR_NS);
-    assert!(device.record.as_ref().unwrap().ceiling_ns < NOW + HOUR_NS);
-    assert!(device.skew().abs() < 40 * SECOND_NS);
+    assert!(device.issued[0] > NOW && device.skew() <= 1);
+    assert!(!device.clock.stats().slewing);
 }
 
 #[test]
