@@ -1,0 +1,108 @@
+//! What the clock keeps across restarts: one small file, replaced as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use super::LATEST_NS;
+
+const FORMAT: u32 = 1;
+
+/// Stored durably by the caller (write a new file, fsync, rename, fsync the directory).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockRecord {
+    /// No timestamp above this has been issued, nanoseconds UTC.
+    pub ceiling_ns: i64,
+    /// The boot the rest belongs to; `None`: not known, so the rest is of no use.
+    pub boot_id: Option<String>,
+    /// Believed wall clock minus boot time, nanoseconds.
+    pub offset_ns: i64,
+    /// Whether the wall clock has agreed with that for long enough.
+    pub anchored: bool,
+    /// Records whose timestamps may have to be corrected.
+    pub doubt: Option<Doubt>,
+}
+
+/// Records issued under an offset that may turn out wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// The first of them; `None`: none issued yet.
+    pub from_ts: Option<i64>,
+    /// Boot time when it began, nanoseconds.
+    pub since_boot_ns: i64,
+    /// The clock is unsynchronised: whatever step is believed next, these are off by it.
+    pub unsynchronised: bool,
+    /// The step ahead that was believed last, nanoseconds: a step that takes it back says that
+    /// these are off by it.
+    pub jump_ns: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    #[serde(flatten)]
+    record: ClockRecord,
+}
+
+/// A stored record that cannot be used: start without it, as after a damaged buffer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClockRecordError {
+    /// Not what [`ClockRecord::to_bytes`] wrote.
+    #[error("the clock's record is damaged: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// Written by another version.
+    #[error("the clock's record has format {0}, this program reads format {FORMAT}")]
+    Format(u32),
+    /// A ceiling that would leave no timestamps.
+    #[error("the clock's record names a ceiling after the year 2199: {0} ns")]
+    Ceiling(i64),
+}
+
+impl ClockRecord {
+    /// The bytes of the file: JSON, with its format.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let stored = Stored {
+            format: FORMAT,
+            record: self.clone(),
+        };
+        // Numbers, flags and one text: serde_json cannot fail on these.
+        serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    /// Reads them back.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ClockRecordError> {
+        let Stored { format, record } = serde_json::from_slice(bytes)?;
+        if format != FORMAT {
+            return Err(ClockRecordError::Format(format));
+        }
+        if record.ceiling_ns >= LATEST_NS {
+            return Err(ClockRecordError::Ceiling(record.ceiling_ns));
+        }
+        Ok(record)
+    }
+}
+
+/// What is known from before this start.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// Newest timestamp in the buffer, nanoseconds.
+    pub newest: Option<i64>,
+    /// Whether the buffer had to set something aside (or is not there any more), so that newer
+    /// timestamps than `newest` may be in use.
+    pub buffer_damaged: bool,
+    /// The record stored last.
+    pub record: Option<ClockRecord>,
+}
+
+impl Past {
+    /// Nothing at or below this may be issued. An empty buffer proves nothing: it may have been
+    /// drained, so the ceiling decides then too.
+    pub(super) fn floor(&self) -> Option<i64> {
+        let ceiling = self.record.as_ref().map(|record| record.ceiling_ns);
+        match self.newest {
+            Some(newest) if !self.buffer_damaged => Some(newest),
+            newest => newest.max(ceiling),
+        }
+    }
+}
