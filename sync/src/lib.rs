@@ -3,8 +3,15 @@
 //! Promises: what `Buffer::commit` has returned survives a power cut; what has not reached the
 //! upstream is not trimmed; sending twice changes nothing.
 
+pub mod backoff;
+pub mod batch;
 pub mod block;
+pub mod cursor;
+pub mod frame;
+pub mod horizon;
+pub mod interval_set;
 pub mod rows;
 pub mod sample;
+pub mod state_file;
 pub mod tls;
 pub mod upstream;
