@@ -18,13 +18,14 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Adds the rows of `block` of those streams that `wanted` accepts.
+    /// Adds the rows of `block` of those streams that `wanted` accepts; how many that were.
     pub fn append(
         &mut self,
         block: &Block,
         catalog: &Catalog,
         mut wanted: impl FnMut(StreamId) -> bool,
-    ) {
+    ) -> usize {
+        let mut added = 0;
         for section in &block.sections {
             let mut start = 0;
             for run in &section.runs {
@@ -33,6 +34,7 @@ impl BatchBuilder {
                 if !wanted(run.stream) {
                     continue;
                 }
+                added += range.len();
                 let Some((stream, schema)) = catalog.resolve(run.stream) else {
                     let mut table = nameless(run.stream, &section.rows);
                     table.rows.extend_from(&section.rows, range);
@@ -53,6 +55,7 @@ impl BatchBuilder {
                 table.rows.extend_from(&section.rows, range);
             }
         }
+        added
     }
 
     /// The batch, and rows of streams that the catalog does not know under made-up names.

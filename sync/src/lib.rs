@@ -14,4 +14,5 @@ pub mod rows;
 pub mod sample;
 pub mod state_file;
 pub mod tls;
+pub mod uploader;
 pub mod upstream;
