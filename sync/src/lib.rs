@@ -16,3 +16,4 @@ pub mod state_file;
 pub mod tls;
 pub mod uploader;
 pub mod upstream;
+pub mod verify;
