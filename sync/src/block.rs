@@ -3,11 +3,9 @@
 //! A block holds whatever arrived since the last commit: one [`Section`] a schema, and inside it the
 //! rows of each stream in one run, in time order. So a thousand slow streams share one block.
 
-use std::sync::Arc;
-
 use crate::{
-    rows::{Batch, Rows, TableRows},
-    sample::{Catalog, SchemaId, StreamId},
+    rows::Rows,
+    sample::{SchemaId, StreamId},
 };
 
 /// `rows` consecutive rows of one stream inside a section.
@@ -53,32 +51,4 @@ impl Block {
             .map(|section| section.rows.len() as u64)
             .sum()
     }
-}
-
-/// Adds the rows of `block` to `batch`, one table a stream, later blocks behind earlier ones.
-/// Streams that `catalog` does not know are left out and their rows counted in the result.
-pub fn append_to_batch(batch: &mut Batch, block: &Block, catalog: &Catalog) -> u64 {
-    let mut unknown = 0;
-    for section in &block.sections {
-        let mut start = 0;
-        for run in &section.runs {
-            let range = start..start + run.rows as usize;
-            start = range.end;
-            let Some((stream, schema)) = catalog.resolve(run.stream) else {
-                unknown += u64::from(run.rows);
-                continue;
-            };
-            let index = batch.tables.iter().position(|t| t.stream.id == run.stream);
-            let index = index.unwrap_or_else(|| {
-                batch.tables.push(TableRows {
-                    stream: Arc::clone(stream),
-                    schema: Arc::clone(schema),
-                    rows: Rows::default(),
-                });
-                batch.tables.len() - 1
-            });
-            batch.tables[index].rows.extend_from(&section.rows, range);
-        }
-    }
-    unknown
 }

@@ -3,15 +3,22 @@
 //! Promises: what `Buffer::commit` has returned survives a power cut; what has not reached the
 //! upstream is not trimmed; sending twice changes nothing.
 
+pub mod backoff;
+pub mod batch;
 pub mod block;
 pub mod buffer;
 pub mod builder;
 pub mod codec;
+pub mod cursor;
 pub mod frame;
 mod generation;
+pub mod horizon;
+pub mod interval_set;
 pub mod pack;
 pub mod rows;
 pub mod sample;
 pub mod state_file;
 pub mod tls;
+pub mod uploader;
 pub mod upstream;
+pub mod verify;

@@ -100,7 +100,7 @@ impl fmt::Display for FieldType {
 
 /// One value of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(rename_all = "lowercase")]
 pub enum Value {
     /// True or false.
     Bool(bool),

@@ -1,10 +1,12 @@
-//! Small durable files: replaced whole or not at all, checked when read.
+//! Durable small files: a position, a high-water mark, a catalog.
 //!
-//! Promise: after [`write`] has returned, a power cut leaves the new content; during it, the old one.
+//! Promises: after [`write`](fn@write) has returned, a power cut leaves the new content; during it, the old or
+//! the new, never a mixture. [`read`] tells an absent file from a damaged one.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,125 +14,149 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::frame;
 
-/// Larger files are not state files of ours.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Larger files are no state files of ours.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// A state file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
-    /// Torn, altered or of another version: start without it.
-    #[error("{}: {reason}", path.display())]
+    /// The file is there but cannot be read.
+    #[error("cannot read {}: {source}; check the disk and the file's owner", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Torn, damaged, or of another format.
+    #[error("{} is damaged: {reason}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// The operating system refuses to read it.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Its words.
-        source: io::Error,
-    },
 }
 
-/// Replaces the file at `path` by `value`.
+/// Replaces the file at `path` with `value`, durably; creates its directory if that is missing.
+/// Only one writer a path at a time.
 ///
 /// # Errors
-/// The operating system's; the old content is still there then.
+/// What the system said; the old content is still there then.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let bytes = frame::to_bytes(value).map_err(io::Error::other)?;
-    let temporary = path.with_extension("new");
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        fs::create_dir_all(directory)?;
+        if let Some(above) = directory.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            File::open(above)?.sync_all()?;
+        }
+    }
+    let temporary = temporary_beside(path);
     let mut file = File::create(&temporary)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
+    drop(file);
     fs::rename(&temporary, path)?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
-}
-
-/// The value in the file at `path`; `None` if there is no such file.
-///
-/// # Errors
-/// [`StateFileError`]
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateFileError> {
-    let corrupt = |reason: String| StateFileError::Corrupt {
-        path: path.to_owned(),
-        reason,
-    };
-    let bytes = match fs::metadata(path).and_then(|meta| {
-        if meta.len() > FILE_BYTES_MAX {
-            Ok(Vec::new())
-        } else {
-            fs::read(path)
-        }
-    }) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(StateFileError::Io {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    frame::from_bytes(&bytes)
-        .map(Some)
-        .map_err(|e| corrupt(e.to_string()))
+    sync_dir(directory)
 }
 
 /// Makes the entries of a directory durable.
 ///
 /// # Errors
-/// The operating system's.
+/// What the system said.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
     File::open(dir)?.sync_all()
 }
 
+/// The content of the file at `path`; `None` if there is no such file.
+///
+/// # Errors
+/// [`StateFileError::Corrupt`] if it is torn, damaged, too large or of another format;
+/// [`StateFileError::Io`] if it cannot be read.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateFileError> {
+    let io_error = |source| StateFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io_error)?;
+    match frame::from_bytes(&bytes) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => Err(StateFileError::Corrupt {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map(OsString::from).unwrap_or_default();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_the_last_write_wins() {
+    fn writes_replaces_and_reads_back() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cursor");
-        assert!(read::<u64>(&path).unwrap().is_none());
-        write(&path, &7_u64).unwrap();
-        write(&path, &8_u64).unwrap();
-        assert_eq!(read::<u64>(&path).unwrap(), Some(8));
-    }
-
-    #[test]
-    fn a_torn_file_is_reported_not_trusted() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cursor");
-        write(&path, &vec![1_u64; 100]).unwrap();
-        let bytes = fs::read(&path).unwrap();
-        for length in 0..bytes.len() {
-            fs::write(&path, &bytes[..length]).unwrap();
-            assert!(matches!(
-                read::<Vec<u64>>(&path),
-                Err(StateFileError::Corrupt { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn an_abandoned_temporary_file_does_no_harm() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cursor");
-        write(&path, &1_u64).unwrap();
-        fs::write(path.with_extension("new"), b"half of").unwrap();
-        assert_eq!(read::<u64>(&path).unwrap(), Some(1));
-        write(&path, &2_u64).unwrap();
+        let path = dir.path().join("state/number");
+        assert_eq!(read::<u64>(&path).unwrap(), None);
+        write(&path, &1u64).unwrap();
+        write(&path, &2u64).unwrap();
         assert_eq!(read::<u64>(&path).unwrap(), Some(2));
+        let names: Vec<_> = fs::read_dir(dir.path().join("state")).unwrap().collect();
+        assert_eq!(names.len(), 1, "no temporary file is left: {names:?}");
+    }
+
+    #[test]
+    fn a_torn_temporary_file_does_not_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        write(&path, &1u64).unwrap();
+        fs::write(temporary_beside(&path), b"half").unwrap();
+        assert_eq!(read::<u64>(&path).unwrap(), Some(1));
+        write(&path, &2u64).unwrap();
+        assert_eq!(read::<u64>(&path).unwrap(), Some(2));
+    }
+
+    #[test]
+    fn damage_is_told_from_absence() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        for bytes in [&b""[..], b"x", b"something else altogether"] {
+            fs::write(&path, bytes).unwrap();
+            let error = read::<u64>(&path).unwrap_err();
+            assert!(matches!(error, StateFileError::Corrupt { .. }), "{error}");
+            assert!(error.to_string().contains("number"), "{error}");
+        }
+        write(&path, &5u64).unwrap();
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(read::<u64>(&path).is_err());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        write(&path, &"old").unwrap();
+        write(&path, &vec![0u8; FILE_BYTES_MAX as usize]).unwrap_err();
+        assert_eq!(read::<String>(&path).unwrap().unwrap(), "old");
     }
 }

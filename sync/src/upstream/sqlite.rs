@@ -1,33 +1,194 @@
-//! The embedded default upstream: one `SQLite` file.
+//! The embedded default upstream: one `SQLite` file (`sqlite:central.db`).
+//!
+//! What a person finds in it with any `SQLite` tool:
+//! - one table a schema, named after it: `stream` (device and stream name, joined with `/`), `ts`
+//!   (nanoseconds UTC), `is_train`, `fold`, `source_ts`, then the fields under their own names;
+//! - beside each a view `<table>_tagged` with a readable `time` and the tags as columns, so that
+//!   `SELECT * FROM vibration_tagged WHERE machine = 'm1'` is all it takes;
+//! - `dunlin_streams`, `dunlin_schemas`, `dunlin_fields`: which stream has which tags, and which table
+//!   and column a schema and a field became where their own name was not free.
+//!
+//! Promises: a batch is one transaction, on the disk before [`Upstream::write`] returns; the same row
+//! twice changes nothing. `SQLite` has no NaN: such a value is stored as NULL.
+
+mod database;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use rusqlite::{ErrorCode, InterruptHandle};
 
+use self::database::{Database, DbError};
 use super::{Upstream, UpstreamError, UpstreamOptions, WriteReport};
 use crate::{
     rows::Batch,
     sample::{Schema, Stream, TimeRange},
 };
 
-/// A `SQLite` file as upstream.
-pub struct Sqlite;
+/// Longest wait for another program's lock on the file.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// A `SQLite` file as upstream. Calls take turns; each is bounded by the time-out.
+pub struct Sqlite {
+    path: PathBuf,
+    timeout: Duration,
+    /// `None`: not open, or closed after an error.
+    database: Arc<tokio::sync::Mutex<Option<Database>>>,
+    interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+}
 
 impl Sqlite {
+    /// The file that `options.url` names: `sqlite:relative.db`, `sqlite:/absolute.db` or
+    /// `sqlite:///absolute.db`. It is opened, and created if missing, at the first call.
+    ///
     /// # Errors
-    /// If the URL is wrong.
-    pub fn new(_options: &UpstreamOptions) -> Result<Self, UpstreamError> {
-        Ok(Self)
+    /// [`UpstreamError::Rejected`] if the URL names no file.
+    pub fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
+        Ok(Self {
+            path: path_in(&options.url)?,
+            timeout: options.timeout,
+            database: Arc::default(),
+            interrupt: Arc::default(),
+        })
+    }
+
+    /// Runs `work` on a blocking thread, one at a time, under the time-out.
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, UpstreamError> {
+        let (path, interrupt) = (self.path.clone(), Arc::clone(&self.interrupt));
+        let busy_max = BUSY_MAX.min(self.timeout / 2);
+        let running = Arc::new(AtomicBool::new(false));
+        let ours = Arc::clone(&running);
+        let answer = async {
+            let mut slot = Arc::clone(&self.database).lock_owned().await;
+            ours.store(true, Ordering::Release);
+            let call = tokio::task::spawn_blocking(move || {
+                let mut database = match slot.take() {
+                    Some(database) => database,
+                    None => Database::open(&path, busy_max)?,
+                };
+                *lock(&interrupt) = Some(database.interrupt_handle());
+                let result = work(&mut database);
+                // After an error nothing that was cached is certain: open anew.
+                if result.is_ok() {
+                    *slot = Some(database);
+                }
+                result
+            });
+            call.await
+        };
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(Ok(result)) => result.map_err(|error| upstream_error(&self.path, error)),
+            Ok(Err(panic)) => Err(UpstreamError::Unavailable(format!("sqlite: {panic}"))),
+            Err(_) => {
+                if running.load(Ordering::Acquire)
+                    && let Some(handle) = &*lock(&self.interrupt)
+                {
+                    handle.interrupt();
+                }
+                Err(UpstreamError::Unavailable(format!(
+                    "{}: no answer within {:?}",
+                    self.path.display(),
+                    self.timeout
+                )))
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Upstream for Sqlite {
-    async fn write(&self, _batch: &Batch) -> Result<WriteReport, UpstreamError> {
-        Err(UpstreamError::Rejected("not built yet".into()))
+    async fn write(&self, batch: &Batch) -> Result<WriteReport, UpstreamError> {
+        // The blocking thread outlives this future when the time-out strikes, so it needs its own.
+        let batch = batch.clone();
+        self.call(move |database| database.write(&batch)).await
     }
-    async fn count(&self, _: &Stream, _: &Schema, _: TimeRange) -> Result<u64, UpstreamError> {
-        Err(UpstreamError::Rejected("not built yet".into()))
+
+    async fn count(
+        &self,
+        stream: &Stream,
+        schema: &Schema,
+        range: TimeRange,
+    ) -> Result<u64, UpstreamError> {
+        let (key, schema) = (tables::stream_key(stream), schema.name.clone());
+        self.call(move |database| database.count(&schema, &key, range))
+            .await
     }
+
     fn location(&self) -> String {
-        "sqlite".into()
+        format!("sqlite:{}", self.path.display())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn path_in(url: &str) -> Result<PathBuf, UpstreamError> {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let refused = |why: &str| {
+        Err(UpstreamError::Rejected(format!(
+            "{url:?} {why}; write sqlite:central.db or sqlite:///var/lib/central.db"
+        )))
+    };
+    match path {
+        "" => refused("names no file"),
+        ":memory:" => refused("would forget everything at the next start"),
+        _ if path.contains('\0') => refused("holds a NUL"),
+        _ => Ok(PathBuf::from(path)),
+    }
+}
+
+/// Sorts what `SQLite` says by what helps: waiting, or somebody changing something.
+fn upstream_error(path: &Path, error: DbError) -> UpstreamError {
+    let path = path.display();
+    let error = match error {
+        DbError::Sqlite(error) => error,
+        DbError::Refused(reason) => return UpstreamError::Rejected(format!("{path}: {reason}")),
+    };
+    let (later, advice) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => (true, "make room on its disk"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (true, "another program holds its lock")
+        }
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::OutOfMemory
+            | ErrorCode::SchemaChanged
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => (true, "trying again"),
+        Some(ErrorCode::NotADatabase) => (false, "the file is something else; name another one"),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            false,
+            "the file is damaged; move it away and a new one is begun",
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            (false, "make the file and its directory writable for us")
+        }
+        Some(ErrorCode::CannotOpen) => (
+            false,
+            "its directory must exist and be writable, and it must not be a directory itself",
+        ),
+        _ => (false, "its tables are not as we left them"),
+    };
+    let text = format!("{path}: {error}; {advice}");
+    if later {
+        UpstreamError::Unavailable(text)
+    } else {
+        UpstreamError::Rejected(text)
     }
 }

@@ -1,0 +1,190 @@
+//! Sets of block numbers as few disjoint ranges.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use serde::{Deserialize, Serialize};
+
+/// A set of `u64`, small as long as its members are mostly consecutive.
+///
+/// For neighbouring ranges `a`, `b` in it: `a.start < a.end < b.start < b.end` (touching ranges are
+/// one). Numbers are below `u64::MAX`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
+pub struct IntervalSet {
+    /// Start -> end, end excluded.
+    ranges: BTreeMap<u64, u64>,
+}
+
+impl IntervalSet {
+    /// Whether `number` is in it.
+    pub fn contains(&self, number: u64) -> bool {
+        self.range_at(number).is_some()
+    }
+
+    /// Adds all of `range`.
+    pub fn insert(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let (mut start, mut end) = (range.start, range.end);
+        // Everything that overlaps or touches becomes part of the new range.
+        while let Some((&s, &e)) = self.ranges.range(..=end).next_back()
+            && e >= start
+        {
+            self.ranges.remove(&s);
+            start = start.min(s);
+            end = end.max(e);
+        }
+        self.ranges.insert(start, end);
+    }
+
+    /// Takes all of `range` out.
+    pub fn remove(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        while let Some((&s, &e)) = self.ranges.range(..range.end).next_back()
+            && e > range.start
+        {
+            self.ranges.remove(&s);
+            if e > range.end {
+                self.ranges.insert(range.end, e);
+            }
+            if s < range.start {
+                self.ranges.insert(s, range.start);
+            }
+        }
+    }
+
+    /// The smallest number that is not in it.
+    pub fn first_missing(&self) -> u64 {
+        self.range_at(0).map_or(0, |range| range.end)
+    }
+
+    /// One past the largest number in it; 0 if empty.
+    pub fn end(&self) -> u64 {
+        self.ranges.last_key_value().map_or(0, |(_, &end)| end)
+    }
+
+    /// The lowest run of numbers below `bound` that are not in it.
+    pub fn first_gap(&self, bound: u64) -> Option<Range<u64>> {
+        self.gaps(bound).next()
+    }
+
+    /// The highest run of numbers below `bound` that are not in it.
+    pub fn last_gap(&self, bound: u64) -> Option<Range<u64>> {
+        let mut end = bound;
+        for (&s, &e) in self.ranges.range(..bound).rev() {
+            if e < end {
+                return Some(e..end);
+            }
+            end = s;
+        }
+        (end > 0).then_some(0..end)
+    }
+
+    /// Runs of numbers below `bound` that are not in it, ascending.
+    pub fn gaps(&self, bound: u64) -> impl Iterator<Item = Range<u64>> + '_ {
+        let starts = std::iter::once(0).chain(self.ranges.values().copied());
+        let ends = self.ranges.keys().copied().chain(std::iter::once(bound));
+        starts
+            .zip(ends)
+            .map(move |(start, end)| start..end.min(bound))
+            .filter(|gap| !gap.is_empty())
+    }
+
+    /// The ranges, ascending.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.ranges.iter().map(|(&start, &end)| start..end)
+    }
+
+    fn range_at(&self, number: u64) -> Option<Range<u64>> {
+        let (&start, &end) = self.ranges.range(..=number).next_back()?;
+        (number < end).then_some(start..end)
+    }
+}
+
+impl From<Vec<(u64, u64)>> for IntervalSet {
+    fn from(ranges: Vec<(u64, u64)>) -> Self {
+        let mut set = Self::default();
+        for (start, end) in ranges {
+            set.insert(start..end);
+        }
+        set
+    }
+}
+
+impl From<IntervalSet> for Vec<(u64, u64)> {
+    fn from(set: IntervalSet) -> Self {
+        set.ranges.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUND: u64 = 64;
+
+    /// Gaps of the model below `bound`, the slow way.
+    fn model_gaps(model: &BTreeSet<u64>, bound: u64) -> Vec<Range<u64>> {
+        let mut gaps: Vec<Range<u64>> = Vec::new();
+        for number in (0..bound).filter(|number| !model.contains(number)) {
+            match gaps.last_mut() {
+                Some(gap) if gap.end == number => gap.end += 1,
+                _ => gaps.push(number..number + 1),
+            }
+        }
+        gaps
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_set(
+            operations in prop::collection::vec((any::<bool>(), 0..BOUND, 0..12u64), 0..60),
+            bound in 0..BOUND + 20,
+        ) {
+            let mut set = IntervalSet::default();
+            let mut model = BTreeSet::new();
+            for (insert, start, length) in operations {
+                let range = start..start + length;
+                if insert {
+                    set.insert(range.clone());
+                    model.extend(range);
+                } else {
+                    set.remove(range.clone());
+                    model.retain(|number| !range.contains(number));
+                }
+                let members: Vec<u64> = set.ranges().flatten().collect();
+                prop_assert_eq!(&members, &model.iter().copied().collect::<Vec<_>>());
+            }
+            let ranges: Vec<_> = set.ranges().collect();
+            prop_assert!(ranges.iter().all(|range| range.start < range.end));
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
+            for number in 0..BOUND + 20 {
+                prop_assert_eq!(set.contains(number), model.contains(&number));
+            }
+            let gaps = model_gaps(&model, bound);
+            prop_assert_eq!(set.gaps(bound).collect::<Vec<_>>(), gaps.clone());
+            prop_assert_eq!(set.first_gap(bound), gaps.first().cloned());
+            prop_assert_eq!(set.last_gap(bound), gaps.last().cloned());
+            prop_assert_eq!(set.end(), model.last().map_or(0, |last| last + 1));
+            let first = (0..).find(|number| !model.contains(number));
+            prop_assert_eq!(Some(set.first_missing()), first);
+            let again = IntervalSet::from(Vec::from(set.clone()));
+            prop_assert_eq!(again, set);
+        }
+
+        #[test]
+        fn any_stored_ranges_are_survived(ranges: Vec<(u64, u64)>) {
+            let set = IntervalSet::from(ranges.clone());
+            for (start, end) in ranges {
+                prop_assert!(start >= end || (set.contains(start) && set.contains(end - 1)));
+            }
+        }
+    }
+}

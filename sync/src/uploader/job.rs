@@ -1,0 +1,185 @@
+//! One batch: read its blocks, write it, put aside what is refused for ever.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
+
+use tokio::task::spawn_blocking;
+
+use super::seam::{BlockSource, RejectedRow, RejectedRows};
+use crate::{
+    batch::BatchBuilder,
+    rows::{Batch, TableRows},
+    sample::StreamId,
+    upstream::{Upstream, UpstreamError},
+};
+
+/// Refusals in a row, and not one part taken, after which it is the upstream and not a stream.
+const REFUSALS_MAX: usize = 64;
+
+/// Blocks to upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) blocks: Range<u64>,
+    pub(super) scope: Scope,
+}
+
+/// Whose rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All streams that are not held.
+    AllButHeld,
+    /// One held stream, to see whether it was repaired.
+    Only(StreamId),
+}
+
+/// What became of a job.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    pub(super) rows_written: u64,
+    pub(super) rows_rejected: u64,
+    pub(super) blocks_missing: u64,
+    /// One past the last block read; only a job for one stream stops early, with a full batch.
+    pub(super) read_to: u64,
+    /// Held streams with rows left out, each with the first block that has some.
+    pub(super) skipped: BTreeMap<StreamId, u64>,
+    /// Whether the upstream took anything; there may have been nothing to write.
+    pub(super) taken: bool,
+    /// Streams that the upstream refuses while it takes others, with its words.
+    pub(super) refused: Vec<(StreamId, String)>,
+}
+
+/// Nothing is known about what was written; the whole job is done again later.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) String);
+
+/// What was read for a job.
+struct Gathered {
+    batch: Batch,
+    unknown: Vec<TableRows>,
+    delivered: Delivered,
+}
+
+/// Does `job`.
+pub(super) async fn run(
+    job: Job,
+    held: HashSet<StreamId>,
+    rows_max: usize,
+    source: Arc<dyn BlockSource>,
+    upstream: Arc<dyn Upstream>,
+    rejected: Arc<dyn RejectedRows>,
+) -> Result<Delivered, Failure> {
+    let alone = job.scope != Scope::AllButHeld;
+    let gathered = spawn_blocking(move || gather(&job, &held, rows_max, &*source)).await;
+    let gathered = gathered.map_err(|panic| Failure(format!("reading the buffer: {panic}")))??;
+    let mut delivered = gathered.delivered;
+    let mut aside = Vec::new();
+    for table in &gathered.unknown {
+        let reason = "the catalog does not know this stream";
+        let rows = 0..table.rows.len();
+        aside.extend(rows.map(|row| RejectedRow::of(table, row, reason.into())));
+    }
+    write(gathered.batch, &*upstream, &mut delivered, &mut aside).await?;
+    if !delivered.taken
+        && !alone
+        && let Some((_, reason)) = delivered.refused.pop()
+    {
+        return Err(Failure(reason));
+    }
+    if !aside.is_empty() {
+        delivered.rows_rejected += aside.len() as u64;
+        let put = spawn_blocking(move || rejected.reject(aside)).await;
+        let put = put.unwrap_or_else(|panic| Err(panic.to_string()));
+        put.map_err(|error| Failure(format!("cannot put rejected rows aside: {error}")))?;
+    }
+    Ok(delivered)
+}
+
+fn gather(
+    job: &Job,
+    held: &HashSet<StreamId>,
+    rows_max: usize,
+    source: &dyn BlockSource,
+) -> Result<Gathered, Failure> {
+    let mut builder = BatchBuilder::default();
+    let mut delivered = Delivered::default();
+    let mut rows = 0;
+    for seq in job.blocks.clone() {
+        if rows >= rows_max && job.scope != Scope::AllButHeld {
+            break;
+        }
+        delivered.read_to = seq + 1;
+        let block = source
+            .read_block(seq)
+            .map_err(|error| Failure(format!("cannot read block {seq}: {error}")))?;
+        let Some(block) = block else {
+            delivered.blocks_missing += 1;
+            continue;
+        };
+        // After the block, so that it knows every stream in it.
+        let catalog = source.catalog();
+        rows += builder.append(&block, &catalog, |stream| match job.scope {
+            Scope::Only(only) => stream == only,
+            Scope::AllButHeld if held.contains(&stream) => {
+                delivered.skipped.entry(stream).or_insert(seq);
+                false
+            }
+            Scope::AllButHeld => true,
+        });
+    }
+    let (batch, unknown) = builder.finish();
+    Ok(Gathered {
+        batch,
+        unknown,
+        delivered,
+    })
+}
+
+/// Writes `batch`; if the upstream refuses it, in ever smaller parts, to find whom it refuses.
+async fn write(
+    batch: Batch,
+    upstream: &dyn Upstream,
+    delivered: &mut Delivered,
+    aside: &mut Vec<RejectedRow>,
+) -> Result<(), Failure> {
+    let mut parts = VecDeque::from([batch]);
+    let mut refusals = 0;
+    while let Some(mut part) = parts.pop_front() {
+        if part.tables.is_empty() {
+            continue;
+        }
+        match upstream.write(&part).await {
+            Ok(report) => {
+                delivered.taken = true;
+                delivered.rows_written += report.rows_written;
+                for rejection in report.rejected {
+                    let table = part.tables.get(rejection.table);
+                    let table = table.filter(|table| rejection.row < table.rows.len());
+                    let Some(table) = table else {
+                        let message = "the upstream rejected a row that it was not given";
+                        return Err(Failure(message.into()));
+                    };
+                    aside.push(RejectedRow::of(table, rejection.row, rejection.reason));
+                }
+            }
+            Err(error @ UpstreamError::Unavailable(_)) => return Err(Failure(error.to_string())),
+            Err(error @ UpstreamError::Rejected(_)) => {
+                refusals += 1;
+                if !delivered.taken && refusals >= REFUSALS_MAX {
+                    return Err(Failure(error.to_string()));
+                }
+                if let [table] = &part.tables[..] {
+                    delivered.refused.push((table.stream.id, error.to_string()));
+                } else {
+                    let half = part.tables.len() / 2;
+                    let tables = part.tables.split_off(half);
+                    parts.push_back(part);
+                    parts.push_back(Batch { tables });
+                }
+            }
+        }
+    }
+    Ok(())
+}

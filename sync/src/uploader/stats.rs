@@ -1,0 +1,128 @@
+//! What the uploader is doing, readable at any time from anywhere.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+};
+
+use super::{Left, job::Delivered};
+use crate::cursor::Cursor;
+
+/// No row is waiting.
+const NONE: i64 = i64::MAX;
+
+/// Counters since the start, and the present state. Each field is consistent by itself.
+#[derive(Debug)]
+pub struct UploadStats {
+    /// Rows the upstream took; rows sent twice count twice.
+    pub rows_uploaded: AtomicU64,
+    /// Rows put aside because the upstream will never take them.
+    pub rows_rejected: AtomicU64,
+    /// Batches settled.
+    pub batches: AtomicU64,
+    /// Batches that failed and were sent again.
+    pub retries: AtomicU64,
+    /// Blocks that could not be read any more (trimmed or set aside as damaged).
+    pub blocks_missing: AtomicU64,
+    /// Committed rows not upstream yet, those of held streams not counted.
+    pub lag_rows: AtomicU64,
+    /// Streams that the upstream refuses.
+    pub streams_held: AtomicU64,
+    /// Batches under way.
+    pub in_flight: AtomicU64,
+    /// Whether the last call succeeded; false before the first.
+    pub connected: AtomicBool,
+    oldest_ts: AtomicI64,
+    taken_below: AtomicU64,
+    last_error: Mutex<Option<String>>,
+    cursor: Mutex<Cursor>,
+}
+
+impl Default for UploadStats {
+    fn default() -> Self {
+        Self {
+            rows_uploaded: AtomicU64::default(),
+            rows_rejected: AtomicU64::default(),
+            batches: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            blocks_missing: AtomicU64::default(),
+            lag_rows: AtomicU64::default(),
+            streams_held: AtomicU64::default(),
+            in_flight: AtomicU64::default(),
+            connected: AtomicBool::default(),
+            oldest_ts: AtomicI64::new(NONE),
+            taken_below: AtomicU64::default(),
+            last_error: Mutex::default(),
+            cursor: Mutex::default(),
+        }
+    }
+}
+
+impl UploadStats {
+    /// Age at `now_ns` (nanoseconds UTC) of the oldest row not upstream; 0 if all are.
+    pub fn lag_ns(&self, now_ns: i64) -> u64 {
+        let oldest = self.oldest_ts.load(Relaxed);
+        now_ns.saturating_sub(oldest).max(0) as u64
+    }
+
+    /// Every block ever taken for upload has `seq < taken_below()`: what lies above has not left this
+    /// device. Once the gate has been set to closed this does not grow until it is opened again.
+    pub fn taken_below(&self) -> u64 {
+        self.taken_below.load(SeqCst)
+    }
+
+    /// The last failure, in words.
+    pub fn last_error(&self) -> Option<String> {
+        lock(&self.last_error).clone()
+    }
+
+    /// A copy of the present cursor.
+    pub fn cursor(&self) -> Cursor {
+        lock(&self.cursor).clone()
+    }
+
+    pub(super) fn take_below(&self, seq: u64) {
+        self.taken_below.fetch_max(seq, SeqCst);
+    }
+
+    pub(super) fn set_error(&self, error: String) {
+        *lock(&self.last_error) = Some(error);
+    }
+
+    pub(super) fn set_oldest(&self, ts: Option<i64>) {
+        self.oldest_ts.store(ts.unwrap_or(NONE), Relaxed);
+    }
+
+    pub(super) fn count_delivered(&self, delivered: &Delivered) {
+        if delivered.taken {
+            self.connected.store(true, Relaxed);
+        }
+        self.batches.fetch_add(1, Relaxed);
+        self.rows_uploaded
+            .fetch_add(delivered.rows_written, Relaxed);
+        self.rows_rejected
+            .fetch_add(delivered.rows_rejected, Relaxed);
+        self.blocks_missing
+            .fetch_add(delivered.blocks_missing, Relaxed);
+    }
+
+    pub(super) fn count_failure(&self, error: String) {
+        self.connected.store(false, Relaxed);
+        self.retries.fetch_add(1, Relaxed);
+        self.set_error(error);
+    }
+
+    pub(super) fn set_state(&self, left: Left, in_flight: usize, cursor: &Cursor) {
+        self.lag_rows.store(left.rows, Relaxed);
+        self.streams_held.store(left.streams_held as u64, Relaxed);
+        self.in_flight.store(in_flight as u64, Relaxed);
+        let mut shared = lock(&self.cursor);
+        if *shared != *cursor {
+            shared.clone_from(cursor);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
