@@ -302,7 +302,7 @@ impl Uploader {
         };
         match result {
             Ok(delivered) => self.delivered(&job, delivered),
-            Err(failure) => self.failed(&job, failure),
+            Err(failure) => self.failed(&job, &failure),
         }
     }
 
@@ -358,7 +358,7 @@ impl Uploader {
         }
     }
 
-    fn failed(&mut self, job: &Job, failure: Failure) {
+    fn failed(&mut self, job: &Job, failure: &Failure) {
         if job.scope == Scope::AllButHeld {
             self.claimed.remove(job.blocks.clone());
         }
@@ -401,7 +401,7 @@ impl Uploader {
             unknown.then_some(self.look_at),
             deadline,
         ];
-        let far = now + Duration::from_secs(60);
+        let far = now + Duration::from_mins(1);
         wakes.into_iter().flatten().min().unwrap_or(far).min(far)
     }
 

@@ -95,7 +95,7 @@ impl Running {
 
     /// Lets it run until `reached` (time is paused and jumps ahead).
     async fn until(&self, reached: impl Fn(&UploadStats) -> bool) {
-        let waited = tokio::time::timeout(Duration::from_secs(3_600), async {
+        let waited = tokio::time::timeout(Duration::from_hours(1), async {
             while !reached(&self.stats) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
