@@ -2,7 +2,7 @@
 //! few that the server will not take found and returned.
 //!
 //! Finding them is bounded. Rows outside the kept time range are the oldest or the newest of what was
-//! refused, so `2 log2(n)` sends find all of them, however many. Anything else is bisected, and after
+//! refused, so `2 log2(n) + 4` sends find all of them, however many. Anything else is bisected, and after
 //! [`SENDS_MAX`] sends what is still refused is returned together.
 
 use std::{
@@ -289,58 +289,71 @@ impl<'a> Writer<'a> {
     ) -> Result<Option<(Work, Refusal)>, UpstreamError> {
         let now = self.server_now().await?;
         work.sort_by_key(|item| item.ts);
-        let split = work.partition_point(|item| item.ts <= now);
-        let (past, future) = work.split_at(split);
+        let mut future = work.split_off(work.partition_point(|item| item.ts <= now));
+        // Nearest to now first, so that both halves are searched alike.
+        work.reverse();
         let mut other: Option<(Work, Refusal)> = None;
-        let mut keep = |items: &[Item], refusal: Refusal| match &mut other {
-            Some((work, _)) => work.extend_from_slice(items),
-            None => other = Some((items.to_vec(), refusal)),
-        };
-
-        // Undecided is past[low..high]; a refused piece is refused for its oldest row.
-        let (mut low, mut high) = (0, past.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            let piece = &past[middle..high];
-            match self.send(piece).await? {
-                None => high = middle,
-                Some(refusal) if refusal.code == codes::OUT_OF_RANGE => {
-                    self.reject(&past[low..=middle], &refusal.text);
-                    low = middle + 1;
-                }
-                Some(refusal) => {
-                    keep(piece, refusal);
-                    high = middle;
+        for half in [&mut work, &mut future] {
+            // Undecided is half[low..high]; a piece is refused for its row furthest from now.
+            let (mut low, mut high) = (0, half.len());
+            let mut out_of_range = None;
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                match self.send(&half[low..=middle]).await? {
+                    None => low = middle + 1,
+                    Some(refusal) if refusal.code == codes::OUT_OF_RANGE => {
+                        out_of_range = Some(refusal);
+                        high = middle;
+                    }
+                    Some(refusal) => {
+                        let piece = &half[low..=middle];
+                        match &mut other {
+                            Some((work, _)) => work.extend_from_slice(piece),
+                            None => other = Some((piece.to_vec(), refusal)),
+                        }
+                        low = middle + 1;
+                    }
                 }
             }
-        }
-        let (mut low, mut high) = (0, future.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            let piece = &future[low..=middle];
-            match self.send(piece).await? {
-                None => low = middle + 1,
-                Some(refusal) if refusal.code == codes::OUT_OF_RANGE => {
-                    self.reject(&future[middle..high], &refusal.text);
-                    high = middle;
-                }
-                Some(refusal) => {
-                    keep(piece, refusal);
-                    low = middle + 1;
-                }
+            let outside = half.split_off(high);
+            if let Some(refusal) = out_of_range {
+                self.reject_outside(outside, refusal).await?;
             }
         }
         Ok(other)
     }
 
+    /// Rejects rows that must all be out of range if both ends are; looks at each if they are not,
+    /// for then one of the clocks concerned has moved.
+    async fn reject_outside(&self, outside: Work, refusal: Refusal) -> Result<(), UpstreamError> {
+        for end in [outside.first().copied(), outside.last().copied()]
+            .into_iter()
+            .flatten()
+        {
+            if self.send(&[end]).await?.is_none() {
+                return self.bisect(outside, refusal).await;
+            }
+        }
+        self.reject(&outside, &refusal.text);
+        Ok(())
+    }
+
+    /// The server's clock, nanoseconds UTC. Without a table it answers in milliseconds, whatever the
+    /// database's precision.
     async fn server_now(&self) -> Result<i64, UpstreamError> {
         let records = self
             .client
             .query("SELECT CAST(NOW() AS BIGINT)".to_owned())
             .await?;
         let now = records.into_iter().flatten().next();
-        now.and_then(|text| text.parse().ok())
-            .ok_or_else(|| UpstreamError::Unavailable("the server does not tell its time".into()))
+        let now = now.and_then(|text| text.parse::<i64>().ok());
+        now.and_then(|now| match now {
+            // From 1971 to 2286 the three cannot be mistaken for each other.
+            0..10_000_000_000_000 => now.checked_mul(1_000_000),
+            10_000_000_000_000..10_000_000_000_000_000 => now.checked_mul(1_000),
+            _ => Some(now),
+        })
+        .ok_or_else(|| UpstreamError::Unavailable("the server does not tell its time".into()))
     }
 
     async fn bisect(&self, work: Work, refusal: Refusal) -> Result<(), UpstreamError> {
