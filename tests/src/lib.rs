@@ -1,1 +1,3 @@
 //! Harness, scenarios and crash loops.
+
+pub mod taos_double;

@@ -2,6 +2,7 @@
 //!
 //! Another database is a new file with an implementation of [`Upstream`] and one line in [`connect`].
 
+mod relay;
 pub mod sqlite;
 pub mod tdengine;
 

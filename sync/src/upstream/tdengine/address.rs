@@ -1,0 +1,264 @@
+//! What the user wrote, checked: the URL and the options of CREATE DATABASE.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use super::super::{UpstreamError, UpstreamOptions, relay::Target};
+use crate::tls::{TlsFiles, client_config};
+
+const PORT: u16 = 6041;
+const DATABASE_BYTES_MAX: usize = 64;
+
+/// A checked `tdengine://` or `tdengines://` URL. Not `Debug`: it holds the password.
+pub(super) struct Address {
+    pub(super) target: Target,
+    pub(super) user: String,
+    pub(super) password: String,
+    /// ASCII letters, digits and `_`.
+    pub(super) database: String,
+    /// Everything after PRECISION in CREATE DATABASE.
+    pub(super) create_options: String,
+}
+
+impl Address {
+    /// Checks URL, options and TLS files. No error repeats the URL: it may hold a password.
+    pub(super) fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
+        let url = Url::parse(&options.url).map_err(|e| {
+            wrong(format!(
+                "the URL cannot be read: {e}; write tdengine://user:password@host:6041/database \
+                 (percent-encode special characters of the password)"
+            ))
+        })?;
+        let host = match url.host() {
+            Some(Host::Domain(name)) if !name.is_empty() && !name.contains('%') => name.to_owned(),
+            Some(Host::Ipv4(ip)) => ip.to_string(),
+            Some(Host::Ipv6(ip)) => ip.to_string(),
+            _ => return Err(wrong("the URL names no usable host".into())),
+        };
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong(
+                "the URL takes no \"?\" or \"#\"; percent-encode them in the password".into(),
+            ));
+        }
+        let database = url.path().trim_start_matches('/').to_owned();
+        if !is_word(&database) || database.len() > DATABASE_BYTES_MAX {
+            return Err(wrong(format!(
+                "the URL must end in a database name of 1 to {DATABASE_BYTES_MAX} letters, digits \
+                 and \"_\", not starting with a digit"
+            )));
+        }
+        let user = decoded(url.username(), "root")?;
+        let password = decoded(url.password().unwrap_or_default(), "taosdata")?;
+
+        let files = TlsFiles {
+            ca_file: options.ca_file.clone(),
+            cert_file: options.cert_file.clone(),
+            key_file: options.key_file.clone(),
+        };
+        let tls = match url.scheme() {
+            "tdengines" => Some(client_config(&files).map_err(|e| wrong(e.to_string()))?),
+            _ if files != TlsFiles::default() => {
+                return Err(wrong(
+                    "ca_file, cert_file and key_file need a tdengines:// URL; tdengine:// is not \
+                     encrypted"
+                        .into(),
+                ));
+            }
+            _ => None,
+        };
+        Ok(Self {
+            target: Target {
+                host,
+                port: url.port().unwrap_or(PORT),
+                tls,
+            },
+            user,
+            password,
+            database,
+            create_options: create_options(&options.database_options)?,
+        })
+    }
+
+    /// Scheme, host, port and database.
+    pub(super) fn location(&self) -> String {
+        let scheme = if self.target.tls.is_some() {
+            "tdengines"
+        } else {
+            "tdengine"
+        };
+        format!("{scheme}://{}/{}", self.target.authority(), self.database)
+    }
+
+    /// `text` without the password, should a server repeat it.
+    pub(super) fn without_password(&self, text: &str) -> String {
+        if self.password.len() < 4 {
+            text.to_owned()
+        } else {
+            text.replace(&self.password, "***")
+        }
+    }
+}
+
+fn wrong(reason: String) -> UpstreamError {
+    UpstreamError::Rejected(reason)
+}
+
+fn decoded(part: &str, default: &str) -> Result<String, UpstreamError> {
+    if part.is_empty() {
+        return Ok(default.to_owned());
+    }
+    let text = percent_decode_str(part)
+        .decode_utf8()
+        .map_err(|_| wrong("user and password of the URL must be UTF-8".into()))?;
+    Ok(text.into_owned())
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// ` NAME VALUE ...`: names are words, values numbers with units or words, so nothing else gets in.
+fn create_options(options: &BTreeMap<String, String>) -> Result<String, UpstreamError> {
+    let mut sql = String::new();
+    for (name, value) in options {
+        let name_ok = is_word(name) && !name.contains(|c: char| c.is_ascii_digit());
+        // S3_CHUNKSIZE and its like.
+        let name_ok = name_ok || name.to_ascii_uppercase().starts_with("S3_") && is_word(name);
+        if !name_ok || name.eq_ignore_ascii_case("precision") {
+            return Err(wrong(format!(
+                "database option \"{}\": {}",
+                name.escape_debug(),
+                if name_ok {
+                    "the precision is always ns"
+                } else {
+                    "a name is made of letters and \"_\""
+                }
+            )));
+        }
+        let value_ok = (1..=64).contains(&value.len())
+            && value
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_.,-".contains(&b))
+            && !value.contains("--");
+        if !value_ok {
+            return Err(wrong(format!(
+                "database option {name}: the value is made of letters, digits and \"_\", \".\", \
+                 \",\", \"-\", at most 64"
+            )));
+        }
+        let bare = value.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        let quote = if bare { "" } else { "'" };
+        let _infallible = write!(sql, " {} {quote}{value}{quote}", name.to_ascii_uppercase());
+    }
+    Ok(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(url: &str, options: &[(&str, &str)]) -> Result<Address, UpstreamError> {
+        Address::new(&UpstreamOptions {
+            url: url.into(),
+            timeout: Duration::from_secs(1),
+            database_options: options
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect(),
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+        })
+    }
+
+    #[test]
+    fn urls_are_taken_apart_and_the_password_stays_inside() {
+        let full = address("tdengine://me:p%40s%2Fs@db.example:7000/plant_1", &[]).unwrap();
+        assert_eq!(
+            (full.user.as_str(), full.password.as_str()),
+            ("me", "p@s/s")
+        );
+        assert_eq!(full.location(), "tdengine://db.example:7000/plant_1");
+        assert_eq!(full.without_password("no p@s/s here"), "no *** here");
+
+        let short = address("tdengine://[::1]/d", &[]).unwrap();
+        assert_eq!(short.user, "root");
+        assert_eq!(short.password, "taosdata");
+        assert_eq!(short.location(), "tdengine://[::1]:6041/d");
+    }
+
+    #[test]
+    fn bad_urls_are_refused_without_repeating_them() {
+        for url in [
+            "tdengine://u:hunter2@host:6041",
+            "tdengine://u:hunter2@host:6041/",
+            "tdengine://u:hunter2@host:6041/a/b",
+            "tdengine://u:hunter2@host:6041/1a",
+            "tdengine://u:hunter2@host:6041/a%60b",
+            "tdengine://u:hunter2@host:99999/a",
+            "tdengine://u:hunter2@host:6041/a?x=1",
+            "tdengine://u:hunter2@/a",
+            "tdengine:hunter2",
+            "tdengine://u:%ffhunter2@host/a",
+        ] {
+            let error = address(url, &[]).err().unwrap();
+            assert!(matches!(error, UpstreamError::Rejected(_)), "{url}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_cannot_carry_anything_else() {
+        let good = [
+            ("keep", "365d,730d"),
+            ("CACHEMODEL", "both"),
+            ("wal_level", "1"),
+        ];
+        assert_eq!(
+            address("tdengine://h/d", &good).unwrap().create_options,
+            " CACHEMODEL 'both' KEEP 365d,730d WAL_LEVEL 1"
+        );
+        for bad in [
+            ("KEEP", "1; drop database d"),
+            ("KEEP 1 VGROUPS", "1"),
+            ("CACHEMODEL", "both'"),
+            ("KEEP", ""),
+            ("KEEP", "1--x"),
+            ("PRECISION", "ms"),
+            ("", "1"),
+        ] {
+            assert!(address("tdengine://h/d", &[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tls_files_need_the_tls_scheme() {
+        let options = UpstreamOptions {
+            url: "tdengine://h/d".into(),
+            timeout: Duration::from_secs(1),
+            database_options: BTreeMap::new(),
+            ca_file: Some("/no/such/ca.pem".into()),
+            cert_file: None,
+            key_file: None,
+        };
+        let plain = Address::new(&options).err().unwrap().to_string();
+        assert!(plain.contains("tdengines://"), "{plain}");
+        let url = "tdengines://h/d".into();
+        let missing = Address::new(&UpstreamOptions { url, ..options });
+        assert!(
+            missing
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("/no/such/ca.pem")
+        );
+    }
+}

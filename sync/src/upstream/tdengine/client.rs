@@ -1,0 +1,252 @@
+//! One connection: the connector behind its relay, a time-out on every call, errors by what to do.
+//!
+//! The connector hangs or panics where it should report, so each call runs on its own worker and
+//! races the end of the relay and the clock. After [`Failure::Broken`] a client is thrown away.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use taos::{
+    Address as Endpoint, AsyncFetchable, AsyncQueryable, AsyncTBuilder, Dsn, RawBlock, RawError,
+    RawResult, Taos, TaosBuilder,
+};
+
+use super::{address::Address, codes, schema::Known};
+use crate::upstream::{UpstreamError, relay::Relay};
+
+/// How long the relay has to name the cause after the connector has failed.
+const CAUSE_WAIT: Duration = Duration::from_millis(200);
+/// From here on the numbers are the connector's own, up to 0xFFFF for what it cannot name.
+const CONNECTOR_CODES_FROM: i32 = 0xE000;
+
+/// Why a call failed.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// Nothing is known about what was done; the connection is of no more use.
+    Broken(String),
+    /// The server refused; the connection is fine.
+    Refused(Refusal),
+}
+
+/// The server's own words.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// `TDengine`'s error number, 16 bits.
+    pub(super) code: i32,
+    /// With the number in front.
+    pub(super) text: String,
+}
+
+impl From<Failure> for UpstreamError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) if codes::needs_somebody(refusal.code) => {
+                Self::Rejected(refusal.text)
+            }
+            Failure::Refused(Refusal { text, .. }) | Failure::Broken(text) => {
+                Self::Unavailable(text)
+            }
+        }
+    }
+}
+
+/// A live connection with the database in use.
+pub(super) struct Client {
+    taos: Arc<Taos>,
+    relay: Relay,
+    address: Arc<Address>,
+    timeout: Duration,
+    broken: AtomicBool,
+    /// What this connection has learnt about tables; forgotten with it.
+    pub(super) known: Known,
+}
+
+impl Client {
+    /// Connects, creates the database where missing, checks its precision and uses it.
+    pub(super) async fn connect(
+        address: &Arc<Address>,
+        timeout: Duration,
+    ) -> Result<Self, UpstreamError> {
+        let relay = tokio::time::timeout(timeout, Relay::open(&address.target))
+            .await
+            .map_err(|_| {
+                let server = address.target.authority();
+                UpstreamError::Unavailable(format!("{server} did not accept within {timeout:?}"))
+            })?
+            .map_err(UpstreamError::Unavailable)?;
+        let dsn = Dsn {
+            driver: "ws".into(),
+            username: Some(address.user.clone()),
+            password: Some(address.password.clone()),
+            addresses: vec![Endpoint {
+                host: Some(relay.address()),
+                ..Endpoint::default()
+            }],
+            ..Dsn::default()
+        };
+        let taos = async { TaosBuilder::from_dsn(dsn)?.build().await };
+        let taos = taos
+            .await
+            .map_err(|e| UpstreamError::Unavailable(address.without_password(&e.to_string())))?;
+        let client = Self {
+            taos: Arc::new(taos),
+            relay,
+            address: Arc::clone(address),
+            timeout,
+            broken: AtomicBool::new(false),
+            known: Known::default(),
+        };
+        client.open_database().await?;
+        Ok(client)
+    }
+
+    async fn open_database(&self) -> Result<(), UpstreamError> {
+        let database = self.address.database.clone();
+        let mut precision = self.precision().await?;
+        if precision.is_none() {
+            let sql = format!(
+                "CREATE DATABASE IF NOT EXISTS `{database}` PRECISION 'ns'{}",
+                self.address.create_options
+            );
+            if let Err(failure) = self.execute(sql).await {
+                return Err(match failure {
+                    Failure::Refused(refusal) if codes::is_about_the_statement(refusal.code) => {
+                        UpstreamError::Rejected(format!(
+                            "cannot create database {database}: {}",
+                            refusal.text
+                        ))
+                    }
+                    other => other.into(),
+                });
+            }
+            precision = self.precision().await?;
+        }
+        match precision.as_deref() {
+            Some("ns") => {}
+            Some(other) => {
+                return Err(UpstreamError::Rejected(format!(
+                    "database {database} keeps time in {other}, which cannot hold nanosecond \
+                     timestamps; name another database, or create it with PRECISION 'ns'"
+                )));
+            }
+            None => {
+                return Err(UpstreamError::Unavailable(format!(
+                    "database {database} is not there yet"
+                )));
+            }
+        }
+        self.execute(format!("USE `{database}`")).await?;
+        Ok(())
+    }
+
+    async fn precision(&self) -> Result<Option<String>, Failure> {
+        let database = &self.address.database;
+        let records = self
+            .query(format!(
+                "SELECT `precision` FROM information_schema.ins_databases WHERE name = '{database}'"
+            ))
+            .await?;
+        Ok(records.into_iter().flatten().next())
+    }
+
+    /// The database in back-ticks.
+    pub(super) fn database(&self) -> String {
+        format!("`{}`", self.address.database)
+    }
+
+    /// Whether a call has failed in a way that leaves the connection useless, or it has ended.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed) || self.relay.is_gone()
+    }
+
+    /// Runs a statement without a result.
+    pub(super) async fn execute(&self, sql: String) -> Result<(), Failure> {
+        let taos = Arc::clone(&self.taos);
+        self.call(async move { taos.exec(sql).await.map(|_rows| ()) })
+            .await
+    }
+
+    /// Runs a query and returns its cells as text, missing ones empty.
+    pub(super) async fn query(&self, sql: String) -> Result<Vec<Vec<String>>, Failure> {
+        let taos = Arc::clone(&self.taos);
+        self.call(async move {
+            let records = taos.query(sql).await?.to_records().await?;
+            let text = |value: taos::Value| value.to_string().unwrap_or_default();
+            Ok(records
+                .into_iter()
+                .map(|record| record.into_iter().map(text).collect())
+                .collect())
+        })
+        .await
+    }
+
+    /// Writes rows of one existing subtable.
+    pub(super) async fn write_block(&self, block: RawBlock) -> Result<(), Failure> {
+        let taos = Arc::clone(&self.taos);
+        self.call(async move { taos.write_raw_block(&block).await })
+            .await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = RawResult<T>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let done = self.race(work).await;
+        if matches!(done, Err(Failure::Broken(_))) {
+            self.broken.store(true, Relaxed);
+        }
+        done
+    }
+
+    async fn race<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = RawResult<T>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut worker = AbortOnDrop(tokio::spawn(work));
+        tokio::select! {
+            biased;
+            done = &mut worker.0 => match done {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(self.failure(&error).await),
+                Err(_panicked) => Err(Failure::Broken(self.cause("the connector failed").await)),
+            },
+            reason = self.relay.ended() => Err(Failure::Broken(reason)),
+            () = tokio::time::sleep(self.timeout) => Err(Failure::Broken(format!(
+                "{} did not answer within {:?}",
+                self.address.target.authority(),
+                self.timeout
+            ))),
+        }
+    }
+
+    async fn failure(&self, error: &RawError) -> Failure {
+        let code = i32::from(error.code()) & 0xFFFF;
+        let text = self.relay.without_key(&error.to_string());
+        let text = self.address.without_password(&text);
+        if code >= CONNECTOR_CODES_FROM {
+            return Failure::Broken(self.cause(&text).await);
+        }
+        Failure::Refused(Refusal { code, text })
+    }
+
+    /// What the relay knows, which is the cause; otherwise what the connector says.
+    async fn cause(&self, otherwise: &str) -> String {
+        tokio::time::timeout(CAUSE_WAIT, self.relay.ended())
+            .await
+            .unwrap_or_else(|_| otherwise.to_owned())
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

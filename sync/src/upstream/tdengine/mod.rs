@@ -1,0 +1,135 @@
+//! `TDengine` 3.3 over WebSocket (taosAdapter, port 6041).
+//!
+//! A supertable per schema (columns `ts`, `is_train`, `fold`, `source_ts`, then the fields; the tags
+//! of the schema), a subtable per stream; names as [`names`] makes them. Texts are VARCHAR in UTF-8,
+//! at most [`schema::TEXT_BYTES_MAX`] bytes, the column widened as longer ones come; tag values at
+//! most [`names::TAG_BYTES_MAX`] bytes. NaN and the infinities are stored as they are.
+//!
+//! Every call is bounded by `timeout`. Whatever breaks a connection ends it: the next call builds a
+//! new one. The only folder that names `taos`; how the bytes travel is in the relay.
+
+mod address;
+mod client;
+mod codes;
+mod names;
+mod rows;
+mod schema;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use self::{
+    address::Address,
+    client::{Client, Failure},
+};
+use super::{Upstream, UpstreamError, UpstreamOptions, WriteReport};
+use crate::{
+    rows::Batch,
+    sample::{Schema, Stream, TimeRange, Timestamp},
+};
+
+/// A `TDengine` database as upstream.
+pub struct TDengine {
+    address: Arc<Address>,
+    timeout: Duration,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl TDengine {
+    /// Checks URL, database options and TLS files; connects at the first call.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Rejected`] naming what is wrong, without the password.
+    pub fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
+        Ok(Self {
+            address: Arc::new(Address::new(options)?),
+            timeout: options.timeout,
+            client: Mutex::new(None),
+        })
+    }
+
+    /// The live client, or a new one; callers wait for each other, in all no longer than the time-out.
+    async fn client(&self) -> Result<Arc<Client>, UpstreamError> {
+        let connecting = async {
+            let mut slot = self.client.lock().await;
+            if let Some(client) = slot.as_ref().filter(|client| !client.is_broken()) {
+                return Ok(Arc::clone(client));
+            }
+            *slot = None;
+            let client = Arc::new(Client::connect(&self.address, self.timeout).await?);
+            *slot = Some(Arc::clone(&client));
+            Ok(client)
+        };
+        tokio::time::timeout(self.timeout, connecting)
+            .await
+            .unwrap_or_else(|_| {
+                Err(UpstreamError::Unavailable(format!(
+                    "{} did not answer within {:?}",
+                    self.address.target.authority(),
+                    self.timeout
+                )))
+            })
+    }
+
+    /// Throws `client` away unless somebody already has.
+    async fn discard(&self, client: &Arc<Client>) {
+        let mut slot = self.client.lock().await;
+        if slot.as_ref().is_some_and(|live| Arc::ptr_eq(live, client)) {
+            *slot = None;
+        }
+    }
+}
+
+#[async_trait]
+impl Upstream for TDengine {
+    async fn write(&self, batch: &Batch) -> Result<WriteReport, UpstreamError> {
+        if batch.rows() == 0 {
+            return Ok(WriteReport::default());
+        }
+        let client = self.client().await?;
+        let written = write::write(&client, batch).await;
+        if client.is_broken() {
+            self.discard(&client).await;
+        }
+        written
+    }
+
+    async fn count(
+        &self,
+        stream: &Stream,
+        schema: &Schema,
+        range: TimeRange,
+    ) -> Result<u64, UpstreamError> {
+        let client = self.client().await?;
+        let mut sql = format!(
+            "SELECT COUNT(*) FROM {}.`{}` WHERE `ts` IS NOT NULL",
+            client.database(),
+            names::subtable(stream, schema)
+        );
+        if range.from > Timestamp::MIN {
+            sql.push_str(&format!(" AND `ts` >= {}", range.from));
+        }
+        if range.to < Timestamp::MAX {
+            sql.push_str(&format!(" AND `ts` <= {}", range.to));
+        }
+        let counted = client.query(sql).await;
+        if client.is_broken() {
+            self.discard(&client).await;
+        }
+        match counted {
+            Ok(records) => {
+                let count = records.into_iter().flatten().next();
+                Ok(count.and_then(|text| text.parse().ok()).unwrap_or(0))
+            }
+            Err(Failure::Refused(refusal)) if codes::is_no_such_table(refusal.code) => Ok(0),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn location(&self) -> String {
+        self.address.location()
+    }
+}

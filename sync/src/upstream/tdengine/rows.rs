@@ -1,0 +1,310 @@
+//! Rows on their way out: what of a batch can be written, and its two forms, SQL text and raw block.
+//!
+//! Floats that SQL cannot spell (NaN, the infinities, subnormals) travel in raw blocks, which keep
+//! them. A NUL in a text is rejected: the server would end the text there.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use taos::{ColumnView, Precision, RawBlock};
+
+use super::{
+    names::{FIXED, push_literal, tag_value},
+    schema::{Layout, Need, Ready, TEXT_BYTES_MAX},
+};
+use crate::{
+    rows::{Column, TableRows, Values},
+    upstream::Rejection,
+};
+
+/// From this many rows on a raw block is cheaper than text.
+pub(super) const RAW_ROWS_MIN: usize = 64;
+
+/// The writable part of one table of a batch.
+pub(super) struct Table<'a> {
+    /// Its place in the batch.
+    pub(super) index: usize,
+    pub(super) source: &'a TableRows,
+    pub(super) layout: Arc<Layout>,
+    /// The subtable's name.
+    pub(super) name: String,
+    /// Fields to write, by position.
+    fields: Vec<usize>,
+    /// Rows to write, in time order.
+    pub(super) rows: Vec<usize>,
+    /// As raw blocks rather than text.
+    pub(super) is_raw: bool,
+}
+
+/// What the rows of `source` need of their columns.
+pub(super) fn needs(source: &TableRows) -> Vec<Need> {
+    let mut needs = vec![Need::default(); source.schema.fields.len()];
+    for (need, column) in needs.iter_mut().zip(&source.rows.columns) {
+        need.used = match &column.present {
+            None => !column.is_empty(),
+            Some(present) => present.contains(&true),
+        };
+        if let Values::Text(texts) = &column.values {
+            let longest = texts.iter().map(|text| text.len());
+            need.text_bytes = longest.filter(|n| *n <= TEXT_BYTES_MAX).max().unwrap_or(0);
+        }
+    }
+    needs
+}
+
+impl<'a> Table<'a> {
+    /// Sorts out the rows that cannot be written, with the reason for each.
+    pub(super) fn new(
+        index: usize,
+        source: &'a TableRows,
+        layout: Arc<Layout>,
+        name: String,
+        ready: &Ready,
+        rejected: &mut Vec<Rejection>,
+    ) -> Self {
+        let rows = &source.rows;
+        let mut reasons: Vec<Option<String>> = vec![ready.refusal(&layout); rows.len()];
+        let mut fields = Vec::new();
+        for (field, (column, need)) in rows.columns.iter().zip(needs(source)).enumerate() {
+            if !need.used {
+                continue;
+            }
+            let kind = column.values.kind();
+            match ready.column(&layout.fields[field], kind) {
+                Ok(width) => {
+                    fields.push(field);
+                    note_bad_texts(column, width, &layout.fields[field], &mut reasons);
+                }
+                Err(reason) => {
+                    for (row, known) in reasons.iter_mut().enumerate() {
+                        if known.is_none() && column.is_present(row) {
+                            *known = Some(reason.clone());
+                        }
+                    }
+                }
+            }
+        }
+
+        let mut good = Vec::with_capacity(rows.len());
+        for (row, reason) in reasons.into_iter().enumerate() {
+            match reason {
+                None => good.push(row),
+                Some(reason) => rejected.push(Rejection {
+                    table: index,
+                    row,
+                    reason,
+                }),
+            }
+        }
+        if !good.is_sorted_by_key(|row| rows.ts[*row]) {
+            good.sort_by_key(|row| rows.ts[*row]);
+        }
+        let unspeakable = |field: &usize| has_unspeakable_floats(&rows.columns[*field]);
+        let is_raw = good.len() >= RAW_ROWS_MIN || fields.iter().any(unspeakable);
+        Self {
+            index,
+            source,
+            layout,
+            name,
+            fields,
+            rows: good,
+            is_raw,
+        }
+    }
+
+    pub(super) fn ts(&self, row: usize) -> i64 {
+        self.source.rows.ts[row]
+    }
+
+    /// Upper bound of what `row` takes in text, which also bounds it in a raw block.
+    pub(super) fn row_bytes_max(&self, row: usize) -> usize {
+        let values =
+            self.fields
+                .iter()
+                .map(|field| match &self.source.rows.columns[*field].values {
+                    Values::F64(_) | Values::F32(_) => 26,
+                    Values::I64(_) => 21,
+                    Values::Bool(_) => 6,
+                    Values::Text(texts) => texts.get(row).map_or(5, |text| 2 * text.len() + 5),
+                });
+        60 + values.sum::<usize>()
+    }
+
+    /// Upper bound of what names and tags take in text.
+    pub(super) fn head_bytes_max(&self) -> usize {
+        let names = self.layout.fields.iter().chain(&self.layout.tags);
+        let tags = &self.source.stream.tags;
+        400 + 4 * self.name.len()
+            + names.map(|name| name.len() + 4).sum::<usize>()
+            + tags.iter().map(|tag| 2 * tag.len() + 40).sum::<usize>()
+    }
+
+    /// `` `d`.`subtable` USING `d`.`supertable` (..) TAGS (..) ``
+    pub(super) fn push_using(&self, sql: &mut String, database: &str) {
+        let _infallible = write!(
+            sql,
+            "{database}.`{}` USING {database}.`{}` (",
+            self.name, self.layout.supertable
+        );
+        for (number, tag) in self.layout.tags.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            let _infallible = write!(sql, "{comma}`{tag}`");
+        }
+        sql.push_str(") TAGS (");
+        for number in 0..self.layout.tags.len() {
+            if number > 0 {
+                sql.push(',');
+            }
+            let value = self.source.stream.tags.get(number);
+            match value {
+                Some(value) => push_literal(sql, &tag_value(value)),
+                None => sql.push_str("NULL"),
+            }
+        }
+        sql.push(')');
+    }
+
+    /// Appends `rows` as one table of a multi-table INSERT.
+    pub(super) fn push_insert(
+        &self,
+        sql: &mut String,
+        database: &str,
+        is_known: bool,
+        rows: &[usize],
+    ) {
+        sql.push(' ');
+        if is_known {
+            let _infallible = write!(sql, "{database}.`{}`", self.name);
+        } else {
+            self.push_using(sql, database);
+        }
+        let _infallible = write!(sql, " (`{}`", FIXED.join("`,`"));
+        for field in &self.fields {
+            let _infallible = write!(sql, ",`{}`", self.layout.fields[*field]);
+        }
+        sql.push_str(") VALUES ");
+        for row in rows {
+            self.push_row(sql, *row);
+        }
+    }
+
+    fn push_row(&self, sql: &mut String, row: usize) {
+        let rows = &self.source.rows;
+        let _infallible = write!(
+            sql,
+            "({},{},{},",
+            rows.ts[row],
+            rows.is_train.get(row).copied().unwrap_or_default(),
+            rows.fold.get(row).copied().unwrap_or_default(),
+        );
+        match rows.source_ts.get(row).copied().flatten() {
+            Some(ts) => {
+                let _infallible = write!(sql, "{ts}");
+            }
+            None => sql.push_str("NULL"),
+        }
+        for field in &self.fields {
+            sql.push(',');
+            push_value(sql, &rows.columns[*field], row);
+        }
+        sql.push(')');
+    }
+
+    /// `rows` as one raw block.
+    pub(super) fn block(&self, rows: &[usize]) -> RawBlock {
+        let from = &self.source.rows;
+        let pick = |values: &[i64]| rows.iter().map(|row| values[*row]).collect::<Vec<_>>();
+        let mut views = vec![
+            ColumnView::from_nanos_timestamp(pick(&from.ts)),
+            ColumnView::from_bools(
+                rows.iter()
+                    .map(|row| from.is_train[*row])
+                    .collect::<Vec<_>>(),
+            ),
+            ColumnView::from_unsigned_tiny_ints(
+                rows.iter().map(|row| from.fold[*row]).collect::<Vec<_>>(),
+            ),
+            ColumnView::from_nanos_timestamp(
+                rows.iter()
+                    .map(|row| from.source_ts[*row])
+                    .collect::<Vec<_>>(),
+            ),
+        ];
+        for field in &self.fields {
+            views.push(view(&from.columns[*field], rows));
+        }
+        let mut block = RawBlock::from_views(&views, Precision::Nanosecond);
+        let fields = self
+            .fields
+            .iter()
+            .map(|field| self.layout.fields[*field].as_str());
+        block.with_table_name(&self.name);
+        block.with_field_names(FIXED.into_iter().chain(fields));
+        block
+    }
+}
+
+fn note_bad_texts(column: &Column, width: usize, name: &str, reasons: &mut [Option<String>]) {
+    let Values::Text(texts) = &column.values else {
+        return;
+    };
+    for (row, (text, reason)) in texts.iter().zip(reasons).enumerate() {
+        if reason.is_some() || !column.is_present(row) {
+            continue;
+        }
+        if text.contains('\0') {
+            *reason = Some(format!("the text for column `{name}` holds a NUL"));
+        } else if text.len() > width.min(TEXT_BYTES_MAX) {
+            *reason = Some(format!(
+                "the text for column `{name}` has {} bytes, more than the {} it takes",
+                text.len(),
+                width.min(TEXT_BYTES_MAX)
+            ));
+        }
+    }
+}
+
+fn has_unspeakable_floats(column: &Column) -> bool {
+    match &column.values {
+        Values::F64(values) => values.iter().any(|x| !x.is_normal() && *x != 0.0),
+        Values::F32(values) => values.iter().any(|x| !x.is_normal() && *x != 0.0),
+        _ => false,
+    }
+}
+
+fn push_value(sql: &mut String, column: &Column, row: usize) {
+    if !column.is_present(row) {
+        sql.push_str("NULL");
+        return;
+    }
+    let _infallible = match &column.values {
+        Values::F64(values) => write!(sql, "{:e}", values[row]),
+        // As f64 it is exact; the shortest text for the largest f32 is beyond what FLOAT takes.
+        Values::F32(values) => write!(sql, "{:e}", f64::from(values[row])),
+        Values::I64(values) => write!(sql, "{}", values[row]),
+        Values::Bool(values) => write!(sql, "{}", values[row]),
+        Values::Text(values) => {
+            push_literal(sql, &values[row]);
+            Ok(())
+        }
+    };
+}
+
+fn view(column: &Column, rows: &[usize]) -> ColumnView {
+    fn pick<T: Clone>(values: &[T], column: &Column, rows: &[usize]) -> Vec<Option<T>> {
+        rows.iter()
+            .map(|row| column.is_present(*row).then(|| values[*row].clone()))
+            .collect()
+    }
+    match &column.values {
+        Values::F64(values) => ColumnView::from_doubles(pick(values, column, rows)),
+        Values::F32(values) => ColumnView::from_floats(pick(values, column, rows)),
+        Values::I64(values) => ColumnView::from_big_ints(pick(values, column, rows)),
+        Values::Bool(values) => ColumnView::from_bools(pick(values, column, rows)),
+        Values::Text(values) => {
+            let texts = rows
+                .iter()
+                .map(|row| column.is_present(*row).then(|| &*values[*row]));
+            ColumnView::from_varchar::<&str, _, _, _>(texts)
+        }
+    }
+}

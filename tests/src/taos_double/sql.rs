@@ -1,0 +1,478 @@
+//! Just the SQL that the upstream emits, parsed and carried out on the model.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::model::{Cell, Column, Database, Model, Refusal, Subtable, Supertable, refuse};
+
+/// What a statement answers.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// Rows written.
+    pub(super) affected_rows: usize,
+    /// Names of the result's columns; empty for statements without one.
+    pub(super) names: Vec<&'static str>,
+    /// Cells of the result, all of one type a column.
+    pub(super) records: Vec<Vec<Cell>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Word(String),
+    Quoted(String),
+    Text(String),
+    Number(String),
+    Sign(char),
+}
+
+fn tokens(sql: &str) -> Result<Vec<Token>, Refusal> {
+    let mut tokens = Vec::new();
+    let mut chars = sql.chars().peekable();
+    let bad = |what: &str| refuse(0x2600, format!("syntax error near {what}"));
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' | '\n' => {}
+            '`' => {
+                let name: String = chars.by_ref().take_while(|c| *c != '`').collect();
+                if name.is_empty() {
+                    return Err(bad("``"));
+                }
+                tokens.push(Token::Quoted(name));
+            }
+            '\'' => {
+                let mut text = String::new();
+                loop {
+                    match chars.next().ok_or_else(|| bad("an open quote"))? {
+                        '\'' => break,
+                        '\\' => text.push(match chars.next().unwrap_or('\\') {
+                            'n' => '\n',
+                            'r' => '\r',
+                            't' => '\t',
+                            other => other,
+                        }),
+                        other => text.push(other),
+                    }
+                }
+                tokens.push(Token::Text(text));
+            }
+            '-' | '0'..='9' => {
+                let mut number = String::from(c);
+                while let Some(c) = chars.peek() {
+                    let goes_on = c.is_ascii_alphanumeric()
+                        || *c == '.'
+                        || *c == '-' && number.ends_with('e');
+                    if !goes_on {
+                        break;
+                    }
+                    number.push(*c);
+                    chars.next();
+                }
+                tokens.push(Token::Number(number));
+            }
+            c if c.is_ascii_alphabetic() || c == '_' => {
+                let mut word = String::from(c);
+                while let Some(c) = chars.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
+                    word.push(c);
+                }
+                tokens.push(Token::Word(word));
+            }
+            other => tokens.push(Token::Sign(other)),
+        }
+    }
+    Ok(tokens)
+}
+
+struct Parser {
+    tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
+}
+
+impl Parser {
+    fn bad(&mut self) -> Refusal {
+        let next = self.tokens.peek();
+        refuse(0x2600, format!("syntax error near {next:?}"))
+    }
+
+    fn is_word(&mut self, word: &str) -> bool {
+        let next = self.tokens.next_if(
+            |token| matches!(token, Token::Word(found) if found.eq_ignore_ascii_case(word)),
+        );
+        next.is_some()
+    }
+
+    fn are_words(&mut self, words: &str) -> Result<(), Refusal> {
+        for word in words.split(' ') {
+            if !self.is_word(word) {
+                return Err(self.bad());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_sign(&mut self, sign: char) -> bool {
+        self.tokens.next_if_eq(&Token::Sign(sign)).is_some()
+    }
+
+    fn sign(&mut self, sign: char) -> Result<(), Refusal> {
+        if self.is_sign(sign) {
+            Ok(())
+        } else {
+            Err(self.bad())
+        }
+    }
+
+    fn name(&mut self) -> Result<String, Refusal> {
+        match self.tokens.next() {
+            Some(Token::Quoted(name)) => Ok(name),
+            other => Err(refuse(0x2600, format!("syntax error near {other:?}"))),
+        }
+    }
+
+    fn text(&mut self) -> Result<String, Refusal> {
+        match self.tokens.next() {
+            Some(Token::Text(text)) => Ok(text),
+            other => Err(refuse(0x2600, format!("syntax error near {other:?}"))),
+        }
+    }
+
+    fn path(&mut self) -> Result<(String, String), Refusal> {
+        let database = self.name()?;
+        self.sign('.')?;
+        Ok((database, self.name()?))
+    }
+
+    fn list<T>(
+        &mut self,
+        mut one: impl FnMut(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<Vec<T>, Refusal> {
+        self.sign('(')?;
+        let mut items = vec![one(self)?];
+        while self.is_sign(',') {
+            items.push(one(self)?);
+        }
+        self.sign(')')?;
+        Ok(items)
+    }
+
+    fn literal(&mut self) -> Result<Token, Refusal> {
+        self.tokens
+            .next()
+            .ok_or_else(|| refuse(0x2601, "incomplete SQL statement".into()))
+    }
+
+    fn column(&mut self) -> Result<Column, Refusal> {
+        let name = self.name()?;
+        let Some(Token::Word(mut word)) = self.tokens.next() else {
+            return Err(self.bad());
+        };
+        if self.is_word("unsigned") {
+            word.push_str(" UNSIGNED");
+        }
+        let mut bytes = Column::fixed_bytes(&word);
+        if self.is_sign('(') {
+            let Some(Token::Number(number)) = self.tokens.next() else {
+                return Err(self.bad());
+            };
+            bytes = number.parse().map_err(|_| self.bad())?;
+            self.sign(')')?;
+        }
+        Ok(Column { name, word, bytes })
+    }
+}
+
+/// Carries out `sql`; `current` is the database in use.
+pub(super) fn run(
+    model: &mut Model,
+    current: &mut Option<String>,
+    sql: &str,
+) -> Result<Answer, Refusal> {
+    let mut parser = Parser {
+        tokens: tokens(sql)?.into_iter().peekable(),
+    };
+    let p = &mut parser;
+    if p.is_word("use") {
+        let name = p.name()?;
+        model.database(&name)?;
+        *current = Some(name);
+        Ok(Answer::default())
+    } else if p.is_word("describe") {
+        describe(model, p)
+    } else if p.is_word("select") {
+        select(model, p)
+    } else if p.is_word("create") {
+        create(model, p)
+    } else if p.is_word("alter") {
+        alter(model, p)
+    } else if p.is_word("insert") {
+        insert(model, p)
+    } else {
+        Err(p.bad())
+    }
+}
+
+fn describe(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    let (database, table) = p.path()?;
+    let table = model.database(&database)?.supertable(&table)?;
+    let record = |column: &Column, note: &str| {
+        vec![
+            Cell::Text(column.name.clone()),
+            Cell::Text(column.word.clone()),
+            Cell::I64(column.bytes as i64),
+            Cell::Text(note.into()),
+        ]
+    };
+    let columns = table.columns.iter().map(|column| record(column, ""));
+    let tags = table.tags.iter().map(|tag| record(tag, "TAG"));
+    Ok(Answer {
+        names: vec!["field", "type", "length", "note"],
+        records: columns.chain(tags).collect(),
+        ..Answer::default()
+    })
+}
+
+fn select(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    if p.is_word("cast") {
+        // In milliseconds, as the server does where no table is named.
+        return Ok(Answer {
+            names: vec!["now"],
+            records: vec![vec![Cell::I64(now_ns() / 1_000_000)]],
+            ..Answer::default()
+        });
+    }
+    if p.is_word("count") {
+        for sign in "(*)".chars() {
+            p.sign(sign)?;
+        }
+        p.are_words("from")?;
+        let (database, table) = p.path()?;
+        let database = model.database(&database)?;
+        let table = database.subtables.get(&table);
+        let table = table.ok_or_else(|| refuse(0x2603, "Table does not exist".into()))?;
+        p.are_words("where")?;
+        p.name()?;
+        p.are_words("is not null")?;
+        let (mut from, mut to) = (i64::MIN, i64::MAX);
+        while p.is_word("and") {
+            p.name()?;
+            let end = if p.is_sign('>') { &mut from } else { &mut to };
+            p.is_sign('<');
+            p.sign('=')?;
+            let Some(Token::Number(number)) = p.tokens.next() else {
+                return Err(p.bad());
+            };
+            *end = number.parse().map_err(|_| p.bad())?;
+        }
+        let count = table.rows.range(from..=to).count();
+        return Ok(Answer {
+            names: vec!["count(*)"],
+            records: vec![vec![Cell::I64(count as i64)]],
+            ..Answer::default()
+        });
+    }
+    p.name()?;
+    p.are_words("from information_schema")?;
+    p.sign('.')?;
+    p.are_words("ins_databases where name")?;
+    p.sign('=')?;
+    let name = p.text()?;
+    let precision = |database: &Database| vec![Cell::Text(database.precision.clone())];
+    Ok(Answer {
+        names: vec!["precision"],
+        records: model
+            .databases
+            .get(&name)
+            .map(precision)
+            .into_iter()
+            .collect(),
+        ..Answer::default()
+    })
+}
+
+fn create(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    if p.is_word("database") {
+        p.are_words("if not exists")?;
+        let name = p.name()?;
+        let mut database = Database::default();
+        while let Some(Token::Word(option)) = p.tokens.next() {
+            match (option.as_str(), p.literal()?) {
+                ("PRECISION", Token::Text(precision)) => database.precision = precision,
+                ("KEEP", Token::Number(keep)) => {
+                    let days = keep.trim_end_matches('d').parse::<u64>();
+                    let days = days.map_err(|_| refuse(0x2619, "Invalid option keep".into()))?;
+                    database.keep = Duration::from_hours(24 * days);
+                }
+                ("VGROUPS" | "BUFFER" | "CACHEMODEL", _) => {}
+                (other, _) => return Err(refuse(0x2600, format!("syntax error near {other}"))),
+            }
+        }
+        model.databases.entry(name).or_insert(database);
+    } else if p.is_word("stable") {
+        p.are_words("if not exists")?;
+        let (database, name) = p.path()?;
+        let columns = p.list(Parser::column)?;
+        p.are_words("tags")?;
+        let tags = p.list(Parser::column)?;
+        let table = Supertable { columns, tags };
+        table.check()?;
+        model
+            .database(&database)?
+            .supertables
+            .entry(name)
+            .or_insert(table);
+    } else {
+        p.are_words("table")?;
+        while p.tokens.peek().is_some() {
+            p.are_words("if not exists")?;
+            let (database, name) = p.path()?;
+            let database = model.database(&database)?;
+            using(database, &name, p)?;
+        }
+    }
+    Ok(Answer::default())
+}
+
+/// `USING stable (tags) TAGS (values)`, creating the subtable if it is missing.
+fn using(database: &mut Database, name: &str, p: &mut Parser) -> Result<(), Refusal> {
+    p.are_words("using")?;
+    let (_, stable) = p.path()?;
+    let names = p.list(Parser::name)?;
+    p.are_words("tags")?;
+    let values = p.list(Parser::text)?;
+    let table = database.supertable(&stable)?;
+    let mut tags = BTreeMap::new();
+    for (name, value) in names.into_iter().zip(values) {
+        let tag = table.tags.iter().find(|tag| tag.name == name);
+        let tag = tag.ok_or_else(|| refuse(0x260E, format!("Invalid tag name: {name}")))?;
+        if value.len() > tag.bytes {
+            return Err(refuse(
+                0x2653,
+                format!("Value too long for column/tag: {name}"),
+            ));
+        }
+        tags.insert(name, value);
+    }
+    if let Entry::Vacant(place) = database.subtables.entry(name.to_owned()) {
+        place.insert(Subtable {
+            stable,
+            tags,
+            rows: BTreeMap::new(),
+        });
+    }
+    Ok(())
+}
+
+fn alter(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    p.are_words("stable")?;
+    let (database, name) = p.path()?;
+    let database = model.database(&database)?;
+    let mut table = database.supertable(&name)?.clone();
+    if p.is_word("modify") {
+        p.are_words("column")?;
+        let column = p.column()?;
+        let old = table.columns.iter_mut().find(|old| old.name == column.name);
+        let old = old.ok_or_else(|| refuse(0x2602, "Invalid column name".into()))?;
+        if old.word != column.word || old.bytes >= column.bytes {
+            return Err(refuse(
+                0x264B,
+                "Only varbinary/binary/nchar can be widened".into(),
+            ));
+        }
+        *old = column;
+    } else {
+        p.are_words("add")?;
+        let is_tag = p.is_word("tag");
+        if !is_tag {
+            p.are_words("column")?;
+        }
+        let column = p.column()?;
+        let mut all = table.columns.iter().chain(&table.tags);
+        if all.any(|old| old.name == column.name) {
+            return Err(refuse(0x036B, "Column already exists".into()));
+        }
+        let list = if is_tag {
+            &mut table.tags
+        } else {
+            &mut table.columns
+        };
+        list.push(column);
+    }
+    table.check()?;
+    database.supertables.insert(name, table);
+    Ok(Answer::default())
+}
+
+fn insert(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    p.are_words("into")?;
+    let mut planned = Vec::new();
+    while p.tokens.peek().is_some() {
+        let (database_name, name) = p.path()?;
+        let limits = model.limits(&database_name);
+        let database = model.database(&database_name)?;
+        if p.tokens.peek() != Some(&Token::Sign('(')) {
+            using(database, &name, p)?;
+        }
+        let table = database.supertable_of(&name)?.clone();
+        let names = p.list(Parser::name)?;
+        p.are_words("values")?;
+        while p.tokens.peek() == Some(&Token::Sign('(')) {
+            let literals = p.list(Parser::literal)?;
+            let mut row = BTreeMap::new();
+            for (name, literal) in names.iter().zip(literals) {
+                let column = table.columns.iter().find(|column| column.name == *name);
+                let column = column.ok_or_else(|| refuse(0x2602, "Invalid column name".into()))?;
+                row.insert(name.clone(), cell(column, literal)?);
+            }
+            let ts = limits.check(&row)?;
+            planned.push((database_name.clone(), name.clone(), ts, row));
+        }
+    }
+    let affected_rows = planned.len();
+    for (database, table, ts, row) in planned {
+        model.put(&database, &table, ts, row)?;
+    }
+    Ok(Answer {
+        affected_rows,
+        ..Answer::default()
+    })
+}
+
+fn cell(column: &Column, literal: Token) -> Result<Cell, Refusal> {
+    let bad = || refuse(0x0216, format!("syntax error near column {}", column.name));
+    let number = |text: &str| {
+        text.parse::<f64>()
+            .ok()
+            .filter(|x| x.is_normal() || *x == 0.0)
+    };
+    Ok(match (column.word.as_str(), literal) {
+        (_, Token::Word(word)) if word == "NULL" => Cell::Null,
+        ("BOOL", Token::Word(word)) => Cell::Bool(word.parse().map_err(|_| bad())?),
+        ("TIMESTAMP", Token::Number(n)) => Cell::Ts(n.parse().map_err(|_| bad())?),
+        ("BIGINT", Token::Number(n)) => Cell::I64(n.parse().map_err(|_| bad())?),
+        ("TINYINT UNSIGNED", Token::Number(n)) => Cell::U8(n.parse().map_err(|_| bad())?),
+        ("DOUBLE", Token::Number(n)) => Cell::F64(number(&n).ok_or_else(bad)?),
+        ("FLOAT", Token::Number(n)) => {
+            let value = number(&n).ok_or_else(bad)?;
+            if value.abs() > f64::from(f32::MAX) {
+                return Err(bad());
+            }
+            Cell::F32(value as f32)
+        }
+        ("VARCHAR", Token::Text(text)) => {
+            if text.len() > column.bytes {
+                let name = &column.name;
+                return Err(refuse(
+                    0x2653,
+                    format!("Value too long for column/tag: {name}"),
+                ));
+            }
+            Cell::Text(text)
+        }
+        _ => return Err(bad()),
+    })
+}
+
+pub(super) fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_nanos() as i64
+}
