@@ -386,7 +386,7 @@ mod tests {
                 }
                 match (wild >> at & 1 == 1, last && rest) {
                     (true, true) => filter.push_str("#rest"),
-                    (true, false) => filter.push_str(&format!("+n{at}")),
+                    (true, false) => filter.extend(["+n", &at.to_string()]),
                     (false, _) => filter.push_str(level),
                 }
             }

@@ -190,15 +190,20 @@ impl<'a> Builder<'a> {
         }
         self.guess = 0;
         self.seen.clear();
+        // As wide as the last one: room for every field would be room for 10,000 times the schema.
+        let expected = match self.records.last() {
+            Some(last) => last.values.len(),
+            None => self.width(),
+        };
         self.record = Record {
             source_ts: None,
-            values: Vec::with_capacity(self.width()),
+            values: Vec::with_capacity(expected),
         };
         Ok(())
     }
 
     /// Puts `cell` where `path` says, taking it as a new field if the rule infers fields.
-    pub(super) fn put(&mut self, path: &str, cell: Cell<'_>) -> Result<(), Reject> {
+    pub(super) fn put(&mut self, path: &str, cell: &Cell<'_>) -> Result<(), Reject> {
         match self.find(path) {
             Target::Column(column) => self.put_column(column, cell),
             Target::Time => self.put_time(cell),
@@ -208,7 +213,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Puts `cell` into a known field.
-    pub(super) fn put_column(&mut self, column: usize, cell: Cell<'_>) -> Result<(), Reject> {
+    pub(super) fn put_column(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Reject> {
         if !self.seen.insert(column) {
             return Err(self.twice(self.path(column)));
         }
@@ -222,18 +227,16 @@ impl<'a> Builder<'a> {
             self.set(column, Value::F64(number));
             return Ok(());
         }
-        let nan = self.rule.nan;
-        // Only an error needs the cell once more.
-        match cell.clone().value(kind, nan) {
+        match cell.value(kind, self.rule.nan) {
             Ok(Some(value)) => self.set(column, value),
             Ok(None) => {}
-            Err(misfit) => return Err(misfit_at(self.field(column), &cell, misfit)),
+            Err(misfit) => return Err(misfit_at(self.field(column), cell, misfit)),
         }
         Ok(())
     }
 
     /// Takes a field nobody declared; `None` if the cell says nothing about its type.
-    pub(super) fn put_new(&mut self, name: &str, cell: Cell<'_>) -> Result<Option<usize>, Reject> {
+    pub(super) fn put_new(&mut self, name: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
         let Some(kind) = cell.inferred() else {
             return Ok(None);
         };
@@ -241,10 +244,10 @@ impl<'a> Builder<'a> {
             name: name.to_owned(),
             kind,
         };
-        let value = match cell.clone().value(kind, self.rule.nan) {
+        let value = match cell.value(kind, self.rule.nan) {
             Ok(Some(value)) => value,
             Ok(None) => return Ok(None),
-            Err(misfit) => return Err(misfit_at(&field(), &cell, misfit)),
+            Err(misfit) => return Err(misfit_at(&field(), cell, misfit)),
         };
         self.check_new(name)?;
         let column = self.append(name, kind);
@@ -255,14 +258,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes the source's own time; nothing there leaves it unknown.
-    pub(super) fn put_time(&mut self, cell: Cell<'_>) -> Result<(), Reject> {
+    pub(super) fn put_time(&mut self, cell: &Cell<'_>) -> Result<(), Reject> {
         if mem::replace(&mut self.seen.time, true) {
             return Err(self.twice(self.time_path.as_deref().unwrap_or_default()));
         }
         if matches!(cell, Cell::Null) {
             return Ok(());
         }
-        let Some(ns) = time::source_ns(&cell, self.rule.time_unit) else {
+        let Some(ns) = time::source_ns(cell, self.rule.time_unit) else {
             return Err(Reject::new(
                 Reason::BadTime,
                 format!(

@@ -215,7 +215,7 @@ fn reader(delimiter: u8) -> ReaderBuilder {
 fn read(head: &str, delimiter: u8) -> Vec<StringRecord> {
     reader(delimiter)
         .has_headers(false)
-        .from_reader(super::csv::without_mark(head).as_bytes())
+        .from_reader(super::without_mark(head).as_bytes())
         .into_records()
         .map_while(Result::ok)
         .take(LINES_MAX + 1)
@@ -269,30 +269,31 @@ fn time_column(header: &StringRecord, lines: &[StringRecord]) -> Option<(usize, 
             .iter()
             .any(|time| name.eq_ignore_ascii_case(time))
     };
-    let cells = |column: usize| {
-        lines
-            .iter()
-            .filter_map(move |line| line.get(column))
-            .filter(|cell| !cell.is_empty())
+    let cells = |column: usize| -> Vec<&str> {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.filter(|cell| !cell.is_empty()).collect()
     };
     let named = header
         .iter()
         .enumerate()
         .filter(|(_, name)| is_named(name))
-        .find_map(|(column, _)| Some((column, time_format(cells(column))?)));
+        .find_map(|(column, _)| Some((column, time_format(&cells(column))?)));
     named.or_else(|| {
         (0..header.len()).find_map(|column| {
-            let format = time_format(cells(column))?;
-            let rising = || cells(column).is_sorted_by_key(|cell| format.ns(cell));
+            let cells = cells(column);
+            let format = time_format(&cells)?;
             let is_number = matches!(format, TimeFormat::Epoch(_));
+            let rising = || cells.is_sorted_by_key(|cell| format.ns(cell));
             (!is_number || rising()).then_some((column, format))
         })
     })
 }
 
 /// The one format all `cells` are written in.
-fn time_format<'c>(cells: impl Iterator<Item = &'c str> + Clone) -> Option<TimeFormat> {
-    cells.clone().next()?;
+fn time_format(cells: &[&str]) -> Option<TimeFormat> {
+    if cells.is_empty() {
+        return None;
+    }
     let texts = [TimeFormat::Rfc3339, TimeFormat::Civil];
     let numbers = [
         TimeUnit::Seconds,
@@ -300,15 +301,13 @@ fn time_format<'c>(cells: impl Iterator<Item = &'c str> + Clone) -> Option<TimeF
         TimeUnit::Micros,
         TimeUnit::Nanos,
     ];
-    let text = texts
-        .into_iter()
-        .find(|format| cells.clone().all(|cell| format.ns(cell).is_some()));
-    text.or_else(|| {
-        numbers.into_iter().map(TimeFormat::Epoch).find(|format| {
-            let is_recent = |cell| format.ns(cell).is_some_and(|ns| EPOCH_NS.contains(&ns));
-            cells.clone().all(is_recent)
-        })
-    })
+    let fits = |format: &TimeFormat| cells.iter().all(|cell| format.ns(cell).is_some());
+    let is_recent = |format: &TimeFormat| {
+        let mut times = cells.iter().map(|cell| format.ns(cell));
+        times.all(|ns| ns.is_some_and(|ns| EPOCH_NS.contains(&ns)))
+    };
+    let text = texts.into_iter().find(fits);
+    text.or_else(|| numbers.into_iter().map(TimeFormat::Epoch).find(is_recent))
 }
 
 fn kind_of<'c>(cells: impl Iterator<Item = &'c str> + Clone) -> FieldType {

@@ -99,7 +99,7 @@ fn member(
 ) -> Result<(), Reject> {
     let nested = scanner.at_container();
     if depth == 1 && !nested {
-        return builder.put(key, scanner.scalar()?);
+        return builder.put(key, &scanner.scalar()?);
     }
     let parent_bytes = path.len();
     if depth > 1 {
@@ -109,7 +109,7 @@ fn member(
     if nested {
         container(scanner, builder, path, depth + 1)?;
     } else {
-        builder.put(path, scanner.scalar()?)?;
+        builder.put(path, &scanner.scalar()?)?;
     }
     path.truncate(parent_bytes);
     Ok(())

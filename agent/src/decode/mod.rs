@@ -225,6 +225,7 @@ fn decode_text<'a>(
     text: &'a str,
     builder: &mut Builder<'a>,
 ) -> Result<(), Reject> {
+    let text = without_mark(text);
     match rule.format {
         PayloadFormat::Json => json::decode(text, builder),
         PayloadFormat::Number => number::decode(text, builder),
@@ -254,6 +255,11 @@ fn with_count(
     }
     reject.records = records.max(1);
     reject
+}
+
+/// Without the byte order mark that some editors and spreadsheets put in front.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The dotted path of a JSON pointer; a text without a leading slash is a plain key or column.

@@ -22,7 +22,7 @@ pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject
     let column = builder.named_or_new(name, kind);
     builder.begin()?;
     builder
-        .put_column(column, Cell::Bare(text))
+        .put_column(column, &Cell::Bare(text))
         .map_err(|reject| match (reject.reason, kind) {
             (Reason::WrongType, FieldType::F64 | FieldType::F32 | FieldType::I64) => Reject {
                 reason: Reason::NotNumber,

@@ -67,7 +67,7 @@ pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject
         builder.set_source_ts((time_ns >= ABSOLUTE_NS_MIN).then_some(time_ns));
         for measurement in record {
             let name = field_name(&bases, measurement, one_base)?;
-            builder.put(&name, measurement.cell.clone())?;
+            builder.put(&name, &measurement.cell)?;
         }
         builder.end()?;
     }
@@ -252,7 +252,7 @@ fn resolve_entry<'a>(
 }
 
 /// A number with its base value added; anything else as it is.
-fn added<'a>(cell: Cell<'a>, base: Option<f64>) -> Result<Cell<'a>, Reject> {
+fn added(cell: Cell<'_>, base: Option<f64>) -> Result<Cell<'_>, Reject> {
     match (&cell, base) {
         (Cell::Number(text), Some(base)) => Ok(Cell::Float(parsed(text)? + base)),
         _ => Ok(cell),

@@ -62,31 +62,31 @@ impl Cell<'_> {
     }
 
     /// The value of this cell in a field of type `kind`; `Ok(None)`: missing.
-    pub(super) fn value(self, kind: FieldType, nan: NanPolicy) -> Result<Option<Value>, Misfit> {
+    pub(super) fn value(&self, kind: FieldType, nan: NanPolicy) -> Result<Option<Value>, Misfit> {
         match (kind, self) {
             (_, Self::Null) => Ok(None),
             (FieldType::F64, Self::Number(text) | Self::Bare(text)) => {
                 float(parse(text)?, nan).map(|number| number.map(Value::F64))
             }
             (FieldType::F64, Self::Float(number)) => {
-                float(number, nan).map(|number| number.map(Value::F64))
+                float(*number, nan).map(|number| number.map(Value::F64))
             }
             (FieldType::F32, Self::Number(text) | Self::Bare(text)) => match text.parse::<f32>() {
                 Ok(number) if number.is_finite() => Ok(Some(Value::F32(number))),
                 _ => single(parse(text)?, nan),
             },
-            (FieldType::F32, Self::Float(number)) => single(number, nan),
+            (FieldType::F32, Self::Float(number)) => single(*number, nan),
             (FieldType::I64, Self::Number(text) | Self::Bare(text)) => match text.parse() {
                 Ok(integer) => Ok(Some(Value::I64(integer))),
                 Err(_) => integral(parse(text)?, nan),
             },
-            (FieldType::I64, Self::Float(number)) => integral(number, nan),
-            (FieldType::Bool, Self::Bool(truth)) => Ok(Some(Value::Bool(truth))),
+            (FieldType::I64, Self::Float(number)) => integral(*number, nan),
+            (FieldType::Bool, Self::Bool(truth)) => Ok(Some(Value::Bool(*truth))),
             (FieldType::Bool, Self::Bare(text)) => parse_bool(text)
                 .map(|truth| Some(Value::Bool(truth)))
                 .ok_or(Misfit::WrongType),
-            (FieldType::Text, Self::Text(text)) => clean(text.into_owned().into()),
-            (FieldType::Text, Self::Bare(text)) => clean(text.into()),
+            (FieldType::Text, Self::Text(text)) => clean(text),
+            (FieldType::Text, Self::Bare(text)) => clean(text),
             _ => Err(Misfit::WrongType),
         }
     }
@@ -110,9 +110,9 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-fn clean(text: Box<str>) -> Result<Option<Value>, Misfit> {
-    if is_clean(&text) {
-        Ok(Some(Value::Text(text)))
+fn clean(text: &str) -> Result<Option<Value>, Misfit> {
+    if is_clean(text) {
+        Ok(Some(Value::Text(text.into())))
     } else {
         Err(Misfit::BadText)
     }
@@ -159,19 +159,28 @@ mod tests {
 
     use super::*;
 
-    fn held(cell: Cell<'_>, kind: FieldType) -> Result<Option<Value>, Misfit> {
+    fn held(cell: &Cell<'_>, kind: FieldType) -> Result<Option<Value>, Misfit> {
         cell.value(kind, NanPolicy::Refuse)
     }
 
     #[test]
     fn a_number_fits_what_can_hold_it() {
         let number = Cell::Number;
-        assert_eq!(held(number("7"), FieldType::F64), Ok(Some(Value::F64(7.0))));
-        assert_eq!(held(number("7"), FieldType::F32), Ok(Some(Value::F32(7.0))));
-        assert_eq!(held(number("7"), FieldType::I64), Ok(Some(Value::I64(7))));
-        assert_eq!(held(number("7.0"), FieldType::I64), Ok(Some(Value::I64(7))));
         assert_eq!(
-            held(number("-9223372036854775808"), FieldType::I64),
+            held(&number("7"), FieldType::F64),
+            Ok(Some(Value::F64(7.0)))
+        );
+        assert_eq!(
+            held(&number("7"), FieldType::F32),
+            Ok(Some(Value::F32(7.0)))
+        );
+        assert_eq!(held(&number("7"), FieldType::I64), Ok(Some(Value::I64(7))));
+        assert_eq!(
+            held(&number("7.0"), FieldType::I64),
+            Ok(Some(Value::I64(7)))
+        );
+        assert_eq!(
+            held(&number("-9223372036854775808"), FieldType::I64),
             Ok(Some(Value::I64(i64::MIN)))
         );
         for (text, kind) in [
@@ -183,7 +192,7 @@ mod tests {
             ("1", FieldType::Text),
         ] {
             assert_eq!(
-                held(number(text), kind),
+                held(&number(text), kind),
                 Err(Misfit::WrongType),
                 "{text} as {kind}"
             );
@@ -195,10 +204,7 @@ mod tests {
         for text in ["NaN", "Infinity", "-Infinity", "1e999"] {
             for kind in [FieldType::F64, FieldType::F32, FieldType::I64] {
                 let cell = Cell::Bare(text);
-                assert_eq!(
-                    cell.clone().value(kind, NanPolicy::Refuse),
-                    Err(Misfit::Nan)
-                );
+                assert_eq!(cell.value(kind, NanPolicy::Refuse), Err(Misfit::Nan));
                 assert_eq!(cell.value(kind, NanPolicy::Missing), Ok(None));
             }
         }
@@ -217,27 +223,27 @@ mod tests {
         ] {
             let cell = Cell::Text(Cow::Borrowed(text));
             assert_eq!(
-                held(cell, FieldType::Text),
+                held(&cell, FieldType::Text),
                 Err(Misfit::BadText),
                 "{text:?}"
             );
         }
         let cell = Cell::Text(Cow::Borrowed("größer\\als 5 µm"));
-        assert!(held(cell, FieldType::Text).unwrap().is_some());
+        assert!(held(&cell, FieldType::Text).unwrap().is_some());
     }
 
     #[test]
     fn bare_characters_become_what_the_field_is() {
         assert_eq!(
-            held(Cell::Bare("12"), FieldType::Text),
+            held(&Cell::Bare("12"), FieldType::Text),
             Ok(Some(Value::Text("12".into())))
         );
         assert_eq!(
-            held(Cell::Bare("True"), FieldType::Bool),
+            held(&Cell::Bare("True"), FieldType::Bool),
             Ok(Some(Value::Bool(true)))
         );
         assert_eq!(
-            held(Cell::Bare("1"), FieldType::Bool),
+            held(&Cell::Bare("1"), FieldType::Bool),
             Err(Misfit::WrongType)
         );
         assert_eq!(Cell::Bare("FALSE").inferred(), Some(FieldType::Bool));
