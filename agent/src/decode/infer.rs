@@ -6,7 +6,7 @@
 //! not fall, besides). Numbers become f64 as they do over MQTT; a column that is not all numbers or all
 //! true and false is text.
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 use dunlin_sync::sample::{Field, FieldType, Schema};
@@ -239,6 +239,7 @@ fn check_header(header: &StringRecord) -> Result<(), PlanError> {
                 .to_owned(),
         ));
     }
+    let mut names = HashSet::new();
     for (column, name) in header
         .iter()
         .enumerate()
@@ -252,7 +253,7 @@ fn check_header(header: &StringRecord) -> Result<(), PlanError> {
                 quoted(name)
             )));
         }
-        if header.iter().take(column).any(|other| other == name) {
+        if !names.insert(name) {
             return Err(PlanError(format!(
                 "line 1, column {}: {} is there twice; rename one",
                 column + 1,

@@ -376,6 +376,15 @@ fn sparse_wide_batches_do_not_blow_up() {
         (reject.reason, reject.records),
         (Reason::TooManyRecords, 5_000)
     );
+    // Nor does room that nothing fills.
+    let payload = format!("[{}]", vec![r#"{"f0":true}"#; 1_000].join(","));
+    let decoded = decode(&rule(), Some(&schema(&fields)), payload.as_bytes()).unwrap();
+    let room: usize = decoded
+        .records
+        .iter()
+        .map(|record| record.values.capacity())
+        .sum();
+    assert!(room < 10_000, "{room}");
 }
 
 #[test]
