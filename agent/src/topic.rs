@@ -1,14 +1,407 @@
-//! Topic filters with captures.
+//! Topic filters with captures: which topics a stream rule takes, and which of their levels become tags.
+//!
+//! Promises: [`TopicFilter::parse`] accepts what a broker accepts and a tag can be named after, and
+//! says where and why otherwise; matching follows MQTT (a filter that opens with a wildcard does not
+//! take topics that open with `$`; `a/#` takes `a` itself too, with an empty capture).
+
+use std::fmt;
+
+/// Longest filter, bytes: what MQTT can carry.
+const FILTER_BYTES_MAX: usize = 65_535;
+/// Longest tag name, bytes.
+const TAG_NAME_BYTES_MAX: usize = 64;
+
+/// What one level of a filter takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Level {
+    /// This text and no other.
+    Literal(Box<str>),
+    /// `+` or `+name`: any one level.
+    One { captured: bool },
+    /// `#` or `#name`, always last: this level and all below it, or none.
+    Rest { captured: bool },
+}
 
 /// A topic filter whose named wildcards become tags: `plant/+line/+machine/vibration`.
+///
+/// `+name` captures one level, a trailing `#name` all levels from there on, joined with `/`. A bare
+/// `+` or `#` matches and is not a tag: **topics that differ only there share one stream**, so name
+/// every wildcard that tells two machines apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicFilter {
     text: String,
+    /// `$share/group/`, or empty.
+    share: Box<str>,
+    levels: Vec<Level>,
+    tag_names: Vec<String>,
+}
+
+/// Why a topic filter cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("topic filter, character {position}: {problem}")]
+pub struct TopicError {
+    /// Where, in characters from 1.
+    pub position: usize,
+    /// What is wrong and what to write instead.
+    pub problem: String,
+}
+
+/// What the named wildcards of a filter took from one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captures<'t> {
+    values: Vec<&'t str>,
+}
+
+impl<'t> Captures<'t> {
+    /// One value per name of [`TopicFilter::tag_names`], in that order.
+    pub fn values(&self) -> &[&'t str] {
+        &self.values
+    }
 }
 
 impl TopicFilter {
+    /// Reads a filter as written in the configuration; `$share/group/...` is taken too.
+    ///
+    /// # Errors
+    /// [`TopicError`] with the position of what no broker would take, of a tag name outside
+    /// `[a-zA-Z_][a-zA-Z0-9_]{0,63}`, taken twice (in whatever case) or called `device`, and of a
+    /// level that [`route`](crate::route) would never let through.
+    pub fn parse(text: &str) -> Result<Self, TopicError> {
+        if text.len() > FILTER_BYTES_MAX {
+            return Err(TopicError {
+                position: 1,
+                problem: format!("{} bytes; the most is {FILTER_BYTES_MAX}", text.len()),
+            });
+        }
+        let share_bytes = share_prefix(text)?;
+        let (share, plain) = text.split_at(share_bytes);
+        if plain.is_empty() {
+            return Err(error_at(
+                text,
+                share_bytes,
+                "nothing to subscribe to; write for example `plant/+line/+machine/vibration`",
+            ));
+        }
+        let mut levels = Vec::new();
+        let mut tag_names: Vec<String> = Vec::new();
+        let mut offset = share_bytes;
+        for level in plain.split('/') {
+            if matches!(levels.last(), Some(Level::Rest { .. })) {
+                return Err(error_at(
+                    text,
+                    offset - 1,
+                    "`#` takes all that follows and must come last",
+                ));
+            }
+            let wildcard = level.chars().next().filter(|first| "+#".contains(*first));
+            let Some(wildcard) = wildcard else {
+                check_literal(text, offset, level)?;
+                levels.push(Level::Literal(level.into()));
+                offset += level.len() + 1;
+                continue;
+            };
+            let name = &level[1..];
+            if !name.is_empty() {
+                check_tag_name(text, offset + 1, name, &tag_names)?;
+                tag_names.push(name.to_owned());
+            }
+            let captured = !name.is_empty();
+            levels.push(match wildcard {
+                '+' => Level::One { captured },
+                _ => Level::Rest { captured },
+            });
+            offset += level.len() + 1;
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            share: share.into(),
+            levels,
+            tag_names,
+        })
+    }
+
     /// As written in the configuration.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Names of the captures, from left to right.
+    pub fn tag_names(&self) -> &[String] {
+        &self.tag_names
+    }
+
+    /// What the broker is asked for: names removed, `$share/group/` kept.
+    pub fn mqtt_filter(&self) -> String {
+        let levels: Vec<&str> = self
+            .levels
+            .iter()
+            .map(|level| match level {
+                Level::Literal(literal) => literal,
+                Level::One { .. } => "+",
+                Level::Rest { .. } => "#",
+            })
+            .collect();
+        format!("{}{}", self.share, levels.join("/"))
+    }
+
+    /// What the named wildcards take from `topic`, or `None` if the filter does not take it at all.
+    pub fn captures<'t>(&self, topic: &'t str) -> Option<Captures<'t>> {
+        let opens_wild = !matches!(self.levels.first(), Some(Level::Literal(_)));
+        if opens_wild && topic.starts_with('$') {
+            return None;
+        }
+        let mut values = Vec::with_capacity(self.tag_names.len());
+        // `None` once every level of the topic has been used up.
+        let mut rest = Some(topic);
+        for level in &self.levels {
+            if let Level::Rest { captured } = level {
+                if *captured {
+                    values.push(rest.unwrap_or_default());
+                }
+                return Some(Captures { values });
+            }
+            let (head, tail) = match rest?.split_once('/') {
+                Some((head, tail)) => (head, Some(tail)),
+                None => (rest?, None),
+            };
+            match level {
+                Level::Literal(literal) if **literal != *head => return None,
+                Level::One { captured: true } => values.push(head),
+                _ => {}
+            }
+            rest = tail;
+        }
+        rest.is_none().then_some(Captures { values })
+    }
+}
+
+impl fmt::Display for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What in `topic` no stream may be named after: control characters (NUL among them), quotes,
+/// back-ticks and `..`. `None` if it is clean.
+pub(crate) fn hostile_part(topic: &str) -> Option<&'static str> {
+    for character in topic.chars() {
+        match character {
+            '`' => return Some("a back-tick"),
+            '"' | '\'' => return Some("a quote"),
+            '\0' => return Some("a NUL"),
+            _ if character.is_control() => return Some("a control character"),
+            _ => {}
+        }
+    }
+    topic.contains("..").then_some("`..`")
+}
+
+/// Bytes of `$share/group/` at the front of `text`.
+fn share_prefix(text: &str) -> Result<usize, TopicError> {
+    let Some(after) = text.strip_prefix("$share/") else {
+        return Ok(0);
+    };
+    let group = after.split('/').next().unwrap_or_default();
+    let start = "$share/".len();
+    if group.is_empty() || group.contains(['+', '#']) {
+        return Err(error_at(
+            text,
+            start,
+            "a shared subscription is `$share/GROUP/FILTER`, with a group name without `+` and `#`",
+        ));
+    }
+    if let Some(what) = hostile_part(group) {
+        return Err(error_at(text, start, &format!("{what} in the group name")));
+    }
+    if after.len() == group.len() {
+        return Err(error_at(
+            text,
+            text.len(),
+            "a shared subscription is `$share/GROUP/FILTER`; the filter is missing",
+        ));
+    }
+    Ok(start + group.len() + 1)
+}
+
+fn check_literal(text: &str, offset: usize, level: &str) -> Result<(), TopicError> {
+    if let Some(at) = level.find(['+', '#']) {
+        return Err(error_at(
+            text,
+            offset + at,
+            "a wildcard opens its level: write `/+name/`, or `/#name` at the end",
+        ));
+    }
+    if let Some(what) = hostile_part(level) {
+        return Err(error_at(
+            text,
+            offset,
+            &format!("{what} in a level; publishes on such topics are never taken"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_tag_name(
+    text: &str,
+    offset: usize,
+    name: &str,
+    taken: &[String],
+) -> Result<(), TopicError> {
+    let problem = if !is_tag_name(name) {
+        format!(
+            "a tag name has letters, digits and `_`, opens with no digit and has at most \
+             {TAG_NAME_BYTES_MAX} of them; {name:?} has not"
+        )
+    } else if name.eq_ignore_ascii_case("device") {
+        "`device` is the tag of this device; choose another name".to_owned()
+    } else if taken.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+        format!("the tag `{name}` is captured already; choose another name")
+    } else {
+        return Ok(());
+    };
+    Err(error_at(text, offset, &problem))
+}
+
+/// Whether a tag may be called this: `[a-zA-Z_][a-zA-Z0-9_]{0,63}`.
+pub fn is_tag_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    name.len() <= TAG_NAME_BYTES_MAX
+        && bytes
+            .next()
+            .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn error_at(text: &str, byte: usize, problem: &str) -> TopicError {
+    TopicError {
+        position: text[..byte].chars().count() + 1,
+        problem: problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn captured<'t>(filter: &str, topic: &'t str) -> Option<Vec<&'t str>> {
+        let filter = TopicFilter::parse(filter).unwrap();
+        filter.captures(topic).map(|captures| captures.values)
+    }
+
+    #[test]
+    fn named_levels_are_captured_from_left_to_right() {
+        let filter = TopicFilter::parse("plant/+line/+machine/vibration").unwrap();
+        assert_eq!(filter.tag_names(), ["line", "machine"]);
+        assert_eq!(filter.mqtt_filter(), "plant/+/+/vibration");
+        assert_eq!(filter.as_str(), "plant/+line/+machine/vibration");
+        let captures = filter.captures("plant/l1/press 7/vibration").unwrap();
+        assert_eq!(captures.values(), ["l1", "press 7"]);
+    }
+
+    #[test]
+    fn matching_follows_mqtt() {
+        assert_eq!(captured("a/+x/c", "a/b/c"), Some(vec!["b"]));
+        assert_eq!(captured("a/+x/c", "a/b/d"), None);
+        assert_eq!(captured("a/+x/c", "a/b"), None);
+        assert_eq!(captured("a/+x/c", "a/b/c/d"), None);
+        assert_eq!(captured("a/+x", "a/"), Some(vec![""]));
+        assert_eq!(captured("+/+x", "/finish"), Some(vec!["finish"]));
+        assert_eq!(captured("a/#", "a"), Some(vec![]));
+        assert_eq!(captured("a/#rest", "a"), Some(vec![""]));
+        assert_eq!(captured("a/#rest", "a/b/c"), Some(vec!["b/c"]));
+        assert_eq!(captured("a/#rest", "ab"), None);
+        assert_eq!(captured("+x/#rest", "a/b/c"), Some(vec!["a", "b/c"]));
+        assert_eq!(captured("#", "$SYS/broker/uptime"), None);
+        assert_eq!(captured("+/broker/uptime", "$SYS/broker/uptime"), None);
+        assert_eq!(
+            captured("$SYS/broker/+what", "$SYS/broker/uptime"),
+            Some(vec!["uptime"])
+        );
+    }
+
+    #[test]
+    fn a_shared_subscription_matches_without_its_group() {
+        let filter = TopicFilter::parse("$share/agents/plant/+line/#rest").unwrap();
+        assert_eq!(filter.mqtt_filter(), "$share/agents/plant/+/#");
+        let captures = filter.captures("plant/a/b/c").unwrap();
+        assert_eq!(captures.values(), ["a", "b/c"]);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let too_long = format!("a/+{}", "n".repeat(65));
+        for (text, position, hint) in [
+            ("", 1, "nothing to subscribe to"),
+            ("a/b+", 4, "opens its level"),
+            ("ä/b+", 4, "opens its level"),
+            ("a/#/b", 4, "must come last"),
+            ("a/#x/b", 5, "must come last"),
+            ("a/+1st", 4, "letters, digits"),
+            ("a/+x y", 4, "letters, digits"),
+            ("a/++", 4, "letters, digits"),
+            (&too_long, 4, "letters, digits"),
+            ("a/+device", 4, "`device`"),
+            ("a/+x/+x", 7, "already"),
+            ("a/+x/#X", 7, "already"),
+            ("a/../b", 3, "`..`"),
+            ("a/b`c", 3, "a back-tick"),
+            ("a/b\0c", 3, "a NUL"),
+            ("$share/", 8, "GROUP"),
+            ("$share/g", 9, "missing"),
+            ("$share/g/", 10, "nothing"),
+            ("$share/+/a", 8, "GROUP"),
+        ] {
+            let error = TopicFilter::parse(text).unwrap_err();
+            assert_eq!(error.position, position, "{text:?}: {error}");
+            assert!(error.problem.contains(hint), "{text:?}: {error}");
+        }
+        assert!(TopicFilter::parse(&"a".repeat(65_536)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_or_says_where(text in "[a-c+#/$\\PC]{0,24}") {
+            match TopicFilter::parse(&text) {
+                Ok(filter) => {
+                    let plain = filter.mqtt_filter();
+                    let again = TopicFilter::parse(&plain).unwrap();
+                    prop_assert_eq!(again.mqtt_filter(), plain);
+                    prop_assert!(again.tag_names().is_empty());
+                }
+                Err(error) => prop_assert!(error.position <= text.chars().count() + 1),
+            }
+        }
+
+        #[test]
+        fn captures_put_back_give_the_topic(levels in prop::collection::vec("[a-z0-9 ]{0,4}", 1..6), wild in 0u8..64, rest in any::<bool>()) {
+            let mut filter = String::new();
+            for (at, level) in levels.iter().enumerate() {
+                let last = at + 1 == levels.len();
+                if at > 0 {
+                    filter.push('/');
+                }
+                match (wild >> at & 1 == 1, last && rest) {
+                    (true, true) => filter.push_str("#rest"),
+                    (true, false) => filter.extend(["+n", &at.to_string()]),
+                    (false, _) => filter.push_str(level),
+                }
+            }
+            prop_assume!(!filter.is_empty());
+            let topic = levels.join("/");
+            let filter = TopicFilter::parse(&filter).unwrap();
+            let captures = filter.captures(&topic).unwrap();
+            let expected: Vec<&str> = levels
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| wild >> at & 1 == 1)
+                .map(|(_, level)| level.as_str())
+                .collect();
+            prop_assert_eq!(captures.values(), expected);
+            prop_assert_eq!(captures.values().len(), filter.tag_names().len());
+        }
     }
 }

@@ -1,0 +1,459 @@
+//! Where all decoders put what they find: finds the field of a path, holds its type, keeps the bounds.
+//!
+//! Columns are the fields of the schema followed by the new ones. Payloads of one stream usually keep
+//! the order of their keys, so the column behind the last one found is tried first.
+
+use std::{borrow::Cow, mem};
+
+use dunlin_sync::sample::{Field, FieldType, Schema, Value};
+
+use crate::settings::{PayloadFormat, StreamRule};
+
+use super::{
+    CELLS_MAX, Decoded, FIELD_NAME_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX, Reason, Record,
+    Reject, is_field_name, path_of, quoted, time,
+    value::{Cell, Misfit},
+};
+
+/// With fewer columns than this, looking at each is as fast as any index.
+const INDEXED_COLUMNS_MIN: usize = 17;
+/// Guesses that may fail before the columns are indexed by their paths.
+const MISSES_MAX: usize = 8;
+
+/// What lies at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The field at this place of the record.
+    Column(usize),
+    /// The source's own time.
+    Time,
+    /// Nothing that is known.
+    Undeclared,
+}
+
+/// Collects the records of one publish.
+pub(super) struct Builder<'a> {
+    rule: &'a StreamRule,
+    held: &'a [Field],
+    new_fields: Vec<Field>,
+    /// Path of each column; `None` while every path is the field's own name.
+    paths: Option<Vec<Cow<'a, str>>>,
+    time_path: Option<Cow<'a, str>>,
+    required: Vec<usize>,
+    /// Columns in the order of their paths, once guessing has failed often enough.
+    by_path: Vec<u32>,
+    misses: usize,
+    guess: usize,
+    seen: Seen,
+    record: Record,
+    begun: usize,
+    cells: usize,
+    records: Vec<Record>,
+}
+
+/// Which columns, and whether the time, the record has named so far.
+#[derive(Default)]
+struct Seen {
+    time: bool,
+    any: bool,
+    first_64: u64,
+    rest: Vec<bool>,
+}
+
+impl Seen {
+    /// Notes `column`; false if it was noted before.
+    fn insert(&mut self, column: usize) -> bool {
+        self.any = true;
+        if column < 64 {
+            let bit = 1 << column;
+            let new = self.first_64 & bit == 0;
+            self.first_64 |= bit;
+            return new;
+        }
+        let column = column - 64;
+        if self.rest.len() <= column {
+            self.rest.resize(column + 1, false);
+        }
+        !mem::replace(&mut self.rest[column], true)
+    }
+
+    fn clear(&mut self) {
+        self.time = false;
+        self.any = false;
+        self.first_64 = 0;
+        self.rest.clear();
+    }
+}
+
+impl<'a> Builder<'a> {
+    /// Declared fields the schema lacks become new fields at once, in declared order.
+    pub(super) fn new(rule: &'a StreamRule, schema: Option<&'a Schema>) -> Self {
+        let mut builder = Self {
+            rule,
+            held: schema.map_or(&[], |schema| &schema.fields),
+            new_fields: Vec::new(),
+            paths: None,
+            time_path: rule.time.as_deref().map(path_of),
+            required: Vec::new(),
+            by_path: Vec::new(),
+            misses: 0,
+            guess: 0,
+            seen: Seen::default(),
+            record: Record::default(),
+            begun: 0,
+            cells: 0,
+            records: Vec::new(),
+        };
+        for (order, declared) in rule.fields.iter().enumerate() {
+            let field = &declared.field;
+            let guessed = builder.held.get(order);
+            let column = if guessed.is_some_and(|held| held.name == field.name) {
+                order
+            } else {
+                builder.named_or_new(&field.name, field.kind)
+            };
+            if declared.required {
+                builder.required.push(column);
+            }
+        }
+        if rule.fields.iter().any(|field| field.pointer.is_some()) {
+            builder.set_paths();
+        }
+        builder
+    }
+
+    fn set_paths(&mut self) {
+        let own = |field: &Field| Cow::Owned(field.name.clone());
+        let held = self.held.iter().map(|field| Cow::Borrowed(&*field.name));
+        let mut paths: Vec<Cow<'a, str>> = held.chain(self.new_fields.iter().map(own)).collect();
+        for declared in &self.rule.fields {
+            let column = (0..self.width()).find(|&at| self.name(at) == declared.field.name);
+            if let (Some(pointer), Some(column)) = (&declared.pointer, column) {
+                paths[column] = path_of(pointer);
+            }
+        }
+        self.paths = Some(paths);
+    }
+
+    pub(super) fn rule(&self) -> &'a StreamRule {
+        self.rule
+    }
+
+    /// Records begun so far: the number, from 1, of the one an error is in.
+    pub(super) fn begun(&self) -> usize {
+        self.begun
+    }
+
+    /// The column of the field called `name`, which is appended with type `kind` if there is none.
+    pub(super) fn named_or_new(&mut self, name: &str, kind: FieldType) -> usize {
+        let found = (0..self.width()).find(|&column| self.name(column) == name);
+        found.unwrap_or_else(|| self.append(name, kind))
+    }
+
+    /// What lies at `path`.
+    pub(super) fn find(&mut self, path: &str) -> Target {
+        if self.time_path.as_deref() == Some(path) {
+            return Target::Time;
+        }
+        let column = if self.guess < self.width() && self.path(self.guess) == path {
+            self.guess
+        } else {
+            match self.search(path) {
+                Some(column) => column,
+                None => return Target::Undeclared,
+            }
+        };
+        self.guess = column + 1;
+        Target::Column(column)
+    }
+
+    /// Whether anything below `path` may be taken.
+    pub(super) fn wants_below(&self, path: &str) -> bool {
+        let below = |candidate: &str| {
+            candidate
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        self.rule.infer
+            || self.time_path.as_deref().is_some_and(below)
+            || (0..self.width()).any(|column| below(self.path(column)))
+    }
+
+    /// Opens the next record.
+    pub(super) fn begin(&mut self) -> Result<(), Reject> {
+        self.begun += 1;
+        if self.begun > RECORDS_MAX {
+            return Err(Reject::new(
+                Reason::TooManyRecords,
+                format!("more than {RECORDS_MAX} records in one publish; send several"),
+            ));
+        }
+        self.guess = 0;
+        self.seen.clear();
+        // As wide as the last one: room for every field would be room for 10,000 times the schema.
+        let expected = match self.records.last() {
+            Some(last) => last.values.len(),
+            None => self.width(),
+        };
+        self.record = Record {
+            source_ts: None,
+            values: Vec::with_capacity(expected),
+        };
+        Ok(())
+    }
+
+    /// Puts `cell` where `path` says, taking it as a new field if the rule infers fields.
+    pub(super) fn put(&mut self, path: &str, cell: &Cell<'_>) -> Result<(), Reject> {
+        match self.find(path) {
+            Target::Column(column) => self.put_column(column, cell),
+            Target::Time => self.put_time(cell),
+            Target::Undeclared if self.rule.infer => self.put_new(path, cell).map(|_| ()),
+            Target::Undeclared => Ok(()),
+        }
+    }
+
+    /// Puts `cell` into a known field.
+    pub(super) fn put_column(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Reject> {
+        if !self.seen.insert(column) {
+            return Err(self.twice(self.path(column)));
+        }
+        let kind = self.field(column).kind;
+        let number = match cell {
+            Cell::Number(text) if kind == FieldType::F64 => text.parse().ok(),
+            _ => None,
+        };
+        // The usual case, without the way through the general one.
+        if let Some(number) = number.filter(|number: &f64| number.is_finite()) {
+            self.set(column, Value::F64(number));
+            return Ok(());
+        }
+        match cell.value(kind, self.rule.nan) {
+            Ok(Some(value)) => self.set(column, value),
+            Ok(None) => {}
+            Err(misfit) => return Err(misfit_at(self.field(column), cell, misfit)),
+        }
+        Ok(())
+    }
+
+    /// Takes a field nobody declared; `None` if the cell says nothing about its type.
+    pub(super) fn put_new(&mut self, name: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
+        let Some(kind) = cell.inferred() else {
+            return Ok(None);
+        };
+        let field = || Field {
+            name: name.to_owned(),
+            kind,
+        };
+        let value = match cell.value(kind, self.rule.nan) {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(None),
+            Err(misfit) => return Err(misfit_at(&field(), cell, misfit)),
+        };
+        self.check_new(name)?;
+        let column = self.append(name, kind);
+        self.seen.insert(column);
+        self.guess = column + 1;
+        self.set(column, value);
+        Ok(Some(column))
+    }
+
+    /// Takes the source's own time; nothing there leaves it unknown.
+    pub(super) fn put_time(&mut self, cell: &Cell<'_>) -> Result<(), Reject> {
+        if mem::replace(&mut self.seen.time, true) {
+            return Err(self.twice(self.time_path.as_deref().unwrap_or_default()));
+        }
+        if matches!(cell, Cell::Null) {
+            return Ok(());
+        }
+        let Some(ns) = time::source_ns(cell, self.rule.time_unit) else {
+            return Err(Reject::new(
+                Reason::BadTime,
+                format!(
+                    "{} is no time between 1677 and 2262: send a number in {:?} or RFC 3339 with an \
+                     offset",
+                    cell.description(),
+                    self.rule.time_unit
+                ),
+            ));
+        };
+        self.record.source_ts = Some(ns);
+        Ok(())
+    }
+
+    /// The time of the record as a decoder worked it out itself.
+    pub(super) fn set_source_ts(&mut self, source_ts: Option<i64>) {
+        self.record.source_ts = source_ts;
+    }
+
+    /// Closes the record.
+    pub(super) fn end(&mut self) -> Result<(), Reject> {
+        let values = &self.record.values;
+        let missing = |column: &&usize| values.get(**column).is_none_or(Option::is_none);
+        if let Some(&column) = self.required.iter().find(missing) {
+            let path = self.path(column);
+            return Err(Reject::new(
+                Reason::MissingField,
+                format!("the required field {} is missing", quoted(path)),
+            ));
+        }
+        if !self.seen.any {
+            return Err(Reject::new(
+                Reason::Empty,
+                "a record without any field of its stream",
+            ));
+        }
+        let bytes = self.record.bytes();
+        if bytes > RECORD_BYTES_MAX {
+            return Err(Reject::new(
+                Reason::RecordTooLarge,
+                format!("a record of {bytes} bytes; the most is {RECORD_BYTES_MAX}"),
+            ));
+        }
+        self.cells += self.record.values.len();
+        if self.cells > CELLS_MAX {
+            return Err(Reject::new(
+                Reason::TooManyRecords,
+                format!("more than {CELLS_MAX} values in one publish; send several"),
+            ));
+        }
+        self.records.push(mem::take(&mut self.record));
+        Ok(())
+    }
+
+    /// What has been decoded.
+    pub(super) fn finish(self) -> Decoded {
+        Decoded {
+            new_fields: self.new_fields,
+            records: self.records,
+        }
+    }
+
+    fn set(&mut self, column: usize, value: Value) {
+        let values = &mut self.record.values;
+        if values.len() < column {
+            values.resize(column, None);
+        }
+        if values.len() == column {
+            values.push(Some(value));
+        } else {
+            values[column] = Some(value);
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.held.len() + self.new_fields.len()
+    }
+
+    fn field(&self, column: usize) -> &Field {
+        match self.held.get(column) {
+            Some(field) => field,
+            None => &self.new_fields[column - self.held.len()],
+        }
+    }
+
+    fn name(&self, column: usize) -> &str {
+        &self.field(column).name
+    }
+
+    fn path(&self, column: usize) -> &str {
+        match &self.paths {
+            Some(paths) => &paths[column],
+            None => self.name(column),
+        }
+    }
+
+    fn search(&mut self, path: &str) -> Option<usize> {
+        self.misses += 1;
+        if self.width() < INDEXED_COLUMNS_MIN || self.misses <= MISSES_MAX {
+            return (0..self.width()).find(|&column| self.path(column) == path);
+        }
+        if self.by_path.is_empty() {
+            let mut by_path: Vec<u32> = (0..self.width() as u32).collect();
+            by_path.sort_by(|&a, &b| self.path(a as usize).cmp(self.path(b as usize)));
+            self.by_path = by_path;
+        }
+        let place = self.place(path).ok()?;
+        Some(self.by_path[place] as usize)
+    }
+
+    fn place(&self, path: &str) -> Result<usize, usize> {
+        self.by_path
+            .binary_search_by(|&column| self.path(column as usize).cmp(path))
+    }
+
+    fn check_new(&self, name: &str) -> Result<(), Reject> {
+        if !is_field_name(name) {
+            return Err(Reject::new(
+                Reason::BadFieldName,
+                format!(
+                    "{} cannot name a field: 1 to {FIELD_NAME_BYTES_MAX} bytes without quotes, \
+                     back-ticks and control characters",
+                    quoted(name)
+                ),
+            ));
+        }
+        // Without pointers a field of this name would have been found by its path.
+        if self.paths.is_some() && (0..self.width()).any(|column| self.name(column) == name) {
+            return Err(Reject::new(
+                Reason::BadFieldName,
+                format!(
+                    "{} is the name of a declared field that is read from elsewhere; rename either",
+                    quoted(name)
+                ),
+            ));
+        }
+        if self.width() >= self.rule.fields_max {
+            return Err(Reject::new(
+                Reason::TooManyFields,
+                format!(
+                    "{} would be one field more than the {} of fields_max",
+                    quoted(name),
+                    self.rule.fields_max
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, kind: FieldType) -> usize {
+        let column = self.width();
+        self.new_fields.push(Field {
+            name: name.to_owned(),
+            kind,
+        });
+        if let Some(paths) = &mut self.paths {
+            paths.push(Cow::Owned(name.to_owned()));
+        }
+        if !self.by_path.is_empty() {
+            let place = self.place(name).unwrap_or_else(|place| place);
+            self.by_path.insert(place, column as u32);
+        }
+        column
+    }
+
+    fn twice(&self, path: &str) -> Reject {
+        let reason = match self.rule.format {
+            PayloadFormat::Json => Reason::NotJson,
+            PayloadFormat::Number => Reason::NotNumber,
+            PayloadFormat::Csv { .. } => Reason::NotCsv,
+            PayloadFormat::SenMl => Reason::NotSenml,
+        };
+        Reject::new(reason, format!("{} twice in one record", quoted(path)))
+    }
+}
+
+fn misfit_at(field: &Field, cell: &Cell<'_>, misfit: Misfit) -> Reject {
+    let name = quoted(&field.name);
+    let came = cell.description();
+    match misfit {
+        Misfit::WrongType => Reject::new(
+            Reason::WrongType,
+            format!("field {name} is held as {}, but {came} came", field.kind),
+        ),
+        Misfit::Nan => Reject::new(Reason::Nan, format!("field {name}: {came} is not finite")),
+        Misfit::BadText => Reject::new(
+            Reason::BadText,
+            format!("field {name}: {came} holds a quote, a back-tick or a control character"),
+        ),
+    }
+}

@@ -1,0 +1,623 @@
+//! What each decoder takes and refuses: at least one test for every reason.
+
+#![allow(clippy::unwrap_used)]
+
+mod properties;
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use dunlin_sync::sample::{FieldType, Sample, Split, Timestamp};
+
+use super::*;
+use crate::{
+    settings::{DeclaredField, NanPolicy, SplitRule, TimeUnit},
+    topic::TopicFilter,
+};
+
+/// JSON, everything inferred.
+pub(crate) fn rule() -> StreamRule {
+    StreamRule {
+        name: "s".into(),
+        filter: TopicFilter::parse("a/+b").unwrap(),
+        format: PayloadFormat::Json,
+        fields: vec![],
+        infer: true,
+        time: None,
+        time_unit: TimeUnit::Seconds,
+        tags: BTreeMap::new(),
+        nan: NanPolicy::Refuse,
+        fields_max: 8,
+        split: SplitRule::Hash { train: 0.8 },
+    }
+}
+
+fn csv(header: bool) -> StreamRule {
+    StreamRule {
+        format: PayloadFormat::Csv {
+            delimiter: b',',
+            header,
+        },
+        ..rule()
+    }
+}
+
+fn number() -> StreamRule {
+    StreamRule {
+        format: PayloadFormat::Number,
+        ..rule()
+    }
+}
+
+fn senml() -> StreamRule {
+    StreamRule {
+        format: PayloadFormat::SenMl,
+        ..rule()
+    }
+}
+
+fn declared(name: &str, kind: FieldType) -> DeclaredField {
+    DeclaredField {
+        field: Field {
+            name: name.into(),
+            kind,
+        },
+        pointer: None,
+        required: false,
+    }
+}
+
+fn at(pointer: &str, field: DeclaredField) -> DeclaredField {
+    DeclaredField {
+        pointer: Some(pointer.into()),
+        ..field
+    }
+}
+
+fn schema(fields: &[(&str, FieldType)]) -> Schema {
+    Schema {
+        id: 0,
+        name: "s".into(),
+        tag_names: vec![],
+        fields: fields
+            .iter()
+            .map(|(name, kind)| declared(name, *kind).field)
+            .collect(),
+    }
+}
+
+fn ok(rule: &StreamRule, payload: &str) -> Decoded {
+    decode(rule, None, payload.as_bytes()).unwrap()
+}
+
+fn refused(rule: &StreamRule, payload: impl AsRef<[u8]>) -> (Reason, u64) {
+    let reject = decode(rule, None, payload.as_ref()).unwrap_err();
+    assert!(reject.detail.chars().count() < 400, "{}", reject.detail);
+    assert!(
+        !reject.detail.contains(char::is_control),
+        "{}",
+        reject.detail
+    );
+    (reject.reason, reject.records)
+}
+
+/// Fields and values of the only record, by name.
+fn only(decoded: &Decoded) -> Vec<(&str, Option<Value>)> {
+    assert_eq!(decoded.records.len(), 1);
+    let values = decoded.records[0].values.iter().cloned();
+    let names = decoded.new_fields.iter().map(|field| field.name.as_str());
+    names.zip(values.chain(std::iter::repeat(None))).collect()
+}
+
+#[allow(clippy::unnecessary_wraps)] // As it stands in a record.
+fn f(number: f64) -> Option<Value> {
+    Some(Value::F64(number))
+}
+
+#[allow(clippy::unnecessary_wraps)]
+fn t(text: &str) -> Option<Value> {
+    Some(Value::Text(text.into()))
+}
+
+#[test]
+fn reasons_have_distinct_stable_names() {
+    let mut names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Reason::ALL.len());
+    assert!(names.iter().all(|name| !name.contains(char::is_uppercase)));
+}
+
+#[test]
+fn record_bytes_agree_with_samples() {
+    let values = vec![f(1.0), None, t("abc"), Some(Value::Bool(true))];
+    let record = Record {
+        source_ts: None,
+        values: values.clone(),
+    };
+    let sample = Sample {
+        stream: 0,
+        ts: Timestamp(0),
+        split: Split {
+            is_train: true,
+            fold: 0,
+        },
+        source_ts: None,
+        values,
+    };
+    assert_eq!(record.bytes(), sample.bytes());
+}
+
+#[test]
+fn a_flat_object_is_inferred() {
+    let decoded = ok(
+        &rule(),
+        r#" {"a":21, "b":true, "c":"on", "d":null, "e":1.5e1} "#,
+    );
+    assert_eq!(
+        only(&decoded),
+        [
+            ("a", f(21.0)),
+            ("b", Some(Value::Bool(true))),
+            ("c", t("on")),
+            ("e", f(15.0))
+        ]
+    );
+}
+
+#[test]
+fn values_follow_the_schema_and_new_fields_come_behind() {
+    let schema = schema(&[
+        ("a", FieldType::F64),
+        ("n", FieldType::I64),
+        ("s", FieldType::F32),
+    ]);
+    let payload = br#"[{"s":1,"x":2,"n":3},{"x":5}]"#;
+    let decoded = decode(&rule(), Some(&schema), payload).unwrap();
+    assert_eq!(decoded.new_fields, [declared("x", FieldType::F64).field]);
+    assert_eq!(
+        decoded.records[0].values,
+        [None, Some(Value::I64(3)), Some(Value::F32(1.0)), f(2.0)]
+    );
+    assert_eq!(decoded.records[1].values, [None, None, None, f(5.0)]);
+}
+
+#[test]
+fn declared_fields_come_first_and_others_only_if_inferred() {
+    let strict = StreamRule {
+        fields: vec![
+            declared("b", FieldType::Bool),
+            at("/deep/er/1", declared("a", FieldType::I64)),
+        ],
+        infer: false,
+        ..rule()
+    };
+    let decoded = ok(
+        &strict,
+        r#"{"x":{"y":[1]},"deep":{"z":1,"er":[8,9]},"b":false}"#,
+    );
+    assert_eq!(
+        only(&decoded),
+        [("b", Some(Value::Bool(false))), ("a", Some(Value::I64(9)))]
+    );
+    // The catalog already holds them, in another order.
+    let held = schema(&[("a", FieldType::I64), ("b", FieldType::Bool)]);
+    let decoded = decode(&strict, Some(&held), br#"{"deep":{"er":[8,9]}}"#).unwrap();
+    assert_eq!(decoded.new_fields, []);
+    assert_eq!(decoded.records[0].values, [Some(Value::I64(9))]);
+    // The name of a field that is read from elsewhere.
+    assert_eq!(refused(&strict, r#"{"a":5}"#).0, Reason::Empty);
+    let inferring = StreamRule {
+        infer: true,
+        ..strict
+    };
+    assert_eq!(refused(&inferring, r#"{"a":5}"#).0, Reason::BadFieldName);
+}
+
+#[test]
+fn nested_objects_and_arrays_are_flattened() {
+    let decoded = ok(
+        &rule(),
+        r#"{"a":{"b":1,"c":{"d":"x"}},"v":[1,[2]],"e":{},"g":[]}"#,
+    );
+    assert_eq!(
+        only(&decoded),
+        [
+            ("a.b", f(1.0)),
+            ("a.c.d", t("x")),
+            ("v.0", f(1.0)),
+            ("v.1.0", f(2.0))
+        ]
+    );
+}
+
+#[test]
+fn pointers_name_paths() {
+    assert_eq!(path_of("/a"), "a");
+    assert_eq!(path_of("/a/b/0"), "a.b.0");
+    assert_eq!(path_of("/a~1b~0c"), "a/b~c");
+    assert_eq!(path_of("plain"), "plain");
+}
+
+#[test]
+fn the_source_time_is_kept_beside_and_is_no_field() {
+    let timed = StreamRule {
+        time: Some("/at".into()),
+        time_unit: TimeUnit::Millis,
+        ..rule()
+    };
+    for (text, ns) in [
+        ("1700000000123", Some(1_700_000_000_123_000_000)),
+        (r#""2023-11-14T22:13:20Z""#, Some(1_700_000_000_000_000_000)),
+        ("null", None),
+    ] {
+        let decoded = ok(&timed, &format!(r#"{{"at":{text},"a":1}}"#));
+        assert_eq!(decoded.records[0].source_ts, ns);
+        assert_eq!(only(&decoded), [("a", f(1.0))]);
+    }
+    for bad in ["true", "1e30", r#""soon""#, "{}", "[1]", "NaN"] {
+        let payload = format!(r#"{{"at":{bad},"a":1}}"#);
+        assert_eq!(refused(&timed, payload).0, Reason::BadTime, "{bad}");
+    }
+    let nested = StreamRule {
+        time: Some("/head/at".into()),
+        infer: false,
+        fields: vec![declared("a", FieldType::F64)],
+        ..rule()
+    };
+    let decoded = ok(&nested, r#"{"head":{"at":1,"id":7},"a":1}"#);
+    assert_eq!(decoded.records[0].source_ts, Some(1_000_000_000));
+}
+
+#[test]
+fn a_refused_batch_says_how_many_records_it_held() {
+    assert_eq!(
+        refused(&rule(), r#"[{"a":1},{"a":"x"},{"a":2}]"#),
+        (Reason::WrongType, 3)
+    );
+    assert_eq!(
+        refused(&rule(), r#"[{"a":1},{"a":2},{"a""#),
+        (Reason::NotJson, 3)
+    );
+    assert_eq!(
+        refused(&rule(), b"[{\"a\":1},{\"a\":\"\xff\"}]"),
+        (Reason::NotUtf8, 2)
+    );
+    assert_eq!(refused(&rule(), "not json"), (Reason::NotJson, 1));
+    assert_eq!(refused(&csv(true), "a\n1\nx\n3\n"), (Reason::WrongType, 3));
+    let pack = r#"[{"n":"a","t":1,"v":1},{"n":"b","t":1,"v":1},{"n":"a","t":2,"vb":true}]"#;
+    assert_eq!(refused(&senml(), pack), (Reason::WrongType, 2));
+    let reject = decode(&rule(), None, br#"[{"a":1},{"a":"x"}]"#).unwrap_err();
+    assert_eq!(
+        reject.to_string(),
+        "wrong_type: record 2: field `a` is held as f64, but the text `x` came"
+    );
+}
+
+#[test]
+fn each_reason_has_its_payload() {
+    let many = |count: usize| format!("[{}]", vec![r#"{"a":1}"#; count].join(","));
+    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(RECORD_BYTES_MAX));
+    let wide: String = (0..9).fold(String::from("{"), |mut text, field| {
+        let _ = write!(text, "{}\"f{field}\":1", if field > 0 { "," } else { "" });
+        text
+    }) + "}";
+    for (payload, reason) in [
+        ("", Reason::Empty),
+        (" ", Reason::Empty),
+        ("[]", Reason::Empty),
+        ("{}", Reason::Empty),
+        (r#"{"a":null}"#, Reason::Empty),
+        ("5", Reason::NotJson),
+        ("[1]", Reason::NotJson),
+        (r#"{"a":1}x"#, Reason::NotJson),
+        (r#"{"a":1,}"#, Reason::NotJson),
+        ("{a:1}", Reason::NotJson),
+        (r#"{"a":01}"#, Reason::NotJson),
+        (r#"{"a":1,"a":2}"#, Reason::NotJson),
+        (r#"{"a":1,"a":null}"#, Reason::NotJson),
+        (r#"{"a":NaN}"#, Reason::Nan),
+        (r#"{"a":-Infinity}"#, Reason::Nan),
+        (r#"{"a":1e999}"#, Reason::Nan),
+        (r#"{"a":"it's"}"#, Reason::BadText),
+        (r#"{"a":"\u0000"}"#, Reason::BadText),
+        (r#"{"a":"\""}"#, Reason::BadText),
+        (r#"{"a":"`"}"#, Reason::BadText),
+        (r#"{"":1}"#, Reason::BadFieldName),
+        (r#"{"a`":1}"#, Reason::BadFieldName),
+        (r#"{"a\n":1}"#, Reason::BadFieldName),
+        (
+            &format!(r#"{{"{}":1}}"#, "k".repeat(65)),
+            Reason::BadFieldName,
+        ),
+        (r#"[{"a":1},{"a":{"b":1}}]"#, Reason::WrongType),
+        (r#"[{"a":1},{"a":true}]"#, Reason::WrongType),
+        (&wide, Reason::TooManyFields),
+        (&long, Reason::RecordTooLarge),
+        (&many(RECORDS_MAX + 1), Reason::TooManyRecords),
+    ] {
+        assert_eq!(refused(&rule(), payload).0, reason, "{}", quoted(payload));
+    }
+    assert_eq!(
+        refused(&rule(), many(RECORDS_MAX + 5)).1,
+        RECORDS_MAX as u64 + 5
+    );
+    assert_eq!(
+        decode(&rule(), None, many(RECORDS_MAX).as_bytes())
+            .unwrap()
+            .records
+            .len(),
+        RECORDS_MAX
+    );
+    assert_eq!(refused(&rule(), b"\xff").0, Reason::NotUtf8);
+
+    let mut needed = declared("need", FieldType::F64);
+    needed.required = true;
+    let needing = StreamRule {
+        fields: vec![needed],
+        ..rule()
+    };
+    assert_eq!(refused(&needing, r#"{"a":1}"#).0, Reason::MissingField);
+    assert_eq!(
+        refused(&needing, r#"{"need":null}"#).0,
+        Reason::MissingField
+    );
+}
+
+#[test]
+fn sparse_wide_batches_do_not_blow_up() {
+    let names: Vec<String> = (0..700).map(|field| format!("f{field}")).collect();
+    let fields: Vec<(&str, FieldType)> = names
+        .iter()
+        .map(|name| (name.as_str(), FieldType::Bool))
+        .collect();
+    let payload = format!("[{}]", vec![r#"{"f699":true}"#; 5_000].join(","));
+    let reject = decode(&rule(), Some(&schema(&fields)), payload.as_bytes()).unwrap_err();
+    assert_eq!(
+        (reject.reason, reject.records),
+        (Reason::TooManyRecords, 5_000)
+    );
+    // Nor does room that nothing fills.
+    let payload = format!("[{}]", vec![r#"{"f0":true}"#; 1_000].join(","));
+    let decoded = decode(&rule(), Some(&schema(&fields)), payload.as_bytes()).unwrap();
+    let room: usize = decoded
+        .records
+        .iter()
+        .map(|record| record.values.capacity())
+        .sum();
+    assert!(room < 10_000, "{room}");
+}
+
+#[test]
+fn many_fields_in_any_order_are_found() {
+    let names: Vec<String> = (0..200).map(|field| format!("f{field}")).collect();
+    let fields: Vec<(&str, FieldType)> = names
+        .iter()
+        .map(|name| (name.as_str(), FieldType::F64))
+        .collect();
+    let wide = StreamRule {
+        fields_max: 300,
+        ..rule()
+    };
+    let members: Vec<String> = (0..220)
+        .rev()
+        .map(|field| format!("\"f{field}\":{field}"))
+        .collect();
+    let payload = format!("{{{}}}", members.join(","));
+    let decoded = decode(&wide, Some(&schema(&fields)), payload.as_bytes()).unwrap();
+    assert_eq!(decoded.new_fields.len(), 20);
+    let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+    all.extend(decoded.new_fields.iter().map(|field| field.name.as_str()));
+    for (name, value) in all.iter().zip(&decoded.records[0].values) {
+        assert_eq!(*value, f(name[1..].parse().unwrap()));
+    }
+    let twice = payload.replace("\"f0\"", "\"f150\"");
+    assert!(decode(&wide, Some(&schema(&fields)), twice.as_bytes()).is_err());
+}
+
+#[test]
+fn missing_instead_of_nan_if_the_rule_says_so() {
+    let lenient = StreamRule {
+        nan: NanPolicy::Missing,
+        ..rule()
+    };
+    let decoded = ok(
+        &lenient,
+        r#"[{"a":1,"b":2},{"a":NaN,"b":1e999},{"c":NaN,"a":3}]"#,
+    );
+    assert_eq!(decoded.new_fields.len(), 2);
+    assert_eq!(decoded.records[1].values, []);
+    assert_eq!(decoded.records[2].values, [f(3.0)]);
+}
+
+#[test]
+fn bare_numbers() {
+    assert_eq!(only(&ok(&number(), " 21.5\n")), [("reading", f(21.5))]);
+    assert_eq!(only(&ok(&number(), "-7e2")), [("reading", f(-700.0))]);
+    let with = |kind| StreamRule {
+        fields: vec![declared("x", kind)],
+        ..number()
+    };
+    assert_eq!(
+        only(&ok(&with(FieldType::I64), "7")),
+        [("x", Some(Value::I64(7)))]
+    );
+    assert_eq!(
+        only(&ok(&with(FieldType::Bool), "true")),
+        [("x", Some(Value::Bool(true)))]
+    );
+    assert_eq!(
+        only(&ok(&with(FieldType::Text), " open ")),
+        [("x", t("open"))]
+    );
+    for (rule, payload, reason) in [
+        (number(), "", Reason::Empty),
+        (number(), "warm", Reason::NotNumber),
+        (number(), "1 2", Reason::NotNumber),
+        (number(), "true", Reason::NotNumber),
+        (number(), "nan", Reason::Nan),
+        (with(FieldType::I64), "7.5", Reason::NotNumber),
+        (with(FieldType::Bool), "1", Reason::WrongType),
+        (with(FieldType::Text), "it's", Reason::BadText),
+    ] {
+        assert_eq!(refused(&rule, payload), (reason, 1), "{payload}");
+    }
+}
+
+#[test]
+fn csv_with_a_header() {
+    let timed = StreamRule {
+        time: Some("/at".into()),
+        fields: vec![at("/B", declared("b", FieldType::I64))],
+        ..csv(true)
+    };
+    let decoded = ok(
+        &timed,
+        "\u{feff}at, B,state\n1.5,7,\n, ,\"on\"\n\n2,8,off\n",
+    );
+    assert_eq!(decoded.new_fields.len(), 2);
+    assert_eq!(
+        decoded.new_fields[1],
+        declared("state", FieldType::Text).field
+    );
+    let records = &decoded.records;
+    assert_eq!(records.len(), 3);
+    assert_eq!(
+        (records[0].source_ts, &*records[0].values),
+        (Some(1_500_000_000), &[Some(Value::I64(7))][..])
+    );
+    assert_eq!(
+        (records[1].source_ts, &*records[1].values),
+        (None, &[None, t("on")][..])
+    );
+    assert_eq!(records[2].values, [Some(Value::I64(8)), t("off")]);
+    for (payload, reason) in [
+        ("", Reason::Empty),
+        ("at,b\n", Reason::Empty),
+        ("a,a\n1,2\n", Reason::NotCsv),
+        ("a,b\n1\n", Reason::NotCsv),
+        ("a,b\n1,2,3\n", Reason::NotCsv),
+        ("at,B\nnoon,1\n", Reason::BadTime),
+        ("B\n1.5\n", Reason::WrongType),
+        ("x,y\n,5\n\"a\"\"b\",5\n", Reason::BadText),
+        ("x\nNaN\n", Reason::Nan),
+        (",x\n1,2\n", Reason::BadFieldName),
+    ] {
+        assert_eq!(refused(&timed, payload).0, reason, "{payload}");
+    }
+}
+
+#[test]
+fn csv_without_a_header() {
+    let plain = StreamRule {
+        fields: vec![
+            declared("a", FieldType::F64),
+            declared("b", FieldType::Text),
+        ],
+        ..csv(false)
+    };
+    let decoded = ok(&plain, "1,on\n2,off");
+    assert_eq!(decoded.records[1].values, [f(2.0), t("off")]);
+    assert_eq!(refused(&plain, "1\n2,off"), (Reason::NotCsv, 2));
+    assert_eq!(refused(&plain, "1,on,3").0, Reason::NotCsv);
+    let placed = StreamRule {
+        time: Some("2".into()),
+        fields: vec![
+            at("/1", declared("a", FieldType::F64)),
+            declared("b", FieldType::Text),
+        ],
+        ..csv(false)
+    };
+    let decoded = ok(&placed, "on,1,5,rest\n");
+    assert_eq!(decoded.records[0].source_ts, Some(5_000_000_000));
+    assert_eq!(decoded.records[0].values, [f(1.0), t("on")]);
+    let named = StreamRule {
+        time: Some("at".into()),
+        ..plain
+    };
+    assert_eq!(refused(&named, "1,on").0, Reason::NotCsv);
+}
+
+#[test]
+fn senml_measurements_of_one_time_make_one_record() {
+    let pack = r#"[
+        {"bn":"urn:dev:ow:10e2073a0108006:","bt":1.276020076001e+09,"bu":"A","bver":5,
+         "n":"voltage","u":"V","v":120.1},
+        {"n":"current","t":-5,"v":1.2},
+        {"n":"voltage","t":-5,"v":119},
+        {"n":"door","vb":true}, {"n":"state","vs":"ok"}, {"n":"energy","s":12.5}]"#;
+    let decoded = ok(&senml(), pack);
+    let names: Vec<&str> = decoded
+        .new_fields
+        .iter()
+        .map(|field| field.name.as_str())
+        .collect();
+    assert_eq!(names, ["current", "voltage", "door", "state", "energy.sum"]);
+    assert_eq!(
+        decoded.records[0].source_ts,
+        Some(1_276_020_071_001_000_000)
+    );
+    assert_eq!(decoded.records[0].values, [f(1.2), f(119.0)]);
+    assert_eq!(
+        decoded.records[1].source_ts,
+        Some(1_276_020_076_001_000_000)
+    );
+    assert_eq!(
+        decoded.records[1].values,
+        [None, f(120.1), Some(Value::Bool(true)), t("ok"), f(12.5)]
+    );
+}
+
+#[test]
+fn senml_names_and_bases() {
+    let decoded = ok(&senml(), r#"[{"bn":"dev1","v":1}]"#);
+    assert_eq!(only(&decoded), [("dev1", f(1.0))]);
+    let decoded = ok(
+        &senml(),
+        r#"[{"bn":"d1/","bv":20,"bs":5},{"n":"t","v":1.5},{"n":"u","s":1},{"bn":"d2/","n":"t","v":2}]"#,
+    );
+    assert_eq!(
+        only(&decoded),
+        [("d1/t", f(21.5)), ("d1/u.sum", f(6.0)), ("d2/t", f(22.0))]
+    );
+    // Relative to a now that is unknown here, but in order.
+    let decoded = ok(&senml(), r#"[{"bn":"a","v":2},{"t":-1,"v":1}]"#);
+    let values: Vec<_> = decoded
+        .records
+        .iter()
+        .map(|record| record.values[0].clone())
+        .collect();
+    assert_eq!(values, [f(1.0), f(2.0)]);
+    assert!(
+        decoded
+            .records
+            .iter()
+            .all(|record| record.source_ts.is_none())
+    );
+}
+
+#[test]
+fn senml_refuses_what_it_does_not_understand() {
+    for (pack, reason) in [
+        ("", Reason::Empty),
+        ("[]", Reason::Empty),
+        (r#"[{"bn":"a"}]"#, Reason::Empty),
+        (r#"{"n":"a","v":1}"#, Reason::NotSenml),
+        (r#"[{"n":"a"}]"#, Reason::NotSenml),
+        (r#"[{"v":1}]"#, Reason::NotSenml),
+        (r#"[{"n":"a","v":"1"}]"#, Reason::NotSenml),
+        (r#"[{"n":"a","vb":1}]"#, Reason::NotSenml),
+        (r#"[{"n":"a","v":1,"vb":true}]"#, Reason::NotSenml),
+        (r#"[{"n":"a","v":1,"v":2}]"#, Reason::NotSenml),
+        (r#"[{"n":"a","v":1},{"n":"a","v":2}]"#, Reason::NotSenml),
+        (r#"[{"n":"a","v":1,"must_":2}]"#, Reason::NotSenml),
+        (r#"[{"bver":11,"n":"a","v":1}]"#, Reason::NotSenml),
+        (r#"[{"n":"a","vd":"AAA"}]"#, Reason::WrongType),
+        (r#"[{"n":"a","t":1e30,"v":1}]"#, Reason::BadTime),
+        (r#"[{"n":"a","v":1e999}]"#, Reason::Nan),
+        (r#"[{"n":"a","vs":"it's"}]"#, Reason::BadText),
+        (r#"[{"n":"a'b","v":1}]"#, Reason::BadFieldName),
+    ] {
+        assert_eq!(refused(&senml(), pack).0, reason, "{pack}");
+    }
+    assert!(decode(&senml(), None, br#"[{"n":"a","v":1,"x":[{}]}]"#).is_ok());
+}
