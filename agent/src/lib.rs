@@ -1,4 +1,6 @@
 //! The agent: takes sensor data over MQTT, keeps it safe, delivers it, learns from it.
 
+pub mod config;
+pub mod logging;
 pub mod settings;
 pub mod topic;
