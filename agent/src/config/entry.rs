@@ -1,0 +1,147 @@
+//! One table of the file, read key by key with its places.
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    mistake::{Findings, Place},
+    read::Source,
+    registry::Kind,
+    suggest,
+    value::{self, Value},
+};
+
+/// A table, and what to call it in messages.
+pub(super) struct Entry<'a> {
+    pub(super) source: &'a Source,
+    pub(super) table: &'a DeTable<'a>,
+    /// Such as `stream.split`.
+    pub(super) what: String,
+    pub(super) place: Place,
+}
+
+impl<'a> Entry<'a> {
+    /// `value` as a table; a mistake if it is none.
+    pub(super) fn of(
+        source: &'a Source,
+        value: &'a Spanned<DeValue<'a>>,
+        what: impl Into<String>,
+        hint: &str,
+        found: &mut Findings,
+    ) -> Option<Self> {
+        let (what, place) = (what.into(), source.place(value.span()));
+        let Some(table) = value.get_ref().as_table() else {
+            let type_name = value::type_name(value.get_ref());
+            found.mistake(&place, format!("{what}: is {type_name}"), hint);
+            return None;
+        };
+        Some(Self {
+            source,
+            table,
+            what,
+            place,
+        })
+    }
+
+    /// The value of `key`, as it stands in the file.
+    pub(super) fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table.get(key)
+    }
+
+    /// Where the value of `key` stands; the table itself without it.
+    pub(super) fn place_of(&self, key: &str) -> Place {
+        self.raw(key)
+            .map_or_else(|| self.place.clone(), |v| self.source.place(v.span()))
+    }
+
+    /// A mistake about `key`.
+    pub(super) fn wrong(
+        &self,
+        key: &str,
+        message: impl std::fmt::Display,
+        hint: impl Into<String>,
+        found: &mut Findings,
+    ) {
+        let message = format!("{}.{key}: {message}", self.what);
+        found.mistake(&self.place_of(key), message, hint);
+    }
+
+    fn read(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<Value> {
+        match value::from_toml(kind, self.raw(key)?.get_ref()) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.wrong(key, wrong.message, wrong.hint, found);
+                None
+            }
+        }
+    }
+
+    /// A number of `kind`.
+    pub(super) fn number(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<u64> {
+        match self.read(key, kind, found)? {
+            Value::Number(number) => Some(number),
+            Value::Text(_) => None,
+        }
+    }
+
+    /// A text of `kind`.
+    pub(super) fn text(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<String> {
+        match self.read(key, kind, found)? {
+            Value::Text(text) => Some(text),
+            Value::Number(_) => None,
+        }
+    }
+
+    /// true or false.
+    pub(super) fn flag(&self, key: &str, default: bool, found: &mut Findings) -> bool {
+        let Some(value) = self.raw(key) else {
+            return default;
+        };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            let type_name = value::type_name(value.get_ref());
+            let hint = "write true or false, without quotes";
+            self.wrong(key, format!("is {type_name}"), hint, found);
+            default
+        })
+    }
+
+    /// A share from 0 to 1.
+    pub(super) fn share(&self, key: &str, default: f64, found: &mut Findings) -> f64 {
+        let Some(value) = self.raw(key) else {
+            return default;
+        };
+        match value::float(value.get_ref()) {
+            Some(share) if (0.0..=1.0).contains(&share) => share,
+            _ => {
+                self.wrong(key, "is no share", "write a number from 0 to 1", found);
+                default
+            }
+        }
+    }
+
+    /// A mistake for every key that is not known.
+    pub(super) fn refuse_others(&self, known: &[&str], found: &mut Findings) {
+        for key in self.table.keys() {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                found.mistake(
+                    &self.source.place(key.span()),
+                    format!("{}.{name}: there is no such setting", self.what),
+                    suggest::hint(name, known),
+                );
+            }
+        }
+    }
+
+    /// Keys and values in the order in which they were written.
+    pub(super) fn in_order(&self) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>)> {
+        let mut entries: Vec<_> = self.table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        entries
+            .into_iter()
+            .map(|(key, value)| (key.get_ref().as_ref(), value))
+            .collect()
+    }
+}

@@ -1,0 +1,152 @@
+//! The file that `dunlin init` writes: every setting with its default and a line of help.
+
+use std::fmt::Write;
+
+use super::registry::{DATABASE_TABLE, DefaultValue, SETTINGS, Setting};
+
+const HEAD: &str = "\
+# Dunlin: MQTT in, a power-cut-safe buffer, a time-series database out.
+# Lines that start with # are defaults or examples; remove the # to change one.
+# `dunlin check -c dunlin.toml` names every mistake with its line.
+# Each setting also has a flag (--mqtt-url) and a variable (DUNLIN_MQTT_URL); both win over this file.
+
+";
+
+const DATABASE: &str = "\
+# Options for creating the database, passed on to TDengine.
+[upstream.database]
+#keep = 3650
+#vgroups = 2
+
+";
+
+const STREAMS: &str = r##"# What to take, how to read it, how to split it: one [[stream]] for each kind of record.
+# The first stream whose topic matches takes a publish.
+[[stream]]
+# Name of the table.
+name = "vibration"
+# + stands for one level and # for the rest; a name behind it makes the level a tag.
+topic = "plant/+line/+machine/vibration"
+# json: an object or a list of objects; number: one bare number; csv; senml (RFC 8428).
+format = "json"
+# For csv: the separator, and whether every payload starts with a line of names.
+#delimiter = ","
+#header = true
+# Types: f64, f32, i64, bool, text. `at` is a JSON pointer; `required`: quarantine what lacks it.
+#fields = { rms = "f64", state = { type = "text", at = "/status/state", required = true } }
+# Whether fields that are not declared are taken too.
+infer = true
+# Where the record has its own time, and its unit as a number: s, ms, us, ns.
+#time = "/time"
+#time_unit = "ms"
+# Tags besides the device and what the topic captures.
+#tags = { plant = "north" }
+# NaN and infinity: refuse (to quarantine) or missing.
+nan = "refuse"
+# Most fields a table may grow to.
+fields_max = 256
+# Which records train and which validate, drawn once for each:
+#   { method = "random", train = 0.8, seed = 7 }   each for itself
+#   { method = "hash", train = 0.8 }               a function of stream and timestamp
+#   { method = "block", train = 0.8, run_s = 60 }  whole minutes, so that neighbours do not leak
+#   { method = "kfold", k = 5 }                    a fold number for cross-validation
+split = { method = "random", train = 0.8 }
+"##;
+
+/// The whole file.
+pub fn render() -> String {
+    let mut text = HEAD.to_owned();
+    let mut table = "";
+    for setting in SETTINGS {
+        let (of, _) = setting.table_and_key();
+        if of != table {
+            if table == "upstream" {
+                text.push_str(DATABASE);
+            }
+            // Writing to a String cannot fail.
+            let _infallible = writeln!(text, "[{of}]");
+            table = of;
+        }
+        line(&mut text, setting);
+    }
+    text.push_str(STREAMS);
+    debug_assert!(text.contains(&format!("[{DATABASE_TABLE}]")));
+    text
+}
+
+fn line(text: &mut String, setting: &Setting) {
+    let (_, key) = setting.table_and_key();
+    let (comment, value, note) = match setting.default {
+        DefaultValue::Is(value) => ("#", value, String::new()),
+        DefaultValue::Derived { how, example } => ("#", example, format!(" (default: {how})")),
+        DefaultValue::Unset(example) => ("#", example, " (default: none)".into()),
+        DefaultValue::Required(example) => ("", example, String::new()),
+    };
+    let value = setting.written(value);
+    let help = setting.help;
+    let _infallible = writeln!(text, "# {help}{note}\n{comment}{key} = {value}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::{Overrides, check, tests::file_with};
+
+    #[test]
+    fn it_is_valid_as_written_and_names_every_setting() {
+        let text = render();
+        let (_dir, path) = file_with(&text);
+        let checked = check(Some(&path), &Overrides::default());
+        let settings = checked.settings.unwrap();
+        assert_eq!(settings.streams.len(), 1);
+        assert_eq!(settings.mqtt.port, 1883);
+        let document = uncomment(&text, |_| true);
+        let parsed = toml::de::DeTable::parse(&document).unwrap();
+        for setting in SETTINGS {
+            let mut table = parsed.get_ref();
+            let (of, key) = setting.table_and_key();
+            if !of.is_empty() {
+                table = table[of].get_ref().as_table().unwrap();
+            }
+            assert!(table.contains_key(key), "{}", setting.path);
+        }
+    }
+
+    #[test]
+    fn its_commented_defaults_are_the_defaults() {
+        let as_written = render();
+        let plain = |key: &str| {
+            SETTINGS.iter().any(|setting| {
+                setting.table_and_key().1 == key && matches!(setting.default, DefaultValue::Is(_))
+            })
+        };
+        let explicit = uncomment(&as_written, plain);
+        assert!(
+            explicit.lines().filter(|l| l.starts_with('#')).count()
+                < as_written.lines().filter(|l| l.starts_with('#')).count()
+        );
+        let (dir, path) = file_with(&as_written);
+        let overrides = Overrides::default().set("device", "d");
+        let implicit = check(Some(&path), &overrides).settings.unwrap();
+        std::fs::write(dir.path().join("dunlin.toml"), explicit).unwrap();
+        let explicit = check(Some(&path), &overrides).settings.unwrap();
+        assert_eq!(implicit, explicit);
+    }
+
+    /// Removes the # before every setting whose key is `wanted`.
+    fn uncomment(text: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let line = |line: &str| match line.strip_prefix('#') {
+            Some(rest)
+                if rest
+                    .split_once(" = ")
+                    .is_some_and(|(key, _)| !key.contains(' ') && wanted(key)) =>
+            {
+                format!("{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(line).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! What is wrong with a configuration, where, and what to do about it. Never a secret.
+
+use std::{fmt, path::PathBuf};
+
+/// Where a value came from; ordered by precedence, weakest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Nowhere in particular: a default, or something missing without a file.
+    Settings,
+    /// The configuration file.
+    File {
+        /// The file as it was named.
+        path: PathBuf,
+        /// Line and column, both from 1, columns in characters; `None`: the file as a whole.
+        at: Option<(usize, usize)>,
+    },
+    /// An environment variable, by name.
+    Variable(String),
+    /// A command-line flag, with its dashes.
+    Flag(String),
+}
+
+impl Place {
+    /// Precedence: the larger wins.
+    pub(super) fn layer(&self) -> u8 {
+        match self {
+            Self::Settings => 0,
+            Self::File { .. } => 1,
+            Self::Variable(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+
+    /// The line in the file, if it is one.
+    pub(super) fn line(&self) -> Option<usize> {
+        match self {
+            Self::File { at, .. } => at.map(|(line, _)| line),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings => f.write_str("settings"),
+            Self::File { path, at: None } => write!(f, "{}", path.display()),
+            Self::File {
+                path,
+                at: Some((line, column)),
+            } => write!(f, "{}:{line}:{column}", path.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// One mistake: the agent does not start with it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)?;
+        if !self.hint.is_empty() {
+            write!(f, "\n    {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+/// Something that works but is probably not meant; same parts as a mistake.
+pub type Warning = Mistake;
+
+/// Everything found so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Findings {
+    pub(super) fn mistake(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.mistakes.push(Mistake {
+            place: place.clone(),
+            message: message.into(),
+            hint: hint.into(),
+        });
+    }
+
+    pub(super) fn warning(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.warnings.push(Warning {
+            place: place.clone(),
+            message: message.into(),
+            hint: hint.into(),
+        });
+    }
+}

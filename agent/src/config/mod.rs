@@ -1,0 +1,181 @@
+//! Configuration: a file, variables and flags, checked as a whole.
+//!
+//! Promises: every mistake is reported, not only the first, each with its place, what is wrong and
+//! what to do; what [`load`] returns needs no further check; no message holds a secret.
+//!
+//! Precedence: flag, then variable, then file, then default. Relative paths in the file (and the
+//! default data directory, if there is a file) are relative to the file's directory; those of
+//! flags and variables to the working directory.
+//!
+//! `registry` says which settings there are; `read` finds out what was given for each; `build`
+//! looks at them together.
+
+mod build;
+mod entry;
+mod fields;
+mod filters;
+pub mod init;
+mod mistake;
+mod overrides;
+mod read;
+pub mod registry;
+mod secrets;
+mod streams;
+mod suggest;
+mod table;
+mod urls;
+mod value;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+pub use mistake::{Mistake, Place, Warning};
+pub use overrides::Overrides;
+
+use self::{
+    build::Inputs,
+    mistake::Findings,
+    read::{Source, Tables, Values},
+};
+use crate::settings::Settings;
+
+/// A whole configuration for a real broker and a real database, in twenty lines.
+pub const EXAMPLE: &str = r#"device = "press-7"
+
+[mqtt]
+url = "mqtt://broker.example:1883"
+
+[upstream]
+url = "tdengine://root:taosdata@tdengine.example:6041/plant"
+
+[upstream.database]
+keep = 3650
+
+[[stream]]
+name = "vibration"
+topic = "plant/+line/+machine/vibration"
+time = "/time"
+split = { method = "block", train = 0.8, run_s = 60 }
+
+[[stream]]
+name = "temperature"
+topic = "plant/+line/+machine/temperature"
+format = "number"
+"#;
+
+/// The outcome of looking at a configuration.
+#[derive(Debug)]
+pub struct Checked {
+    /// The settings, or every mistake in the order of the file, then variables, then flags.
+    pub settings: Result<Settings, Vec<Mistake>>,
+    /// What works but is probably not meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads and checks `file` (if any), the variables and the flags.
+///
+/// # Errors
+/// Every mistake found.
+pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<Mistake>> {
+    check(file, overrides).settings
+}
+
+/// As [`load`], with the warnings.
+pub fn check(file: Option<&Path>, overrides: &Overrides) -> Checked {
+    let mut found = Findings::default();
+    let settings = with_inputs(file, overrides, &mut found, build::settings);
+    found.mistakes.sort();
+    found.warnings.sort();
+    Checked {
+        settings: match settings {
+            Some(settings) if found.mistakes.is_empty() => Ok(settings),
+            _ => Err(found.mistakes),
+        },
+        warnings: found.warnings,
+    }
+}
+
+/// The data directory alone, for commands that talk to a running agent or read what it left:
+/// mistakes elsewhere do not matter to them.
+///
+/// # Errors
+/// Every mistake, if the file cannot be read, is not TOML, or `data_dir` cannot be used.
+pub fn data_dir(file: Option<&Path>, overrides: &Overrides) -> Result<PathBuf, Vec<Mistake>> {
+    let mut found = Findings::default();
+    let dir = with_inputs(file, overrides, &mut found, |inputs, found| {
+        let before = found.mistakes.len();
+        let dir = build::data_dir(inputs.values, inputs.base, found);
+        let is_sound = found.mistakes.len() == before
+            && inputs.syntax_is_sound
+            && !inputs.values.is_bad("data_dir");
+        is_sound.then_some(dir)
+    });
+    found.mistakes.sort();
+    dir.flatten().ok_or(found.mistakes)
+}
+
+/// Reads everything given and hands it to `then`; `None` if the file cannot be read.
+fn with_inputs<T>(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    found: &mut Findings,
+    then: impl FnOnce(&Inputs<'_>, &mut Findings) -> T,
+) -> Option<T> {
+    let nowhere = file.map_or(Place::Settings, |path| Place::File {
+        path: path.to_owned(),
+        at: None,
+    });
+    let mut values = Values::defaults(nowhere);
+    let source = match file.map(|path| Source::open(path, found)) {
+        Some(None) => {
+            values.read_overrides(overrides, found);
+            return None;
+        }
+        source => source.flatten(),
+    };
+    let document = source
+        .as_ref()
+        .map(|source| source.parse(found))
+        .unwrap_or_default();
+    let broken_lines: BTreeSet<_> = found.mistakes.iter().map(|m| m.place.line()).collect();
+    let syntax_mistakes = found.mistakes.len();
+    let mut tables = Tables::default();
+    if let (Some(source), Some(path)) = (&source, file) {
+        tables = values.read_file(source, &document, found);
+        if let Some(place) = &tables.password {
+            secrets::warn_if_readable_by_others("this file", path, place, found);
+        }
+    }
+    values.read_overrides(overrides, found);
+    let inputs = Inputs {
+        values: &values,
+        source: source.as_ref(),
+        tables: &tables,
+        overrides,
+        base: file.and_then(Path::parent).unwrap_or(Path::new("")),
+        syntax_is_sound: syntax_mistakes == 0,
+    };
+    let result = then(&inputs, found);
+    if syntax_mistakes > 0 {
+        // What a broken line was to say is not known: what seems missing may be there, and what
+        // the parser made of the rest of the line was not written by anybody.
+        let mut index = 0;
+        found.mistakes.retain(|mistake| {
+            index += 1;
+            let is_consequence = match mistake.place {
+                Place::Settings => true,
+                Place::File { .. } => {
+                    mistake.place.line().is_none() || broken_lines.contains(&mistake.place.line())
+                }
+                _ => false,
+            };
+            index <= syntax_mistakes || !is_consequence
+        });
+    }
+    Some(result)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! What flags and the environment say; they win over the file.
+
+use std::{collections::BTreeMap, ffi::OsString, fmt};
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+use super::{
+    mistake::{Findings, Place},
+    registry::{self, DATABASE_FLAG, Kind, SETTINGS, TOPIC_FLAG},
+    suggest,
+};
+
+/// Settings from the command line and from `DUNLIN_...` variables.
+///
+/// As part of a clap command (`#[command(flatten)]`) it adds the flags and takes the variables of
+/// this process too. Debug output shows names, never values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// By path.
+    flags: BTreeMap<&'static str, String>,
+    /// By name; `None`: not UTF-8.
+    variables: BTreeMap<String, Option<String>>,
+    /// `[NAME=]FILTER` as given.
+    topics: Vec<String>,
+    /// `KEY=VALUE` as given.
+    database: Vec<String>,
+}
+
+/// A text and where it was given.
+pub(super) type Placed<'a> = (Place, &'a str);
+
+impl Overrides {
+    /// Sets the flag of the setting at `path`; a path that does not exist is ignored.
+    #[must_use]
+    pub fn set(mut self, path: &str, value: impl Into<String>) -> Self {
+        if let Some(setting) = registry::find(path) {
+            self.flags.insert(setting.path, value.into());
+        }
+        self
+    }
+
+    /// Adds a `--topic [NAME=]FILTER`.
+    #[must_use]
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.topics.push(topic.into());
+        self
+    }
+
+    /// Takes every variable of ours among `variables`.
+    #[must_use]
+    pub fn with_variables(
+        mut self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            if name.starts_with(registry::VARIABLE_PREFIX) {
+                self.variables.insert(name, value.into_string().ok());
+            }
+        }
+        self
+    }
+
+    /// The override of one setting, flag before variable. An empty variable counts as not set
+    /// where empty is no value.
+    pub(super) fn of(&self, setting: &registry::Setting) -> Option<Placed<'_>> {
+        if let Some(value) = self.flags.get(setting.path) {
+            return Some((Place::Flag(format!("--{}", setting.flag())), value));
+        }
+        let variable = setting.variable();
+        let value = self.variables.get(&variable)?.as_deref()?;
+        let may_be_empty = matches!(setting.kind, Kind::Listen | Kind::Text { bytes_min: 0, .. });
+        (may_be_empty || !value.is_empty()).then_some((Place::Variable(variable), value))
+    }
+
+    /// Every topic given: those of the flags, or else those of the variable.
+    pub(super) fn topics(&self) -> Vec<Placed<'_>> {
+        if !self.topics.is_empty() {
+            let flag = || Place::Flag(format!("--{TOPIC_FLAG}"));
+            return self.topics.iter().map(|t| (flag(), t.as_str())).collect();
+        }
+        let place = || Place::Variable(registry::TOPIC_VARIABLE.into());
+        let variable = self.variables.get(registry::TOPIC_VARIABLE);
+        variable
+            .and_then(Option::as_deref)
+            .into_iter()
+            .flat_map(str::lines)
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(|line| (place(), line))
+            .collect()
+    }
+
+    /// Options of the central database as (place, key, value), weakest first.
+    pub(super) fn database(&self, found: &mut Findings) -> Vec<(Place, String, String)> {
+        let mut options = Vec::new();
+        for (name, value) in &self.variables {
+            let key = name.strip_prefix(registry::DATABASE_VARIABLE_PREFIX);
+            if let (Some(key), Some(value)) = (key, value) {
+                let place = Place::Variable(name.clone());
+                options.push((place, key.to_lowercase(), value.clone()));
+            }
+        }
+        for option in &self.database {
+            let place = Place::Flag(format!("--{DATABASE_FLAG}"));
+            match option.split_once('=') {
+                Some((key, value)) => options.push((place, key.into(), value.into())),
+                None => found.mistake(
+                    &place,
+                    format!("`{option}` has no ="),
+                    "write KEY=VALUE, such as keep=3650",
+                ),
+            }
+        }
+        options
+    }
+
+    /// Variables that cannot be read (mistakes) or that nothing reads (warnings).
+    pub(super) fn check_variables(&self, found: &mut Findings) {
+        let known: Vec<String> = SETTINGS
+            .iter()
+            .map(registry::Setting::variable)
+            .chain([registry::TOPIC_VARIABLE.into()])
+            .collect();
+        for (name, value) in &self.variables {
+            let place = Place::Variable(name.clone());
+            let is_ours =
+                known.contains(name) || name.starts_with(registry::DATABASE_VARIABLE_PREFIX);
+            if is_ours {
+                if value.is_none() {
+                    found.mistake(&place, "is not UTF-8", "write it in UTF-8");
+                }
+                continue;
+            }
+            let near = suggest::nearest(name, known.iter().map(String::as_str));
+            found.warning(
+                &place,
+                "no setting has this name; it is ignored",
+                near.map(|near| format!("did you mean {near}?"))
+                    .unwrap_or_default(),
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Overrides")
+            .field("flags", &self.flags.keys())
+            .field("variables", &self.variables.keys())
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FromArgMatches for Overrides {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut overrides = Self::default();
+        overrides.update_from_arg_matches(matches)?;
+        Ok(overrides.with_variables(std::env::vars_os()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for setting in SETTINGS {
+            // A password has no flag: to ask for it is an error, not a None.
+            if let Ok(Some(value)) = matches.try_get_one::<String>(setting.path) {
+                self.flags.insert(setting.path, value.clone());
+            }
+        }
+        for (flag, list) in [
+            (TOPIC_FLAG, &mut self.topics),
+            (DATABASE_FLAG, &mut self.database),
+        ] {
+            if let Ok(Some(values)) = matches.try_get_many::<String>(flag) {
+                list.extend(values.cloned());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args for Overrides {
+    fn augment_args(command: Command) -> Command {
+        registry::flags(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        registry::flags(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        overrides: Overrides,
+    }
+
+    fn of<'a>(overrides: &'a Overrides, path: &str) -> Option<Placed<'a>> {
+        overrides.of(registry::find(path).unwrap())
+    }
+
+    #[test]
+    fn clap_fills_it() {
+        use clap::Parser as _;
+        let cli = Cli::try_parse_from([
+            "run",
+            "--mqtt",
+            "mqtt://h",
+            "--upstream",
+            "sqlite:a.db",
+            "--mqtt-keep-alive-s=7",
+            "--topic",
+            "a/#",
+            "--topic",
+            "b=b/#",
+            "--upstream-database",
+            "keep=10",
+        ])
+        .unwrap();
+        let overrides = &cli.overrides;
+        let text = |path| of(overrides, path).unwrap().1;
+        assert_eq!(text("mqtt.url"), "mqtt://h");
+        assert_eq!(text("upstream.url"), "sqlite:a.db");
+        assert_eq!(text("mqtt.keep_alive_s"), "7");
+        assert_eq!(overrides.topics().len(), 2);
+        let database = overrides.database(&mut Findings::default());
+        assert_eq!((&*database[0].1, &*database[0].2), ("keep", "10"));
+        assert!(Cli::try_parse_from(["run", "--mqtt-password", "x"]).is_err());
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_empty_variables_are_not_set() {
+        let variables = [
+            ("DUNLIN_MQTT_URL", "mqtt://variable"),
+            ("DUNLIN_DEVICE", ""),
+            ("DUNLIN_HTTP_LISTEN", ""),
+            ("DUNLIN_TOPIC", "a/#\n\n b/# \n"),
+            ("HOME", "/root"),
+        ];
+        let overrides = Overrides::default()
+            .with_variables(variables.map(|(name, value)| (name.into(), value.into())))
+            .set("mqtt.url", "mqtt://flag");
+        assert_eq!(of(&overrides, "mqtt.url").unwrap().1, "mqtt://flag");
+        assert_eq!(of(&overrides, "device"), None);
+        assert_eq!(of(&overrides, "http.listen").unwrap().1, "");
+        let topics: Vec<_> = overrides.topics().into_iter().map(|(_, t)| t).collect();
+        assert_eq!(topics, ["a/#", "b/#"]);
+    }
+
+    #[test]
+    fn unknown_variables_are_named_and_values_are_not_shown() {
+        let overrides = Overrides::default().with_variables([
+            ("DUNLIN_MQTT_PASWORD".into(), "hunter2".into()),
+            ("DUNLIN_MQTT_PASSWORD".into(), "hunter2".into()),
+        ]);
+        let mut found = Findings::default();
+        overrides.check_variables(&mut found);
+        assert!(found.mistakes.is_empty());
+        let warning = found.warnings[0].to_string();
+        assert!(warning.contains("DUNLIN_MQTT_PASSWORD?"), "{warning}");
+        assert!(!format!("{warning}{overrides:?}").contains("hunter2"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_text_is_a_mistake() {
+        use std::os::unix::ffi::OsStringExt;
+        let value = OsString::from_vec(vec![0xff]);
+        let overrides = Overrides::default().with_variables([("DUNLIN_DEVICE".into(), value)]);
+        let mut found = Findings::default();
+        overrides.check_variables(&mut found);
+        assert_eq!(
+            found.mistakes[0].place,
+            Place::Variable("DUNLIN_DEVICE".into())
+        );
+    }
+}

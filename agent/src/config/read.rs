@@ -1,0 +1,328 @@
+//! Reads the file into values with their places, then lays variables and flags over them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Read,
+    ops::Range,
+    path::Path,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    mistake::{Findings, Place},
+    overrides::Overrides,
+    registry::{self, DATABASE_TABLE, DefaultValue, Kind, SETTINGS, STREAM_TABLE},
+    suggest, urls,
+    value::{self, Value},
+};
+
+/// No configuration is longer; a device file or a log named by mistake is.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The text of a file, and how to name places in it.
+pub(super) struct Source {
+    path: std::path::PathBuf,
+    pub(super) text: String,
+}
+
+impl Source {
+    /// Reads a file.
+    pub(super) fn open(path: &Path, found: &mut Findings) -> Option<Self> {
+        let place = Place::File {
+            path: path.to_owned(),
+            at: None,
+        };
+        let mut bytes = Vec::new();
+        let read =
+            File::open(path).and_then(|f| f.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            let hint = "`dunlin init` writes one; name it with -c";
+            found.mistake(&place, format!("cannot be read: {error}"), hint);
+            return None;
+        }
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            found.mistake(&place, "is longer than 1 MiB", "name a dunlin.toml");
+            return None;
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(Self {
+                path: path.to_owned(),
+                text,
+            }),
+            Err(error) => {
+                let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+                let place = Place::File {
+                    path: path.to_owned(),
+                    at: Some((line, 1)),
+                };
+                found.mistake(&place, "is not UTF-8", "save the file as UTF-8");
+                None
+            }
+        }
+    }
+
+    /// Where `span` starts.
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
+        let start = self.text.floor_char_boundary(span.start);
+        let before = &self.text[..start];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let column = before[line_start..].chars().count() + 1;
+        Place::File {
+            path: self.path.clone(),
+            at: Some((line, column)),
+        }
+    }
+
+    /// Parses the text as far as it goes; mistakes of syntax are reported, all of them.
+    pub(super) fn parse(&self, found: &mut Findings) -> DeTable<'_> {
+        let (document, errors) = DeTable::parse_recoverable(&self.text);
+        for error in errors {
+            let end = self.text.len();
+            let place = self.place(error.span().unwrap_or(end..end));
+            found.mistake(
+                &place,
+                format!("not TOML: {}", error.message()),
+                "texts stand in quotes, tables in [brackets], each setting on its own line",
+            );
+        }
+        document.into_inner()
+    }
+}
+
+/// A value and where it was given.
+#[derive(Clone, Debug)]
+struct Given {
+    value: Value,
+    place: Place,
+}
+
+/// Every scalar setting, after file, variables and flags.
+pub(super) struct Values {
+    given: BTreeMap<&'static str, Given>,
+    /// Settings given with a mistake: nothing more is said about them.
+    bad: BTreeSet<&'static str>,
+    /// Where to point when something is missing.
+    pub(super) nowhere: Place,
+}
+
+/// The parts of the file that are not scalar settings.
+#[derive(Default)]
+pub(super) struct Tables<'a> {
+    /// Each `[[stream]]` with its span.
+    pub(super) streams: Vec<&'a Spanned<DeValue<'a>>>,
+    /// `stream` is there, but is no list.
+    pub(super) stream_is_bad: bool,
+    /// `[upstream.database]`.
+    pub(super) database: Option<&'a DeTable<'a>>,
+    /// The first password written in the file.
+    pub(super) password: Option<Place>,
+}
+
+impl Values {
+    /// Nothing but defaults.
+    pub(super) fn defaults(nowhere: Place) -> Self {
+        let mut given = BTreeMap::new();
+        for setting in SETTINGS {
+            if let DefaultValue::Is(text) = setting.default
+                && let Ok(value) = value::from_text(&setting.kind, text)
+            {
+                let place = Place::Settings;
+                given.insert(setting.path, Given { value, place });
+            }
+        }
+        Self {
+            given,
+            bad: BTreeSet::new(),
+            nowhere,
+        }
+    }
+
+    /// Lays the file over it.
+    pub(super) fn read_file<'a>(
+        &mut self,
+        source: &Source,
+        document: &'a DeTable<'a>,
+        found: &mut Findings,
+    ) -> Tables<'a> {
+        let mut tables = Tables::default();
+        self.read_table(source, document, "", &mut tables, found);
+        tables
+    }
+
+    fn read_table<'a>(
+        &mut self,
+        source: &Source,
+        table: &'a DeTable<'a>,
+        prefix: &str,
+        tables: &mut Tables<'a>,
+        found: &mut Findings,
+    ) {
+        for (key, spanned) in table {
+            let path = match prefix {
+                "" => key.get_ref().to_string(),
+                _ => format!("{prefix}.{}", key.get_ref()),
+            };
+            let value_place = source.place(spanned.span());
+            let value = spanned.get_ref();
+            if let Some(setting) = registry::find(&path) {
+                if holds_password(setting, value) {
+                    tables.password.get_or_insert(value_place.clone());
+                }
+                let read = value::from_toml(&setting.kind, value);
+                self.take(setting, read, value_place, found);
+            } else if path == STREAM_TABLE {
+                if let Some(list) = value.as_array() {
+                    tables.streams.extend(list.iter());
+                } else {
+                    tables.stream_is_bad = true;
+                    found.mistake(
+                        &source.place(key.span()),
+                        format!("stream: is {}", value::type_name(value)),
+                        "each stream starts with [[stream]], in double brackets",
+                    );
+                }
+            } else if path == DATABASE_TABLE || is_table(&path) {
+                match value.as_table() {
+                    Some(options) if path == DATABASE_TABLE => tables.database = Some(options),
+                    Some(inner) => self.read_table(source, inner, &path, tables, found),
+                    None => found.mistake(
+                        &value_place,
+                        format!("{path}: is {}", value::type_name(value)),
+                        format!("write [{path}] on a line of its own and its settings below"),
+                    ),
+                }
+            } else {
+                found.mistake(
+                    &source.place(key.span()),
+                    format!("{path}: there is no such setting"),
+                    unknown_hint(prefix, key.get_ref()),
+                );
+            }
+        }
+    }
+
+    /// Lays variables and flags over it.
+    pub(super) fn read_overrides(&mut self, overrides: &Overrides, found: &mut Findings) {
+        overrides.check_variables(found);
+        for setting in SETTINGS {
+            if let Some((place, text)) = overrides.of(setting) {
+                let read = value::from_text(&setting.kind, text);
+                self.take(setting, read, place, found);
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        setting: &'static registry::Setting,
+        read: Result<Value, value::Wrong>,
+        place: Place,
+        found: &mut Findings,
+    ) {
+        match read {
+            Ok(value) => {
+                self.given.insert(setting.path, Given { value, place });
+            }
+            Err(wrong) => {
+                self.bad.insert(setting.path);
+                let message = format!("{}: {}", setting.path, wrong.message);
+                found.mistake(&place, message, wrong.hint);
+            }
+        }
+    }
+
+    /// The text at `path`, unless nothing is set.
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
+        match &self.given.get(path)?.value {
+            Value::Text(text) => Some(text),
+            Value::Number(_) => None,
+        }
+    }
+
+    /// The number at `path`, unless nothing is set.
+    pub(super) fn maybe_number(&self, path: &str) -> Option<u64> {
+        match self.given.get(path)?.value {
+            Value::Number(number) => Some(number),
+            Value::Text(_) => None,
+        }
+    }
+
+    /// The number at `path`, whose setting has a default.
+    pub(super) fn number(&self, path: &str) -> u64 {
+        debug_assert!(self.maybe_number(path).is_some(), "{path} has no default");
+        self.maybe_number(path).unwrap_or_default()
+    }
+
+    /// Where `path` was given.
+    pub(super) fn place(&self, path: &str) -> Place {
+        match self.given.get(path) {
+            Some(given) if given.place != Place::Settings => given.place.clone(),
+            _ => self.nowhere.clone(),
+        }
+    }
+
+    /// Whether `path` was set by somebody.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        self.given
+            .get(path)
+            .is_some_and(|given| given.place != Place::Settings)
+    }
+
+    /// Whether a mistake in `path` was reported already.
+    pub(super) fn is_bad(&self, path: &str) -> bool {
+        self.bad.contains(path)
+    }
+}
+
+fn is_table(path: &str) -> bool {
+    let mut settings = SETTINGS.iter();
+    settings.any(|setting| setting.table_and_key().0 == path)
+}
+
+fn holds_password(setting: &registry::Setting, value: &DeValue<'_>) -> bool {
+    match setting.kind {
+        Kind::Secret => true,
+        Kind::Url(_) => value.as_str().is_some_and(urls::holds_password),
+        _ => false,
+    }
+}
+
+/// A near name in the same table, or the same name in another.
+fn unknown_hint(prefix: &str, key: &str) -> String {
+    let beside: Vec<&str> = SETTINGS
+        .iter()
+        .filter_map(|setting| {
+            let (table, name) = setting.table_and_key();
+            match prefix {
+                "" if !table.is_empty() => Some(table),
+                _ => (table == prefix).then_some(name),
+            }
+        })
+        .chain((prefix.is_empty()).then_some(STREAM_TABLE))
+        .chain((prefix == "upstream").then_some("database"))
+        .collect();
+    if let Some(near) = suggest::nearest(key, beside.iter().copied()) {
+        return format!("did you mean `{near}`?");
+    }
+    let elsewhere: Vec<String> = SETTINGS
+        .iter()
+        .filter(|setting| setting.table_and_key().1 == key)
+        .map(|setting| match setting.table_and_key().0 {
+            "" => format!("`{key}` at the top of the file, before the first [table]"),
+            table => format!("`{key}` under [{table}]"),
+        })
+        .collect();
+    if !elsewhere.is_empty() {
+        return format!("did you mean {}?", elsewhere.join(" or "));
+    }
+    let known: BTreeSet<&str> = beside.into_iter().collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    format!("known here: {}", known.join(", "))
+}

@@ -1,0 +1,341 @@
+//! One table of every scalar setting: path, kind, default, help.
+//!
+//! The table drives everything that knows settings by name: reading the file, flags, environment
+//! variables, the file `init` writes, and the documentation. A setting exists once, in [`SETTINGS`].
+
+use clap::{Arg, Command, builder::StyledStr};
+
+pub use super::table::SETTINGS;
+
+/// What a value may look like. Ranges include both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number.
+    Integer {
+        /// Smallest value.
+        min: u64,
+        /// Largest value.
+        max: u64,
+    },
+    /// A number of bytes, or a text such as `"512 MiB"`.
+    Bytes {
+        /// Fewest bytes.
+        min: u64,
+        /// Most bytes.
+        max: u64,
+    },
+    /// A time in the unit that the setting's name ends in, or a text such as `"2 h"`.
+    Duration {
+        /// The unit of a bare number, of `min` and of `max`.
+        unit: Unit,
+        /// Shortest.
+        min: u64,
+        /// Longest.
+        max: u64,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Text without control characters.
+    Text {
+        /// Fewest bytes.
+        bytes_min: usize,
+        /// Most bytes.
+        bytes_max: usize,
+    },
+    /// `host:port` to listen on; empty for off.
+    Listen,
+    /// A file or directory.
+    Path,
+    /// A URL with one of these schemes; may hold user and password.
+    Url(&'static [&'static str]),
+    /// A password: no flag, because a command line is visible to everybody on the machine.
+    Secret,
+}
+
+/// Unit of a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Milliseconds.
+    Millis,
+    /// Seconds.
+    Seconds,
+}
+
+impl Unit {
+    /// Nanoseconds in one.
+    pub(super) const fn ns(self) -> u64 {
+        match self {
+            Self::Millis => 1_000_000,
+            Self::Seconds => 1_000_000_000,
+        }
+    }
+
+    pub(super) const fn symbol(self) -> &'static str {
+        match self {
+            Self::Millis => "ms",
+            Self::Seconds => "s",
+        }
+    }
+}
+
+/// What holds when nothing is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// This value, as it would be written in a variable.
+    Is(&'static str),
+    /// Worked out when the agent starts, as described; `example` is one value it may take.
+    Derived {
+        /// In words.
+        how: &'static str,
+        /// A value.
+        example: &'static str,
+    },
+    /// Nothing; with an example of a value.
+    Unset(&'static str),
+    /// Must be set; with an example of a value.
+    Required(&'static str),
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Dotted path in the file.
+    pub path: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// What it is unless set.
+    pub default: DefaultValue,
+    /// One line for people.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The flag without dashes: `mqtt-keep-alive-s`.
+    pub fn flag(&self) -> String {
+        self.path.replace(['.', '_'], "-")
+    }
+
+    /// The environment variable: `DUNLIN_MQTT_KEEP_ALIVE_S`.
+    pub fn variable(&self) -> String {
+        format!(
+            "{VARIABLE_PREFIX}{}",
+            self.path.replace('.', "_").to_uppercase()
+        )
+    }
+
+    /// Table in the file, and key within it; the table is empty for a key at the top.
+    pub fn table_and_key(&self) -> (&'static str, &'static str) {
+        self.path.rsplit_once('.').unwrap_or(("", self.path))
+    }
+
+    /// `value` as it is written in the file.
+    pub fn written(&self, value: &str) -> String {
+        let bare = match self.kind {
+            Kind::Integer { .. } | Kind::Duration { .. } | Kind::Bytes { .. } => {
+                value.bytes().all(|b| b.is_ascii_digit())
+            }
+            _ => false,
+        };
+        if bare {
+            value.to_owned()
+        } else {
+            format!("\"{value}\"")
+        }
+    }
+
+    /// The default in words.
+    pub fn default_in_words(&self) -> String {
+        match self.default {
+            DefaultValue::Is("") => "empty".into(),
+            DefaultValue::Is(value) => value.into(),
+            DefaultValue::Derived { how, .. } => how.into(),
+            DefaultValue::Unset(_) => "none".into(),
+            DefaultValue::Required(_) => "must be set".into(),
+        }
+    }
+
+    fn value_name(&self) -> String {
+        match self.kind {
+            Kind::Integer { .. } => "NUMBER".into(),
+            Kind::Bytes { .. } => "BYTES".into(),
+            Kind::Duration { unit, .. } => unit.symbol().to_uppercase(),
+            Kind::Choice(words) => words.join("|"),
+            Kind::Text { .. } | Kind::Secret => "TEXT".into(),
+            Kind::Listen => "ADDRESS:PORT".into(),
+            Kind::Path => "PATH".into(),
+            Kind::Url(_) => "URL".into(),
+        }
+    }
+}
+
+/// What every variable of ours starts with.
+pub const VARIABLE_PREFIX: &str = "DUNLIN_";
+/// Variable with topic filters, one a line.
+pub const TOPIC_VARIABLE: &str = "DUNLIN_TOPIC";
+/// What a variable with an option of the central database starts with.
+pub const DATABASE_VARIABLE_PREFIX: &str = "DUNLIN_UPSTREAM_DATABASE_";
+/// Table of the central database's options.
+pub(super) const DATABASE_TABLE: &str = "upstream.database";
+/// Array of the stream rules.
+pub(super) const STREAM_TABLE: &str = "stream";
+/// Id and long name of the flag with a topic filter.
+pub(super) const TOPIC_FLAG: &str = "topic";
+/// Id and long name of the flag with an option of the central database.
+pub(super) const DATABASE_FLAG: &str = "upstream-database";
+
+/// Settings that the quick start gives a shorter flag.
+const SHORT_FLAGS: [(&str, &str); 2] = [("mqtt.url", "mqtt"), ("upstream.url", "upstream")];
+
+/// The setting at `path`.
+pub fn find(path: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.path == path)
+}
+
+/// Adds a flag for every setting except passwords, `--topic` and `--upstream-database`.
+#[must_use]
+pub fn flags(command: Command) -> Command {
+    let settings = SETTINGS.iter().filter(|s| s.kind != Kind::Secret);
+    let command = settings.fold(command, |command, setting| {
+        let mut arg = Arg::new(setting.path)
+            .long(setting.flag())
+            .value_name(setting.value_name())
+            .help_heading("Settings (each overrides its line in the file)")
+            .help(StyledStr::from(format!(
+                "{} [default: {}] [env: {}]",
+                setting.help,
+                setting.default_in_words(),
+                setting.variable()
+            )));
+        for (path, short) in SHORT_FLAGS {
+            if path == setting.path {
+                arg = arg.visible_alias(short);
+            }
+        }
+        command.arg(arg)
+    });
+    command
+        .arg(
+            Arg::new(TOPIC_FLAG)
+                .long(TOPIC_FLAG)
+                .value_name("[NAME=]FILTER")
+                .action(clap::ArgAction::Append)
+                .help_heading("Settings (each overrides its line in the file)")
+                .help(format!(
+                    "A stream by its topic filter, JSON payloads; repeatable; replaces the file's \
+                     [[stream]] entries [env: {TOPIC_VARIABLE}, one a line]"
+                )),
+        )
+        .arg(
+            Arg::new(DATABASE_FLAG)
+                .long(DATABASE_FLAG)
+                .value_name("KEY=VALUE")
+                .action(clap::ArgAction::Append)
+                .help_heading("Settings (each overrides its line in the file)")
+                .help(format!(
+                    "An option for creating the central database, such as keep=3650; repeatable \
+                     [env: {DATABASE_VARIABLE_PREFIX}KEY]"
+                )),
+        )
+}
+
+/// Every setting as a Markdown table.
+pub fn markdown() -> String {
+    let mut text = String::from("| setting | default | what |\n|---|---|---|\n");
+    for setting in SETTINGS {
+        let row = format!(
+            "| `{}` | {} | {} |\n",
+            setting.path,
+            setting.default_in_words().replace('|', "\\|"),
+            setting.help.replace('|', "\\|")
+        );
+        text.push_str(&row);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::value::{self, Value};
+
+    #[test]
+    fn every_setting_exists_once_under_every_name() {
+        let unique = |name: fn(&Setting) -> String| {
+            let names: BTreeSet<String> = SETTINGS.iter().map(name).collect();
+            assert_eq!(names.len(), SETTINGS.len());
+        };
+        unique(|s| s.path.into());
+        unique(Setting::flag);
+        unique(Setting::variable);
+        for setting in SETTINGS {
+            assert!(setting.help.len() > 8 && !setting.help.contains('\n'));
+            assert!(
+                !setting.variable().starts_with(DATABASE_VARIABLE_PREFIX),
+                "{} is hidden by the database's options",
+                setting.path
+            );
+        }
+    }
+
+    #[test]
+    fn every_default_and_example_is_valid() {
+        for setting in SETTINGS {
+            let (DefaultValue::Is(text)
+            | DefaultValue::Unset(text)
+            | DefaultValue::Required(text)
+            | DefaultValue::Derived { example: text, .. }) = setting.default;
+            let value: Value = value::from_text(&setting.kind, text)
+                .unwrap_or_else(|wrong| panic!("{}: {wrong:?}", setting.path));
+            assert!(!matches!(value, Value::Text(ref t) if t != text));
+        }
+    }
+
+    #[test]
+    fn units_stand_in_the_names() {
+        for setting in SETTINGS {
+            let stem = setting
+                .path
+                .trim_end_matches("_min")
+                .trim_end_matches("_max");
+            match setting.kind {
+                Kind::Duration { unit, .. } => {
+                    assert!(stem.ends_with(&format!("_{}", unit.symbol())), "{stem}");
+                }
+                Kind::Bytes { .. } => assert!(stem.ends_with("bytes"), "{stem}"),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_derived_from_the_path() {
+        let setting = find("mqtt.keep_alive_s").unwrap();
+        assert_eq!(setting.flag(), "mqtt-keep-alive-s");
+        assert_eq!(setting.variable(), "DUNLIN_MQTT_KEEP_ALIVE_S");
+        assert_eq!(setting.table_and_key(), ("mqtt", "keep_alive_s"));
+        assert_eq!(find("device").unwrap().table_and_key(), ("", "device"));
+    }
+
+    #[test]
+    fn flags_are_sound_and_passwords_have_none() {
+        let command = flags(Command::new("run"));
+        command.clone().debug_assert();
+        let names: Vec<_> = command.get_arguments().filter_map(Arg::get_long).collect();
+        assert!(names.contains(&"mqtt-url") && names.contains(&"topic"));
+        assert!(!names.contains(&"mqtt-password"));
+        assert!(names.contains(&"mqtt-password-file"));
+    }
+
+    #[test]
+    fn the_documentation_names_every_setting() {
+        let text = markdown();
+        assert_eq!(text.lines().count(), SETTINGS.len() + 2);
+        for setting in SETTINGS {
+            assert!(text.contains(&format!("`{}`", setting.path)));
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Passwords, certificates and keys: where they may come from, and whether their files can be used.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use dunlin_sync::tls::{TlsError, TlsFiles, client_config};
+
+use super::{
+    mistake::{Findings, Place},
+    read::Values,
+};
+use crate::settings::Secret;
+
+/// Longest password in a file, bytes.
+const PASSWORD_BYTES_MAX: usize = 65_535;
+
+/// The password of `side` ("mqtt" or "upstream"): of the URL, the setting and the file, whichever
+/// was given with the highest precedence. Two of the same precedence are a mistake.
+pub(super) fn password(
+    side: &str,
+    in_url: Option<&str>,
+    values: &Values,
+    base: &Path,
+    found: &mut Findings,
+) -> Option<Secret> {
+    let [url_path, text_path, file_path] =
+        ["url", "password", "password_file"].map(|key| format!("{side}.{key}"));
+    let mut given: Vec<(&str, Place)> = Vec::new();
+    if in_url.is_some() {
+        given.push((&url_path, values.place(&url_path)));
+    }
+    for path in [&text_path, &file_path] {
+        if values.is_set(path) {
+            given.push((path, values.place(path)));
+        }
+    }
+    let (path, place) = given.iter().max_by_key(|(_, place)| place.layer())?;
+    let rivals = given
+        .iter()
+        .filter(|(_, other)| other.layer() == place.layer());
+    if rivals.count() > 1 {
+        let names: Vec<&str> = given.iter().map(|(path, _)| *path).collect();
+        found.mistake(
+            place,
+            format!(
+                "the password is given more than once ({})",
+                names.join(", ")
+            ),
+            format!("keep one of them, best {file_path}"),
+        );
+    }
+    let text = if *path == file_path {
+        read_password(&file_path, &values.file(&file_path, base)?, place, found)?
+    } else if *path == text_path {
+        values.text(&text_path)?.to_owned()
+    } else {
+        in_url?.to_owned()
+    };
+    if matches!(place, Place::Flag(_)) && *path == url_path {
+        found.warning(
+            place,
+            "the password in it is visible to every user of this machine, in the list of processes",
+            format!("use --{side}-password-file or the variable"),
+        );
+    }
+    Some(Secret::new(text))
+}
+
+fn read_password(
+    setting: &str,
+    path: &Path,
+    place: &Place,
+    found: &mut Findings,
+) -> Option<String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(PASSWORD_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+    });
+    let shown = path.display();
+    if let Err(error) = read {
+        let hint = "name a file that this user may read";
+        found.mistake(
+            place,
+            format!("{setting}: {shown} cannot be read: {error}"),
+            hint,
+        );
+        return None;
+    }
+    warn_if_readable_by_others(setting, path, place, found);
+    let text = String::from_utf8(bytes).ok().map(|mut text| {
+        // Editors end a file with a line break; it is no part of the password.
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        if text.ends_with('\r') {
+            text.pop();
+        }
+        text
+    });
+    match text {
+        Some(text)
+            if !text.is_empty()
+                && text.len() <= PASSWORD_BYTES_MAX
+                && !text.chars().any(char::is_control) =>
+        {
+            Some(text)
+        }
+        _ => {
+            let hint = "the file holds the password on one line and nothing else";
+            found.mistake(place, format!("{setting}: {shown} holds no password"), hint);
+            None
+        }
+    }
+}
+
+/// Certificates and keys of `side`, which are read once to see whether they can be used.
+pub(super) fn tls_files(
+    side: &str,
+    is_tls: bool,
+    values: &Values,
+    base: &Path,
+    found: &mut Findings,
+) -> TlsFiles {
+    let paths = ["ca_file", "cert_file", "key_file"].map(|key| format!("{side}.{key}"));
+    let [ca, cert, key] = paths.each_ref().map(|path| values.file(path, base));
+    let files = TlsFiles {
+        ca_file: ca,
+        cert_file: cert,
+        key_file: key,
+    };
+    let mistakes_before = found.mistakes.len();
+    for path in &paths {
+        let Some(file) = values.file(path, base) else {
+            continue;
+        };
+        let place = values.place(path);
+        if !is_tls {
+            let tls = if side == "mqtt" {
+                "mqtts://"
+            } else {
+                "tdengines://"
+            };
+            found.mistake(
+                &place,
+                format!("{path}: the connection is not encrypted"),
+                format!("write {side}.url with {tls}, or remove it"),
+            );
+        } else if let Err(error) = File::open(&file).and_then(|f| f.metadata()) {
+            let message = format!("{path}: {} cannot be read: {error}", file.display());
+            found.mistake(&place, message, "name a PEM file that this user may read");
+        }
+    }
+    for (one, other, file) in [
+        (&paths[1], &paths[2], &files.cert_file),
+        (&paths[2], &paths[1], &files.key_file),
+    ] {
+        if file.is_some() && !values.is_set(other) && !values.is_bad(other) {
+            let message = format!("{one}: is set without {other}");
+            found.mistake(
+                &values.place(one),
+                message,
+                format!("set {other} too, or neither"),
+            );
+        }
+    }
+    if let Some(key) = &files.key_file {
+        warn_if_readable_by_others(&paths[2], key, &values.place(&paths[2]), found);
+    }
+    if is_tls && found.mistakes.len() == mistakes_before {
+        check_usable(side, &files, values, &paths, base, found);
+    }
+    files
+}
+
+fn check_usable(
+    side: &str,
+    files: &TlsFiles,
+    values: &Values,
+    paths: &[String; 3],
+    base: &Path,
+    found: &mut Findings,
+) {
+    let Err(error) = client_config(files) else {
+        return;
+    };
+    let culprit = match &error {
+        TlsError::File { path, .. } => {
+            let mut settings = paths.iter();
+            settings.find(|setting| values.file(setting, base).as_ref() == Some(path))
+        }
+        TlsError::Setup(_) => None,
+    };
+    let url = format!("{side}.url");
+    let setting = culprit.unwrap_or(&url);
+    found.mistake(
+        &values.place(setting),
+        format!("{setting}: TLS cannot be set up: {error}"),
+        "certificates and keys are PEM files: -----BEGIN CERTIFICATE-----, ... PRIVATE KEY-----",
+    );
+}
+
+/// Secrets that a container's runtime mounts are readable inside on purpose.
+const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
+
+/// Warns about a secret in a file that other users may read.
+pub(super) fn warn_if_readable_by_others(
+    what: &str,
+    path: &Path,
+    place: &Place,
+    found: &mut Findings,
+) {
+    if readable_by_others(path) && !MOUNTED.iter().any(|mounted| path.starts_with(mounted)) {
+        found.warning(
+            place,
+            format!(
+                "{what}: other users may read the secret in {}",
+                path.display()
+            ),
+            format!("chmod 600 {}", path.display()),
+        );
+    }
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_path: &Path) -> bool {
+    false
+}
+
+impl Values {
+    /// The file or directory at `path`: relative to `base` where the file names it or nobody does,
+    /// to the working directory where a flag or variable does.
+    pub(super) fn file(&self, path: &str, base: &Path) -> Option<PathBuf> {
+        let text = self.text(path)?;
+        Some(match self.place(path) {
+            Place::Flag(_) | Place::Variable(_) => PathBuf::from(text),
+            Place::File { .. } | Place::Settings => base.join(text),
+        })
+    }
+}

@@ -1,0 +1,476 @@
+//! `[[stream]]` entries and `--topic` flags to stream rules.
+
+use std::collections::BTreeMap;
+
+use super::{
+    entry::Entry,
+    fields, filters,
+    mistake::{Findings, Place},
+    overrides::Overrides,
+    read::{Source, Tables},
+    registry::{Kind, Unit},
+    value,
+};
+use crate::{
+    settings::{NanPolicy, PayloadFormat, SplitRule, StreamRule, TimeUnit},
+    topic::TopicFilter,
+};
+
+/// Fields a schema may grow to unless set.
+const FIELDS_MAX_DEFAULT: usize = 256;
+/// Columns of a `TDengine` table, less our own.
+const FIELDS_MAX_LIMIT: u64 = 4000;
+/// Probability of train unless set.
+const TRAIN_DEFAULT: f64 = 0.8;
+
+const KEYS: [&str; 13] = [
+    "name",
+    "topic",
+    "format",
+    "delimiter",
+    "header",
+    "fields",
+    "infer",
+    "time",
+    "time_unit",
+    "tags",
+    "nan",
+    "fields_max",
+    "split",
+];
+/// Tags and columns that the agent makes itself.
+const RESERVED_TAGS: [&str; 6] = ["device", "stream", "ts", "is_train", "fold", "source_ts"];
+
+const NAME: Kind = Kind::Text {
+    bytes_min: 1,
+    bytes_max: 64,
+};
+const TEXT: Kind = Kind::Text {
+    bytes_min: 1,
+    bytes_max: 1024,
+};
+const SEED: Kind = Kind::Integer {
+    min: 0,
+    max: i64::MAX as u64,
+};
+
+/// A rule, and where its name and its filter were written.
+struct Placed {
+    rule: StreamRule,
+    name: Place,
+    topic: Place,
+}
+
+/// Every rule, those of flags and variables instead of the file's if there are any.
+pub(super) fn rules(
+    source: Option<&Source>,
+    tables: &Tables<'_>,
+    overrides: &Overrides,
+    nowhere: &Place,
+    found: &mut Findings,
+) -> Vec<StreamRule> {
+    let mistakes_before = found.mistakes.len();
+    // The file's streams are checked even where flags replace them.
+    let from_file: Vec<Placed> = source
+        .map(|source| {
+            let entries = tables.streams.iter();
+            entries
+                .filter_map(|value| from_entry(source, value, found))
+                .collect()
+        })
+        .unwrap_or_default();
+    let topics = overrides.topics();
+    let rules: Vec<Placed> = if topics.is_empty() {
+        from_file
+    } else {
+        let topics = topics.into_iter();
+        topics
+            .filter_map(|(place, topic)| from_topic(&place, topic, found))
+            .collect()
+    };
+    if rules.is_empty() && !tables.stream_is_bad && found.mistakes.len() == mistakes_before {
+        found.mistake(
+            nowhere,
+            "no stream: nothing would be subscribed",
+            "add [[stream]] with name and topic, or --topic 'plant/+machine/#'",
+        );
+    }
+    check_together(&rules, found);
+    rules.into_iter().map(|placed| placed.rule).collect()
+}
+
+/// Warns where the agent would take its own status for data.
+pub(super) fn check_status_topic(
+    rules: &[StreamRule],
+    status_topic: &str,
+    place: &Place,
+    found: &mut Findings,
+) {
+    for rule in rules {
+        if filters::covers(rule.filter.as_str(), status_topic) {
+            found.warning(
+                place,
+                format!(
+                    "stream \"{}\" also takes this agent's own status topic {status_topic}, as \
+                     records that cannot be decoded",
+                    rule.name
+                ),
+                "narrow the stream's topic, or choose another mqtt.status_topic",
+            );
+        }
+    }
+}
+
+fn check_together(rules: &[Placed], found: &mut Findings) {
+    for (index, later) in rules.iter().enumerate() {
+        for earlier in &rules[..index] {
+            let name = &later.rule.name;
+            // SQLite takes table names that differ by case alone for one.
+            if earlier.rule.name.eq_ignore_ascii_case(name) {
+                found.mistake(
+                    &later.name,
+                    format!(
+                        "two streams are called \"{name}\" (the other: {})",
+                        earlier.name
+                    ),
+                    "give each its own name; with --topic: NAME=FILTER",
+                );
+            }
+        }
+        let topic = later.rule.filter.as_str();
+        let covering = rules[..index]
+            .iter()
+            .find(|earlier| filters::covers(earlier.rule.filter.as_str(), topic));
+        if let Some(earlier) = covering {
+            found.mistake(
+                &later.topic,
+                format!(
+                    "`{topic}` can never match: stream \"{}\" with `{}` takes its topics first ({})",
+                    earlier.rule.name,
+                    earlier.rule.filter.as_str(),
+                    earlier.topic
+                ),
+                "put the narrower stream before the wider one",
+            );
+        }
+    }
+}
+
+/// `[NAME=]FILTER`.
+fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed> {
+    let (name, topic) = match text.split_once('=') {
+        Some((name, topic)) if check_name(name).is_none() => (name.to_owned(), topic),
+        _ => (filters::name_for(text), text),
+    };
+    if let Some((message, hint)) = check_name(&name) {
+        found.mistake(place, format!("the name \"{name}\" {message}"), hint);
+        return None;
+    }
+    let rule = StreamRule {
+        name,
+        filter: filter(topic, place, found)?,
+        format: PayloadFormat::Json,
+        fields: Vec::new(),
+        infer: true,
+        time: None,
+        time_unit: TimeUnit::Seconds,
+        tags: BTreeMap::new(),
+        nan: NanPolicy::Refuse,
+        fields_max: FIELDS_MAX_DEFAULT,
+        split: SplitRule::Random {
+            train: TRAIN_DEFAULT,
+            seed: None,
+        },
+    };
+    Some(Placed {
+        rule,
+        name: place.clone(),
+        topic: place.clone(),
+    })
+}
+
+fn from_entry<'a>(
+    source: &'a Source,
+    value: &'a toml::Spanned<toml::de::DeValue<'a>>,
+    found: &mut Findings,
+) -> Option<Placed> {
+    let hint = "each stream starts with [[stream]]";
+    let mut entry = Entry::of(source, value, "stream", hint, found)?;
+    let name = entry.text("name", &NAME, found);
+    if let Some(name) = &name {
+        if let Some((message, hint)) = check_name(name) {
+            entry.wrong("name", format!("\"{name}\" {message}"), hint, found);
+        }
+        entry.what = format!("stream \"{name}\"");
+    }
+    entry.refuse_others(&KEYS, found);
+    for (key, hint) in [
+        ("name", "add name = \"vibration\""),
+        ("topic", "add topic = \"plant/+line/+machine/vibration\""),
+    ] {
+        if entry.raw(key).is_none() {
+            entry.wrong(key, "is missing", hint, found);
+        }
+    }
+    let topic = entry.text("topic", &TEXT, found);
+    let filter = topic.and_then(|topic| filter(&topic, &entry.place_of("topic"), found));
+    let format = format(&entry, found);
+    let fields = fields::declared(&entry, format, found);
+    let infer = entry.flag("infer", true, found);
+    let captures = filter.as_ref().map_or("", TopicFilter::as_str);
+    let rule = StreamRule {
+        time: fields::time(&entry, format, &fields, found),
+        time_unit: time_unit(&entry, found),
+        tags: tags(&entry, captures, &fields, found),
+        nan: match entry
+            .text("nan", &Kind::Choice(&["refuse", "missing"]), found)
+            .as_deref()
+        {
+            Some("missing") => NanPolicy::Missing,
+            _ => NanPolicy::Refuse,
+        },
+        fields_max: fields_max(&entry, fields.len(), found),
+        split: split(&entry, found),
+        // From here on both must be there.
+        name: name?,
+        filter: filter?,
+        format,
+        fields,
+        infer,
+    };
+    if !rule.infer && rule.fields.is_empty() && rule.format != PayloadFormat::Number {
+        let hint = "declare fields, or leave infer out";
+        entry.wrong("infer", "is false and no field is declared", hint, found);
+    }
+    Some(Placed {
+        rule,
+        name: entry.place_of("name"),
+        topic: entry.place_of("topic"),
+    })
+}
+
+/// What is wrong with a stream's name, and what to do.
+fn check_name(name: &str) -> Option<(&'static str, &'static str)> {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let kept = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let lower = name.to_ascii_lowercase();
+    if !starts_well || !name.bytes().all(kept) || name.len() > 64 {
+        return Some((
+            "is no name for a table",
+            "use letters, digits, _ and -, a letter first, at most 64",
+        ));
+    }
+    if lower.starts_with("sqlite_") || lower.starts_with("dunlin_") {
+        return Some((
+            "is reserved",
+            "choose a name that does not start with sqlite_ or dunlin_",
+        ));
+    }
+    None
+}
+
+fn filter(topic: &str, place: &Place, found: &mut Findings) -> Option<TopicFilter> {
+    match TopicFilter::parse(topic) {
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            let hint = "levels are divided by /; + stands for one level and # for the rest, each \
+                        with or without a name: plant/+line/+machine/#";
+            found.mistake(
+                place,
+                format!("topic `{}`: {error}", topic.escape_debug()),
+                hint,
+            );
+            None
+        }
+    }
+}
+
+fn format(entry: &Entry<'_>, found: &mut Findings) -> PayloadFormat {
+    let formats = Kind::Choice(&["json", "number", "csv", "senml"]);
+    let format = entry.text("format", &formats, found);
+    let is_csv = format.as_deref() == Some("csv");
+    if !is_csv && entry.raw("format").is_none_or(|_| format.is_some()) {
+        for key in ["delimiter", "header"] {
+            if entry.raw(key).is_some() {
+                let hint = "remove it, or set format = \"csv\"";
+                entry.wrong(key, "means nothing unless the format is csv", hint, found);
+            }
+        }
+    }
+    match format.as_deref() {
+        Some("number") => PayloadFormat::Number,
+        Some("senml") => PayloadFormat::SenMl,
+        Some("csv") => PayloadFormat::Csv {
+            delimiter: delimiter(entry, found),
+            header: entry.flag("header", false, found),
+        },
+        _ => PayloadFormat::Json,
+    }
+}
+
+fn delimiter(entry: &Entry<'_>, found: &mut Findings) -> u8 {
+    let Some(value) = entry.raw("delimiter") else {
+        return b',';
+    };
+    match value.get_ref().as_str().map(str::as_bytes) {
+        Some([byte]) if *byte == b'\t' || (byte.is_ascii_punctuation() && *byte != b'"') => *byte,
+        _ => {
+            let hint = "write one character such as \",\" \";\" \"|\" or \"\\t\"";
+            entry.wrong("delimiter", "is no field separator", hint, found);
+            b','
+        }
+    }
+}
+
+fn time_unit(entry: &Entry<'_>, found: &mut Findings) -> TimeUnit {
+    if entry.raw("time_unit").is_some() && entry.raw("time").is_none() {
+        let hint = "add time = \"/time\", or remove it";
+        entry.wrong("time_unit", "means nothing without time", hint, found);
+    }
+    let units = Kind::Choice(&["s", "ms", "us", "ns"]);
+    match entry.text("time_unit", &units, found).as_deref() {
+        Some("ms") => TimeUnit::Millis,
+        Some("us") => TimeUnit::Micros,
+        Some("ns") => TimeUnit::Nanos,
+        _ => TimeUnit::Seconds,
+    }
+}
+
+fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Findings) -> usize {
+    let kind = Kind::Integer {
+        min: 1,
+        max: FIELDS_MAX_LIMIT,
+    };
+    let set = entry.number("fields_max", &kind, found);
+    let fields_max = set.map_or(FIELDS_MAX_DEFAULT, |number| number as usize);
+    if declared > fields_max {
+        let message = format!("is {fields_max}, but {declared} fields are declared");
+        entry.wrong("fields_max", message, "raise it, or declare fewer", found);
+    }
+    fields_max
+}
+
+fn tags(
+    stream: &Entry<'_>,
+    filter: &str,
+    declared: &[crate::settings::DeclaredField],
+    found: &mut Findings,
+) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::new();
+    let what = format!("{}.tags", stream.what);
+    let hint = "write tags = { plant = \"north\" }";
+    let entry = stream
+        .raw("tags")
+        .and_then(|value| Entry::of(stream.source, value, what, hint, found));
+    if let Some(entry) = entry {
+        for (key, _) in entry.in_order() {
+            if let Some((message, hint)) = check_name(key) {
+                entry.wrong(key, format!("the tag's name {message}"), hint, found);
+            } else if let Some(text) = entry.text(key, &TEXT, found) {
+                tags.insert(key.to_owned(), text);
+            }
+        }
+    }
+    let mut names: Vec<String> = RESERVED_TAGS.map(str::to_owned).to_vec();
+    let captured = filters::captures(filter).map(|name| (name, stream.place_of("topic")));
+    let configured = tags
+        .keys()
+        .map(|name| (name.as_str(), stream.place_of("tags")));
+    for (name, place) in captured.chain(configured) {
+        if names.contains(&name.to_ascii_lowercase()) {
+            let message = format!("{}: the tag `{name}` exists already", stream.what);
+            found.mistake(
+                &place,
+                message,
+                "tags, captures and the agent's own columns need different names",
+            );
+        }
+        names.push(name.to_ascii_lowercase());
+    }
+    for field in declared {
+        let name = &field.field.name;
+        if names[RESERVED_TAGS.len()..].contains(&name.to_ascii_lowercase()) {
+            let hint =
+                "rename the tag or the capture; a field may come from elsewhere with at = \"/...\"";
+            stream.wrong(
+                "fields",
+                format!("`{name}` is a tag and a field"),
+                hint,
+                found,
+            );
+        }
+    }
+    tags
+}
+
+fn split(stream: &Entry<'_>, found: &mut Findings) -> SplitRule {
+    const METHODS: &[&str] = &["random", "hash", "block", "kfold"];
+    let default = SplitRule::Random {
+        train: TRAIN_DEFAULT,
+        seed: None,
+    };
+    let Some(value) = stream.raw("split") else {
+        return default;
+    };
+    if value.get_ref().as_str().is_some() {
+        return match stream
+            .text("split", &Kind::Choice(METHODS), found)
+            .as_deref()
+        {
+            Some("hash") => SplitRule::Hash {
+                train: TRAIN_DEFAULT,
+            },
+            Some("block") => SplitRule::Block {
+                train: TRAIN_DEFAULT,
+                run_ms: 60_000,
+            },
+            Some("kfold") => SplitRule::KFold { k: 5, seed: None },
+            _ => default,
+        };
+    }
+    let what = format!("{}.split", stream.what);
+    let hint = "write split = \"random\", or { method = \"random\", train = 0.8 }";
+    let Some(entry) = Entry::of(stream.source, value, what, hint, found) else {
+        return default;
+    };
+    let Some(method) = entry.text("method", &Kind::Choice(METHODS), found) else {
+        if entry.raw("method").is_none() {
+            entry.wrong("method", "is missing", value::one_of(METHODS), found);
+        }
+        return default;
+    };
+    let known: &[&str] = match method.as_str() {
+        "random" => &["method", "train", "seed"],
+        "hash" => &["method", "train"],
+        "block" => &["method", "train", "run_s"],
+        _ => &["method", "k", "seed"],
+    };
+    entry.refuse_others(known, found);
+    let train = entry.share("train", TRAIN_DEFAULT, found);
+    match method.as_str() {
+        "hash" => SplitRule::Hash { train },
+        "block" => SplitRule::Block {
+            train,
+            run_ms: run_ms(&entry, found),
+        },
+        "kfold" => SplitRule::KFold {
+            k: entry
+                .number("k", &Kind::Integer { min: 2, max: 100 }, found)
+                .map_or(5, |k| k as u8),
+            seed: entry.number("seed", &SEED, found),
+        },
+        _ => SplitRule::Random {
+            train,
+            seed: entry.number("seed", &SEED, found),
+        },
+    }
+}
+
+fn run_ms(entry: &Entry<'_>, found: &mut Findings) -> u64 {
+    let kind = Kind::Duration {
+        unit: Unit::Seconds,
+        min: 1,
+        max: 365 * 86_400,
+    };
+    entry.number("run_s", &kind, found).unwrap_or(60) * 1000
+}

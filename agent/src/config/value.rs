@@ -1,0 +1,360 @@
+//! From what was written (in TOML, a flag or a variable) to a value of its kind.
+
+use std::net::SocketAddr;
+
+use toml::de::DeValue;
+
+use super::{
+    registry::{Kind, Unit},
+    suggest, urls,
+};
+
+/// A value of the kind it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Number(u64),
+    Text(String),
+}
+
+/// Why a value cannot be taken, and what to write instead; without the value where it may be secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+pub(super) fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
+    Wrong {
+        message: message.into(),
+        hint: hint.into(),
+    }
+}
+
+/// Reads a value of the file.
+pub(super) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Wrong> {
+    match (kind, value) {
+        (Kind::Integer { .. } | Kind::Bytes { .. } | Kind::Duration { .. }, v)
+            if v.as_integer().is_some() =>
+        {
+            let number = integer(v).ok_or_else(|| outside(kind, "the number"))?;
+            in_range(kind, number)
+        }
+        (Kind::Choice(_), v) if v.as_integer().is_some() => {
+            let number = integer(v).unwrap_or(-1);
+            from_text(kind, &number.to_string())
+        }
+        (Kind::Integer { .. }, _) => Err(wrong_type(kind, value)),
+        (_, DeValue::String(text)) => from_text(kind, text),
+        _ => Err(wrong_type(kind, value)),
+    }
+}
+
+/// Reads the text of a flag, a variable or a default.
+pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
+    let kept = || Ok(Value::Text(text.to_owned()));
+    match *kind {
+        Kind::Integer { .. } => match text.trim().parse::<i128>() {
+            Ok(number) => in_range(kind, number),
+            Err(_) => Err(wrong(
+                format!("`{text}` is not a whole number"),
+                expected(kind),
+            )),
+        },
+        Kind::Bytes { .. } => {
+            let number = scaled(text, &BYTE_UNITS, 1).ok_or_else(|| {
+                wrong(format!("`{text}` is not a number of bytes"), expected(kind))
+            })?;
+            in_range(kind, number)
+        }
+        Kind::Duration { unit, .. } => {
+            let number = scaled(text, &TIME_UNITS, unit.ns())
+                .ok_or_else(|| wrong(format!("`{text}` is not a time"), expected(kind)))?;
+            in_range(kind, number)
+        }
+        Kind::Choice(words) if words.contains(&text) => kept(),
+        Kind::Choice(words) => Err(wrong(
+            format!("`{text}` is not known here"),
+            suggest::hint(text, words),
+        )),
+        Kind::Text {
+            bytes_min,
+            bytes_max,
+        } => {
+            check_text(text, bytes_min, bytes_max)?;
+            kept()
+        }
+        Kind::Listen => {
+            if !text.is_empty() && text.parse::<SocketAddr>().is_err() {
+                return Err(wrong(
+                    format!("`{text}` is not an address with a port"),
+                    "write 127.0.0.1:9464, [::1]:9464, 0.0.0.0:9464 for every interface, or \"\" for off",
+                ));
+            }
+            kept()
+        }
+        Kind::Path => {
+            check_text(text, 1, 4096)?;
+            kept()
+        }
+        Kind::Secret => {
+            // Never the text itself in the message.
+            check_text(text, 1, 65_535)?;
+            kept()
+        }
+        Kind::Url(schemes) => {
+            urls::check(text, schemes)?;
+            kept()
+        }
+    }
+}
+
+/// Length and control characters; messages never repeat the text.
+pub(super) fn check_text(text: &str, bytes_min: usize, bytes_max: usize) -> Result<(), Wrong> {
+    if text.len() < bytes_min {
+        return Err(wrong("is empty", "write a value, or leave the key out"));
+    }
+    if text.len() > bytes_max {
+        return Err(wrong(
+            format!("has {} bytes", text.len()),
+            format!("use at most {bytes_max}"),
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(wrong(
+            "holds a control character",
+            "use printable characters",
+        ));
+    }
+    Ok(())
+}
+
+/// What a TOML value is, in words.
+pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true/false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// A TOML integer; `None` beyond 128 bits.
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i128> {
+    let integer = value.as_integer()?;
+    i128::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// A TOML number, whole or not.
+pub(super) fn float(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        _ => integer(value).map(|number| number as f64),
+    }
+}
+
+fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Wrong {
+    let hint = match (kind, value) {
+        (Kind::Integer { .. }, DeValue::String(_)) => {
+            format!("{}, without quotes", expected(kind))
+        }
+        (Kind::Text { .. } | Kind::Path | Kind::Secret | Kind::Url(_), _) => {
+            "write it in quotes: \"...\"".into()
+        }
+        _ => expected(kind),
+    };
+    wrong(format!("is {}", type_name(value)), hint)
+}
+
+/// What to write, in words.
+fn expected(kind: &Kind) -> String {
+    match *kind {
+        Kind::Integer { min, max } => format!("write a whole number from {min} to {max}"),
+        Kind::Bytes { min, max } => format!(
+            "write a number of bytes, or a text such as \"512 MiB\", from {} to {}",
+            bytes_in_words(min),
+            bytes_in_words(max)
+        ),
+        Kind::Duration { unit, min, max } => format!(
+            "write a number of {}, or a text such as \"2 h\" (ms, s, min, h, d), from {min} to {max} {}",
+            match unit {
+                Unit::Millis => "milliseconds",
+                Unit::Seconds => "seconds",
+            },
+            unit.symbol()
+        ),
+        Kind::Choice(words) => one_of(words),
+        _ => "write a text in quotes".into(),
+    }
+}
+
+/// Which words may be used.
+pub(super) fn one_of(words: &[&str]) -> String {
+    format!("use one of: {}", words.join(", "))
+}
+
+fn outside(kind: &Kind, what: &str) -> Wrong {
+    wrong(format!("{what} is out of range"), expected(kind))
+}
+
+fn in_range(kind: &Kind, number: i128) -> Result<Value, Wrong> {
+    let (Kind::Integer { min, max } | Kind::Bytes { min, max } | Kind::Duration { min, max, .. }) =
+        *kind
+    else {
+        return Ok(Value::Text(number.to_string()));
+    };
+    match u64::try_from(number) {
+        Ok(number) if (min..=max).contains(&number) => Ok(Value::Number(number)),
+        _ => Err(outside(kind, &number.to_string())),
+    }
+}
+
+/// Bytes in a unit, by its name in lower case.
+const BYTE_UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("b", 1),
+    ("kb", 1000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("tb", 1_000_000_000_000),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("tib", 1 << 40),
+];
+
+/// Nanoseconds in a unit.
+const TIME_UNITS: [(&str, u64); 6] = [
+    ("", 0),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("min", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+];
+
+/// `"1.5 GiB"` as a number of `base`; a bare number counts in `base` already.
+/// `None` if it is no number, the unit is unknown, or it is not a whole number of `base`.
+fn scaled(text: &str, units: &[(&str, u64)], base: u64) -> Option<i128> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim().to_lowercase();
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    let factor = if unit.is_empty() { base } else { *factor };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.len() > 6 || (number.contains('.') && fraction.is_empty()) {
+        return None;
+    }
+    // Fixed point with the fraction's own digits: exact where a float would round.
+    let scale = 10_i128.pow(fraction.len() as u32);
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let total = digits.checked_mul(i128::from(factor))?;
+    let unit_total = scale.checked_mul(i128::from(base))?;
+    (total % unit_total == 0).then_some(total / unit_total)
+}
+
+fn bytes_in_words(bytes: u64) -> String {
+    for (name, size) in [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)] {
+        if bytes >= size && bytes.is_multiple_of(size) {
+            return format!("{} {name}", bytes / size);
+        }
+    }
+    bytes.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const BYTES: Kind = Kind::Bytes {
+        min: 10,
+        max: 1 << 40,
+    };
+    const SECONDS: Kind = Kind::Duration {
+        unit: Unit::Seconds,
+        min: 1,
+        max: 1_000_000,
+    };
+    const PORT: Kind = Kind::Integer { min: 1, max: 9 };
+
+    fn number(kind: &Kind, text: &str) -> Option<u64> {
+        match from_text(kind, text) {
+            Ok(Value::Number(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_read_like_people_write_them() {
+        for (text, expected) in [
+            ("512 MiB", Some(512 << 20)),
+            ("512MiB", Some(512 << 20)),
+            ("1.5 gib", Some(3 << 29)),
+            ("64 MB", Some(64_000_000)),
+            ("100", Some(100)),
+            (" 100 b ", Some(100)),
+            ("9", None),
+            ("-5", None),
+            ("2 TiB", None),
+            ("512 M", None),
+            ("0.0001 KiB", None),
+            ("1e9", None),
+            ("", None),
+            ("MiB", None),
+            ("1.2.3 MiB", None),
+            ("1. MiB", None),
+            ("99999999999999999999999999999999999999 TiB", None),
+        ] {
+            assert_eq!(number(&BYTES, text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("30", Some(30)),
+            ("30 s", Some(30)),
+            ("2 h", Some(7200)),
+            ("1.5min", Some(90)),
+            ("7 d", Some(604_800)),
+            ("2000 ms", Some(2)),
+            ("1500 ms", None),
+            ("0", None),
+            ("1 week", None),
+        ] {
+            assert_eq!(number(&SECONDS, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn toml_values_must_be_of_the_right_type() {
+        let read = |kind: &Kind, text: &str| {
+            let value = DeValue::parse(text).unwrap();
+            from_toml(kind, value.get_ref())
+        };
+        assert_eq!(read(&PORT, "0x9"), Ok(Value::Number(9)));
+        assert_eq!(read(&BYTES, "1_000"), Ok(Value::Number(1000)));
+        assert_eq!(read(&SECONDS, "\"2 h\""), Ok(Value::Number(7200)));
+        let version = Kind::Choice(&["5", "3.1.1"]);
+        assert_eq!(read(&version, "5"), Ok(Value::Text("5".into())));
+        for (kind, text, message) in [
+            (&PORT, "\"9\"", "is a text"),
+            (&PORT, "10", "10 is out of range"),
+            (&PORT, "-1", "-1 is out of range"),
+            (&PORT, "1.5", "is a number with a fraction"),
+            (&BYTES, "true", "is true/false"),
+            (&Kind::Path, "5", "is a whole number"),
+            (&Kind::Path, "\"\"", "is empty"),
+            (&Kind::Secret, "[1]", "is a list"),
+            (&version, "4", "`4` is not known here"),
+            (&PORT, "999999999999999999999999999999", "out of range"),
+        ] {
+            let wrong = read(kind, text).unwrap_err();
+            assert!(wrong.message.contains(message), "{text}: {wrong:?}");
+            assert!(!wrong.hint.is_empty(), "{text}");
+        }
+    }
+}
