@@ -13,7 +13,6 @@
 //! `QoS` 1 throughout: `QoS` 0 publishes arrive but are not acknowledged, `QoS` 2 ones are sent to
 //! us as `QoS` 1.
 
-mod backoff;
 mod inbox;
 mod session;
 mod stats;
@@ -34,13 +33,13 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{backoff::Backoff, inbox::Outlet, session::Session};
+use self::{inbox::Outlet, session::Session};
 pub use self::{
     inbox::{Inbox, Incoming, Received},
     stats::IngestStats,
 };
 use crate::{
-    mqtt::{LinkOptions, LinkProblem},
+    mqtt::{Backoff, LinkOptions, LinkProblem},
     settings::MqttSettings,
 };
 

@@ -8,13 +8,13 @@ use std::{
 use tokio::{
     select,
     sync::watch,
-    time::{Interval, MissedTickBehavior, interval_at, timeout, timeout_at},
+    time::{timeout, timeout_at},
 };
 use tracing::{error, info, warn};
 
 use super::{Ack, Incoming, Ingest, stats::add, stopped};
 use crate::mqtt::{
-    Link, LinkProblem,
+    Link, LinkProblem, Pulse,
     wire::{self, Packet},
 };
 
@@ -25,8 +25,6 @@ const OFFLINE_ID: u16 = 3;
 const OUT_BYTES_MAX: usize = 256 * 1024;
 /// Bound on saying good-bye, once the PUBACKs are out.
 const PART_MAX: Duration = Duration::from_secs(2);
-/// Ping interval when the keep-alive is off: practically never.
-const NO_PING: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// State of one connection.
 pub(super) struct Session<'a> {
@@ -45,32 +43,6 @@ pub(super) struct Session<'a> {
     leaving: bool,
     offline_acked: bool,
     pulse: Pulse,
-}
-
-/// What keep-alive needs to know.
-struct Pulse {
-    ping: Interval,
-    /// Something was read since the last ping, or reading was paused.
-    heard: bool,
-    /// Something was written since the last ping, or nothing had to be.
-    wrote: bool,
-}
-
-impl Pulse {
-    /// The broker hangs up after 1.5 times the keep-alive; a ping at 0.75 leaves room for one loss.
-    fn new(keep_alive_s: u16) -> Self {
-        let period = match keep_alive_s {
-            0 => NO_PING,
-            s => Duration::from_millis(u64::from(s) * 750),
-        };
-        let mut ping = interval_at(tokio::time::Instant::now() + period, period);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
-            ping,
-            heard: true,
-            wrote: true,
-        }
-    }
 }
 
 impl<'a> Session<'a> {
@@ -165,7 +137,7 @@ impl<'a> Session<'a> {
     async fn step(&mut self) -> Result<(), LinkProblem> {
         let may_read = self.leaving || self.room && self.link.writer.out.len() < OUT_BYTES_MAX;
         if !may_read {
-            self.pulse.heard = true;
+            self.pulse.heard();
         }
         select! {
             biased;
@@ -175,12 +147,15 @@ impl<'a> Session<'a> {
             },
             written = self.link.writer.drain(), if self.link.writer.pending() => {
                 written?;
-                self.pulse.wrote = true;
+                self.pulse.wrote();
             }
-            _ = self.pulse.ping.tick() => self.ping()?,
+            due = self.pulse.beat() => {
+                due?;
+                wire::pingreq(&mut self.link.writer.out);
+            }
             read = self.link.reader.fill(), if may_read => {
                 read?;
-                self.pulse.heard = true;
+                self.pulse.heard();
                 self.take_in()?;
             }
             () = self.ingest.outlet.room(), if !self.room => self.room = true,
@@ -287,16 +262,6 @@ impl<'a> Session<'a> {
         }
         self.ingest.stats.filters_refused.store(refused, Relaxed);
         add(&self.ingest.stats.subscriptions, 1);
-    }
-
-    fn ping(&mut self) -> Result<(), LinkProblem> {
-        if !self.pulse.heard || !self.pulse.wrote {
-            return Err(LinkProblem::Silent);
-        }
-        wire::pingreq(&mut self.link.writer.out);
-        self.pulse.heard = false;
-        self.pulse.wrote = false;
-        Ok(())
     }
 
     /// Lets the remaining PUBACKs out, goes offline and parts, all before `deadline` or little later.

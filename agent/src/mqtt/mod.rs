@@ -9,8 +9,12 @@
 //! - reconnects for ever on a packet larger than its limit, which here is one more publish for
 //!   quarantine.
 
+mod backoff;
 pub mod link;
+mod pulse;
 pub mod url;
 pub mod wire;
 
+pub(crate) use backoff::Backoff;
 pub use link::{Link, LinkError, LinkOptions, LinkProblem};
+pub(crate) use pulse::Pulse;

@@ -7,7 +7,7 @@ use rand::{RngExt, rngs::StdRng};
 /// Exponential back-off with jitter: the n-th wait is drawn between `ms_min` and
 /// `ms_min * 2^n`, never above `ms_max`, so that a fleet does not come back all at once.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     ms_min: u64,
     ms_max: u64,
     ceiling_ms: u64,
@@ -15,7 +15,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(ms_min: u64, ms_max: u64, rng: StdRng) -> Self {
+    pub(crate) fn new(ms_min: u64, ms_max: u64, rng: StdRng) -> Self {
         let ms_max = ms_max.max(ms_min);
         Self {
             ms_min,
@@ -26,7 +26,7 @@ impl Backoff {
     }
 
     /// The next wait; each may be longer than the one before.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         self.ceiling_ms = self.ceiling_ms.max(1).saturating_mul(2).min(self.ms_max);
         let ms = self
             .rng
@@ -35,7 +35,7 @@ impl Backoff {
     }
 
     /// All is well: start over with short waits.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.ceiling_ms = self.ms_min;
     }
 }
