@@ -1,14 +1,18 @@
 //! The agent: takes sensor data over MQTT, keeps it safe, delivers it, learns from it.
 
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod decode;
 pub mod export;
 pub mod http;
+pub mod ingest;
 pub mod logging;
 pub mod metrics;
+pub mod mqtt;
 pub mod route;
 pub mod settings;
+pub mod simulate;
 pub mod split;
 pub mod topic;

@@ -1,0 +1,279 @@
+//! The bounded queue between the connection and the one thread that decodes and commits.
+//!
+//! The connection appends a whole read's publishes under one lock and wakes the consumer only if it
+//! sleeps; the consumer takes everything at once, swapping its own empty vector in: at full speed
+//! neither side allocates. When the queue is full the connection stops reading; it goes on pinging
+//! and acknowledging, so a consumer may stall for as long as it likes.
+
+use std::{
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::Ack;
+use crate::mqtt::wire::Publish;
+
+/// One publish as it came. Topic and payload are slices of the read buffer: hold them briefly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// Number of the connection it came over, from 1.
+    pub connection: u64,
+    /// Topic name as sent; not checked, not even for UTF-8.
+    pub topic: Bytes,
+    /// Payload, cut at `payload_bytes_max`.
+    pub payload: Bytes,
+    /// Length of the payload as sent, bytes; more than `payload.len()`: too large, cut.
+    pub payload_bytes: usize,
+    /// MQTT packet id; 0 for `QoS` 0.
+    pub packet_id: u16,
+    /// The broker says that it has sent this before.
+    pub dup: bool,
+    /// No acknowledgement wanted.
+    pub qos0: bool,
+    /// Retained by the broker, not live.
+    pub retain: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(connection: u64, publish: Publish) -> Self {
+        Self {
+            connection,
+            topic: publish.topic,
+            payload: publish.payload,
+            payload_bytes: publish.payload_bytes,
+            packet_id: publish.packet_id,
+            dup: publish.dup,
+            qos0: publish.packet_id == 0,
+            retain: publish.retain,
+        }
+    }
+
+    /// What to hand to [`super::Acker::ack`] once this publish is durable; `None` for `QoS` 0.
+    pub fn ack(&self) -> Option<Ack> {
+        (!self.qos0).then_some(Ack {
+            connection: self.connection,
+            packet_id: self.packet_id,
+        })
+    }
+
+    /// Whether the payload was cut because it is larger than allowed.
+    pub fn too_large(&self) -> bool {
+        self.payload_bytes > self.payload.len()
+    }
+}
+
+/// What [`Inbox::recv`] came back with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Publishes.
+    Some,
+    /// Nothing until the deadline.
+    TimedOut,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    publishes: Vec<Incoming>,
+    bytes: usize,
+    waiting: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    room: Notify,
+    publishes_max: usize,
+    bytes_max: usize,
+}
+
+impl Shared {
+    // No code panics while it holds the lock; a poisoned queue would still be whole.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full(&self, queue: &Queue) -> bool {
+        queue.publishes.len() >= self.publishes_max || queue.bytes >= self.bytes_max
+    }
+}
+
+/// The consumer's end. Dropping it makes the connection stop reading for good.
+#[derive(Debug)]
+pub struct Inbox(Arc<Shared>);
+
+/// The connection's end.
+#[derive(Debug)]
+pub(super) struct Outlet(Arc<Shared>);
+
+/// A queue that counts as full from `publishes_max` publishes or `bytes_max` bytes of topics and
+/// payloads on. One read of the socket may overshoot either.
+pub(super) fn channel(publishes_max: usize, bytes_max: usize) -> (Outlet, Inbox) {
+    let shared = Arc::new(Shared {
+        queue: Mutex::default(),
+        arrived: Condvar::new(),
+        room: Notify::new(),
+        publishes_max,
+        bytes_max,
+    });
+    (Outlet(shared.clone()), Inbox(shared))
+}
+
+impl Inbox {
+    /// Waits for publishes, at most until `deadline` (`None`: for ever), and appends all there are
+    /// to `into`, in order of arrival. Blocks the thread: not for async code.
+    pub fn recv(&mut self, into: &mut Vec<Incoming>, deadline: Option<Instant>) -> Received {
+        let mut queue = self.0.lock();
+        while queue.publishes.is_empty() {
+            if queue.closed {
+                return Received::Closed;
+            }
+            queue.waiting = true;
+            queue = match deadline {
+                None => self
+                    .0
+                    .arrived
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        queue.waiting = false;
+                        return Received::TimedOut;
+                    }
+                    let waited = self.0.arrived.wait_timeout(queue, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        queue.waiting = false;
+        let was_full = self.0.full(&queue);
+        if into.is_empty() {
+            mem::swap(into, &mut queue.publishes);
+        } else {
+            into.append(&mut queue.publishes);
+        }
+        queue.bytes = 0;
+        drop(queue);
+        if was_full {
+            self.0.room.notify_one();
+        }
+        Received::Some
+    }
+
+    /// Publishes and bytes waiting now.
+    pub fn backlog(&self) -> (usize, usize) {
+        let queue = self.0.lock();
+        (queue.publishes.len(), queue.bytes)
+    }
+}
+
+impl Outlet {
+    /// Appends `batch`, leaving it empty, and says whether there is room for more.
+    pub(super) fn push(&self, batch: &mut Vec<Incoming>) -> bool {
+        let bytes: usize = batch.iter().map(|p| p.topic.len() + p.payload.len()).sum();
+        let mut queue = self.0.lock();
+        queue.publishes.append(batch);
+        queue.bytes += bytes;
+        let (wake, room) = (queue.waiting, !self.0.full(&queue));
+        // One wake-up is enough until the consumer sleeps again.
+        queue.waiting = false;
+        drop(queue);
+        if wake {
+            self.0.arrived.notify_one();
+        }
+        room
+    }
+
+    /// Resolves when there is room.
+    pub(super) async fn room(&self) {
+        loop {
+            let notified = self.0.room.notified();
+            if !self.0.full(&self.0.lock()) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&self) {
+        self.0.lock().closed = true;
+        self.0.arrived.notify_one();
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    fn publish(packet_id: u16, payload: &'static [u8]) -> Incoming {
+        Incoming {
+            connection: 1,
+            topic: Bytes::from_static(b"t"),
+            payload: Bytes::from_static(payload),
+            payload_bytes: payload.len(),
+            packet_id,
+            dup: false,
+            qos0: false,
+            retain: false,
+        }
+    }
+
+    #[test]
+    fn hands_over_in_order_and_then_closes() {
+        let (outlet, mut inbox) = channel(10, 1000);
+        assert!(outlet.push(&mut vec![publish(1, b""), publish(2, b"")]));
+        outlet.push(&mut vec![publish(3, b"")]);
+        drop(outlet);
+        let mut got = Vec::new();
+        assert_eq!(inbox.recv(&mut got, None), Received::Some);
+        assert_eq!(
+            got.iter().map(|p| p.packet_id).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        assert_eq!(inbox.recv(&mut got, None), Received::Closed);
+    }
+
+    #[test]
+    fn is_full_by_count_and_by_bytes() {
+        let (outlet, mut inbox) = channel(2, 100);
+        assert!(outlet.push(&mut vec![publish(1, b"")]));
+        assert!(!outlet.push(&mut vec![publish(2, b"")]));
+        inbox.recv(&mut Vec::new(), None);
+        assert!(!outlet.push(&mut vec![publish(3, &[0; 100])]));
+        assert_eq!(inbox.backlog(), (1, 101));
+    }
+
+    #[test]
+    fn times_out_at_the_deadline() {
+        let (_outlet, mut inbox) = channel(2, 100);
+        let deadline = Some(Instant::now() + Duration::from_millis(5));
+        assert_eq!(inbox.recv(&mut Vec::new(), deadline), Received::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_wakes_its_writer_when_taken() {
+        let (outlet, mut inbox) = channel(1, 100);
+        assert!(!outlet.push(&mut vec![publish(1, b"")]));
+        let consumer = thread::spawn(move || inbox.recv(&mut Vec::new(), None));
+        outlet.room().await;
+        assert_eq!(consumer.join().unwrap(), Received::Some);
+    }
+}

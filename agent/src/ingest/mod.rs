@@ -1,0 +1,257 @@
+//! MQTT in: one persistent session, kept up for ever.
+//!
+//! Promises:
+//! - A publish is acknowledged only by [`Acker::ack`], which the consumer calls once it is durable.
+//! - A PUBACK goes out on the connection its publish came over, or not at all: after a reconnect the
+//!   broker sends the publish again, and an old PUBACK could hit a new publish with the same id.
+//! - Memory is bounded by [`Inbox`]'s bounds whatever the broker sends (mosquitto 2.0.11 ignores the
+//!   in-flight limit under backlog): a full inbox stops reading, while pings and PUBACKs go on.
+//! - It subscribes after every connect, waits with jitter between attempts, and says every cause
+//!   of trouble once, not once per attempt.
+//! - [`Stopper::stop`] keeps session and subscriptions: what arrives meanwhile waits at the broker.
+//!
+//! `QoS` 1 throughout: `QoS` 0 publishes arrive but are not acknowledged, `QoS` 2 ones are sent to
+//! us as `QoS` 1.
+
+mod inbox;
+mod session;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use dunlin_sync::tls::{self, TlsError};
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tracing::{debug, info, warn};
+
+use self::{inbox::Outlet, session::Session};
+pub use self::{
+    inbox::{Inbox, Incoming, Received},
+    stats::IngestStats,
+};
+use crate::{
+    mqtt::{Backoff, LinkOptions, LinkProblem},
+    settings::MqttSettings,
+};
+
+/// Bound on connecting, from the name look-up to the CONNACK.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that has stood this long (or the longest back-off, if shorter) is a good one.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// Fewest publishes the inbox holds, however small the broker's window.
+const INBOX_PUBLISHES_MIN: usize = 4096;
+/// Bytes of topics and payloads the inbox holds.
+const INBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Lines remembered so as not to say them twice.
+const SAID_MAX: usize = 32;
+
+/// Names one publish to acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Number of the connection it came over.
+    pub connection: u64,
+    /// Its packet id on that connection.
+    pub packet_id: u16,
+}
+
+/// Acknowledges publishes, from any thread. Never blocks, never fails.
+#[derive(Clone, Debug)]
+pub struct Acker(mpsc::UnboundedSender<Vec<Ack>>);
+
+impl Acker {
+    /// Sends the PUBACKs in this order, as one group. Hand in each publish once, oldest first.
+    ///
+    /// Those of an older connection are forgotten: the broker sends their publishes again. The queue
+    /// behind holds at most one entry for each publish handed out, so it is bounded with them.
+    pub fn ack(&self, acks: &[Ack]) {
+        if !acks.is_empty() {
+            // Fails only when the connection is gone for good; the broker will send again.
+            let _gone = self.0.send(acks.to_vec());
+        }
+    }
+}
+
+/// Ends an [`Ingest`].
+#[derive(Clone, Debug)]
+pub struct Stopper(watch::Sender<Option<Instant>>);
+
+impl Stopper {
+    /// Stops taking publishes at once and closes the inbox. PUBACKs may follow until every publish
+    /// handed out is acknowledged, all [`Acker`]s are dropped or `flush_max` has passed; then comes
+    /// the offline status and a DISCONNECT that keeps the session.
+    pub fn stop(&self, flush_max: Duration) {
+        self.0.send_replace(Some(Instant::now() + flush_max));
+    }
+}
+
+/// The MQTT side of the agent.
+#[derive(Debug)]
+pub struct Ingest {
+    link: LinkOptions,
+    filters: Vec<String>,
+    status: Option<Status>,
+    outlet: Outlet,
+    acks: mpsc::UnboundedReceiver<Vec<Ack>>,
+    stop: watch::Receiver<Option<Instant>>,
+    stats: Arc<IngestStats>,
+    backoff: Backoff,
+    stable_after: Duration,
+    said: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Status {
+    topic: String,
+    online: String,
+    offline: String,
+}
+
+impl Status {
+    fn new(topic: String, device: &str) -> Self {
+        let payload = |status| {
+            let version = env!("CARGO_PKG_VERSION");
+            serde_json::json!({"status": status, "device": device, "version": version}).to_string()
+        };
+        Self {
+            topic,
+            online: payload("online"),
+            offline: payload("offline"),
+        }
+    }
+}
+
+impl Ingest {
+    /// Prepares a client that subscribes to `filters` (MQTT syntax) and calls itself `device` in
+    /// its status. `seed` draws the jitter. Nothing is connected before [`Ingest::run`].
+    ///
+    /// # Errors
+    /// [`TlsError`] if a certificate or key file cannot be used.
+    pub fn new(
+        settings: &MqttSettings,
+        filters: Vec<String>,
+        device: &str,
+        seed: u64,
+    ) -> Result<(Self, Inbox, Acker, Stopper), TlsError> {
+        let status = settings
+            .status_topic
+            .clone()
+            .map(|topic| Status::new(topic, device));
+        let link = LinkOptions {
+            host: settings.host.clone(),
+            port: settings.port,
+            tls: settings.tls.as_ref().map(tls::client_config).transpose()?,
+            version: settings.version,
+            client_id: settings.client_id.clone(),
+            user: settings.user.clone(),
+            password: settings.password.clone(),
+            clean_start: false,
+            session_expiry_s: settings.session_expiry_s,
+            keep_alive_s: settings.keep_alive_s,
+            receive_maximum: settings.receive_maximum,
+            payload_bytes_max: settings.payload_bytes_max as usize,
+            last_will: status
+                .as_ref()
+                .map(|s| (s.topic.clone(), s.offline.clone())),
+            connect_timeout: CONNECT_TIMEOUT,
+        };
+        let window = usize::from(settings.receive_maximum).max(INBOX_PUBLISHES_MIN);
+        let (outlet, inbox) = inbox::channel(window, INBOX_BYTES_MAX);
+        let (ack_sender, acks) = mpsc::unbounded_channel();
+        let (stop_sender, stop) = watch::channel(None);
+        let (ms_min, ms_max) = (settings.backoff_ms_min, settings.backoff_ms_max);
+        let ingest = Self {
+            link,
+            filters,
+            status,
+            outlet,
+            acks,
+            stop,
+            stats: Arc::default(),
+            backoff: Backoff::new(ms_min, ms_max, StdRng::seed_from_u64(seed)),
+            stable_after: STABLE_AFTER.min(Duration::from_millis(ms_max)),
+            said: Vec::new(),
+        };
+        Ok((ingest, inbox, Acker(ack_sender), Stopper(stop_sender)))
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Arc<IngestStats> {
+        self.stats.clone()
+    }
+
+    /// Connects, and connects again, until stopped. Never gives up by itself: a wrong password may
+    /// be mended at the broker.
+    pub async fn run(mut self) {
+        let mut stop = self.stop.clone();
+        loop {
+            let attempt = select! {
+                biased;
+                _ = stopped(&mut stop) => break,
+                attempt = self.link.connect() => attempt,
+            };
+            let problem = match attempt {
+                Err(problem) => problem,
+                Ok(link) => {
+                    let since = Instant::now();
+                    let end = Session::new(&mut self, link).run(&mut stop).await;
+                    self.stats.connected.store(false, Relaxed);
+                    if since.elapsed() >= self.stable_after {
+                        self.backoff.reset();
+                        self.said.clear();
+                    }
+                    match end {
+                        Ok(()) => break,
+                        Err(problem) => problem,
+                    }
+                }
+            };
+            self.report(problem);
+            select! {
+                biased;
+                _ = stopped(&mut stop) => break,
+                () = sleep(self.backoff.next()) => {}
+            }
+        }
+        self.outlet.close();
+        info!("MQTT: stopped");
+    }
+
+    fn report(&mut self, problem: LinkProblem) {
+        let text = problem.at(self.link.address()).to_string();
+        self.stats.set_last_error(text.clone());
+        if self.first_time(&text) {
+            warn!("{text}; trying again");
+        } else {
+            debug!("{text}");
+        }
+    }
+
+    /// Whether a line has not been said since the last connection that stood.
+    fn first_time(&mut self, line: &str) -> bool {
+        if self.said.iter().any(|said| said == line) {
+            return false;
+        }
+        if self.said.len() == SAID_MAX {
+            self.said.remove(0);
+        }
+        self.said.push(line.to_owned());
+        true
+    }
+}
+
+/// Resolves with the deadline once stopped; never without a stop.
+async fn stopped(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match stop.wait_for(Option::is_some).await {
+        Ok(deadline) => deadline.unwrap_or_else(Instant::now),
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,307 @@
+//! One connection, from its CONNACK to its end.
+
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    select,
+    sync::watch,
+    time::{timeout, timeout_at},
+};
+use tracing::{error, info, warn};
+
+use super::{Ack, Incoming, Ingest, stats::add, stopped};
+use crate::mqtt::{
+    Link, LinkProblem, Pulse,
+    wire::{self, Packet},
+};
+
+const SUBSCRIBE_ID: u16 = 1;
+const ONLINE_ID: u16 = 2;
+const OFFLINE_ID: u16 = 3;
+/// Reading stops while this much waits to be written, bytes.
+const OUT_BYTES_MAX: usize = 256 * 1024;
+/// Bound on saying good-bye, once the PUBACKs are out.
+const PART_MAX: Duration = Duration::from_secs(2);
+
+/// State of one connection.
+pub(super) struct Session<'a> {
+    ingest: &'a mut Ingest,
+    link: Link,
+    /// Its number, from 1.
+    number: u64,
+    batch: Vec<Incoming>,
+    /// Room in the inbox.
+    room: bool,
+    /// `QoS` 1 publishes handed to the consumer and not acknowledged yet.
+    unacked: u64,
+    /// All [`super::Acker`]s are gone.
+    ackers_gone: bool,
+    /// Publishes are thrown away: we are leaving, the broker keeps them.
+    leaving: bool,
+    offline_acked: bool,
+    pulse: Pulse,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(ingest: &'a mut Ingest, link: Link) -> Self {
+        let number = ingest.stats.connections.fetch_add(1, Relaxed) + 1;
+        ingest.stats.connected.store(true, Relaxed);
+        let keep_alive_s = link
+            .connack
+            .keep_alive_s
+            .unwrap_or(ingest.link.keep_alive_s);
+        Self {
+            ingest,
+            link,
+            number,
+            batch: Vec::new(),
+            room: true,
+            unacked: 0,
+            ackers_gone: false,
+            leaving: false,
+            offline_acked: false,
+            pulse: Pulse::new(keep_alive_s),
+        }
+    }
+
+    /// Serves the connection. `Ok`: stopped and parted in good order (or as good as the deadline
+    /// allowed). `Err`: why the connection is gone.
+    pub(super) async fn run(
+        mut self,
+        stop: &mut watch::Receiver<Option<Instant>>,
+    ) -> Result<(), LinkProblem> {
+        self.greet()?;
+        let deadline = loop {
+            select! {
+                biased;
+                deadline = stopped(stop) => break deadline,
+                done = self.step() => done?,
+            }
+        };
+        self.leave(deadline).await;
+        Ok(())
+    }
+
+    /// Says what is worth saying and subscribes.
+    fn greet(&mut self) -> Result<(), LinkProblem> {
+        let ack = &self.link.connack;
+        let kept_s = ack
+            .session_expiry_s
+            .unwrap_or(self.ingest.link.session_expiry_s);
+        let (resumed, retains) = (ack.session_present, !ack.retain_unavailable);
+        let address = self.ingest.link.address();
+        if self.ingest.first_time("connected") {
+            let session = if resumed { "resumed" } else { "new" };
+            info!("MQTT broker {address}: connected, session {session}");
+        }
+        if kept_s < self.ingest.link.session_expiry_s && self.ingest.first_time("expiry") {
+            warn!("MQTT broker {address}: keeps the session for only {kept_s} s without us");
+        }
+        if !resumed && self.number > 1 {
+            add(&self.ingest.stats.sessions_lost, 1);
+            let text = format!(
+                "MQTT broker {address}: the broker has lost the session; what it held for us is gone"
+            );
+            if self.ingest.first_time(&text) {
+                error!("{text}");
+            }
+            self.ingest.stats.set_last_error(text);
+        }
+        let version = self.ingest.link.version;
+        if !self.ingest.filters.is_empty() {
+            wire::subscribe(
+                version,
+                &self.ingest.filters,
+                SUBSCRIBE_ID,
+                &mut self.link.writer.out,
+            )?;
+        }
+        if let Some(status) = &self.ingest.status {
+            let payload = status.online.as_bytes();
+            wire::publish(
+                version,
+                &status.topic,
+                payload,
+                ONLINE_ID,
+                retains,
+                &mut self.link.writer.out,
+            );
+        }
+        self.take_in()
+    }
+
+    /// Waits for the next thing to do and does it. Cancel-safe: nothing is lost between two awaits.
+    async fn step(&mut self) -> Result<(), LinkProblem> {
+        let may_read = self.leaving || self.room && self.link.writer.out.len() < OUT_BYTES_MAX;
+        if !may_read {
+            self.pulse.heard();
+        }
+        select! {
+            biased;
+            acks = self.ingest.acks.recv(), if !self.ackers_gone => match acks {
+                Some(acks) => self.send_acks(&acks),
+                None => self.ackers_gone = true,
+            },
+            written = self.link.writer.drain(), if self.link.writer.pending() => {
+                written?;
+                self.pulse.wrote();
+            }
+            due = self.pulse.beat() => {
+                due?;
+                wire::pingreq(&mut self.link.writer.out);
+            }
+            read = self.link.reader.fill(), if may_read => {
+                read?;
+                self.pulse.heard();
+                self.take_in()?;
+            }
+            () = self.ingest.outlet.room(), if !self.room => self.room = true,
+        }
+        Ok(())
+    }
+
+    /// Decodes what has been read and hands the publishes on, as one batch.
+    fn take_in(&mut self) -> Result<(), LinkProblem> {
+        let mut failed = None;
+        loop {
+            match self.link.reader.decoder.next() {
+                Ok(Some(Packet::Publish(publish))) => {
+                    if !self.leaving {
+                        self.batch.push(Incoming::new(self.number, publish));
+                    }
+                }
+                Ok(Some(other)) => failed = self.control(other).err(),
+                Ok(None) => break,
+                Err(e) => failed = Some(e.into()),
+            }
+            if failed.is_some() {
+                break;
+            }
+        }
+        self.hand_on();
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn hand_on(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let (mut bytes, mut qos1, mut redelivered) = (0, 0, 0);
+        for publish in &self.batch {
+            bytes += (publish.topic.len() + publish.payload.len()) as u64;
+            qos1 += u64::from(!publish.qos0);
+            redelivered += u64::from(publish.dup);
+        }
+        let stats = &self.ingest.stats;
+        add(&stats.publishes, self.batch.len() as u64);
+        add(&stats.bytes, bytes);
+        add(&stats.redelivered, redelivered);
+        self.unacked += qos1;
+        self.room = self.ingest.outlet.push(&mut self.batch);
+        if !self.room {
+            add(&stats.pauses, 1);
+        }
+    }
+
+    fn send_acks(&mut self, acks: &[Ack]) {
+        let before = self.link.writer.out.len();
+        self.link.writer.out.reserve(acks.len() * 4);
+        for ack in acks.iter().filter(|ack| ack.connection == self.number) {
+            wire::puback(ack.packet_id, &mut self.link.writer.out);
+        }
+        let sent = ((self.link.writer.out.len() - before) / 4) as u64;
+        self.unacked = self.unacked.saturating_sub(sent);
+        add(&self.ingest.stats.acks, sent);
+        add(&self.ingest.stats.stale_acks, acks.len() as u64 - sent);
+    }
+
+    fn control(&mut self, packet: Packet) -> Result<(), LinkProblem> {
+        match packet {
+            Packet::SubAck {
+                packet_id: SUBSCRIBE_ID,
+                outcomes,
+            } => self.subscribed(&outcomes),
+            Packet::PubAck { packet_id, reason } => {
+                self.offline_acked |= packet_id == OFFLINE_ID;
+                if reason >= 0x80 && self.ingest.first_time("status") {
+                    warn!("MQTT: the broker refuses our status (reason {reason:#x})");
+                }
+            }
+            Packet::Disconnect(reason) => return Err(LinkProblem::Disconnected(reason)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn subscribed(&mut self, outcomes: &[Result<u8, String>]) {
+        let mut refused = 0;
+        for (at, outcome) in outcomes.iter().enumerate() {
+            let Some(filter) = self.ingest.filters.get(at) else {
+                break;
+            };
+            let text = match outcome {
+                Ok(0) => format!(
+                    "MQTT: {filter} is granted with QoS 0 only: publishes are lost while we are away"
+                ),
+                Ok(_) => continue,
+                Err(reason) => {
+                    refused += 1;
+                    format!(
+                        "MQTT: the broker refuses the subscription to {filter} ({reason}); check \
+                         its access list and the filter"
+                    )
+                }
+            };
+            self.ingest.stats.set_last_error(text.clone());
+            if self.ingest.first_time(&text) {
+                error!("{text}");
+            }
+        }
+        self.ingest.stats.filters_refused.store(refused, Relaxed);
+        add(&self.ingest.stats.subscriptions, 1);
+    }
+
+    /// Lets the remaining PUBACKs out, goes offline and parts, all before `deadline` or little later.
+    async fn leave(&mut self, deadline: Instant) {
+        self.leaving = true;
+        self.ingest.outlet.close();
+        let flushed = timeout_at(deadline.into(), async {
+            while self.unacked > 0 && !self.ackers_gone || self.link.writer.pending() {
+                self.step().await?;
+            }
+            Ok::<_, LinkProblem>(())
+        });
+        if !matches!(flushed.await, Ok(Ok(()))) {
+            let unacked = self.unacked;
+            warn!("MQTT: left {unacked} publishes unacknowledged; the broker will send them again");
+        }
+        let parted = timeout(PART_MAX, async {
+            if let Some(status) = &self.ingest.status {
+                let (version, retain) = (
+                    self.ingest.link.version,
+                    !self.link.connack.retain_unavailable,
+                );
+                let payload = status.offline.as_bytes();
+                wire::publish(
+                    version,
+                    &status.topic,
+                    payload,
+                    OFFLINE_ID,
+                    retain,
+                    &mut self.link.writer.out,
+                );
+                while !self.offline_acked {
+                    self.step().await?;
+                }
+            }
+            self.link.part().await?;
+            Ok::<_, LinkProblem>(())
+        });
+        if let Ok(Err(problem)) = parted.await {
+            warn!("MQTT: the connection broke at the very end: {problem}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! MQTT on the wire, for both sides that speak it: [`crate::ingest`] and [`crate::simulate`].
+//!
+//! The packets are rumqttc's (`Connect`, `Subscribe`, `SubAck`, ... of MQTT 5 and 3.1.1); the
+//! connection is ours and not its `EventLoop`, because that one
+//! - flushes every PUBACK by itself (one system call a publish), where a commit acknowledges
+//!   thousands at once;
+//! - can neither ping nor acknowledge while it is not polled for publishes, so a stalled consumer
+//!   costs the connection;
+//! - reconnects for ever on a packet larger than its limit, which here is one more publish for
+//!   quarantine.
+
+mod backoff;
+pub mod link;
+mod pulse;
+pub mod url;
+pub mod wire;
+
+pub(crate) use backoff::Backoff;
+pub use link::{Link, LinkError, LinkOptions, LinkProblem};
+pub(crate) use pulse::Pulse;

@@ -1,0 +1,78 @@
+//! Keep-alive: when to ping, and when to give a connection up.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::LinkProblem;
+
+/// Ping interval when the keep-alive is off: practically never.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Beats at three quarters of the keep-alive: the broker hangs up after one and a half.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    beat: Interval,
+    heard: bool,
+    wrote: bool,
+}
+
+impl Pulse {
+    /// For a connection made just now; `keep_alive_s` 0: never pings, never gives up.
+    pub(crate) fn new(keep_alive_s: u16) -> Self {
+        Self::every(match keep_alive_s {
+            0 => NEVER,
+            s => Duration::from_millis(u64::from(s) * 750),
+        })
+    }
+
+    fn every(period: Duration) -> Self {
+        let mut beat = interval_at(Instant::now() + period, period);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            beat,
+            heard: true,
+            wrote: true,
+        }
+    }
+
+    /// Something was read, or nobody was reading.
+    pub(crate) fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// Something was written.
+    pub(crate) fn wrote(&mut self) {
+        self.wrote = true;
+    }
+
+    /// Resolves when a ping is due. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LinkProblem::Silent`] if the last ping did not leave, or nothing has come back since.
+    pub(crate) async fn beat(&mut self) -> Result<(), LinkProblem> {
+        self.beat.tick().await;
+        if !(self.heard && self.wrote) {
+            return Err(LinkProblem::Silent);
+        }
+        (self.heard, self.wrote) = (false, false);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn gives_up_after_one_unanswered_ping() {
+        let start = Instant::now();
+        let mut pulse = Pulse::every(Duration::from_millis(5));
+        assert!(pulse.beat().await.is_ok());
+        assert!(start.elapsed() >= Duration::from_millis(5));
+        (pulse.heard(), pulse.wrote());
+        assert!(pulse.beat().await.is_ok());
+        pulse.wrote();
+        assert!(matches!(pulse.beat().await, Err(LinkProblem::Silent)));
+    }
+}

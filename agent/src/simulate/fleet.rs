@@ -1,0 +1,230 @@
+//! The machines of one run and what they have to say, as topics and payloads.
+
+use std::fmt::Write as _;
+
+use super::{FaultKind, Machine, Report, SimulateOptions};
+
+const MACHINES_PER_LINE: u32 = 10;
+/// Time between two readings of one machine when they are made as fast as possible, seconds.
+const FAST_STEP_S: f64 = 0.1;
+/// Not one of these is JSON, whatever fields are declared.
+const BAD_PAYLOADS: [&[u8]; 6] = [
+    b"not json",
+    b"",
+    b"{\"vibration_mm_s\":1.5,\"temperature_c\":",
+    b"{\"vibration_mm_s\":NaN}",
+    b"\xff\xfe\x00\x80",
+    b"[{\"vibration_mm_s\":1.5}",
+];
+
+#[derive(Debug)]
+struct Member {
+    machine: Machine,
+    topic: String,
+    truth_topic: String,
+    truth: Option<FaultKind>,
+    n: u64,
+}
+
+/// All machines, taking turns.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    members: Vec<Member>,
+    step_s: f64,
+    bad_every: u64,
+    turn: usize,
+    /// Readings made, bad ones included.
+    made: u64,
+    bad: u64,
+    bytes: u64,
+    payload: String,
+    /// Whose truth has changed, and how.
+    truth: Option<(usize, String)>,
+}
+
+/// One reading to publish.
+pub(super) struct Words<'a> {
+    pub(super) topic: &'a str,
+    pub(super) payload: &'a [u8],
+}
+
+impl Fleet {
+    pub(super) fn new(options: &SimulateOptions) -> Self {
+        let streams = options.streams.max(1);
+        let member = |at: u32| {
+            let place = format!(
+                "plant/line{}/machine{}",
+                at / MACHINES_PER_LINE + 1,
+                at % MACHINES_PER_LINE + 1
+            );
+            // Far apart seeds: neighbours share nothing.
+            let seed = options.seed ^ u64::from(at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            Member {
+                machine: Machine::new(seed, options.fault_gap_s),
+                topic: format!("{place}/vibration"),
+                truth_topic: format!("{place}/fault"),
+                truth: None,
+                n: 0,
+            }
+        };
+        let step_s = if options.rate > 0.0 {
+            f64::from(streams) / options.rate
+        } else {
+            FAST_STEP_S
+        };
+        Self {
+            members: (0..streams).map(member).collect(),
+            step_s,
+            bad_every: options.bad_every,
+            turn: 0,
+            made: 0,
+            bad: 0,
+            bytes: 0,
+            payload: String::new(),
+            truth: None,
+        }
+    }
+
+    /// Readings made so far.
+    pub(super) fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// The next reading, stamped `time_ms`. Ask [`Fleet::truth`] right after it.
+    pub(super) fn reading(&mut self, time_ms: i64) -> Words<'_> {
+        let turn = self.turn;
+        self.turn = (turn + 1) % self.members.len();
+        let member = &mut self.members[turn];
+        self.made += 1;
+        let reading = member.machine.next(self.step_s);
+        if self.bad_every > 0 && self.made.is_multiple_of(self.bad_every) {
+            let payload = BAD_PAYLOADS[self.bad as usize % BAD_PAYLOADS.len()];
+            self.bad += 1;
+            self.bytes += payload.len() as u64;
+            return Words {
+                topic: &member.topic,
+                payload,
+            };
+        }
+        member.n += 1;
+        self.payload.clear();
+        // Writing to a String cannot fail.
+        let _infallible = write!(
+            self.payload,
+            "{{\"vibration_mm_s\":{:.3},\"peak_mm_s\":{:.3},\"temperature_c\":{:.2},\
+             \"current_a\":{:.2},\"rpm\":{:.1},\"time\":{time_ms},\"n\":{}}}",
+            reading.vibration_mm_s,
+            reading.peak_mm_s,
+            reading.temperature_c,
+            reading.current_a,
+            reading.rpm,
+            member.n
+        );
+        self.bytes += self.payload.len() as u64;
+        let fault = member.machine.fault();
+        if fault.map(|f| f.kind) != member.truth {
+            member.truth = fault.map(|f| f.kind);
+            let kind = member.truth;
+            let truth = serde_json::json!({"fault": kind, "time": time_ms, "n": member.n});
+            self.truth = Some((turn, truth.to_string()));
+        }
+        Words {
+            topic: &member.topic,
+            payload: self.payload.as_bytes(),
+        }
+    }
+
+    /// The truth about the machine of the last reading, if it has just changed: which fault it has
+    /// from that reading on (`n`), or `null` from there on.
+    pub(super) fn truth(&mut self) -> Option<(&str, String)> {
+        let (turn, truth) = self.truth.take()?;
+        Some((&self.members[turn].truth_topic, truth))
+    }
+
+    /// Fills in what was made.
+    pub(super) fn report(&self, report: &mut Report) {
+        report.published = self.made;
+        report.bad = self.bad;
+        report.bytes = self.bytes;
+        report.streams = self
+            .members
+            .iter()
+            .map(|m| (m.topic.clone(), m.n))
+            .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::Value;
+
+    use super::*;
+    use crate::mqtt::url::BrokerUrl;
+
+    fn options() -> SimulateOptions {
+        SimulateOptions::new(BrokerUrl::parse("mqtt://h").unwrap())
+    }
+
+    #[test]
+    fn takes_turns_and_numbers_the_good_ones() {
+        let mut fleet = Fleet::new(&SimulateOptions {
+            streams: 12,
+            bad_every: 5,
+            ..options()
+        });
+        let mut topics = Vec::new();
+        for made in 1..=36 {
+            let words = fleet.reading(1_700_000_000_000);
+            topics.push(words.topic.to_owned());
+            let json = serde_json::from_slice::<Value>(words.payload);
+            assert_eq!(json.is_err(), made % 5 == 0);
+            if let Ok(json) = json {
+                assert!(json["vibration_mm_s"].is_f64() && json["rpm"].is_f64());
+                assert_eq!(json["time"], 1_700_000_000_000_i64);
+            }
+        }
+        assert_eq!(topics[0], "plant/line1/machine1/vibration");
+        assert_eq!(topics[11], "plant/line2/machine2/vibration");
+        assert_eq!(topics[..12], topics[12..24]);
+        let mut report = Report::default();
+        fleet.report(&mut report);
+        assert_eq!(
+            (report.published, report.bad, report.streams.len()),
+            (36, 7, 12)
+        );
+        assert_eq!(report.streams.values().sum::<u64>(), 29);
+    }
+
+    #[test]
+    fn tells_the_truth_when_it_changes() {
+        let mut fleet = Fleet::new(&SimulateOptions {
+            streams: 2,
+            fault_gap_s: 20.0,
+            rate: 2.0,
+            ..options()
+        });
+        let mut truths = Vec::new();
+        for _ in 0..2000 {
+            fleet.reading(0);
+            if let Some((topic, truth)) = fleet.truth() {
+                assert!(topic.ends_with("/fault"));
+                truths.push((
+                    topic.to_owned(),
+                    serde_json::from_str::<Value>(&truth).unwrap(),
+                ));
+            }
+        }
+        let of_one: Vec<_> = truths
+            .iter()
+            .filter(|(t, _)| t.contains("machine1/"))
+            .collect();
+        assert!(of_one.len() > 4);
+        // A fault begins, then it ends: never twice the same.
+        assert!(
+            of_one
+                .windows(2)
+                .all(|pair| pair[0].1["fault"] != pair[1].1["fault"])
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! Simulated machines that publish over MQTT: the load of the demo, the tests and the benchmarks.
+//!
+//! [`run`] publishes the readings of a number of machines at `QoS` 1 and knows of each publish whether
+//! the broker has acknowledged it. Across reconnects nothing is lost and nothing counted twice; a
+//! publish whose PUBACK was lost with a connection is sent again (DUP), which a subscriber may see
+//! twice: `n` in the payload tells.
+
+mod fleet;
+mod machine;
+mod publisher;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use dunlin_sync::tls::{TlsError, TlsFiles};
+use serde::Serialize;
+use tokio::sync::watch;
+
+pub use self::machine::{Fault, FaultKind, Machine, Reading};
+use crate::{mqtt::LinkError, mqtt::url::BrokerUrl, settings::MqttVersion};
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct SimulateOptions {
+    /// Where to publish.
+    pub broker: BrokerUrl,
+    /// CA and client certificate for `mqtts://`.
+    pub tls: TlsFiles,
+    /// Protocol version.
+    pub version: MqttVersion,
+    /// Client id.
+    pub client_id: String,
+    /// Publishes a second over all streams; 0: as fast as possible.
+    pub rate: f64,
+    /// Machines, at least 1; each publishes on a topic of its own.
+    pub streams: u32,
+    /// Publishes to make; 0: until stopped.
+    pub count: u64,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Every so many publishes one is broken on purpose; 0: none.
+    pub bad_every: u64,
+    /// Mean time between the faults of a machine, seconds of its own time; 0: no faults.
+    pub fault_gap_s: f64,
+    /// Publishes under way without a PUBACK at most; the broker may allow fewer.
+    pub in_flight_max: u16,
+    /// How long to wait for the last PUBACKs after a stop.
+    pub drain_max: Duration,
+    /// Counts along while the run goes on.
+    pub progress: Arc<Progress>,
+}
+
+/// How far a run is, readable from any thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Publishes made.
+    pub published: AtomicU64,
+    /// Of these, acknowledged by the broker.
+    pub acked: AtomicU64,
+}
+
+/// What a run did. Counts are publishes, each counted once however often it was sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Readings published, bad ones included.
+    pub published: u64,
+    /// Of these, acknowledged.
+    pub acked: u64,
+    /// Of these, refused by the broker in its PUBACK.
+    pub refused: u64,
+    /// Of these, broken on purpose.
+    pub bad: u64,
+    /// Sendings repeated after a reconnect.
+    pub resent: u64,
+    /// Changes of the truth about faults published (on topics `.../fault`), all acknowledged unless
+    /// stopped early.
+    pub truth_published: u64,
+    /// Payload bytes of the readings.
+    pub bytes: u64,
+    /// From the first publish to the last PUBACK.
+    pub seconds: f64,
+    /// Good readings by topic.
+    pub streams: BTreeMap<String, u64>,
+}
+
+/// Why a run could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// The broker cannot be reached or turns us away.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A certificate or key file cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl SimulateOptions {
+    /// Ten machines, 100 publishes a second, until stopped, against `broker`.
+    pub fn new(broker: BrokerUrl) -> Self {
+        Self {
+            broker,
+            tls: TlsFiles::default(),
+            version: MqttVersion::V5,
+            client_id: format!("dunlin-simulate-{}", std::process::id()),
+            rate: 100.0,
+            streams: 10,
+            count: 0,
+            seed: 0,
+            bad_every: 0,
+            fault_gap_s: 300.0,
+            in_flight_max: 1_000,
+            drain_max: Duration::from_secs(10),
+            progress: Arc::default(),
+        }
+    }
+}
+
+/// Publishes until `count` is reached or `stop` turns true, then waits for the PUBACKs: for ever
+/// after a full count (reconnecting as needed), for `drain_max` after a stop.
+///
+/// # Errors
+/// [`SimulateError`] if the first connection fails; later ones are tried again.
+pub async fn run(
+    options: &SimulateOptions,
+    stop: watch::Receiver<bool>,
+) -> Result<Report, SimulateError> {
+    publisher::Publisher::new(options)?.run(stop).await
+}
+
+#[cfg(test)]
+mod tests;
