@@ -15,6 +15,7 @@ mod generation;
 pub mod horizon;
 pub mod interval_set;
 pub mod pack;
+pub mod quarantine;
 pub mod rows;
 pub mod sample;
 pub mod state_file;
