@@ -403,8 +403,13 @@ fn many_fields_in_any_order_are_found() {
         .map(|field| format!("\"f{field}\":{field}"))
         .collect();
     let payload = format!("{{{}}}", members.join(","));
-    let decoded = decode(&wide, Some(&schema(&fields)), payload.as_bytes()).unwrap();
+    // And once more from the other end: fields that are new in the first record are found there too.
+    let mut forward = members.clone();
+    forward.reverse();
+    let batch = format!("[{payload},{{{}}}]", forward.join(","));
+    let decoded = decode(&wide, Some(&schema(&fields)), batch.as_bytes()).unwrap();
     assert_eq!(decoded.new_fields.len(), 20);
+    assert_eq!(decoded.records[0], decoded.records[1]);
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     all.extend(decoded.new_fields.iter().map(|field| field.name.as_str()));
     for (name, value) in all.iter().zip(&decoded.records[0].values) {
