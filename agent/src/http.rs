@@ -213,9 +213,11 @@ mod tests {
 
     async fn started(well: Arc<AtomicBool>) -> (Server, SocketAddr) {
         let metrics: Metrics = Arc::new(|| vec![Metric::counter("sent_total", "Sent.", 3)]);
-        let health: Health = Arc::new(move || match well.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err("the writer died".into()),
+        let health: Health = Arc::new(move || {
+            let is_well = well.load(Ordering::Relaxed);
+            is_well
+                .then_some(())
+                .ok_or_else(|| "the writer died".into())
         });
         serve(ANY_PORT.parse().unwrap(), metrics, health)
             .await

@@ -56,7 +56,7 @@ impl Source {
             }),
             Err(error) => {
                 let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+                let line = before.split(|b| *b == b'\n').count();
                 let place = Place::File {
                     path: path.to_owned(),
                     at: Some((line, 1)),
