@@ -313,6 +313,7 @@ mod tests {
         let limits = Limits {
             connections_max: 1,
             header_wait: Duration::from_millis(50),
+            connection: None,
             ..NETWORK
         };
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();

@@ -21,6 +21,9 @@ const FIELDS_MAX_DEFAULT: usize = 256;
 /// Columns of a `TDengine` table, less our own.
 const FIELDS_MAX_LIMIT: u64 = 4000;
 
+/// Rules are tried one after the other for each publish.
+const STREAMS_MAX: usize = 1000;
+
 const KEYS: [&str; 13] = [
     "name",
     "topic",
@@ -89,7 +92,13 @@ pub(super) fn rules(
             "add [[stream]] with name and topic, or --topic 'plant/+machine/#'",
         );
     }
-    check_together(&rules, found);
+    if rules.len() > STREAMS_MAX {
+        let message = format!("{} streams; at most {STREAMS_MAX} are taken", rules.len());
+        let hint = "let one stream take many topics: + for a level, # for the rest";
+        found.mistake(&rules[STREAMS_MAX].name, message, hint);
+    } else {
+        check_together(&rules, found);
+    }
     rules.into_iter().map(|placed| placed.rule).collect()
 }
 

@@ -156,3 +156,11 @@ fn mistakes_in_streams() {
         &["[[stream]]"],
     );
 }
+
+#[test]
+fn too_many_streams_are_refused_quickly() {
+    let entry = |index| format!("[[stream]]\nname = \"s{index}\"\ntopic = \"a/{index}\"\n");
+    let entries: Vec<String> = (0..6000).map(entry).collect();
+    let text = format!("{MINIMAL}{}", entries.join(""));
+    assert_one(&text, &["6001 streams"]);
+}
