@@ -322,7 +322,9 @@ mod tests {
         let server = Server::start(listener, router, limits);
         let mut silent = TcpStream::connect(address).await.unwrap();
         // There is one slot: this is only served once the silent one has lost it.
-        assert!(answer(address, &request("GET /")).await.ends_with("served"));
+        let request = request("GET /");
+        let served = timeout(Duration::from_secs(10), answer(address, &request)).await;
+        assert!(served.unwrap().ends_with("served"));
         assert!(!read_all(&mut silent).await.contains("200 OK"));
         server.stop().await;
     }
