@@ -213,9 +213,11 @@ mod tests {
 
     async fn started(well: Arc<AtomicBool>) -> (Server, SocketAddr) {
         let metrics: Metrics = Arc::new(|| vec![Metric::counter("sent_total", "Sent.", 3)]);
-        let health: Health = Arc::new(move || match well.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err("the writer died".into()),
+        let health: Health = Arc::new(move || {
+            let is_well = well.load(Ordering::Relaxed);
+            is_well
+                .then_some(())
+                .ok_or_else(|| "the writer died".into())
         });
         serve(ANY_PORT.parse().unwrap(), metrics, health)
             .await
@@ -311,6 +313,7 @@ mod tests {
         let limits = Limits {
             connections_max: 1,
             header_wait: Duration::from_millis(50),
+            connection: None,
             ..NETWORK
         };
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();
@@ -319,7 +322,9 @@ mod tests {
         let server = Server::start(listener, router, limits);
         let mut silent = TcpStream::connect(address).await.unwrap();
         // There is one slot: this is only served once the silent one has lost it.
-        assert!(answer(address, &request("GET /")).await.ends_with("served"));
+        let request = request("GET /");
+        let served = timeout(Duration::from_secs(10), answer(address, &request)).await;
+        assert!(served.unwrap().ends_with("served"));
         assert!(!read_all(&mut silent).await.contains("200 OK"));
         server.stop().await;
     }

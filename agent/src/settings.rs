@@ -33,7 +33,7 @@ impl fmt::Debug for Secret {
 /// Everything.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Name of this device: the `device` tag of every stream and the default MQTT client id.
+    /// Name of this device: the `device` tag of every stream and part of the default MQTT client id.
     pub device: String,
     /// Where buffer, state and quarantine live.
     pub data_dir: PathBuf,

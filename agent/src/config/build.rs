@@ -152,7 +152,7 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
         let message = "mqtt: a password without a user";
         found.mistake(&values.place("mqtt.url"), message, "set mqtt.user");
     }
-    let is_tls = url.as_ref().is_some_and(urls::ServerUrl::is_tls);
+    let is_tls = url.as_ref().map(urls::ServerUrl::is_tls);
     warn_if_plain(
         "mqtt",
         "mqtts",
@@ -161,7 +161,7 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
         values,
         found,
     );
-    let tls = secrets::tls_files("mqtt", is_tls || url.is_none(), values, inputs.base, found);
+    let tls = secrets::tls_files("mqtt", is_tls, values, inputs.base, found);
     if values.is_set("mqtt.session_expiry_s") && values.number("mqtt.session_expiry_s") == 0 {
         found.warning(
             &values.place("mqtt.session_expiry_s"),
@@ -174,7 +174,7 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
     MqttSettings {
         host: url.as_ref().map(|url| url.host.clone()).unwrap_or_default(),
         port: url.as_ref().map_or(0, urls::ServerUrl::port),
-        tls: is_tls.then_some(tls),
+        tls: (is_tls == Some(true)).then_some(tls),
         version: match values.text("mqtt.version") {
             Some("3.1.1") => MqttVersion::V311,
             _ => MqttVersion::V5,
@@ -315,9 +315,12 @@ fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
         values,
         found,
     );
-    let is_tls = server.as_ref().is_some_and(urls::ServerUrl::is_tls);
     let unknown = values.is_bad("upstream.url");
-    let tls = secrets::tls_files("upstream", is_tls || unknown, values, inputs.base, found);
+    let is_tls = match &server {
+        Some(server) => Some(server.is_tls()),
+        None => (!unknown).then_some(false),
+    };
+    let tls = secrets::tls_files("upstream", is_tls, values, inputs.base, found);
     check_backoff("upstream", values, found);
     let database_options = database_options(inputs, server.is_some() || unknown, found);
     let url = match server {

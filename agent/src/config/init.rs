@@ -20,7 +20,7 @@ const DATABASE: &str = "\
 
 ";
 
-const STREAMS: &str = r##"# What to take, how to read it, how to split it: one [[stream]] for each kind of record.
+const STREAMS: &str = r#"# What to take, how to read it, how to split it: one [[stream]] for each kind of record.
 # The first stream whose topic matches takes a publish.
 [[stream]]
 # Name of the table.
@@ -51,7 +51,7 @@ fields_max = 256
 #   { method = "block", train = 0.8, run_s = 60 }  whole minutes, so that neighbours do not leak
 #   { method = "kfold", k = 5 }                    a fold number for cross-validation
 split = { method = "random", train = 0.8 }
-"##;
+"#;
 
 /// The whole file.
 pub fn render() -> String {

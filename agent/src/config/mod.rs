@@ -20,6 +20,7 @@ mod overrides;
 mod read;
 pub mod registry;
 mod secrets;
+mod split;
 mod streams;
 mod suggest;
 mod table;

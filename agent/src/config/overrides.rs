@@ -30,12 +30,15 @@ pub struct Overrides {
 pub(super) type Placed<'a> = (Place, &'a str);
 
 impl Overrides {
-    /// Sets the flag of the setting at `path`; a path that does not exist is ignored.
+    /// Sets the flag of the setting at `path`, such as `mqtt.url`.
+    ///
+    /// # Panics
+    /// If there is no such setting: a mistake in the program, not in its input.
     #[must_use]
     pub fn set(mut self, path: &str, value: impl Into<String>) -> Self {
-        if let Some(setting) = registry::find(path) {
-            self.flags.insert(setting.path, value.into());
-        }
+        let setting = registry::find(path);
+        let setting = setting.unwrap_or_else(|| panic!("there is no setting `{path}`"));
+        self.flags.insert(setting.path, value.into());
         self
     }
 

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::Read,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use toml::{
@@ -26,8 +26,10 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The text of a file, and how to name places in it.
 pub(super) struct Source {
-    path: std::path::PathBuf,
-    pub(super) text: String,
+    path: PathBuf,
+    text: String,
+    /// Byte at which each line starts.
+    line_starts: Vec<usize>,
 }
 
 impl Source {
@@ -50,13 +52,18 @@ impl Source {
             return None;
         }
         match String::from_utf8(bytes) {
-            Ok(text) => Some(Self {
-                path: path.to_owned(),
-                text,
-            }),
+            Ok(text) => {
+                let newlines = text.match_indices('\n');
+                let after = newlines.map(|(at, _)| at + 1);
+                Some(Self {
+                    path: path.to_owned(),
+                    line_starts: std::iter::once(0).chain(after).collect(),
+                    text,
+                })
+            }
             Err(error) => {
                 let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+                let line = before.split(|b| *b == b'\n').count();
                 let place = Place::File {
                     path: path.to_owned(),
                     at: Some((line, 1)),
@@ -70,10 +77,11 @@ impl Source {
     /// Where `span` starts.
     pub(super) fn place(&self, span: Range<usize>) -> Place {
         let start = self.text.floor_char_boundary(span.start);
-        let before = &self.text[..start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
+        let line = self
+            .line_starts
+            .partition_point(|line_start| *line_start <= start);
+        let line_start = self.line_starts[line - 1];
+        let column = self.text[line_start..start].chars().count() + 1;
         Place::File {
             path: self.path.clone(),
             at: Some((line, column)),

@@ -191,6 +191,16 @@ pub fn find(path: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.path == path)
 }
 
+/// Settings whose flags are in the short help (`-h`); `--help` shows all.
+const EVERYDAY: [&str; 6] = [
+    "device",
+    "data_dir",
+    "mqtt.url",
+    "upstream.url",
+    "http.listen",
+    "log.level",
+];
+
 /// Adds a flag for every setting except passwords, `--topic` and `--upstream-database`.
 #[must_use]
 pub fn flags(command: Command) -> Command {
@@ -199,6 +209,7 @@ pub fn flags(command: Command) -> Command {
         let mut arg = Arg::new(setting.path)
             .long(setting.flag())
             .value_name(setting.value_name())
+            .hide_short_help(!EVERYDAY.contains(&setting.path))
             .help_heading("Settings (each overrides its line in the file)")
             .help(StyledStr::from(format!(
                 "{} [default: {}] [env: {}]",
@@ -229,6 +240,7 @@ pub fn flags(command: Command) -> Command {
             Arg::new(DATABASE_FLAG)
                 .long(DATABASE_FLAG)
                 .value_name("KEY=VALUE")
+                .hide_short_help(true)
                 .action(clap::ArgAction::Append)
                 .help_heading("Settings (each overrides its line in the file)")
                 .help(format!(
@@ -328,6 +340,19 @@ mod tests {
         assert!(names.contains(&"mqtt-url") && names.contains(&"topic"));
         assert!(!names.contains(&"mqtt-password"));
         assert!(names.contains(&"mqtt-password-file"));
+        let short = command.clone().render_help().to_string();
+        for path in EVERYDAY {
+            let flag = find(path).unwrap().flag();
+            assert!(short.contains(&format!("--{flag} ")), "{short}");
+        }
+        assert!(!short.contains("--mqtt-keep-alive-s"), "{short}");
+        let long = command.clone().render_long_help().to_string();
+        for setting in SETTINGS
+            .iter()
+            .filter(|setting| setting.kind != Kind::Secret)
+        {
+            assert!(long.contains(&setting.variable()), "{}", setting.path);
+        }
     }
 
     #[test]

@@ -118,9 +118,10 @@ fn read_password(
 }
 
 /// Certificates and keys of `side`, which are read once to see whether they can be used.
+/// `is_tls` is `None` if the URL does not say.
 pub(super) fn tls_files(
     side: &str,
-    is_tls: bool,
+    is_tls: Option<bool>,
     values: &Values,
     base: &Path,
     found: &mut Findings,
@@ -138,7 +139,7 @@ pub(super) fn tls_files(
             continue;
         };
         let place = values.place(path);
-        if !is_tls {
+        if is_tls == Some(false) {
             let tls = if side == "mqtt" {
                 "mqtts://"
             } else {
@@ -170,7 +171,7 @@ pub(super) fn tls_files(
     if let Some(key) = &files.key_file {
         warn_if_readable_by_others(&paths[2], key, &values.place(&paths[2]), found);
     }
-    if is_tls && found.mistakes.len() == mistakes_before {
+    if is_tls == Some(true) && found.mistakes.len() == mistakes_before {
         check_usable(side, &files, values, &paths, base, found);
     }
     files

@@ -8,11 +8,11 @@ use super::{
     mistake::{Findings, Place},
     overrides::Overrides,
     read::{Source, Tables},
-    registry::{Kind, Unit},
-    value,
+    registry::Kind,
+    split,
 };
 use crate::{
-    settings::{NanPolicy, PayloadFormat, SplitRule, StreamRule, TimeUnit},
+    settings::{NanPolicy, PayloadFormat, StreamRule, TimeUnit},
     topic::TopicFilter,
 };
 
@@ -20,8 +20,9 @@ use crate::{
 const FIELDS_MAX_DEFAULT: usize = 256;
 /// Columns of a `TDengine` table, less our own.
 const FIELDS_MAX_LIMIT: u64 = 4000;
-/// Probability of train unless set.
-const TRAIN_DEFAULT: f64 = 0.8;
+
+/// Rules are tried one after the other for each publish.
+const STREAMS_MAX: usize = 1000;
 
 const KEYS: [&str; 13] = [
     "name",
@@ -48,10 +49,6 @@ const NAME: Kind = Kind::Text {
 const TEXT: Kind = Kind::Text {
     bytes_min: 1,
     bytes_max: 1024,
-};
-const SEED: Kind = Kind::Integer {
-    min: 0,
-    max: i64::MAX as u64,
 };
 
 /// A rule, and where its name and its filter were written.
@@ -95,7 +92,13 @@ pub(super) fn rules(
             "add [[stream]] with name and topic, or --topic 'plant/+machine/#'",
         );
     }
-    check_together(&rules, found);
+    if rules.len() > STREAMS_MAX {
+        let message = format!("{} streams; at most {STREAMS_MAX} are taken", rules.len());
+        let hint = "let one stream take many topics: + for a level, # for the rest";
+        found.mistake(&rules[STREAMS_MAX].name, message, hint);
+    } else {
+        check_together(&rules, found);
+    }
     rules.into_iter().map(|placed| placed.rule).collect()
 }
 
@@ -177,10 +180,7 @@ fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed>
         tags: BTreeMap::new(),
         nan: NanPolicy::Refuse,
         fields_max: FIELDS_MAX_DEFAULT,
-        split: SplitRule::Random {
-            train: TRAIN_DEFAULT,
-            seed: None,
-        },
+        split: split::DEFAULT,
     };
     Some(Placed {
         rule,
@@ -230,7 +230,7 @@ fn from_entry<'a>(
             _ => NanPolicy::Refuse,
         },
         fields_max: fields_max(&entry, fields.len(), found),
-        split: split(&entry, found),
+        split: split::rule(&entry, found),
         // From here on both must be there.
         name: name?,
         filter: filter?,
@@ -401,76 +401,4 @@ fn tags(
         }
     }
     tags
-}
-
-fn split(stream: &Entry<'_>, found: &mut Findings) -> SplitRule {
-    const METHODS: &[&str] = &["random", "hash", "block", "kfold"];
-    let default = SplitRule::Random {
-        train: TRAIN_DEFAULT,
-        seed: None,
-    };
-    let Some(value) = stream.raw("split") else {
-        return default;
-    };
-    if value.get_ref().as_str().is_some() {
-        return match stream
-            .text("split", &Kind::Choice(METHODS), found)
-            .as_deref()
-        {
-            Some("hash") => SplitRule::Hash {
-                train: TRAIN_DEFAULT,
-            },
-            Some("block") => SplitRule::Block {
-                train: TRAIN_DEFAULT,
-                run_ms: 60_000,
-            },
-            Some("kfold") => SplitRule::KFold { k: 5, seed: None },
-            _ => default,
-        };
-    }
-    let what = format!("{}.split", stream.what);
-    let hint = "write split = \"random\", or { method = \"random\", train = 0.8 }";
-    let Some(entry) = Entry::of(stream.source, value, what, hint, found) else {
-        return default;
-    };
-    let Some(method) = entry.text("method", &Kind::Choice(METHODS), found) else {
-        if entry.raw("method").is_none() {
-            entry.wrong("method", "is missing", value::one_of(METHODS), found);
-        }
-        return default;
-    };
-    let known: &[&str] = match method.as_str() {
-        "random" => &["method", "train", "seed"],
-        "hash" => &["method", "train"],
-        "block" => &["method", "train", "run_s"],
-        _ => &["method", "k", "seed"],
-    };
-    entry.refuse_others(known, found);
-    let train = entry.share("train", TRAIN_DEFAULT, found);
-    match method.as_str() {
-        "hash" => SplitRule::Hash { train },
-        "block" => SplitRule::Block {
-            train,
-            run_ms: run_ms(&entry, found),
-        },
-        "kfold" => SplitRule::KFold {
-            k: entry
-                .number("k", &Kind::Integer { min: 2, max: 100 }, found)
-                .map_or(5, |k| k as u8),
-            seed: entry.number("seed", &SEED, found),
-        },
-        _ => SplitRule::Random {
-            train,
-            seed: entry.number("seed", &SEED, found),
-        },
-    }
-}
-
-fn run_ms(entry: &Entry<'_>, found: &mut Findings) -> u64 {
-    let kind = Kind::Duration {
-        unit: Unit::Seconds,
-        min: 1,
-        max: 365 * 86_400,
-    };
-    entry.number("run_s", &kind, found).unwrap_or(60) * 1000
 }

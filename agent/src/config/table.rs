@@ -152,7 +152,7 @@ pub static SETTINGS: &[Setting] = &[
     setting(
         "mqtt.payload_bytes_max",
         bytes(1, 64 * MIB),
-        Is("262144"),
+        Is("256 KiB"),
         "Largest payload taken; a larger one goes to quarantine",
     ),
     setting(
