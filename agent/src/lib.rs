@@ -16,3 +16,4 @@ pub mod settings;
 pub mod simulate;
 pub mod split;
 pub mod topic;
+pub mod writer;

@@ -645,6 +645,18 @@ impl Buffer {
         Ok(low)
     }
 
+    /// First and last timestamp of block `seq`, corrected; `None` if it is gone or unreadable.
+    ///
+    /// # Errors
+    /// A text for people, when the disk refuses.
+    pub fn times(&self, seq: u64) -> Result<Option<(i64, i64)>, String> {
+        Ok(self.stored(seq)?.and_then(|(bytes, shift_ns)| {
+            let header = codec::decode_header(&bytes).ok()?;
+            let shifted = |ts: i64| ts.saturating_add(shift_ns);
+            Some((shifted(header.first_ts), shifted(header.last_ts)))
+        }))
+    }
+
     /// The next number after `seq` that may hold a block: skips what was never written.
     pub fn next_stored(&self, seq: u64) -> u64 {
         let inner = self.lock();

@@ -228,7 +228,7 @@ impl Buffer {
     }
 
     /// The number before `seq` that may hold a block: skips what was never written.
-    fn previous_stored(&self, seq: u64) -> u64 {
+    pub fn previous_stored(&self, seq: u64) -> u64 {
         let inner = self.lock();
         let extents = inner
             .sealed

@@ -1,0 +1,300 @@
+//! From a publish to samples of a stream: recognise, route, decode, name, split.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use dunlin_sync::{
+    buffer::Buffer,
+    builder::BlockBuilder,
+    quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
+    sample::{Field, Sample, Schema, StreamId, Timestamp},
+};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::tag_names;
+use crate::{
+    decode::{self, Reason, Record, Reject},
+    ingest::Incoming,
+    route::Router,
+    settings::{Settings, SplitRule, StreamRule},
+    split::Splitter,
+};
+
+/// Most streams of one device: bounds memory against topics made up by a stranger.
+pub const STREAMS_MAX: usize = 20_000;
+
+/// Names a publish as the broker would send it again: same packet id, topic and payload. The packet
+/// id tells two equal payloads apart that are in flight at once.
+pub(super) fn fingerprint(publish: &Incoming) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&publish.packet_id.to_le_bytes());
+    hash.update(&(publish.topic.len() as u32).to_le_bytes());
+    hash.update(&publish.topic);
+    hash.update(&publish.payload);
+    hash.digest()
+}
+
+struct OpenStream {
+    id: StreamId,
+    splitter: Splitter,
+}
+
+/// Decoded records with everything but their timestamps.
+pub(super) struct Batch<'a> {
+    schema: Arc<Schema>,
+    stream: &'a mut OpenStream,
+    pub(super) records: Vec<Record>,
+}
+
+impl Batch<'_> {
+    /// Gives timestamps from `first` on and pushes; returns records pushed and refused.
+    pub(super) fn push_into(self, builder: &mut BlockBuilder, first: Timestamp) -> (u64, u64) {
+        let (mut stored, mut refused) = (0, 0);
+        for (index, record) in self.records.into_iter().enumerate() {
+            let ts = first.shifted(index as i64);
+            let sample = Sample {
+                stream: self.stream.id,
+                ts,
+                split: self.stream.splitter.assign(ts),
+                source_ts: record.source_ts,
+                values: record.values,
+            };
+            match builder.push(&self.schema, sample) {
+                Ok(()) => stored += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        (stored, refused)
+    }
+}
+
+pub(super) struct Intake {
+    device: String,
+    rules: Vec<StreamRule>,
+    router: Router,
+    buffer: Arc<Buffer>,
+    /// The schema of each rule as far as it is known.
+    schemas: Vec<Option<Arc<Schema>>>,
+    streams: HashMap<String, OpenStream>,
+    /// Fingerprints of what was committed last, oldest first.
+    seen: VecDeque<u64>,
+    seen_max: usize,
+    wall_ns: fn() -> i64,
+}
+
+impl Intake {
+    pub(super) fn new(settings: &Settings, buffer: Arc<Buffer>, wall_ns: fn() -> i64) -> Self {
+        let catalog = buffer.catalog();
+        let schemas = settings
+            .streams
+            .iter()
+            .map(|rule| catalog.schema_named(&rule.name).cloned());
+        Self {
+            device: settings.device.clone(),
+            router: Router::new(&settings.streams),
+            schemas: schemas.collect(),
+            rules: settings.streams.clone(),
+            streams: HashMap::new(),
+            seen: buffer.fingerprints().into(),
+            seen_max: fingerprints_max(settings),
+            buffer,
+            wall_ns,
+        }
+    }
+
+    /// Whether a publish with this fingerprint is committed or about to be.
+    pub(super) fn has_seen(&self, fingerprint: u64, pending: &[u64]) -> bool {
+        // Asked only for publishes marked as sent before, so a search is cheaper than a set.
+        self.seen.contains(&fingerprint) || pending.contains(&fingerprint)
+    }
+
+    /// Takes over the fingerprints of what was just committed.
+    pub(super) fn remember(&mut self, fingerprints: &mut Vec<u64>) {
+        self.seen.extend(fingerprints.drain(..));
+        let surplus = self.seen.len().saturating_sub(self.seen_max);
+        self.seen.drain(..surplus);
+    }
+
+    /// Decodes a publish; `payload` is `None` if it was too large to be read.
+    pub(super) fn decode(
+        &mut self,
+        topic: &[u8],
+        payload: Option<&[u8]>,
+        payload_bytes: usize,
+    ) -> Result<Batch<'_>, Reject> {
+        let payload = payload.ok_or_else(|| {
+            let detail = format!("{payload_bytes} bytes (mqtt.payload_bytes_max)");
+            Reject::new(Reason::TooLarge, detail)
+        })?;
+        let route = self.router.route(topic)?;
+        let rule = &self.rules[route.rule];
+        let known = self.schemas[route.rule].as_deref();
+        let decoded = decode::decode(rule, known, payload)?;
+        let records = decoded.records.len() as u64;
+        let schema = match &self.schemas[route.rule] {
+            Some(schema) if decoded.new_fields.is_empty() => Arc::clone(schema),
+            _ => {
+                let declared =
+                    self.buffer
+                        .declare_schema(&rule.name, &tag_names(rule), &decoded.new_fields);
+                let schema = declared.map_err(|error| Reject {
+                    records,
+                    ..Reject::new(Reason::WrongType, error.to_string())
+                })?;
+                self.schemas[route.rule] = Some(Arc::clone(&schema));
+                schema
+            }
+        };
+        if !self.streams.contains_key(&route.stream) {
+            let captures = route.captures.iter().cloned();
+            let tags: Vec<String> = [self.device.clone()]
+                .into_iter()
+                .chain(captures)
+                .chain(rule.tags.values().cloned())
+                .collect();
+            let stream = open_stream(&self.buffer, &schema, &route.stream, &tags, &rule.split);
+            let stream = stream.map_err(|reject| Reject { records, ..reject })?;
+            self.streams.insert(route.stream.clone(), stream);
+        }
+        let Some(stream) = self.streams.get_mut(&route.stream) else {
+            return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
+        };
+        Ok(Batch {
+            schema,
+            stream,
+            records: decoded.records,
+        })
+    }
+
+    /// Records from inside the agent, under a schema that may be new.
+    pub(super) fn adopt(
+        &mut self,
+        schema: &str,
+        stream: &str,
+        fields: &[Field],
+        records: Vec<Record>,
+    ) -> Result<Batch<'_>, Reject> {
+        let rule = self.rules.iter().position(|rule| rule.name == schema);
+        let catalog = self.buffer.catalog();
+        let known = catalog
+            .stream_named(stream)
+            .and_then(|s| catalog.resolve(s.id));
+        let (tag_names, tags) = match known {
+            Some((stream, schema)) => (schema.tag_names.clone(), stream.tags.clone()),
+            None => match rule.map(|index| &self.rules[index]) {
+                Some(rule) if rule.filter.tag_names().is_empty() => {
+                    let values = rule.tags.values().cloned();
+                    (
+                        tag_names(rule),
+                        [self.device.clone()].into_iter().chain(values).collect(),
+                    )
+                }
+                Some(rule) => {
+                    let values: Vec<String> =
+                        stream.split('/').skip(1).map(ToOwned::to_owned).collect();
+                    if values.len() != rule.filter.tag_names().len() {
+                        let names = rule.filter.tag_names().join("/");
+                        let detail =
+                            format!("name the stream as {schema}/{names}, each with its value");
+                        return Err(Reject::new(Reason::UnknownTopic, detail));
+                    }
+                    let constant = rule.tags.values().cloned();
+                    let tags = [self.device.clone()]
+                        .into_iter()
+                        .chain(values)
+                        .chain(constant);
+                    (tag_names(rule), tags.collect())
+                }
+                None => (vec!["device".to_owned()], vec![self.device.clone()]),
+            },
+        };
+        let conflict = |error: dunlin_sync::buffer::CatalogError| {
+            Reject::new(Reason::WrongType, error.to_string())
+        };
+        let declared = self
+            .buffer
+            .declare_schema(schema, &tag_names, fields)
+            .map_err(conflict)?;
+        if let Some(index) = rule {
+            self.schemas[index] = Some(Arc::clone(&declared));
+        }
+        let split = rule.map_or(
+            SplitRule::Random {
+                train: 0.8,
+                seed: None,
+            },
+            |index| self.rules[index].split.clone(),
+        );
+        if !self.streams.contains_key(stream) {
+            let open = open_stream(&self.buffer, &declared, stream, &tags, &split)?;
+            self.streams.insert(stream.to_owned(), open);
+        }
+        let Some(open) = self.streams.get_mut(stream) else {
+            return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
+        };
+        // Values follow `fields`; the schema may hold them elsewhere.
+        let places: Vec<Option<usize>> = fields.iter().map(|f| declared.field(&f.name)).collect();
+        let width = declared.fields.len();
+        let records = records.into_iter().map(|record| {
+            let mut values = vec![None; width];
+            for (place, value) in places.iter().zip(record.values) {
+                if let Some(place) = place {
+                    values[*place] = value;
+                }
+            }
+            Record {
+                source_ts: record.source_ts,
+                values,
+            }
+        });
+        Ok(Batch {
+            schema: declared,
+            stream: open,
+            records: records.collect(),
+        })
+    }
+
+    /// The quarantine item for a refused publish.
+    pub(super) fn reject(&self, reject: &Reject, topic: &[u8], payload: (&[u8], usize)) -> Item {
+        let (payload, payload_bytes) = payload;
+        Item {
+            at_ns: (self.wall_ns)(),
+            reason: reject.reason.as_str().to_owned(),
+            detail: reject.detail.clone(),
+            records: reject.records,
+            content: Content::Publish {
+                topic: topic.to_vec(),
+                payload: payload[..payload.len().min(PAYLOAD_BYTES_MAX)].to_vec(),
+                payload_bytes: payload_bytes as u64,
+            },
+        }
+    }
+}
+
+fn open_stream(
+    buffer: &Buffer,
+    schema: &Schema,
+    name: &str,
+    tags: &[String],
+    split: &SplitRule,
+) -> Result<OpenStream, Reject> {
+    let catalog = buffer.catalog();
+    if catalog.streams.len() >= STREAMS_MAX && catalog.stream_named(name).is_none() {
+        let detail =
+            format!("this device has {STREAMS_MAX} streams already; \"{name}\" is refused");
+        return Err(Reject::new(Reason::TooManyStreams, detail));
+    }
+    let stream = buffer.declare_stream(schema.id, name, tags);
+    Ok(OpenStream {
+        id: stream.id,
+        splitter: Splitter::new(split, name),
+    })
+}
+
+/// Fingerprints worth keeping: what a broker may send again after a crash, twice over, and no less
+/// than a broker that ignores its window was seen to have outstanding beyond it.
+pub(crate) fn fingerprints_max(settings: &Settings) -> usize {
+    (2 * usize::from(settings.mqtt.receive_maximum)).max(16_384)
+}

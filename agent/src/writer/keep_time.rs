@@ -1,0 +1,133 @@
+//! The writer's side of the clock: the durable ceiling, the upload gate, corrections.
+
+use std::path::Path;
+
+use dunlin_sync::{sample::Timestamp, state_file};
+
+use super::Writer;
+use crate::clock::{Clock, ClockError, ClockEvent, ClockRecord, safe_delta};
+
+/// The clock's durable record at `path`, if it is whole.
+pub(crate) fn load(path: &Path) -> Option<ClockRecord> {
+    let bytes: Option<Vec<u8>> = state_file::read(path).unwrap_or_else(|error| {
+        tracing::error!(%error, "the clock goes on without its record");
+        None
+    });
+    let record = bytes.map(|bytes| ClockRecord::from_bytes(&bytes))?;
+    record
+        .inspect_err(|error| tracing::error!(%error, "the clock goes on without its record"))
+        .ok()
+}
+
+/// `count` consecutive timestamps; raises the durable ceiling where needed.
+pub(super) fn next(clock: &mut Clock, path: &Path, count: usize) -> Result<Timestamp, String> {
+    loop {
+        match clock.next(count) {
+            Ok(first) => return Ok(first),
+            Err(ClockError::RaiseCeiling(record)) => {
+                // On a full disk: wait for space, as a commit would. Nothing is issued meanwhile.
+                if let Err(error) = state_file::write(path, &record.to_bytes()) {
+                    tracing::error!(path = %path.display(), %error, "cannot store the clock's ceiling");
+                    std::thread::sleep(super::RETRY);
+                    continue;
+                }
+                clock.stored(&record);
+            }
+            Err(error @ ClockError::Exhausted) => return Err(error.to_string()),
+        }
+    }
+}
+
+impl Writer {
+    /// Judges the clock; called about once a second.
+    pub(super) fn tick(&mut self) -> Result<(), String> {
+        for event in self.parts.clock.tick() {
+            match event {
+                ClockEvent::Unsynchronised => tracing::warn!(
+                    "the clock is not synchronised yet: uploads wait for it (at most clock.hold_s)"
+                ),
+                ClockEvent::Synchronised => tracing::info!("the clock is synchronised"),
+                ClockEvent::StepSeen { step_ns } => tracing::warn!(
+                    step_s = step_ns / 1_000_000_000,
+                    "the wall clock has jumped; not believed until it has stood (clock.confirm_s)"
+                ),
+                ClockEvent::Stepped { step_ns } => {
+                    tracing::warn!(
+                        step_s = step_ns / 1_000_000_000,
+                        "the new wall clock is believed"
+                    );
+                }
+                ClockEvent::Correct { from_ts, delta_ns } => self.correct(from_ts, delta_ns)?,
+                ClockEvent::FarAhead { lead_ns } => tracing::error!(
+                    lead_s = lead_ns / 1_000_000_000,
+                    "timestamps are far ahead of the wall clock: records from a wrong clock are \
+                     upstream already; new ones stay above them"
+                ),
+            }
+        }
+        self.store_record();
+        self.stats.set_clock(self.parts.clock.stats());
+        let open = !self.parts.clock.uploads_held();
+        self.parts
+            .gate
+            .send_if_modified(|gate| std::mem::replace(gate, open) != open);
+        Ok(())
+    }
+
+    fn store_record(&mut self) {
+        if let Some(record) = self.parts.clock.ceiling_due() {
+            match state_file::write(&self.clock_path, &record.to_bytes()) {
+                Ok(()) => self.parts.clock.stored(&record),
+                Err(error) => tracing::warn!(%error, "cannot store the clock's record now"),
+            }
+        }
+    }
+
+    /// Moves the timestamps of what is not uploaded; see the clock's own text for the steps.
+    fn correct(&mut self, from_ts: i64, delta_ns: i64) -> Result<(), String> {
+        self.commit()?;
+        if self.stalled.is_some() {
+            return Ok(());
+        }
+        // Closed, the uploader takes nothing more.
+        self.parts.gate.send_replace(false);
+        let buffer = &self.parts.buffer;
+        let moved = (|| {
+            let from_seq = buffer.locate(from_ts, self.parts.uploads.taken_below())?;
+            let last_before = buffer
+                .times(buffer.previous_stored(from_seq))?
+                .map(|(_, last)| last);
+            let last_before = last_before.filter(|_| from_seq > buffer.oldest_seq());
+            let Some((first, _)) = buffer.times(from_seq)? else {
+                return Ok((buffer.shape().newest_ts, None));
+            };
+            let delta_ns = safe_delta(delta_ns, first, last_before);
+            buffer
+                .correct(from_seq, delta_ns)
+                .map_err(|error| error.to_string())?;
+            Ok::<_, String>((last_before, buffer.shape().newest_ts))
+        })();
+        match moved {
+            Ok((last_uncorrected, newest_corrected)) => {
+                tracing::warn!(
+                    shift_s = delta_ns / 1_000_000_000,
+                    "clock corrected: records that are not uploaded were moved with it"
+                );
+                self.parts
+                    .clock
+                    .apply_correction(last_uncorrected, newest_corrected);
+                self.store_record();
+            }
+            Err(error) => tracing::error!(%error, "cannot correct timestamps now; trying again"),
+        }
+        Ok(())
+    }
+
+    /// The last record of the clock, at a clean end.
+    pub(super) fn close(self) {
+        let record = self.parts.clock.close();
+        if let Err(error) = state_file::write(&self.clock_path, &record.to_bytes()) {
+            tracing::warn!(%error, "cannot store the clock's last record");
+        }
+    }
+}

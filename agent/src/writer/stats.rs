@@ -1,0 +1,63 @@
+//! What the writer counts.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use dunlin_sync::quarantine::Item;
+
+use crate::clock::ClockStats;
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct WriterStats {
+    /// Publishes taken from the inbox, those sent again included.
+    pub publishes: AtomicU64,
+    /// Records decoded, or counted in publishes that went to quarantine.
+    pub records_received: AtomicU64,
+    /// Publishes recognised as stored already.
+    pub duplicates: AtomicU64,
+    /// Records in publishes that went to quarantine.
+    pub records_quarantined: AtomicU64,
+    /// Records lost for a reason that should not exist.
+    pub records_dropped: AtomicU64,
+    /// How long the last commit took, nanoseconds.
+    pub commit_ns: AtomicU64,
+    /// Nothing is taken at present because the buffer is full.
+    pub stalled: AtomicBool,
+    by_reason: Mutex<BTreeMap<String, u64>>,
+    clock: Mutex<ClockStats>,
+}
+
+impl WriterStats {
+    pub(super) fn count_quarantined(&self, item: &Item) {
+        self.records_received.fetch_add(item.records, Relaxed);
+        self.records_quarantined.fetch_add(item.records, Relaxed);
+        let mut by_reason = self
+            .by_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *by_reason.entry(item.reason.clone()).or_default() += item.records;
+    }
+
+    /// Records quarantined, by reason.
+    pub fn quarantined_by_reason(&self) -> BTreeMap<String, u64> {
+        self.by_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_clock(&self, clock: ClockStats) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
+    /// The clock's figures, at most a second old.
+    pub fn clock(&self) -> ClockStats {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
