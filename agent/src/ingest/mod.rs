@@ -250,8 +250,13 @@ impl Ingest {
 
 /// Resolves with the deadline once stopped; never without a stop.
 async fn stopped(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
-    match stop.wait_for(Option::is_some).await {
-        Ok(deadline) => deadline.unwrap_or_else(Instant::now),
-        Err(_) => std::future::pending().await,
+    let deadline = stop
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|deadline| *deadline);
+    match deadline {
+        Some(deadline) => deadline,
+        None => std::future::pending().await,
     }
 }

@@ -32,6 +32,7 @@ use tokio::sync::watch;
 
 use self::intake::Intake;
 pub use self::{intake::STREAMS_MAX, stats::WriterStats};
+pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};
 use crate::{
     clock::Clock,
     decode::Record,
@@ -153,7 +154,7 @@ impl Writer {
             intake,
             requests,
             stats,
-            clock_path: settings.data_dir.join("state").join("clock"),
+            clock_path: clock_path(&settings.data_dir),
             gap: Duration::from_millis(settings.buffer.commit_gap_ms_min),
             acks_max: (usize::from(settings.mqtt.receive_maximum) / 2).max(1),
             pending: Pending {
@@ -381,6 +382,11 @@ fn store(
         tracing::error!(records = refused, "records that fit no block were dropped");
     }
     Ok(stored)
+}
+
+/// Where the clock keeps its record.
+pub(crate) fn clock_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("state").join("clock")
 }
 
 /// Tag names and values of a rule's streams, `device` first.

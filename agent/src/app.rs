@@ -1,0 +1,312 @@
+//! The agent as a whole: build, spawn, watch, drain.
+//!
+//! A worker that ends by itself ends the agent with an error. Stopping follows the data: no new
+//! publishes, the last commit and its PUBACKs, then uploads until the deadline; what is left stays in
+//! the buffer for the next start.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use dunlin_sync::{
+    uploader::{Left, Order, Uploader, UploaderOptions},
+    upstream::{self, Upstream, UpstreamError, UpstreamOptions},
+};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    control::{self, ControlError, ControlServer},
+    http::{self, HttpError, Server},
+    ingest::{Ingest, Stopper},
+    operations,
+    settings::{Settings, UploadOrder},
+    status::View,
+    store::{Store, StoreError, cursor_path, wall_ns},
+    writer::{Parts, Requests, Writer},
+};
+
+/// Smallest gap between uploads that do not fill a batch, and between saves of the cursor.
+const UPLOAD_GAP: Duration = Duration::from_millis(250);
+const SAVE_GAP: Duration = Duration::from_secs(1);
+
+/// Why the agent cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A TLS file of the MQTT side.
+    #[error("mqtt: {0}")]
+    Tls(#[from] dunlin_sync::tls::TlsError),
+    /// The upstream's settings.
+    #[error("upstream: {0}")]
+    Upstream(#[from] UpstreamError),
+    /// The metrics server.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// A worker ended by itself.
+    #[error("{worker} stopped: {why}")]
+    Worker {
+        /// Which.
+        worker: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A running agent.
+pub struct Agent {
+    view: Arc<View>,
+    requests: Requests,
+    stopper: Stopper,
+    give_up: watch::Sender<bool>,
+    upload_stop: watch::Sender<Option<tokio::time::Instant>>,
+    ingest: JoinHandle<()>,
+    writer: oneshot::Receiver<Result<(), String>>,
+    uploader: JoinHandle<Left>,
+    http: Option<Server>,
+    http_address: Option<SocketAddr>,
+    control: Option<ControlServer>,
+    shutdown_max: Duration,
+}
+
+/// How to reach the upstream that `settings` name.
+///
+/// # Errors
+/// [`UpstreamError`] if its URL or TLS files cannot be used.
+pub fn connect_upstream(settings: &Settings) -> Result<Arc<dyn Upstream>, UpstreamError> {
+    let upstream = &settings.upstream;
+    let options = UpstreamOptions {
+        url: upstream.url.reveal().to_owned(),
+        timeout: upstream.timeout,
+        database_options: upstream.database_options.clone(),
+        ca_file: upstream.tls.ca_file.clone(),
+        cert_file: upstream.tls.cert_file.clone(),
+        key_file: upstream.tls.key_file.clone(),
+    };
+    upstream::connect(&options).map(Arc::from)
+}
+
+impl Agent {
+    /// Opens the data directory and starts every worker. Broker and upstream need not be there.
+    ///
+    /// # Errors
+    /// [`AgentError`] if something on this device is in the way.
+    pub async fn start(settings: Settings) -> Result<Self, AgentError> {
+        let upstream = connect_upstream(&settings)?;
+        let filters = settings
+            .streams
+            .iter()
+            .map(|rule| rule.filter.mqtt_filter())
+            .collect();
+        let seed = rand::random();
+        let (ingest, inbox, acker, stopper) =
+            Ingest::new(&settings.mqtt, filters, &settings.device, seed)?;
+        let Store {
+            buffer,
+            quarantine,
+            clock,
+        } = Store::open(&settings)?;
+
+        let (gate, gate_open) = watch::channel(!clock.uploads_held());
+        let uploader = Uploader::open(
+            uploader_options(&settings),
+            Arc::clone(&buffer) as _,
+            Arc::clone(&upstream),
+            Arc::clone(&quarantine) as _,
+            gate_open,
+        );
+        let uploads = uploader.stats();
+        let ingest_stats = ingest.stats();
+        let parts = Parts {
+            inbox,
+            acker,
+            buffer: Arc::clone(&buffer),
+            quarantine: Arc::clone(&quarantine),
+            clock,
+            gate,
+            uploads: Arc::clone(&uploads),
+            wall_ns,
+        };
+        let (writer, requests) = Writer::new(parts, &settings);
+        let view = Arc::new(View {
+            started: Instant::now(),
+            buffer,
+            quarantine,
+            upstream,
+            ingest: ingest_stats,
+            writer: writer.stats(),
+            uploads,
+            settings,
+        });
+
+        // Servers first: an address that is taken must stop the start before any record is taken.
+        let settings = &view.settings;
+        let mut http = None;
+        let mut http_address = None;
+        if let Some(listen) = settings.http_listen {
+            let (metrics, health) = (Arc::clone(&view), Arc::clone(&view));
+            let (server, address) = http::serve(
+                listen,
+                Arc::new(move || metrics.metrics()),
+                Arc::new(move || health.health()),
+            )
+            .await?;
+            tracing::info!("metrics on http://{address}/metrics");
+            (http, http_address) = (Some(server), Some(address));
+        }
+        let router = operations::router(Arc::clone(&view), requests.clone());
+        let control = control::serve(&control::socket_path(&settings.data_dir), router).await?;
+
+        let (give_up, gave_up) = watch::channel(false);
+        let (upload_stop, upload_deadline) = watch::channel(None);
+        let (writer_ended, writer_end) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("dunlin-writer".into())
+            .spawn(move || {
+                // Nobody listens any more only when the agent is gone.
+                let _gone = writer_ended.send(writer.run(&gave_up));
+            })
+            .map_err(|error| AgentError::Worker {
+                worker: "the writer",
+                why: error.to_string(),
+            })?;
+        let shutdown_max = Duration::from_millis(settings.shutdown_ms_max);
+        tracing::info!(
+            device = settings.device,
+            upstream = view.upstream.location(),
+            streams = settings.streams.len(),
+            "started"
+        );
+        Ok(Self {
+            view,
+            requests,
+            stopper,
+            give_up,
+            upload_stop,
+            ingest: tokio::spawn(ingest.run()),
+            writer: writer_end,
+            uploader: tokio::spawn(uploader.run(upload_deadline)),
+            http,
+            http_address,
+            control: Some(control),
+            shutdown_max,
+        })
+    }
+
+    /// What it is doing.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// Hands records or publishes to the writer from inside.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Resolves when a worker has ended by itself, which ends the agent.
+    pub async fn failed(&mut self) -> AgentError {
+        let ended = |worker, why: &str| AgentError::Worker {
+            worker,
+            why: why.to_owned(),
+        };
+        let (mut no_http, mut no_control) = (std::future::pending(), std::future::pending());
+        let http = async {
+            match &mut self.http {
+                Some(server) => server.died().await,
+                None => (&mut no_http).await,
+            }
+        };
+        let control = async {
+            match &mut self.control {
+                Some(server) => server.died().await,
+                None => (&mut no_control).await,
+            }
+        };
+        tokio::select! {
+            end = &mut self.writer => match end {
+                Ok(Err(why)) => ended("the writer", &why),
+                _ => ended("the writer", "it panicked; see the log"),
+            },
+            end = &mut self.ingest => {
+                ended("the MQTT side", &end.err().map_or_else(|| "it ended".into(), |e| e.to_string()))
+            }
+            end = &mut self.uploader => {
+                ended("the uploader", &end.err().map_or_else(|| "it ended".into(), |e| e.to_string()))
+            }
+            () = http => ended("the metrics server", "it ended"),
+            () = control => ended("the control socket", "it ended"),
+        }
+    }
+
+    /// Stops in the order of the data, within the configured time; tells what is left to upload.
+    ///
+    /// # Errors
+    /// [`AgentError::Worker`] if the last records could not be committed; the broker still has them.
+    pub async fn stop(self) -> Result<Left, AgentError> {
+        let deadline = tokio::time::Instant::now() + self.shutdown_max;
+        self.stopper.stop(self.shutdown_max / 2);
+        let mut writer = self.writer;
+        let written = match timeout(self.shutdown_max / 2, &mut writer).await {
+            Ok(end) => end,
+            Err(_) => {
+                self.give_up.send_replace(true);
+                writer.await
+            }
+        };
+        if timeout(self.shutdown_max / 2, self.ingest).await.is_err() {
+            tracing::warn!("the broker did not take the last PUBACKs; it will send those again");
+        }
+        self.upload_stop.send_replace(Some(deadline));
+        let left = self.uploader.await.unwrap_or_default();
+        if let Some(server) = self.http {
+            server.stop().await;
+        }
+        if let Some(server) = self.control {
+            server.stop().await;
+        }
+        match written {
+            Ok(Ok(())) => Ok(left),
+            Ok(Err(why)) => Err(AgentError::Worker {
+                worker: "the writer",
+                why,
+            }),
+            Err(_) => Err(AgentError::Worker {
+                worker: "the writer",
+                why: "it panicked".into(),
+            }),
+        }
+    }
+}
+
+fn uploader_options(settings: &Settings) -> UploaderOptions {
+    let upstream = &settings.upstream;
+    UploaderOptions {
+        cursor_path: cursor_path(&settings.data_dir),
+        batch_rows_max: upstream.batch_rows_max,
+        in_flight_max: upstream.in_flight_max,
+        order: match upstream.order {
+            UploadOrder::OldestFirst => Order::OldestFirst,
+            UploadOrder::LiveFirst => Order::LiveFirst,
+        },
+        upload_gap_min: UPLOAD_GAP,
+        save_gap_min: SAVE_GAP,
+        backoff_min: Duration::from_millis(upstream.backoff_ms_min),
+        backoff_max: Duration::from_millis(upstream.backoff_ms_max),
+        seed: rand::random(),
+    }
+}

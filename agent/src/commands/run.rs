@@ -1,0 +1,52 @@
+//! `dunlin run`: the agent in earnest.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, Outcome, settings};
+use crate::{app::Agent, config::Overrides};
+
+/// Arguments of `dunlin run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Configuration file; without it, name at least --mqtt and --topic
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Settings that override the file
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// Runs until SIGINT or SIGTERM; a second signal ends it at once.
+///
+/// # Errors
+/// [`Exit`]
+pub async fn run(args: RunArgs) -> Outcome {
+    let settings = settings(args.config.as_deref(), &args.overrides)?;
+    let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;
+
+    let mut agent = Agent::start(settings).await.map_err(|e| failed(&e))?;
+    tokio::select! {
+        error = agent.failed() => return Err(failed(&error)),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: committing and uploading what is left");
+    tokio::select! {
+        left = agent.stop() => {
+            let left = left.map_err(|e| failed(&e))?;
+            if left.rows > 0 {
+                tracing::info!(rows = left.rows, "stopped; these rows go up after the next start");
+            } else {
+                tracing::info!("stopped; everything is upstream");
+            }
+            Ok(())
+        }
+        _ = terminate.recv() => Err(Exit::Failed("stopped at once".into())),
+        _ = interrupt.recv() => Err(Exit::Failed("stopped at once".into())),
+    }
+}

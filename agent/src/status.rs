@@ -1,0 +1,434 @@
+//! What the agent is doing, in one place: for `dunlin status`, for metrics, for the demo.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use dunlin_sync::{
+    buffer::{Buffer, BufferShape},
+    quarantine::Quarantine,
+    uploader::UploadStats,
+    upstream::Upstream,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ingest::IngestStats,
+    metrics::{Metric, MetricKind},
+    settings::Settings,
+    store::wall_ns,
+    writer::WriterStats,
+};
+
+/// Writes that a small memory card is commonly rated for, bytes: 32 GB, 1,000 times over.
+const CARD_RATED_BYTES: f64 = 32e12;
+
+/// Every part's counters, readable at any time.
+pub struct View {
+    /// When the agent started.
+    pub started: Instant,
+    /// The configuration it runs on.
+    pub settings: Settings,
+    /// Committed records.
+    pub buffer: Arc<Buffer>,
+    /// What could not be decoded or delivered.
+    pub quarantine: Arc<Quarantine>,
+    /// The way out.
+    pub upstream: Arc<dyn Upstream>,
+    /// MQTT counters.
+    pub ingest: Arc<IngestStats>,
+    /// Writer counters.
+    pub writer: Arc<WriterStats>,
+    /// Upload counters.
+    pub uploads: Arc<UploadStats>,
+}
+
+/// A snapshot; all counts are records and since the start unless they say otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of Dunlin.
+    pub version: String,
+    /// Name of the device.
+    pub device: String,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// MQTT side.
+    pub mqtt: MqttStatus,
+    /// Records on their way in.
+    pub records: RecordStatus,
+    /// The buffer.
+    pub buffer: BufferStatus,
+    /// The way out.
+    pub upstream: UpstreamStatus,
+    /// The clock.
+    pub clock: ClockStatus,
+    /// Bytes this process has written to disk a day at the present rate, and what that means.
+    pub flash: FlashStatus,
+}
+
+/// MQTT side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MqttStatus {
+    /// Broker address.
+    pub broker: String,
+    /// Connected now.
+    pub connected: bool,
+    /// Connections made.
+    pub connections: u64,
+    /// Publishes received.
+    pub publishes: u64,
+    /// PUBACKs sent.
+    pub acknowledged: u64,
+    /// Publishes that the broker sent again and that were stored already.
+    pub duplicates: u64,
+    /// Last trouble, in words.
+    pub last_error: Option<String>,
+}
+
+/// Records on their way in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordStatus {
+    /// Received: committed, quarantined or about to be either.
+    pub received: u64,
+    /// Durable in the buffer.
+    pub committed: u64,
+    /// In publishes that went to quarantine.
+    pub quarantined: u64,
+    /// The same, by reason.
+    pub quarantined_by_reason: BTreeMap<String, u64>,
+    /// Lost: deleted before upload because the buffer was full and told to drop.
+    pub dropped: u64,
+}
+
+/// The buffer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BufferStatus {
+    /// Sizes and positions.
+    #[serde(flatten)]
+    pub shape: BufferShape,
+    /// Most disk it may take.
+    pub bytes_max: u64,
+    /// Takes nothing at present.
+    pub full: bool,
+    /// Streams known.
+    pub streams: usize,
+    /// Commits.
+    pub commits: u64,
+    /// Blocks that could not be read.
+    pub blocks_corrupt: u64,
+    /// Generations or files set aside.
+    pub set_aside: u64,
+    /// Disk taken by the quarantine.
+    pub quarantine_bytes: u64,
+}
+
+/// The way out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Where, without secrets.
+    pub location: String,
+    /// Whether the last call succeeded.
+    pub connected: bool,
+    /// Rows the upstream took.
+    pub uploaded: u64,
+    /// Rows it will never take; they are in quarantine.
+    pub rejected: u64,
+    /// Rows committed and not upstream yet.
+    pub lag_rows: u64,
+    /// Age of the oldest of these, seconds.
+    pub lag_s: f64,
+    /// Calls that failed and were made again.
+    pub retries: u64,
+    /// Streams the upstream refuses for a reason somebody must mend.
+    pub streams_held: u64,
+    /// Uploads wait for the clock.
+    pub held_for_clock: bool,
+    /// Last trouble, in words.
+    pub last_error: Option<String>,
+}
+
+/// The clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// Timestamps minus wall clock, seconds.
+    pub skew_s: f64,
+    /// Steps of the wall clock that were believed.
+    pub steps: u64,
+    /// Steps that went away before they were believed.
+    pub withdrawn: u64,
+    /// The kernel (or the clock itself) says that it is not synchronised.
+    pub unsynchronised: bool,
+}
+
+/// Wear of the flash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlashStatus {
+    /// Bytes this process has had written to disk.
+    pub written_bytes: u64,
+    /// A day at the mean rate so far; `None` in the first minute.
+    pub bytes_per_day: Option<f64>,
+    /// Years until 32 TB are written at that rate: a 32 GB card a thousand times over.
+    pub years_to_32_tb: Option<f64>,
+}
+
+impl View {
+    /// The snapshot.
+    pub fn status(&self) -> Status {
+        let (ingest, writer, uploads) = (&self.ingest, &self.writer, &self.uploads);
+        let (buffer, clock) = (self.buffer.stats(), writer.clock());
+        let uptime = self.started.elapsed();
+        let mqtt = &self.settings.mqtt;
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            device: self.settings.device.clone(),
+            uptime_s: uptime.as_secs(),
+            mqtt: MqttStatus {
+                broker: format!("{}:{}", mqtt.host, mqtt.port),
+                connected: ingest.connected.load(Relaxed),
+                connections: ingest.connections.load(Relaxed),
+                publishes: ingest.publishes.load(Relaxed),
+                acknowledged: ingest.acks.load(Relaxed),
+                duplicates: writer.duplicates.load(Relaxed),
+                last_error: ingest.last_error(),
+            },
+            records: RecordStatus {
+                received: writer.records_received.load(Relaxed),
+                committed: buffer.rows_committed.load(Relaxed),
+                quarantined: writer.records_quarantined.load(Relaxed),
+                quarantined_by_reason: writer.quarantined_by_reason(),
+                dropped: buffer.rows_dropped.load(Relaxed) + writer.records_dropped.load(Relaxed),
+            },
+            buffer: BufferStatus {
+                shape: self.buffer.shape(),
+                bytes_max: self.settings.buffer.bytes_max,
+                full: writer.stalled.load(Relaxed),
+                streams: self.buffer.catalog().streams.len(),
+                commits: buffer.commits.load(Relaxed),
+                blocks_corrupt: buffer.blocks_corrupt.load(Relaxed),
+                set_aside: buffer.generations_set_aside.load(Relaxed),
+                quarantine_bytes: self.quarantine.bytes(),
+            },
+            upstream: UpstreamStatus {
+                location: self.upstream.location(),
+                connected: uploads.connected.load(Relaxed),
+                uploaded: uploads.rows_uploaded.load(Relaxed),
+                rejected: uploads.rows_rejected.load(Relaxed),
+                lag_rows: uploads.lag_rows.load(Relaxed),
+                lag_s: uploads.lag_ns(wall_ns()) as f64 / 1e9,
+                retries: uploads.retries.load(Relaxed),
+                streams_held: uploads.streams_held.load(Relaxed),
+                held_for_clock: clock.uploads_held,
+                last_error: uploads.last_error(),
+            },
+            clock: ClockStatus {
+                skew_s: clock.skew_ns as f64 / 1e9,
+                steps: clock.steps,
+                withdrawn: clock.withdrawn,
+                unsynchronised: clock.unsynchronised,
+            },
+            flash: flash(uptime.as_secs_f64()),
+        }
+    }
+
+    /// Healthy, or why not: for a supervisor that restarts or alarms.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub fn health(&self) -> Result<(), String> {
+        if self.writer.stalled.load(Relaxed) {
+            return Err("the buffer is full: nothing is acknowledged".into());
+        }
+        if !self.ingest.connected.load(Relaxed) {
+            let why = self.ingest.last_error().unwrap_or_else(|| "not yet".into());
+            return Err(format!("not connected to the broker: {why}"));
+        }
+        Ok(())
+    }
+
+    /// Everything a monitoring system wants.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let s = self.status();
+        let flag = |on: bool| f64::from(u8::from(on));
+        let counter = Metric::counter;
+        let gauge = Metric::gauge;
+        let by_reason = s.records.quarantined_by_reason.iter();
+        let quarantined = Metric {
+            name: "dunlin_records_quarantined_total",
+            help: "Records in publishes that went to quarantine, by reason",
+            kind: MetricKind::Counter,
+            samples: by_reason
+                .map(|(r, n)| (vec![("reason", r.clone())], *n as f64))
+                .collect(),
+        };
+        vec![
+            gauge(
+                "dunlin_uptime_seconds",
+                "Time since the start",
+                s.uptime_s as f64,
+            ),
+            gauge(
+                "dunlin_mqtt_connected",
+                "1 while connected to the broker",
+                flag(s.mqtt.connected),
+            ),
+            counter(
+                "dunlin_mqtt_connections_total",
+                "Connections made to the broker",
+                s.mqtt.connections,
+            ),
+            counter(
+                "dunlin_mqtt_publishes_total",
+                "Publishes received",
+                s.mqtt.publishes,
+            ),
+            counter(
+                "dunlin_mqtt_pubacks_total",
+                "PUBACKs sent",
+                s.mqtt.acknowledged,
+            ),
+            counter(
+                "dunlin_mqtt_duplicates_total",
+                "Publishes sent again that were stored already",
+                s.mqtt.duplicates,
+            ),
+            counter(
+                "dunlin_records_received_total",
+                "Records received",
+                s.records.received,
+            ),
+            counter(
+                "dunlin_records_committed_total",
+                "Records durable in the buffer",
+                s.records.committed,
+            ),
+            counter(
+                "dunlin_records_dropped_total",
+                "Records lost because the buffer was full",
+                s.records.dropped,
+            ),
+            quarantined,
+            gauge(
+                "dunlin_buffer_bytes",
+                "Disk the buffer takes",
+                s.buffer.shape.bytes as f64,
+            ),
+            gauge(
+                "dunlin_buffer_bytes_max",
+                "Disk the buffer may take",
+                s.buffer.bytes_max as f64,
+            ),
+            gauge(
+                "dunlin_buffer_full",
+                "1 while the buffer takes nothing",
+                flag(s.buffer.full),
+            ),
+            gauge(
+                "dunlin_buffer_generations",
+                "Generations in the buffer",
+                s.buffer.shape.generations as f64,
+            ),
+            gauge("dunlin_streams", "Streams known", s.buffer.streams as f64),
+            counter("dunlin_commits_total", "Durable commits", s.buffer.commits),
+            gauge(
+                "dunlin_commit_seconds",
+                "Duration of the last commit",
+                self.writer.commit_ns.load(Relaxed) as f64 / 1e9,
+            ),
+            counter(
+                "dunlin_blocks_corrupt_total",
+                "Blocks that could not be read",
+                s.buffer.blocks_corrupt,
+            ),
+            counter(
+                "dunlin_set_aside_total",
+                "Damaged parts set aside",
+                s.buffer.set_aside,
+            ),
+            gauge(
+                "dunlin_quarantine_bytes",
+                "Disk the quarantine takes",
+                s.buffer.quarantine_bytes as f64,
+            ),
+            gauge(
+                "dunlin_upstream_connected",
+                "1 if the last upload succeeded",
+                flag(s.upstream.connected),
+            ),
+            counter(
+                "dunlin_rows_uploaded_total",
+                "Rows the upstream took",
+                s.upstream.uploaded,
+            ),
+            counter(
+                "dunlin_rows_rejected_total",
+                "Rows the upstream will never take",
+                s.upstream.rejected,
+            ),
+            counter(
+                "dunlin_upload_retries_total",
+                "Uploads that failed and were sent again",
+                s.upstream.retries,
+            ),
+            gauge(
+                "dunlin_upload_lag_rows",
+                "Rows committed and not upstream yet",
+                s.upstream.lag_rows as f64,
+            ),
+            gauge(
+                "dunlin_upload_lag_seconds",
+                "Age of the oldest row not upstream",
+                s.upstream.lag_s,
+            ),
+            gauge(
+                "dunlin_uploads_held",
+                "1 while uploads wait for the clock",
+                flag(s.upstream.held_for_clock),
+            ),
+            gauge(
+                "dunlin_streams_held",
+                "Streams the upstream refuses",
+                s.upstream.streams_held as f64,
+            ),
+            gauge(
+                "dunlin_clock_skew_seconds",
+                "Timestamps minus wall clock",
+                s.clock.skew_s,
+            ),
+            counter(
+                "dunlin_clock_steps_total",
+                "Steps of the wall clock believed",
+                s.clock.steps,
+            ),
+            gauge(
+                "dunlin_clock_unsynchronised",
+                "1 while the clock is not synchronised",
+                flag(s.clock.unsynchronised),
+            ),
+            counter(
+                "dunlin_flash_written_bytes_total",
+                "Bytes this process has written to disk",
+                s.flash.written_bytes,
+            ),
+        ]
+    }
+}
+
+fn flash(uptime_s: f64) -> FlashStatus {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    let written_bytes = line
+        .and_then(|bytes| bytes.trim().parse().ok())
+        .unwrap_or_default();
+    let bytes_per_day = (uptime_s >= 60.0).then(|| written_bytes as f64 / uptime_s * 86_400.0);
+    FlashStatus {
+        written_bytes,
+        bytes_per_day,
+        years_to_32_tb: bytes_per_day
+            .filter(|bytes| *bytes > 0.0)
+            .map(|bytes| CARD_RATED_BYTES / bytes / 365.25),
+    }
+}
