@@ -385,6 +385,35 @@ async fn a_refused_stream_is_held_while_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_repaired_in_the_middle_of_a_backlog_catches_up_with_all_of_it() {
+    let mut rig = Rig::new(2);
+    rig.options.order = UploadOrder::LiveFirst;
+    rig.options.in_flight_max = 2;
+    rig.options.backoff_max = Duration::from_secs(1);
+    *rig.upstream.delay.lock().unwrap() = Duration::from_secs(1);
+    for _ in 0..80 {
+        rig.source.commit(&[(0, 1), (1, 4)]);
+    }
+    rig.upstream.refused.lock().unwrap().insert(1);
+    let running = rig.start();
+    running.until(|stats| stats.batches.load(SeqCst) >= 3).await;
+    assert_eq!(running.stats.streams_held.load(SeqCst), 1);
+    assert_eq!(
+        running.stats.cursor().low_watermark(),
+        0,
+        "the backlog waits"
+    );
+    rig.upstream.refused.lock().unwrap().clear();
+    let settled = |stats: &UploadStats| {
+        let cursor = stats.cursor();
+        cursor.held().is_empty() && cursor.low_watermark() == 80
+    };
+    running.until(settled).await;
+    running.drain(5).await;
+    rig.assert_all_there();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_database_that_refuses_us_holds_no_single_stream() {
     let rig = Rig::new(2);
     rig.commit_blocks(3);
