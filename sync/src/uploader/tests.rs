@@ -388,7 +388,7 @@ async fn a_refused_stream_is_held_while_the_rest_goes_on() {
 async fn a_stream_repaired_in_the_middle_of_a_backlog_catches_up_with_all_of_it() {
     let mut rig = Rig::new(2);
     rig.options.order = UploadOrder::LiveFirst;
-    rig.options.in_flight_max = 2;
+    rig.options.in_flight_max = 1;
     rig.options.backoff_max = Duration::from_secs(1);
     *rig.upstream.delay.lock().unwrap() = Duration::from_secs(1);
     for _ in 0..80 {
