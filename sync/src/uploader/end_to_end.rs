@@ -109,6 +109,10 @@ async fn from_the_buffer_into_sqlite_over_restarts() {
             // Gone in the middle of it.
             task.abort();
             let _aborted = task.await;
+            // A read that had begun still holds the buffer.
+            while Arc::strong_count(&buffer) > 2 {
+                tokio::task::yield_now().await;
+            }
         } else {
             let deadline = Instant::now() + Duration::from_mins(1);
             stop.send(Some(deadline)).unwrap();
