@@ -10,6 +10,8 @@
 //!
 //! One task decides; jobs (read blocks, write, put rejections aside) run beside it and report back.
 
+#[cfg(test)]
+mod end_to_end;
 mod job;
 #[cfg(test)]
 pub(crate) mod model;
@@ -29,21 +31,20 @@ use tokio::{
 };
 
 use self::{
-    job::{Delivered, Failure, Job, Scope},
+    job::{BATCH_BLOCKS_MAX, Delivered, Failure, Job, Scope},
     position::SavedCursor,
 };
 pub use self::{
-    options::{Left, Order, UploaderOptions},
+    options::{Left, UploadOrder, UploaderOptions},
     seam::{BlockSource, NamedValue, RejectedRow, RejectedRows},
     stats::UploadStats,
 };
 use crate::{
-    backoff::Backoff, block::Block, interval_set::IntervalSet, sample::StreamId, upstream::Upstream,
+    backoff::Backoff, cursor::Cursor, interval_set::IntervalSet, sample::StreamId,
+    upstream::Upstream,
 };
 
-/// Most blocks in one batch, however few rows they hold: bounds one read.
-const BATCH_BLOCKS_MAX: u64 = 8_192;
-/// How often the age of the oldest row is looked up.
+/// How often the lag is looked up.
 const LAG_GAP: Duration = Duration::from_secs(1);
 
 /// Uploads committed blocks until told to stop.
@@ -68,9 +69,9 @@ pub struct Uploader {
     retry_at: HashMap<StreamId, Instant>,
     /// Position told to the source last.
     told: Option<u64>,
-    /// When the age of the oldest row is looked up next, and the block it was looked up for.
+    /// When the lag is looked up next, and what it was.
     look_at: Instant,
-    looked_up: Option<u64>,
+    left: Left,
 }
 
 impl Uploader {
@@ -88,6 +89,8 @@ impl Uploader {
         let cursor = SavedCursor::open(path, options.save_gap_min, &*source, &stats);
         let backoff = Backoff::new(options.backoff_min, options.backoff_max, options.seed);
         let now = Instant::now();
+        let (left, oldest_ts) = lag(&*source, &cursor);
+        stats.set_oldest(oldest_ts);
         let mut uploader = Self {
             claimed: cursor.done().clone(),
             options,
@@ -105,7 +108,7 @@ impl Uploader {
             retry_at: HashMap::new(),
             told: None,
             look_at: now,
-            looked_up: None,
+            left,
         };
         uploader.publish();
         uploader
@@ -128,6 +131,15 @@ impl Uploader {
             gate.borrow_and_update();
             self.forget_dropped();
             self.start_jobs(deadline.is_some()).await;
+            self.tell_source().await;
+            if self
+                .cursor
+                .save_due_at()
+                .is_some_and(|due| due <= Instant::now())
+            {
+                self.cursor.save(&self.stats).await;
+            }
+            self.look_up_lag().await;
             self.publish();
             if let Some(deadline) = deadline
                 && (deadline <= Instant::now() || self.is_drained())
@@ -148,20 +160,14 @@ impl Uploader {
                 }
                 () = sleep_until(wake) => {}
             }
-            self.tell_source().await;
-            if self
-                .cursor
-                .save_due_at()
-                .is_some_and(|due| due <= Instant::now())
-            {
-                self.cursor.save(&self.stats).await;
-            }
-            self.look_up_oldest().await;
         }
         self.jobs.shutdown().await;
+        self.tell_source().await;
         self.cursor.save(&self.stats).await;
+        self.look_at = Instant::now();
+        self.look_up_lag().await;
         self.publish();
-        self.left()
+        self.left
     }
 
     /// Blocks that are gone need no upload; the buffer has counted what it dropped.
@@ -179,8 +185,11 @@ impl Uploader {
             0 => self.options.in_flight_max.max(1),
             _ => 1,
         };
-        while self.jobs.len() < in_flight_max && Instant::now() >= self.resume_at {
-            let Some(job) = self.next_job(draining) else {
+        while self.jobs.len() < in_flight_max
+            && Instant::now() >= self.resume_at
+            && *self.gate.borrow()
+        {
+            let Some(job) = self.next_job(draining).await else {
                 return;
             };
             if !self.take(&job).await {
@@ -203,16 +212,20 @@ impl Uploader {
         }
     }
 
-    fn next_job(&self, draining: bool) -> Option<Job> {
+    async fn next_job(&self, draining: bool) -> Option<Job> {
         if let Some(job) = self.held_job() {
             return Some(job);
         }
         let next = self.source.next_seq();
         let gap = match self.options.order {
-            Order::OldestFirst => self.claimed.first_gap(next),
-            Order::LiveFirst => self.claimed.last_gap(next),
+            UploadOrder::OldestFirst => self.claimed.first_gap(next),
+            UploadOrder::LiveFirst => self.claimed.last_gap(next),
         }?;
-        let blocks = self.batch_of(gap.clone());
+        let (source, wanted) = (Arc::clone(&self.source), gap.clone());
+        let (order, rows_max) = (self.options.order, self.options.batch_rows_max as u64);
+        let planned = spawn_blocking(move || job::plan(&*source, order, rows_max, wanted)).await;
+        // If the buffer panics here it will do so again in the job, which reports it.
+        let blocks = planned.unwrap_or(gap.start..gap.start + 1);
         let is_all = blocks == gap && self.claimed.gaps(next).nth(1).is_none();
         let too_soon = self
             .last_take
@@ -245,34 +258,8 @@ impl Uploader {
         })
     }
 
-    /// As much of `gap` as fits into a batch: from its start, or from its end if newest go first.
-    fn batch_of(&self, gap: Range<u64>) -> Range<u64> {
-        let rows_max = self.options.batch_rows_max as u64;
-        let fits = |blocks: &Range<u64>| {
-            let rows = self.source.rows_before(blocks.end);
-            rows.saturating_sub(self.source.rows_before(blocks.start)) <= rows_max
-        };
-        let part = |blocks: u64| match self.options.order {
-            Order::OldestFirst => gap.start..gap.start + blocks,
-            Order::LiveFirst => gap.end - blocks..gap.end,
-        };
-        let (mut fitting, mut too_many) = (1, (gap.end - gap.start).min(BATCH_BLOCKS_MAX) + 1);
-        while fitting + 1 < too_many {
-            let middle = fitting.midpoint(too_many);
-            if fits(&part(middle)) {
-                fitting = middle;
-            } else {
-                too_many = middle;
-            }
-        }
-        part(fitting)
-    }
-
-    /// Claims the blocks of `job`; false if the gate is closed.
+    /// Claims the blocks of `job`; false if the gate has been closed.
     async fn take(&mut self, job: &Job) -> bool {
-        if !*self.gate.borrow() {
-            return false;
-        }
         self.cursor.reserve(job.blocks.end, &self.stats).await;
         // The gate's value is locked while the claim becomes visible: whoever closes it finds below
         // `taken_below` every block that may still be read.
@@ -392,13 +379,13 @@ impl Uploader {
         let held = self.cursor.held().keys();
         let held = held.filter_map(|stream| self.retry_at.get(stream).copied());
         let position = self.cursor.position();
-        let unknown = position < self.source.next_seq() && self.looked_up != Some(position);
+        let lagging = position < self.source.next_seq();
         let wakes = [
             gap.filter(|at| *at > now),
             held.filter(|at| *at > now).min(),
             Some(self.resume_at).filter(|at| *at > now),
             self.cursor.save_due_at(),
-            unknown.then_some(self.look_at),
+            lagging.then_some(self.look_at),
             deadline,
         ];
         let far = now + Duration::from_mins(1);
@@ -417,40 +404,26 @@ impl Uploader {
         }
     }
 
-    /// The timestamp of the oldest row not upstream, for the lag; one block read a second at most.
-    async fn look_up_oldest(&mut self) {
-        let position = self.cursor.position();
-        if position >= self.source.next_seq() {
+    /// What is left and how old it is; reads a few blocks, once a second at most.
+    async fn look_up_lag(&mut self) {
+        let next = self.source.next_seq();
+        if self.cursor.position() >= next {
+            self.left = Left::default();
             self.stats.set_oldest(None);
-            self.looked_up = None;
-        } else if self.looked_up != Some(position) && Instant::now() >= self.look_at {
+        } else if Instant::now() >= self.look_at {
             self.look_at = Instant::now() + LAG_GAP;
-            let source = Arc::clone(&self.source);
-            let read = spawn_blocking(move || source.read_block(position)).await;
-            if let Ok(Ok(Some(Block { first_ts, .. }))) = read {
-                self.stats.set_oldest(Some(first_ts));
-                self.looked_up = Some(position);
+            let (source, cursor) = (Arc::clone(&self.source), self.cursor.clone());
+            let looked = spawn_blocking(move || lag(&*source, &cursor)).await;
+            if let Ok((left, oldest_ts)) = looked {
+                self.left = left;
+                self.stats.set_oldest(oldest_ts);
             }
         }
     }
 
-    fn left(&self) -> Left {
-        let next = self.source.next_seq();
-        let mut left = Left {
-            streams_held: self.cursor.held().len(),
-            ..Left::default()
-        };
-        for gap in self.cursor.done().gaps(next) {
-            left.blocks += gap.end - gap.start;
-            let rows = self.source.rows_before(gap.end);
-            left.rows += rows.saturating_sub(self.source.rows_before(gap.start));
-        }
-        left
-    }
-
     fn publish(&mut self) {
-        let left = self.left();
-        self.stats.set_state(left, self.jobs.len(), &self.cursor);
+        self.stats
+            .set_state(self.left, self.jobs.len(), &self.cursor);
     }
 }
 
@@ -459,4 +432,19 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// What is not upstream, and the timestamp of the oldest row of it. Reads the disk.
+fn lag(source: &dyn BlockSource, cursor: &Cursor) -> (Left, Option<i64>) {
+    let mut left = Left {
+        streams_held: cursor.held().len(),
+        ..Left::default()
+    };
+    for gap in cursor.done().gaps(source.next_seq()) {
+        left.blocks += gap.end - gap.start;
+        let rows = source.rows_before(gap.end);
+        left.rows += rows.saturating_sub(source.rows_before(gap.start));
+    }
+    let oldest = source.read_block(cursor.position());
+    (left, oldest.ok().flatten().map(|block| block.first_ts))
 }

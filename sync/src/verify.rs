@@ -130,10 +130,11 @@ fn read_stretch(source: &dyn BlockSource, blocks: Range<u64>) -> Result<Stretch,
         rows: BTreeMap::new(),
         read_to: blocks.start,
     };
-    let mut rows = 0;
+    let (mut rows, end) = (0, blocks.end);
     for seq in blocks {
         stretch.read_to = seq + 1;
         let Some(block) = source.read_block(seq)? else {
+            stretch.read_to = source.next_stored(seq).max(seq + 1).min(end);
             break;
         };
         if rows == 0 {

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use super::seam::{BlockSource, RejectedRow, RejectedRows};
+use super::{
+    options::UploadOrder,
+    seam::{BlockSource, RejectedRow, RejectedRows},
+};
 use crate::{
     batch::BatchBuilder,
     rows::{Batch, TableRows},
@@ -18,6 +21,9 @@ use crate::{
 
 /// Refusals in a row, and not one part taken, after which it is the upstream and not a stream.
 const REFUSALS_MAX: usize = 64;
+
+/// Most blocks in one batch, however few rows they hold: bounds one read.
+pub(super) const BATCH_BLOCKS_MAX: u64 = 8_192;
 
 /// Blocks to upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,39 @@ struct Gathered {
     batch: Batch,
     unknown: Vec<TableRows>,
     delivered: Delivered,
+}
+
+/// As much of `gap` as fits into a batch: from its start, or from its end if newest go first.
+pub(super) fn plan(
+    source: &dyn BlockSource,
+    order: UploadOrder,
+    rows_max: u64,
+    gap: Range<u64>,
+) -> Range<u64> {
+    let blocks_max = (gap.end - gap.start).min(BATCH_BLOCKS_MAX);
+    let part = |blocks: u64| match order {
+        UploadOrder::OldestFirst => gap.start..gap.start + blocks,
+        UploadOrder::LiveFirst => gap.end - blocks..gap.end,
+    };
+    let fits = |blocks: u64| {
+        let part = part(blocks);
+        let rows = source.rows_before(part.end);
+        rows.saturating_sub(source.rows_before(part.start)) <= rows_max
+    };
+    let mut fitting = 1;
+    while fitting < blocks_max && fits((fitting * 2).min(blocks_max)) {
+        fitting = (fitting * 2).min(blocks_max);
+    }
+    let mut too_many = (fitting * 2).min(blocks_max + 1);
+    while fitting + 1 < too_many {
+        let middle = fitting.midpoint(too_many);
+        if fits(middle) {
+            fitting = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    part(fitting)
 }
 
 /// Does `job`.
@@ -106,16 +145,21 @@ fn gather(
     let mut builder = BatchBuilder::default();
     let mut delivered = Delivered::default();
     let mut rows = 0;
-    for seq in job.blocks.clone() {
+    let mut next = job.blocks.start;
+    while next < job.blocks.end {
+        let seq = next;
         if rows >= rows_max && job.scope != Scope::AllButHeld {
             break;
         }
-        delivered.read_to = seq + 1;
+        next = seq + 1;
+        delivered.read_to = next;
         let block = source
             .read_block(seq)
             .map_err(|error| Failure(format!("cannot read block {seq}: {error}")))?;
         let Some(block) = block else {
             delivered.blocks_missing += 1;
+            next = source.next_stored(seq).max(next).min(job.blocks.end);
+            delivered.read_to = next;
             continue;
         };
         // After the block, so that it knows every stream in it.

@@ -163,6 +163,10 @@ impl BlockSource for MemorySource {
             .flatten())
     }
 
+    fn next_stored(&self, seq: u64) -> u64 {
+        seq + 1
+    }
+
     fn oldest_seq(&self) -> u64 {
         self.oldest.load(SeqCst)
     }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 /// Which blocks go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum UploadOrder {
     /// In the order of commit.
     OldestFirst,
     /// What happens now is seen now; the backlog follows, newest first.
@@ -21,7 +21,7 @@ pub struct UploaderOptions {
     /// Batches under way at once.
     pub in_flight_max: usize,
     /// Which blocks go first.
-    pub order: Order,
+    pub order: UploadOrder,
     /// Smallest gap between writes that do not fill a batch; spares the upstream's flash.
     pub upload_gap_min: Duration,
     /// Smallest gap between two saves of the cursor; what a crash may send twice.

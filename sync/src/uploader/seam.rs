@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     block::Block,
+    buffer::Buffer,
     rows::TableRows,
     sample::{Catalog, FieldType, Split, StreamId, Timestamp, Value},
 };
@@ -20,6 +21,9 @@ pub trait BlockSource: Send + Sync {
     /// In words for people; the uploader backs off and asks again.
     fn read_block(&self, seq: u64) -> Result<Option<Block>, String>;
 
+    /// The next number after `seq` that may hold a block: skips numbers that were never given out.
+    fn next_stored(&self, seq: u64) -> u64;
+
     /// The oldest block still there; `next_seq` if there is none.
     fn oldest_seq(&self) -> u64;
 
@@ -32,11 +36,46 @@ pub trait BlockSource: Send + Sync {
     /// Changes whenever something is committed.
     fn committed(&self) -> watch::Receiver<u64>;
 
-    /// Rows committed before block `seq`; grows with `seq`. Quick: called a dozen times a batch.
+    /// Rows committed before block `seq`; grows with `seq`. May read a block; called a
+    /// dozen times a batch.
     fn rows_before(&self, seq: u64) -> u64;
 
     /// No upload needs a block with `seq < position` any more. May trim, so may block on the disk.
     fn uploaded_to(&self, position: u64);
+}
+
+impl BlockSource for Buffer {
+    fn read_block(&self, seq: u64) -> Result<Option<Block>, String> {
+        self.read_block(seq)
+    }
+
+    fn next_stored(&self, seq: u64) -> u64 {
+        self.next_stored(seq)
+    }
+
+    fn oldest_seq(&self) -> u64 {
+        self.oldest_seq()
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.next_seq()
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog()
+    }
+
+    fn committed(&self) -> watch::Receiver<u64> {
+        self.committed()
+    }
+
+    fn rows_before(&self, seq: u64) -> u64 {
+        self.rows_before(seq)
+    }
+
+    fn uploaded_to(&self, position: u64) {
+        self.uploaded_to(position);
+    }
 }
 
 /// Where rows go that the upstream will never take.

@@ -24,7 +24,7 @@ pub struct UploadStats {
     pub retries: AtomicU64,
     /// Blocks that could not be read any more (trimmed or set aside as damaged).
     pub blocks_missing: AtomicU64,
-    /// Committed rows not upstream yet, those of held streams not counted.
+    /// Committed rows not upstream yet, those of held streams not counted; up to a second old.
     pub lag_rows: AtomicU64,
     /// Streams that the upstream refuses.
     pub streams_held: AtomicU64,
@@ -114,7 +114,7 @@ impl UploadStats {
 
     pub(super) fn set_state(&self, left: Left, in_flight: usize, cursor: &Cursor) {
         self.lag_rows.store(left.rows, Relaxed);
-        self.streams_held.store(left.streams_held as u64, Relaxed);
+        self.streams_held.store(cursor.held().len() as u64, Relaxed);
         self.in_flight.store(in_flight as u64, Relaxed);
         let mut shared = lock(&self.cursor);
         if *shared != *cursor {

@@ -33,7 +33,7 @@ impl Rig {
             cursor_path: dir.path().join("state/cursor.uploader"),
             batch_rows_max: 20,
             in_flight_max: 4,
-            order: Order::OldestFirst,
+            order: UploadOrder::OldestFirst,
             upload_gap_min: Duration::ZERO,
             save_gap_min: Duration::from_secs(1),
             backoff_min: Duration::from_millis(100),
@@ -61,6 +61,7 @@ impl Rig {
     }
 
     fn start(&self) -> Running {
+        self.source.told.lock().unwrap().clear();
         let uploader = self.open();
         let (stop, stopped) = watch::channel(None);
         Running {
@@ -82,6 +83,11 @@ impl Rig {
 
     fn assert_all_there(&self) {
         assert_eq!(self.upstream.places(), self.source.places());
+        let told = self.source.told.lock().unwrap();
+        assert!(
+            told.is_sorted(),
+            "what was released is never asked for again: {told:?}"
+        );
     }
 }
 
@@ -115,7 +121,7 @@ async fn what_is_committed_before_and_while_running_arrives_once() {
         .await;
     rig.commit_blocks(7);
     running
-        .until(|stats| stats.lag_rows.load(SeqCst) == 0)
+        .until(|stats| stats.cursor().low_watermark() == rig.source.next_seq())
         .await;
     let stats = Arc::clone(&running.stats);
     assert_eq!(running.drain(5).await, Left::default());
@@ -263,7 +269,7 @@ async fn a_missing_damaged_or_foreign_cursor_starts_over_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn live_first_sends_what_is_new_before_the_backlog() {
     let mut rig = Rig::new(2);
-    rig.options.order = Order::LiveFirst;
+    rig.options.order = UploadOrder::LiveFirst;
     rig.options.in_flight_max = 1;
     rig.commit_blocks(40);
     *rig.upstream.delay.lock().unwrap() = Duration::from_millis(100);
@@ -271,7 +277,7 @@ async fn live_first_sends_what_is_new_before_the_backlog() {
     running.until(|stats| stats.batches.load(SeqCst) == 3).await;
     rig.commit_blocks(1);
     running
-        .until(|stats| stats.lag_rows.load(SeqCst) == 0)
+        .until(|stats| stats.cursor().low_watermark() == rig.source.next_seq())
         .await;
     running.drain(5).await;
     rig.assert_all_there();
@@ -333,7 +339,7 @@ async fn a_stream_the_catalog_does_not_know_is_put_aside_not_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_stream_is_held_while_the_rest_goes_on() {
-    for order in [Order::OldestFirst, Order::LiveFirst] {
+    for order in [UploadOrder::OldestFirst, UploadOrder::LiveFirst] {
         let mut rig = Rig::new(5);
         rig.options.order = order;
         let commit = |blocks| {
@@ -345,7 +351,7 @@ async fn a_refused_stream_is_held_while_the_rest_goes_on() {
         rig.upstream.refused.lock().unwrap().extend([1, 3]);
         let running = rig.start();
         running
-            .until(|stats| stats.lag_rows.load(SeqCst) == 0)
+            .until(|stats| stats.cursor().low_watermark() == rig.source.next_seq())
             .await;
         commit(10);
         running
@@ -376,6 +382,35 @@ async fn a_refused_stream_is_held_while_the_rest_goes_on() {
         rig.assert_all_there();
         assert_eq!(rig.cursor().position(), 21);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_repaired_in_the_middle_of_a_backlog_catches_up_with_all_of_it() {
+    let mut rig = Rig::new(2);
+    rig.options.order = UploadOrder::LiveFirst;
+    rig.options.in_flight_max = 1;
+    rig.options.backoff_max = Duration::from_secs(1);
+    *rig.upstream.delay.lock().unwrap() = Duration::from_secs(1);
+    for _ in 0..80 {
+        rig.source.commit(&[(0, 1), (1, 4)]);
+    }
+    rig.upstream.refused.lock().unwrap().insert(1);
+    let running = rig.start();
+    running.until(|stats| stats.batches.load(SeqCst) >= 3).await;
+    assert_eq!(running.stats.streams_held.load(SeqCst), 1);
+    assert_eq!(
+        running.stats.cursor().low_watermark(),
+        0,
+        "the backlog waits"
+    );
+    rig.upstream.refused.lock().unwrap().clear();
+    let settled = |stats: &UploadStats| {
+        let cursor = stats.cursor();
+        cursor.held().is_empty() && cursor.low_watermark() == 80
+    };
+    running.until(settled).await;
+    running.drain(5).await;
+    rig.assert_all_there();
 }
 
 #[tokio::test(start_paused = true)]
@@ -516,7 +551,7 @@ proptest! {
             .enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut rig = Rig::new(3);
-            rig.options.order = if live_first { Order::LiveFirst } else { Order::OldestFirst };
+            rig.options.order = if live_first { UploadOrder::LiveFirst } else { UploadOrder::OldestFirst };
             rig.options.in_flight_max = in_flight_max;
             *rig.upstream.delay.lock().unwrap() = Duration::from_millis(70);
             let mut running = rig.start();
@@ -543,7 +578,7 @@ proptest! {
             rig.upstream.refused.lock().unwrap().clear();
             rig.upstream.faults.lock().unwrap().clear();
             let done = |stats: &UploadStats| {
-                stats.lag_rows.load(SeqCst) == 0 && stats.streams_held.load(SeqCst) == 0
+                stats.cursor().low_watermark() == rig.source.next_seq() && stats.streams_held.load(SeqCst) == 0
             };
             running.until(done).await;
             assert_eq!(running.drain(60).await, Left::default());

@@ -358,7 +358,7 @@ async fn a_lock_is_waited_for_and_a_wrong_file_is_refused() {
         tables: vec![table(&schema, &stream, &[(1, f64_of(1.0))])],
     };
     let mut quick = options(&format!("sqlite://{}", fixture.path().display()));
-    quick.timeout = Duration::from_millis(400);
+    quick.timeout = Duration::from_secs(4);
     let upstream = Sqlite::new(&quick).unwrap();
     upstream.write(&batch).await.unwrap();
     let other = Connection::open(fixture.path()).unwrap();
