@@ -104,6 +104,11 @@ impl Faults {
         locked(&self.0.model).newest_ns = Some(newest_ns);
     }
 
+    /// Rows with these timestamps are refused, for no reason a client could know.
+    pub fn refuse_rows_at(&self, ts: impl IntoIterator<Item = i64>) {
+        locked(&self.0.model).poison = ts.into_iter().collect();
+    }
+
     /// Only this password opens the door; any does otherwise.
     pub fn require_password(&self, password: &str) {
         *locked(&self.0.password) = Some(password.to_owned());
@@ -112,7 +117,11 @@ impl Faults {
     /// No more faults.
     pub fn clear(&self) {
         *self.state() = FaultState::default();
-        locked(&self.0.model).newest_ns = None;
+        {
+            let mut model = locked(&self.0.model);
+            model.newest_ns = None;
+            model.poison.clear();
+        }
         *locked(&self.0.password) = None;
     }
 }

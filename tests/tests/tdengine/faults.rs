@@ -137,26 +137,6 @@ async fn wrong_password_and_rights_are_rejected_without_the_password() {
 }
 
 #[tokio::test]
-async fn bad_database_options_are_rejected_and_a_lost_table_is_made_again() {
-    let double = TaosDouble::start().await;
-    let schema = schema("s", &[("x", FieldType::F64)]);
-    let batch = one(waves(&schema, "m", 200));
-    let mut wrong = options(&double.url("other"));
-    wrong.database_options.insert("FOO".into(), "3".into());
-    let error = connect(&wrong).unwrap().write(&batch).await.unwrap_err();
-    assert!(
-        matches!(&error, UpstreamError::Rejected(w) if w.contains("FOO")),
-        "{error}"
-    );
-
-    let upstream = connect(&options(&double.url("plant"))).unwrap();
-    write_all(&*upstream, &batch).await;
-    double.forget_tables();
-    assert!(is_unavailable(&upstream.write(&batch).await.unwrap_err()));
-    write_all(&*upstream, &batch).await;
-}
-
-#[tokio::test]
 async fn rows_too_far_in_the_future_are_found() {
     let double = TaosDouble::start().await;
     let upstream = connect(&options(&double.url("plant"))).unwrap();
@@ -195,4 +175,52 @@ async fn a_refused_column_costs_only_its_rows() {
     let rejected: Vec<usize> = report.rejected.iter().map(|r| r.row).collect();
     assert_eq!(rejected, [1, 4]);
     assert!(report.rejected[0].reason.contains("Row length exceeds"));
+}
+
+#[tokio::test]
+async fn rows_refused_for_unknown_reasons_are_bisected_within_bounds() {
+    let double = TaosDouble::start().await;
+    let upstream = connect(&options(&double.url("plant"))).unwrap();
+    let schema = schema("s", &[("x", FieldType::F64)]);
+    let mut batch = one(waves(&schema, "big", 1_000));
+    for machine in 0..50 {
+        batch
+            .tables
+            .push(waves(&schema, &format!("m{machine}"), 10));
+    }
+    let places = [(0, 0), (0, 517), (0, 999), (1, 3), (50, 9)];
+    let ts = places.map(|(table, row)| batch.tables[table].rows.ts[row]);
+    let unique: std::collections::HashSet<i64> = ts.into_iter().collect();
+    assert_eq!(unique.len(), 5);
+    double.faults().refuse_rows_at(ts);
+    let report = upstream.write(&batch).await.unwrap();
+    let rejected: Vec<_> = report.rejected.iter().map(|r| (r.table, r.row)).collect();
+    assert_eq!(rejected, places);
+    assert_eq!(report.rows_written, 1_495);
+    assert_eq!(double.rows("plant", "s").len(), 1_495);
+    assert!(report.rejected[0].reason.contains("Invalid operation"));
+
+    // All of them: the search gives up early, and nothing is lost without a word.
+    let hopeless = one(waves(&schema, "hopeless", 2_000));
+    double
+        .faults()
+        .refuse_rows_at(hopeless.tables[0].rows.ts.iter().copied());
+    let before = double.blocks();
+    let report = upstream.write(&hopeless).await.unwrap();
+    assert_eq!((report.rows_written, report.rejected.len()), (0, 2_000));
+    assert!(double.blocks() - before < 300);
+}
+
+#[tokio::test]
+async fn a_server_slower_than_the_connectors_patience_is_unavailable() {
+    let double = TaosDouble::start().await;
+    let upstream = connect(&options(&double.url("plant"))).unwrap();
+    let schema = schema("s", &[("x", FieldType::F64)]);
+    let batch = one(waves(&schema, "m", 5));
+    // After two seconds the connector takes the server for version 2, and then panics.
+    double.faults().slow(Duration::from_millis(2_300));
+    let error = upstream.write(&batch).await.unwrap_err();
+    assert!(is_unavailable(&error), "{error}");
+    double.faults().clear();
+    write_all(&*upstream, &batch).await;
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use dunlin_sync::{
     rows::{Batch, Column, Values},
     sample::{FieldType, TimeRange, Timestamp},
-    upstream::{Upstream, UpstreamError},
+    upstream::{Upstream, UpstreamError, connect},
 };
 
-use crate::support::{Target, column, count, now_ns, one, schema, stream, table, waves, write_all};
+use crate::support::{
+    Target, column, count, now_ns, one, options, schema, stream, table, waves, write_all,
+};
 
 /// Runs a scenario on the double and, as a test of its own, on a real server.
 macro_rules! on_both {
@@ -45,6 +47,9 @@ on_both! {
     devices_share_a_supertable
     concurrent_writes_on_a_new_database
     extreme_and_unspeakable_numbers
+    a_wrong_password_is_rejected
+    a_bad_database_option_is_rejected
+    tables_dropped_behind_our_back_are_made_again
 }
 
 async fn writes_every_type_and_reads_it_back(target: &Target) {
@@ -58,6 +63,13 @@ async fn writes_every_type_and_reads_it_back(target: &Target) {
             ("t", FieldType::Text),
         ],
     );
+    let text = |row: usize| {
+        if row == 2 {
+            String::new()
+        } else {
+            format!("é{row}")
+        }
+    };
     let upstream = target.upstream();
     // As text, then as raw blocks.
     for rows in [3_usize, 200] {
@@ -73,9 +85,7 @@ async fn writes_every_type_and_reads_it_back(target: &Target) {
                 present,
             },
             column(Values::Bool((0..rows).map(|r| r % 2 == 0).collect())),
-            column(Values::Text(
-                (0..rows).map(|r| format!("é{r}").into()).collect(),
-            )),
+            column(Values::Text((0..rows).map(|r| text(r).into()).collect())),
         ];
         let table = table(
             &stream(&schema, "d1", &machine),
@@ -125,7 +135,7 @@ async fn writes_every_type_and_reads_it_back(target: &Target) {
                 (row as f32 - 0.5).to_string(),
                 i,
                 (row % 2 == 0).to_string(),
-                format!("é{row}"),
+                text(row),
             ];
             assert_eq!(**cells, expected);
         }
@@ -406,14 +416,14 @@ async fn extreme_and_unspeakable_numbers(target: &Target) {
     let upstream = target.upstream();
     let speakable = [
         (f64::MAX, f32::MAX, i64::MAX),
-        (f64::MIN, f32::MIN, i64::MIN + 1),
+        (f64::MIN, f32::MIN, i64::MIN),
         (f64::MIN_POSITIVE, f32::MIN_POSITIVE, 0),
         (0.1, 0.1, -1),
     ];
     let unspeakable = [
         (f64::INFINITY, f32::NEG_INFINITY, 1),
         (5e-324, 1e-45, 2),
-        (f64::NAN, f32::NAN, 3),
+        (f64::NAN, f32::NAN, i64::MIN),
     ];
     let now = now_ns();
     let mut all = Vec::new();
@@ -436,4 +446,51 @@ async fn extreme_and_unspeakable_numbers(target: &Target) {
     let text = |(d, f, i): &(f64, f32, i64)| [d.to_string(), f.to_string(), i.to_string()];
     let expected: Vec<_> = all.iter().map(text).collect();
     assert_eq!(read, expected);
+}
+
+async fn a_wrong_password_is_rejected(target: &Target) {
+    let url = target.url();
+    let (_, place) = url.rsplit_once('@').unwrap();
+    if let Target::Double(double) = target {
+        double.faults().require_password("taosdata");
+    }
+    let upstream = connect(&options(&format!("tdengine://root:hunter2@{place}"))).unwrap();
+    let schema = schema("s", &[("x", FieldType::F64)]);
+    let error = upstream.write(&one(waves(&schema, "m", 1))).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, UpstreamError::Rejected(_)), "{error}");
+    let words = error.to_string();
+    assert!(words.contains("Authentication failure"), "{words}");
+    assert!(!words.contains("hunter2"), "{words}");
+}
+
+async fn a_bad_database_option_is_rejected(target: &Target) {
+    let mut options = options(&target.url());
+    options.database_options.insert("FOO".into(), "3".into());
+    let upstream = connect(&options).unwrap();
+    let schema = schema("s", &[("x", FieldType::F64)]);
+    let error = upstream.write(&one(waves(&schema, "m", 1))).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, UpstreamError::Rejected(w) if w.contains("FOO")),
+        "{error}"
+    );
+}
+
+async fn tables_dropped_behind_our_back_are_made_again(target: &Target) {
+    let schema = schema("lost", &[("x", FieldType::F64)]);
+    let upstream = target.upstream();
+    for rows in [5, 200] {
+        let batch = one(waves(&schema, "m", rows));
+        write_all(&*upstream, &batch).await;
+        target.drop_tables("lost").await;
+        // Once or twice: the server's own caches are a moment behind.
+        let mut tries = 0;
+        while let Err(error) = upstream.write(&batch).await {
+            assert!(matches!(error, UpstreamError::Unavailable(_)), "{error}");
+            tries += 1;
+            assert!(tries < 5, "{error}");
+        }
+        assert_eq!(count(&*upstream, &batch.tables[0]).await, rows as u64);
+    }
 }

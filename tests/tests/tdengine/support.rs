@@ -72,6 +72,17 @@ impl Target {
         }
     }
 
+    /// Drops a supertable and its subtables, as an administrator might.
+    pub(crate) async fn drop_tables(&self, stable: &str) {
+        match self {
+            Self::Double(double) => double.forget_tables(),
+            Self::Real { database, .. } => {
+                self.execute(&format!("DROP STABLE `{database}`.`{stable}`"))
+                    .await;
+            }
+        }
+    }
+
     pub(crate) async fn create_database(&self) {
         let sql = format!(
             "CREATE DATABASE IF NOT EXISTS `{}` PRECISION 'ns' VGROUPS 1",

@@ -118,8 +118,8 @@ impl Client {
                 return Err(match failure {
                     Failure::Refused(refusal) if codes::is_about_the_statement(refusal.code) => {
                         UpstreamError::Rejected(format!(
-                            "cannot create database {database}: {}",
-                            refusal.text
+                            "cannot create database {database} with options{}: {}",
+                            self.address.create_options, refusal.text
                         ))
                     }
                     other => other.into(),
