@@ -66,6 +66,8 @@ async fn half_open_times_out_and_recovers() {
     }
     double.faults().clear();
     write_all(&*upstream, &batch).await;
+    // Each failure threw its connection away, though these ones came back to life.
+    assert_eq!(double.connections(), 3);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //!
 //! The connector hangs or panics where it should report, so each call runs on its own worker and
 //! races the end of the relay and the clock. After [`Failure::Broken`] a client is thrown away.
+//! (A server that takes more than two seconds to greet is among those: the connector takes it for
+//! version 2 and panics on its worker.)
 
 use std::{
     future::Future,
