@@ -297,9 +297,9 @@ fn bare_sqlite(path: &std::path::Path, batches: &[Arc<Batch>]) -> Done<f64> {
         {
             let mut insert = transaction
                 .prepare_cached("INSERT OR REPLACE INTO bench VALUES (0,?,?,0,NULL,?,?,?,?,?,?)")?;
-            for row in 0..rows.len() {
+            for (row, ts) in rows.ts.iter().enumerate() {
                 insert.execute((
-                    rows.ts[row],
+                    ts,
                     rows.is_train[row],
                     columns[0][row],
                     columns[1][row],

@@ -1,6 +1,10 @@
 //! Databases, supertables, subtables and rows in memory, with the limits that matter.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use super::sql::now_ns;
 
@@ -163,12 +167,16 @@ impl Database {
 pub(super) struct Limits {
     oldest_ns: i64,
     newest_ns: i64,
+    poison: BTreeSet<i64>,
 }
 
 impl Limits {
     /// The row's timestamp, if it is inside.
     pub(super) fn check(&self, row: &Row) -> Result<i64, Refusal> {
         match row.get("ts") {
+            Some(Cell::Ts(ts)) if self.poison.contains(ts) => {
+                Err(refuse(0x0200, "Invalid operation".into()))
+            }
             Some(Cell::Ts(ts)) if (self.oldest_ns..=self.newest_ns).contains(ts) => Ok(*ts),
             Some(Cell::Ts(_)) => Err(refuse(0x060B, "Timestamp data out of range".into())),
             _ => Err(refuse(0x2635, "Incorrect TIMESTAMP value".into())),
@@ -181,6 +189,8 @@ impl Limits {
 pub(super) struct Model {
     pub(super) databases: BTreeMap<String, Database>,
     pub(super) newest_ns: Option<i64>,
+    /// Timestamps of rows that are refused for reasons of their own.
+    pub(super) poison: BTreeSet<i64>,
     pub(super) statements: Vec<String>,
     pub(super) blocks: usize,
 }
@@ -198,6 +208,7 @@ impl Model {
         Limits {
             oldest_ns: now_ns() - keep_ns,
             newest_ns: self.newest_ns.unwrap_or(i64::MAX),
+            poison: self.poison.clone(),
         }
     }
 

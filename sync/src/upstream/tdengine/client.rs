@@ -2,6 +2,8 @@
 //!
 //! The connector hangs or panics where it should report, so each call runs on its own worker and
 //! races the end of the relay and the clock. After [`Failure::Broken`] a client is thrown away.
+//! (A server that takes more than two seconds to greet is among those: the connector takes it for
+//! version 2 and panics on its worker.)
 
 use std::{
     future::Future,
@@ -118,8 +120,8 @@ impl Client {
                 return Err(match failure {
                     Failure::Refused(refusal) if codes::is_about_the_statement(refusal.code) => {
                         UpstreamError::Rejected(format!(
-                            "cannot create database {database}: {}",
-                            refusal.text
+                            "cannot create database {database} with options{}: {}",
+                            self.address.create_options, refusal.text
                         ))
                     }
                     other => other.into(),

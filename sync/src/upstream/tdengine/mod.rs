@@ -9,6 +9,7 @@
 //! new one. The only folder that names `taos`; how the bytes travel is in the relay.
 
 mod address;
+mod block;
 mod client;
 mod codes;
 mod names;
@@ -16,7 +17,7 @@ mod rows;
 mod schema;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
@@ -110,10 +111,10 @@ impl Upstream for TDengine {
             names::subtable(stream, schema)
         );
         if range.from > Timestamp::MIN {
-            sql.push_str(&format!(" AND `ts` >= {}", range.from));
+            let _infallible = write!(sql, " AND `ts` >= {}", range.from);
         }
         if range.to < Timestamp::MAX {
-            sql.push_str(&format!(" AND `ts` <= {}", range.to));
+            let _infallible = write!(sql, " AND `ts` <= {}", range.to);
         }
         let counted = client.query(sql).await;
         if client.is_broken() {

@@ -5,9 +5,10 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use taos::{ColumnView, Precision, RawBlock};
+use taos::{RawBlock, Ty};
 
 use super::{
+    block::BlockBuilder,
     names::{FIXED, push_literal, tag_value},
     schema::{Layout, Need, Ready, TEXT_BYTES_MAX},
 };
@@ -16,8 +17,9 @@ use crate::{
     upstream::Rejection,
 };
 
-/// From this many rows on a raw block is cheaper than text.
-pub(super) const RAW_ROWS_MIN: usize = 64;
+/// From this many rows on a raw block is cheaper than text (4,096 rows of six floats: 16 ms against 11
+/// with 64 rows a table, 10 against 11 with 128, 6 against 12 with 256).
+pub(super) const RAW_ROWS_MIN: usize = 128;
 
 /// The writable part of one table of a batch.
 pub(super) struct Table<'a> {
@@ -212,34 +214,50 @@ impl<'a> Table<'a> {
     /// `rows` as one raw block.
     pub(super) fn block(&self, rows: &[usize]) -> RawBlock {
         let from = &self.source.rows;
-        let pick = |values: &[i64]| rows.iter().map(|row| values[*row]).collect::<Vec<_>>();
-        let mut views = vec![
-            ColumnView::from_nanos_timestamp(pick(&from.ts)),
-            ColumnView::from_bools(
-                rows.iter()
-                    .map(|row| from.is_train[*row])
-                    .collect::<Vec<_>>(),
-            ),
-            ColumnView::from_unsigned_tiny_ints(
-                rows.iter().map(|row| from.fold[*row]).collect::<Vec<_>>(),
-            ),
-            ColumnView::from_nanos_timestamp(
-                rows.iter()
-                    .map(|row| from.source_ts[*row])
-                    .collect::<Vec<_>>(),
-            ),
-        ];
+        let bytes = rows.len() * (20 + 9 * self.fields.len());
+        let mut block = BlockBuilder::new(rows.len(), bytes);
+        let [ts, is_train, fold, source_ts] = FIXED;
+        let some = |row: &usize| Some(from.ts[*row].to_le_bytes());
+        block.fixed(ts, Ty::Timestamp, rows.iter().map(some));
+        let flag = |row: &usize| Some([u8::from(from.is_train.get(*row) == Some(&true))]);
+        block.fixed(is_train, Ty::Bool, rows.iter().map(flag));
+        block.fixed(
+            fold,
+            Ty::UTinyInt,
+            rows.iter()
+                .map(|row| Some([from.fold.get(*row).copied().unwrap_or(0)])),
+        );
+        let claimed = |row: &usize| from.source_ts.get(*row)?.map(i64::to_le_bytes);
+        block.fixed(source_ts, Ty::Timestamp, rows.iter().map(claimed));
         for field in &self.fields {
-            views.push(view(&from.columns[*field], rows));
+            push_column(
+                &mut block,
+                &self.layout.fields[*field],
+                &from.columns[*field],
+                rows,
+            );
         }
-        let mut block = RawBlock::from_views(&views, Precision::Nanosecond);
-        let fields = self
-            .fields
-            .iter()
-            .map(|field| self.layout.fields[*field].as_str());
-        block.with_table_name(&self.name);
-        block.with_field_names(FIXED.into_iter().chain(fields));
-        block
+        block.finish(&self.name)
+    }
+}
+
+fn push_column(block: &mut BlockBuilder, name: &str, column: &Column, rows: &[usize]) {
+    let present = |row: usize| column.is_present(row).then_some(row);
+    let rows = rows.iter().map(|row| present(*row));
+    match &column.values {
+        Values::F64(from) => {
+            block.fixed(name, Ty::Double, rows.map(|r| Some(from[r?].to_le_bytes())));
+        }
+        Values::F32(from) => {
+            block.fixed(name, Ty::Float, rows.map(|r| Some(from[r?].to_le_bytes())));
+        }
+        Values::I64(from) => {
+            block.fixed(name, Ty::BigInt, rows.map(|r| Some(from[r?].to_le_bytes())));
+        }
+        Values::Bool(from) => {
+            block.fixed(name, Ty::Bool, rows.map(|r| Some([u8::from(from[r?])])));
+        }
+        Values::Text(from) => block.texts(name, rows.map(|r| Some(&*from[r?]))),
     }
 }
 
@@ -287,24 +305,4 @@ fn push_value(sql: &mut String, column: &Column, row: usize) {
             Ok(())
         }
     };
-}
-
-fn view(column: &Column, rows: &[usize]) -> ColumnView {
-    fn pick<T: Clone>(values: &[T], column: &Column, rows: &[usize]) -> Vec<Option<T>> {
-        rows.iter()
-            .map(|row| column.is_present(*row).then(|| values[*row].clone()))
-            .collect()
-    }
-    match &column.values {
-        Values::F64(values) => ColumnView::from_doubles(pick(values, column, rows)),
-        Values::F32(values) => ColumnView::from_floats(pick(values, column, rows)),
-        Values::I64(values) => ColumnView::from_big_ints(pick(values, column, rows)),
-        Values::Bool(values) => ColumnView::from_bools(pick(values, column, rows)),
-        Values::Text(values) => {
-            let texts = rows
-                .iter()
-                .map(|row| column.is_present(*row).then(|| &*values[*row]));
-            ColumnView::from_varchar::<&str, _, _, _>(texts)
-        }
-    }
 }

@@ -22,8 +22,9 @@ use crate::{
     upstream::{Rejection, UpstreamError, WriteReport},
 };
 
-/// Text of one statement. The server takes 1 MB; a quarter is as fast and easier on a small device.
-const STATEMENT_BYTES_MAX: usize = 256_000;
+/// Text of one statement. The server takes 1 MB; half of it is within a tenth of the speed (1,000
+/// tables of 10 rows: 42 ms either way, 50 ms with a quarter) at half the memory.
+const STATEMENT_BYTES_MAX: usize = 500_000;
 /// One raw block.
 const BLOCK_BYTES_MAX: usize = 2_000_000;
 /// Bisecting one refused piece of work.

@@ -1,0 +1,246 @@
+//! Where a scenario runs, and batches to write.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use dunlin_sync::{
+    rows::{Batch, Column, Rows, TableRows, Values},
+    sample::{Field, FieldType, Schema, Stream, TimeRange},
+    upstream::{Upstream, UpstreamOptions, connect},
+};
+use dunlin_tests::taos_double::TaosDouble;
+use taos::{AsyncFetchable, AsyncQueryable, AsyncTBuilder, Taos, TaosBuilder};
+
+/// A double, or a database of its own on a real server.
+pub(crate) enum Target {
+    Double(TaosDouble),
+    Real {
+        admin: Box<Taos>,
+        url: String,
+        database: String,
+    },
+}
+
+impl Target {
+    pub(crate) async fn double() -> Self {
+        Self::Double(TaosDouble::start().await)
+    }
+
+    pub(crate) async fn real() -> Option<Self> {
+        let Ok(url) = std::env::var("DUNLIN_TDENGINE_URL") else {
+            println!("skipped: DUNLIN_TDENGINE_URL is not set");
+            return None;
+        };
+        let base = url[..url.rfind('/').unwrap()].to_owned();
+        let dsn = base.replacen("tdengine://", "ws://", 1);
+        let admin = TaosBuilder::from_dsn(dsn).unwrap().build().await.unwrap();
+        let database = format!("dunlin_t{:016x}", rand::random::<u64>());
+        Some(Self::Real {
+            admin: Box::new(admin),
+            url: format!("{base}/{database}"),
+            database,
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Double(double) => double.url("plant"),
+            Self::Real { url, .. } => url.clone(),
+        }
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        match self {
+            Self::Double(_) => "plant",
+            Self::Real { database, .. } => database,
+        }
+    }
+
+    pub(crate) fn upstream(&self) -> Box<dyn Upstream> {
+        connect(&options(&self.url())).unwrap()
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        match self {
+            Self::Double(double) => double.execute(sql).unwrap(),
+            Self::Real { admin, .. } => {
+                admin.exec(sql).await.unwrap();
+            }
+        }
+    }
+
+    /// Drops a supertable and its subtables, as an administrator might.
+    pub(crate) async fn drop_tables(&self, stable: &str) {
+        match self {
+            Self::Double(double) => double.forget_tables(),
+            Self::Real { database, .. } => {
+                self.execute(&format!("DROP STABLE `{database}`.`{stable}`"))
+                    .await;
+            }
+        }
+    }
+
+    pub(crate) async fn create_database(&self) {
+        let sql = format!(
+            "CREATE DATABASE IF NOT EXISTS `{}` PRECISION 'ns' VGROUPS 1",
+            self.database()
+        );
+        self.execute(&sql).await;
+    }
+
+    /// Cells of all rows of `stable` as text, by time.
+    pub(crate) async fn read(&self, stable: &str, columns: &[&str]) -> Vec<Vec<String>> {
+        match self {
+            Self::Double(double) => {
+                let text = |row: &dunlin_tests::taos_double::Row, name: &str| {
+                    row.get(name).map_or("NULL".into(), ToString::to_string)
+                };
+                let rows = double.rows("plant", stable);
+                rows.iter()
+                    .map(|row| columns.iter().map(|name| text(row, name)).collect())
+                    .collect()
+            }
+            Self::Real {
+                admin, database, ..
+            } => {
+                let sql = format!(
+                    "SELECT `{}` FROM `{database}`.`{stable}` ORDER BY `ts`",
+                    columns.join("`,`")
+                );
+                let records = admin.query(sql).await.unwrap().to_records().await.unwrap();
+                let text = |value: taos::Value| match value {
+                    taos::Value::VarChar(text) => text,
+                    taos::Value::Null(_) => "NULL".into(),
+                    taos::Value::Bool(x) => x.to_string(),
+                    taos::Value::UTinyInt(x) => x.to_string(),
+                    taos::Value::BigInt(x) => x.to_string(),
+                    taos::Value::Double(x) => x.to_string(),
+                    taos::Value::Float(x) => x.to_string(),
+                    taos::Value::Timestamp(ts) => ts.as_raw_i64().to_string(),
+                    other => format!("{other:?}"),
+                };
+                records
+                    .into_iter()
+                    .map(|record| record.into_iter().map(text).collect())
+                    .collect()
+            }
+        }
+    }
+
+    pub(crate) async fn clean(self) {
+        if let Self::Real {
+            admin, database, ..
+        } = self
+        {
+            let drop = format!("DROP DATABASE IF EXISTS `{database}`");
+            admin.exec(drop).await.unwrap();
+        }
+    }
+}
+
+pub(crate) fn options(url: &str) -> UpstreamOptions {
+    UpstreamOptions {
+        url: url.into(),
+        timeout: Duration::from_secs(10),
+        database_options: BTreeMap::from([("VGROUPS".into(), "1".into())]),
+        ca_file: None,
+        cert_file: None,
+        key_file: None,
+    }
+}
+
+pub(crate) fn now_ns() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as i64
+}
+
+pub(crate) fn schema(name: &str, fields: &[(&str, FieldType)]) -> Arc<Schema> {
+    Arc::new(Schema {
+        id: 0,
+        name: name.into(),
+        tag_names: vec!["device".into(), "machine".into()],
+        fields: fields
+            .iter()
+            .map(|(name, kind)| Field {
+                name: (*name).into(),
+                kind: *kind,
+            })
+            .collect(),
+    })
+}
+
+pub(crate) fn stream(schema: &Schema, device: &str, machine: &str) -> Arc<Stream> {
+    Arc::new(Stream {
+        id: 0,
+        schema: schema.id,
+        name: format!("{}/{machine}", schema.name),
+        tags: vec![device.into(), machine.into()],
+    })
+}
+
+pub(crate) fn column(values: Values) -> Column {
+    Column {
+        values,
+        present: None,
+    }
+}
+
+pub(crate) fn table(
+    stream: &Arc<Stream>,
+    schema: &Arc<Schema>,
+    ts: Vec<i64>,
+    columns: Vec<Column>,
+) -> TableRows {
+    let rows = ts.len();
+    TableRows {
+        stream: Arc::clone(stream),
+        schema: Arc::clone(schema),
+        rows: Rows {
+            is_train: (0..rows).map(|row| row % 5 != 0).collect(),
+            fold: (0..rows).map(|row| (row % 256) as u8).collect(),
+            source_ts: ts
+                .iter()
+                .map(|ts| (ts % 2 == 0).then_some(ts - 7))
+                .collect(),
+            ts,
+            columns,
+        },
+    }
+}
+
+/// `rows` rows of one f64 field, one microsecond apart, ending now.
+pub(crate) fn waves(schema: &Arc<Schema>, machine: &str, rows: usize) -> TableRows {
+    let end = now_ns();
+    let ts = (0..rows).map(|row| end - (rows - row) as i64 * 1_000);
+    let x = (0..rows).map(|row| row as f64 / 8.0).collect();
+    table(
+        &stream(schema, "d1", machine),
+        schema,
+        ts.collect(),
+        vec![column(Values::F64(x))],
+    )
+}
+
+pub(crate) fn one(table: TableRows) -> Batch {
+    Batch {
+        tables: vec![table],
+    }
+}
+
+pub(crate) async fn count(upstream: &dyn Upstream, table: &TableRows) -> u64 {
+    upstream
+        .count(&table.stream, &table.schema, TimeRange::ALL)
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn write_all(upstream: &dyn Upstream, batch: &Batch) {
+    let report = upstream.write(batch).await.unwrap();
+    assert_eq!(report.rejected, []);
+    assert_eq!(report.rows_written, batch.rows() as u64);
+}

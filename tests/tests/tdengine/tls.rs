@@ -1,0 +1,155 @@
+//! `tdengines://`: a private authority, the right name, a client certificate, and never plain.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use dunlin_sync::{
+    rows::Batch,
+    sample::FieldType,
+    upstream::{UpstreamOptions, connect},
+};
+use dunlin_tests::taos_double::TaosDouble;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{
+    faults::is_unavailable,
+    support::{one, schema, waves, write_all},
+};
+
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(name: &str) -> Issuer {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn issue(by: &Issuer, name: &str) -> (Certificate, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    (params.signed_by(&key, by).unwrap(), key)
+}
+
+/// Terminates TLS in front of the double.
+async fn front(double: &TaosDouble, ca: &Issuer, name: &str, clients: Option<&Issuer>) -> u16 {
+    let (certificate, key) = issue(ca, name);
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = if let Some(clients) = clients {
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config = builder
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, to) = (listener.local_addr().unwrap().port(), double.address());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                if let Ok(mut inner) = acceptor.accept(socket).await {
+                    let mut double = TcpStream::connect(to).await.unwrap();
+                    let _ended = tokio::io::copy_bidirectional(&mut inner, &mut double).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+fn file(dir: &tempfile::TempDir, name: &str, pem: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, pem).unwrap();
+    path
+}
+
+fn options(port: u16, ca_file: Option<PathBuf>) -> UpstreamOptions {
+    UpstreamOptions {
+        ca_file,
+        ..crate::support::options(&format!("tdengines://127.0.0.1:{port}/plant"))
+    }
+}
+
+fn batch() -> Batch {
+    one(waves(&schema("s", &[("x", FieldType::F64)]), "m", 300))
+}
+
+#[tokio::test]
+async fn only_a_server_with_the_right_name_from_the_right_authority_hears_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let double = TaosDouble::start().await;
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let right = Some(file(&dir, "ours.pem", &ours.pem()));
+    let port = front(&double, &ours, "127.0.0.1", None).await;
+
+    let wrong = Some(file(&dir, "theirs.pem", &theirs.pem()));
+    let error = connect(&options(port, wrong))
+        .unwrap()
+        .write(&batch())
+        .await;
+    let error = error.unwrap_err();
+    assert!(is_unavailable(&error), "{error}");
+    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+
+    let misnamed = front(&double, &ours, "db.example", None).await;
+    let error = connect(&options(misnamed, right.clone())).unwrap();
+    let error = error.write(&batch()).await.unwrap_err();
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+
+    // A plain server is no way round.
+    let plain = connect(&options(double.address().port(), right.clone())).unwrap();
+    let mut quick = options(double.address().port(), right.clone());
+    quick.timeout = Duration::from_millis(300);
+    drop(plain);
+    let error = connect(&quick).unwrap().write(&batch()).await.unwrap_err();
+    assert!(is_unavailable(&error), "{error}");
+    assert!(double.statements().is_empty());
+
+    let upstream = connect(&options(port, right)).unwrap();
+    write_all(&*upstream, &batch()).await;
+    assert!(upstream.location().starts_with("tdengines://127.0.0.1:"));
+}
+
+#[tokio::test]
+async fn a_client_certificate_opens_the_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let double = TaosDouble::start().await;
+    let (ours, clients) = (authority("ours"), authority("clients"));
+    let port = front(&double, &ours, "127.0.0.1", Some(&clients)).await;
+    let mut options = options(port, Some(file(&dir, "ca.pem", &ours.pem())));
+
+    let error = connect(&options)
+        .unwrap()
+        .write(&batch())
+        .await
+        .unwrap_err();
+    assert!(is_unavailable(&error), "{error}");
+    assert!(
+        error.to_string().to_lowercase().contains("certificate"),
+        "{error}"
+    );
+    assert_eq!(double.connections(), 0);
+
+    let (certificate, key) = issue(&clients, "device-1");
+    options.cert_file = Some(file(&dir, "device.pem", &certificate.pem()));
+    options.key_file = Some(file(&dir, "device.key", &key.serialize_pem()));
+    write_all(&*connect(&options).unwrap(), &batch()).await;
+    assert_eq!(double.connections(), 1);
+}
