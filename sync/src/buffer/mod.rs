@@ -48,7 +48,6 @@ use crate::{
     generation::{Bytes, Entry, Generation, GenerationError},
     sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId},
     state_file,
-    uploader::BlockSource,
 };
 
 /// More numbers than one generation can use up.
@@ -709,35 +708,5 @@ impl Buffer {
                 Ok(None)
             }
         }
-    }
-}
-
-impl BlockSource for Buffer {
-    fn read_block(&self, seq: u64) -> Result<Option<Block>, String> {
-        Self::read_block(self, seq)
-    }
-
-    fn oldest_seq(&self) -> u64 {
-        Self::oldest_seq(self)
-    }
-
-    fn next_seq(&self) -> u64 {
-        Self::next_seq(self)
-    }
-
-    fn catalog(&self) -> Arc<Catalog> {
-        Self::catalog(self)
-    }
-
-    fn committed(&self) -> watch::Receiver<u64> {
-        Self::committed(self)
-    }
-
-    fn rows_before(&self, seq: u64) -> u64 {
-        Self::rows_before(self, seq)
-    }
-
-    fn uploaded_to(&self, position: u64) {
-        Self::uploaded_to(self, position);
     }
 }
