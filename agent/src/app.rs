@@ -11,7 +11,7 @@ use std::{
 };
 
 use dunlin_sync::{
-    uploader::{Left, Order, Uploader, UploaderOptions},
+    uploader::{Left, Uploader, UploaderOptions},
     upstream::{self, Upstream, UpstreamError, UpstreamOptions},
 };
 use tokio::{
@@ -25,7 +25,7 @@ use crate::{
     http::{self, HttpError, Server},
     ingest::{Ingest, Stopper},
     operations,
-    settings::{Settings, UploadOrder},
+    settings::Settings,
     status::View,
     store::{Store, StoreError, cursor_path, wall_ns},
     writer::{Parts, Requests, Writer},
@@ -299,10 +299,7 @@ fn uploader_options(settings: &Settings) -> UploaderOptions {
         cursor_path: cursor_path(&settings.data_dir),
         batch_rows_max: upstream.batch_rows_max,
         in_flight_max: upstream.in_flight_max,
-        order: match upstream.order {
-            UploadOrder::OldestFirst => Order::OldestFirst,
-            UploadOrder::LiveFirst => Order::LiveFirst,
-        },
+        order: upstream.order,
         upload_gap_min: UPLOAD_GAP,
         save_gap_min: SAVE_GAP,
         backoff_min: Duration::from_millis(upstream.backoff_ms_min),

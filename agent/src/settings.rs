@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
 use dunlin_sync::{sample::Field, tls::TlsFiles};
 
 use crate::topic::TopicFilter;
@@ -220,15 +221,6 @@ pub struct ClockSettings {
     pub confirm: Duration,
 }
 
-/// What to do when the buffer is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Stop acknowledging; the broker keeps the rest.
-    Block,
-    /// Drop the oldest records, counted and logged.
-    DropOldest,
-}
-
 /// The buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BufferSettings {
@@ -244,15 +236,6 @@ pub struct BufferSettings {
     pub replay_bytes_max: u64,
     /// Uploaded records kept for training, age; `None`: bytes decide alone.
     pub replay_age_s_max: Option<u64>,
-}
-
-/// Order of uploads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UploadOrder {
-    /// Oldest first (default).
-    OldestFirst,
-    /// Newest first: what happens now is seen now, the backlog follows.
-    LiveFirst,
 }
 
 /// The upstream and how it is fed.

@@ -11,14 +11,14 @@
 use std::{path::Path, sync::Arc, time::SystemTime};
 
 use dunlin_sync::{
-    buffer::{Buffer, BufferOptions, OpenError, WhenFull as BufferWhenFull},
+    buffer::{Buffer, BufferOptions, OpenError},
     cursor::Cursor,
     quarantine::{Quarantine, QuarantineError},
 };
 
 use crate::{
     clock::{Clock, Past, System},
-    settings::{Settings, WhenFull},
+    settings::Settings,
     writer,
 };
 
@@ -71,10 +71,7 @@ impl Store {
             dir: data_dir.join("buffer"),
             bytes_max: buffer.bytes_max,
             disk_free_bytes_min: buffer.disk_free_bytes_min,
-            when_full: match buffer.when_full {
-                WhenFull::Block => BufferWhenFull::Block,
-                WhenFull::DropOldest => BufferWhenFull::DropOldest,
-            },
+            when_full: buffer.when_full,
             replay_bytes_max: buffer.replay_bytes_max,
             replay_age_ns_max: buffer
                 .replay_age_s_max
