@@ -19,7 +19,7 @@ use tokio::{
 use super::*;
 use crate::{
     broker::EmbeddedBroker,
-    mqtt::{Link, url::BrokerUrl, wire},
+    mqtt::{url::BrokerUrl, wire},
     settings::{MqttVersion, Secret},
 };
 
@@ -77,7 +77,7 @@ impl Running {
         let filters = vec![filter.to_owned()];
         let (ingest, inbox, acker, stopper) = Ingest::new(settings, filters, "dev", 1).unwrap();
         let stats = ingest.stats();
-        let thread = thread::spawn(|| Runtime::new().unwrap().block_on(ingest.run()));
+        let thread = thread::spawn(|| ingest.run().unwrap());
         Self {
             inbox,
             acker,
@@ -539,7 +539,7 @@ fn stops_while_it_cannot_connect() {
 }
 
 #[allow(dead_code)]
-fn acker_and_stopper_go_anywhere(acker: Acker, stopper: Stopper, ingest: Ingest, link: Link) {
+fn all_parts_go_to_any_thread(acker: Acker, stopper: Stopper, inbox: Inbox, ingest: Ingest) {
     fn anywhere<T: Send + 'static>(_: T) {}
-    anywhere((acker, stopper, ingest, link));
+    anywhere((acker, stopper, inbox, ingest));
 }

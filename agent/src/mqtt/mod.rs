@@ -10,11 +10,14 @@
 //!   quarantine.
 
 mod backoff;
+pub mod connack;
 pub mod link;
 mod pulse;
+mod rest;
 pub mod url;
 pub mod wire;
 
 pub(crate) use backoff::Backoff;
 pub use link::{Link, LinkError, LinkOptions, LinkProblem};
 pub(crate) use pulse::Pulse;
+pub(crate) use rest::Rest;
