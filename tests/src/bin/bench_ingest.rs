@@ -93,7 +93,7 @@ async fn publish(url: &str, count: u64) -> Result<(), Anything> {
     options.count = count;
     options.fault_gap_s = 0.0;
     let (_stop, stopped) = watch::channel(false);
-    simulate::run(&options, stopped).await?;
+    tokio::task::spawn_blocking(move || simulate::run(&options, stopped)).await??;
     Ok(())
 }
 
