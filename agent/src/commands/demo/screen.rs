@@ -196,10 +196,13 @@ fn stations(snapshot: &Snapshot) -> [String; STATION_LINES] {
         HumanBytes(shape.bytes),
         HumanCount(status.buffer.commits)
     );
-    let upstream = &status.upstream;
-    let behind = match upstream.lag_rows {
+    let behind = match counts.committed.saturating_sub(counts.uploaded) {
         0 => "nothing waits".to_owned(),
-        rows => format!("{} rows wait, {:.1} s", HumanCount(rows), upstream.lag_s),
+        rows => format!(
+            "{} rows wait, {:.1} s",
+            HumanCount(rows),
+            status.upstream.lag_s
+        ),
     };
     let mut by_reason = String::new();
     for (reason, count) in &status.records.quarantined_by_reason {

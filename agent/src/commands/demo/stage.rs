@@ -57,7 +57,7 @@ shutdown_ms_max = 120000
 
 [mqtt]
 url = "{url}"
-receive_maximum = 1000
+receive_maximum = {BROKER_WINDOW}
 
 [clock]
 hold_s = 0
@@ -102,6 +102,8 @@ split = {{ method = "random", train = 0.8, seed = {seed} }}
     }
 }
 
+/// What rumqttd sends before a PUBACK, whatever it is told: half of it must make a commit at once.
+const BROKER_WINDOW: u16 = 100;
 /// File in the directory that stands for the central database.
 const DATABASE: &str = "central.db";
 /// Name of the one stream rule, and so of the table.
