@@ -17,7 +17,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Show it all on this machine: broker, machines, agent, SQLite
+    /// See it all at work on this machine: broker, machines, agent, database
     Demo(demo::DemoArgs),
     /// Run the agent
     Run(Box<run::RunArgs>),

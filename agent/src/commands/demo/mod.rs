@@ -1,4 +1,4 @@
-//! `dunlin demo`: everything on this machine: a broker, machines, the agent, SQLite.
+//! `dunlin demo`: everything on this machine: a broker, machines, the agent, `SQLite`.
 //!
 //! Promises: nothing listens but on 127.0.0.1 and free ports; nothing is left behind unless a directory
 //! is named; the agent is the one of `dunlin run`, on a configuration file like any other. At the
@@ -12,7 +12,10 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::{io::IsTerminal, path::PathBuf};
+use std::{
+    io::{IsTerminal, Write as _},
+    path::PathBuf,
+};
 
 use clap::{Args, builder::RangedU64ValueParser};
 use tokio::{
@@ -96,13 +99,14 @@ async fn show(args: &DemoArgs, stopped: watch::Receiver<bool>) -> Outcome {
     let stage = Stage::set(args)?;
     let settings = settings(Some(&stage.config_path()), &Overrides::default())?;
     let tally = play::play(args, &stage, settings, style, stopped).await?;
-    if args.json {
-        println!("{}", tally.json());
+    let text = if args.json {
+        tally.json()
     } else {
-        println!("{}", screen::summary(&tally, &stage));
+        screen::summary(&tally, &stage)
+    };
+    let printed = writeln!(std::io::stdout(), "{text}");
+    if let Some(imbalance) = tally.imbalance() {
+        return Err(Exit::Failed(imbalance));
     }
-    match tally.imbalance() {
-        Some(imbalance) => Err(Exit::Failed(imbalance)),
-        None => Ok(()),
-    }
+    printed.map_err(|error| Exit::Failed(format!("standard output: {error}")))
 }

@@ -25,6 +25,8 @@ const FIELDS: [&str; 5] = [
     "current_a",
     "rpm",
 ];
+/// Machines shown; more are only counted.
+pub(super) const MACHINES_MAX: usize = 6;
 /// Rates are means over this time: commits come in lumps.
 const RATE_OVER: Duration = Duration::from_secs(2);
 /// Longest spent on reading blocks at one look; the rest waits for the next.
@@ -196,13 +198,14 @@ impl Observer {
         }
     }
 
-    /// Every machine seen so far, in the order of appearance.
+    /// The first machines seen.
     fn machines(&self, catalog: &Catalog) -> Vec<MachineNow> {
         let faults: BTreeMap<String, FaultKind> = self.progress.faults();
         let mut streams: Vec<_> = self.latest.iter().collect();
         streams.sort_unstable_by_key(|(stream, _)| **stream);
         streams
             .into_iter()
+            .take(MACHINES_MAX)
             .filter_map(|(id, reading)| {
                 let name = &catalog.stream(*id)?.name;
                 let (_, name) = name.split_once('/')?;

@@ -135,7 +135,7 @@ async fn machines(
     let time = async {
         let early = async {
             if stopped.wait_for(|stopped| *stopped).await.is_err() {
-                pending().await
+                pending::<()>().await;
             }
         };
         tokio::select! {

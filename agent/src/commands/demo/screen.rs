@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    io::Write as _,
     net::SocketAddr,
     sync::mpsc::{self, RecvTimeoutError},
     thread::JoinHandle,
@@ -13,14 +14,12 @@ use indicatif::{
 };
 
 use super::{
-    observer::{Observer, Phase, Snapshot},
+    observer::{MACHINES_MAX, Observer, Phase, Snapshot},
     stage::{STREAM, Stage},
     tally::Tally,
 };
 use crate::simulate::FaultKind;
 
-/// Machines shown; more are only counted.
-const MACHINES_MAX: usize = 6;
 const LIVE_GAP: Duration = Duration::from_millis(200);
 const LINE_GAP: Duration = Duration::from_secs(2);
 
@@ -53,16 +52,13 @@ impl Screen {
         }
         let (sender, phases) = mpsc::channel();
         let thread = std::thread::Builder::new().name("screen".into());
-        let thread = thread.spawn(move || match style {
-            Style::Live => {
+        let thread = thread.spawn(move || {
+            if style == Style::Live {
                 let live = Live::new(places);
                 watch(observer, &phases, LIVE_GAP, |snapshot| live.show(snapshot));
-            }
-            _ => {
-                println!("{}", headline(places));
-                watch(observer, &phases, LINE_GAP, |snapshot| {
-                    println!("{}", line(snapshot));
-                });
+            } else {
+                say(&headline(places));
+                watch(observer, &phases, LINE_GAP, |snapshot| say(&line(snapshot)));
             }
         });
         // Nothing to see is no reason to stop.
@@ -82,6 +78,11 @@ impl Screen {
             let _panicked = thread.join();
         }
     }
+}
+
+/// Nobody reading any more is no reason to stop, either.
+fn say(text: &str) {
+    let _closed = writeln!(std::io::stdout(), "{text}");
 }
 
 fn watch(
@@ -151,7 +152,7 @@ impl Live {
             let still = self.still.iter().chain(&self.lines);
             still.chain([&self.time]).for_each(ProgressBar::abandon);
             // The last line is left without an end.
-            println!();
+            say("");
         }
     }
 }

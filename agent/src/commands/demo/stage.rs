@@ -20,20 +20,17 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the directory, starts the broker, writes the configuration. Blocks for a moment.
     pub(super) fn set(args: &DemoArgs) -> Result<Self, Exit> {
-        let (dir, temporary) = match &args.dir {
-            Some(dir) => {
-                claim(dir)?;
-                (dir.clone(), None)
-            }
-            None => {
-                let temporary = tempfile::Builder::new().prefix("dunlin-demo-").tempdir();
-                let temporary = temporary.map_err(|error| {
-                    Exit::Failed(format!(
-                        "no temporary directory: {error}; name one with --dir"
-                    ))
-                })?;
-                (temporary.path().to_owned(), Some(temporary))
-            }
+        let (dir, temporary) = if let Some(dir) = &args.dir {
+            claim(dir)?;
+            (dir.clone(), None)
+        } else {
+            let temporary = tempfile::Builder::new().prefix("dunlin-demo-").tempdir();
+            let temporary = temporary.map_err(|error| {
+                Exit::Failed(format!(
+                    "no temporary directory: {error}; name one with --dir"
+                ))
+            })?;
+            (temporary.path().to_owned(), Some(temporary))
         };
         let broker = EmbeddedBroker::start(None).map_err(|e| Exit::Failed(e.to_string()))?;
         let stage = Self {

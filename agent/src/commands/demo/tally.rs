@@ -41,10 +41,10 @@ pub(super) struct UpstreamRows {
 }
 
 impl UpstreamRows {
-    /// Counts the rows in the SQLite file at `path`; none if the agent never got to write one.
+    /// Counts the rows in the `SQLite` file at `path`; none if the agent never got to write one.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// What `SQLite` says.
     pub(super) fn count(path: &Path) -> rusqlite::Result<Self> {
         if !path.exists() {
             return Ok(Self::default());
