@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{Outcome, run};
+use crate::commands::{Outcome, demo, run};
 
 /// Edge agent for continuous machine learning.
 ///
@@ -17,6 +17,8 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// See it all at work on this machine: broker, machines, agent, database
+    Demo(demo::DemoArgs),
     /// Run the agent
     Run(Box<run::RunArgs>),
 }
@@ -34,6 +36,7 @@ pub fn main() -> Outcome {
         .map_err(|error| crate::commands::Exit::Failed(error.to_string()))?;
     runtime.block_on(async {
         match cli.command {
+            Command::Demo(args) => demo::run(args).await,
             Command::Run(args) => run::run(*args).await,
         }
     })

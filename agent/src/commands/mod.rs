@@ -1,5 +1,6 @@
 //! The commands, one file each. Each returns an [`Exit`]; only `main` ends the process.
 
+pub mod demo;
 pub mod run;
 
 use std::{fmt, process::ExitCode};

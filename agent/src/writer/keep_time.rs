@@ -43,9 +43,12 @@ impl Writer {
     pub(super) fn tick(&mut self) -> Result<(), String> {
         for event in self.parts.clock.tick() {
             match event {
-                ClockEvent::Unsynchronised => tracing::warn!(
+                ClockEvent::Unsynchronised if self.parts.clock.uploads_held() => tracing::warn!(
                     "the clock is not synchronised yet: uploads wait for it (at most clock.hold_s)"
                 ),
+                ClockEvent::Unsynchronised => {
+                    tracing::info!("the clock is not synchronised; uploads go on (clock.hold_s)");
+                }
                 ClockEvent::Synchronised => tracing::info!("the clock is synchronised"),
                 ClockEvent::StepSeen { step_ns } => tracing::warn!(
                     step_s = step_ns / 1_000_000_000,
