@@ -293,7 +293,7 @@ impl Agent {
     }
 }
 
-fn uploader_options(settings: &Settings) -> UploaderOptions {
+pub(crate) fn uploader_options(settings: &Settings) -> UploaderOptions {
     let upstream = &settings.upstream;
     UploaderOptions {
         cursor_path: cursor_path(&settings.data_dir),

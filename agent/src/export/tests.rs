@@ -78,15 +78,15 @@ fn two_rows() -> Rows {
 }
 
 fn csv_of(schema: &Arc<Schema>, stream: &Stream, rows: &Rows) -> String {
-    let mut export = CsvExport::new(Vec::new(), schema, stream).unwrap();
-    export.write(rows).unwrap();
+    let mut export = CsvExport::new(Vec::new(), schema).unwrap();
+    export.write(stream, rows).unwrap();
     String::from_utf8(export.finish().unwrap()).unwrap()
 }
 
 fn parquet_of(schema: &Arc<Schema>, stream: &Stream, chunks: &[Rows]) -> Vec<u8> {
-    let mut export = ParquetExport::new(Vec::new(), schema, stream).unwrap();
+    let mut export = ParquetExport::new(Vec::new(), schema).unwrap();
     for rows in chunks {
-        export.write(rows).unwrap();
+        export.write(stream, rows).unwrap();
     }
     export.finish().unwrap()
 }
@@ -237,10 +237,16 @@ fn names_never_collide() {
 fn a_column_of_another_type_is_an_error() {
     let schema = schema(&[("f", FieldType::F64)]);
     let rows = many_rows(1, "x");
-    let mut export = CsvExport::new(Vec::new(), &schema, &stream("m")).unwrap();
-    assert!(matches!(export.write(&rows), Err(ExportError::Type { .. })));
-    let mut export = ParquetExport::new(Vec::new(), &schema, &stream("m")).unwrap();
-    assert!(matches!(export.write(&rows), Err(ExportError::Type { .. })));
+    let mut export = CsvExport::new(Vec::new(), &schema).unwrap();
+    assert!(matches!(
+        export.write(&stream("m"), &rows),
+        Err(ExportError::Type { .. })
+    ));
+    let mut export = ParquetExport::new(Vec::new(), &schema).unwrap();
+    assert!(matches!(
+        export.write(&stream("m"), &rows),
+        Err(ExportError::Type { .. })
+    ));
 }
 
 #[test]
@@ -255,10 +261,10 @@ fn an_output_that_fails_is_reported() {
             Ok(())
         }
     }
-    let mut export = CsvExport::new(Full, &all_types(), &stream("m")).unwrap();
-    assert!(export.write(&two_rows()).is_err() || export.finish().is_err());
-    let failed = ParquetExport::new(Full, &all_types(), &stream("m")).and_then(|mut export| {
-        export.write(&two_rows())?;
+    let mut export = CsvExport::new(Full, &all_types()).unwrap();
+    assert!(export.write(&stream("m"), &two_rows()).is_err() || export.finish().is_err());
+    let failed = ParquetExport::new(Full, &all_types()).and_then(|mut export| {
+        export.write(&stream("m"), &two_rows())?;
         export.finish()
     });
     assert!(failed.is_err());
