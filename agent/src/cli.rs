@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent_and_documents_its_exit_codes() {
         let mut command = Cli::command();
-        command.debug_assert();
+        command.clone().debug_assert();
         let help = command.render_help().to_string();
         assert!(help.contains("Exit codes:\n  0  well"), "{help}");
     }

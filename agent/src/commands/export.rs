@@ -60,37 +60,35 @@ pub async fn run(args: ExportArgs) -> Outcome {
     let mut site = Site::find(&args.site).await?;
     let (done, place) = match &args.output {
         Some(path) => (
-            to_file(&mut site, ask, path).await?,
+            Some(to_file(&mut site, ask, path).await?),
             path.display().to_string(),
         ),
         None => (to_stdout(&mut site, ask).await?, "standard output".into()),
     };
     site.close().await?;
-    eprintln!(
-        "{} of {} to {place}",
-        terminal::of(done.rows, "row"),
-        terminal::of(done.streams, "stream")
-    );
+    if let Some(done) = done {
+        let (rows, streams) = (
+            terminal::of(done.rows, "row"),
+            terminal::of(done.streams, "stream"),
+        );
+        eprintln!("{rows} of {streams} to {place}");
+    }
     Ok(())
 }
 
-async fn to_stdout(site: &mut Site, ask: ExportAsk) -> Result<ExportDone, Exit> {
+/// `None` if the reader left before the end: whoever wanted only the beginning has it.
+async fn to_stdout(site: &mut Site, ask: ExportAsk) -> Result<Option<ExportDone>, Exit> {
     let show = Show::with("exporting", BufWriter::new(io::stdout()));
     let reader_left = Arc::clone(&show.reader_left);
-    let mut written = match site.ask::<ExportDone, _>(Ask::Export(ask), show).await {
-        Ok((done, mut show)) => match show.out.flush() {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Exit::Failed(format!("standard output: {error}")))
-            }
-            _ => Ok(done),
-        },
+    match site.ask::<ExportDone, _>(Ask::Export(ask), show).await {
+        Err(_) if reader_left.load(Relaxed) => Ok(None),
         Err(error) => Err(error),
-    };
-    // Whoever wanted only the beginning has it.
-    if reader_left.load(Relaxed) {
-        written = Ok(ExportDone::default());
+        Ok((done, mut show)) => match show.out.flush() {
+            Ok(()) => Ok(Some(done)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+            Err(error) => Err(Exit::Failed(format!("standard output: {error}"))),
+        },
     }
-    written
 }
 
 /// Exports to a temporary file beside `path` and renames it when it is whole and durable.

@@ -46,7 +46,7 @@ impl ImportBatch {
         record.bytes() + 2 * record.values.len()
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let bytes: usize = self.records.iter().map(Self::weight).sum();
         // The record that reaches the bound is still in it.
         if self.records.len() > BATCH_RECORDS_MAX || bytes > BATCH_BYTES_MAX + 3 * RECORD_BYTES_MAX

@@ -151,18 +151,29 @@ impl Local {
         &self.parts
     }
 
-    /// Ends the writer, if there is one, and lets go of the directory.
+    /// Ends the writer, if there is one, and lets go of the directory. Dropping does the same, but
+    /// tells nobody what went wrong.
     ///
     /// # Errors
     /// [`OperationError::Failed`] if the last records could not be committed.
-    pub fn close(self) -> Result<(), OperationError> {
-        let Some(worker) = self.worker else {
-            return Ok(());
-        };
+    pub fn close(mut self) -> Result<(), OperationError> {
+        self.worker.take().map_or(Ok(()), Worker::end)
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // What was reported as durable is; the rest was reported as failed.
+        let _ended = self.worker.take().map(Worker::end);
+    }
+}
+
+impl Worker {
+    fn end(self) -> Result<(), OperationError> {
         // Closes the inbox; a writer that waits for room gives up.
-        drop(worker.ingest);
-        worker.give_up.send_replace(true);
-        let ended = worker.thread.join();
+        drop(self.ingest);
+        self.give_up.send_replace(true);
+        let ended = self.thread.join();
         ended
             .unwrap_or_else(|_| Err("the writer panicked".into()))
             .map_err(OperationError::Failed)

@@ -368,7 +368,7 @@ fn table_of(row: &RejectedRow, catalog: &Catalog) -> TableRows {
 }
 
 /// Stream and schema of a row whose stream the buffer has forgotten.
-fn made_up(row: &RejectedRow) -> (Arc<Stream>, Arc<Schema>) {
+pub(super) fn made_up(row: &RejectedRow) -> (Arc<Stream>, Arc<Schema>) {
     let fields = row.values.iter().map(|v| Field {
         name: v.name.clone(),
         kind: v.kind,
