@@ -42,9 +42,9 @@ pub struct SimulateArgs {
     /// Mean time between the faults of a machine, seconds; 0: no faults
     #[arg(long, value_name = "S", default_value_t = 300.0)]
     pub fault_gap_s: f64,
-    /// Speak MQTT 3.1.1 instead of 5
+    /// Speak MQTT 5 instead of 3.1.1
     #[arg(long)]
-    pub mqtt_311: bool,
+    pub mqtt_5: bool,
     /// Private CA for mqtts://, PEM
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -70,8 +70,8 @@ fn options(args: &SimulateArgs) -> Result<SimulateOptions, Exit> {
         cert_file: args.cert_file.clone(),
         key_file: args.key_file.clone(),
     };
-    if args.mqtt_311 {
-        options.version = MqttVersion::V311;
+    if args.mqtt_5 {
+        options.version = MqttVersion::V5;
     }
     options.rate = args.rate;
     options.streams = args.streams;
@@ -91,7 +91,7 @@ pub async fn run(args: SimulateArgs) -> Outcome {
     let (stop, stopped) = watch::channel(false);
     let bar = bar(options.count);
     let progress = Arc::clone(&options.progress);
-    let mut running = std::pin::pin!(simulate::run(&options, stopped));
+    let mut running = tokio::task::spawn_blocking(move || simulate::run(&options, stopped));
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     let mut tick = interval(Duration::from_millis(200));
     let mut is_stopping = false;
@@ -106,9 +106,10 @@ pub async fn run(args: SimulateArgs) -> Outcome {
         }
     };
     bar.finish_and_clear();
+    let report = report.map_err(|panic| Exit::Failed(panic.to_string()))?;
     let report = report.map_err(|error| match error {
         SimulateError::Tls(error) => Exit::Usage(error.to_string()),
-        error @ SimulateError::Link(_) => Exit::Failed(error.to_string()),
+        error @ (SimulateError::Link(_) | SimulateError::Io(_)) => Exit::Failed(error.to_string()),
     })?;
     let line = serde_json::to_string(&report).map_err(|error| Exit::Failed(error.to_string()))?;
     println!("{line}");

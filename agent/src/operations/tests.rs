@@ -43,6 +43,7 @@ impl Device {
             .set("mqtt.url", "mqtt://127.0.0.1:1")
             .set("http.listen", "")
             .set("buffer.commit_gap_ms_min", "0")
+            .set("clock.hold_s", "0")
             .set(
                 "upstream.url",
                 format!("sqlite:{}", dir.path().join("up.db").display()),
