@@ -22,6 +22,7 @@ Exit codes:
 /// Takes sensor data over MQTT, keeps every acknowledged record through power cuts, uploads to
 /// TDengine or SQLite.
 #[derive(Parser, Debug)]
+#[allow(clippy::doc_markdown)] // clap shows it as it is.
 #[command(name = "dunlin", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]

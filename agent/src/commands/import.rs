@@ -304,8 +304,10 @@ fn so_far(exit: Exit, records: u64) -> Exit {
         "{} stored before that; remove their lines before importing the rest",
         terminal::of(records, "record")
     );
+    if records == 0 {
+        return exit;
+    }
     match exit {
-        other if records == 0 => other,
         Exit::Failed(text) => Exit::Failed(format!("{text} ({stored})")),
         Exit::Usage(text) => Exit::Usage(format!("{text} ({stored})")),
         found @ Exit::Found(_) => found,

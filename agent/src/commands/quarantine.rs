@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead, IsTerminal, Write},
+    fmt::Write as _,
+    io::{self, BufRead, IsTerminal, Write as _},
 };
 
 use clap::{Args, Subcommand};
@@ -160,20 +161,22 @@ fn table(items: &[Summary], total: u64) -> String {
     }
     let width = |of: fn(&Summary) -> &str| items.iter().map(|i| of(i).len()).max().unwrap_or(0);
     let (reasons, places) = (width(|i| &i.reason), width(|i| &i.of).min(40));
+    // Writing to a String cannot fail.
     let mut text = String::new();
     for item in items {
-        text.push_str(&format!(
+        let _ok = write!(
+            text,
             "{:>6}  {}  {:reasons$}  {:places$}  {}\n",
             item.id,
             terminal::time(item.at_ns),
             item.reason,
             item.of,
             item.detail
-        ));
+        );
     }
     if total > items.len() as u64 {
         let more = terminal::count(total - items.len() as u64);
-        text.push_str(&format!("and {more} more (--max N shows more of them)\n"));
+        let _ok = write!(text, "and {more} more (--max N shows more of them)\n");
     }
     text
 }
@@ -216,10 +219,11 @@ fn described(item: &Item) -> String {
             } else {
                 String::new()
             };
-            text.push_str(&format!(
+            let _ok = write!(
+                text,
                 "topic    {}\npayload  {payload_bytes} bytes{cut}\n\n",
                 topic.escape_debug()
-            ));
+            );
             match std::str::from_utf8(payload) {
                 Ok(payload) => {
                     text.push_str(&terminal::printable(payload));
@@ -229,7 +233,8 @@ fn described(item: &Item) -> String {
             }
         }
         Content::Row(row) => {
-            text.push_str(&format!(
+            let _ok = write!(
+                text,
                 "stream   {}\nts       {} ({})\nsplit    {}, fold {}\n",
                 row.stream.escape_debug(),
                 row.ts,
@@ -240,13 +245,10 @@ fn described(item: &Item) -> String {
                     "validation"
                 },
                 row.split.fold
-            ));
+            );
             for value in &row.values {
                 let shown = format!("{:?}", value.value);
-                text.push_str(&format!(
-                    "field    {} = {shown}\n",
-                    value.name.escape_debug()
-                ));
+                let _ok = write!(text, "field    {} = {shown}\n", value.name.escape_debug());
             }
         }
     }

@@ -94,15 +94,14 @@ async fn look(args: &StatusArgs) -> Result<Shown, Exit> {
     };
     let ask = Ask::Count(Selection::default());
     let (quarantine, _) = site.ask(ask, Show::nothing()).await?;
-    let left = match status {
-        Some(_) => None,
-        None => {
-            let local = site.open(Need::Directory).await?;
-            Some(left_behind(
-                local.parts(),
-                site.data_dir().display().to_string(),
-            )?)
-        }
+    let left = if status.is_some() {
+        None
+    } else {
+        let local = site.open(Need::Directory).await?;
+        Some(left_behind(
+            local.parts(),
+            site.data_dir().display().to_string(),
+        )?)
     };
     site.close().await?;
     Ok(Shown {
@@ -120,7 +119,7 @@ fn left_behind(parts: &Parts, data_dir: String) -> Result<LeftBehind, Exit> {
     let (mut lag_rows, mut oldest_ts) = (0, None);
     let mut from = shape.oldest_seq;
     let end = shape.next_seq;
-    let done = cursor.done().ranges().chain([end..end]);
+    let done = cursor.done().ranges().chain(std::iter::once(end..end));
     for range in done {
         let to = range.start.min(end);
         if from < to {

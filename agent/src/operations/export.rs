@@ -215,7 +215,7 @@ impl Write for Data<'_, '_> {
 }
 
 enum File<'g, 'l> {
-    Csv(CsvExport<Data<'g, 'l>>),
+    Csv(Box<CsvExport<Data<'g, 'l>>>),
     Parquet(Box<ParquetExport<Data<'g, 'l>>>),
 }
 
@@ -226,7 +226,7 @@ impl<'g, 'l> File<'g, 'l> {
         schema: &Arc<Schema>,
     ) -> Result<Self, ExportError> {
         Ok(match format {
-            ExportFormat::Csv => Self::Csv(CsvExport::new(out, schema)?),
+            ExportFormat::Csv => Self::Csv(Box::new(CsvExport::new(out, schema)?)),
             ExportFormat::Parquet => Self::Parquet(Box::new(ParquetExport::new(out, schema)?)),
         })
     }

@@ -17,7 +17,7 @@ use crate::{
     route::CAPTURE_BYTES_MAX,
     settings::StreamRule,
     topic::hostile_part,
-    writer::{Request, RequestContent},
+    writer::{Answer, Request, RequestContent},
 };
 
 /// Most records in one batch.
@@ -160,9 +160,6 @@ pub(super) fn import(
     let reply = send(writer, content)?;
     wait(writer, &reply, listener)?.map_err(OperationError::Asked)
 }
-
-/// What the writer answers: the records stored, or why it refused them.
-pub(super) type Answer = Result<u64, String>;
 
 /// Hands something to the writer.
 pub(super) fn send(

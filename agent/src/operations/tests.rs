@@ -1,7 +1,7 @@
 //! Each operation as a command asks for it: of a running agent over its control socket, and of the
 //! directory of a stopped one.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::format_collect)]
 
 use std::{
     path::Path,

@@ -1,6 +1,10 @@
 //! Comparing what was committed with what the upstream has.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use dunlin_sync::{
     quarantine::{Content, Quarantine, QuarantineError},
@@ -8,7 +12,7 @@ use dunlin_sync::{
     uploader::BlockSource,
     verify::{self, VerifyReport},
 };
-use tokio::{runtime::Handle, time::interval};
+use tokio::runtime::Handle;
 
 use super::{Listener, OperationError, Parts};
 
@@ -24,22 +28,30 @@ pub(super) fn verify(
     // The cursor first: a row rejected before it moved is in quarantine by then.
     let cursor = (parts.cursor)();
     let rejected = rejected_rows(&parts.quarantine).map_err(OperationError::failed)?;
-    let count = |stream: &str, range: TimeRange| {
-        let times = rejected.get(stream).map_or(&[][..], Vec::as_slice);
-        let before = times.partition_point(|ts| *ts < range.from.0);
-        let up_to = times.partition_point(|ts| *ts <= range.to.0);
-        up_to.saturating_sub(before) as u64
-    };
-    Handle::current().block_on(async {
-        let mut comparing = std::pin::pin!(verify::verify(&source, &upstream, &cursor, &count));
-        let mut alive = interval(ALIVE_GAP);
-        loop {
-            tokio::select! {
-                report = &mut comparing => return report.map_err(OperationError::failed),
-                _ = alive.tick() => listener.progress(0, 0).map_err(OperationError::failed)?,
+    let (done, report) = mpsc::channel();
+    let comparing = Handle::current().spawn(async move {
+        let count = |stream: &str, range: TimeRange| {
+            let times = rejected.get(stream).map_or(&[][..], Vec::as_slice);
+            let before = times.partition_point(|ts| *ts < range.from.0);
+            let up_to = times.partition_point(|ts| *ts <= range.to.0);
+            up_to.saturating_sub(before) as u64
+        };
+        // Whoever asked may have left.
+        let _left = done.send(verify::verify(&source, &upstream, &cursor, &count).await);
+    });
+    loop {
+        match report.recv_timeout(ALIVE_GAP) {
+            Ok(report) => return report.map_err(OperationError::failed),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(OperationError::Failed("the comparison panicked".into()));
             }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
-    })
+        if let Err(gone) = listener.progress(0, 0) {
+            comparing.abort();
+            return Err(OperationError::failed(gone));
+        }
+    }
 }
 
 /// Timestamps of the rows in quarantine, sorted, each once, by stream.

@@ -55,8 +55,11 @@ pub struct Request {
     /// What to take in.
     pub content: RequestContent,
     /// Told once it is durable: records committed, or why not.
-    pub reply: mpsc::Sender<Result<u64, String>>,
+    pub reply: mpsc::Sender<Answer>,
 }
+
+/// Records stored, or why there are none.
+pub type Answer = Result<u64, String>;
 
 /// What a [`Request`] holds.
 pub enum RequestContent {
@@ -142,7 +145,7 @@ struct Pending {
     rejects: Vec<Item>,
     fingerprints: Vec<u64>,
     acks: Vec<Ack>,
-    replies: Vec<(mpsc::Sender<Result<u64, String>>, Result<u64, String>)>,
+    replies: Vec<(mpsc::Sender<Answer>, Answer)>,
     /// Records stored for these replies.
     requested: u64,
 }
