@@ -164,9 +164,9 @@ fn table(items: &[Summary], total: u64) -> String {
     // Writing to a String cannot fail.
     let mut text = String::new();
     for item in items {
-        let _ok = write!(
+        let _ok = writeln!(
             text,
-            "{:>6}  {}  {:reasons$}  {:places$}  {}\n",
+            "{:>6}  {}  {:reasons$}  {:places$}  {}",
             item.id,
             terminal::time(item.at_ns),
             item.reason,
@@ -176,7 +176,7 @@ fn table(items: &[Summary], total: u64) -> String {
     }
     if total > items.len() as u64 {
         let more = terminal::count(total - items.len() as u64);
-        let _ok = write!(text, "and {more} more (--max N shows more of them)\n");
+        let _ok = writeln!(text, "and {more} more (--max N shows more of them)");
     }
     text
 }
@@ -248,7 +248,7 @@ fn described(item: &Item) -> String {
             );
             for value in &row.values {
                 let shown = format!("{:?}", value.value);
-                let _ok = write!(text, "field    {} = {shown}\n", value.name.escape_debug());
+                let _ok = writeln!(text, "field    {} = {shown}", value.name.escape_debug());
             }
         }
     }
