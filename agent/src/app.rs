@@ -308,7 +308,7 @@ fn spawn_worker(
     Ok(end)
 }
 
-fn uploader_options(settings: &Settings) -> UploaderOptions {
+pub(crate) fn uploader_options(settings: &Settings) -> UploaderOptions {
     let upstream = &settings.upstream;
     UploaderOptions {
         cursor_path: cursor_path(&settings.data_dir),
