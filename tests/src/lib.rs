@@ -1,3 +1,8 @@
 //! Harness, scenarios and crash loops.
 
+pub mod central;
+pub mod device;
+pub mod mqtt_double;
+pub mod options;
+pub mod records;
 pub mod taos_double;
