@@ -2,6 +2,7 @@
 
 pub mod central;
 pub mod device;
+pub mod disk_image;
 pub mod mqtt_double;
 pub mod options;
 pub mod records;
