@@ -6,22 +6,21 @@
 //! and without DUP, so nobody can tell them from new publishes.) It feeds numbered records as fast as
 //! they are taken, so nothing piles up here.
 
-mod packet;
 mod session;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use self::{
-    packet::Packet,
-    session::{Feed, Session},
+use self::session::{Feed, Session};
+use crate::{
+    mqtt_packet::{self as packet, Packet},
+    records::{Numbered, Publish},
 };
-use crate::records::{Numbered, Publish};
 
 /// Longest sleep of a writer that waits for something to write.
 const WAIT: Duration = Duration::from_millis(50);
@@ -273,7 +272,7 @@ fn read(
             }
             Some(Packet::Publish { id: Some(id) }) => packet::puback(id, &mut state.control),
             Some(Packet::PingReq) => state.control.extend([0xd0, 0]),
-            Some(Packet::Publish { id: None } | Packet::Connect { .. } | Packet::Other) => {}
+            Some(_) => {}
         }
         shared.changed.notify_all();
     }
@@ -300,11 +299,5 @@ fn write(shared: &Shared, connection: u64, mut socket: TcpStream) -> io::Result<
         drop(state);
         socket.write_all(&out)?;
         out.clear();
-    }
-}
-
-impl<S: Read> std::fmt::Debug for packet::Reader<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").finish_non_exhaustive()
     }
 }

@@ -81,7 +81,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
 
     let mut violations = Vec::new();
     let mut first_seen: BTreeMap<u64, Row> = BTreeMap::new();
-    let (mut in_start, mut in_stop) = (0, 0);
+    let (mut in_start, mut in_stop, mut acks_lost) = (0, 0, 0);
     for kill in 0..kills {
         device.start().map_err(|e| failed(&e))?;
         let pause = Duration::from_millis(rng.random_range(20..400));
@@ -99,12 +99,21 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
                 device.terminate();
                 sleep(pause / 8);
             }
+            // With what it has acknowledged last not yet at the broker, which sends that again.
+            4..7 => {
+                acks_lost += 1;
+                device.wait_connected()?;
+                sleep(pause / 2);
+                broker.lose_acks(true);
+                sleep(pause / 8);
+            }
             _ => {
                 device.wait_connected()?;
                 sleep(pause);
             }
         }
         device.kill();
+        broker.lose_acks(false);
         if kill % 8 == 7 {
             notice(&central, &mut first_seen, &mut violations)?;
         }
@@ -142,7 +151,8 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     violations.extend(rows.disorder());
     let train = rows.by_number.values().filter(|row| row.is_train).count();
     let line = json!({
-        "kills": kills, "during_start": in_start, "during_stop": in_stop, "seed": seed,
+        "kills": kills, "during_start": in_start, "during_stop": in_stop,
+        "acks_lost": acks_lost, "seed": seed,
         "published": published, "acknowledged": counts.acknowledged,
         "sent_again": counts.sent_again, "upstream_rows": rows.by_number.len(),
         "duplicates": rows.duplicates.len(), "violations": violations.len(),

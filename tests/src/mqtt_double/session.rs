@@ -2,8 +2,11 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{Counts, packet};
-use crate::records::{Numbered, Publish, number_in};
+use super::Counts;
+use crate::{
+    mqtt_packet as packet,
+    records::{Numbered, Publish, number_in},
+};
 
 /// Bytes put together for one write.
 const WRITE_BYTES: usize = 64 * 1024;

@@ -212,13 +212,19 @@ impl Rig {
     fn cut(&mut self, number: u64) -> Result<Vec<String>, String> {
         let pause = Duration::from_millis(self.rng.random_range(20..700));
         thread::sleep(pause);
+        let chain = self.rng.random_range(0..3) == 0;
+        // What it has acknowledged last may not have reached the broker, which then sends it again.
+        if chain && self.rng.random_range(0..2) == 0 {
+            self.broker.lose_acks(true);
+            thread::sleep(pause / 20);
+        }
         self.freeze()?;
         let (kept, fresh) = (self.dir.join("cut.img"), self.known.fresh());
         disk_image::copy(&self.image(), &kept)?;
         self.count_generations();
-        let chain = self.rng.random_range(0..3) == 0;
         if chain {
             self.device.kill();
+            self.broker.lose_acks(false);
         } else {
             self.device.thaw();
         }

@@ -1,22 +1,33 @@
-//! As much of MQTT 5 and 3.1.1 as one subscriber needs.
+//! As much of MQTT 5 and 3.1.1 as the harness speaks and reads along.
 
 use std::io::{self, Read};
 
 use crate::records::Publish;
 
-/// What a client may send.
+/// What a client or, where marked, a broker may send.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Packet {
-    Connect { is_v5: bool, receive_maximum: u16 },
-    Publish { id: Option<u16> },
+    Connect {
+        is_v5: bool,
+        receive_maximum: u16,
+    },
+    Publish {
+        id: Option<u16>,
+    },
     PubAck(u16),
-    Subscribe { id: u16, filters: usize },
+    Subscribe {
+        id: u16,
+        filters: usize,
+    },
     PingReq,
     Disconnect,
+    /// From a broker, with its code.
+    ConnAck(u8),
     Other,
 }
 
 /// Cuts a byte stream into packets.
+#[derive(Debug)]
 pub(crate) struct Reader<S> {
     socket: S,
     buffer: Vec<u8>,
@@ -129,6 +140,10 @@ fn parse(first: u8, body: &[u8], is_v5: bool) -> io::Result<Packet> {
             };
             Packet::Publish { id }
         }
+        2 => {
+            body.byte()?;
+            Packet::ConnAck(body.byte()?)
+        }
         4 => Packet::PubAck(body.short()?),
         8 => {
             let id = body.short()?;
@@ -174,6 +189,58 @@ fn connect(body: &mut Body<'_>) -> io::Result<Packet> {
     })
 }
 
+/// What a relay wants to know of a PUBLISH.
+pub(crate) struct PublishRead<'a> {
+    pub(crate) id: Option<u16>,
+    pub(crate) dup: bool,
+    pub(crate) payload: &'a [u8],
+}
+
+/// Reads a PUBLISH; `body` is what follows its fixed header.
+pub(crate) fn read_publish(first: u8, body: &[u8], is_v5: bool) -> io::Result<PublishRead<'_>> {
+    let mut body = Body(body);
+    body.text()?;
+    let id = if first & 6 == 0 {
+        None
+    } else {
+        Some(body.short()?)
+    };
+    if is_v5 {
+        body.properties()?;
+    }
+    Ok(PublishRead {
+        id,
+        dup: first & 8 != 0,
+        payload: body.0,
+    })
+}
+
+/// The CONNECT of a 3.1.1 client with a clean session.
+pub(crate) fn connect_311(
+    client_id: &str,
+    user: Option<&str>,
+    password: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    let flags = 2 | u8::from(user.is_some()) << 7 | u8::from(password.is_some()) << 6;
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 60];
+    for text in [Some(client_id), user, password].into_iter().flatten() {
+        body.extend((text.len() as u16).to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    out.push(0x10);
+    push_variable(body.len(), out);
+    out.extend(body);
+}
+
+fn push_variable(mut length: usize, out: &mut Vec<u8>) {
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+}
+
 pub(crate) fn connack(is_v5: bool, session_present: bool, out: &mut Vec<u8>) {
     let present = u8::from(session_present);
     if is_v5 {
@@ -202,12 +269,10 @@ pub(crate) fn puback(id: u16, out: &mut Vec<u8>) {
 pub(crate) fn publish(is_v5: bool, publish: &Publish, id: u16, dup: bool, out: &mut Vec<u8>) {
     let (topic, payload) = (publish.topic.as_bytes(), &publish.payload);
     out.push(0x32 | u8::from(dup) << 3);
-    let mut length = 2 + topic.len() + 2 + usize::from(is_v5) + payload.len();
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
+    push_variable(
+        2 + topic.len() + 2 + usize::from(is_v5) + payload.len(),
+        out,
+    );
     out.extend((topic.len() as u16).to_be_bytes());
     out.extend(topic);
     out.extend(id.to_be_bytes());
