@@ -66,9 +66,14 @@ impl Device {
 
     /// Sets a flag for the starts to come; replaces its value if it was set before.
     pub fn set(&mut self, flag: &str, value: impl fmt::Display) {
+        self.unset(flag);
+        self.args.push(format!("{flag}={value}"));
+    }
+
+    /// Leaves a flag out of the starts to come.
+    pub fn unset(&mut self, flag: &str) {
         let start = format!("{flag}=");
         self.args.retain(|arg| !arg.starts_with(&start));
-        self.args.push(format!("{start}{value}"));
     }
 
     /// Its data directory.
@@ -104,12 +109,14 @@ impl Device {
         Ok(command)
     }
 
-    /// Starts it; it must not be running.
+    /// Starts it.
     ///
     /// # Errors
-    /// The operating system's.
+    /// It is running already, or the operating system's.
     pub fn start(&mut self) -> io::Result<()> {
-        assert!(self.child.is_none(), "the device is running already");
+        if self.child.is_some() {
+            return Err(io::Error::other("the device is running already"));
+        }
         self.child = Some(self.command()?.spawn()?);
         Ok(())
     }

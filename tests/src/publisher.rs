@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_agent::mqtt::url::BrokerUrl;
+use dunlin_agent::{mqtt::url::BrokerUrl, settings::Secret};
 
 use crate::{
     mqtt_packet::{self, Packet, Reader},
@@ -36,7 +36,7 @@ impl Publisher {
         let socket = TcpStream::connect((url.host.as_str(), url.port))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(ANSWER_MAX))?;
-        let password = url.password.as_ref().map(|password| password.reveal());
+        let password = url.password.as_ref().map(Secret::reveal);
         let mut out = Vec::new();
         mqtt_packet::connect_311(client_id, url.user.as_deref(), password, &mut out);
         (&socket).write_all(&out)?;

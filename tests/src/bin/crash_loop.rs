@@ -25,7 +25,7 @@ use serde_json::json;
 /// Records a second: above what the uploader takes in a debug build, below what fills the buffer.
 const RATE_PER_S: f64 = 20_000.0;
 /// For everything to arrive at the end.
-const DRAIN_MAX: Duration = Duration::from_secs(120);
+const DRAIN_MAX: Duration = Duration::from_mins(2);
 /// Violations shown.
 const SHOWN: usize = 10;
 

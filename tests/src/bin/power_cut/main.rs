@@ -43,7 +43,7 @@ const RATE_PER_S: f64 = 12_000.0;
 const PAD_BYTES: usize = 40;
 /// For an agent to answer on what a cut has left.
 const OPEN_MAX: Duration = Duration::from_secs(20);
-const DRAIN_MAX: Duration = Duration::from_secs(120);
+const DRAIN_MAX: Duration = Duration::from_mins(2);
 /// Violations shown.
 const SHOWN: usize = 10;
 
