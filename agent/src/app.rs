@@ -70,7 +70,7 @@ pub struct Agent {
     stopper: Stopper,
     give_up: watch::Sender<bool>,
     upload_stop: watch::Sender<Option<tokio::time::Instant>>,
-    ingest: JoinHandle<()>,
+    ingest: oneshot::Receiver<Result<(), String>>,
     writer: oneshot::Receiver<Result<(), String>>,
     uploader: JoinHandle<Left>,
     http: Option<Server>,
@@ -169,17 +169,10 @@ impl Agent {
 
         let (give_up, gave_up) = watch::channel(false);
         let (upload_stop, upload_deadline) = watch::channel(None);
-        let (writer_ended, writer_end) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("dunlin-writer".into())
-            .spawn(move || {
-                // Nobody listens any more only when the agent is gone.
-                let _gone = writer_ended.send(writer.run(&gave_up));
-            })
-            .map_err(|error| AgentError::Worker {
-                worker: "the writer",
-                why: error.to_string(),
-            })?;
+        let writer = spawn_worker("the writer", "dunlin-writer", move || writer.run(&gave_up))?;
+        let ingest = spawn_worker("the MQTT side", "dunlin-mqtt", move || {
+            ingest.run().map_err(|error| error.to_string())
+        })?;
         let shutdown_max = Duration::from_millis(settings.shutdown_ms_max);
         tracing::info!(
             device = settings.device,
@@ -193,8 +186,8 @@ impl Agent {
             stopper,
             give_up,
             upload_stop,
-            ingest: tokio::spawn(ingest.run()),
-            writer: writer_end,
+            ingest,
+            writer,
             uploader: tokio::spawn(uploader.run(upload_deadline)),
             http,
             http_address,
@@ -242,9 +235,11 @@ impl Agent {
                 Ok(Err(why)) => ended("the writer", &why),
                 _ => ended("the writer", "it panicked; see the log"),
             },
-            end = &mut self.ingest => {
-                ended("the MQTT side", &end.err().map_or_else(|| "it ended".into(), |e| e.to_string()))
-            }
+            end = &mut self.ingest => match end {
+                Ok(Err(why)) => ended("the MQTT side", &why),
+                Ok(Ok(())) => ended("the MQTT side", "it ended"),
+                Err(_) => ended("the MQTT side", "it panicked; see the log"),
+            },
             end = &mut self.uploader => {
                 ended("the uploader", &end.err().map_or_else(|| "it ended".into(), |e| e.to_string()))
             }
@@ -291,6 +286,26 @@ impl Agent {
             }),
         }
     }
+}
+
+/// Runs `work` on a thread of its own, for what blocks; how it ends can be awaited.
+fn spawn_worker(
+    worker: &'static str,
+    thread: &str,
+    work: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> Result<oneshot::Receiver<Result<(), String>>, AgentError> {
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(thread.into())
+        .spawn(move || {
+            // Nobody listens any more only when the agent is gone.
+            let _gone = ended.send(work());
+        })
+        .map_err(|error| AgentError::Worker {
+            worker,
+            why: error.to_string(),
+        })?;
+    Ok(end)
 }
 
 fn uploader_options(settings: &Settings) -> UploaderOptions {

@@ -13,6 +13,8 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use crate::state_file::{self, sync_dir};
@@ -36,6 +38,9 @@ const CACHE_BYTES: u64 = 4 << 20;
 
 /// Name of the file that marks a finished creation.
 const COMPLETE: &str = "complete";
+
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// One sled database in a directory of its own.
 pub(crate) struct Generation {
@@ -74,7 +79,7 @@ impl Generation {
             .cache_capacity(CACHE_BYTES)
             // Commits flush by themselves; a timer would only wear the flash.
             .flush_every_ms(None);
-        let db = guarded(|| config.open())?;
+        let db = open_unlocked(&config)?;
         let file = File::open(dir.join("db")).map_err(from_io)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -170,6 +175,18 @@ impl Generation {
     /// Bytes it takes on disk.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.db.size_on_disk().unwrap_or_default()
+    }
+}
+
+/// Opens, waiting a moment for the lock: a database closed just now may still be held by sled's own
+/// writing threads.
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, GenerationError> {
+    let deadline = Instant::now() + LOCK_WAIT_MAX;
+    loop {
+        match guarded(|| config.open()) {
+            Err(GenerationError::InUse) if Instant::now() < deadline => sleep(LOCK_RETRY),
+            other => return other,
+        }
     }
 }
 

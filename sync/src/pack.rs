@@ -16,8 +16,8 @@ pub enum Compression {
     Pco,
 }
 
-/// Fewer numbers than this are not worth a `pco` header.
-const PCO_ROWS_MIN: usize = 48;
+/// Fewer numbers than this are smaller without a `pco` header.
+const PCO_ROWS_MIN: usize = 16;
 /// Shorter byte strings than this are not worth an LZ4 frame.
 const LZ4_BYTES_MIN: usize = 96;
 /// Higher levels gain under 2 % on chunks of a block's size.

@@ -1,8 +1,9 @@
-//! Harness, scenarios and crash loops.
+//! Harness, scenarios, crash loops and measurements.
 
 pub mod central;
 pub mod device;
 pub mod disk_image;
+pub mod measure;
 pub mod mqtt_double;
 mod mqtt_packet;
 pub mod options;

@@ -20,6 +20,7 @@ mod stats;
 mod tests;
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -27,7 +28,7 @@ use std::{
 use dunlin_sync::tls::{self, TlsError};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    select,
+    runtime, select,
     sync::{mpsc, watch},
     time::sleep,
 };
@@ -189,8 +190,19 @@ impl Ingest {
     }
 
     /// Connects, and connects again, until stopped. Never gives up by itself: a wrong password may
-    /// be mended at the broker.
-    pub async fn run(mut self) {
+    /// be mended at the broker. Blocks its thread, which is its own: see `Rest`.
+    ///
+    /// # Errors
+    /// If the operating system refuses what an event loop needs.
+    pub fn run(self) -> io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.keep_up());
+        Ok(())
+    }
+
+    async fn keep_up(mut self) {
         let mut stop = self.stop.clone();
         loop {
             let attempt = select! {

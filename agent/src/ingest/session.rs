@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{Ack, Incoming, Ingest, stats::add, stopped};
 use crate::mqtt::{
-    Link, LinkProblem, Pulse,
+    Link, LinkProblem, Pulse, Rest,
     wire::{self, Packet},
 };
 
@@ -43,6 +43,7 @@ pub(super) struct Session<'a> {
     leaving: bool,
     offline_acked: bool,
     pulse: Pulse,
+    rest: Rest,
 }
 
 impl<'a> Session<'a> {
@@ -64,6 +65,7 @@ impl<'a> Session<'a> {
             leaving: false,
             offline_acked: false,
             pulse: Pulse::new(keep_alive_s),
+            rest: Rest::new(),
         }
     }
 
@@ -153,7 +155,7 @@ impl<'a> Session<'a> {
                 due?;
                 wire::pingreq(&mut self.link.writer.out);
             }
-            read = self.link.reader.fill(), if may_read => {
+            read = self.rest.read(&mut self.link.reader), if may_read => {
                 read?;
                 self.pulse.heard();
                 self.take_in()?;

@@ -10,7 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::wire::{self, ConnAck, Decoder, Refusal, WireError};
+use super::{
+    connack::{ConnAck, Refusal},
+    wire::{self, Decoder, WireError},
+};
 use crate::settings::{MqttVersion, Secret};
 use rumqttc::tokio_rustls::{
     TlsConnector,
@@ -139,6 +142,9 @@ pub enum LinkProblem {
     /// The handshake took too long.
     #[error("no answer within {0:?}; a firewall, a wrong port, or TLS expected by the broker?")]
     TimedOut(Duration),
+    /// Closed before the first answer.
+    #[error("hangs up during the handshake; does this port speak {0}, and this version of MQTT?")]
+    HungUp(&'static str),
     /// TLS failed.
     #[error("TLS: {0}")]
     Tls(String),
@@ -234,11 +240,24 @@ impl LinkOptions {
         timeout(self.connect_timeout, self.handshake())
             .await
             .unwrap_or(Err(LinkProblem::TimedOut(self.connect_timeout)))
+            .map_err(|problem| match problem {
+                LinkProblem::Closed => self.hung_up(),
+                LinkProblem::Io(e) if e.kind() == io::ErrorKind::ConnectionReset => self.hung_up(),
+                other => other,
+            })
     }
 
     /// `host:port`, for messages.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    fn hung_up(&self) -> LinkProblem {
+        LinkProblem::HungUp(if self.tls.is_some() {
+            "TLS"
+        } else {
+            "plain MQTT, without TLS"
+        })
     }
 
     async fn handshake(&self) -> Result<Link, LinkProblem> {

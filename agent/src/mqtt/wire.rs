@@ -8,6 +8,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::{mqttbytes::v4, v5::mqttbytes::v5};
 
+use super::connack::ConnAck;
 use crate::settings::MqttVersion;
 
 /// Largest control packet accepted (everything but PUBLISH), bytes.
@@ -169,14 +170,10 @@ impl Decoder {
         let session_present = flags & 1 == 1;
         // A broker without MQTT 5 answers in the format of 3.1.1: two bytes, no properties.
         if self.version == MqttVersion::V311 || body == 2 {
-            return Ok(Some(ConnAck {
-                session_present,
-                refusal: (code != 0).then(|| refusal_311(code)),
-                ..ConnAck::default()
-            }));
+            return Ok(Some(ConnAck::from_311(session_present, code)));
         }
         match v5::Packet::read(&mut frame, None) {
-            Ok(v5::Packet::ConnAck(ack)) => Ok(Some(ConnAck::from_v5(ack))),
+            Ok(v5::Packet::ConnAck(ack)) => Ok(Some(ConnAck::from_v5(&ack))),
             Ok(_) => Err(wire_error("the first packet is not a CONNACK")),
             Err(e) => Err(WireError(format!("CONNACK: {e}"))),
         }
@@ -305,79 +302,6 @@ fn disconnect_reason(frame: &mut BytesMut) -> String {
     }
 }
 
-/// What the broker said to our CONNECT.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConnAck {
-    /// It still has our session.
-    pub session_present: bool,
-    /// Why it turns us away; `None`: welcome.
-    pub refusal: Option<Refusal>,
-    /// Keep-alive it wants instead of ours, seconds.
-    pub keep_alive_s: Option<u16>,
-    /// How long it keeps the session, if not as long as asked, seconds.
-    pub session_expiry_s: Option<u32>,
-    /// How many publishes of ours may be unacknowledged; `None`: 65,535.
-    pub receive_maximum: Option<u16>,
-    /// It keeps no retained publishes.
-    pub retain_unavailable: bool,
-}
-
-/// Why a broker turns a client away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Wrong user name or password.
-    Login,
-    /// Not allowed.
-    NotAuthorized,
-    /// The broker does not speak this version.
-    Version,
-    /// The client id is not accepted.
-    ClientId,
-    /// Overloaded or shutting down.
-    Unavailable,
-    /// Another code of MQTT 5 (its name) or of 3.1.1.
-    Other(v5::ConnectReturnCode),
-}
-
-fn refusal_311(code: u8) -> Refusal {
-    match code {
-        1 => Refusal::Version,
-        2 => Refusal::ClientId,
-        3 => Refusal::Unavailable,
-        4 => Refusal::Login,
-        5 => Refusal::NotAuthorized,
-        _ => Refusal::Other(v5::ConnectReturnCode::UnspecifiedError),
-    }
-}
-
-impl ConnAck {
-    fn from_v5(ack: v5::ConnAck) -> Self {
-        use v5::ConnectReturnCode as Code;
-        let refusal = match ack.code {
-            Code::Success => None,
-            Code::BadUserNamePassword => Some(Refusal::Login),
-            Code::NotAuthorized => Some(Refusal::NotAuthorized),
-            Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => {
-                Some(Refusal::Version)
-            }
-            Code::BadClientId | Code::ClientIdentifierNotValid => Some(Refusal::ClientId),
-            Code::ServiceUnavailable | Code::ServerUnavailable | Code::ServerBusy => {
-                Some(Refusal::Unavailable)
-            }
-            other => Some(Refusal::Other(other)),
-        };
-        let properties = ack.properties.as_ref();
-        Self {
-            session_present: ack.session_present,
-            refusal,
-            keep_alive_s: properties.and_then(|p| p.server_keep_alive),
-            session_expiry_s: properties.and_then(|p| p.session_expiry_interval),
-            receive_maximum: properties.and_then(|p| p.receive_max),
-            retain_unavailable: properties.and_then(|p| p.retain_available) == Some(0),
-        }
-    }
-}
-
 /// Appends a PUBACK that says success.
 pub fn puback(packet_id: u16, out: &mut BytesMut) {
     // MQTT 5 lets the reason "success" be left out, which makes both versions the same.
@@ -464,3 +388,6 @@ pub fn subscribe(
     };
     written.map(|_| ()).map_err(WireError)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,8 @@ use tracing::{info, warn};
 
 use super::{Report, SimulateError, SimulateOptions, fleet::Fleet};
 use crate::mqtt::{
-    Backoff, Link, LinkOptions, LinkProblem, Pulse,
+    Backoff, Link, LinkOptions, LinkProblem, Pulse, Rest,
+    link::Reader,
     wire::{self, Packet},
 };
 use crate::settings::MqttVersion;
@@ -33,6 +34,8 @@ const OUT_BYTES_MAX: usize = 64 * 1024;
 const TICK: Duration = Duration::from_millis(1);
 /// A late start is caught up with at most this much of the past.
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// Smallest window in which PUBACKs may be collected for a millisecond.
+const REST_WINDOW_MIN: usize = 500;
 const PART_MAX: Duration = Duration::from_secs(2);
 
 /// A publish under way: its packet id is its place in the table, plus one.
@@ -182,6 +185,8 @@ impl<'a> Publisher<'a> {
         self.window = usize::from(link.connack.receive_maximum.unwrap_or(u16::MAX));
         self.in_flight = 0;
         self.plan_resend();
+        // With a small window every PUBACK is urgent.
+        let mut rest = (self.window.min(self.slots.len()) >= REST_WINDOW_MIN).then(Rest::new);
         let mut pulse = Pulse::new(link.connack.keep_alive_s.unwrap_or(KEEP_ALIVE_S));
         loop {
             let next = self.fill(&mut link.writer.out);
@@ -199,7 +204,7 @@ impl<'a> Publisher<'a> {
                     written?;
                     pulse.wrote();
                 }
-                read = link.reader.fill() => {
+                read = fill(&mut link.reader, &mut rest) => {
                     read?;
                     pulse.heard();
                     while let Some(packet) = link.reader.decoder.next()? {
@@ -277,8 +282,9 @@ impl<'a> Publisher<'a> {
         }
         let made = self.fleet.made() as f64;
         let behind = self.start.elapsed().as_secs_f64() - made / rate;
-        if behind > CATCH_UP.as_secs_f64() {
-            self.start += Duration::from_secs_f64(behind) - CATCH_UP;
+        let forgotten = behind - CATCH_UP.as_secs_f64();
+        if forgotten > 0.0 {
+            self.start += Duration::from_secs_f64(forgotten);
         }
         ((self.start.elapsed().as_secs_f64() * rate) - made).max(0.0) as u64
     }
@@ -337,9 +343,17 @@ impl<'a> Publisher<'a> {
     }
 }
 
+async fn fill(reader: &mut Reader, rest: &mut Option<Rest>) -> Result<(), LinkProblem> {
+    match rest {
+        Some(rest) => rest.read(reader).await,
+        None => reader.fill().await,
+    }
+}
+
 async fn stop_asked(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+    let asked = stop.wait_for(|stop| *stop).await.is_ok();
+    if !asked {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -19,7 +19,15 @@ use crate::{
 fn options(url: &str) -> SimulateOptions {
     let mut options = SimulateOptions::new(BrokerUrl::parse(url).unwrap());
     (options.rate, options.count, options.streams) = (0.0, 500, 7);
+    options.version = MqttVersion::V5;
     options
+}
+
+/// On a thread of its own: a run blocks.
+async fn run_through(options: SimulateOptions) -> Result<Report, SimulateError> {
+    tokio::task::spawn_blocking(move || run(&options, unstoppable()))
+        .await
+        .unwrap()
 }
 
 fn unstoppable() -> watch::Receiver<bool> {
@@ -28,15 +36,14 @@ fn unstoppable() -> watch::Receiver<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_the_count_and_knows_it() {
-    let urls: Vec<(String, MqttVersion)> = match std::env::var("DUNLIN_MQTT_URL") {
-        Ok(url) => vec![(url.clone(), MqttVersion::V5), (url, MqttVersion::V311)],
-        Err(_) => {
-            let broker = EmbeddedBroker::start(None).unwrap();
-            vec![
-                (broker.url(), MqttVersion::V5),
-                (broker.url_311(), MqttVersion::V311),
-            ]
-        }
+    let urls: Vec<(String, MqttVersion)> = if let Ok(url) = std::env::var("DUNLIN_MQTT_URL") {
+        vec![(url.clone(), MqttVersion::V5), (url, MqttVersion::V311)]
+    } else {
+        let broker = EmbeddedBroker::start(None).unwrap();
+        vec![
+            (broker.url(), MqttVersion::V5),
+            (broker.url_311(), MqttVersion::V311),
+        ]
     };
     for (url, version) in urls {
         let options = SimulateOptions {
@@ -44,7 +51,7 @@ async fn publishes_the_count_and_knows_it() {
             bad_every: 10,
             ..options(&url)
         };
-        let report = run(&options, unstoppable()).await.unwrap();
+        let report = run_through(options.clone()).await.unwrap();
         assert_eq!((report.published, report.acked, report.bad), (500, 500, 50));
         assert_eq!((report.refused, report.resent), (0, 0));
         assert_eq!(report.streams.values().sum::<u64>(), 450);
@@ -119,7 +126,7 @@ async fn survives_cuts_without_losing_or_doubling() {
         fault_gap_s: 0.0,
         ..options(&url)
     };
-    let running = tokio::spawn(async move { run(&options, unstoppable()).await.unwrap() });
+    let running = tokio::spawn(async move { run_through(options).await.unwrap() });
     let (mut seen, mut acked) = (HashMap::new(), 0);
     // Every connection takes 20 publishes, acknowledges every other one of the first 10, and dies;
     // until one is patient.
@@ -172,7 +179,7 @@ async fn counts_what_the_broker_refuses() {
         fault_gap_s: 0.0,
         ..options(&url)
     };
-    let running = tokio::spawn(async move { run(&options, unstoppable()).await.unwrap() });
+    let running = tokio::spawn(async move { run_through(options).await.unwrap() });
     let mut peer = Peer::welcome(&listener, 0, 1).await;
     for at in 0..4 {
         let (id, ..) = peer.publish().await.unwrap();
@@ -196,7 +203,7 @@ async fn keeps_its_rate_and_stops_when_asked() {
         count: 60,
         ..options(&broker.url())
     };
-    let report = run(&options, unstoppable()).await.unwrap();
+    let report = run_through(options.clone()).await.unwrap();
     // 60 at 200 a second are due after 0.3 s and cannot be out earlier.
     assert!((0.29..5.0).contains(&report.seconds), "{report:?}");
 
@@ -207,7 +214,7 @@ async fn keeps_its_rate_and_stops_when_asked() {
     };
     let (stop, stopped) = watch::channel(false);
     let progress = options.progress.clone();
-    let running = tokio::spawn(async move { run(&options, stopped).await.unwrap() });
+    let running = tokio::task::spawn_blocking(move || run(&options, stopped).unwrap());
     while progress.acked.load(Relaxed) < 100 {
         tokio::task::yield_now().await;
     }
@@ -217,14 +224,12 @@ async fn keeps_its_rate_and_stops_when_asked() {
     assert_eq!(report.published, report.acked);
 }
 
-#[tokio::test]
-async fn says_at_once_that_nobody_is_there() {
+#[test]
+fn says_at_once_that_nobody_is_there() {
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let error = run(&options(&format!("mqtt://{free}")), unstoppable())
-        .await
-        .unwrap_err();
+    let error = run(&options(&format!("mqtt://{free}")), unstoppable()).unwrap_err();
     assert!(error.to_string().contains("connection refused"), "{error}");
 }

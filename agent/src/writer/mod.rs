@@ -37,7 +37,7 @@ use crate::{
     clock::Clock,
     decode::Record,
     ingest::{Ack, Acker, Inbox, Incoming, Received},
-    settings::{Settings, StreamRule},
+    settings::{MqttVersion, Settings, StreamRule},
 };
 
 /// How often the clock is judged.
@@ -156,7 +156,7 @@ impl Writer {
             stats,
             clock_path: clock_path(&settings.data_dir),
             gap: Duration::from_millis(settings.buffer.commit_gap_ms_min),
-            acks_max: (usize::from(settings.mqtt.receive_maximum) / 2).max(1),
+            acks_max: (in_flight_max(settings) / 2).max(1),
             pending: Pending {
                 builder: BlockBuilder::new(Compression::default()),
                 blocks: Vec::new(),
@@ -382,6 +382,14 @@ fn store(
         tracing::error!(records = refused, "records that fit no block were dropped");
     }
     Ok(stored)
+}
+
+/// Publishes a broker has under way at once. MQTT 3.1.1 has no way to say it: brokers take 20.
+fn in_flight_max(settings: &Settings) -> usize {
+    match settings.mqtt.version {
+        MqttVersion::V5 => usize::from(settings.mqtt.receive_maximum),
+        MqttVersion::V311 => usize::from(settings.mqtt.receive_maximum).min(20),
+    }
 }
 
 /// Where the clock keeps its record.

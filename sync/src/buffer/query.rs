@@ -3,8 +3,13 @@
 use super::Buffer;
 use crate::{
     codec,
-    sample::{StreamId, TimeRange, Timestamp},
+    sample::{SchemaId, StreamId, TimeRange, Timestamp},
 };
+
+/// Fewer blocks are not worth a thread.
+const BLOCKS_PER_THREAD_MIN: u64 = 64;
+/// Most rows room is made for before they are read.
+const ROWS_RESERVED_MAX: usize = 1 << 24;
 
 /// Which half of the data is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +102,37 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    fn empty(columns: usize) -> Self {
+        Self {
+            ts: Vec::new(),
+            columns: vec![Vec::new(); columns],
+        }
+    }
+
+    /// The parts one after the other.
+    fn joined(parts: Vec<Self>) -> Self {
+        let rows: usize = parts.iter().map(|part| part.ts.len()).sum();
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().unwrap_or_default();
+        all.reserve(rows);
+        for part in parts {
+            all.ts.extend_from_slice(&part.ts);
+            for (column, more) in all.columns.iter_mut().zip(&part.columns) {
+                column.extend_from_slice(more);
+            }
+        }
+        all
+    }
+
+    /// Room for `rows` in all.
+    fn reserve(&mut self, rows: usize) {
+        let more = rows.saturating_sub(self.ts.len());
+        self.ts.reserve_exact(more);
+        self.columns
+            .iter_mut()
+            .for_each(|column| column.reserve_exact(more));
+    }
+
     fn truncate(&mut self, rows: usize) {
         self.ts.truncate(rows);
         self.columns
@@ -127,8 +163,96 @@ impl Matrix {
     }
 }
 
+/// One query being answered.
+struct Reading<'a> {
+    buffer: &'a Buffer,
+    query: &'a Query,
+    schema: SchemaId,
+}
+
+impl Reading<'_> {
+    fn oldest_first(&self, first: u64, end: u64) -> Result<Matrix, String> {
+        let rows_max = self.query.rows_max.unwrap_or(usize::MAX);
+        let mut matrix = Matrix::empty(self.query.fields.len());
+        let mut seq = first;
+        while seq < end && matrix.ts.len() < rows_max {
+            let before = matrix.ts.len();
+            self.append(seq, &mut matrix)?;
+            if before == 0 && !matrix.ts.is_empty() {
+                // As many rows in every block as in this one, and growing stops copying.
+                let blocks = usize::try_from(end - seq).unwrap_or(usize::MAX);
+                matrix.reserve(
+                    matrix
+                        .ts
+                        .len()
+                        .saturating_mul(blocks)
+                        .min(ROWS_RESERVED_MAX),
+                );
+            }
+            seq = self.buffer.next_stored(seq);
+        }
+        matrix.truncate(rows_max);
+        Ok(matrix)
+    }
+
+    fn newest_first(&self, first: u64, end: u64) -> Result<Matrix, String> {
+        let rows_max = self.query.rows_max.unwrap_or(usize::MAX);
+        let mut matrix = Matrix::empty(self.query.fields.len());
+        let mut seq = end;
+        while seq > first && matrix.ts.len() < rows_max {
+            seq = self.buffer.previous_stored(seq);
+            if seq < first {
+                break;
+            }
+            let start = matrix.ts.len();
+            self.append(seq, &mut matrix)?;
+            matrix.reverse_from(start);
+        }
+        matrix.truncate(rows_max);
+        Ok(matrix)
+    }
+
+    /// Appends what is wanted of block `seq`, oldest row first.
+    fn append(&self, seq: u64, matrix: &mut Matrix) -> Result<(), String> {
+        let Some((stored, shift_ns)) = self.buffer.stored(seq)? else {
+            return Ok(());
+        };
+        let (start, query) = (matrix.ts.len(), self.query);
+        let (stream, fields) = (query.stream, &query.fields);
+        let part = match codec::project(
+            &stored,
+            self.schema,
+            stream,
+            fields,
+            shift_ns,
+            &mut matrix.columns,
+        ) {
+            Ok(None) => return Ok(()),
+            Ok(Some(part)) => part,
+            Err(error) => {
+                matrix.truncate(start);
+                self.buffer
+                    .set_block_aside(seq, &stored, &error.to_string());
+                return Ok(());
+            }
+        };
+        matrix.ts.extend_from_slice(&part.ts);
+        let inside = |ts: Option<&i64>| ts.is_some_and(|ts| query.range.contains(Timestamp(*ts)));
+        if query.split != SplitFilter::All || !inside(part.ts.first()) || !inside(part.ts.last()) {
+            let rows = part.ts.iter().zip(&part.is_train).enumerate();
+            let wanted = rows.map(|(row, (ts, is_train))| {
+                let fold = part.fold.get(row).copied().unwrap_or_default();
+                query.range.contains(Timestamp(*ts)) && query.split.takes(*is_train, fold)
+            });
+            matrix.retain_from(start, &wanted.collect::<Vec<bool>>());
+        }
+        Ok(())
+    }
+}
+
 impl Buffer {
-    /// The records that `query` names. Unreadable blocks are set aside and left out.
+    /// The records that `query` names. Unreadable blocks are set aside and left out. A long read of
+    /// everything uses all cores.
     ///
     /// # Errors
     /// A text for people, when the disk refuses or the stream is unknown.
@@ -138,73 +262,33 @@ impl Buffer {
         let schema = stream
             .ok_or_else(|| format!("no stream number {}", query.stream))?
             .schema;
-        let rows_max = query.rows_max.unwrap_or(usize::MAX);
-        let mut matrix = Matrix {
-            ts: Vec::new(),
-            columns: vec![Vec::new(); query.fields.len()],
+        let reading = Reading {
+            buffer: self,
+            query,
+            schema,
         };
-
         let (first, end) = self.blocks_within(query.range)?;
-        let newest_first = query.order == Order::NewestFirst;
-        let mut seq = if newest_first { end } else { first };
-        loop {
-            if matrix.ts.len() >= rows_max
-                || (newest_first && seq <= first)
-                || (!newest_first && seq >= end)
-            {
-                break;
-            }
-            if newest_first {
-                seq = self.previous_stored(seq);
-                if seq < first {
-                    break;
-                }
-            }
-            if let Some((stored, shift_ns)) = self.stored(seq)? {
-                let start = matrix.ts.len();
-                let columns = &mut matrix.columns;
-                match codec::project(
-                    &stored,
-                    schema,
-                    query.stream,
-                    &query.fields,
-                    shift_ns,
-                    columns,
-                ) {
-                    Ok(None) => {}
-                    Ok(Some(part)) => {
-                        matrix.ts.extend_from_slice(&part.ts);
-                        let inside = part.ts.first().zip(part.ts.last()).is_some_and(|(a, b)| {
-                            query.range.contains(Timestamp(*a))
-                                && query.range.contains(Timestamp(*b))
-                        });
-                        if !inside || query.split != SplitFilter::All {
-                            let rows = part.ts.iter().zip(&part.is_train).enumerate();
-                            let keep: Vec<bool> = rows
-                                .map(|(row, (ts, is_train))| {
-                                    let fold = part.fold.get(row).copied().unwrap_or_default();
-                                    query.range.contains(Timestamp(*ts))
-                                        && query.split.takes(*is_train, fold)
-                                })
-                                .collect();
-                            matrix.retain_from(start, &keep);
-                        }
-                        if newest_first {
-                            matrix.reverse_from(start);
-                        }
-                    }
-                    Err(error) => {
-                        matrix.truncate(start);
-                        self.set_block_aside(seq, &stored, &error.to_string());
-                    }
-                }
-            }
-            if !newest_first {
-                seq = self.next_stored(seq);
-            }
+        if query.order == Order::NewestFirst {
+            return reading.newest_first(first, end);
         }
-        matrix.truncate(rows_max);
-        Ok(matrix)
+        let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let threads = threads.min((end - first) / BLOCKS_PER_THREAD_MIN).max(1);
+        if threads == 1 || query.rows_max.is_some() {
+            return reading.oldest_first(first, end);
+        }
+        let share = (end - first).div_ceil(threads);
+        let parts = std::thread::scope(|scope| {
+            let reading = &reading;
+            let spawn = |thread: u64| {
+                let from = first + thread * share;
+                scope.spawn(move || reading.oldest_first(from, end.min(from + share)))
+            };
+            let workers: Vec<_> = (0..threads).map(spawn).collect();
+            let ends = workers.into_iter().map(|worker| worker.join());
+            ends.map(|end| end.unwrap_or_else(|_| Err("a reader panicked".into())))
+                .collect::<Result<Vec<Matrix>, String>>()
+        })?;
+        Ok(Matrix::joined(parts))
     }
 
     /// Numbers of the blocks that may hold records of `range`: `first..end`.
