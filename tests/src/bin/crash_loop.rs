@@ -1,0 +1,179 @@
+//! Kills the agent at random moments while it ingests at full speed, and counts what arrived.
+//!
+//! `crash_loop [--kills N] [--seed S]`. Broker and upstream stay up. At the end every record that was
+//! acknowledged, and every one published at all, is upstream exactly once, with timestamps in the
+//! order of arrival, and no row has changed since it was first seen there. Prints one line of JSON;
+//! exits with 1 on a violation. A SIGKILL says nothing about a power cut: that is `power_cut`.
+
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use dunlin_tests::{
+    central::{Central, Row},
+    device::{Device, as_agent, until},
+    mqtt_double::MqttDouble,
+    options::{option, refuse_others},
+    records::Numbered,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
+
+/// Records a second: above what the uploader takes in a debug build, below what fills the buffer.
+const RATE_PER_S: f64 = 20_000.0;
+/// For everything to arrive at the end.
+const DRAIN_MAX: Duration = Duration::from_mins(2);
+/// Violations shown.
+const SHOWN: usize = 10;
+
+fn main() -> ExitCode {
+    if let Some(code) = as_agent() {
+        return code;
+    }
+    refuse_others(&["kills", "seed"]);
+    let kills = option("kills").unwrap_or(20);
+    let seed = option("seed").unwrap_or_else(rand::random::<u64>);
+    match run(kills, seed) {
+        Ok(violations) if violations.is_empty() => ExitCode::SUCCESS,
+        Ok(violations) => {
+            for violation in violations.iter().take(SHOWN) {
+                eprintln!("violation: {violation}");
+            }
+            eprintln!(
+                "{} violations; again with: crash_loop --kills {kills} --seed {seed}",
+                violations.len()
+            );
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}\nagain with: crash_loop --kills {kills} --seed {seed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
+    let failed = |error: &dyn std::fmt::Display| error.to_string();
+    let begun = Instant::now();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().map_err(|e| failed(&e))?;
+    let central = Central::new(dir.path());
+    let numbered = Numbered {
+        bad_every: 101,
+        ..Numbered::new("crash")
+    };
+    let broker = MqttDouble::start().map_err(|e| failed(&e))?;
+    broker.feed(numbered.clone(), u64::MAX, Some(RATE_PER_S));
+    let program = std::env::current_exe().map_err(|e| failed(&e))?;
+    let mut device = Device::new(&program, &dir.path().join("data"), &dir.path().join("log"))
+        .with("--mqtt", broker.url())
+        .with("--topic", numbered.rule())
+        .with("--upstream", central.url())
+        .with("--device", "crash")
+        .with("--clock-hold-s", 0)
+        .with("--http-listen", "")
+        .with("--mqtt-backoff-ms-min", 10)
+        .with("--mqtt-backoff-ms-max", 100)
+        .with("--log-level", "warn");
+
+    let mut violations = Vec::new();
+    let mut first_seen: BTreeMap<u64, Row> = BTreeMap::new();
+    let (mut in_start, mut in_stop, mut acks_lost) = (0, 0, 0);
+    for kill in 0..kills {
+        device.start().map_err(|e| failed(&e))?;
+        let pause = Duration::from_millis(rng.random_range(20..400));
+        match rng.random_range(0..10) {
+            // While it starts.
+            0..2 => {
+                in_start += 1;
+                sleep(pause / 4);
+            }
+            // While it stops.
+            2..4 => {
+                in_stop += 1;
+                device.wait_connected()?;
+                sleep(pause);
+                device.terminate();
+                sleep(pause / 8);
+            }
+            // With what it has acknowledged last not yet at the broker, which sends that again.
+            4..7 => {
+                acks_lost += 1;
+                device.wait_connected()?;
+                sleep(pause / 2);
+                broker.lose_acks(true);
+                sleep(pause / 8);
+            }
+            _ => {
+                device.wait_connected()?;
+                sleep(pause);
+            }
+        }
+        device.kill();
+        broker.lose_acks(false);
+        if kill % 8 == 7 {
+            notice(&central, &mut first_seen, &mut violations)?;
+        }
+    }
+
+    let published = broker.stop_feeding();
+    device.start().map_err(|e| failed(&e))?;
+    device.wait_connected()?;
+    until(DRAIN_MAX, "the last PUBACK", || {
+        (broker.outstanding() == 0).then_some(())
+    })?;
+    device.wait_status(DRAIN_MAX, "the last upload", |s| s.upstream.lag_rows == 0)?;
+    device.terminate();
+    let end = device.wait_exit(Duration::from_secs(30))?;
+    if !end.success() {
+        violations.push(format!(
+            "the last stop ended with {end}: {}",
+            device.log_tail()
+        ));
+    }
+
+    notice(&central, &mut first_seen, &mut violations)?;
+    let rows = central.rows().map_err(|e| failed(&e))?;
+    let counts = broker.counts();
+    for n in 0..published {
+        match (rows.by_number.contains_key(&n), numbered.is_bad(n)) {
+            (false, false) => violations.push(format!("record {n} is not upstream")),
+            (true, true) => violations.push(format!("record {n} should be in quarantine")),
+            _ => {}
+        }
+    }
+    for n in &rows.duplicates {
+        violations.push(format!("record {n} is upstream more than once"));
+    }
+    violations.extend(rows.disorder());
+    let train = rows.by_number.values().filter(|row| row.is_train).count();
+    let line = json!({
+        "kills": kills, "during_start": in_start, "during_stop": in_stop,
+        "acks_lost": acks_lost, "seed": seed,
+        "published": published, "acknowledged": counts.acknowledged,
+        "sent_again": counts.sent_again, "upstream_rows": rows.by_number.len(),
+        "duplicates": rows.duplicates.len(), "violations": violations.len(),
+        "train_fraction": train as f64 / rows.by_number.len().max(1) as f64,
+        "seconds": begun.elapsed().as_secs_f64(),
+    });
+    println!("{line}");
+    Ok(violations)
+}
+
+/// Compares what is upstream now with what was there before.
+fn notice(
+    central: &Central,
+    first_seen: &mut BTreeMap<u64, Row>,
+    violations: &mut Vec<String>,
+) -> Result<(), String> {
+    let found = central.each_after(i64::MIN, |n, row| {
+        let before = first_seen.entry(n).or_insert(row);
+        if *before != row {
+            violations.push(format!("record {n} was {before:?} and is {row:?}"));
+        }
+    });
+    found.map_err(|e| e.to_string())
+}

@@ -1,0 +1,421 @@
+//! Cuts the power at random moments while the whole agent ingests, and looks at what is left.
+//!
+//! `power_cut [--cuts N] [--seed S]`. Needs root, Linux, loop devices and ext4; says so and ends with 0
+//! otherwise. The data directory lies on a disk image; broker and upstream are elsewhere. A cut: the
+//! agent is stopped with SIGSTOP, what it had acknowledged is noted, the image is copied. The copy is
+//! opened by the library and, in another copy, by the agent; see `check` for what must hold. After
+//! some cuts the copy becomes the device, so that recoveries follow on one another.
+//!
+//! Generations are small, so that they are made and deleted all the time. Prints one line of JSON;
+//! exits with 1 on a violation and keeps the image.
+
+mod check;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use dunlin_tests::{
+    central::{Central, Row},
+    device::{Device, as_agent, until},
+    disk_image::{self, Mounted, NoWriteBack},
+    mqtt_double::MqttDouble,
+    options::{option, refuse_others},
+    records::Numbered,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::check::{BUFFER_BYTES_MAX, Known, QUARANTINE_BYTES_MAX};
+
+const IMAGE_BYTES: u64 = 96 << 20;
+const RATE_PER_S: f64 = 12_000.0;
+/// Text in each record: a generation of 1 MiB fills in about a second.
+const PAD_BYTES: usize = 40;
+/// For an agent to answer on what a cut has left.
+const OPEN_MAX: Duration = Duration::from_secs(20);
+const DRAIN_MAX: Duration = Duration::from_mins(2);
+/// Violations shown.
+const SHOWN: usize = 10;
+
+fn main() -> ExitCode {
+    if let Some(code) = as_agent() {
+        return code;
+    }
+    refuse_others(&["cuts", "seed"]);
+    let cuts = option("cuts").unwrap_or(50);
+    let seed = option("seed").unwrap_or_else(rand::random::<u64>);
+    let again = format!("again with: power_cut --cuts {cuts} --seed {seed}");
+    let dir = match tempfile::tempdir_in(work_dir()) {
+        Ok(dir) => dir,
+        Err(error) => {
+            eprintln!("no temporary directory: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(why) = disk_image::missing(dir.path()) {
+        println!("skipped: the power cannot be cut here: {why}");
+        return ExitCode::SUCCESS;
+    }
+    let outcome = Rig::new(dir.path(), seed).and_then(|mut rig| rig.run(cuts, seed));
+    match outcome {
+        Ok(violations) if violations.is_empty() => ExitCode::SUCCESS,
+        Ok(violations) => {
+            for violation in violations.iter().take(SHOWN) {
+                eprintln!("violation: {violation}");
+            }
+            eprintln!("{} violations; {again}", violations.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}\n{again}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Memory where there is some: images are copied all the time.
+fn work_dir() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    if room > 8 * IMAGE_BYTES {
+        return memory.to_owned();
+    }
+    std::env::temp_dir()
+}
+
+/// Counts over the whole run.
+#[derive(Default)]
+struct Tally {
+    chained: u64,
+    in_start: u64,
+    generations_made: u64,
+    generations_deleted: u64,
+    fresh_min: Option<u64>,
+    idle_cuts: u64,
+    rows_checked: u64,
+    quarantined_checked: u64,
+}
+
+struct Rig {
+    // Dropped in this order: the agent before its disk, the disk before its file.
+    device: Device,
+    disk: Option<Mounted>,
+    dir: PathBuf,
+    broker: MqttDouble,
+    central: Central,
+    numbered: Numbered,
+    known: Known,
+    rng: StdRng,
+    tally: Tally,
+    /// First and one past the last generation seen on the disk.
+    generations: (u64, u64),
+    disks: u64,
+    interrupted: Arc<AtomicBool>,
+    _no_write_back: NoWriteBack,
+}
+
+impl Rig {
+    fn new(dir: &Path, seed: u64) -> Result<Self, String> {
+        let failed = |error: std::io::Error| error.to_string();
+        let numbered = Numbered {
+            pad_bytes: PAD_BYTES,
+            bad_every: 53,
+            ..Numbered::new("power")
+        };
+        let broker = MqttDouble::start().map_err(failed)?;
+        let central = Central::new(dir);
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut device = device(&program, dir, "live", &central.url(), &numbered);
+        device.set("--mqtt", broker.url());
+        let image = dir.join("disk-0.img");
+        disk_image::format(&image, IMAGE_BYTES)?;
+        let no_write_back = NoWriteBack::begin().map_err(failed)?;
+        let disk = Mounted::new(&image, &dir.join("disk-0"))?;
+        device.move_to(&disk.dir().join("data"));
+        Ok(Self {
+            device,
+            disk: Some(disk),
+            dir: dir.to_owned(),
+            broker,
+            central,
+            known: Known::new(numbered.clone()),
+            numbered,
+            rng: StdRng::seed_from_u64(seed),
+            tally: Tally::default(),
+            generations: (0, 0),
+            disks: 1,
+            interrupted: watch_interrupts().map_err(failed)?,
+            _no_write_back: no_write_back,
+        })
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.join(format!("disk-{}.img", self.disks - 1))
+    }
+
+    fn run(&mut self, cuts: u64, seed: u64) -> Result<Vec<String>, String> {
+        let begun = Instant::now();
+        self.broker
+            .feed(self.numbered.clone(), u64::MAX, Some(RATE_PER_S));
+        self.start(false)?;
+        let mut violations = Vec::new();
+        let mut done = 0;
+        while done < cuts && violations.is_empty() && !self.interrupted.load(Relaxed) {
+            violations = self.cut(done)?;
+            done += 1;
+        }
+        if violations.is_empty() {
+            violations = self.finish()?;
+        }
+        let (counts, tally) = (self.broker.counts(), &self.tally);
+        let line = json!({
+            "cuts": done, "during_start": tally.in_start, "chained": tally.chained, "seed": seed,
+            "acknowledged": counts.acknowledged, "sent_again": counts.sent_again,
+            "upstream_rows": self.known.upstream_rows(),
+            "fresh_acknowledged_min": tally.fresh_min, "cuts_without_fresh": tally.idle_cuts,
+            "generations_made": tally.generations_made,
+            "generations_deleted": tally.generations_deleted,
+            "rows_checked": tally.rows_checked,
+            "quarantined_checked": tally.quarantined_checked,
+            "violations": violations.len(), "seconds": begun.elapsed().as_secs_f64(),
+        });
+        println!("{line}");
+        if self.interrupted.load(Relaxed) {
+            return Err("interrupted".into());
+        }
+        Ok(violations)
+    }
+
+    /// Starts the device; `at_once`: does not wait for it.
+    fn start(&mut self, at_once: bool) -> Result<(), String> {
+        let gaps_ms = [0, 5, 50, 250];
+        let gap_ms = gaps_ms[self.rng.random_range(0..gaps_ms.len())];
+        self.device.set("--buffer-commit-gap-ms-min", gap_ms);
+        self.device.start().map_err(|e| e.to_string())?;
+        if at_once {
+            return Ok(());
+        }
+        self.device.wait_connected().map(drop)
+    }
+
+    /// One cut, looked at from all sides.
+    fn cut(&mut self, number: u64) -> Result<Vec<String>, String> {
+        let pause = Duration::from_millis(self.rng.random_range(20..700));
+        thread::sleep(pause);
+        let chain = self.rng.random_range(0..3) == 0;
+        // What it has acknowledged last may not have reached the broker, which then sends it again.
+        if chain && self.rng.random_range(0..2) == 0 {
+            self.broker.lose_acks(true);
+            thread::sleep(pause / 20);
+        }
+        self.freeze()?;
+        let (kept, fresh) = (self.dir.join("cut.img"), self.known.fresh());
+        disk_image::copy(&self.image(), &kept)?;
+        self.count_generations();
+        if chain {
+            self.device.kill();
+            self.broker.lose_acks(false);
+        } else {
+            self.device.thaw();
+        }
+
+        let mut violations = self.check_with_library(&kept)?;
+        violations.extend(self.check_with_agent(&kept)?);
+        self.tally.idle_cuts += u64::from(fresh == 0);
+        self.tally.fresh_min = Some(self.tally.fresh_min.map_or(fresh, |min| min.min(fresh)));
+        if !violations.is_empty() {
+            let offending = std::env::temp_dir().join(format!("dunlin-power-cut-{number}.img"));
+            disk_image::copy(&kept, &offending)?;
+            eprintln!("cut {number}: the image is kept as {}", offending.display());
+            return Ok(violations);
+        }
+        if chain {
+            self.tally.chained += 1;
+            self.become_copy(&kept)?;
+            // Half of these are cut again before the agent is up.
+            if self.rng.random_range(0..2) == 0 {
+                self.tally.in_start += 1;
+                self.start(true)?;
+                thread::sleep(Duration::from_millis(self.rng.random_range(0..80)));
+                self.freeze()?;
+                disk_image::copy(&self.image(), &kept)?;
+                self.device.thaw();
+                violations = self.check_with_library(&kept)?;
+                violations.extend(self.check_with_agent(&kept)?);
+                self.device.wait_connected()?;
+            } else {
+                self.start(false)?;
+            }
+        }
+        Ok(violations)
+    }
+
+    /// Stops the agent and notes what it has promised.
+    fn freeze(&mut self) -> Result<(), String> {
+        self.device.freeze()?;
+        if self.device.has_ended() {
+            return Err(format!("the agent has ended:\n{}", self.device.log_tail()));
+        }
+        self.broker.settle();
+        self.known.acknowledged(self.broker.acknowledged());
+        let mut arrived: Vec<(u64, Row)> = Vec::new();
+        let looked = self
+            .central
+            .each_after(self.known.settled_ts(), |n, row| arrived.push((n, row)));
+        looked.map_err(|e| format!("upstream: {e}"))?;
+        self.known.upstream(arrived)
+    }
+
+    fn count_generations(&mut self) {
+        let entries = fs::read_dir(self.device.data_dir().join("buffer"));
+        let ids = entries.into_iter().flatten().flatten();
+        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+        let (min, max) = ids.fold((u64::MAX, 0), |(min, max), id| (min.min(id), max.max(id)));
+        if max > 0 {
+            let (first, end) = self.generations;
+            self.tally.generations_made += (max + 1).saturating_sub(end.max(1));
+            self.tally.generations_deleted += min.saturating_sub(first.max(1));
+            self.generations = (min.max(first), (max + 1).max(end));
+        }
+    }
+
+    fn check_with_library(&mut self, image: &Path) -> Result<Vec<String>, String> {
+        let copy = self.dir.join("library.img");
+        disk_image::copy(image, &copy)?;
+        let mounted = match Mounted::new(&copy, &self.dir.join("library")) {
+            Ok(mounted) => mounted,
+            Err(error) => return Ok(vec![format!("the copy does not mount: {error}")]),
+        };
+        let found = check::check(&mounted.dir().join("data"), &self.known);
+        self.tally.rows_checked += found.rows;
+        self.tally.quarantined_checked += found.quarantined;
+        Ok(found.violations)
+    }
+
+    /// The agent alone, no broker, another upstream: it must come up and answer.
+    fn check_with_agent(&mut self, image: &Path) -> Result<Vec<String>, String> {
+        let copy = self.dir.join("agent.img");
+        disk_image::copy(image, &copy)?;
+        let mounted = Mounted::new(&copy, &self.dir.join("agent"))?;
+        let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let elsewhere = self.dir.join("elsewhere.db");
+        let upstream = format!("sqlite:{}", elsewhere.display());
+        let mut device = device(&program, &self.dir, "agent", &upstream, &self.numbered);
+        device.set("--mqtt", "mqtt://127.0.0.1:1");
+        device.move_to(&mounted.dir().join("data"));
+        device.start().map_err(|e| e.to_string())?;
+        let answer = device.wait_status(OPEN_MAX, "an answer", |_| true);
+        device.kill();
+        Ok(match answer {
+            Ok(status) if status.buffer.blocks_corrupt > 0 || status.buffer.set_aside > 0 => {
+                vec![format!(
+                    "the agent set something aside: {:?}",
+                    status.buffer
+                )]
+            }
+            Ok(_) => Vec::new(),
+            Err(error) => vec![format!("the agent does not open the copy: {error}")],
+        })
+    }
+
+    /// What the cut has left is the device from now on.
+    fn become_copy(&mut self, image: &Path) -> Result<(), String> {
+        let old = self.image();
+        self.disk = None;
+        fs::remove_file(old).map_err(|e| e.to_string())?;
+        self.disks += 1;
+        disk_image::copy(image, &self.image())?;
+        let disk = Mounted::new(
+            &self.image(),
+            &self.dir.join(format!("disk-{}", self.disks)),
+        )?;
+        self.device.move_to(&disk.dir().join("data"));
+        self.disk = Some(disk);
+        Ok(())
+    }
+
+    /// Drains everything and looks at the whole of it.
+    fn finish(&mut self) -> Result<Vec<String>, String> {
+        let published = self.broker.stop_feeding();
+        until(DRAIN_MAX, "the last PUBACK", || {
+            (self.broker.outstanding() == 0).then_some(())
+        })?;
+        let drained = "the last upload";
+        self.device
+            .wait_status(DRAIN_MAX, drained, |s| s.upstream.lag_rows == 0)?;
+        self.device.terminate();
+        let end = self.device.wait_exit(Duration::from_secs(30))?;
+        let mut violations = Vec::new();
+        if !end.success() {
+            violations.push(format!("the last stop ended with {end}"));
+        }
+        let rows = self.central.rows().map_err(|e| e.to_string())?;
+        for n in 0..published {
+            match (rows.by_number.get(&n), self.numbered.is_bad(n)) {
+                (None, false) => violations.push(format!("record {n} is not upstream")),
+                (Some(_), true) => violations.push(format!("record {n} is no record")),
+                (Some(row), false) if self.known.row(n).is_some_and(|known| known != *row) => {
+                    violations.push(format!("record {n} has changed upstream"));
+                }
+                _ => {}
+            }
+        }
+        let twice = rows.duplicates.iter();
+        violations.extend(twice.map(|n| format!("record {n} is upstream more than once")));
+        violations.extend(rows.disorder());
+        self.known.upstream(rows.by_number)?;
+        Ok(violations)
+    }
+}
+
+/// A device whose buffer and quarantine are small, so that their parts come and go.
+fn device(program: &Path, dir: &Path, log: &str, upstream: &str, numbered: &Numbered) -> Device {
+    let log = dir.join(format!("{log}.log"));
+    Device::new(program, &dir.join("nowhere"), &log)
+        .with("--topic", numbered.rule())
+        .with("--upstream", upstream)
+        .with("--device", "power")
+        .with("--clock-hold-s", 0)
+        .with("--http-listen", "")
+        .with("--buffer-bytes-max", BUFFER_BYTES_MAX)
+        .with("--buffer-disk-free-bytes-min", 1 << 20)
+        .with("--quarantine-bytes-max", QUARANTINE_BYTES_MAX)
+        .with("--mqtt-backoff-ms-min", 10)
+        .with("--mqtt-backoff-ms-max", 100)
+        .with("--log-level", "warn")
+}
+
+/// Becomes true at SIGINT or SIGTERM, so that the machine is left as it was found.
+fn watch_interrupts() -> std::io::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let ours = Arc::clone(&interrupted);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut interrupt, mut terminate) = runtime.block_on(async {
+        Ok::<_, std::io::Error>((
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        ))
+    })?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            ours.store(true, Relaxed);
+        });
+    });
+    Ok(interrupted)
+}

@@ -1,0 +1,127 @@
+//! What has arrived in the `SQLite` upstream.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// One row of the table `records`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Timestamp, nanoseconds UTC.
+    pub ts: i64,
+    /// Its split.
+    pub is_train: bool,
+}
+
+/// Every row by record number, and those that are there more than once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// By number.
+    pub by_number: BTreeMap<u64, Row>,
+    /// Numbers seen again.
+    pub duplicates: Vec<u64>,
+}
+
+/// The upstream's file. Every look opens it anew: it may not exist yet.
+#[derive(Clone, Debug)]
+pub struct Central {
+    path: PathBuf,
+}
+
+impl Central {
+    /// The file `central.db` in `dir`.
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            path: dir.join("central.db"),
+        }
+    }
+
+    /// For `--upstream`.
+    pub fn url(&self) -> String {
+        format!("sqlite:{}", self.path.display())
+    }
+
+    /// The database, read-only; `None` while there is no table `records`.
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn open(&self) -> rusqlite::Result<Option<Connection>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let tables: i64 = connection.query_row(
+            "SELECT count(*) FROM sqlite_master WHERE name = 'records'",
+            [],
+            |row| row.get(0),
+        )?;
+        // The column comes with the first record.
+        let columns: i64 = connection.query_row(
+            "SELECT count(*) FROM pragma_table_info('records') WHERE name = 'n'",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok((tables > 0 && columns > 0).then_some(connection))
+    }
+
+    /// Every row later than `after_ts`, stream by stream, handed to `visit` as (number, row).
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn each_after(
+        &self,
+        after_ts: i64,
+        mut visit: impl FnMut(u64, Row),
+    ) -> rusqlite::Result<()> {
+        let Some(connection) = self.open()? else {
+            return Ok(());
+        };
+        let mut streams = connection.prepare("SELECT stream FROM dunlin_streams")?;
+        let streams: Vec<String> = streams
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut rows = connection.prepare(
+            "SELECT CAST(n AS INTEGER), ts, is_train FROM records WHERE stream = ?1 AND ts > ?2",
+        )?;
+        for stream in streams {
+            let mut found = rows.query((stream, after_ts))?;
+            while let Some(row) = found.next()? {
+                let (ts, is_train) = (row.get(1)?, row.get(2)?);
+                visit(row.get::<_, i64>(0)? as u64, Row { ts, is_train });
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn rows(&self) -> rusqlite::Result<Rows> {
+        let mut all = Rows::default();
+        self.each_after(i64::MIN, |n, row| {
+            if all.by_number.insert(n, row).is_some() {
+                all.duplicates.push(n);
+            }
+        })?;
+        Ok(all)
+    }
+}
+
+impl Rows {
+    /// What breaks the promise on timestamps: unique, and in the order of the numbers.
+    pub fn disorder(&self) -> Vec<String> {
+        let pairs = self.by_number.iter().zip(self.by_number.iter().skip(1));
+        pairs
+            .filter(|((_, a), (_, b))| a.ts >= b.ts)
+            .map(|((a, row), (b, next))| {
+                format!("record {a} at {} is not before {b} at {}", row.ts, next.ts)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,138 @@
+//! The client's session: what waits, what is under way, what was acknowledged.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::Counts;
+use crate::{
+    mqtt_packet as packet,
+    records::{Numbered, Publish, number_in},
+};
+
+/// Bytes put together for one write.
+const WRITE_BYTES: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) numbered: Numbered,
+    pub(super) end: u64,
+    pub(super) rate_per_s: Option<f64>,
+    /// When it began, and with which number.
+    pub(super) started: (Instant, u64),
+}
+
+#[derive(Debug)]
+pub(super) struct InFlight {
+    id: u16,
+    publish: Publish,
+    /// Sent before, on whatever connection.
+    was_sent: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    exists: bool,
+    is_v5: bool,
+    window: usize,
+    pub(super) is_subscribed: bool,
+    pub(super) feed: Option<Feed>,
+    pub(super) next_n: u64,
+    pub(super) waiting: VecDeque<Publish>,
+    /// Oldest first.
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// How many of these were sent on this connection.
+    sent_here: usize,
+    last_id: u16,
+    pub(super) acknowledged: Vec<bool>,
+    pub(super) loses_acks: bool,
+    pub(super) ignores_window: bool,
+    pub(super) counts: Counts,
+}
+
+impl Session {
+    /// A new connection; returns whether the session was there.
+    pub(super) fn connected(&mut self, is_v5: bool, receive_maximum: u16) -> bool {
+        self.counts.connections += 1;
+        self.is_v5 = is_v5;
+        self.window = usize::from(receive_maximum);
+        self.sent_here = 0;
+        std::mem::replace(&mut self.exists, true)
+    }
+
+    pub(super) fn is_paced(&self) -> bool {
+        self.feed
+            .as_ref()
+            .is_some_and(|feed| feed.rate_per_s.is_some())
+    }
+
+    pub(super) fn acknowledge(&mut self, id: u16) {
+        if self.loses_acks {
+            return;
+        }
+        let Some(at) = self.in_flight.iter().position(|sent| sent.id == id) else {
+            self.counts.stray_acks += 1;
+            return;
+        };
+        let Some(sent) = self.in_flight.remove(at) else {
+            return;
+        };
+        self.sent_here -= usize::from(at < self.sent_here);
+        self.counts.acknowledged += 1;
+        if let Some(n) = number_in(&sent.publish.payload) {
+            let n = n as usize;
+            if self.acknowledged.len() <= n {
+                self.acknowledged.resize(n + 1, false);
+            }
+            self.acknowledged[n] = true;
+        }
+    }
+
+    /// Appends what may be sent now: first what was sent before, then new publishes.
+    pub(super) fn send_into(&mut self, out: &mut Vec<u8>) {
+        while self.is_subscribed && out.len() < WRITE_BYTES {
+            if self.sent_here == self.in_flight.len() && !self.take_next() {
+                return;
+            }
+            let next = &mut self.in_flight[self.sent_here];
+            packet::publish(self.is_v5, &next.publish, next.id, next.was_sent, out);
+            self.counts.sent += 1;
+            self.counts.sent_again += u64::from(next.was_sent);
+            next.was_sent = true;
+            self.sent_here += 1;
+        }
+    }
+
+    /// Puts one more publish under way, if there is one and the window lets it.
+    fn take_next(&mut self) -> bool {
+        let window = if self.ignores_window {
+            60_000
+        } else {
+            self.window
+        };
+        if self.in_flight.len() >= window {
+            return false;
+        }
+        let Some(publish) = self.waiting.pop_front().or_else(|| self.fed()) else {
+            return false;
+        };
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.in_flight.push_back(InFlight {
+            id: self.last_id,
+            publish,
+            was_sent: false,
+        });
+        true
+    }
+
+    fn fed(&mut self) -> Option<Publish> {
+        let feed = self.feed.as_ref()?;
+        let (start, first) = feed.started;
+        let due = feed.rate_per_s.is_none_or(|rate| {
+            ((self.next_n - first) as f64) < start.elapsed().as_secs_f64() * rate
+        });
+        if self.next_n >= feed.end || !due {
+            return None;
+        }
+        self.next_n += 1;
+        Some(feed.numbered.publish(self.next_n - 1))
+    }
+}

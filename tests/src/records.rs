@@ -1,0 +1,112 @@
+//! Numbered records: what the harness publishes, so that each can be found again.
+
+use std::fmt::Write as _;
+
+/// Streams that the records are spread over.
+pub const STREAMS: u64 = 5;
+
+/// One publish to send: where to and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Topic name.
+    pub topic: String,
+    /// Payload.
+    pub payload: Vec<u8>,
+}
+
+/// Makes record `n`, for any `n`.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    /// Beginning of every topic; `<prefix>/+line` is the filter that takes them.
+    pub prefix: String,
+    /// Bytes of incompressible text in each record, so that disk fills at a known rate.
+    pub pad_bytes: usize,
+    /// Every so many-th publish is no JSON; 0: none.
+    pub bad_every: u64,
+}
+
+impl Numbered {
+    /// Small good records under `prefix`.
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            pad_bytes: 0,
+            bad_every: 0,
+        }
+    }
+
+    /// The rule for `--topic`: schema `records`, one stream a line.
+    pub fn rule(&self) -> String {
+        format!("records={}/+line", self.prefix)
+    }
+
+    /// Whether publish `n` belongs into quarantine.
+    pub fn is_bad(&self, n: u64) -> bool {
+        self.bad_every > 0 && n % self.bad_every == self.bad_every - 1
+    }
+
+    /// Publish number `n`: always the same bytes.
+    pub fn publish(&self, n: u64) -> Publish {
+        let topic = format!("{}/line{}", self.prefix, n % STREAMS);
+        let mut text = format!("{{\"n\":{n},\"v\":{}.5", n % 1000);
+        if self.is_bad(n) {
+            return Publish {
+                topic,
+                payload: text.into_bytes(),
+            };
+        }
+        if self.pad_bytes > 0 {
+            text.push_str(",\"x\":\"");
+            let end = text.len() + self.pad_bytes;
+            let mut word = n;
+            while text.len() < end {
+                word = scramble(word);
+                let _infallible = write!(text, "{word:016x}");
+            }
+            text.truncate(end);
+            text.push('"');
+        }
+        text.push('}');
+        Publish {
+            topic,
+            payload: text.into_bytes(),
+        }
+    }
+}
+
+/// The number that a payload made by [`Numbered::publish`] begins with.
+pub fn number_in(payload: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(payload).ok()?.strip_prefix("{\"n\":")?;
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    text[..end].parse().ok()
+}
+
+const fn scramble(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn records_are_json_and_bad_ones_are_not_and_both_can_be_told() {
+        let numbered = Numbered {
+            pad_bytes: 40,
+            bad_every: 7,
+            ..Numbered::new("t")
+        };
+        for n in 0..50 {
+            let publish = numbered.publish(n);
+            assert_eq!(number_in(&publish.payload), Some(n));
+            let parsed = serde_json::from_slice::<serde_json::Value>(&publish.payload);
+            assert_eq!(parsed.is_err(), numbered.is_bad(n));
+            assert_eq!(publish, numbered.publish(n));
+        }
+        assert_eq!(number_in(b"{\"n\":x}"), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! Records arrive once, with everything they should have; what is no record goes to quarantine.
+
+use std::collections::BTreeMap;
+
+use crate::world::World;
+
+#[test]
+fn records_arrive_once_with_timestamp_split_and_tags() {
+    let mut world = World::new();
+    world.start();
+    world.publish(1_000);
+    world.all_acknowledged();
+    world.all_upstream();
+    let rows = world.central.rows().unwrap();
+    let train = rows.by_number.values().filter(|row| row.is_train).count();
+    assert!((700..900).contains(&train), "{train} of 1000 to train");
+
+    let database = world.central.open().unwrap().unwrap();
+    let (line, v, tags): (String, f64, String) = database
+        .query_row(
+            "SELECT line, v, (SELECT tags FROM dunlin_streams s WHERE s.stream = r.stream)
+             FROM records_tagged r WHERE n = 123",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!((line.as_str(), v), ("line3", 123.5));
+    assert!(tags.contains("\"device\":\"scenario-") && tags.contains("\"line\":\"line3\""));
+    let status = world.device.status().unwrap();
+    assert_eq!(status.records.committed, 1_000);
+    assert_eq!(status.upstream.uploaded, 1_000);
+    world.stop();
+}
+
+#[test]
+fn the_same_over_mqtt_3_1_1() {
+    let mut world = World::of_version("3.1.1");
+    world.start();
+    world.publish(500);
+    world.all_acknowledged();
+    world.all_upstream();
+    world.stop();
+}
+
+#[test]
+fn bad_publishes_go_to_quarantine_by_reason_and_are_acknowledged() {
+    let mut world = World::new();
+    let prefix = world.numbered.prefix.clone();
+    let config = format!(
+        r#"
+[[stream]]
+name = "strict"
+topic = "{prefix}/strict/+line"
+infer = false
+fields = {{ a = {{ type = "f64", required = true }}, t = "text" }}
+
+[[stream]]
+name = "number"
+topic = "{prefix}/number/+line"
+format = "number"
+
+[[stream]]
+name = "few"
+topic = "{prefix}/few/+line"
+fields_max = 2
+
+[[stream]]
+name = "senml"
+topic = "{prefix}/senml/+line"
+format = "senml"
+
+[[stream]]
+name = "csv"
+topic = "{prefix}/csv/+line"
+format = "csv"
+header = true
+"#
+    );
+    let config = world.write("dunlin.toml", &config);
+    world.device.set("--config", config.display());
+    world.device.unset("--topic");
+    world.device.set("--mqtt-payload-bytes-max", 1_000);
+    world.start();
+
+    let large = [b'1'; 1_001];
+    let bad: [(&str, &[u8], &str); 15] = [
+        ("strict/l", b"{\"a\":1", "not_json"),
+        ("strict/l", b"{\"a\":\"\xff\"}", "not_utf8"),
+        ("strict/l", b"{\"a\":\"text\"}", "wrong_type"),
+        ("strict/l", b"{\"t\":\"only\"}", "missing_field"),
+        ("strict/l", b"{\"a\":1,\"t\":\"nul\\u0000\"}", "bad_text"),
+        (
+            "strict/l",
+            b"{\"a\":1,\"t\":\"a \\\"quote\\\"\"}",
+            "bad_text",
+        ),
+        ("strict/l", b"", "empty"),
+        ("strict/a`b", b"{\"a\":1}", "bad_topic"),
+        ("strict/..", b"{\"a\":1}", "bad_topic"),
+        ("number/l", b"NaN", "nan"),
+        ("number/l", b"five", "not_number"),
+        ("number/l", &large, "too_large"),
+        ("few/l", b"{\"a\":1,\"b\":2,\"c\":3}", "too_many_fields"),
+        ("senml/l", b"[{\"n\":1}]", "not_senml"),
+        ("csv/l", b"a,b\n1", "not_csv"),
+    ];
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    for (topic, payload, reason) in bad {
+        world.publish_raw(&format!("{prefix}/{topic}"), payload);
+        world.publish_raw(&format!("{prefix}/strict/l"), b"{\"a\":2.5,\"t\":\"fine\"}");
+        *expected.entry(reason.to_owned()).or_default() += 1;
+    }
+    let status = world.wait("30 PUBACKs", |s| s.mqtt.acknowledged >= 30);
+    let mut found = status.records.quarantined_by_reason;
+    found.retain(|_, count| *count > 0);
+    assert_eq!(found, expected);
+    let status = world.wait("the uploads", |s| s.upstream.uploaded == 15);
+    assert_eq!(
+        (status.records.committed, status.records.quarantined),
+        (15, 15)
+    );
+    world.stop();
+
+    // They do not come back.
+    world.start();
+    world.publish_raw(&format!("{prefix}/strict/l"), b"{\"a\":3}");
+    let status = world.wait("another", |s| s.upstream.uploaded == 1);
+    assert_eq!((status.mqtt.publishes, status.records.quarantined), (1, 0));
+}

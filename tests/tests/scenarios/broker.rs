@@ -1,0 +1,118 @@
+//! The way in: everything that happens to connections.
+
+use std::time::Duration;
+
+use crate::world::World;
+
+#[test]
+fn a_connection_cut_in_the_middle_of_a_batch_loses_and_doubles_nothing() {
+    let mut world = World::with_sessions();
+    world.start();
+    world.publish(1_000);
+    world.all_acknowledged();
+    for round in 0..4 {
+        world.relay.cut_after(150 + 370 * round);
+        world.publish(2_000);
+        world.all_acknowledged();
+    }
+    assert!(world.relay.seen().connections >= 5);
+    world.all_upstream();
+}
+
+#[test]
+fn a_half_open_connection_is_noticed() {
+    let mut world = World::with_sessions();
+    world.device.set("--mqtt-keep-alive-s", 5);
+    world.start();
+    world.publish(300);
+    world.all_acknowledged();
+    world.relay.half_open();
+    world.publish(300);
+    world.all_acknowledged();
+    assert_eq!(world.relay.seen().connections, 2);
+    world.all_upstream();
+}
+
+#[test]
+fn a_slow_connection_is_only_slow() {
+    let mut world = World::with_sessions();
+    world.start();
+    world.relay.slow(Some(40_000));
+    world.publish(1_500);
+    world.all_acknowledged();
+    world.all_upstream();
+    assert_eq!(world.relay.seen().connections, 1);
+}
+
+#[test]
+fn what_the_broker_took_while_we_were_away_arrives() {
+    let mut world = World::with_sessions();
+    world.start();
+    world.publish(500);
+    world.all_acknowledged();
+    world.relay.refuse(true);
+    world.relay.cut();
+    world.wait("the loss", |s| !s.mqtt.connected);
+    world.publish(3_000);
+    let status = world.wait("words for it", |s| s.mqtt.last_error.is_some());
+    assert_eq!(status.records.committed, 500);
+    world.relay.refuse(false);
+    world.all_acknowledged();
+    world.all_upstream();
+}
+
+#[test]
+fn a_storm_of_reconnects_loses_and_doubles_nothing() {
+    let mut world = World::with_sessions();
+    world.start();
+    for _ in 0..25 {
+        let connections = world.relay.seen().connections;
+        world.relay.cut_after(37);
+        world.publish(200);
+        world.until("the next connection", |world| {
+            (world.relay.seen().connections > connections).then_some(())
+        });
+    }
+    world.all_acknowledged();
+    world.all_upstream();
+}
+
+#[test]
+fn publishes_committed_but_not_acknowledged_before_a_kill_are_not_stored_again() {
+    let mut world = World::with_sessions();
+    world.start();
+    world.publish(100);
+    world.all_acknowledged();
+    world.relay.lose_acks(true);
+    world.publish(900);
+    world.until("lost PUBACKs", |world| {
+        (world.relay.seen().acks_lost.len() == 900).then_some(())
+    });
+    world.device.kill();
+    world.relay.lose_acks(false);
+    world.start();
+    world.all_acknowledged();
+    let status = world.wait("the duplicates", |s| s.mqtt.duplicates == 900);
+    assert_eq!(status.records.committed, 0);
+    assert!(world.relay.seen().sent_again >= 900);
+    world.publish(100);
+    world.all_acknowledged();
+    world.all_upstream();
+}
+
+#[test]
+fn a_stalled_broker_is_outlived() {
+    let mut world = World::with_sessions();
+    world.start();
+    world.publish(200);
+    world.all_acknowledged();
+    world.relay.stall(true);
+    world.publish(200);
+    // The stall itself: long enough for a batch and its PUBACKs to wait, short of the keep-alive.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(world.device.status().unwrap().records.committed, 200);
+    world.relay.stall(false);
+    world.all_acknowledged();
+    world.all_upstream();
+    assert_eq!(world.relay.seen().connections, 1);
+}

@@ -1,0 +1,152 @@
+//! Start, stop, exit codes, health.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use dunlin_sync::{
+    buffer::{Buffer, BufferOptions},
+    builder::BlockBuilder,
+    pack::Compression,
+    sample::{Field, FieldType, Sample, Split, Timestamp, Value},
+};
+
+use crate::world::{PATIENCE, World};
+
+#[test]
+fn a_graceful_stop_loses_nothing() {
+    let mut world = World::with_sessions();
+    world.start();
+    for _ in 0..3 {
+        world.publish(3_000);
+        world.until("some PUBACKs", |world| {
+            (world.relay.acknowledged() >= 500).then_some(())
+        });
+        world.stop();
+        assert!(!world.device.data_dir().join("dunlin.sock").exists());
+        world.start();
+    }
+    world.all_acknowledged();
+    world.all_upstream();
+    world.stop();
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_names_every_mistake() {
+    let mut world = World::new();
+    world.device.set("--mqtt-keep-alive-s", 1);
+    world.device.set("--buffer-when-full", "panic");
+    world.device.start().unwrap();
+    let end = world.device.wait_exit(PATIENCE).unwrap();
+    assert_eq!(end.code(), Some(2));
+    let log = world.device.log();
+    assert!(
+        log.contains("keep-alive") && log.contains("when-full"),
+        "{log}"
+    );
+}
+
+#[test]
+fn two_agents_on_one_directory_are_refused() {
+    let mut world = World::new();
+    world.start();
+    let mut second = world.device.command().unwrap().spawn().unwrap();
+    let end = second.wait().unwrap();
+    assert_eq!(end.code(), Some(1));
+    let log = world.device.log();
+    assert!(
+        log.contains("another process") && log.contains("stop it"),
+        "{log}"
+    );
+    world.publish(10);
+    world.all_upstream();
+}
+
+#[test]
+fn a_dead_worker_ends_the_agent() {
+    let mut world = World::new();
+    exhaust_timestamps(&world.device.data_dir().join("buffer"));
+    world.device.set(
+        "--upstream",
+        format!("sqlite:{}", world.path("elsewhere.db").display()),
+    );
+    world.start();
+    world.publish(1);
+    let end = world.device.wait_exit(PATIENCE);
+    let log = world.device.log();
+    assert_eq!(end.expect(&log).code(), Some(1));
+    assert!(log.contains("the writer stopped"), "{log}");
+}
+
+/// Leaves a buffer after whose last record there are no timestamps.
+fn exhaust_timestamps(dir: &std::path::Path) {
+    std::fs::create_dir_all(dir).unwrap();
+    let (buffer, _) = Buffer::open(BufferOptions::new(dir, 64 << 20)).unwrap();
+    let field = Field {
+        name: "x".into(),
+        kind: FieldType::F64,
+    };
+    let tags = ["device".to_owned()];
+    let schema = buffer.declare_schema("old", &tags, &[field]).unwrap();
+    let stream = buffer.declare_stream(schema.id, "old", &tags);
+    let mut builder = BlockBuilder::new(Compression::default());
+    let split = Split {
+        is_train: true,
+        fold: 0,
+    };
+    let sample = Sample {
+        stream: stream.id,
+        ts: Timestamp(i64::MAX),
+        split,
+        source_ts: None,
+        values: vec![Some(Value::F64(1.0))],
+    };
+    builder.push(&schema, sample).unwrap();
+    buffer.commit(&builder.finish(), &[]).unwrap();
+}
+
+#[test]
+fn health_and_metrics_tell_the_truth() {
+    let mut world = World::with_sessions();
+    world.device.set("--http-listen", "127.0.0.1:0");
+    world.start();
+    let address = world.until("the address in the log", |world| {
+        let log = world.device.log();
+        let start = log.find("metrics on http://")? + "metrics on http://".len();
+        log[start..].split('/').next().map(ToOwned::to_owned)
+    });
+    world.publish(100);
+    world.all_upstream();
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
+    let metrics = get(&address, "/metrics");
+    let line = "dunlin_records_committed_total 100";
+    assert!(metrics.lines().any(|l| l.starts_with(line)), "{metrics}");
+    world.relay.refuse(true);
+    world.relay.cut();
+    world.wait("the loss", |s| !s.mqtt.connected);
+    let answer = get(&address, "/healthz");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("broker"),
+        "{answer}"
+    );
+    world.relay.refuse(false);
+    world.until("health", |_| {
+        get(&address, "/healthz")
+            .starts_with("HTTP/1.1 200")
+            .then_some(())
+    });
+}
+
+fn get(address: &str, target: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}

@@ -1,0 +1,23 @@
+//! The agent as a process, from the broker to the upstream, and everything that goes wrong there.
+//!
+//! With the embedded broker (where sessions matter, with a double that keeps them as the standard
+//! says); with the broker that `DUNLIN_MQTT_URL` names, where it does.
+//!
+//! | file | what |
+//! |---|---|
+//! | `arrival` | records arrive once, with timestamp, split and tags; bad publishes do not |
+//! | `broker` | connections cut, half open, slow, refused; PUBACKs lost |
+//! | `upstream` | refused, slow, away, full of wrong tables; the order of a backlog |
+//! | `space` | buffer full under both policies; disk full |
+//! | `life` | start, stop, exit codes, health |
+//! | `tls` | verified and mutual TLS to the broker |
+
+#![allow(clippy::unwrap_used)]
+
+mod arrival;
+mod broker;
+mod life;
+mod space;
+mod tls;
+mod upstream;
+mod world;

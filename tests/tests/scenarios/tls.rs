@@ -1,0 +1,143 @@
+//! TLS to the broker: the right name from the right authority, a client certificate, never plain.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::world::{World, runtime};
+
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(name: &str) -> Issuer {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// Certificate and key for `name`, signed `by`.
+fn issue(
+    by: &Issuer,
+    name: &str,
+    purpose: ExtendedKeyUsagePurpose,
+) -> (rcgen::Certificate, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.extended_key_usages.push(purpose);
+    (params.signed_by(&key, by).unwrap(), key)
+}
+
+/// Ends TLS in front of `to`; asks for a certificate from `clients` if there are any.
+fn front(to: SocketAddr, ca: &Issuer, name: &str, clients: Option<&Issuer>) -> u16 {
+    let (certificate, key) = issue(ca, name, ExtendedKeyUsagePurpose::ServerAuth);
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = if let Some(clients) = clients {
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let chain = vec![certificate.der().clone()];
+    let config = builder.with_single_cert(chain, key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = runtime()
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let port = listener.local_addr().unwrap().port();
+    runtime().spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                if let Ok(mut inner) = acceptor.accept(socket).await {
+                    let mut outer = TcpStream::connect(to).await.unwrap();
+                    let _ended = tokio::io::copy_bidirectional(&mut inner, &mut outer).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+fn ca_file(world: &World, ca: &Issuer) -> PathBuf {
+    world.write("ca.pem", &ca.pem())
+}
+
+/// The agent tries, says why not, and sends nothing.
+fn refused(world: &mut World, why: &str) {
+    world.device.start().unwrap();
+    let status = world.wait("trouble", |s| s.mqtt.last_error.is_some());
+    let error = status.mqtt.last_error.unwrap();
+    assert!(error.to_lowercase().contains(why), "{error}");
+    assert!(!status.mqtt.connected);
+    assert_eq!(world.relay.seen().subscribed, 0);
+    world.device.kill();
+}
+
+#[test]
+fn only_the_right_name_from_the_right_authority_is_trusted() {
+    let mut world = World::new();
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let file = ca_file(&world, &ours);
+    world.device.set("--mqtt-ca-file", file.display());
+    let relay = world.relay.address();
+    for (ca, name) in [(&theirs, "127.0.0.1"), (&ours, "another.example")] {
+        let port = front(relay, ca, name, None);
+        world
+            .device
+            .set("--mqtt", format!("mqtts://127.0.0.1:{port}"));
+        refused(&mut world, "certificate");
+    }
+    // A port without TLS: no fall-back.
+    world.device.set("--mqtt", format!("mqtts://{relay}"));
+    refused(&mut world, "");
+
+    let port = front(relay, &ours, "127.0.0.1", None);
+    world
+        .device
+        .set("--mqtt", format!("mqtts://127.0.0.1:{port}"));
+    world.start();
+    world.publish(200);
+    world.all_acknowledged();
+    world.all_upstream();
+    world.stop();
+}
+
+#[test]
+fn a_client_certificate_opens_the_door() {
+    let mut world = World::new();
+    let (ours, clients) = (authority("ours"), authority("clients"));
+    let file = ca_file(&world, &ours);
+    world.device.set("--mqtt-ca-file", file.display());
+    let port = front(world.relay.address(), &ours, "127.0.0.1", Some(&clients));
+    world
+        .device
+        .set("--mqtt", format!("mqtts://127.0.0.1:{port}"));
+    refused(&mut world, "");
+
+    let (certificate, key) = issue(&clients, "press-7", ExtendedKeyUsagePurpose::ClientAuth);
+    let certificate = world.write("client.pem", &certificate.pem());
+    let key = world.write("client.key", &key.serialize_pem());
+    world.device.set("--mqtt-cert-file", certificate.display());
+    world.device.set("--mqtt-key-file", key.display());
+    world.start();
+    world.publish(200);
+    world.all_acknowledged();
+    world.all_upstream();
+    world.stop();
+}

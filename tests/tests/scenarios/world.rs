@@ -1,0 +1,245 @@
+//! A device between a broker and an upstream of its own, with a relay on the broker's side.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    ops::Range,
+    path::Path,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use dunlin_agent::{broker::EmbeddedBroker, mqtt::url::BrokerUrl, status::Status};
+use dunlin_tests::{
+    central::Central,
+    device::{Device, until},
+    mqtt_double::MqttDouble,
+    publisher::Publisher,
+    records::{Numbered, Publish},
+    relay::Relay,
+};
+use tempfile::TempDir;
+
+/// Longest wait for anything that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Any program of the crate that can be the agent.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_crash_loop");
+
+enum Broker {
+    Double(MqttDouble),
+    /// Through a publisher of ours.
+    Real {
+        url: String,
+        publisher: Option<Publisher>,
+    },
+}
+
+pub(crate) struct World {
+    // Dropped first: the agent before its directory.
+    pub(crate) device: Device,
+    pub(crate) relay: Relay,
+    pub(crate) central: Central,
+    pub(crate) numbered: Numbered,
+    pub(crate) dir: TempDir,
+    broker: Broker,
+    published: u64,
+}
+
+/// The runtime of the doubles that need one.
+pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap())
+}
+
+pub(crate) fn unique(what: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Relaxed));
+    format!("{what}-{process}-{count}")
+}
+
+fn embedded() -> &'static EmbeddedBroker {
+    static BROKER: OnceLock<EmbeddedBroker> = OnceLock::new();
+    BROKER.get_or_init(|| EmbeddedBroker::start(None).unwrap())
+}
+
+/// The broker named by `DUNLIN_MQTT_URL`.
+fn real() -> Option<(SocketAddr, Broker)> {
+    let url = std::env::var("DUNLIN_MQTT_URL").ok()?;
+    let parsed = BrokerUrl::parse(&url).unwrap();
+    let address = (parsed.host.as_str(), parsed.port).to_socket_addrs();
+    let publisher = None;
+    Some((
+        address.unwrap().next().unwrap(),
+        Broker::Real { url, publisher },
+    ))
+}
+
+impl World {
+    /// With the embedded broker, or the one named by `DUNLIN_MQTT_URL`.
+    pub(crate) fn new() -> Self {
+        Self::of_version("5")
+    }
+
+    /// As [`World::new`], with the version of MQTT that the agent speaks.
+    pub(crate) fn of_version(version: &str) -> Self {
+        let (address, broker) = real().unwrap_or_else(|| {
+            let address = match version {
+                "5" => embedded().v5,
+                _ => embedded().v311,
+            };
+            let (url, publisher) = (embedded().url_311(), None);
+            (address, Broker::Real { url, publisher })
+        });
+        Self::on(address, broker, version)
+    }
+
+    /// With a broker that sends again as the standard says.
+    pub(crate) fn with_sessions() -> Self {
+        let (address, broker) = real().unwrap_or_else(|| {
+            let double = MqttDouble::start().unwrap();
+            (double.address(), Broker::Double(double))
+        });
+        Self::on(address, broker, "5")
+    }
+
+    fn on(broker_address: SocketAddr, broker: Broker, version: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let name = unique("scenario");
+        let numbered = Numbered::new(&name);
+        let relay = Relay::mqtt(broker_address).unwrap();
+        let central = Central::new(dir.path());
+        let log = dir.path().join("log");
+        let device = Device::new(Path::new(PROGRAM), &dir.path().join("data"), &log)
+            .with("--mqtt", relay.mqtt_url())
+            .with("--mqtt-version", version)
+            .with("--topic", numbered.rule())
+            .with("--upstream", central.url())
+            .with("--device", &name)
+            .with("--clock-hold-s", 0)
+            .with("--http-listen", "")
+            .with("--mqtt-backoff-ms-min", 10)
+            .with("--mqtt-backoff-ms-max", 200)
+            .with("--upstream-backoff-ms-min", 10)
+            .with("--upstream-backoff-ms-max", 200);
+        Self {
+            device,
+            relay,
+            central,
+            numbered,
+            dir,
+            broker,
+            published: 0,
+        }
+    }
+
+    /// A path in the directory of this world.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file there.
+    pub(crate) fn write(&self, name: &str, content: &str) -> std::path::PathBuf {
+        std::fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    /// Starts the device and waits until it is subscribed.
+    pub(crate) fn start(&mut self) {
+        let before = self.relay.seen().subscribed;
+        self.device.start().unwrap();
+        self.device.wait_connected().unwrap();
+        self.until("the subscription", |world| {
+            (world.relay.seen().subscribed > before).then_some(())
+        });
+    }
+
+    /// Publishes the next `count` numbered records; returns their numbers. They may still be on their
+    /// way to the broker when this returns.
+    pub(crate) fn publish(&mut self, count: u64) -> Range<u64> {
+        self.publish_at(count, None)
+    }
+
+    /// As [`World::publish`], at most so many a second.
+    pub(crate) fn publish_at(&mut self, count: u64, rate_per_s: Option<f64>) -> Range<u64> {
+        let numbers = self.published..self.published + count;
+        self.published = numbers.end;
+        let numbered = self.numbered.clone();
+        match &mut self.broker {
+            Broker::Double(double) => double.feed(numbered, numbers.end, rate_per_s),
+            Broker::Real { .. } => {
+                let pace = rate_per_s.map(|rate| Duration::from_secs_f64(1.0 / rate));
+                let publishes = numbers.clone().map(|n| {
+                    if let Some(pace) = pace {
+                        std::thread::sleep(pace);
+                    }
+                    numbered.publish(n)
+                });
+                let sent = self.broker.publisher().publish(publishes);
+                assert_eq!(sent.unwrap(), count);
+            }
+        }
+        numbers
+    }
+
+    /// Publishes something of one's own.
+    pub(crate) fn publish_raw(&mut self, topic: &str, payload: &[u8]) {
+        let publish = Publish {
+            topic: topic.to_owned(),
+            payload: payload.to_owned(),
+        };
+        if let Broker::Double(double) = &self.broker {
+            return double.publish(publish);
+        }
+        self.broker.publisher().publish([publish]).unwrap();
+    }
+
+    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        until(PATIENCE, what, || look(self))
+            .unwrap_or_else(|error| panic!("{error}; log:\n{}", self.device.log_tail()))
+    }
+
+    /// Waits until the status is as wanted.
+    pub(crate) fn wait(&mut self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        self.device.wait_status(PATIENCE, what, wanted).unwrap()
+    }
+
+    /// Waits until every record published so far is acknowledged.
+    pub(crate) fn all_acknowledged(&self) {
+        let expected = self.published as usize;
+        self.until(&format!("{expected} PUBACKs"), |world| {
+            (world.relay.acknowledged() >= expected).then_some(())
+        });
+    }
+
+    /// Waits until every good record published so far is upstream; each must be there once, in order.
+    pub(crate) fn all_upstream(&self) {
+        let good = |n: &u64| !self.numbered.is_bad(*n);
+        let expected: Vec<u64> = (0..self.published).filter(good).collect();
+        let rows = self.until(&format!("{} rows upstream", expected.len()), |world| {
+            let rows = world.central.rows().unwrap();
+            (rows.by_number.len() >= expected.len()).then_some(rows)
+        });
+        assert!(rows.by_number.keys().eq(&expected), "wrong numbers");
+        assert_eq!(rows.duplicates, [0; 0]);
+        assert_eq!(rows.disorder(), [""; 0]);
+    }
+
+    /// SIGTERM; must end with exit code 0.
+    pub(crate) fn stop(&mut self) {
+        self.device.terminate();
+        let end = self.device.wait_exit(PATIENCE).unwrap();
+        assert!(end.success(), "{end}: {}", self.device.log_tail());
+    }
+}
+
+impl Broker {
+    fn publisher(&mut self) -> &mut Publisher {
+        let Self::Real { url, publisher } = self else {
+            unreachable!("the double publishes by itself")
+        };
+        publisher.get_or_insert_with(|| Publisher::connect(url, &unique("publisher")).unwrap())
+    }
+}
