@@ -230,15 +230,9 @@ impl Buffer {
     /// The number before `seq` that may hold a block: skips what was never written.
     pub fn previous_stored(&self, seq: u64) -> u64 {
         let inner = self.lock();
-        let extents = inner
-            .sealed
-            .iter()
-            .map(|s| s.extent)
-            .chain([inner.active.extent]);
-        let mut earlier = extents
-            .rev()
-            .filter(|extent| extent.first_seq < seq && !extent.is_empty());
-        earlier.next().map_or(seq.saturating_sub(1), |extent| {
+        let mut earlier = inner.extents().rev();
+        let earlier = earlier.find(|extent| extent.first_seq < seq && !extent.is_empty());
+        earlier.map_or(seq.saturating_sub(1), |extent| {
             (seq - 1).min(extent.next_seq - 1)
         })
     }
