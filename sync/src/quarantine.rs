@@ -145,7 +145,7 @@ impl Quarantine {
         };
         for id in ids {
             let path = dir.join(format!("{id:08}"));
-            if !Generation::is_complete(&path) {
+            if !Generation::is_complete(&path).map_err(|e| failed(e.to_string()))? {
                 let _cut_short = fs::remove_dir_all(&path);
                 continue;
             }
@@ -185,9 +185,9 @@ impl Quarantine {
         match error {
             GenerationError::Full => QuarantineError::Full,
             GenerationError::InUse => QuarantineError::InUse,
-            GenerationError::Damaged(reason) => QuarantineError::Failed {
+            other => QuarantineError::Failed {
                 path: self.dir.clone(),
-                reason: reason.clone(),
+                reason: other.to_string(),
             },
         }
     }

@@ -81,7 +81,7 @@ pub(super) async fn play(
         let report = machines(options, length, stopped).await?;
         screen.phase(Phase::Draining);
         received(&view, report.acked).await;
-        Ok((report, started))
+        Ok::<_, Exit>((report, started))
     };
     let (report, started) = tokio::select! {
         played = performance => played?,
