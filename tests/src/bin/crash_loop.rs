@@ -36,6 +36,8 @@ use serde_json::json;
 const RATE_PER_S: f64 = 20_000.0;
 /// For everything to arrive at the end.
 const DRAIN_MAX: Duration = Duration::from_mins(2);
+/// Without a PUBACK although there are records to come.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 /// Violations shown.
 const SHOWN: usize = 10;
 
@@ -139,9 +141,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     device.start().map_err(|e| failed(&e))?;
     device.wait_connected()?;
     let published = feed.end()?;
-    until(DRAIN_MAX, "the last PUBACK", || {
-        (relay.acknowledged() as u64 >= published).then_some(())
-    })?;
+    drain(&relay, published, &device)?;
     device.wait_status(DRAIN_MAX, "the last upload", |s| s.upstream.lag_rows == 0)?;
     device.terminate();
     let end = device.wait_exit(Duration::from_secs(30))?;
@@ -178,6 +178,31 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     });
     println!("{line}");
     Ok(violations)
+}
+
+/// Waits for the PUBACKs of everything published, for as long as there are more and more of them.
+fn drain(relay: &Relay, published: u64, device: &Device) -> Result<(), String> {
+    let mut before = 0;
+    loop {
+        let more = until(STANDSTILL_MAX, "another PUBACK", || {
+            let now = relay.acknowledged() as u64;
+            (now > before || now >= published).then_some(now)
+        });
+        before = more.map_err(|error| {
+            let acknowledged = relay.seen().acknowledged;
+            let missing = (0..published).filter(|n| !acknowledged.contains(n));
+            let first: Vec<u64> = missing.clone().take(5).collect();
+            format!(
+                "{error}: {} of {published} missing, from {first:?}; {:?}\n{}",
+                missing.count(),
+                device.status(),
+                device.log_tail()
+            )
+        })?;
+        if before >= published {
+            return Ok(());
+        }
+    }
 }
 
 /// Where the records come from.
