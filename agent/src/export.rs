@@ -1,7 +1,7 @@
-//! Writes the rows of one stream as CSV or Parquet, for other programs to read.
+//! Writes the rows of one schema's streams as CSV or Parquet, for other programs to read.
 //!
 //! Columns: `ts` (nanoseconds UTC), `time` (the same as RFC 3339; CSV only), `is_train`, `fold`,
-//! `source_ts`, one `tag.<name>` for each tag, then the fields under their own names. A field
+//! `source_ts`, `stream` (its name), one `tag.<name>` for each tag, then the fields under their own names. A field
 //! whose name is taken is called `field.<name>`. A missing value is an empty cell in CSV and a
 //! null in Parquet.
 //!
@@ -67,11 +67,12 @@ impl From<csv::Error> for ExportError {
     }
 }
 
+/// Columns that every CSV export has.
+const FIXED: [&str; 6] = ["ts", "time", "is_train", "fold", "source_ts", "stream"];
+
 /// Names of the exported tags and fields, all different from one another and from the fixed ones.
 fn names(schema: &Schema) -> (Vec<String>, Vec<String>) {
-    let mut taken: BTreeSet<String> = ["ts", "time", "is_train", "fold", "source_ts"]
-        .map(str::to_owned)
-        .into();
+    let mut taken: BTreeSet<String> = FIXED.map(str::to_owned).into();
     let mut claim = |prefix: &str, mut name: String| {
         while !taken.insert(name.clone()) {
             name.insert_str(0, prefix);
@@ -120,41 +121,37 @@ fn check_types(schema: &Schema, rows: &Rows) -> Result<(), ExportError> {
 pub struct CsvExport<W: Write> {
     out: csv::Writer<W>,
     schema: Arc<Schema>,
-    tags: Vec<String>,
 }
 
 impl<W: Write> CsvExport<W> {
-    /// Writes the header. `schema` is the newest age of `stream`'s schema.
+    /// Writes the header. `schema` is the newest age of the streams' schema.
     ///
     /// # Errors
     /// The output could not be written.
-    pub fn new(out: W, schema: &Arc<Schema>, stream: &Stream) -> Result<Self, ExportError> {
+    pub fn new(out: W, schema: &Arc<Schema>) -> Result<Self, ExportError> {
         let mut out = csv::Writer::from_writer(out);
         let (tags, fields) = names(schema);
-        for name in ["ts", "time", "is_train", "fold", "source_ts"] {
+        for name in FIXED {
             out.write_field(name)?;
         }
         for name in tags.iter().chain(&fields) {
             out.write_field(defused(name).as_ref())?;
         }
         out.write_record(None::<&[u8]>)?;
-        let values = tag_values(schema, stream);
         Ok(Self {
             out,
             schema: Arc::clone(schema),
-            tags: values
-                .into_iter()
-                .map(|tag| defused(tag).into_owned())
-                .collect(),
         })
     }
 
-    /// Appends `rows`.
+    /// Appends `rows` of `stream`.
     ///
     /// # Errors
     /// The output could not be written, or a column has not the type of its field.
-    pub fn write(&mut self, rows: &Rows) -> Result<(), ExportError> {
+    pub fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
         check_types(&self.schema, rows)?;
+        let mut names: Vec<_> = vec![defused(&stream.name)];
+        names.extend(tag_values(&self.schema, stream).into_iter().map(defused));
         for row in 0..rows.len() {
             let ts = rows.ts[row];
             self.out.write_field(ts.to_string())?;
@@ -163,8 +160,8 @@ impl<W: Write> CsvExport<W> {
             self.out.write_field(rows.fold[row].to_string())?;
             let source = rows.source_ts[row].map(|ts| ts.to_string());
             self.out.write_field(source.unwrap_or_default())?;
-            for tag in &self.tags {
-                self.out.write_field(tag)?;
+            for name in &names {
+                self.out.write_field(name.as_ref())?;
             }
             for index in 0..self.schema.fields.len() {
                 let value = rows.columns.get(index).and_then(|column| column.get(row));
@@ -213,18 +210,19 @@ fn rfc3339(ts: i64) -> String {
 pub struct ParquetExport<W: Write + Send> {
     out: SerializedFileWriter<W>,
     schema: Arc<Schema>,
-    tags: Vec<ByteArray>,
+    /// Whose rows the group holds: stream name and tags, and how many in a row.
+    runs: Vec<(Vec<ByteArray>, usize)>,
     /// The row group being filled, and the bytes its texts take.
     group: Rows,
     text_bytes: usize,
 }
 
 impl<W: Write + Send> ParquetExport<W> {
-    /// Begins a file. `schema` is the newest age of `stream`'s schema.
+    /// Begins a file. `schema` is the newest age of the streams' schema.
     ///
     /// # Errors
     /// The output could not be written.
-    pub fn new(out: W, schema: &Arc<Schema>, stream: &Stream) -> Result<Self, ExportError> {
+    pub fn new(out: W, schema: &Arc<Schema>) -> Result<Self, ExportError> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_created_by(concat!("dunlin ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -232,25 +230,32 @@ impl<W: Write + Send> ParquetExport<W> {
         Ok(Self {
             out: SerializedFileWriter::new(out, file_type(schema)?, Arc::new(properties))?,
             schema: Arc::clone(schema),
-            tags: tag_values(schema, stream)
-                .into_iter()
-                .map(ByteArray::from)
-                .collect(),
+            runs: Vec::new(),
             group: Rows::default(),
             text_bytes: 0,
         })
     }
 
-    /// Appends `rows`.
+    /// Appends `rows` of `stream`.
     ///
     /// # Errors
     /// The output could not be written, or a column has not the type of its field.
-    pub fn write(&mut self, rows: &Rows) -> Result<(), ExportError> {
+    pub fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
         check_types(&self.schema, rows)?;
+        let mut names = vec![ByteArray::from(stream.name.as_str())];
+        names.extend(
+            tag_values(&self.schema, stream)
+                .into_iter()
+                .map(ByteArray::from),
+        );
         let mut from = 0;
         while from < rows.len() {
             let room = GROUP_ROWS_MAX - self.group.len();
             let to = rows.len().min(from + room);
+            match self.runs.last_mut() {
+                Some((last, count)) if *last == names => *count += to - from,
+                _ => self.runs.push((names.clone(), to - from)),
+            }
             self.group.extend_from(rows, from..to);
             self.text_bytes += text_bytes(rows, from..to);
             from = to;
@@ -272,6 +277,7 @@ impl<W: Write + Send> ParquetExport<W> {
 
     fn close_group(&mut self) -> Result<(), ExportError> {
         let rows = std::mem::take(&mut self.group);
+        let runs = std::mem::take(&mut self.runs);
         self.text_bytes = 0;
         if rows.is_empty() {
             return Ok(());
@@ -284,8 +290,11 @@ impl<W: Write + Send> ParquetExport<W> {
         let sources: Vec<i64> = rows.source_ts.iter().flatten().copied().collect();
         let known = rows.source_ts.iter().map(Option::is_some);
         put::<Int64Type, _>(&mut group, &sources, Some(&levels(known)))?;
-        for tag in &self.tags {
-            put::<ByteArrayType, _>(&mut group, &vec![tag.clone(); rows.len()], None)?;
+        for name in 0..=self.schema.tag_names.len() {
+            let of_rows = runs
+                .iter()
+                .flat_map(|(names, count)| std::iter::repeat_n(names[name].clone(), *count));
+            put::<ByteArrayType, _>(&mut group, &of_rows.collect::<Vec<_>>(), None)?;
         }
         for (index, field) in self.schema.fields.iter().enumerate() {
             match rows.columns.get(index) {
@@ -327,6 +336,7 @@ fn file_type(schema: &Schema) -> Result<TypePtr, ParquetError> {
         column("is_train", Physical::BOOLEAN, None, required)?,
         column("fold", Physical::INT32, byte, required)?,
         column("source_ts", Physical::INT64, time, optional)?,
+        column("stream", Physical::BYTE_ARRAY, text.clone(), required)?,
     ];
     let (tags, fields) = names(schema);
     for name in tags {

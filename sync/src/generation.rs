@@ -3,8 +3,9 @@
 //! Promises, all in the sense of a power cut: what [`Generation::put`] has returned is on the device;
 //! a generation that [`Generation::create`] has returned exists. sled's `flush` alone promises
 //! neither (it starts write-back and waits for no device), so every put is followed by `sync_data`
-//! on a second handle to the same file. sled may panic on a damaged file: every call that reads
-//! disk is guarded, and a panic becomes [`GenerationError::Damaged`].
+//! on a second handle to the same file. sled may panic on a damaged file and when it is closed on a
+//! failing disk: every call is guarded, and a panic becomes [`GenerationError::Damaged`]. An error of
+//! the device or of the system is told from damage: it may pass, and what is there may be whole.
 //!
 //! Values stay below 16 KiB, at which sled would write tree nodes to separate blob files.
 
@@ -13,9 +14,11 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    thread::sleep,
-    time::{Duration, Instant},
+    thread,
+    time::Duration,
 };
+
+use rustix::io::Errno;
 
 use crate::state_file::{self, sync_dir};
 
@@ -28,6 +31,12 @@ pub(crate) enum GenerationError {
     /// Not readable: set this generation aside.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// The device reports an error: try again later; if it stays, the same as damaged.
+    #[error("the disk cannot be read: {0}")]
+    Unreadable(String),
+    /// The system refuses for now (permissions, too many open files, read-only): try again later.
+    #[error("refused by the system: {0}")]
+    Refused(String),
     /// Another process has it open.
     #[error("in use by another process")]
     InUse,
@@ -39,14 +48,36 @@ const CACHE_BYTES: u64 = 4 << 20;
 /// Name of the file that marks a finished creation.
 const COMPLETE: &str = "complete";
 
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
-const LOCK_RETRY: Duration = Duration::from_millis(10);
+/// sled lets go of its file on a thread of its own, shortly after it was closed.
+const CLOSING_TRIES: u32 = 100;
+const CLOSING_PAUSE: Duration = Duration::from_millis(10);
+
+/// Beginning of the name of a directory whose deletion has begun.
+pub(crate) const TRASH: &str = "trash-";
 
 /// One sled database in a directory of its own.
 pub(crate) struct Generation {
     dir: PathBuf,
-    db: sled::Db,
+    /// Held until dropped.
+    db: Option<sled::Db>,
     file: File,
+    /// What the next reads say instead, for tests.
+    #[cfg(test)]
+    pub(crate) read_fault: std::sync::Mutex<Option<fn() -> GenerationError>>,
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        // sled unwraps an fsync here.
+        let db = self.db.take();
+        let closed = guarded(|| {
+            drop(db);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(dir = %self.dir.display(), %error, "closing a generation");
+        }
+    }
 }
 
 /// A stored value, shared with sled's page cache.
@@ -62,36 +93,78 @@ impl Generation {
         let generation = Self::open(dir)?;
         generation.put(entries)?;
         generation.settle()?;
-        state_file::write(&dir.join(COMPLETE), &()).map_err(from_io)?;
+        Self::mark_complete(dir).map_err(from_io)?;
         Ok(generation)
+    }
+
+    /// Says durably that [`Self::create`] was done with `dir`.
+    pub(crate) fn mark_complete(dir: &Path) -> io::Result<()> {
+        state_file::write(&dir.join(COMPLETE), &())
     }
 
     /// Whether [`Self::create`] ever returned for `dir`. Without this mark, nothing in it was ever
     /// acknowledged; with it, an empty database is a damaged one.
-    pub(crate) fn is_complete(dir: &Path) -> bool {
-        dir.join(COMPLETE).exists()
+    pub(crate) fn is_complete(dir: &Path) -> Result<bool, GenerationError> {
+        dir.join(COMPLETE).try_exists().map_err(from_io)
     }
 
     /// Opens an existing one.
     pub(crate) fn open(dir: &Path) -> Result<Self, GenerationError> {
+        let mut tries = 0;
+        loop {
+            match Self::open_now(dir) {
+                Err(GenerationError::InUse) if tries < CLOSING_TRIES => {
+                    tries += 1;
+                    thread::sleep(CLOSING_PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Opens one that must have been made: what is missing is damage.
+    pub(crate) fn open_existing(dir: &Path) -> Result<Self, GenerationError> {
+        // sled would make what it does not find.
+        fs::metadata(dir.join("db")).map_err(from_io)?;
+        Self::open(dir)
+    }
+
+    fn open_now(dir: &Path) -> Result<Self, GenerationError> {
+        read_through(&dir.join("db")).map_err(from_io)?;
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(CACHE_BYTES)
             // Commits flush by themselves; a timer would only wear the flash.
             .flush_every_ms(None);
-        let db = open_unlocked(&config)?;
+        let db = guarded(|| config.open())?;
         let file = File::open(dir.join("db")).map_err(from_io)?;
         Ok(Self {
             dir: dir.to_owned(),
-            db,
+            db: Some(db),
             file,
+            #[cfg(test)]
+            read_fault: std::sync::Mutex::default(),
         })
+    }
+
+    fn db(&self) -> &sled::Db {
+        self.db.as_ref().expect("held until dropped")
+    }
+
+    /// Deletes the generation in `dir`, which nobody has open, so that a power cut leaves all of it
+    /// or a directory called `trash-..` beside it, for the next start to sweep.
+    pub(crate) fn delete(dir: &Path) -> io::Result<()> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let trash = dir.with_file_name(format!("{TRASH}{name}"));
+        fs::rename(dir, &trash)?;
+        sync_dir(dir.parent().unwrap_or(dir))?;
+        fs::remove_dir_all(&trash)
     }
 
     /// Makes everything sled has put into the directory durable, names included. Needed before the
     /// first put after opening: sled may just have written files that only the page cache knows.
     pub(crate) fn settle(&self) -> Result<(), GenerationError> {
-        guarded(|| self.db.flush())?;
+        guarded(|| self.db().flush())?;
         for entry in fs::read_dir(&self.dir).map_err(from_io)? {
             let path = entry.map_err(from_io)?.path();
             match File::open(&path).and_then(|file| file.sync_all()) {
@@ -117,8 +190,8 @@ impl Generation {
             );
             batch.insert(key, value);
         }
-        guarded(|| self.db.apply_batch(batch))?;
-        guarded(|| self.db.flush())?;
+        guarded(|| self.db().apply_batch(batch))?;
+        guarded(|| self.db().flush())?;
         self.file.sync_data().map_err(from_io)
     }
 
@@ -128,31 +201,45 @@ impl Generation {
         for key in keys {
             batch.remove(key.as_slice());
         }
-        guarded(|| self.db.apply_batch(batch))?;
-        guarded(|| self.db.flush())?;
+        guarded(|| self.db().apply_batch(batch))?;
+        guarded(|| self.db().flush())?;
         self.file.sync_data().map_err(from_io)
     }
 
     /// The value under `key`.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, GenerationError> {
-        guarded(|| self.db.get(key))
+        #[cfg(test)]
+        if let Ok(Some(fault)) = self.read_fault.lock().as_deref() {
+            return Err(fault());
+        }
+        guarded(|| self.db().get(key))
     }
 
     /// All entries whose key starts with `prefix`, in order, until `visit` returns false.
     pub(crate) fn scan(
         &self,
         prefix: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), GenerationError> {
+        self.scan_from(prefix, prefix, visit)
+    }
+
+    /// As [`Self::scan`], from the key `first` on, without reading those before.
+    pub(crate) fn scan_from(
+        &self,
+        prefix: &[u8],
+        first: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), GenerationError> {
-        guarded(AssertUnwindSafe(|| {
-            for entry in self.db.scan_prefix(prefix) {
+        guarded(|| {
+            for entry in self.db().range(first..) {
                 let (key, value) = entry?;
-                if !visit(&key, &value) {
+                if !key.starts_with(prefix) || !visit(&key, &value) {
                     break;
                 }
             }
             Ok(())
-        }))
+        })
     }
 
     /// As [`Self::scan`], from the last entry to the first.
@@ -161,32 +248,20 @@ impl Generation {
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), GenerationError> {
-        guarded(AssertUnwindSafe(|| {
-            for entry in self.db.scan_prefix(prefix).rev() {
+        guarded(|| {
+            for entry in self.db().scan_prefix(prefix).rev() {
                 let (key, value) = entry?;
                 if !visit(&key, &value) {
                     break;
                 }
             }
             Ok(())
-        }))
+        })
     }
 
     /// Bytes it takes on disk.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        self.db.size_on_disk().unwrap_or_default()
-    }
-}
-
-/// Opens, waiting a moment for the lock: a database closed just now may still be held by sled's own
-/// writing threads.
-fn open_unlocked(config: &sled::Config) -> Result<sled::Db, GenerationError> {
-    let deadline = Instant::now() + LOCK_WAIT_MAX;
-    loop {
-        match guarded(|| config.open()) {
-            Err(GenerationError::InUse) if Instant::now() < deadline => sleep(LOCK_RETRY),
-            other => return other,
-        }
+        self.db().size_on_disk().unwrap_or_default()
     }
 }
 
@@ -203,6 +278,18 @@ pub(crate) fn dir_bytes(dir: &Path) -> u64 {
     sizes.sum()
 }
 
+/// Reads all of a file. sled takes a segment that it cannot read while opening for the end of its log
+/// and drops what follows: a failing device must be found out before. sled's own reading comes from
+/// the page cache then.
+fn read_through(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Ok(mut file) => io::copy(&mut file, &mut io::sink()).map(drop),
+        // About to be made.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationError> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
@@ -211,9 +298,12 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationErr
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            Err(GenerationError::Damaged(
-                text.unwrap_or_else(|| "sled panicked".into()),
-            ))
+            let text = text.unwrap_or_else(|| "sled panicked".into());
+            Err(if text.contains("No space left") {
+                GenerationError::Full
+            } else {
+                GenerationError::Damaged(text)
+            })
         }
     }
 }
@@ -221,12 +311,82 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationErr
 // By value: it is the function given to `map_err`.
 #[allow(clippy::needless_pass_by_value)]
 fn from_io(error: io::Error) -> GenerationError {
+    let text = error.to_string();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => GenerationError::Full,
         io::ErrorKind::WouldBlock => GenerationError::InUse,
         // sled wraps a failed lock in a text of its own.
-        _ if error.to_string().contains("could not acquire lock") => GenerationError::InUse,
-        _ if error.to_string().contains("No space left") => GenerationError::Full,
-        _ => GenerationError::Damaged(error.to_string()),
+        _ if text.contains("could not acquire lock") => GenerationError::InUse,
+        _ if text.contains("No space left") => GenerationError::Full,
+        // Something is missing or of the wrong kind, and will be tomorrow.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::InvalidInput => GenerationError::Damaged(text),
+        _ => match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::IO | Errno::BADMSG | Errno::UCLEAN | Errno::ILSEQ | Errno::REMOTEIO) => {
+                GenerationError::Unreadable(text)
+            }
+            Some(_) => GenerationError::Refused(text),
+            None => GenerationError::Damaged(text),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn entry(key: &[u8]) -> Entry {
+        (key.to_vec(), b"value".to_vec())
+    }
+
+    #[test]
+    fn errors_are_told_by_what_to_do_next() {
+        let of = |errno: Errno| from_io(errno.into());
+        assert!(matches!(of(Errno::NOSPC), GenerationError::Full));
+        assert!(matches!(of(Errno::DQUOT), GenerationError::Full));
+        assert!(matches!(of(Errno::IO), GenerationError::Unreadable(_)));
+        assert!(matches!(of(Errno::MFILE), GenerationError::Refused(_)));
+        assert!(matches!(of(Errno::ACCESS), GenerationError::Refused(_)));
+        assert!(matches!(of(Errno::ROFS), GenerationError::Refused(_)));
+        assert!(matches!(of(Errno::NOTDIR), GenerationError::Damaged(_)));
+        let torn = io::Error::other("encountered torn segment");
+        assert!(matches!(from_io(torn), GenerationError::Damaged(_)));
+    }
+
+    #[test]
+    fn opens_again_while_the_one_before_is_still_closing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1");
+        let first = Generation::create(&path, vec![entry(b"a")]).unwrap();
+        let closing = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            drop(first);
+        });
+        let again = Generation::open(&path).unwrap();
+        assert!(again.get(b"a").unwrap().is_some());
+        closing.join().unwrap();
+    }
+
+    #[test]
+    fn a_scan_starts_where_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys: [&[u8]; 4] = [b"a1", b"b1", b"b2", b"c1"];
+        let entries = keys.map(entry).to_vec();
+        let generation = Generation::create(&dir.path().join("1"), entries).unwrap();
+        let from = |first: &[u8]| {
+            let mut found = Vec::new();
+            let scanned = generation.scan_from(b"b", first, |key, _| {
+                found.push(key.to_vec());
+                true
+            });
+            scanned.unwrap();
+            found
+        };
+        assert_eq!(from(b"b"), [b"b1", b"b2"]);
+        assert_eq!(from(b"b2"), [b"b2"]);
+        assert!(from(b"b3").is_empty());
     }
 }

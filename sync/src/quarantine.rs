@@ -145,7 +145,7 @@ impl Quarantine {
         };
         for id in ids {
             let path = dir.join(format!("{id:08}"));
-            if !Generation::is_complete(&path) {
+            if !Generation::is_complete(&path).map_err(|e| failed(e.to_string()))? {
                 let _cut_short = fs::remove_dir_all(&path);
                 continue;
             }
@@ -185,9 +185,9 @@ impl Quarantine {
         match error {
             GenerationError::Full => QuarantineError::Full,
             GenerationError::InUse => QuarantineError::InUse,
-            GenerationError::Damaged(reason) => QuarantineError::Failed {
+            other => QuarantineError::Failed {
                 path: self.dir.clone(),
-                reason: reason.clone(),
+                reason: other.to_string(),
             },
         }
     }
@@ -265,33 +265,52 @@ impl Quarantine {
         }
     }
 
+    /// Shows `each` item, oldest first, until it returns false. One item is in memory at a time.
+    /// Nothing can be added meanwhile.
+    ///
+    /// # Errors
+    /// [`QuarantineError`] if the disk refuses.
+    pub fn visit(&self, mut each: impl FnMut(u64, Item) -> bool) -> Result<(), QuarantineError> {
+        let inner = self.lock();
+        let mut go_on = true;
+        for part in &inner.parts {
+            let mut bytes: Vec<u8> = Vec::new();
+            let mut current = None;
+            let mut finish = |id: Option<u64>, bytes: &mut Vec<u8>| {
+                let item = id.and_then(|id| decoded(id, bytes));
+                bytes.clear();
+                item.is_none_or(|(id, item)| each(id, item))
+            };
+            let scanned = part.generation.scan(b"q", |key, value| {
+                let id = item_id(key);
+                if current != id {
+                    go_on = finish(current, &mut bytes);
+                    current = id;
+                }
+                bytes.extend_from_slice(value);
+                go_on
+            });
+            scanned.map_err(|error| self.error(&error))?;
+            go_on = go_on && finish(current, &mut bytes);
+            if !go_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The items numbered above `after`, oldest first, at most `items_max` of them.
     ///
     /// # Errors
     /// [`QuarantineError`] if the disk refuses.
     pub fn list(&self, after: u64, items_max: usize) -> Result<Vec<(u64, Item)>, QuarantineError> {
-        let inner = self.lock();
         let mut items = Vec::new();
-        let mut bytes: Vec<u8> = Vec::new();
-        let mut current = None;
-        for part in &inner.parts {
-            let scanned = part.generation.scan(b"q", |key, value| {
-                let Some(id) = item_id(key).filter(|id| *id > after) else {
-                    return true;
-                };
-                if current != Some(id) {
-                    push_item(&mut items, current, &mut bytes);
-                    current = Some(id);
-                }
-                bytes.extend_from_slice(value);
-                items.len() < items_max
-            });
-            scanned.map_err(|error| self.error(&error))?;
-            if items.len() < items_max {
-                push_item(&mut items, current.take(), &mut bytes);
+        self.visit(|id, item| {
+            if id > after && items.len() < items_max {
+                items.push((id, item));
             }
-        }
-        items.truncate(items_max);
+            items.len() < items_max
+        })?;
         Ok(items)
     }
 
@@ -300,11 +319,20 @@ impl Quarantine {
     /// # Errors
     /// [`QuarantineError`] if the disk refuses.
     pub fn get(&self, id: u64) -> Result<Option<Item>, QuarantineError> {
-        let found = self.list(id.saturating_sub(1), 1)?;
-        Ok(found
-            .into_iter()
-            .find(|(found, _)| *found == id)
-            .map(|(_, item)| item))
+        let mut prefix = vec![b'q'];
+        prefix.extend_from_slice(&id.to_be_bytes());
+        for part in &self.lock().parts {
+            let mut bytes = Vec::new();
+            let scanned = part.generation.scan(&prefix, |_, value| {
+                bytes.extend_from_slice(value);
+                true
+            });
+            scanned.map_err(|error| self.error(&error))?;
+            if !bytes.is_empty() {
+                return Ok(decoded(id, &bytes).map(|(_, item)| item));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes items; returns how many there were.
@@ -379,14 +407,11 @@ impl Quarantine {
     }
 }
 
-fn push_item(items: &mut Vec<(u64, Item)>, id: Option<u64>, bytes: &mut Vec<u8>) {
-    if let Some(id) = id {
-        match frame::from_bytes(bytes) {
-            Ok(item) => items.push((id, item)),
-            Err(error) => tracing::error!(id, %error, "an item in quarantine is damaged"),
-        }
-    }
-    bytes.clear();
+fn decoded(id: u64, bytes: &[u8]) -> Option<(u64, Item)> {
+    let item = frame::from_bytes(bytes);
+    item.inspect_err(|error| tracing::error!(id, %error, "an item in quarantine is damaged"))
+        .ok()
+        .map(|item| (id, item))
 }
 
 fn count(generation: &Generation) -> u64 {

@@ -50,12 +50,7 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     }
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
-    if !directory.is_dir() {
-        fs::create_dir_all(directory)?;
-        if let Some(above) = directory.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            File::open(above)?.sync_all()?;
-        }
-    }
+    create_dir(directory)?;
     let temporary = temporary_beside(path);
     let mut file = File::create(&temporary)?;
     file.write_all(&bytes)?;
@@ -63,6 +58,26 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     drop(file);
     fs::rename(&temporary, path)?;
     sync_dir(directory)
+}
+
+/// Makes the directory `dir` and those above it where they are missing, durably.
+///
+/// # Errors
+/// What the system said.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = match dir.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    create_dir(above)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync_dir(above)
 }
 
 /// Makes the entries of a directory durable.

@@ -1,6 +1,16 @@
 //! The commands, one file each. Each returns an [`Exit`]; only `main` ends the process.
 
+pub mod check;
+pub mod demo;
+pub mod export;
+pub mod import;
+pub mod init;
+pub mod quarantine;
 pub mod run;
+pub mod simulate;
+pub mod site;
+pub mod status;
+pub mod terminal;
 
 use std::{fmt, process::ExitCode};
 

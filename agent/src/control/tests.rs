@@ -23,7 +23,7 @@ fn router() -> Router {
         .route("/status", route(async || "fine"))
         .route("/echo", route_post(async |body: String| body))
         .route("/no", route(async || (StatusCode::CONFLICT, "not now\n")))
-        .route("/lines", route(async || stream(lines)))
+        .route("/lines", route(async || stream(|out| lines(out))))
         .route(
             "/fails",
             route(async || stream(|out| lines(out).and(Err(io::Error::other("disk"))))),
@@ -117,7 +117,7 @@ async fn a_long_answer_is_streamed_and_a_broken_one_is_an_error() {
 async fn a_reader_that_leaves_stops_the_producer() {
     let (stopped, told) = tokio::sync::oneshot::channel();
     let told_once = std::sync::Mutex::new(Some(stopped));
-    let endless = move |out: &mut dyn Write| loop {
+    let endless = move |out: &mut (dyn Write + Send)| loop {
         if let Err(error) = lines(out) {
             let stopped = told_once.lock().unwrap().take().unwrap();
             stopped.send(error.kind()).unwrap();

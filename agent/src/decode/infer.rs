@@ -63,6 +63,15 @@ pub struct CsvPlan {
 #[error("{0}")]
 pub struct PlanError(String);
 
+/// What somebody knows about a file besides its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Field separator.
+    pub delimiter: Option<u8>,
+    /// Name of the time column.
+    pub time: Option<String>,
+}
+
 impl CsvPlan {
     /// Works out a plan from `head`: the header and up to [`LINES_MAX`] whole lines. Fields that
     /// `schema` has already keep their types.
@@ -71,8 +80,22 @@ impl CsvPlan {
     /// [`PlanError`], which says what to change, if there is no header or no data, or a column has a
     /// name that no field may have, or that another column has.
     pub fn infer(head: &str, schema: Option<&Schema>) -> Result<Self, PlanError> {
+        Self::infer_with(head, schema, &Hints::default())
+    }
+
+    /// As [`CsvPlan::infer`], with `hints` instead of guesses where they are given.
+    ///
+    /// # Errors
+    /// As for [`CsvPlan::infer`]; a time column that is not there or holds something else.
+    pub fn infer_with(
+        head: &str,
+        schema: Option<&Schema>,
+        hints: &Hints,
+    ) -> Result<Self, PlanError> {
         let (delimiter, lines) = DELIMITERS
             .into_iter()
+            .filter(|delimiter| hints.delimiter.is_none_or(|hint| hint == *delimiter))
+            .chain(hints.delimiter.filter(|hint| !DELIMITERS.contains(hint)))
             .map(|delimiter| (delimiter, read(head, delimiter)))
             .max_by_key(|(delimiter, lines)| {
                 // Of equals the last wins; the comma is to.
@@ -86,7 +109,10 @@ impl CsvPlan {
             return Err(PlanError("the file has a header and no data".to_owned()));
         }
         check_header(header)?;
-        let time = time_column(header, lines);
+        let time = match &hints.time {
+            Some(name) => Some(named_time(header, lines, name)?),
+            None => time_column(header, lines),
+        };
         let mut plan = Self {
             delimiter,
             time,
@@ -262,6 +288,33 @@ fn check_header(header: &StringRecord) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// The column that somebody calls the time.
+fn named_time(
+    header: &StringRecord,
+    lines: &[StringRecord],
+    name: &str,
+) -> Result<(usize, TimeFormat), PlanError> {
+    let column = header.iter().position(|other| other == name);
+    let column = column.ok_or_else(|| {
+        let names: Vec<String> = header.iter().map(quoted).collect();
+        PlanError(format!(
+            "there is no column {}; line 1 names {}",
+            quoted(name),
+            names.join(", ")
+        ))
+    })?;
+    let cells = lines.iter().filter_map(|line| line.get(column));
+    let cells: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
+    let format = time_format(&cells).ok_or_else(|| {
+        PlanError(format!(
+            "column {} does not hold times: write RFC 3339, YYYY-MM-DD HH:MM:SS (UTC), or a number \
+             of s, ms, us or ns since 1970, the same in every line",
+            quoted(name)
+        ))
+    })?;
+    Ok((column, format))
 }
 
 fn time_column(header: &StringRecord, lines: &[StringRecord]) -> Option<(usize, TimeFormat)> {
@@ -524,6 +577,31 @@ mod tests {
                 None
             ]
         );
+    }
+
+    #[test]
+    fn hints_win_over_guesses() {
+        let file = "ts,measured\n2020-01-01,2021-01-01\n2020-01-02,2021-01-02\n";
+        let hints = Hints {
+            delimiter: Some(b','),
+            time: Some("measured".into()),
+        };
+        let plan = CsvPlan::infer_with(file, None, &hints).unwrap();
+        assert_eq!(plan.time, Some((1, TimeFormat::Civil)));
+        let odd = Hints {
+            delimiter: Some(b':'),
+            ..Hints::default()
+        };
+        let plan = CsvPlan::infer_with("a:b\n1:2\n", None, &odd).unwrap();
+        assert_eq!((plan.delimiter, plan.columns.len()), (b':', 2));
+        let missing = Hints {
+            time: Some("b".into()),
+            ..Hints::default()
+        };
+        let error = CsvPlan::infer_with(file, None, &missing).unwrap_err();
+        assert!(error.to_string().contains("`measured`"), "{error}");
+        let error = CsvPlan::infer_with("a,b\n1,x\n", None, &missing).unwrap_err();
+        assert!(error.to_string().contains("does not hold times"), "{error}");
     }
 
     proptest! {

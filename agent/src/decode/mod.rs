@@ -55,7 +55,7 @@ pub struct Decoded {
 }
 
 /// One record, without a timestamp of ours yet.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Record {
     /// The time its source claims, nanoseconds UTC.
     pub source_ts: Option<i64>,

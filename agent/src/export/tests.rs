@@ -78,15 +78,15 @@ fn two_rows() -> Rows {
 }
 
 fn csv_of(schema: &Arc<Schema>, stream: &Stream, rows: &Rows) -> String {
-    let mut export = CsvExport::new(Vec::new(), schema, stream).unwrap();
-    export.write(rows).unwrap();
+    let mut export = CsvExport::new(Vec::new(), schema).unwrap();
+    export.write(stream, rows).unwrap();
     String::from_utf8(export.finish().unwrap()).unwrap()
 }
 
 fn parquet_of(schema: &Arc<Schema>, stream: &Stream, chunks: &[Rows]) -> Vec<u8> {
-    let mut export = ParquetExport::new(Vec::new(), schema, stream).unwrap();
+    let mut export = ParquetExport::new(Vec::new(), schema).unwrap();
     for rows in chunks {
-        export.write(rows).unwrap();
+        export.write(stream, rows).unwrap();
     }
     export.finish().unwrap()
 }
@@ -95,10 +95,10 @@ fn parquet_of(schema: &Arc<Schema>, stream: &Stream, chunks: &[Rows]) -> Vec<u8>
 fn csv_holds_every_type_and_leaves_what_is_missing_empty() {
     assert_eq!(
         csv_of(&all_types(), &stream("m1"), &two_rows()),
-        "ts,time,is_train,fold,source_ts,tag.device,tag.machine,f,g,i,b,t,late\n\
-         1780000000000000001,2026-05-28T20:26:40.000000001Z,true,3,1780000000000000000,pi,m1,\
+        "ts,time,is_train,fold,source_ts,stream,tag.device,tag.machine,f,g,i,b,t,late\n\
+         1780000000000000001,2026-05-28T20:26:40.000000001Z,true,3,1780000000000000000,plant/m1,pi,m1,\
          -1.5,0.1,-9223372036854775808,true,\"'=1+1, \"\"x\"\"\n\",\n\
-         1780000000000000002,2026-05-28T20:26:40.000000002Z,false,0,,pi,m1,,,,,,\n"
+         1780000000000000002,2026-05-28T20:26:40.000000002Z,false,0,,plant/m1,pi,m1,,,,,,\n"
     );
 }
 
@@ -159,24 +159,24 @@ fn parquet_reads_back() {
         .collect();
     assert_eq!(
         names.join(","),
-        "ts,is_train,fold,source_ts,tag.device,tag.machine,f,g,i,b,t,late"
+        "ts,is_train,fold,source_ts,stream,tag.device,tag.machine,f,g,i,b,t,late"
     );
     let row = &rows[0];
     assert_eq!(row.get_long(0).unwrap(), TS + 1);
     assert!(row.get_bool(1).unwrap());
     assert_eq!(row.get_ubyte(2).unwrap(), 3);
     assert_eq!(row.get_long(3).unwrap(), TS);
-    assert_eq!(row.get_string(5).unwrap(), "m1");
-    assert!((row.get_double(6).unwrap() + 1.5).abs() < f64::EPSILON);
-    assert!((row.get_float(7).unwrap() - 0.1).abs() < f32::EPSILON);
-    assert_eq!(row.get_long(8).unwrap(), i64::MIN);
-    assert!(row.get_bool(9).unwrap());
-    assert_eq!(row.get_string(10).unwrap(), "=1+1, \"x\"\n");
-    assert!(row.is_null(11).unwrap());
+    assert_eq!(row.get_string(6).unwrap(), "m1");
+    assert!((row.get_double(7).unwrap() + 1.5).abs() < f64::EPSILON);
+    assert!((row.get_float(8).unwrap() - 0.1).abs() < f32::EPSILON);
+    assert_eq!(row.get_long(9).unwrap(), i64::MIN);
+    assert!(row.get_bool(10).unwrap());
+    assert_eq!(row.get_string(11).unwrap(), "=1+1, \"x\"\n");
+    assert!(row.is_null(12).unwrap());
     let row = &rows[1];
     assert_eq!(row.get_long(0).unwrap(), TS + 2);
     assert!(!row.get_bool(1).unwrap());
-    assert!((3..4).chain(6..12).all(|index| row.is_null(index).unwrap()));
+    assert!((3..4).chain(7..13).all(|index| row.is_null(index).unwrap()));
 }
 
 fn many_rows(count: usize, text: &str) -> Rows {
@@ -237,10 +237,16 @@ fn names_never_collide() {
 fn a_column_of_another_type_is_an_error() {
     let schema = schema(&[("f", FieldType::F64)]);
     let rows = many_rows(1, "x");
-    let mut export = CsvExport::new(Vec::new(), &schema, &stream("m")).unwrap();
-    assert!(matches!(export.write(&rows), Err(ExportError::Type { .. })));
-    let mut export = ParquetExport::new(Vec::new(), &schema, &stream("m")).unwrap();
-    assert!(matches!(export.write(&rows), Err(ExportError::Type { .. })));
+    let mut export = CsvExport::new(Vec::new(), &schema).unwrap();
+    assert!(matches!(
+        export.write(&stream("m"), &rows),
+        Err(ExportError::Type { .. })
+    ));
+    let mut export = ParquetExport::new(Vec::new(), &schema).unwrap();
+    assert!(matches!(
+        export.write(&stream("m"), &rows),
+        Err(ExportError::Type { .. })
+    ));
 }
 
 #[test]
@@ -255,10 +261,10 @@ fn an_output_that_fails_is_reported() {
             Ok(())
         }
     }
-    let mut export = CsvExport::new(Full, &all_types(), &stream("m")).unwrap();
-    assert!(export.write(&two_rows()).is_err() || export.finish().is_err());
-    let failed = ParquetExport::new(Full, &all_types(), &stream("m")).and_then(|mut export| {
-        export.write(&two_rows())?;
+    let mut export = CsvExport::new(Full, &all_types()).unwrap();
+    assert!(export.write(&stream("m"), &two_rows()).is_err() || export.finish().is_err());
+    let failed = ParquetExport::new(Full, &all_types()).and_then(|mut export| {
+        export.write(&stream("m"), &two_rows())?;
         export.finish()
     });
     assert!(failed.is_err());

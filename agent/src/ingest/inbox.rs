@@ -71,7 +71,7 @@ impl Incoming {
 pub enum Received {
     /// Publishes.
     Some,
-    /// Nothing until the deadline.
+    /// Nothing until the deadline, or until a [`Waker`] said not to wait.
     TimedOut,
     /// Nothing, and nothing will come.
     Closed,
@@ -82,6 +82,7 @@ struct Queue {
     publishes: Vec<Incoming>,
     bytes: usize,
     waiting: bool,
+    woken: bool,
     closed: bool,
 }
 
@@ -109,6 +110,23 @@ impl Shared {
 #[derive(Debug)]
 pub struct Inbox(Arc<Shared>);
 
+/// Ends a wait of [`Inbox::recv`] early, or the next one if there is none.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Shared>);
+
+impl Waker {
+    /// Something besides a publish is waiting for the consumer.
+    pub fn wake(&self) {
+        let mut queue = self.0.lock();
+        queue.woken = true;
+        let wake = mem::take(&mut queue.waiting);
+        drop(queue);
+        if wake {
+            self.0.arrived.notify_one();
+        }
+    }
+}
+
 /// The connection's end.
 #[derive(Debug)]
 pub(super) struct Outlet(Arc<Shared>);
@@ -134,6 +152,9 @@ impl Inbox {
         while queue.publishes.is_empty() {
             if queue.closed {
                 return Received::Closed;
+            }
+            if mem::take(&mut queue.woken) {
+                return Received::TimedOut;
             }
             queue.waiting = true;
             queue = match deadline {
@@ -166,6 +187,11 @@ impl Inbox {
             self.0.room.notify_one();
         }
         Received::Some
+    }
+
+    /// For whoever has something else for the consumer.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.0))
     }
 
     /// Publishes and bytes waiting now.
@@ -266,6 +292,17 @@ mod tests {
         let (_outlet, mut inbox) = channel(2, 100);
         let deadline = Some(Instant::now() + Duration::from_millis(5));
         assert_eq!(inbox.recv(&mut Vec::new(), deadline), Received::TimedOut);
+    }
+
+    #[test]
+    fn a_waker_ends_one_wait() {
+        let (_outlet, mut inbox) = channel(2, 100);
+        let waker = inbox.waker();
+        waker.wake();
+        assert_eq!(inbox.recv(&mut Vec::new(), None), Received::TimedOut);
+        let consumer = thread::spawn(move || inbox.recv(&mut Vec::new(), None));
+        waker.wake();
+        assert_eq!(consumer.join().unwrap(), Received::TimedOut);
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ use tracing::{debug, info, warn};
 
 use self::{inbox::Outlet, session::Session};
 pub use self::{
-    inbox::{Inbox, Incoming, Received},
+    inbox::{Inbox, Incoming, Received, Waker},
     stats::IngestStats,
 };
 use crate::{

@@ -1,8 +1,8 @@
 //! The machines of one run and what they have to say, as topics and payloads.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
-use super::{FaultKind, Machine, Report, SimulateOptions};
+use super::{FaultKind, Machine, Progress, Report, SimulateOptions};
 
 const MACHINES_PER_LINE: u32 = 10;
 /// Time between two readings of one machine when they are made as fast as possible, seconds.
@@ -40,6 +40,7 @@ pub(super) struct Fleet {
     payload: String,
     /// Whose truth has changed, and how.
     truth: Option<(usize, String)>,
+    progress: Arc<Progress>,
 }
 
 /// One reading to publish.
@@ -82,6 +83,7 @@ impl Fleet {
             bytes: 0,
             payload: String::new(),
             truth: None,
+            progress: Arc::clone(&options.progress),
         }
     }
 
@@ -125,6 +127,7 @@ impl Fleet {
         if fault.map(|f| f.kind) != member.truth {
             member.truth = fault.map(|f| f.kind);
             let kind = member.truth;
+            self.progress.set_fault(&member.truth_topic, kind);
             let truth = serde_json::json!({"fault": kind, "time": time_ms, "n": member.n});
             self.truth = Some((turn, truth.to_string()));
         }

@@ -12,7 +12,7 @@ mod publisher;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio::{runtime, sync::watch};
 
 pub use self::machine::{Fault, FaultKind, Machine, Reading};
-use crate::{mqtt::LinkError, mqtt::url::BrokerUrl, settings::MqttVersion};
+use crate::{ingest::IngestStats, mqtt::LinkError, mqtt::url::BrokerUrl, settings::MqttVersion};
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -51,8 +51,19 @@ pub struct SimulateOptions {
     pub in_flight_max: u16,
     /// How long to wait for the last PUBACKs after a stop.
     pub drain_max: Duration,
+    /// Whom not to leave behind; `None`: publish regardless.
+    pub lead: Option<Lead>,
     /// Counts along while the run goes on.
     pub progress: Arc<Progress>,
+}
+
+/// Keeps a run from leaving its consumer behind, for a broker that forgets what it cannot hold.
+#[derive(Clone, Debug)]
+pub struct Lead {
+    /// What the consumer has received; of nobody else.
+    pub consumer: Arc<IngestStats>,
+    /// Most publishes made and not received.
+    pub publishes_max: u64,
 }
 
 /// How far a run is, readable from any thread.
@@ -62,6 +73,27 @@ pub struct Progress {
     pub published: AtomicU64,
     /// Of these, acknowledged by the broker.
     pub acked: AtomicU64,
+    faults: Mutex<BTreeMap<String, FaultKind>>,
+}
+
+impl Progress {
+    /// What is wrong at present, by the topic on which that truth is published (`.../fault`).
+    pub fn faults(&self) -> BTreeMap<String, FaultKind> {
+        self.lock_faults().clone()
+    }
+
+    fn set_fault(&self, topic: &str, fault: Option<FaultKind>) {
+        let mut faults = self.lock_faults();
+        match fault {
+            Some(kind) => faults.insert(topic.to_owned(), kind),
+            None => faults.remove(topic),
+        };
+    }
+
+    // The map is whole after every operation.
+    fn lock_faults(&self) -> MutexGuard<'_, BTreeMap<String, FaultKind>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a run did. Counts are publishes, each counted once however often it was sent.
@@ -118,6 +150,7 @@ impl SimulateOptions {
             fault_gap_s: 300.0,
             in_flight_max: 4_000,
             drain_max: Duration::from_secs(10),
+            lead: None,
             progress: Arc::default(),
         }
     }

@@ -243,7 +243,8 @@ impl<'a> Publisher<'a> {
         self.stopping || count > 0 && self.fleet.made() >= count
     }
 
-    /// Queues what may go out now. Returns when more is due, if only the rate holds it back.
+    /// Queues what may go out now. Returns when more may be due, if only the rate or
+    /// the lead holds it back.
     fn fill(&mut self, out: &mut BytesMut) -> Option<Instant> {
         while self.in_flight < self.window && out.len() < OUT_BYTES_MAX {
             let Some(id) = self.resend.pop_front() else {
@@ -255,7 +256,7 @@ impl<'a> Publisher<'a> {
             self.in_flight += 1;
             self.report.resent += 1;
         }
-        let mut due = self.due();
+        let mut due = self.due().min(self.lead_left());
         let time_ms = now_ms();
         while self.in_flight < self.window && out.len() < OUT_BYTES_MAX && !self.free.is_empty() {
             if !self.publish_truth(out) {
@@ -267,11 +268,24 @@ impl<'a> Publisher<'a> {
             }
         }
         let rate = self.options.rate;
-        (due == 0 && rate > 0.0 && !self.all_made()).then(|| {
+        (due == 0 && !self.all_made()).then(|| {
+            let soon = Instant::now() + TICK;
+            if rate <= 0.0 {
+                return soon;
+            }
             let made = self.fleet.made() + 1;
             let next = self.start + Duration::from_secs_f64(made as f64 / rate);
-            next.max(Instant::now() + TICK)
+            next.max(soon)
         })
+    }
+
+    /// How many more the consumer can be left with.
+    fn lead_left(&self) -> u64 {
+        let Some(lead) = &self.options.lead else {
+            return u64::MAX;
+        };
+        let received = lead.consumer.publishes.load(Relaxed);
+        (received + lead.publishes_max).saturating_sub(self.fleet.made())
     }
 
     /// How many readings should be out by now and are not.

@@ -224,6 +224,32 @@ async fn keeps_its_rate_and_stops_when_asked() {
     assert_eq!(report.published, report.acked);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_nobody_behind() {
+    let broker = EmbeddedBroker::start(None).unwrap();
+    let consumer = Arc::new(IngestStats::default());
+    let lead = Lead {
+        consumer: Arc::clone(&consumer),
+        publishes_max: 50,
+    };
+    let options = SimulateOptions {
+        count: 0,
+        lead: Some(lead),
+        ..options(&broker.url())
+    };
+    let (stop, stopped) = watch::channel(false);
+    let progress = options.progress.clone();
+    let running = tokio::task::spawn_blocking(move || run(&options, stopped).unwrap());
+    for received in [0, 30, 1_000] {
+        consumer.publishes.store(received, Relaxed);
+        while progress.acked.load(Relaxed) < received + 50 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.send_replace(true);
+    assert_eq!(running.await.unwrap().published, 1_050);
+}
+
 #[test]
 fn says_at_once_that_nobody_is_there() {
     let free = std::net::TcpListener::bind("127.0.0.1:0")

@@ -36,7 +36,7 @@ pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};
 use crate::{
     clock::Clock,
     decode::Record,
-    ingest::{Ack, Acker, Inbox, Incoming, Received},
+    ingest::{Ack, Acker, Inbox, Incoming, Received, Waker},
     settings::{MqttVersion, Settings, StreamRule},
 };
 
@@ -46,14 +46,20 @@ const TICK: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(250);
 /// Requests from inside that may wait; each holds a bounded batch of records.
 const REQUESTS_MAX: usize = 4;
+/// Records from inside that are worth a commit of their own, like a full block: an import need not
+/// wait for the smallest gap between commits.
+const REQUESTED_RECORDS_MIN: u64 = 1_000;
 
 /// Records or a publish from inside the agent: an import, a retry.
 pub struct Request {
     /// What to take in.
     pub content: RequestContent,
     /// Told once it is durable: records committed, or why not.
-    pub reply: mpsc::Sender<Result<u64, String>>,
+    pub reply: mpsc::Sender<Answer>,
 }
+
+/// Records stored, or why there are none.
+pub type Answer = Result<u64, String>;
 
 /// What a [`Request`] holds.
 pub enum RequestContent {
@@ -78,7 +84,23 @@ pub enum RequestContent {
 }
 
 /// Hands [`Request`]s to the writer; bounded.
-pub type Requests = mpsc::SyncSender<Request>;
+#[derive(Clone, Debug)]
+pub struct Requests {
+    queue: mpsc::SyncSender<Request>,
+    waker: Waker,
+}
+
+impl Requests {
+    /// Queues a request; blocks the thread while the queue is full.
+    ///
+    /// # Errors
+    /// The request, if the writer has ended.
+    pub fn send(&self, request: Request) -> Result<(), mpsc::SendError<Request>> {
+        self.queue.send(request)?;
+        self.waker.wake();
+        Ok(())
+    }
+}
 
 /// Everything the writer works with.
 pub struct Parts {
@@ -123,7 +145,9 @@ struct Pending {
     rejects: Vec<Item>,
     fingerprints: Vec<u64>,
     acks: Vec<Ack>,
-    replies: Vec<(mpsc::Sender<Result<u64, String>>, Result<u64, String>)>,
+    replies: Vec<(mpsc::Sender<Answer>, Answer)>,
+    /// Records stored for these replies.
+    requested: u64,
 }
 
 impl Pending {
@@ -146,7 +170,8 @@ struct Stall {
 impl Writer {
     /// Gets ready; nothing happens before [`Writer::run`].
     pub fn new(parts: Parts, settings: &Settings) -> (Self, Requests) {
-        let (sender, requests) = mpsc::sync_channel(REQUESTS_MAX);
+        let (queue, requests) = mpsc::sync_channel(REQUESTS_MAX);
+        let waker = parts.inbox.waker();
         let stats = Arc::new(WriterStats::default());
         let intake = Intake::new(settings, Arc::clone(&parts.buffer), parts.wall_ns);
         let now = Instant::now();
@@ -164,13 +189,14 @@ impl Writer {
                 fingerprints: Vec::new(),
                 acks: Vec::new(),
                 replies: Vec::new(),
+                requested: 0,
             },
             stalled: None,
             last_commit: now,
             next_tick: now,
             parts,
         };
-        (writer, sender)
+        (writer, Requests { queue, waker })
     }
 
     /// Counters.
@@ -188,7 +214,7 @@ impl Writer {
         loop {
             let now = Instant::now();
             if now >= self.next_tick {
-                self.tick()?;
+                self.tick();
                 self.next_tick = now + TICK;
             }
             if let Some(stall) = &self.stalled {
@@ -202,13 +228,18 @@ impl Writer {
                 let wait = stall.retry_at.saturating_duration_since(now);
                 // Nothing else to wait for: only time brings space back.
                 std::thread::sleep(wait);
-                self.commit()?;
+                self.commit();
                 continue;
             }
-            while let Ok(request) = self.requests.try_recv() {
+            // No more than a commit's worth at once; the rest waits until that is durable.
+            while !self.commit_is_due()
+                && let Ok(request) = self.requests.try_recv()
+            {
                 self.take_request(request)?;
             }
-            let deadline = if self.pending.is_empty() {
+            let deadline = if self.commit_is_due() {
+                now
+            } else if self.pending.is_empty() {
                 self.next_tick.min(now + RETRY)
             } else {
                 self.next_tick.min(self.last_commit + self.gap)
@@ -218,12 +249,12 @@ impl Writer {
                 self.take(&publish)?;
             }
             if received == Received::Closed {
-                self.commit()?;
+                self.commit();
                 if self.stalled.is_none() {
                     break;
                 }
             } else if self.commit_is_due() {
-                self.commit()?;
+                self.commit();
             }
         }
         self.close();
@@ -235,6 +266,7 @@ impl Writer {
         !pending.is_empty()
             && (pending.builder.has_full_block()
                 || pending.acks.len() >= self.acks_max
+                || pending.requested >= REQUESTED_RECORDS_MIN
                 || self.last_commit.elapsed() >= self.gap)
     }
 
@@ -290,23 +322,24 @@ impl Writer {
             }
             Err(reject) => Err(reject.to_string()),
         };
+        self.pending.requested += answer.as_ref().copied().unwrap_or_default();
         self.pending.replies.push((request.reply, answer));
         Ok(())
     }
 
     /// Makes everything pending durable, then answers for it. A buffer that takes nothing stalls the
     /// writer; nothing is lost.
-    fn commit(&mut self) -> Result<(), String> {
+    fn commit(&mut self) {
         let pending = &mut self.pending;
         if pending.is_empty() {
             self.stalled = None;
-            return Ok(());
+            return;
         }
         pending.blocks.extend(pending.builder.finish());
         let started = Instant::now();
         if let Err(error) = self.parts.quarantine.add(&pending.rejects) {
             self.stall(&error.to_string());
-            return Ok(());
+            return;
         }
         for item in pending.rejects.drain(..) {
             self.stats.count_quarantined(&item);
@@ -320,11 +353,11 @@ impl Writer {
                 Ok(_) => {}
                 Err(CommitError::Full(why)) => {
                     self.stall(&why);
-                    return Ok(());
+                    return;
                 }
                 Err(CommitError::Failed(why)) => {
                     self.stall(&format!("{why}; going on in a new generation"));
-                    return Ok(());
+                    return;
                 }
             }
         }
@@ -336,6 +369,7 @@ impl Writer {
             // Whoever asked may have gone.
             let _gone = reply.send(answer);
         }
+        pending.requested = 0;
         self.last_commit = Instant::now();
         self.stats
             .commit_ns
@@ -345,7 +379,6 @@ impl Writer {
             let seconds = stall.since.elapsed().as_secs();
             tracing::info!(seconds, "the buffer takes records again");
         }
-        Ok(())
     }
 
     fn stall(&mut self, why: &str) {

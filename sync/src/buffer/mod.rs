@@ -8,7 +8,8 @@
 //! `m` where it starts; `c s id`, `c t id` the catalog's schemas and streams (a new generation
 //! begins with all of them); `b seq` a block; `f seq part` fingerprints of the publishes in the
 //! commit that ended before `seq`. `<dir>/<number>/summary` says what a sealed generation holds;
-//! without it, the generation is opened and asked. `<dir>/corrections` shifts the clock of blocks.
+//! without it, the generation is opened and asked. `<dir>/corrections` shifts the clock of blocks;
+//! `<dir>/corrections-copy` is the same once more, because without it timestamps would move back.
 //!
 //! Write. [`Buffer::commit`] puts blocks, new catalog entries and fingerprints into the newest
 //! generation in one atomic, durable batch. A generation that fails is sealed as it was before the
@@ -18,10 +19,19 @@
 //! `min(uploaded, start of the replay window)`; when space is short, before `uploaded`; under
 //! [`WhenFull::DropOldest`], whatever it holds, counted.
 //!
+//! Read. An error of the device or the system is told to the reader, who tries again; only what stays
+//! unreadable for [`PATIENCE`], or is damaged beyond doubt, counts as gone: once, and with a reason.
+//!
+//! Locks, in this order: `inner`, `open`, `unreadable`. None is held while a caller's code runs.
+//!
 //! Block numbers are dense, except that losing the newest generation skips [`SEQ_SKIP`] of them: a
 //! number that may have been used, and marked as uploaded, is never used again.
 
+#[cfg(test)]
+mod fault_tests;
+mod handles;
 mod query;
+mod read;
 mod recover;
 mod space;
 #[cfg(test)]
@@ -35,19 +45,19 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use self::query::{Matrix, Order, Query, SplitFilter};
+use self::{handles::Handles, read::Unreadable};
 use crate::{
-    block::Block,
-    codec::{self, BlockBody},
+    codec::BlockBody,
     frame,
-    generation::{Bytes, Entry, Generation, GenerationError},
+    generation::{Entry, Generation, GenerationError},
     sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId},
-    state_file,
 };
 
 /// More numbers than one generation can use up.
@@ -196,8 +206,10 @@ pub(crate) struct Active {
     pub(crate) id: u64,
     pub(crate) extent: Extent,
     pub(crate) generation: Arc<Generation>,
-    /// A put failed: whatever it holds beyond `extent` does not count.
+    /// A put failed, so whatever it holds beyond `extent` does not count; or it was found damaged.
     pub(crate) failed: bool,
+    /// Entries of fingerprints under `extent.next_seq`.
+    pub(crate) fingerprint_parts: u32,
 }
 
 /// Timestamps of blocks `from_seq <= seq < to_seq` are `delta_ns` later than stored.
@@ -225,7 +237,31 @@ impl Inner {
             .corrections
             .iter()
             .filter(|c| c.from_seq <= seq && seq < c.to_seq);
-        hits.map(|c| c.delta_ns).sum()
+        hits.fold(0, |shift, c| shift.saturating_add(c.delta_ns))
+    }
+
+    /// The last timestamp of `extent`, corrected.
+    fn last_ts(&self, extent: &Extent) -> Option<i64> {
+        // That of an empty one is the last timestamp before it, whose block need not be its neighbour.
+        let mut before = self.sealed.iter().rev().map(|sealed| &sealed.extent);
+        let before = before.find(|e| e.next_seq <= extent.first_seq && !e.is_empty());
+        let next_seq = match before {
+            Some(before) if extent.is_empty() => before.next_seq,
+            _ => extent.next_seq,
+        };
+        let shift_ns = self.shift_ns(next_seq.saturating_sub(1));
+        extent.last_ts.map(|ts| ts.saturating_add(shift_ns))
+    }
+
+    /// What the generations hold, oldest first.
+    fn extents(&self) -> impl DoubleEndedIterator<Item = Extent> + '_ {
+        let sealed = self.sealed.iter().map(|sealed| sealed.extent);
+        sealed.chain([self.active.extent])
+    }
+
+    fn oldest_seq(&self) -> u64 {
+        let oldest = self.sealed.front().map(|sealed| &sealed.extent);
+        oldest.unwrap_or(&self.active.extent).first_seq
     }
 
     fn used_bytes(&self) -> u64 {
@@ -245,10 +281,12 @@ pub struct BufferStats {
     pub bytes_committed: AtomicU64,
     /// Rows deleted before they were uploaded, because the buffer was full.
     pub rows_dropped: AtomicU64,
-    /// Blocks that could not be read.
+    /// Blocks that are lost: damaged, or unreadable for too long. Each counts once.
     pub blocks_corrupt: AtomicU64,
     /// Generations set aside.
     pub generations_set_aside: AtomicU64,
+    /// Rows in the generations set aside since the buffer was opened, uploaded or not.
+    pub rows_set_aside: AtomicU64,
     /// 1 while commits fail for want of space.
     pub full: AtomicU64,
 }
@@ -283,15 +321,20 @@ pub struct Recovery {
 
 /// Bytes of fingerprints in one entry.
 const FINGERPRINT_BYTES_MAX: usize = 4096;
-/// Sealed generations kept open for readers.
-const OPEN_SEALED_MAX: usize = 2;
+/// Bytes of a catalog entry under one key; sled would write larger values to separate files.
+const CATALOG_BYTES_MAX: usize = 6 * 1024;
+/// What the device cannot read for this long counts as damaged.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Keeps blocks safe. Shared by one writer and any number of readers.
 pub struct Buffer {
     options: BufferOptions,
     inner: Mutex<Inner>,
-    /// Sealed generations that are open, most recently used last.
-    open: Mutex<Vec<(u64, Arc<Generation>)>>,
+    /// Sealed generations that are open.
+    open: Mutex<Handles>,
+    /// Blocks known to be lost, generations that may soon be.
+    unreadable: Mutex<Unreadable>,
+    patience: Duration,
     catalog: RwLock<Arc<Catalog>>,
     committed: watch::Sender<u64>,
     stats: BufferStats,
@@ -310,27 +353,41 @@ pub(crate) fn block_key(seq: u64) -> Vec<u8> {
     key
 }
 
-fn catalog_entry<T: Serialize>(kind: u8, id: u32, value: &T) -> Entry {
-    let mut key = vec![b'c', kind];
-    key.extend_from_slice(&id.to_be_bytes());
+/// A thing of the catalog as one entry, or as several in order of key.
+fn catalog_entries<T: Serialize>(kind: u8, id: u32, value: &T) -> Vec<Entry> {
     // Names and types always encode; an empty value would be reported as corrupt when read.
-    (key, frame::to_bytes(value).unwrap_or_default())
+    let bytes = frame::to_bytes(value).unwrap_or_default();
+    let parts = bytes.chunks(CATALOG_BYTES_MAX).enumerate();
+    let entries = parts.map(|(part, bytes)| {
+        let mut key = vec![b'c', kind];
+        key.extend_from_slice(&id.to_be_bytes());
+        if part > 0 {
+            key.extend_from_slice(&(part as u32).to_be_bytes());
+        }
+        (key, bytes.to_vec())
+    });
+    entries.collect()
 }
 
-pub(crate) fn schema_entry(schema: &Schema) -> Entry {
-    catalog_entry(b's', schema.id, schema)
+pub(crate) fn schema_entries(schema: &Schema) -> Vec<Entry> {
+    catalog_entries(b's', schema.id, schema)
 }
 
-pub(crate) fn stream_entry(stream: &Stream) -> Entry {
-    catalog_entry(b't', stream.id, stream)
+pub(crate) fn stream_entries(stream: &Stream) -> Vec<Entry> {
+    catalog_entries(b't', stream.id, stream)
 }
 
-pub(crate) fn fingerprint_entries(next_seq: u64, fingerprints: &[u64]) -> Vec<Entry> {
-    let chunks = fingerprints.chunks(FINGERPRINT_BYTES_MAX / 8).enumerate();
-    let entries = chunks.map(|(part, chunk)| {
+/// Fingerprints of the commit that ended before `next_seq`, `first_part` entries of which are there.
+pub(crate) fn fingerprint_entries(
+    next_seq: u64,
+    first_part: u32,
+    fingerprints: &[u64],
+) -> Vec<Entry> {
+    let chunks = fingerprints.chunks(FINGERPRINT_BYTES_MAX / 8);
+    let entries = (first_part..).zip(chunks).map(|(part, chunk)| {
         let mut key = vec![b'f'];
         key.extend_from_slice(&next_seq.to_be_bytes());
-        key.extend_from_slice(&(part as u32).to_be_bytes());
+        key.extend_from_slice(&part.to_be_bytes());
         (
             key,
             chunk
@@ -364,11 +421,7 @@ impl Buffer {
 
     /// Number of the oldest block.
     pub fn oldest_seq(&self) -> u64 {
-        let inner = self.lock();
-        inner
-            .sealed
-            .front()
-            .map_or(inner.active.extent.first_seq, |s| s.extent.first_seq)
+        self.lock().oldest_seq()
     }
 
     /// One past the number of the newest block.
@@ -384,16 +437,11 @@ impl Buffer {
         BufferShape {
             generations: inner.sealed.len() + 1,
             bytes: inner.used_bytes(),
-            oldest_seq: inner
-                .sealed
-                .front()
-                .map_or(extent.first_seq, |s| s.extent.first_seq),
+            oldest_seq: inner.oldest_seq(),
             next_seq: extent.next_seq,
-            rows: inner.sealed.iter().map(|s| rows(&s.extent)).sum::<u64>() + rows(&extent),
+            rows: inner.extents().map(|extent| rows(&extent)).sum(),
             rows_total: extent.next_row,
-            newest_ts: extent
-                .last_ts
-                .map(|ts| ts.saturating_add(inner.shift_ns(extent.next_seq.saturating_sub(1)))),
+            newest_ts: inner.last_ts(&extent),
         }
     }
 
@@ -459,7 +507,7 @@ impl Buffer {
         } else {
             changed.schemas[index] = Arc::clone(&schema);
         }
-        inner.pending.push(schema_entry(&schema));
+        inner.pending.extend(schema_entries(&schema));
         *unpoisoned(self.catalog.write()) = Arc::new(changed);
         Ok(schema)
     }
@@ -480,7 +528,7 @@ impl Buffer {
         });
         let mut changed = Catalog::clone(&catalog);
         changed.streams.push(Arc::clone(&stream));
-        inner.pending.push(stream_entry(&stream));
+        inner.pending.extend(stream_entries(&stream));
         *unpoisoned(self.catalog.write()) = Arc::new(changed);
         stream
     }
@@ -512,16 +560,27 @@ impl Buffer {
             extent.next_row += u64::from(block.rows);
             extent.last_ts = Some(block.last_ts);
         }
-        entries.extend(fingerprint_entries(extent.next_seq, fingerprints));
+        // A commit without blocks adds to the fingerprints of the one before.
+        let parts_before = match blocks {
+            [] => inner.active.fingerprint_parts,
+            _ => 0,
+        };
+        let prints = fingerprint_entries(extent.next_seq, parts_before, fingerprints);
+        let fingerprint_parts = parts_before + prints.len() as u32;
+        entries.extend(prints);
         let kept: Vec<Entry> = entries[..catalog_entries].to_vec();
         if let Err(error) = inner.active.generation.put(entries) {
             inner.pending = kept;
             inner.active.failed = true;
             return Err(match error {
-                GenerationError::Full => CommitError::Full(error.to_string()),
+                GenerationError::Full => {
+                    self.stats.full.store(1, Relaxed);
+                    CommitError::Full(error.to_string())
+                }
                 other => CommitError::Failed(other.to_string()),
             });
         }
+        inner.active.fingerprint_parts = fingerprint_parts;
         let rows = extent.next_row - inner.active.extent.next_row;
         inner.active.extent = extent;
         inner.fingerprints.extend(fingerprints);
@@ -539,55 +598,6 @@ impl Buffer {
         Ok(extent.next_seq)
     }
 
-    /// The block numbered `seq`, timestamps corrected; `None` if it is gone or unreadable (an
-    /// unreadable one is counted, set aside and reported once).
-    ///
-    /// # Errors
-    /// A text for people, when the disk refuses; try again later.
-    pub fn read_block(&self, seq: u64) -> Result<Option<Block>, String> {
-        let Some((stored, shift_ns)) = self.stored(seq)? else {
-            return Ok(None);
-        };
-        match codec::decode(seq, &stored, shift_ns) {
-            Ok(block) => Ok(Some(block)),
-            Err(error) => {
-                self.set_block_aside(seq, &stored, &error.to_string());
-                Ok(None)
-            }
-        }
-    }
-
-    /// Rows committed before the block `seq`; a block that is gone or unreadable counts as the next
-    /// readable one.
-    pub fn rows_before(&self, seq: u64) -> u64 {
-        let mut seq = seq;
-        loop {
-            if let Some(row) = self.row_at_edge(seq) {
-                return row;
-            }
-            let stored = self.stored(seq).ok().flatten();
-            if let Some(header) = stored.and_then(|(b, _)| codec::decode_header(&b).ok()) {
-                return header.first_row;
-            }
-            seq = self.next_stored(seq);
-        }
-    }
-
-    /// The row at which `seq` starts, where that is known without reading a block.
-    fn row_at_edge(&self, seq: u64) -> Option<u64> {
-        let inner = self.lock();
-        let active = inner.active.extent;
-        if seq >= active.next_seq {
-            return Some(active.next_row);
-        }
-        let extents = inner.sealed.iter().map(|s| s.extent).chain([active]);
-        let mut later = extents.filter(|extent| seq < extent.next_seq);
-        later
-            .next()
-            .filter(|extent| seq <= extent.first_seq)
-            .map(|extent| extent.first_row)
-    }
-
     /// Shifts the timestamps of all blocks `from_seq..` by `delta_ns`, durably. The caller makes
     /// sure that they stay above those of the blocks before (see `agent`'s clock).
     ///
@@ -599,10 +609,7 @@ impl Buffer {
         if from_seq >= to_seq || delta_ns == 0 {
             return Ok(());
         }
-        let oldest = inner
-            .sealed
-            .front()
-            .map_or(inner.active.extent.first_seq, |s| s.extent.first_seq);
+        let oldest = inner.oldest_seq();
         let mut corrections = inner.corrections.clone();
         corrections.retain(|correction| correction.to_seq > oldest);
         corrections.push(Correction {
@@ -610,103 +617,8 @@ impl Buffer {
             to_seq,
             delta_ns,
         });
-        state_file::write(&self.options.dir.join("corrections"), &corrections)?;
+        recover::write_corrections(&self.options.dir, &corrections)?;
         inner.corrections = corrections;
         Ok(())
-    }
-
-    /// Number of the first block at or after `from_seq` whose first timestamp is at least `ts`.
-    ///
-    /// # Errors
-    /// A text for people, when the disk refuses.
-    pub fn locate(&self, ts: i64, from_seq: u64) -> Result<u64, String> {
-        let (mut low, mut high) = (from_seq.max(self.oldest_seq()), self.next_seq());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            // An unreadable or skipped block takes the place of the next readable one.
-            let mut probe = middle;
-            let header = loop {
-                if probe >= high {
-                    break None;
-                }
-                if let Some((bytes, shift)) = self.stored(probe)?
-                    && let Ok(header) = codec::decode_header(&bytes)
-                {
-                    break Some(header.first_ts.saturating_add(shift));
-                }
-                probe = self.next_stored(probe);
-            };
-            match header {
-                Some(first_ts) if first_ts < ts => low = probe + 1,
-                _ => high = middle,
-            }
-        }
-        Ok(low)
-    }
-
-    /// First and last timestamp of block `seq`, corrected; `None` if it is gone or unreadable.
-    ///
-    /// # Errors
-    /// A text for people, when the disk refuses.
-    pub fn times(&self, seq: u64) -> Result<Option<(i64, i64)>, String> {
-        Ok(self.stored(seq)?.and_then(|(bytes, shift_ns)| {
-            let header = codec::decode_header(&bytes).ok()?;
-            let shifted = |ts: i64| ts.saturating_add(shift_ns);
-            Some((shifted(header.first_ts), shifted(header.last_ts)))
-        }))
-    }
-
-    /// The next number after `seq` that may hold a block: skips what was never written.
-    pub fn next_stored(&self, seq: u64) -> u64 {
-        let inner = self.lock();
-        let extents = inner
-            .sealed
-            .iter()
-            .map(|s| s.extent)
-            .chain([inner.active.extent]);
-        let next = seq + 1;
-        for extent in extents {
-            if next < extent.next_seq {
-                return next.max(extent.first_seq);
-            }
-        }
-        next
-    }
-
-    /// The stored bytes of block `seq` and the correction of its clock.
-    fn stored(&self, seq: u64) -> Result<Option<(Bytes, i64)>, String> {
-        let (generation, id, shift_ns) = {
-            let inner = self.lock();
-            let shift_ns = inner.shift_ns(seq);
-            let inside = |e: &Extent| e.first_seq <= seq && seq < e.next_seq;
-            if inside(&inner.active.extent) {
-                (
-                    Some(Arc::clone(&inner.active.generation)),
-                    inner.active.id,
-                    shift_ns,
-                )
-            } else {
-                let found = inner.sealed.partition_point(|s| s.extent.next_seq <= seq);
-                match inner.sealed.get(found).filter(|s| inside(&s.extent)) {
-                    Some(sealed) => (None, sealed.id, shift_ns),
-                    None => return Ok(None),
-                }
-            }
-        };
-        let generation = match generation {
-            Some(generation) => generation,
-            None => match self.open_sealed(id)? {
-                Some(generation) => generation,
-                None => return Ok(None),
-            },
-        };
-        match generation.get(&block_key(seq)) {
-            Ok(bytes) => Ok(bytes.map(|bytes| (bytes, shift_ns))),
-            Err(error) => {
-                tracing::error!(generation = id, block = seq, %error, "cannot read a block");
-                self.stats.blocks_corrupt.fetch_add(1, Relaxed);
-                Ok(None)
-            }
-        }
     }
 }

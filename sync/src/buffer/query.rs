@@ -284,7 +284,7 @@ impl Buffer {
                 scope.spawn(move || reading.oldest_first(from, end.min(from + share)))
             };
             let workers: Vec<_> = (0..threads).map(spawn).collect();
-            let ends = workers.into_iter().map(|worker| worker.join());
+            let ends = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
             ends.map(|end| end.unwrap_or_else(|_| Err("a reader panicked".into())))
                 .collect::<Result<Vec<Matrix>, String>>()
         })?;
@@ -314,15 +314,9 @@ impl Buffer {
     /// The number before `seq` that may hold a block: skips what was never written.
     pub fn previous_stored(&self, seq: u64) -> u64 {
         let inner = self.lock();
-        let extents = inner
-            .sealed
-            .iter()
-            .map(|s| s.extent)
-            .chain([inner.active.extent]);
-        let mut earlier = extents
-            .rev()
-            .filter(|extent| extent.first_seq < seq && !extent.is_empty());
-        earlier.next().map_or(seq.saturating_sub(1), |extent| {
+        let mut earlier = inner.extents().rev();
+        let earlier = earlier.find(|extent| extent.first_seq < seq && !extent.is_empty());
+        earlier.map_or(seq.saturating_sub(1), |extent| {
             (seq - 1).min(extent.next_seq - 1)
         })
     }

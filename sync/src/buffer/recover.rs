@@ -1,10 +1,14 @@
 //! Opening: what is there, what is whole, where to go on.
 
+use std::sync::Arc;
 use std::{
     collections::VecDeque,
     fs::{self, File},
+    io,
     path::Path,
-    sync::{Arc, Mutex, RwLock, atomic::Ordering::Relaxed},
+    sync::{Mutex, RwLock, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -12,20 +16,28 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::{
-    Active, Buffer, BufferOptions, BufferStats, Extent, Inner, OpenError, Recovery, SEQ_SKIP,
-    Sealed,
-    space::{first_entries, generation_dir, keep_reserve, set_aside, summary_path, with_reserve},
+    Active, Buffer, BufferOptions, BufferStats, Correction, Extent, Inner, OpenError, PATIENCE,
+    Recovery, SEQ_SKIP, Sealed,
+    handles::Handles,
+    read::Unreadable,
+    space::{create, generation_dir, keep_reserve, set_aside, summary_path, with_reserve},
 };
 use crate::{
     codec, frame,
-    generation::{Generation, GenerationError, dir_bytes},
+    generation::{Generation, GenerationError, TRASH, dir_bytes},
     sample::{Catalog, Schema, Stream},
     state_file::{self, StateFileError},
 };
 
+/// A failing device is given this many tries, this far apart, before a generation is set aside.
+const READ_TRIES: u32 = 10;
+const READ_PAUSE: Duration = Duration::from_millis(500);
+/// Numbers missing in a row in an intact catalog; more are damage.
+const CATALOG_HOLE_MAX: usize = 1 << 16;
+
 impl Buffer {
-    /// Opens the buffer in `options.dir`, made if need be. Reads the newest generation's edges and
-    /// the summaries of the others; never the backlog.
+    /// Opens the buffer in `options.dir`, made if need be. Reads the newest generation and the
+    /// summaries of the others; never the backlog.
     ///
     /// # Errors
     /// [`OpenError`]. Damage is no error: it is set aside and told in [`Recovery`].
@@ -35,68 +47,59 @@ impl Buffer {
             path: dir.clone(),
             source,
         };
-        fs::create_dir_all(&dir).map_err(io)?;
+        let generation_error = |error| match error {
+            GenerationError::Full => OpenError::Full(dir.clone()),
+            GenerationError::InUse => OpenError::InUse(dir.clone()),
+            other => io(io::Error::other(other.to_string())),
+        };
+        state_file::create_dir(&dir).map_err(io)?;
         let lock = File::create(dir.join("lock")).map_err(io)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| OpenError::InUse(dir.clone()))?;
 
-        let mut recovery = Recovery::default();
-        let ids = sweep(&dir).map_err(io)?;
-        let next_id = ids.last().map_or(1, |id| id + 1);
         let mut found = Found::default();
-        for (position, id) in ids.iter().enumerate() {
-            let newest = position + 1 == ids.len();
-            found
-                .add(&dir, *id, newest, &mut recovery)
-                .map_err(|error| match error {
-                    GenerationError::Full => OpenError::Full(dir.clone()),
-                    GenerationError::InUse => OpenError::InUse(dir.clone()),
-                    GenerationError::Damaged(why) => io(std::io::Error::other(why)),
-                })?;
-        }
-        found.clip_overlaps();
-        found.check_floor(options.seq_floor, &mut recovery);
-
-        let corrections = state_file::read(&dir.join("corrections")).unwrap_or_else(|error| {
-            recovery.set_aside.push(error.to_string());
-            if let StateFileError::Corrupt { path, reason } = &error {
-                set_aside(&dir, path, reason);
+        let corrections = found.read_corrections(&dir);
+        let corrections = corrections.map_err(|error| io(io::Error::other(error.to_string())))?;
+        // Numbers that were corrected were in use.
+        let corrected_to = corrections.iter().map(|correction| correction.to_seq).max();
+        let seq_floor = options.seq_floor.max(corrected_to.unwrap_or(0));
+        let mut next_id = 1;
+        for id in sweep(&dir).map_err(io)? {
+            next_id = next_id.max(id + 1);
+            if is_complete(&dir, id).map_err(generation_error)? {
+                found.ids.push(id);
             }
-            None
-        });
+        }
+        found.look(&dir).map_err(generation_error)?;
+        found.join();
+        found.summarise(&dir);
+        found.check_floor(seq_floor);
+
         let Found {
             sealed,
             newest,
             catalog,
             mut fingerprints,
+            recovery,
+            generations_set_aside,
+            ..
         } = found;
         let surplus = fingerprints.len().saturating_sub(options.fingerprints_max);
         fingerprints.drain(..surplus);
-        let (active, next_id) = if let Some(active) = newest {
-            (active, next_id)
+        let active = if let Some(active) = newest {
+            active
         } else {
-            let floor = options.seq_floor;
-            let active = begin(
-                &dir,
-                next_id,
-                &sealed,
-                &catalog,
-                &fingerprints,
-                &recovery,
-                floor,
-            );
-            let active = active.map_err(|error| match error {
-                GenerationError::Full => OpenError::Full(dir.clone()),
-                other => io(std::io::Error::other(other.to_string())),
-            })?;
-            (active, next_id + 1)
+            let extent = beginning(&sealed, &recovery, seq_floor);
+            let active = create(&dir, next_id, extent, &catalog, &fingerprints);
+            next_id += 1;
+            active.map_err(generation_error)?
         };
         keep_reserve(&dir);
         let stats = BufferStats::default();
+        let committed = watch::Sender::new(active.extent.next_seq);
         stats
             .generations_set_aside
-            .store(recovery.set_aside.len() as u64, Relaxed);
-        let committed = watch::Sender::new(active.extent.next_seq);
+            .store(generations_set_aside, Relaxed);
         let buffer = Self {
             options,
             inner: Mutex::new(Inner {
@@ -105,10 +108,12 @@ impl Buffer {
                 next_id,
                 pending: Vec::new(),
                 fingerprints: fingerprints.into(),
-                corrections: corrections.unwrap_or_default(),
+                corrections,
                 uploaded_to: 0,
             }),
-            open: Mutex::new(Vec::new()),
+            open: Mutex::new(Handles::default()),
+            unreadable: Mutex::new(Unreadable::default()),
+            patience: PATIENCE,
             catalog: RwLock::new(Arc::new(catalog)),
             committed,
             stats,
@@ -119,14 +124,16 @@ impl Buffer {
 }
 
 /// Removes what a power cut left of a deletion; returns the generations' numbers in order.
-fn sweep(dir: &Path) -> std::io::Result<Vec<u64>> {
+fn sweep(dir: &Path) -> io::Result<Vec<u64>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("trash-") {
+        if name.starts_with(TRASH) {
             let _gone = fs::remove_dir_all(entry.path());
-        } else if let Ok(id) = name.parse() {
+        } else if let Ok(id) = name.parse()
+            && generation_dir(dir, id) == entry.path()
+        {
             ids.push(id);
         }
     }
@@ -134,16 +141,41 @@ fn sweep(dir: &Path) -> std::io::Result<Vec<u64>> {
     Ok(ids)
 }
 
-/// The first generation, or the one after all others were sealed or set aside.
-fn begin(
-    dir: &Path,
-    id: u64,
-    sealed: &VecDeque<Sealed>,
-    catalog: &Catalog,
-    fingerprints: &[u64],
-    recovery: &Recovery,
-    seq_floor: u64,
-) -> Result<Active, GenerationError> {
+/// Whether a generation was ever finished. One that was not has nothing that was acknowledged, and is
+/// removed.
+fn is_complete(dir: &Path, id: u64) -> Result<bool, GenerationError> {
+    let path = generation_dir(dir, id);
+    if Generation::is_complete(&path)? {
+        return Ok(true);
+    }
+    // The mark alone may be lost.
+    let has_blocks = || {
+        let mut blocks = false;
+        Generation::open_existing(&path)?.scan(b"b", |_, _| {
+            blocks = true;
+            false
+        })?;
+        Ok(blocks)
+    };
+    let complete = summary_path(dir, id).exists()
+        || match with_reserve(dir, has_blocks) {
+            Ok(has_blocks) => has_blocks,
+            Err(GenerationError::Damaged(_)) => false,
+            Err(other) => return Err(other),
+        };
+    if complete {
+        tracing::warn!(generation = id, "its mark was missing");
+        if let Err(error) = Generation::mark_complete(&path) {
+            tracing::warn!(generation = id, %error, "cannot mark it");
+        }
+    } else {
+        let _gone = fs::remove_dir_all(&path);
+    }
+    Ok(complete)
+}
+
+/// Where the first generation begins, or the one after all others were sealed or set aside.
+fn beginning(sealed: &VecDeque<Sealed>, recovery: &Recovery, seq_floor: u64) -> Extent {
     let before = sealed
         .back()
         .map_or(Extent::starting(0, 0, None), |sealed| sealed.extent);
@@ -152,166 +184,202 @@ fn begin(
     } else {
         before.next_seq
     };
-    let extent = Extent::starting(next_seq, before.next_row, before.last_ts);
-    let entries = first_entries(&extent, catalog, fingerprints);
-    let generation = Generation::create(&generation_dir(dir, id), entries)?;
-    Ok(Active {
-        id,
-        extent,
-        generation: Arc::new(generation),
-        failed: false,
-    })
+    Extent::starting(next_seq, before.next_row, before.last_ts)
+}
+
+/// Writes the corrections and their copy; unchanged unless both are written.
+pub(super) fn write_corrections(dir: &Path, corrections: &Vec<Correction>) -> io::Result<()> {
+    state_file::write(&dir.join("corrections-copy"), corrections)?;
+    state_file::write(&dir.join("corrections"), corrections)
 }
 
 #[derive(Default)]
 struct Found {
+    ids: Vec<u64>,
     sealed: VecDeque<Sealed>,
+    /// Sealed generations without a summary.
+    asked: Vec<u64>,
     newest: Option<Active>,
     catalog: Catalog,
     fingerprints: Vec<u64>,
+    recovery: Recovery,
+    generations_set_aside: u64,
+}
+
+/// What one generation says of itself.
+struct Inside {
+    generation: Generation,
+    extent: Extent,
+    catalog: Catalog,
+    fingerprints: Vec<u64>,
+    fingerprint_parts: u32,
 }
 
 impl Found {
-    fn add(
+    fn read_corrections(&mut self, dir: &Path) -> Result<Vec<Correction>, StateFileError> {
+        let mut read = |name: &str| {
+            let path = dir.join(name);
+            let error = match state_file::read::<Vec<Correction>>(&path) {
+                Err(error @ StateFileError::Corrupt { .. }) => error.to_string(),
+                other => return other,
+            };
+            set_aside(dir, &path, &error);
+            self.recovery.set_aside.push(error);
+            Ok(None)
+        };
+        let (file, copy) = (read("corrections")?, read("corrections-copy")?);
+        if file != copy {
+            let whole = file.as_ref().or(copy.as_ref()).cloned().unwrap_or_default();
+            if let Err(error) = write_corrections(dir, &whole) {
+                tracing::warn!(%error, "cannot repair the corrections of the clock");
+            }
+        }
+        Ok(file.or(copy).unwrap_or_default())
+    }
+
+    fn look(&mut self, dir: &Path) -> Result<(), GenerationError> {
+        let ids = std::mem::take(&mut self.ids);
+        for (position, id) in ids.iter().enumerate() {
+            let path = generation_dir(dir, *id);
+            let summary = summary_path(dir, *id);
+            // One with a summary is never written again: the summary would not hold any more.
+            if position + 1 == ids.len() && !summary.exists() {
+                self.look_at_newest(dir, *id)?;
+                continue;
+            }
+            let extent = if let Ok(Some(extent)) = state_file::read::<Extent>(&summary) {
+                Some(extent)
+            } else {
+                let extent =
+                    self.ask(dir, *id, |path| look_inside(path).map(|(_, extent)| extent))?;
+                self.asked.push(*id);
+                extent
+            };
+            self.sealed.extend(extent.map(|extent| Sealed {
+                id: *id,
+                extent,
+                bytes: dir_bytes(&path),
+            }));
+        }
+        if self.newest.is_none() {
+            self.find_catalog(dir)?;
+        }
+        Ok(())
+    }
+
+    /// What `look` says of generation `id`, which is set aside if it is damaged.
+    fn ask<T>(
         &mut self,
         dir: &Path,
         id: u64,
-        newest: bool,
-        recovery: &mut Recovery,
-    ) -> Result<(), GenerationError> {
+        look: impl Fn(&Path) -> Result<T, GenerationError>,
+    ) -> Result<Option<T>, GenerationError> {
         let path = generation_dir(dir, id);
-        if !newest && let Ok(Some(extent)) = state_file::read::<Extent>(&summary_path(dir, id)) {
-            self.sealed.push_back(Sealed {
-                id,
-                extent,
-                bytes: dir_bytes(&path),
-            });
-            return Ok(());
-        }
-        match with_reserve(dir, || look_inside(&path)) {
-            Ok(Some((generation, extent))) => {
-                // A generation older than the newest is read for its catalog only if it has to be.
-                self.read_catalog(&generation)?;
-                self.read_fingerprints(&generation)?;
-                if newest {
-                    generation.settle()?;
-                    let generation = Arc::new(generation);
-                    self.newest = Some(Active {
-                        id,
-                        extent,
-                        generation,
-                        failed: false,
-                    });
-                } else {
-                    self.sealed.push_back(Sealed {
-                        id,
-                        extent,
-                        bytes: dir_bytes(&path),
-                    });
+        let mut tries = 0;
+        let why = loop {
+            match with_reserve(dir, || look(&path)) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(GenerationError::Unreadable(_)) if tries < READ_TRIES => {
+                    tries += 1;
+                    thread::sleep(READ_PAUSE);
                 }
-                Ok(())
+                Err(GenerationError::Damaged(why) | GenerationError::Unreadable(why)) => break why,
+                Err(other) => return Err(other),
             }
-            Ok(None) => {
-                // Its creation was cut short: nothing in it was ever acknowledged.
-                let _gone = fs::remove_dir_all(&path);
-                self.reopen_last(dir)
-            }
-            Err(GenerationError::Damaged(why)) => {
-                recovery.set_aside.push(format!("generation {id}: {why}"));
-                recovery.newest_lost |= newest;
-                set_aside(dir, &path, &why);
-                if newest {
-                    self.reopen_last(dir)
-                } else {
-                    Ok(())
-                }
-            }
-            Err(other) => Err(other),
-        }
+        };
+        self.recovery
+            .set_aside
+            .push(format!("generation {id}: {why}"));
+        self.generations_set_aside += 1;
+        set_aside(dir, &path, &why);
+        Ok(None)
     }
 
-    /// The newest generation is gone: the catalog comes from the one before, which stays sealed.
-    fn reopen_last(&mut self, dir: &Path) -> Result<(), GenerationError> {
-        let Some(last) = self.sealed.back() else {
+    fn look_at_newest(&mut self, dir: &Path, id: u64) -> Result<(), GenerationError> {
+        let Some(inside) = self.ask(dir, id, |path| {
+            let inside = look_at_everything(path)?;
+            inside.generation.settle()?;
+            Ok(inside)
+        })?
+        else {
+            self.recovery.newest_lost = true;
             return Ok(());
         };
-        if let Some((generation, _)) = look_inside(&generation_dir(dir, last.id))? {
-            self.read_catalog(&generation)?;
-            self.read_fingerprints(&generation)?;
+        self.catalog = inside.catalog;
+        self.fingerprints = inside.fingerprints;
+        self.newest = Some(Active {
+            id,
+            extent: inside.extent,
+            generation: Arc::new(inside.generation),
+            failed: false,
+            fingerprint_parts: inside.fingerprint_parts,
+        });
+        Ok(())
+    }
+
+    /// Nothing can be written to: the catalog comes from the last generation, which stays sealed. One
+    /// without a catalog is of no use: nobody knows whose its records are.
+    fn find_catalog(&mut self, dir: &Path) -> Result<(), GenerationError> {
+        while let Some(last) = self.sealed.back() {
+            if let Some(inside) = self.ask(dir, last.id, look_at_everything)? {
+                self.catalog = inside.catalog;
+                self.fingerprints = inside.fingerprints;
+                break;
+            }
+            self.recovery.newest_lost = true;
+            self.sealed.pop_back();
         }
         Ok(())
     }
 
-    fn read_catalog(&mut self, generation: &Generation) -> Result<(), GenerationError> {
-        let mut catalog = Catalog::default();
-        generation.scan(b"cs", |_, value| {
-            let id = catalog.schemas.len() as u32;
-            catalog
-                .schemas
-                .push(Arc::new(intact(value, "schema", id).unwrap_or_else(|| {
-                    Schema {
-                        id,
-                        name: format!("damaged-{id}"),
-                        tag_names: Vec::new(),
-                        fields: Vec::new(),
+    /// A generation ends where the next one begins: a failed put may have left blocks that were
+    /// committed again, and damage may have cut off the end.
+    fn join(&mut self) {
+        let newest = self.newest.as_ref();
+        let mut next = newest.map(|active| (active.id, active.extent));
+        for sealed in self.sealed.iter_mut().rev() {
+            let extent = &mut sealed.extent;
+            if let Some((next_id, next)) = next {
+                if extent.next_seq > next.first_seq {
+                    extent.next_seq = next.first_seq.max(extent.first_seq);
+                    extent.next_row = next.first_row.max(extent.first_row);
+                } else if next.first_row > extent.next_row
+                    && next_id == sealed.id + 1
+                    && self.asked.contains(&sealed.id)
+                {
+                    extent.next_row = next.first_row;
+                    if next.first_seq - extent.next_seq < SEQ_SKIP {
+                        extent.next_seq = next.first_seq;
                     }
-                })));
-            true
-        })?;
-        generation.scan(b"ct", |_, value| {
-            let id = catalog.streams.len() as u32;
-            catalog
-                .streams
-                .push(Arc::new(intact(value, "stream", id).unwrap_or_else(|| {
-                    Stream {
-                        id,
-                        schema: u32::MAX,
-                        name: format!("damaged-{id}"),
-                        tags: Vec::new(),
-                    }
-                })));
-            true
-        })?;
-        if catalog.streams.len() >= self.catalog.streams.len() {
-            self.catalog = catalog;
+                }
+            }
+            next = Some((sealed.id, *extent));
         }
-        Ok(())
     }
 
-    fn read_fingerprints(&mut self, generation: &Generation) -> Result<(), GenerationError> {
-        const NEEDED: usize = 1 << 16;
-        let mut chunks: Vec<Vec<u64>> = Vec::new();
-        let mut count = 0;
-        generation.scan_back(b"f", |_, value| {
-            let chunk: Vec<u64> = value
-                .chunks_exact(8)
-                .map(|bytes| {
-                    bytes
-                        .iter()
-                        .rev()
-                        .fold(0, |n, byte| n << 8 | u64::from(*byte))
-                })
-                .collect();
-            count += chunk.len();
-            chunks.push(chunk);
-            count < NEEDED
-        })?;
-        self.fingerprints = chunks.into_iter().rev().flatten().collect();
-        Ok(())
+    /// So that nobody need be asked the next time.
+    fn summarise(&self, dir: &Path) {
+        for sealed in &self.sealed {
+            if self.asked.contains(&sealed.id)
+                && let Err(error) = state_file::write(&summary_path(dir, sealed.id), &sealed.extent)
+            {
+                tracing::warn!(generation = sealed.id, %error, "cannot write the summary");
+            }
+        }
     }
 
     /// Blocks at and after the end of the newest generation were used once: it has lost its tail.
-    fn check_floor(&mut self, seq_floor: u64, recovery: &mut Recovery) {
+    fn check_floor(&mut self, seq_floor: u64) {
         let end = match (&self.newest, self.sealed.back()) {
             (Some(active), _) => active.extent.next_seq,
             (None, Some(sealed)) => sealed.extent.next_seq,
             (None, None) => 0,
         };
-        if end >= seq_floor || recovery.newest_lost {
+        if end >= seq_floor || self.recovery.newest_lost {
             return;
         }
-        recovery.newest_lost = true;
-        recovery
+        self.recovery.newest_lost = true;
+        self.recovery
             .set_aside
             .push(format!("blocks {end} to {} are gone", seq_floor - 1));
         if let Some(active) = self.newest.take() {
@@ -323,53 +391,118 @@ impl Found {
             });
         }
     }
-
-    /// A failed put may have left blocks that were committed again to the generation after.
-    fn clip_overlaps(&mut self) {
-        let mut next = self.newest.as_ref().map(|active| active.extent);
-        for sealed in self.sealed.iter_mut().rev() {
-            if let Some(next) = next
-                && sealed.extent.next_seq > next.first_seq
-            {
-                sealed.extent.next_seq = next.first_seq.max(sealed.extent.first_seq);
-                sealed.extent.next_row = next.first_row.max(sealed.extent.first_row);
-            }
-            next = Some(sealed.extent);
-        }
-    }
 }
 
-/// The catalog entry, or `None` where a place holder must keep the numbers after it right.
-fn intact<T: DeserializeOwned>(value: &[u8], kind: &str, id: u32) -> Option<T> {
-    frame::from_bytes(value)
-        .inspect_err(|error| tracing::error!(kind, id, %error, "damaged entry in the catalog"))
-        .ok()
-}
-
-/// Opens a generation and finds its extent; `None` if it was never completed.
-fn look_inside(path: &Path) -> Result<Option<(Generation, Extent)>, GenerationError> {
-    if !Generation::is_complete(path) {
-        return Ok(None);
-    }
-    let generation = Generation::open(path)?;
+/// Opens a generation and finds its edges.
+fn look_inside(path: &Path) -> Result<(Generation, Extent), GenerationError> {
+    let generation = Generation::open_existing(path)?;
     let start = generation.get(b"m")?;
     let start = start.ok_or_else(|| GenerationError::Damaged("its start is missing".into()))?;
     let mut extent: Extent = frame::from_bytes(&start)
         .map_err(|error| GenerationError::Damaged(format!("its start: {error}")))?;
-    let mut skipped = 0;
     generation.scan_back(b"b", |key, value| {
-        let seq = key
-            .get(1..9)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(u64::from_be_bytes);
-        let (Some(seq), Ok(header)) = (seq, codec::decode_header(value)) else {
-            skipped += 1;
+        // The number of a block that cannot be read was used all the same.
+        if let Some(seq) = number(key, 1) {
+            extent.next_seq = extent.next_seq.max(seq + 1);
+        }
+        let Ok(header) = codec::decode_header(value) else {
             return true;
         };
-        extent.next_seq = seq + 1 + skipped;
         extent.next_row = header.first_row + u64::from(header.rows);
         extent.last_ts = Some(header.last_ts);
         false
     })?;
-    Ok(Some((generation, extent)))
+    Ok((generation, extent))
+}
+
+fn look_at_everything(path: &Path) -> Result<Inside, GenerationError> {
+    let (generation, extent) = look_inside(path)?;
+    let catalog = Catalog {
+        schemas: read_catalog(&generation, *b"cs", |id| Schema {
+            id,
+            name: format!("damaged-{id}"),
+            tag_names: Vec::new(),
+            fields: Vec::new(),
+        })?,
+        streams: read_catalog(&generation, *b"ct", |id| Stream {
+            id,
+            schema: u32::MAX,
+            name: format!("damaged-{id}"),
+            tags: Vec::new(),
+        })?,
+    };
+    let (fingerprints, fingerprint_parts) = read_fingerprints(&generation, extent.next_seq)?;
+    Ok(Inside {
+        generation,
+        extent,
+        catalog,
+        fingerprints,
+        fingerprint_parts,
+    })
+}
+
+/// Everything of one kind in the catalog, by number; a place holder keeps the place of what is
+/// damaged or missing.
+fn read_catalog<T: DeserializeOwned>(
+    generation: &Generation,
+    kind: [u8; 2],
+    place_holder: impl Fn(u32) -> T,
+) -> Result<Vec<Arc<T>>, GenerationError> {
+    let mut stored: Vec<(u32, Vec<u8>)> = Vec::new();
+    generation.scan(&kind, |key, value| {
+        let id = key.get(2..6).and_then(|id| id.try_into().ok());
+        match (id.map(u32::from_be_bytes), stored.last_mut()) {
+            (Some(id), Some((last, bytes))) if *last == id => bytes.extend_from_slice(value),
+            (Some(id), _) => stored.push((id, value.to_vec())),
+            (None, _) => {}
+        }
+        true
+    })?;
+    let mut things = Vec::new();
+    for (id, bytes) in stored {
+        let hole = (id as usize).saturating_sub(things.len());
+        if hole > CATALOG_HOLE_MAX {
+            return Err(GenerationError::Damaged(format!(
+                "{hole} names are missing"
+            )));
+        }
+        while things.len() < id as usize {
+            let id = things.len() as u32;
+            tracing::error!(id, "missing in the catalog");
+            things.push(Arc::new(place_holder(id)));
+        }
+        let thing = frame::from_bytes(&bytes).unwrap_or_else(|error| {
+            tracing::error!(id, %error, "damaged entry in the catalog");
+            place_holder(id)
+        });
+        things.push(Arc::new(thing));
+    }
+    Ok(things)
+}
+
+/// The newest fingerprints, oldest first, and how many entries there are under `next_seq`.
+fn read_fingerprints(
+    generation: &Generation,
+    next_seq: u64,
+) -> Result<(Vec<u64>, u32), GenerationError> {
+    const NEEDED: usize = 1 << 16;
+    let mut chunks: Vec<Vec<u64>> = Vec::new();
+    let (mut count, mut parts) = (0, 0);
+    generation.scan_back(b"f", |key, value| {
+        parts += u32::from(number(key, 1) == Some(next_seq));
+        let numbers = value
+            .chunks_exact(8)
+            .filter_map(|bytes| bytes.try_into().ok());
+        let chunk: Vec<u64> = numbers.map(u64::from_le_bytes).collect();
+        count += chunk.len();
+        chunks.push(chunk);
+        count < NEEDED
+    })?;
+    Ok((chunks.into_iter().rev().flatten().collect(), parts))
+}
+
+/// The number at `start` in a key.
+fn number(key: &[u8], start: usize) -> Option<u64> {
+    let bytes = key.get(start..start + 8)?.try_into().ok()?;
+    Some(u64::from_be_bytes(bytes))
 }

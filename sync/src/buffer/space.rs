@@ -7,12 +7,13 @@ use std::{
 };
 
 use super::{
-    Active, Buffer, CommitError, Extent, Inner, OPEN_SEALED_MAX, Sealed, WhenFull,
-    fingerprint_entries, schema_entry, stream_entry, unpoisoned,
+    Active, Buffer, CommitError, Extent, Inner, Sealed, WhenFull, block_key, fingerprint_entries,
+    schema_entries, stream_entries, unpoisoned,
 };
 use crate::{
     codec, frame,
-    generation::{Entry, Generation, GenerationError, dir_bytes},
+    generation::{Generation, GenerationError, dir_bytes},
+    horizon::horizon,
     state_file::{self, sync_dir},
 };
 
@@ -33,17 +34,42 @@ pub(super) fn summary_path(dir: &Path, id: u64) -> PathBuf {
     generation_dir(dir, id).join("summary")
 }
 
-/// Entries every new generation begins with.
-pub(super) fn first_entries(
-    extent: &Extent,
+/// Makes a generation that begins at `extent`, with the whole catalog and the newest fingerprints.
+pub(super) fn create(
+    dir: &Path,
+    id: u64,
+    extent: Extent,
     catalog: &crate::sample::Catalog,
     fingerprints: &[u64],
-) -> Vec<Entry> {
-    let mut entries = vec![(vec![b'm'], frame::to_bytes(extent).unwrap_or_default())];
-    entries.extend(catalog.schemas.iter().map(|schema| schema_entry(schema)));
-    entries.extend(catalog.streams.iter().map(|stream| stream_entry(stream)));
-    entries.extend(fingerprint_entries(extent.next_seq, fingerprints));
-    entries
+) -> Result<Active, GenerationError> {
+    let mut entries = vec![(vec![b'm'], frame::to_bytes(&extent).unwrap_or_default())];
+    entries.extend(
+        catalog
+            .schemas
+            .iter()
+            .flat_map(|schema| schema_entries(schema)),
+    );
+    entries.extend(
+        catalog
+            .streams
+            .iter()
+            .flat_map(|stream| stream_entries(stream)),
+    );
+    let prints = fingerprint_entries(extent.next_seq, 0, fingerprints);
+    let fingerprint_parts = prints.len() as u32;
+    entries.extend(prints);
+    let path = generation_dir(dir, id);
+    let generation = with_reserve(dir, || {
+        let _leftover = fs::remove_dir_all(&path);
+        Generation::create(&path, entries.clone())
+    })?;
+    Ok(Active {
+        id,
+        extent,
+        generation: Arc::new(generation),
+        failed: false,
+        fingerprint_parts,
+    })
 }
 
 /// Makes or refreshes the reserve; without room for it, goes without.
@@ -82,14 +108,6 @@ fn disk_free_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Deletes a directory so that a power cut leaves all of it or a leftover that opening sweeps.
-fn delete_dir(parent: &Path, dir: &Path, id: u64) -> std::io::Result<()> {
-    let trash = parent.join(format!("trash-{id}"));
-    fs::rename(dir, &trash)?;
-    sync_dir(parent)?;
-    fs::remove_dir_all(&trash)
-}
-
 /// Moves `path` to the directory of what was set aside, keeping a bounded number there.
 pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
     let aside = dir.join("set_aside");
@@ -118,7 +136,8 @@ pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
         "{name}-{}",
         (0..u32::MAX).find(free).unwrap_or_default()
     ));
-    match fs::rename(path, &place).and_then(|()| sync_dir(dir)) {
+    let moved = fs::rename(path, &place).and_then(|()| sync_dir(&aside));
+    match moved.and_then(|()| sync_dir(dir)) {
         Ok(()) => tracing::error!(place = %place.display(), why, "set aside"),
         Err(error) => tracing::error!(path = %path.display(), why, %error, "cannot set aside"),
     }
@@ -183,13 +202,12 @@ impl Buffer {
         );
         let fingerprints: Vec<u64> = fingerprints.iter().copied().collect();
         let catalog = self.catalog();
-        let path = generation_dir(dir, *next_id);
-        let created = with_reserve(dir, || {
-            let _leftover = fs::remove_dir_all(&path);
-            Generation::create(&path, first_entries(&extent, &catalog, &fingerprints))
-        });
-        let generation = created.map_err(|error| match error {
-            GenerationError::Full => CommitError::Full(error.to_string()),
+        let created = create(dir, *next_id, extent, &catalog, &fingerprints);
+        let next = created.map_err(|error| match error {
+            GenerationError::Full => {
+                self.stats.full.store(1, Relaxed);
+                CommitError::Full(error.to_string())
+            }
             other => CommitError::Failed(other.to_string()),
         })?;
         // Without a summary the generation is asked when the buffer is next opened.
@@ -197,17 +215,8 @@ impl Buffer {
         if let Err(error) = summary {
             tracing::warn!(generation = active.id, %error, "cannot write the summary");
         }
-        let id = *next_id;
         *next_id += 1;
-        let sealed = std::mem::replace(
-            active,
-            Active {
-                id,
-                extent,
-                generation: Arc::new(generation),
-                failed: false,
-            },
-        );
+        let sealed = std::mem::replace(active, next);
         // The catalog just written holds everything that was pending.
         inner.pending.clear();
         inner.sealed.push_back(Sealed {
@@ -215,65 +224,76 @@ impl Buffer {
             extent: sealed.extent,
             bytes: dir_bytes(&generation_dir(dir, sealed.id)),
         });
-        if !sealed.failed {
-            self.keep_open(sealed.id, sealed.generation);
+        let mut open = unpoisoned(self.open.lock());
+        if sealed.failed {
+            open.remember(sealed.id, &sealed.generation);
+        } else {
+            open.keep(sealed.id, &sealed.generation);
         }
+        drop(open);
         keep_reserve(dir);
         Ok(())
     }
 
-    fn keep_open(&self, id: u64, generation: Arc<Generation>) {
+    /// A sealed generation, opened if need be. May be called with `inner` locked.
+    pub(super) fn open_generation(&self, id: u64) -> Result<Arc<Generation>, GenerationError> {
+        // Held while opening: two readers must not open the same database twice, nor one that is
+        // being deleted.
         let mut open = unpoisoned(self.open.lock());
-        open.retain(|(other, _)| *other != id);
-        open.push((id, generation));
-        let surplus = open.len().saturating_sub(OPEN_SEALED_MAX);
-        open.drain(..surplus);
+        if let Some(generation) = open.find(id) {
+            return Ok(generation);
+        }
+        open.make_room();
+        let generation = with_reserve(&self.options.dir, || {
+            let generation = Generation::open_existing(&generation_dir(&self.options.dir, id))?;
+            // sled takes an empty file for a new database.
+            match generation.get(b"m")? {
+                Some(_) => Ok(generation),
+                None => Err(GenerationError::Damaged("its start is missing".into())),
+            }
+        })?;
+        let generation = Arc::new(generation);
+        open.keep(id, &generation);
+        Ok(generation)
     }
 
-    /// A sealed generation, opened if need be; `None` if it is gone or was set aside just now.
-    pub(super) fn open_sealed(&self, id: u64) -> Result<Option<Arc<Generation>>, String> {
-        // Held while opening: two readers must not open the same database twice.
+    /// Moves a damaged generation out of the way, unless that was done.
+    pub(super) fn set_generation_aside(&self, id: u64, why: &str) {
+        let mut inner = self.lock();
+        let Some(index) = inner.sealed.iter().position(|sealed| sealed.id == id) else {
+            return;
+        };
+        let rows = inner
+            .sealed
+            .remove(index)
+            .map_or(0, |sealed| sealed.extent.next_row - sealed.extent.first_row);
         let mut open = unpoisoned(self.open.lock());
-        if let Some(index) = open.iter().position(|(other, _)| *other == id) {
-            let entry = open.remove(index);
-            let generation = Arc::clone(&entry.1);
-            open.push(entry);
-            return Ok(Some(generation));
-        }
-        let path = generation_dir(&self.options.dir, id);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let surplus = (open.len() + 1).saturating_sub(OPEN_SEALED_MAX);
-        open.drain(..surplus);
-        match with_reserve(&self.options.dir, || Generation::open(&path)) {
-            Ok(generation) => {
-                let generation = Arc::new(generation);
-                open.push((id, Arc::clone(&generation)));
-                Ok(Some(generation))
-            }
-            Err(GenerationError::Damaged(why)) => {
-                drop(open);
-                self.stats.generations_set_aside.fetch_add(1, Relaxed);
-                set_aside(&self.options.dir, &path, &why);
-                self.lock().sealed.retain(|sealed| sealed.id != id);
-                Ok(None)
-            }
-            Err(error @ (GenerationError::Full | GenerationError::InUse)) => {
-                Err(format!("generation {id}: {error}"))
-            }
-        }
+        open.forget(id);
+        set_aside(
+            &self.options.dir,
+            &generation_dir(&self.options.dir, id),
+            why,
+        );
+        drop(open);
+        tracing::error!(
+            generation = id,
+            rows,
+            "rows set aside with their generation"
+        );
+        self.stats.generations_set_aside.fetch_add(1, Relaxed);
+        self.stats.rows_set_aside.fetch_add(rows, Relaxed);
+        unpoisoned(self.unreadable.lock()).forget_generation(id);
     }
 
     /// Says that everything before `seq` is uploaded; deletes what nobody needs any more.
     pub fn uploaded_to(&self, seq: u64) {
         let mut inner = self.lock();
         inner.uploaded_to = inner.uploaded_to.max(seq);
-        let horizon = inner.uploaded_to.min(self.replay_start(&inner));
+        let trim_to = horizon(inner.uploaded_to, self.replay_start(&inner));
         while inner
             .sealed
             .front()
-            .is_some_and(|sealed| sealed.extent.next_seq <= horizon)
+            .is_some_and(|sealed| sealed.extent.next_seq <= trim_to)
         {
             self.delete_oldest(&mut inner);
         }
@@ -281,11 +301,12 @@ impl Buffer {
 
     /// First block of the replay window.
     fn replay_start(&self, inner: &Inner) -> u64 {
-        let newest_ts = inner.active.extent.last_ts.unwrap_or(i64::MIN);
+        let newest_ts = inner.last_ts(&inner.active.extent).unwrap_or(i64::MIN);
         let mut bytes = inner.active.generation.disk_bytes();
         for sealed in inner.sealed.iter().rev() {
             bytes += sealed.bytes;
-            let age_ns = newest_ts.saturating_sub(sealed.extent.last_ts.unwrap_or(i64::MIN));
+            let age_ns =
+                newest_ts.saturating_sub(inner.last_ts(&sealed.extent).unwrap_or(i64::MIN));
             let too_old = self
                 .options
                 .replay_age_ns_max
@@ -302,15 +323,7 @@ impl Buffer {
             return;
         };
         let (id, extent) = (sealed.id, sealed.extent);
-        let lost = if inner.uploaded_to <= extent.first_seq {
-            extent.next_row - extent.first_row
-        } else {
-            let generation = self.open_sealed_quietly(id);
-            let header = generation
-                .and_then(|g| g.get(&super::block_key(inner.uploaded_to)).ok().flatten())
-                .and_then(|bytes| codec::decode_header(&bytes).ok());
-            extent.next_row - header.map_or(extent.first_row, |header| header.first_row)
-        };
+        let lost = extent.next_row - self.row_of_upload(inner.uploaded_to, id, &extent);
         tracing::error!(
             rows = lost,
             "buffer full: dropped the oldest records (buffer.when_full = \"drop_oldest\")"
@@ -319,39 +332,43 @@ impl Buffer {
         self.delete_oldest(inner);
     }
 
-    fn open_sealed_quietly(&self, id: u64) -> Option<Arc<Generation>> {
-        let open = unpoisoned(self.open.lock());
-        if let Some((_, generation)) = open.iter().find(|(other, _)| *other == id) {
-            return Some(Arc::clone(generation));
+    /// Rows committed before the upload's position, which may lie in the generation `id`.
+    fn row_of_upload(&self, uploaded_to: u64, id: u64, extent: &Extent) -> u64 {
+        if uploaded_to <= extent.first_seq {
+            return extent.first_row;
         }
-        Generation::open(&generation_dir(&self.options.dir, id))
-            .ok()
-            .map(Arc::new)
+        let Ok(generation) = self.open_generation(id) else {
+            return extent.first_row;
+        };
+        let mut rest = uploaded_to..extent.next_seq;
+        let header = rest.find_map(|seq| {
+            let bytes = generation.get(&block_key(seq)).ok().flatten()?;
+            codec::decode_header(&bytes).ok()
+        });
+        header.map_or(extent.next_row, |header| header.first_row)
     }
 
     fn delete_oldest(&self, inner: &mut Inner) {
         let Some(sealed) = inner.sealed.pop_front() else {
             return;
         };
-        unpoisoned(self.open.lock()).retain(|(id, _)| *id != sealed.id);
         let dir = generation_dir(&self.options.dir, sealed.id);
-        if let Err(error) = delete_dir(&self.options.dir, &dir, sealed.id) {
+        let mut open = unpoisoned(self.open.lock());
+        open.forget(sealed.id);
+        let deleted = Generation::delete(&dir);
+        drop(open);
+        if let Err(error) = deleted {
             tracing::warn!(generation = sealed.id, %error, "cannot delete a drained generation");
         }
+        let mut unreadable = unpoisoned(self.unreadable.lock());
+        unreadable.forget_below(sealed.extent.next_seq);
+        unreadable.forget_generation(sealed.id);
     }
 
+    /// Keeps the bytes of a block that is none, the first time.
     pub(super) fn set_block_aside(&self, seq: u64, stored: &[u8], why: &str) {
         let path = self.options.dir.join(format!("block-{seq}"));
-        let known = self
-            .options
-            .dir
-            .join("set_aside")
-            .join(format!("block-{seq}-0"));
-        if known.exists() {
-            return;
-        }
-        self.stats.blocks_corrupt.fetch_add(1, Relaxed);
-        if fs::write(&path, stored).is_ok() {
+        if self.lose_block(seq, why) && fs::write(&path, stored).is_ok() {
             set_aside(&self.options.dir, &path, why);
         }
     }

@@ -9,14 +9,14 @@ use crate::{
     sample::{FieldType, Sample, Split, TimeRange, Timestamp, Value},
 };
 
-struct Device {
-    buffer: Buffer,
+pub(super) struct Device {
+    pub(super) buffer: Buffer,
     builder: BlockBuilder,
     ts: i64,
 }
 
 impl Device {
-    fn open(options: BufferOptions) -> (Self, Recovery) {
+    pub(super) fn open(options: BufferOptions) -> (Self, Recovery) {
         let (buffer, recovery) = Buffer::open(options).unwrap();
         let ts = buffer.shape().newest_ts.unwrap_or(1_000);
         (
@@ -29,7 +29,7 @@ impl Device {
         )
     }
 
-    fn stream(&self, name: &str) -> Arc<Stream> {
+    pub(super) fn stream(&self, name: &str) -> Arc<Stream> {
         let fields = [Field {
             name: "a".into(),
             kind: FieldType::F64,
@@ -42,7 +42,7 @@ impl Device {
     }
 
     /// Pushes `rows` records of noise; values are what the position in the sequence makes them.
-    fn push(&mut self, name: &str, rows: usize) {
+    pub(super) fn push(&mut self, name: &str, rows: usize) {
         let stream = self.stream(name);
         let catalog = self.buffer.catalog();
         for _ in 0..rows {
@@ -64,11 +64,15 @@ impl Device {
         }
     }
 
-    fn commit(&mut self) -> Result<u64, CommitError> {
+    pub(super) fn finish(&mut self) -> Vec<BlockBody> {
+        self.builder.finish()
+    }
+
+    pub(super) fn commit(&mut self) -> Result<u64, CommitError> {
         self.buffer.commit(&self.builder.finish(), &[])
     }
 
-    fn all_ts(&self) -> Vec<i64> {
+    pub(super) fn all_ts(&self) -> Vec<i64> {
         let mut seq = self.buffer.oldest_seq();
         let mut all = Vec::new();
         while seq < self.buffer.next_seq() {
@@ -87,7 +91,7 @@ impl Device {
     }
 }
 
-fn small(dir: &std::path::Path) -> BufferOptions {
+pub(super) fn small(dir: &std::path::Path) -> BufferOptions {
     BufferOptions::new(dir, 8 << 20)
 }
 

@@ -26,7 +26,7 @@ use tokio::{sync::watch, time::sleep};
 
 const STREAMS: u32 = 10;
 const WINDOW: u16 = 2_000;
-const RUN_MAX: Duration = Duration::from_secs(120);
+const RUN_MAX: Duration = Duration::from_mins(2);
 
 type Anything = Box<dyn std::error::Error>;
 
@@ -98,6 +98,11 @@ async fn publish(url: &str, count: u64) -> Result<(), Anything> {
 }
 
 impl Bench {
+    /// A broker with a backlog was seen to ignore the window: there must be room for every PUBACK.
+    fn requests_max(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX) + usize::from(WINDOW)
+    }
+
     fn publisher(&self) -> Result<Child, Anything> {
         let me = std::env::current_exe()?;
         let count = self.count.to_string();
@@ -106,7 +111,7 @@ impl Bench {
             .spawn()?)
     }
 
-    fn wait(&self, mut publisher: Child) -> Result<(), Anything> {
+    fn wait(mut publisher: Child) -> Result<(), Anything> {
         if publisher.wait()?.success() {
             Ok(())
         } else {
@@ -122,7 +127,7 @@ impl Bench {
             .set_session_expiry_interval(Some(300))
             .set_receive_maximum(Some(WINDOW))
             .set_max_packet_size(Some(1 << 20))
-            .set_request_channel_capacity(usize::from(WINDOW) * 4)
+            .set_request_channel_capacity(self.requests_max())
             .set_manual_acks(true);
         Ok(options)
     }
@@ -131,7 +136,7 @@ impl Bench {
     async fn bare(&self, run: usize, backlog: bool) -> Result<f64, Anything> {
         let id = format!("bench-bare-{}-{run}-{backlog}", std::process::id());
         let options = self.bare_options(&id)?;
-        let (client, mut events) = AsyncClient::new(options.clone(), usize::from(WINDOW) * 4);
+        let (client, mut events) = AsyncClient::new(options.clone(), self.requests_max());
         client
             .subscribe("plant/+/+/vibration", QoS::AtLeastOnce)
             .await?;
@@ -140,8 +145,8 @@ impl Bench {
         let (client, mut events) = if backlog {
             client.disconnect().await?;
             while events.poll().await.is_ok() {}
-            self.wait(publisher)?;
-            let (client, events) = AsyncClient::new(options, usize::from(WINDOW) * 4);
+            Self::wait(publisher)?;
+            let (client, events) = AsyncClient::new(options, self.requests_max());
             (client, events)
         } else {
             // The first publishes are on their way while we poll.
@@ -183,9 +188,10 @@ impl Bench {
         while view.ingest.subscriptions.load(Relaxed) == 0 {
             sleep(Duration::from_millis(1)).await;
         }
+        drop(view);
         let agent = if backlog {
             agent.stop().await?;
-            self.wait(self.publisher()?)?;
+            Self::wait(self.publisher()?)?;
             Agent::start(self.settings(dir.path(), &id)?).await?
         } else {
             let mut publisher = self.publisher()?;

@@ -1,0 +1,120 @@
+//! What a demo needs before it begins: a directory, a broker, a configuration file.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::DemoArgs;
+use crate::{
+    broker::{EmbeddedBroker, LOG_DIRECTIVE},
+    commands::Exit,
+};
+
+/// Directory and broker of one demo. A temporary directory goes with it.
+pub(super) struct Stage {
+    dir: PathBuf,
+    temporary: Option<TempDir>,
+    broker: EmbeddedBroker,
+}
+
+impl Stage {
+    /// Makes the directory, starts the broker, writes the configuration. Blocks for a moment.
+    pub(super) fn set(args: &DemoArgs) -> Result<Self, Exit> {
+        let (dir, temporary) = if let Some(dir) = &args.dir {
+            claim(dir)?;
+            (dir.clone(), None)
+        } else {
+            let temporary = tempfile::Builder::new().prefix("dunlin-demo-").tempdir();
+            let temporary = temporary.map_err(|error| {
+                Exit::Failed(format!(
+                    "no temporary directory: {error}; name one with --dir"
+                ))
+            })?;
+            (temporary.path().to_owned(), Some(temporary))
+        };
+        let broker = EmbeddedBroker::start(None).map_err(|e| Exit::Failed(e.to_string()))?;
+        let stage = Self {
+            dir,
+            temporary,
+            broker,
+        };
+        let path = stage.config_path();
+        std::fs::write(&path, stage.config(args.seed))
+            .map_err(|error| Exit::Failed(format!("{}: {error}", path.display())))?;
+        Ok(stage)
+    }
+
+    /// What the agent runs on. Its paths are relative to its own directory.
+    fn config(&self, seed: u64) -> String {
+        let url = self.broker.url();
+        format!(
+            r#"# What `dunlin demo` ran on. Its broker is gone: name yours to go on with `dunlin run`.
+device = "demo"
+shutdown_ms_max = 120000
+
+[mqtt]
+url = "{url}"
+receive_maximum = {BROKER_WINDOW}
+
+[clock]
+hold_s = 0
+
+[buffer]
+commit_gap_ms_min = 100
+
+[upstream]
+url = "sqlite:{DATABASE}"
+
+[http]
+listen = "127.0.0.1:0"
+
+[log]
+level = "warn,{LOG_DIRECTIVE}"
+
+[[stream]]
+name = "{STREAM}"
+topic = "plant/+line/+machine/vibration"
+time = "/time"
+time_unit = "ms"
+split = {{ method = "random", train = 0.8, seed = {seed} }}
+"#
+        )
+    }
+
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.dir.join("dunlin.toml")
+    }
+
+    pub(super) fn database_path(&self) -> PathBuf {
+        self.dir.join(DATABASE)
+    }
+
+    pub(super) fn broker(&self) -> &EmbeddedBroker {
+        &self.broker
+    }
+
+    /// Where everything lies, if it stays.
+    pub(super) fn kept(&self) -> Option<&Path> {
+        self.temporary.is_none().then_some(&*self.dir)
+    }
+}
+
+/// What rumqttd sends before a PUBACK, whatever it is told: half of it must make a commit at once.
+const BROKER_WINDOW: u16 = 100;
+/// File in the directory that stands for the central database.
+const DATABASE: &str = "central.db";
+/// Name of the one stream rule, and so of the table.
+pub(super) const STREAM: &str = "vibration";
+
+/// An earlier demo's records would be counted along, and somebody's files are none of ours.
+fn claim(dir: &Path) -> Result<(), Exit> {
+    let failed = |error| Exit::Failed(format!("{}: {error}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    match std::fs::read_dir(dir).map_err(failed)?.next() {
+        None => Ok(()),
+        Some(_) => Err(Exit::Usage(format!(
+            "{} is not empty, and a demo starts afresh; name a new directory",
+            dir.display()
+        ))),
+    }
+}

@@ -1,0 +1,187 @@
+//! `dunlin export`: records as CSV or Parquet.
+
+use std::{
+    fs::Permissions,
+    io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use clap::Args;
+use dunlin_sync::sample::{TimeRange, Timestamp};
+use tempfile::NamedTempFile;
+
+use super::{
+    Exit, Outcome,
+    site::{Site, SiteArgs},
+    terminal::{self, Show},
+};
+use crate::operations::{Ask, ExportAsk, ExportDone, ExportFormat};
+
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// Arguments of `dunlin export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Stream to export, or a pattern over streams of one kind: 'vibration/*'
+    #[arg(long, value_name = "NAME")]
+    pub stream: String,
+    /// First timestamp: RFC 3339, YYYY-MM-DD (UTC), or nanoseconds since 1970
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// Last timestamp, itself included; a date stands for its whole day
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// Kind of file
+    #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+    pub format: ExportFormat,
+    /// File to write, in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which agent
+    #[command(flatten)]
+    pub site: SiteArgs,
+}
+
+/// Writes the records; a file appears only when it is whole.
+///
+/// # Errors
+/// [`Exit`]
+pub async fn run(args: ExportArgs) -> Outcome {
+    let ask = ExportAsk {
+        stream: args.stream.clone(),
+        range: range(args.from.as_deref(), args.to.as_deref())?,
+        format: args.format,
+    };
+    if args.format == ExportFormat::Parquet && args.output.is_none() {
+        return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
+    }
+    let mut site = Site::find(&args.site).await?;
+    let (done, place) = match &args.output {
+        Some(path) => (
+            Some(to_file(&mut site, ask, path).await?),
+            path.display().to_string(),
+        ),
+        None => (to_stdout(&mut site, ask).await?, "standard output".into()),
+    };
+    site.close().await?;
+    if let Some(done) = done {
+        let (rows, streams) = (
+            terminal::of(done.rows, "row"),
+            terminal::of(done.streams, "stream"),
+        );
+        eprintln!("{rows} of {streams} to {place}");
+    }
+    Ok(())
+}
+
+/// `None` if the reader left before the end: whoever wanted only the beginning has it.
+async fn to_stdout(site: &mut Site, ask: ExportAsk) -> Result<Option<ExportDone>, Exit> {
+    let show = Show::with("exporting", BufWriter::new(io::stdout()));
+    let reader_left = Arc::clone(&show.reader_left);
+    match site.ask::<ExportDone, _>(Ask::Export(ask), show).await {
+        Err(_) if reader_left.load(Relaxed) => Ok(None),
+        Err(error) => Err(error),
+        Ok((done, mut show)) => match show.out.flush() {
+            Ok(()) => Ok(Some(done)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+            Err(error) => Err(Exit::Failed(format!("standard output: {error}"))),
+        },
+    }
+}
+
+/// Exports to a temporary file beside `path` and renames it when it is whole and durable.
+///
+/// # Errors
+/// [`Exit`]; nothing has appeared at `path` then.
+pub async fn to_file(site: &mut Site, ask: ExportAsk, path: &Path) -> Result<ExportDone, Exit> {
+    let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let file = tempfile::Builder::new()
+        .prefix(".dunlin-export-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
+    let show = Show::with("exporting", BufWriter::new(file));
+    let (done, mut show) = site.ask(Ask::Export(ask), show).await?;
+    show.out.flush().map_err(failed)?;
+    let file: &NamedTempFile = show.out.get_ref();
+    file.as_file().sync_all().map_err(failed)?;
+    std::fs::rename(file.path(), path).map_err(failed)?;
+    Ok(done)
+}
+
+fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {
+    let time = |flag: &str, text: Option<&str>, end| {
+        text.map(|text| {
+            parse_time(text, end).ok_or_else(|| {
+                Exit::Usage(format!(
+                    "{flag} {text:?} is no time; write 2026-05-28T20:26:40Z, 2026-05-28 (UTC), or \
+                     nanoseconds since 1970"
+                ))
+            })
+        })
+        .transpose()
+    };
+    let range = TimeRange {
+        from: time("--from", from, false)?.map_or(Timestamp::MIN, Timestamp),
+        to: time("--to", to, true)?.map_or(Timestamp::MAX, Timestamp),
+    };
+    if range.from > range.to {
+        return Err(Exit::Usage("--from is later than --to; swap them".into()));
+    }
+    Ok(range)
+}
+
+/// Nanoseconds UTC; for a date its first, or at the `end` of a range its last.
+fn parse_time(text: &str, end: bool) -> Option<i64> {
+    if let Ok(ns) = text.parse() {
+        return Some(ns);
+    }
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return i64::try_from(time.as_nanosecond()).ok();
+    }
+    // A date alone: with a time but no offset, nobody knows which time is meant.
+    let date: jiff::civil::Date = (text.len() == 10).then(|| text.parse().ok())??;
+    let midnight = jiff::tz::Offset::UTC
+        .to_timestamp(date.at(0, 0, 0, 0))
+        .ok()?;
+    let midnight = i64::try_from(midnight.as_nanosecond()).ok()?;
+    Some(if end {
+        midnight.saturating_add(DAY_NS - 1)
+    } else {
+        midnight
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_three_ways() {
+        for (text, end, ns) in [
+            ("-5", false, Some(-5)),
+            ("1780000000000000000", true, Some(1_780_000_000_000_000_000)),
+            ("1970-01-01T00:00:01Z", true, Some(1_000_000_000)),
+            ("1970-01-01T01:00:00+01:00", false, Some(0)),
+            ("1970-01-02", false, Some(DAY_NS)),
+            ("1970-01-01", true, Some(DAY_NS - 1)),
+            ("1970-01-01T01:00:00", false, None),
+            ("yesterday", false, None),
+            ("1970-13-01", false, None),
+        ] {
+            assert_eq!(parse_time(text, end), ns, "{text}");
+        }
+        let error = range(Some("soon"), None).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("--from \"soon\" is no time; write")
+        );
+        assert!(range(Some("2"), Some("1")).is_err());
+        assert_eq!(range(None, None).unwrap(), TimeRange::ALL);
+    }
+}

@@ -1,0 +1,79 @@
+//! `dunlin init`: a configuration file to start from.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{Exit, Outcome};
+use crate::config;
+
+/// Arguments of `dunlin init`.
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// File to write
+    #[arg(value_name = "PATH", default_value = "dunlin.toml")]
+    pub path: PathBuf,
+    /// Overwrite the file if it is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Writes the file; never over another one unless told to.
+///
+/// # Errors
+/// [`Exit::Usage`] if the file is there, [`Exit::Failed`] if it cannot be written.
+pub fn run(args: &InitArgs) -> Outcome {
+    write(&args.path, args.force)?;
+    let path = args.path.display();
+    println!("wrote {path}; edit it, then: dunlin check -c {path} && dunlin run -c {path}");
+    Ok(())
+}
+
+fn write(path: &Path, force: bool) -> Outcome {
+    let mut options = fs::OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(config::init::render().as_bytes()));
+    written.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Exit::Usage(format!(
+            "{} is there already; name another file, or overwrite it with --force",
+            path.display()
+        )),
+        _ => Exit::Failed(format!("{}: {error}", path.display())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn writes_once_and_again_only_when_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dunlin.toml");
+        write(&path, false).unwrap();
+        assert!(config::load(Some(&path), &config::Overrides::default()).is_ok());
+        fs::write(&path, "device = \"mine\"").unwrap();
+        let error = write(&path, false).unwrap_err();
+        assert!(
+            matches!(&error, Exit::Usage(text) if text.contains("--force")),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "device = \"mine\"");
+        write(&path, true).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), config::init::render());
+        let error = write(&dir.path().join("no/such"), false).unwrap_err();
+        assert!(matches!(error, Exit::Failed(_)), "{error}");
+    }
+}

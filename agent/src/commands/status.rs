@@ -1,0 +1,360 @@
+//! `dunlin status`: what the agent is doing, or what it left behind.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use clap::Args;
+use dunlin_sync::{buffer::BufferShape, verify::VerifyReport};
+use serde::Serialize;
+
+use super::{
+    Exit, Outcome,
+    site::{Site, SiteArgs},
+    terminal::{self, Show, bytes, count, of, seconds},
+};
+use crate::{
+    operations::{Ask, Held, Need, Parts, Selection},
+    status::Status,
+    store::wall_ns,
+};
+
+/// Arguments of `dunlin status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Compare the rows committed with the rows upstream, and name any gap (exit code 3)
+    #[arg(long)]
+    pub verify: bool,
+    /// Which agent
+    #[command(flatten)]
+    pub site: SiteArgs,
+}
+
+/// Everything shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    /// Whether an agent runs.
+    running: bool,
+    /// What a running agent says.
+    #[serde(flatten)]
+    status: Option<Status>,
+    /// What a stopped one left.
+    #[serde(flatten)]
+    left: Option<LeftBehind>,
+    /// What is in quarantine now, by reason.
+    quarantine: BTreeMap<String, Held>,
+    /// The comparison, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify: Option<VerifyReport>,
+}
+
+/// What the directory of a stopped agent tells.
+#[derive(Debug, Serialize)]
+struct LeftBehind {
+    data_dir: String,
+    buffer: BufferShape,
+    /// Rows committed and not upstream.
+    lag_rows: u64,
+    /// Age of the oldest of these, seconds.
+    lag_s: f64,
+    /// Streams the upstream refused.
+    streams_held: usize,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// [`Exit::Found`] if `--verify` found a gap.
+pub async fn run(args: StatusArgs) -> Outcome {
+    let shown = look(&args).await?;
+    if args.json {
+        let text = serde_json::to_string(&shown);
+        println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
+    } else {
+        print!("{}", text(&shown));
+    }
+    match &shown.verify {
+        Some(report) if !report.gaps.is_empty() => Err(Exit::Found(format!(
+            "{} between buffer and upstream",
+            of(report.gaps.len() as u64 + report.gaps_unlisted, "gap")
+        ))),
+        _ => Ok(()),
+    }
+}
+
+async fn look(args: &StatusArgs) -> Result<Shown, Exit> {
+    let mut site = Site::find(&args.site).await?;
+    let status = site.status().cloned();
+    let verify = if args.verify {
+        let show = Show::new("comparing with the upstream");
+        Some(site.ask::<VerifyReport, _>(Ask::Verify, show).await?.0)
+    } else {
+        None
+    };
+    let ask = Ask::Count(Selection::default());
+    let (quarantine, _) = site.ask(ask, Show::nothing()).await?;
+    let left = if status.is_some() {
+        None
+    } else {
+        let local = site.open(Need::Directory).await?;
+        Some(left_behind(
+            local.parts(),
+            site.data_dir().display().to_string(),
+        )?)
+    };
+    site.close().await?;
+    Ok(Shown {
+        running: status.is_some(),
+        status,
+        left,
+        quarantine,
+        verify,
+    })
+}
+
+fn left_behind(parts: &Parts, data_dir: String) -> Result<LeftBehind, Exit> {
+    let (buffer, cursor) = (&parts.buffer, (parts.cursor)());
+    let shape = buffer.shape();
+    let (mut lag_rows, mut oldest_ts) = (0, None);
+    let mut from = shape.oldest_seq;
+    let end = shape.next_seq;
+    let done = cursor.done().ranges().chain(std::iter::once(end..end));
+    for range in done {
+        let to = range.start.min(end);
+        if from < to {
+            lag_rows += buffer.rows_before(to) - buffer.rows_before(from);
+            if oldest_ts.is_none() {
+                let times = buffer.times(from).map_err(Exit::Failed)?;
+                oldest_ts = times.map(|(first, _)| first);
+            }
+        }
+        from = from.max(range.end);
+    }
+    let age_ns = oldest_ts.map_or(0, |ts| wall_ns().saturating_sub(ts).max(0));
+    Ok(LeftBehind {
+        data_dir,
+        buffer: shape,
+        lag_rows,
+        lag_s: age_ns as f64 / 1e9,
+        streams_held: cursor.held().len(),
+    })
+}
+
+/// Lines of a name and what there is to say about it.
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, what: &str) {
+        // Writing to a String cannot fail.
+        let _ok = writeln!(self.0, "{name:<11}{what}");
+    }
+}
+
+fn text(shown: &Shown) -> String {
+    let mut lines = Lines(String::new());
+    if let Some(status) = &shown.status {
+        running(status, &mut lines);
+    }
+    if let Some(left) = &shown.left {
+        stopped(left, &mut lines);
+    }
+    let items: u64 = shown.quarantine.values().map(|held| held.items).sum();
+    let reasons: Vec<String> = shown
+        .quarantine
+        .iter()
+        .map(|(reason, held)| format!("{} {reason}", count(held.items)))
+        .collect();
+    let quarantine = match items {
+        0 => "empty".to_owned(),
+        _ => format!("{}: {}", of(items, "item"), reasons.join(", ")),
+    };
+    lines.add("quarantine", &quarantine);
+    if let Some(report) = &shown.verify {
+        verified(report, &mut lines);
+    }
+    lines.0
+}
+
+fn running(s: &Status, lines: &mut Lines) {
+    let uptime = seconds(s.uptime_s as f64);
+    lines.add(
+        "agent",
+        &format!("{}, version {}, running for {uptime}", s.device, s.version),
+    );
+    let trouble = |error: &Option<String>| {
+        let error = error.as_ref().map(|e| terminal::printable(e));
+        error.map_or_else(String::new, |error| format!(": {error}"))
+    };
+    let broker = if s.mqtt.connected {
+        format!("connected to {}", s.mqtt.broker)
+    } else {
+        format!(
+            "NOT connected to {}{}",
+            s.mqtt.broker,
+            trouble(&s.mqtt.last_error)
+        )
+    };
+    lines.add("broker", &broker);
+    let mut records = format!(
+        "{} received, {} committed, {} quarantined",
+        count(s.records.received),
+        count(s.records.committed),
+        count(s.records.quarantined)
+    );
+    if s.records.dropped > 0 {
+        let _ok = write!(records, ", {} DROPPED", count(s.records.dropped));
+    }
+    if s.mqtt.duplicates > 0 {
+        let _ok = write!(records, ", {} sent twice", of(s.mqtt.duplicates, "publish"));
+    }
+    lines.add("records", &records);
+    let up = &s.upstream;
+    let upstream = if up.connected || up.last_error.is_none() {
+        format!("{}, {} uploaded", up.location, of(up.uploaded, "row"))
+    } else {
+        format!("{}, NOT reached{}", up.location, trouble(&up.last_error))
+    };
+    lines.add("upstream", &upstream);
+    lines.add("lag", &lag(up.lag_rows, up.lag_s));
+    if up.streams_held > 0 {
+        lines.add(
+            "",
+            &format!(
+                "{} refused by the upstream; see the log",
+                of(up.streams_held, "stream")
+            ),
+        );
+    }
+    if up.held_for_clock {
+        lines.add(
+            "",
+            "uploads wait until the clock is synchronised (clock.hold_s)",
+        );
+    }
+    let buffer = &s.buffer;
+    let mut use_ = format!(
+        "{} of {}, {} of {}",
+        bytes(buffer.shape.bytes as f64),
+        bytes(buffer.bytes_max as f64),
+        of(buffer.shape.rows, "row"),
+        of(buffer.streams as u64, "stream")
+    );
+    if buffer.full {
+        use_.push_str(", FULL: nothing is acknowledged");
+    }
+    lines.add("buffer", &use_);
+    if let Some(lasts_s) = lasts_s(s) {
+        let lasts = seconds(lasts_s);
+        lines.add(
+            "",
+            &format!("lasts {lasts} at this rate if the upstream is away"),
+        );
+    }
+    if buffer.blocks_corrupt + buffer.set_aside > 0 {
+        let damaged = format!(
+            "{} unreadable, {} set aside as damaged; see the log",
+            of(buffer.blocks_corrupt, "block"),
+            of(buffer.set_aside, "part")
+        );
+        lines.add("", &damaged);
+    }
+    let clock = &s.clock;
+    let state = if clock.unsynchronised {
+        "NOT synchronised"
+    } else {
+        "synchronised"
+    };
+    let ahead = if clock.skew_s >= 0.0 {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    let mut text = state.to_owned();
+    if clock.skew_s.abs() >= 0.001 {
+        let skew = seconds(clock.skew_s.abs());
+        let _ok = write!(text, ", timestamps {skew} {ahead} it");
+    }
+    if clock.steps > 0 {
+        let _ok = write!(text, ", {}", of(clock.steps, "step"));
+    }
+    lines.add("clock", &text);
+    let flash = match (s.flash.bytes_per_day, s.flash.years_to_32_tb) {
+        (Some(day), Some(years)) => format!(
+            "{} written a day: {} to 32 TB (a 32 GB card 1,000 times over)",
+            bytes(day),
+            seconds(years * 365.25 * 86_400.0)
+        ),
+        _ => format!("{} written so far", bytes(s.flash.written_bytes as f64)),
+    };
+    lines.add("flash", &flash);
+}
+
+fn stopped(left: &LeftBehind, lines: &mut Lines) {
+    lines.add("agent", &format!("not running on {}", left.data_dir));
+    lines.add("lag", &lag(left.lag_rows, left.lag_s));
+    if left.streams_held > 0 {
+        let held = of(left.streams_held as u64, "stream");
+        lines.add("", &format!("{held} refused by the upstream"));
+    }
+    let newest = left.buffer.newest_ts.map(terminal::time);
+    let newest = newest.map_or_else(String::new, |time| format!(", the newest of {time}"));
+    let buffer = format!(
+        "{}, {}{newest}",
+        bytes(left.buffer.bytes as f64),
+        of(left.buffer.rows, "row")
+    );
+    lines.add("buffer", &buffer);
+}
+
+fn lag(rows: u64, age_s: f64) -> String {
+    match rows {
+        0 => "none: everything committed is upstream".into(),
+        _ => format!("{}, the oldest {} old", of(rows, "row"), seconds(age_s)),
+    }
+}
+
+/// How long the buffer takes what comes in at the mean rate so far, if nothing is uploaded.
+fn lasts_s(s: &Status) -> Option<f64> {
+    let shape = &s.buffer.shape;
+    if s.uptime_s < 10 || s.records.committed == 0 || shape.rows == 0 {
+        return None;
+    }
+    let row_bytes = shape.bytes as f64 / shape.rows as f64;
+    let rows_per_s = s.records.committed as f64 / s.uptime_s as f64;
+    // What is uploaded gives way.
+    let free = s.buffer.bytes_max as f64 - s.upstream.lag_rows as f64 * row_bytes;
+    Some(free.max(0.0) / (row_bytes * rows_per_s))
+}
+
+fn verified(report: &VerifyReport, lines: &mut Lines) {
+    let found = format!(
+        "{} committed and uploaded, {} upstream",
+        of(report.rows_committed, "row"),
+        of(report.rows_upstream, "row")
+    );
+    lines.add("verify", &found);
+    for gap in &report.gaps {
+        let (kind, rows) = if gap.upstream < gap.committed {
+            ("missing", gap.committed - gap.upstream)
+        } else {
+            ("too many", gap.upstream - gap.committed)
+        };
+        let place = format!(
+            "{}: {} {kind}, {} ({}) to {} ({})",
+            gap.stream.escape_debug(),
+            of(rows, "row"),
+            gap.from,
+            terminal::time(gap.from.0),
+            gap.to,
+            terminal::time(gap.to.0)
+        );
+        lines.add("", &place);
+    }
+    if report.gaps_unlisted > 0 {
+        lines.add("", &format!("and {} more", of(report.gaps_unlisted, "gap")));
+    }
+    if report.gaps.is_empty() {
+        lines.add("", "no gap");
+    }
+}
