@@ -56,6 +56,12 @@ enum Op {
     Reopen,
     /// Goes on with a copy taken while the buffer is open: what a SIGKILL leaves.
     Crash,
+    /// A power cut during a commit: of the pages it wrote, some had reached the device.
+    PowerCut {
+        rows: u16,
+        large: bool,
+        salt: u64,
+    },
     /// Moves what lies beyond a share of what is there.
     Correct {
         share: u8,
@@ -166,6 +172,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         5 => any::<u8>().prop_map(|share| Op::Upload { share }),
         2 => Just(Op::Reopen),
         2 => Just(Op::Crash),
+        3 => (1_u16..150, any::<bool>(), any::<u64>())
+            .prop_map(|(rows, large, salt)| Op::PowerCut { rows, large, salt }),
         2 => (any::<u8>(), any::<i16>()).prop_map(|(share, delta)| Op::Correct { share, delta }),
         4 => any_query().prop_map(Op::Query),
         1 => (any::<u8>(), prop::collection::vec(any::<(u16, u8)>(), 1..6), any::<bool>(), prop::bool::weighted(0.3))
@@ -266,6 +274,27 @@ fn dir_bytes(dir: &Path) -> u64 {
         Err(_) => 0,
     });
     sizes.sum()
+}
+
+/// Replaces some pages of `path` by what they are in `newer`, which may be longer.
+fn mix_pages(path: &Path, newer: &Path, salt: u64) {
+    const PAGE: usize = 4096;
+    let (mut bytes, newer) = (fs::read(path).unwrap(), fs::read(newer).unwrap());
+    let pages = newer.len().div_ceil(PAGE) as u64;
+    let pages_kept = match salt % 3 {
+        0 => pages,
+        _ => bytes.len().div_ceil(PAGE) as u64 + (salt >> 8) % 4,
+    };
+    let len = newer.len().min(pages_kept as usize * PAGE).max(bytes.len());
+    bytes.resize(len, 0);
+    for (page, place) in bytes.chunks_mut(PAGE).enumerate() {
+        if noise(salt ^ page as u64).is_multiple_of(2) {
+            let from = page * PAGE;
+            let to = newer.len().min(from + place.len());
+            place[..to - from].copy_from_slice(&newer[from..to]);
+        }
+    }
+    fs::write(path, bytes).unwrap();
 }
 
 fn tear(path: &Path, how: Torn) {
@@ -419,6 +448,61 @@ impl Device {
         self.options.dir = copy.path().join("buffer");
         self.dir = copy;
         self.open();
+    }
+
+    fn power_cut(&mut self, rows: u16, large: bool, salt: u64) {
+        let image = tempfile::tempdir().unwrap();
+        let cut = image.path().join("buffer");
+        copy_dir(&self.root(), &cut);
+        let (before, known) = (self.generations(), self.next_seq);
+        let (catalog, dropped) = (self.catalog.clone(), self.dropped);
+        if !self.commit(rows, salt, large) || self.dropped != dropped {
+            return;
+        }
+        let after = self.generations();
+        if before.iter().any(|id| !after.contains(id)) {
+            return;
+        }
+        for (position, id) in after.iter().enumerate() {
+            let name = format!("{id:08}");
+            if before.contains(id) {
+                let salt = noise(salt ^ id);
+                mix_pages(
+                    &cut.join(&name).join("db"),
+                    &self.root().join(&name).join("db"),
+                    salt,
+                );
+            } else if position + 1 == after.len() && salt.is_multiple_of(3) {
+                // The new generation's creation had just begun.
+                fs::create_dir_all(cut.join(&name)).unwrap();
+                fs::write(
+                    cut.join(&name).join("db"),
+                    &[0; 5_000][..salt as usize % 5_000],
+                )
+                .unwrap();
+            } else if salt.is_multiple_of(2) {
+                copy_dir(&self.root().join(&name), &cut.join(&name));
+            }
+        }
+        self.close();
+        self.options.dir = cut;
+        self.dir = image;
+        // All of the commit or nothing: it was not acknowledged.
+        let all = self.next_seq;
+        let kept = std::mem::replace(&mut self.next_seq, known);
+        let newest_damaged = self.generation_of_newest_is_damaged();
+        let catalog = std::mem::replace(&mut self.catalog, catalog);
+        self.open();
+        let found = self.buffer().next_seq();
+        if found == all {
+            (self.next_seq, self.catalog) = (kept, catalog);
+        } else {
+            assert!(
+                found == known || newest_damaged,
+                "{known}..{all} is cut at {found}"
+            );
+            self.blocks.retain(|seq, _| *seq < known);
+        }
     }
 
     fn build(&mut self, rows: u16, salt: u64, large: bool) -> (Vec<BlockBody>, Vec<Row>) {
@@ -882,6 +966,7 @@ impl Device {
             Op::Upload { share } => self.upload(*share),
             Op::Reopen => self.reopen(),
             Op::Crash => self.crash(),
+            Op::PowerCut { rows, large, salt } => self.power_cut(*rows, *large, *salt),
             Op::Correct { share, delta } => self.correct(*share, *delta),
             Op::Query(query) => self.query(query),
             Op::Damage {
@@ -902,7 +987,7 @@ fn config() -> ProptestConfig {
         .ok()
         .and_then(|cases| cases.parse().ok());
     ProptestConfig {
-        cases: cases.unwrap_or(20),
+        cases: cases.unwrap_or(12),
         max_shrink_iters: 150,
         max_shrink_time: 120_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
