@@ -142,7 +142,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     device.wait_connected()?;
     let published = feed.end()?;
     drain(&relay, published, &device)?;
-    device.wait_status(DRAIN_MAX, "the last upload", |s| s.upstream.lag_rows == 0)?;
+    let status = device.wait_status(DRAIN_MAX, "the last upload", |s| s.upstream.lag_rows == 0)?;
     device.terminate();
     let end = device.wait_exit(Duration::from_secs(30))?;
     if !end.success() {
@@ -174,7 +174,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
         "sent_again": seen.sent_again, "upstream_rows": rows.by_number.len(),
         "duplicates": rows.duplicates.len(), "violations": violations.len(),
         "train_fraction": train as f64 / rows.by_number.len().max(1) as f64,
-        "seconds": begun.elapsed().as_secs_f64(),
+        "clock_skew_s": status.clock.skew_s, "seconds": begun.elapsed().as_secs_f64(),
     });
     println!("{line}");
     Ok(violations)

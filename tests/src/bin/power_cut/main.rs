@@ -10,6 +10,7 @@
 //! exits with 1 on a violation and keeps the image.
 
 mod check;
+mod parts;
 
 use std::{
     fs,
@@ -27,15 +28,18 @@ use dunlin_tests::{
     central::{Central, Row},
     device::{Device, as_agent, until},
     disk_image::{self, Mounted, NoWriteBack},
+    interrupts,
     mqtt_double::MqttDouble,
     options::{option, refuse_others},
     records::Numbered,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::check::{BUFFER_BYTES_MAX, Known, QUARANTINE_BYTES_MAX};
+use self::{
+    check::{BUFFER_BYTES_MAX, Known, QUARANTINE_BYTES_MAX},
+    parts::Parts,
+};
 
 const IMAGE_BYTES: u64 = 96 << 20;
 const RATE_PER_S: f64 = 12_000.0;
@@ -110,29 +114,6 @@ struct Tally {
     quarantined_checked: u64,
 }
 
-/// Numbered directories: which have come and gone.
-#[derive(Default)]
-struct Parts {
-    first: u64,
-    end: u64,
-}
-
-impl Parts {
-    /// How many are new and how many are gone since the last look.
-    fn look(&mut self, dir: &Path) -> (u64, u64) {
-        let names = fs::read_dir(dir).into_iter().flatten().flatten();
-        let ids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
-        let (first, last) = ids.fold((u64::MAX, 0), |(a, b), id| (a.min(id), b.max(id)));
-        if last == 0 {
-            return (0, 0);
-        }
-        let made = (last + 1).saturating_sub(self.end.max(1));
-        let deleted = first.saturating_sub(self.first.max(1));
-        (self.first, self.end) = (first.max(self.first), (last + 1).max(self.end));
-        (made, deleted)
-    }
-}
-
 struct Rig {
     // Dropped in this order: the agent before its disk, the disk before its file.
     device: Device,
@@ -185,7 +166,7 @@ impl Rig {
             buffer_parts: Parts::default(),
             quarantine_parts: Parts::default(),
             disks: 1,
-            interrupted: watch_interrupts().map_err(failed)?,
+            interrupted: interrupts::watch().map_err(failed)?,
             _no_write_back: no_write_back,
         })
     }
@@ -449,29 +430,4 @@ fn device(program: &Path, dir: &Path, log: &str, upstream: &str, numbered: &Numb
         .with("--mqtt-backoff-ms-min", 10)
         .with("--mqtt-backoff-ms-max", 100)
         .with("--log-level", "warn")
-}
-
-/// Becomes true at SIGINT or SIGTERM, so that the machine is left as it was found.
-fn watch_interrupts() -> std::io::Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let ours = Arc::clone(&interrupted);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (mut interrupt, mut terminate) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        ))
-    })?;
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            ours.store(true, Relaxed);
-        });
-    });
-    Ok(interrupted)
 }
