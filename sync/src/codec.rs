@@ -21,11 +21,11 @@ const ROWS_MAX: usize = 1 << 17;
 /// An encoded block that has not been given its place yet.
 #[derive(Clone, Debug)]
 pub struct BlockBody {
-    /// Rows in it.
+    /// Rows in it, over all streams.
     pub rows: u32,
-    /// Its first timestamp.
+    /// Its first timestamp, nanoseconds UTC.
     pub first_ts: i64,
-    /// Its last timestamp.
+    /// Its last timestamp, nanoseconds UTC.
     pub last_ts: i64,
     sections: Vec<u8>,
 }
@@ -64,9 +64,9 @@ pub struct Header {
     pub first_row: u64,
     /// Rows in it.
     pub rows: u32,
-    /// Its first timestamp.
+    /// Its first timestamp, nanoseconds UTC, before corrections.
     pub first_ts: i64,
-    /// Its last timestamp.
+    /// Its last timestamp, nanoseconds UTC, before corrections.
     pub last_ts: i64,
 }
 
@@ -319,7 +319,8 @@ pub fn decode_header(stored: &[u8]) -> Result<Header, CodecError> {
     Ok(header_and_rest(stored)?.0)
 }
 
-/// The whole block in stored bytes, known under number `seq`, timestamps moved by `shift_ns`.
+/// The whole block in stored bytes, known under number `seq`, timestamps moved by `shift_ns`
+/// (nanoseconds, saturating).
 ///
 /// # Errors
 /// [`CodecError`] if the bytes are not an intact block of this format.

@@ -444,7 +444,7 @@ impl Quarantine {
         self.len() == 0
     }
 
-    /// Disk it takes.
+    /// Disk it takes, bytes, damaged parts included.
     pub fn bytes(&self) -> u64 {
         dir_bytes(&self.dir)
     }

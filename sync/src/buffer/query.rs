@@ -59,7 +59,7 @@ pub struct Query {
     pub stream: StreamId,
     /// Positions of the wanted fields in the stream's schema.
     pub fields: Vec<usize>,
-    /// Time range, both ends included.
+    /// Time range, nanoseconds UTC, both ends included.
     pub range: TimeRange,
     /// Split wanted.
     pub split: SplitFilter,

@@ -96,7 +96,8 @@ impl Buffer {
         after.map_or(seq.saturating_add(1), |extent| extent.next_seq)
     }
 
-    /// Number of the first block at or after `from_seq` whose first timestamp is at least `ts`.
+    /// Number of the first block at or after `from_seq` whose first timestamp is at least `ts`
+    /// (nanoseconds UTC, corrected); one past the newest block if there is none.
     ///
     /// # Errors
     /// A text for people, when the disk refuses.
@@ -125,7 +126,7 @@ impl Buffer {
         Ok(low)
     }
 
-    /// First and last timestamp of block `seq`, corrected; `None` if it is gone or unreadable.
+    /// First and last timestamp of block `seq`, nanoseconds UTC, corrected; `None` if it is gone or unreadable.
     ///
     /// # Errors
     /// A text for people, when the disk refuses.
