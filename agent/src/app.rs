@@ -256,12 +256,11 @@ impl Agent {
         let deadline = tokio::time::Instant::now() + self.shutdown_max;
         self.stopper.stop(self.shutdown_max / 2);
         let mut writer = self.writer;
-        let written = match timeout(self.shutdown_max / 2, &mut writer).await {
-            Ok(end) => end,
-            Err(_) => {
-                self.give_up.send_replace(true);
-                writer.await
-            }
+        let written = if let Ok(end) = timeout(self.shutdown_max / 2, &mut writer).await {
+            end
+        } else {
+            self.give_up.send_replace(true);
+            writer.await
         };
         if timeout(self.shutdown_max / 2, self.ingest).await.is_err() {
             tracing::warn!("the broker did not take the last PUBACKs; it will send those again");

@@ -40,7 +40,7 @@ pub(super) fn next(clock: &mut Clock, path: &Path, count: usize) -> Result<Times
 
 impl Writer {
     /// Judges the clock; called about once a second.
-    pub(super) fn tick(&mut self) -> Result<(), String> {
+    pub(super) fn tick(&mut self) {
         for event in self.parts.clock.tick() {
             match event {
                 ClockEvent::Unsynchronised if self.parts.clock.uploads_held() => tracing::warn!(
@@ -60,7 +60,7 @@ impl Writer {
                         "the new wall clock is believed"
                     );
                 }
-                ClockEvent::Correct { from_ts, delta_ns } => self.correct(from_ts, delta_ns)?,
+                ClockEvent::Correct { from_ts, delta_ns } => self.correct(from_ts, delta_ns),
                 ClockEvent::FarAhead { lead_ns } => tracing::error!(
                     lead_s = lead_ns / 1_000_000_000,
                     "timestamps are far ahead of the wall clock: records from a wrong clock are \
@@ -74,7 +74,6 @@ impl Writer {
         self.parts
             .gate
             .send_if_modified(|gate| std::mem::replace(gate, open) != open);
-        Ok(())
     }
 
     fn store_record(&mut self) {
@@ -87,10 +86,10 @@ impl Writer {
     }
 
     /// Moves the timestamps of what is not uploaded; see the clock's own text for the steps.
-    fn correct(&mut self, from_ts: i64, delta_ns: i64) -> Result<(), String> {
-        self.commit()?;
+    fn correct(&mut self, from_ts: i64, delta_ns: i64) {
+        self.commit();
         if self.stalled.is_some() {
-            return Ok(());
+            return;
         }
         // Closed, the uploader takes nothing more.
         self.parts.gate.send_replace(false);
@@ -123,7 +122,6 @@ impl Writer {
             }
             Err(error) => tracing::error!(%error, "cannot correct timestamps now; trying again"),
         }
-        Ok(())
     }
 
     /// The last record of the clock, at a clean end.

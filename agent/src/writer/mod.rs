@@ -214,7 +214,7 @@ impl Writer {
         loop {
             let now = Instant::now();
             if now >= self.next_tick {
-                self.tick()?;
+                self.tick();
                 self.next_tick = now + TICK;
             }
             if let Some(stall) = &self.stalled {
@@ -228,7 +228,7 @@ impl Writer {
                 let wait = stall.retry_at.saturating_duration_since(now);
                 // Nothing else to wait for: only time brings space back.
                 std::thread::sleep(wait);
-                self.commit()?;
+                self.commit();
                 continue;
             }
             // No more than a commit's worth at once; the rest waits until that is durable.
@@ -249,12 +249,12 @@ impl Writer {
                 self.take(&publish)?;
             }
             if received == Received::Closed {
-                self.commit()?;
+                self.commit();
                 if self.stalled.is_none() {
                     break;
                 }
             } else if self.commit_is_due() {
-                self.commit()?;
+                self.commit();
             }
         }
         self.close();
@@ -329,17 +329,17 @@ impl Writer {
 
     /// Makes everything pending durable, then answers for it. A buffer that takes nothing stalls the
     /// writer; nothing is lost.
-    fn commit(&mut self) -> Result<(), String> {
+    fn commit(&mut self) {
         let pending = &mut self.pending;
         if pending.is_empty() {
             self.stalled = None;
-            return Ok(());
+            return;
         }
         pending.blocks.extend(pending.builder.finish());
         let started = Instant::now();
         if let Err(error) = self.parts.quarantine.add(&pending.rejects) {
             self.stall(&error.to_string());
-            return Ok(());
+            return;
         }
         for item in pending.rejects.drain(..) {
             self.stats.count_quarantined(&item);
@@ -353,11 +353,11 @@ impl Writer {
                 Ok(_) => {}
                 Err(CommitError::Full(why)) => {
                     self.stall(&why);
-                    return Ok(());
+                    return;
                 }
                 Err(CommitError::Failed(why)) => {
                     self.stall(&format!("{why}; going on in a new generation"));
-                    return Ok(());
+                    return;
                 }
             }
         }
@@ -379,7 +379,6 @@ impl Writer {
             let seconds = stall.since.elapsed().as_secs();
             tracing::info!(seconds, "the buffer takes records again");
         }
-        Ok(())
     }
 
     fn stall(&mut self, why: &str) {

@@ -26,7 +26,7 @@ use tokio::{sync::watch, time::sleep};
 
 const STREAMS: u32 = 10;
 const WINDOW: u16 = 2_000;
-const RUN_MAX: Duration = Duration::from_secs(120);
+const RUN_MAX: Duration = Duration::from_mins(2);
 
 type Anything = Box<dyn std::error::Error>;
 
@@ -111,7 +111,7 @@ impl Bench {
             .spawn()?)
     }
 
-    fn wait(&self, mut publisher: Child) -> Result<(), Anything> {
+    fn wait(mut publisher: Child) -> Result<(), Anything> {
         if publisher.wait()?.success() {
             Ok(())
         } else {
@@ -145,7 +145,7 @@ impl Bench {
         let (client, mut events) = if backlog {
             client.disconnect().await?;
             while events.poll().await.is_ok() {}
-            self.wait(publisher)?;
+            Self::wait(publisher)?;
             let (client, events) = AsyncClient::new(options, self.requests_max());
             (client, events)
         } else {
@@ -191,7 +191,7 @@ impl Bench {
         drop(view);
         let agent = if backlog {
             agent.stop().await?;
-            self.wait(self.publisher()?)?;
+            Self::wait(self.publisher()?)?;
             Agent::start(self.settings(dir.path(), &id)?).await?
         } else {
             let mut publisher = self.publisher()?;

@@ -146,7 +146,11 @@ fn mistakes_in_streams() {
         ),
         (
             "[[stream]]\nname = \"u\"\ntopic = \"u/+device\"",
-            &["`device` exists already"],
+            &["`device` is the tag of this device"],
+        ),
+        (
+            "[[stream]]\nname = \"u\"\ntopic = \"u/+ts\"",
+            &["`ts` exists already"],
         ),
     ] {
         assert_one(&with_stream(lines), parts);
