@@ -237,8 +237,8 @@ impl View {
     /// # Errors
     /// The reason, for people.
     pub fn health(&self) -> Result<(), String> {
-        if self.writer.stalled.load(Relaxed) {
-            return Err("the buffer is full: nothing is acknowledged".into());
+        if let Some(why) = self.writer.stalled_because() {
+            return Err(format!("nothing is acknowledged: {why}"));
         }
         if !self.ingest.connected.load(Relaxed) {
             let why = self.ingest.last_error().unwrap_or_else(|| "not yet".into());
