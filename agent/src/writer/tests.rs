@@ -499,3 +499,14 @@ fn shutdown_commits_what_is_pending() {
     let record = load_clock(&clock_path(&device.settings.data_dir)).unwrap();
     assert_eq!(Some(&record.ceiling_ns), device.stored().times().last());
 }
+
+#[test]
+fn an_id_used_for_something_else_since_does_not_make_a_publish_known() {
+    let mut device = Device::new();
+    device.arrive([value(1, 1), value(1, 2)]);
+    device.turn_after_gap();
+    // The broker cannot have used the id again without a PUBACK for what it named first.
+    device.arrive([again(value(1, 1)), value(2, 3), again(value(2, 3))]);
+    device.turn_after_gap();
+    assert_eq!(device.stored().values(), [1.5, 2.5, 1.5, 3.5]);
+}
