@@ -113,6 +113,10 @@ impl Writer {
             let Some((first, _)) = buffer.times(from_seq)? else {
                 return Ok((buffer.shape().newest_ts, None));
             };
+            // What came before is upstream and deleted, at timestamps nobody remembers: stay above.
+            let deleted_before =
+                (last_before.is_none() && from_seq > 0).then(|| first.saturating_sub(1));
+            let last_before = last_before.or(deleted_before);
             let delta_ns = safe_delta(delta_ns, first, last_before);
             buffer
                 .correct(from_seq, delta_ns)

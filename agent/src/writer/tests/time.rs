@@ -113,3 +113,35 @@ fn the_ceiling_is_durable_before_any_timestamp_below_it() {
     device.turn_after_gap();
     assert!(*device.stored().times().last().unwrap() > newest);
 }
+
+#[test]
+fn nothing_moves_below_what_was_uploaded_and_deleted() {
+    let mut device = unsynchronised(|settings| {
+        settings.clock.hold = Duration::ZERO;
+        settings.buffer.bytes_max = 16 << 20;
+        settings.buffer.replay_bytes_max = 0;
+    });
+    let mut seed = 0;
+    let buffer = Arc::clone(&device.w().parts.buffer);
+    while buffer.shape().generations < 2 {
+        seed += 1;
+        let batch: Vec<String> = (0..60)
+            .map(|n| format!("{{\"t\":\"{}\"}}", noise(3000, seed * 60 + n)))
+            .collect();
+        device.arrive([publish(1, format!("[{}]", batch.join(",")))]);
+        device.turn_after_gap();
+    }
+    // All but the newest generation is upstream and gone.
+    buffer.uploaded_to(buffer.next_seq() - 1);
+    assert!(buffer.oldest_seq() > 0);
+    let uploaded_last = buffer.times(buffer.oldest_seq()).unwrap().unwrap().0 - 1;
+    tick_after(&mut device, 1);
+    device.arrive([publish(2, "{\"t\":\"a\"}")]);
+    device.turn_after_gap();
+    synchronise(&mut device, -3600 * SECOND_NS);
+    device.arrive([publish(3, "{\"t\":\"b\"}")]);
+    device.turn_after_gap();
+    let times = device.stored().times();
+    assert!(times.iter().all(|ts| *ts > uploaded_last));
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+}
