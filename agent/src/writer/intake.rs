@@ -88,10 +88,22 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(settings: &Settings, buffer: Arc<Buffer>, wall_ns: fn() -> i64) -> Self {
         let catalog = buffer.catalog();
-        let schemas = settings
-            .streams
-            .iter()
-            .map(|rule| catalog.schema_named(&rule.name).cloned());
+        // One with other tags than the rule has must not be used; declaring it says why.
+        let schemas = settings.streams.iter().map(|rule| {
+            let known = catalog.schema_named(&rule.name);
+            let fits = |schema: &&Arc<Schema>| schema.tag_names == tag_names(rule);
+            if let Some(schema) = known
+                && !fits(&schema)
+            {
+                tracing::error!(
+                    stream = rule.name,
+                    held = ?schema.tag_names,
+                    "other tags than those stored: every publish goes to quarantine until the \
+                     stream rule is renamed or has its old tags again"
+                );
+            }
+            known.filter(fits).cloned()
+        });
         Self {
             device: settings.device.clone(),
             router: Router::new(&settings.streams),
@@ -222,7 +234,9 @@ impl Intake {
             .buffer
             .declare_schema(schema, &tag_names, fields)
             .map_err(conflict)?;
-        if let Some(index) = rule {
+        if let Some(index) = rule
+            && declared.tag_names == super::tag_names(&self.rules[index])
+        {
             self.schemas[index] = Some(Arc::clone(&declared));
         }
         let split = rule.map_or(

@@ -510,3 +510,25 @@ fn an_id_used_for_something_else_since_does_not_make_a_publish_known() {
     device.turn_after_gap();
     assert_eq!(device.stored().values(), [1.5, 2.5, 1.5, 3.5]);
 }
+
+#[test]
+fn a_rule_with_other_tags_than_stored_is_refused_and_never_mixed_up() {
+    let mut device = Device::new();
+    device.arrive([value(1, 1)]);
+    device.turn_after_gap();
+    device.settings.streams[0].tags = [("area".to_owned(), "north".to_owned())].into();
+    let mut device = device.restart();
+    // What knows its stream already fits, and changes nothing for the rest.
+    let known = device.ask(records(1));
+    device.turn_after_gap();
+    assert_eq!(known.recv().unwrap(), Ok(1));
+    device.arrive([on("plant/other/state", 2, "{\"x\":2.5}")]);
+    device.turn_after_gap();
+    assert_eq!(device.acked(), [2]);
+    assert_eq!(device.stored().values(), [1.5, 9.5]);
+    assert!(
+        device.quarantined()[0]
+            .detail
+            .contains("rename the stream rule")
+    );
+}
