@@ -6,7 +6,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use dunlin_sync::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
     time::timeout,
 };
 
@@ -34,6 +34,13 @@ use crate::{
 /// Smallest gap between uploads that do not fill a batch, and between saves of the cursor.
 const UPLOAD_GAP: Duration = Duration::from_millis(250);
 const SAVE_GAP: Duration = Duration::from_secs(1);
+
+/// The MQTT side's end takes the writer with it; which of both is seen first is chance.
+const CAUSE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+const WRITER: &str = "the writer";
+const MQTT_SIDE: &str = "the MQTT side";
+const UPLOADER: &str = "the uploader";
 
 /// Why the agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +153,7 @@ impl Agent {
             ingest: ingest_stats,
             writer: writer.stats(),
             uploads,
+            ended: OnceLock::new(),
             settings,
         });
 
@@ -169,10 +177,15 @@ impl Agent {
 
         let (give_up, gave_up) = watch::channel(false);
         let (upload_stop, upload_deadline) = watch::channel(None);
-        let writer = spawn_worker("the writer", "dunlin-writer", move || writer.run(&gave_up))?;
-        let ingest = spawn_worker("the MQTT side", "dunlin-mqtt", move || {
+        let writer = spawn_worker(&view, WRITER, "dunlin-writer", move || writer.run(&gave_up))?;
+        let ingest = spawn_worker(&view, MQTT_SIDE, "dunlin-mqtt", move || {
             ingest.run().map_err(|error| error.to_string())
         })?;
+        let uploading = Working::new(&view, UPLOADER);
+        let uploader = tokio::spawn(async move {
+            let _working = uploading;
+            uploader.run(upload_deadline).await
+        });
         let shutdown_max = Duration::from_millis(settings.shutdown_ms_max);
         tracing::info!(
             device = settings.device,
@@ -188,7 +201,7 @@ impl Agent {
             upload_stop,
             ingest,
             writer,
-            uploader: tokio::spawn(uploader.run(upload_deadline)),
+            uploader,
             http,
             http_address,
             control: Some(control),
@@ -211,12 +224,9 @@ impl Agent {
         &self.requests
     }
 
-    /// Resolves when a worker has ended by itself, which ends the agent.
+    /// Resolves when a worker has ended by itself, which ends the agent: it cannot be stopped in
+    /// order any more.
     pub async fn failed(&mut self) -> AgentError {
-        let ended = |worker, why: &str| AgentError::Worker {
-            worker,
-            why: why.to_owned(),
-        };
         let (mut no_http, mut no_control) = (std::future::pending(), std::future::pending());
         let http = async {
             match &mut self.http {
@@ -232,26 +242,25 @@ impl Agent {
         };
         tokio::select! {
             end = &mut self.writer => match end {
-                Ok(Err(why)) => ended("the writer", &why),
-                _ => ended("the writer", "it panicked; see the log"),
+                // Its inbox was closed, by an MQTT side that has ended and is about to say why.
+                Ok(Ok(())) => match timeout(CAUSE_WAIT_MAX, &mut self.ingest).await {
+                    Ok(cause) => ended(MQTT_SIDE, cause),
+                    Err(_) => ended(WRITER, end),
+                },
+                end => ended(WRITER, end),
             },
-            end = &mut self.ingest => match end {
-                Ok(Err(why)) => ended("the MQTT side", &why),
-                Ok(Ok(())) => ended("the MQTT side", "it ended"),
-                Err(_) => ended("the MQTT side", "it panicked; see the log"),
-            },
-            end = &mut self.uploader => {
-                ended("the uploader", &end.err().map_or_else(|| "it ended".into(), |e| e.to_string()))
-            }
-            () = http => ended("the metrics server", "it ended"),
-            () = control => ended("the control socket", "it ended"),
+            end = &mut self.ingest => ended(MQTT_SIDE, end),
+            end = &mut self.uploader => uploader_ended(end.err().as_ref()),
+            () = http => ended("the metrics server", Ok(Ok(()))),
+            () = control => ended("the control socket", Ok(Ok(()))),
         }
     }
 
     /// Stops in the order of the data, within the configured time; tells what is left to upload.
     ///
     /// # Errors
-    /// [`AgentError::Worker`] if the last records could not be committed; the broker still has them.
+    /// [`AgentError::Worker`] if the last records could not be committed, so that the broker still has
+    /// them, or if the uploader cannot say what is left.
     pub async fn stop(self) -> Result<Left, AgentError> {
         let deadline = tokio::time::Instant::now() + self.shutdown_max;
         self.stopper.stop(self.shutdown_max / 2);
@@ -266,7 +275,7 @@ impl Agent {
             tracing::warn!("the broker did not take the last PUBACKs; it will send those again");
         }
         self.upload_stop.send_replace(Some(deadline));
-        let left = self.uploader.await.unwrap_or_default();
+        let left = self.uploader.await;
         if let Some(server) = self.http {
             server.stop().await;
         }
@@ -274,29 +283,65 @@ impl Agent {
             server.stop().await;
         }
         match written {
-            Ok(Ok(())) => Ok(left),
-            Ok(Err(why)) => Err(AgentError::Worker {
-                worker: "the writer",
-                why,
-            }),
-            Err(_) => Err(AgentError::Worker {
-                worker: "the writer",
-                why: "it panicked".into(),
-            }),
+            Ok(Ok(())) => left.map_err(|error| uploader_ended(Some(&error))),
+            end => Err(ended(WRITER, end)),
         }
+    }
+}
+
+/// Why a worker with a thread of its own has ended.
+fn ended(
+    worker: &'static str,
+    end: Result<Result<(), String>, oneshot::error::RecvError>,
+) -> AgentError {
+    let why = match end {
+        Ok(Ok(())) => "it ended".to_owned(),
+        Ok(Err(why)) => why,
+        Err(_) => "it panicked; see the log".to_owned(),
+    };
+    AgentError::Worker { worker, why }
+}
+
+fn uploader_ended(error: Option<&JoinError>) -> AgentError {
+    AgentError::Worker {
+        worker: UPLOADER,
+        why: error.map_or_else(|| "it ended".to_owned(), ToString::to_string),
+    }
+}
+
+/// Tells the view when it is dropped, which a panic does too.
+struct Working {
+    view: Arc<View>,
+    worker: &'static str,
+}
+
+impl Working {
+    fn new(view: &Arc<View>, worker: &'static str) -> Self {
+        let view = Arc::clone(view);
+        Self { view, worker }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        // The first to end is the cause.
+        let _later = self.view.ended.set(self.worker);
     }
 }
 
 /// Runs `work` on a thread of its own, for what blocks; how it ends can be awaited.
 fn spawn_worker(
+    view: &Arc<View>,
     worker: &'static str,
     thread: &str,
     work: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<(), String>>, AgentError> {
     let (ended, end) = oneshot::channel();
+    let working = Working::new(view, worker);
     std::thread::Builder::new()
         .name(thread.into())
         .spawn(move || {
+            let _working = working;
             // Nobody listens any more only when the agent is gone.
             let _gone = ended.send(work());
         })
@@ -321,3 +366,7 @@ pub(crate) fn uploader_options(settings: &Settings) -> UploaderOptions {
         seed: rand::random(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

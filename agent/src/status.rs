@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -43,6 +43,8 @@ pub struct View {
     pub writer: Arc<WriterStats>,
     /// Upload counters.
     pub uploads: Arc<UploadStats>,
+    /// The first worker to end, by itself or because the agent stops.
+    pub ended: OnceLock<&'static str>,
 }
 
 /// A snapshot; all counts are records and since the start unless they say otherwise.
@@ -237,12 +239,19 @@ impl View {
     /// # Errors
     /// The reason, for people.
     pub fn health(&self) -> Result<(), String> {
-        if self.writer.stalled.load(Relaxed) {
-            return Err("the buffer is full: nothing is acknowledged".into());
+        if let Some(worker) = self.ended.get() {
+            return Err(format!("{worker} has ended"));
+        }
+        if let Some(why) = self.writer.stalled_because() {
+            return Err(format!("nothing is acknowledged: {why}"));
         }
         if !self.ingest.connected.load(Relaxed) {
             let why = self.ingest.last_error().unwrap_or_else(|| "not yet".into());
             return Err(format!("not connected to the broker: {why}"));
+        }
+        let refused = self.ingest.filters_refused.load(Relaxed);
+        if refused > 0 {
+            return Err(format!("the broker refuses {refused} of the subscriptions"));
         }
         Ok(())
     }

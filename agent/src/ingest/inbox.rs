@@ -129,11 +129,11 @@ impl Waker {
 
 /// The connection's end.
 #[derive(Debug)]
-pub(super) struct Outlet(Arc<Shared>);
+pub(crate) struct Outlet(Arc<Shared>);
 
 /// A queue that counts as full from `publishes_max` publishes or `bytes_max` bytes of topics and
 /// payloads on. One read of the socket may overshoot either.
-pub(super) fn channel(publishes_max: usize, bytes_max: usize) -> (Outlet, Inbox) {
+pub(crate) fn channel(publishes_max: usize, bytes_max: usize) -> (Outlet, Inbox) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
         arrived: Condvar::new(),
@@ -203,7 +203,7 @@ impl Inbox {
 
 impl Outlet {
     /// Appends `batch`, leaving it empty, and says whether there is room for more.
-    pub(super) fn push(&self, batch: &mut Vec<Incoming>) -> bool {
+    pub(crate) fn push(&self, batch: &mut Vec<Incoming>) -> bool {
         let bytes: usize = batch.iter().map(|p| p.topic.len() + p.payload.len()).sum();
         let mut queue = self.0.lock();
         queue.publishes.append(batch);
@@ -230,7 +230,7 @@ impl Outlet {
     }
 
     /// Nothing more will come.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.0.lock().closed = true;
         self.0.arrived.notify_one();
     }

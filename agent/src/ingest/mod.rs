@@ -13,7 +13,7 @@
 //! `QoS` 1 throughout: `QoS` 0 publishes arrive but are not acknowledged, `QoS` 2 ones are sent to
 //! us as `QoS` 1.
 
-mod inbox;
+pub(crate) mod inbox;
 mod session;
 mod stats;
 #[cfg(test)]
@@ -71,6 +71,13 @@ pub struct Ack {
 pub struct Acker(mpsc::UnboundedSender<Vec<Ack>>);
 
 impl Acker {
+    /// One whose PUBACKs a test sees.
+    #[cfg(test)]
+    pub(crate) fn observed() -> (Self, mpsc::UnboundedReceiver<Vec<Ack>>) {
+        let (sender, acks) = mpsc::unbounded_channel();
+        (Self(sender), acks)
+    }
+
     /// Sends the PUBACKs in this order, as one group. Hand in each publish once, oldest first.
     ///
     /// Those of an older connection are forgotten: the broker sends their publishes again. The queue

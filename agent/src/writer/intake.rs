@@ -25,16 +25,17 @@ use crate::{
 /// Most streams of one device: bounds memory against topics made up by a stranger.
 pub const STREAMS_MAX: usize = 20_000;
 
-/// Names a publish as the broker would send it again: same packet id, topic and payload. The packet
-/// id tells two equal payloads apart that are in flight at once.
+/// Names a publish as the broker would send it again: its packet id in the upper 16 bits, a hash of
+/// topic and payload below. The id tells two equal payloads apart that are in flight at once.
 pub(super) fn fingerprint(publish: &Incoming) -> u64 {
     let mut hash = Xxh3::new();
-    hash.update(&publish.packet_id.to_le_bytes());
     hash.update(&(publish.topic.len() as u32).to_le_bytes());
     hash.update(&publish.topic);
     hash.update(&publish.payload);
-    hash.digest()
+    u64::from(publish.packet_id) << HASH_BITS | hash.digest() >> (64 - HASH_BITS)
 }
+
+const HASH_BITS: u32 = 48;
 
 struct OpenStream {
     id: StreamId,
@@ -87,10 +88,22 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(settings: &Settings, buffer: Arc<Buffer>, wall_ns: fn() -> i64) -> Self {
         let catalog = buffer.catalog();
-        let schemas = settings
-            .streams
-            .iter()
-            .map(|rule| catalog.schema_named(&rule.name).cloned());
+        // One with other tags than the rule has must not be used; declaring it says why.
+        let schemas = settings.streams.iter().map(|rule| {
+            let known = catalog.schema_named(&rule.name);
+            let fits = |schema: &&Arc<Schema>| schema.tag_names == tag_names(rule);
+            if let Some(schema) = known
+                && !fits(&schema)
+            {
+                tracing::error!(
+                    stream = rule.name,
+                    held = ?schema.tag_names,
+                    "other tags than those stored: every publish goes to quarantine until the \
+                     stream rule is renamed or has its old tags again"
+                );
+            }
+            known.filter(fits).cloned()
+        });
         Self {
             device: settings.device.clone(),
             router: Router::new(&settings.streams),
@@ -104,10 +117,14 @@ impl Intake {
         }
     }
 
-    /// Whether a publish with this fingerprint is committed or about to be.
+    /// Whether a publish with this fingerprint is committed or about to be. Only the newest use of its
+    /// packet id counts: a broker uses one again after the PUBACK, and then never sends again what
+    /// the id named before.
     pub(super) fn has_seen(&self, fingerprint: u64, pending: &[u64]) -> bool {
-        // Asked only for publishes marked as sent before, so a search is cheaper than a set.
-        self.seen.contains(&fingerprint) || pending.contains(&fingerprint)
+        // Asked only for publishes marked as sent before, so a search is cheaper than a map.
+        let newest_first = pending.iter().rev().chain(self.seen.iter().rev());
+        let mut same_id = newest_first.filter(|other| (*other ^ fingerprint) >> HASH_BITS == 0);
+        same_id.next() == Some(&fingerprint)
     }
 
     /// Takes over the fingerprints of what was just committed.
@@ -217,7 +234,9 @@ impl Intake {
             .buffer
             .declare_schema(schema, &tag_names, fields)
             .map_err(conflict)?;
-        if let Some(index) = rule {
+        if let Some(index) = rule
+            && declared.tag_names == super::tag_names(&self.rules[index])
+        {
             self.schemas[index] = Some(Arc::clone(&declared));
         }
         let split = rule.map_or(

@@ -1,10 +1,10 @@
 //! The writer's side of the clock: the durable ceiling, the upload gate, corrections.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use dunlin_sync::{sample::Timestamp, state_file};
 
-use super::Writer;
+use super::{Writer, commit::no_ceiling};
 use crate::clock::{Clock, ClockError, ClockEvent, ClockRecord, safe_delta};
 
 /// The clock's durable record at `path`, if it is whole.
@@ -19,21 +19,25 @@ pub(crate) fn load(path: &Path) -> Option<ClockRecord> {
         .ok()
 }
 
+/// Why there is no timestamp.
+pub(super) enum NoTime {
+    /// The ceiling cannot be raised, most likely for want of disk: try again later.
+    Now(String),
+    /// There is none left.
+    Ever(String),
+}
+
 /// `count` consecutive timestamps; raises the durable ceiling where needed.
-pub(super) fn next(clock: &mut Clock, path: &Path, count: usize) -> Result<Timestamp, String> {
+pub(super) fn next(clock: &mut Clock, path: &Path, count: usize) -> Result<Timestamp, NoTime> {
     loop {
         match clock.next(count) {
             Ok(first) => return Ok(first),
             Err(ClockError::RaiseCeiling(record)) => {
-                // On a full disk: wait for space, as a commit would. Nothing is issued meanwhile.
-                if let Err(error) = state_file::write(path, &record.to_bytes()) {
-                    tracing::error!(path = %path.display(), %error, "cannot store the clock's ceiling");
-                    std::thread::sleep(super::RETRY);
-                    continue;
-                }
+                state_file::write(path, &record.to_bytes())
+                    .map_err(|error| NoTime::Now(no_ceiling(path, &error)))?;
                 clock.stored(&record);
             }
-            Err(error @ ClockError::Exhausted) => return Err(error.to_string()),
+            Err(error @ ClockError::Exhausted) => return Err(NoTime::Ever(error.to_string())),
         }
     }
 }
@@ -68,7 +72,7 @@ impl Writer {
                 ),
             }
         }
-        self.store_record();
+        self.store_record_soon();
         self.stats.set_clock(self.parts.clock.stats());
         let open = !self.parts.clock.uploads_held();
         self.parts
@@ -76,19 +80,25 @@ impl Writer {
             .send_if_modified(|gate| std::mem::replace(gate, open) != open);
     }
 
-    fn store_record(&mut self) {
+    /// Stores the clock's record if that is due.
+    pub(super) fn store_record(&mut self) -> io::Result<()> {
         if let Some(record) = self.parts.clock.ceiling_due() {
-            match state_file::write(&self.clock_path, &record.to_bytes()) {
-                Ok(()) => self.parts.clock.stored(&record),
-                Err(error) => tracing::warn!(%error, "cannot store the clock's record now"),
-            }
+            state_file::write(&self.clock_path, &record.to_bytes())?;
+            self.parts.clock.stored(&record);
+        }
+        Ok(())
+    }
+
+    /// The same; if it fails, the next tick tries again, and a timestamp above the ceiling stalls.
+    fn store_record_soon(&mut self) {
+        if let Err(error) = self.store_record() {
+            tracing::warn!(%error, "cannot store the clock's record now");
         }
     }
 
     /// Moves the timestamps of what is not uploaded; see the clock's own text for the steps.
     fn correct(&mut self, from_ts: i64, delta_ns: i64) {
-        self.commit();
-        if self.stalled.is_some() {
+        if !self.commit() {
             return;
         }
         // Closed, the uploader takes nothing more.
@@ -103,6 +113,10 @@ impl Writer {
             let Some((first, _)) = buffer.times(from_seq)? else {
                 return Ok((buffer.shape().newest_ts, None));
             };
+            // What came before is upstream and deleted, at timestamps nobody remembers: stay above.
+            let deleted_before =
+                (last_before.is_none() && from_seq > 0).then(|| first.saturating_sub(1));
+            let last_before = last_before.or(deleted_before);
             let delta_ns = safe_delta(delta_ns, first, last_before);
             buffer
                 .correct(from_seq, delta_ns)
@@ -118,7 +132,7 @@ impl Writer {
                 self.parts
                     .clock
                     .apply_correction(last_uncorrected, newest_corrected);
-                self.store_record();
+                self.store_record_soon();
             }
             Err(error) => tracing::error!(%error, "cannot correct timestamps now; trying again"),
         }

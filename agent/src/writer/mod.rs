@@ -8,8 +8,10 @@
 //! One thread, because every step needs the one before it, and a commit takes everything that
 //! arrived while the commit before it waited for the disk.
 
+mod commit;
 mod intake;
 mod keep_time;
+mod request;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -21,22 +23,24 @@ use std::{
 };
 
 use dunlin_sync::{
-    buffer::{Buffer, CommitError},
-    builder::BlockBuilder,
-    codec::BlockBody,
-    pack::Compression,
-    quarantine::{Item, Quarantine},
-    uploader::UploadStats,
+    buffer::Buffer, builder::BlockBuilder, quarantine::Quarantine, uploader::UploadStats,
 };
 use tokio::sync::watch;
 
-use self::intake::Intake;
-pub use self::{intake::STREAMS_MAX, stats::WriterStats};
+use self::{
+    commit::{Pending, Stall},
+    intake::Intake,
+    keep_time::NoTime,
+};
+pub use self::{
+    intake::STREAMS_MAX,
+    request::{Answer, Request, RequestContent, Requests},
+    stats::WriterStats,
+};
 pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};
 use crate::{
     clock::Clock,
-    decode::Record,
-    ingest::{Ack, Acker, Inbox, Incoming, Received, Waker},
+    ingest::{Acker, Inbox, Incoming, Received},
     settings::{MqttVersion, Settings, StreamRule},
 };
 
@@ -49,58 +53,6 @@ const REQUESTS_MAX: usize = 4;
 /// Records from inside that are worth a commit of their own, like a full block: an import need not
 /// wait for the smallest gap between commits.
 const REQUESTED_RECORDS_MIN: u64 = 1_000;
-
-/// Records or a publish from inside the agent: an import, a retry.
-pub struct Request {
-    /// What to take in.
-    pub content: RequestContent,
-    /// Told once it is durable: records committed, or why not.
-    pub reply: mpsc::Sender<Answer>,
-}
-
-/// Records stored, or why there are none.
-pub type Answer = Result<u64, String>;
-
-/// What a [`Request`] holds.
-pub enum RequestContent {
-    /// Decode this as if it had arrived now.
-    Publish {
-        /// Topic.
-        topic: Vec<u8>,
-        /// Payload.
-        payload: Vec<u8>,
-    },
-    /// Records of one stream; their fields follow `fields`.
-    Records {
-        /// Name of the schema.
-        schema: String,
-        /// Name of the stream.
-        stream: String,
-        /// Fields in the order of each record's values.
-        fields: Vec<dunlin_sync::sample::Field>,
-        /// The records.
-        records: Vec<Record>,
-    },
-}
-
-/// Hands [`Request`]s to the writer; bounded.
-#[derive(Clone, Debug)]
-pub struct Requests {
-    queue: mpsc::SyncSender<Request>,
-    waker: Waker,
-}
-
-impl Requests {
-    /// Queues a request; blocks the thread while the queue is full.
-    ///
-    /// # Errors
-    /// The request, if the writer has ended.
-    pub fn send(&self, request: Request) -> Result<(), mpsc::SendError<Request>> {
-        self.queue.send(request)?;
-        self.waker.wake();
-        Ok(())
-    }
-}
 
 /// Everything the writer works with.
 pub struct Parts {
@@ -131,40 +83,12 @@ pub struct Writer {
     clock_path: PathBuf,
     gap: Duration,
     acks_max: usize,
+    /// Taken from the inbox, for the next commits.
+    arrived: Vec<Incoming>,
     pending: Pending,
     stalled: Option<Stall>,
     last_commit: Instant,
     next_tick: Instant,
-}
-
-/// What the next commit makes durable and answers.
-struct Pending {
-    builder: BlockBuilder,
-    /// Finished blocks whose commit failed.
-    blocks: Vec<BlockBody>,
-    rejects: Vec<Item>,
-    fingerprints: Vec<u64>,
-    acks: Vec<Ack>,
-    replies: Vec<(mpsc::Sender<Answer>, Answer)>,
-    /// Records stored for these replies.
-    requested: u64,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.builder.is_empty()
-            && self.blocks.is_empty()
-            && self.rejects.is_empty()
-            && self.fingerprints.is_empty()
-            && self.acks.is_empty()
-            && self.replies.is_empty()
-    }
-}
-
-/// The buffer takes nothing at present.
-struct Stall {
-    since: Instant,
-    retry_at: Instant,
 }
 
 impl Writer {
@@ -182,15 +106,8 @@ impl Writer {
             clock_path: clock_path(&settings.data_dir),
             gap: Duration::from_millis(settings.buffer.commit_gap_ms_min),
             acks_max: (in_flight_max(settings) / 2).max(1),
-            pending: Pending {
-                builder: BlockBuilder::new(Compression::default()),
-                blocks: Vec::new(),
-                rejects: Vec::new(),
-                fingerprints: Vec::new(),
-                acks: Vec::new(),
-                replies: Vec::new(),
-                requested: 0,
-            },
+            arrived: Vec::new(),
+            pending: Pending::new(),
             stalled: None,
             last_commit: now,
             next_tick: now,
@@ -207,98 +124,118 @@ impl Writer {
     /// Works until the inbox is closed and everything in it is durable and acknowledged.
     ///
     /// # Errors
-    /// A text for people when the agent cannot go on: no timestamps are left, or the buffer took
-    /// nothing until `stop_waiting` said to give up.
+    /// A text for people when the agent cannot go on: no timestamps are left, or nothing could be
+    /// made durable until `stop_waiting` said to give up.
     pub fn run(mut self, stop_waiting: &watch::Receiver<bool>) -> Result<(), String> {
-        let mut arrived: Vec<Incoming> = Vec::new();
-        loop {
-            let now = Instant::now();
-            if now >= self.next_tick {
-                self.tick();
-                self.next_tick = now + TICK;
+        while self.turn(stop_waiting)? {}
+        self.close();
+        Ok(())
+    }
+
+    /// Waits for something to do and does it; whether more may come.
+    fn turn(&mut self, stop_waiting: &watch::Receiver<bool>) -> Result<bool, String> {
+        let now = Instant::now();
+        if now >= self.next_tick {
+            self.tick();
+            self.next_tick = now + TICK;
+        }
+        if let Some(stall) = &self.stalled {
+            if *stop_waiting.borrow() {
+                let why = self.stats.stalled_because().unwrap_or_default();
+                return Err(format!(
+                    "stopped while nothing could be stored ({why}); the broker keeps what was not \
+                     acknowledged"
+                ));
             }
-            if let Some(stall) = &self.stalled {
-                if *stop_waiting.borrow() {
-                    return Err(
-                        "stopped while the buffer was full; the broker keeps what was not \
-                                acknowledged"
-                            .into(),
-                    );
-                }
-                let wait = stall.retry_at.saturating_duration_since(now);
-                // Nothing else to wait for: only time brings space back.
-                std::thread::sleep(wait);
-                self.commit();
-                continue;
+            // Nothing else to wait for: only time brings space back.
+            std::thread::sleep(stall.retry_at.saturating_duration_since(now));
+            if !self.retry() {
+                return Ok(true);
             }
-            // No more than a commit's worth at once; the rest waits until that is durable.
-            while !self.commit_is_due()
-                && let Ok(request) = self.requests.try_recv()
-            {
-                self.take_request(request)?;
-            }
+        }
+        // No more than a commit's worth at once; the rest waits until that is durable.
+        while !self.commit_is_due()
+            && let Ok(request) = self.requests.try_recv()
+        {
+            self.take_request(request)?;
+        }
+        let mut closed = false;
+        if self.arrived.is_empty() {
             let deadline = if self.commit_is_due() {
                 now
             } else if self.pending.is_empty() {
-                self.next_tick.min(now + RETRY)
+                self.next_tick
             } else {
                 self.next_tick.min(self.last_commit + self.gap)
             };
-            let received = self.parts.inbox.recv(&mut arrived, Some(deadline));
-            for publish in arrived.drain(..) {
-                self.take(&publish)?;
-            }
-            if received == Received::Closed {
-                self.commit();
-                if self.stalled.is_none() {
-                    break;
-                }
-            } else if self.commit_is_due() {
-                self.commit();
-            }
+            let received = self.parts.inbox.recv(&mut self.arrived, Some(deadline));
+            closed = received == Received::Closed;
         }
-        self.close();
-        Ok(())
+        self.take_arrived()?;
+        if self.stalled.is_none() && (closed || self.commit_is_due()) {
+            let committed = self.commit();
+            return Ok(!(closed && committed));
+        }
+        Ok(true)
     }
 
     fn commit_is_due(&self) -> bool {
         let pending = &self.pending;
         !pending.is_empty()
             && (pending.builder.has_full_block()
+                || pending.is_heavy()
                 || pending.acks.len() >= self.acks_max
                 || pending.requested >= REQUESTED_RECORDS_MIN
                 || self.last_commit.elapsed() >= self.gap)
     }
 
-    fn take(&mut self, publish: &Incoming) -> Result<(), String> {
-        self.stats.publishes.fetch_add(1, Relaxed);
-        if let Some(ack) = publish.ack() {
-            self.pending.acks.push(ack);
-            let fingerprint = intake::fingerprint(publish);
-            if publish.dup
-                && self
-                    .intake
-                    .has_seen(fingerprint, &self.pending.fingerprints)
-            {
-                self.stats.duplicates.fetch_add(1, Relaxed);
-                return Ok(());
+    /// Takes what has arrived, in order, as far as one commit should reach.
+    fn take_arrived(&mut self) -> Result<(), String> {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let mut taken = 0;
+        while taken < arrived.len() && !self.pending.is_heavy() {
+            match self.take(&arrived[taken]) {
+                Ok(()) => taken += 1,
+                Err(NoTime::Now(why)) => {
+                    self.stall(&why, true);
+                    break;
+                }
+                Err(NoTime::Ever(why)) => return Err(why),
             }
-            self.pending.fingerprints.push(fingerprint);
+        }
+        arrived.drain(..taken);
+        self.arrived = arrived;
+        Ok(())
+    }
+
+    /// All of a publish becomes pending, or after an error nothing of it.
+    fn take(&mut self, publish: &Incoming) -> Result<(), NoTime> {
+        let fingerprint = intake::fingerprint(publish);
+        let pending = &mut self.pending;
+        if publish.dup && self.intake.has_seen(fingerprint, &pending.fingerprints) {
+            self.stats.publishes.fetch_add(1, Relaxed);
+            self.stats.duplicates.fetch_add(1, Relaxed);
+            pending.acks.extend(publish.ack());
+            return Ok(());
         }
         let whole = (!publish.too_large()).then_some(&publish.payload[..]);
-        match self
+        let decoded = self
             .intake
-            .decode(&publish.topic, whole, publish.payload_bytes)
-        {
+            .decode(&publish.topic, whole, publish.payload_bytes);
+        match decoded {
             Ok(batch) => {
                 let clock = (&mut self.parts.clock, &*self.clock_path);
-                store(batch, clock, &mut self.pending.builder, &self.stats)?;
+                store(batch, clock, &mut pending.builder, &self.stats)?;
             }
             Err(reject) => {
                 let payload = (&publish.payload[..], publish.payload_bytes);
-                let item = self.intake.reject(&reject, &publish.topic, payload);
-                self.pending.rejects.push(item);
+                pending.reject(self.intake.reject(&reject, &publish.topic, payload));
             }
+        }
+        self.stats.publishes.fetch_add(1, Relaxed);
+        if let Some(ack) = publish.ack() {
+            pending.acks.push(ack);
+            pending.fingerprints.push(fingerprint);
         }
         Ok(())
     }
@@ -318,83 +255,17 @@ impl Writer {
         let answer = match taken {
             Ok(batch) => {
                 let clock = (&mut self.parts.clock, &*self.clock_path);
-                Ok(store(batch, clock, &mut self.pending.builder, &self.stats)?)
+                match store(batch, clock, &mut self.pending.builder, &self.stats) {
+                    Ok(stored) => Ok(stored),
+                    // Whoever asked has it still.
+                    Err(NoTime::Now(why)) => Err(why),
+                    Err(NoTime::Ever(why)) => return Err(why),
+                }
             }
             Err(reject) => Err(reject.to_string()),
         };
-        self.pending.requested += answer.as_ref().copied().unwrap_or_default();
-        self.pending.replies.push((request.reply, answer));
+        self.pending.reply(request.reply, answer);
         Ok(())
-    }
-
-    /// Makes everything pending durable, then answers for it. A buffer that takes nothing stalls the
-    /// writer; nothing is lost.
-    fn commit(&mut self) {
-        let pending = &mut self.pending;
-        if pending.is_empty() {
-            self.stalled = None;
-            return;
-        }
-        pending.blocks.extend(pending.builder.finish());
-        let started = Instant::now();
-        if let Err(error) = self.parts.quarantine.add(&pending.rejects) {
-            self.stall(&error.to_string());
-            return;
-        }
-        for item in pending.rejects.drain(..) {
-            self.stats.count_quarantined(&item);
-        }
-        if !pending.blocks.is_empty() || !pending.fingerprints.is_empty() {
-            match self
-                .parts
-                .buffer
-                .commit(&pending.blocks, &pending.fingerprints)
-            {
-                Ok(_) => {}
-                Err(CommitError::Full(why)) => {
-                    self.stall(&why);
-                    return;
-                }
-                Err(CommitError::Failed(why)) => {
-                    self.stall(&format!("{why}; going on in a new generation"));
-                    return;
-                }
-            }
-        }
-        pending.blocks.clear();
-        self.intake.remember(&mut pending.fingerprints);
-        self.parts.acker.ack(&pending.acks);
-        pending.acks.clear();
-        for (reply, answer) in pending.replies.drain(..) {
-            // Whoever asked may have gone.
-            let _gone = reply.send(answer);
-        }
-        pending.requested = 0;
-        self.last_commit = Instant::now();
-        self.stats
-            .commit_ns
-            .store(started.elapsed().as_nanos() as u64, Relaxed);
-        if let Some(stall) = self.stalled.take() {
-            self.stats.stalled.store(false, Relaxed);
-            let seconds = stall.since.elapsed().as_secs();
-            tracing::info!(seconds, "the buffer takes records again");
-        }
-    }
-
-    fn stall(&mut self, why: &str) {
-        let now = Instant::now();
-        if self.stalled.is_none() {
-            tracing::error!(
-                why,
-                "nothing more is acknowledged until the buffer has room"
-            );
-            self.stats.stalled.store(true, Relaxed);
-        }
-        let since = self.stalled.as_ref().map_or(now, |stall| stall.since);
-        self.stalled = Some(Stall {
-            since,
-            retry_at: now + RETRY,
-        });
     }
 }
 
@@ -404,7 +275,7 @@ fn store(
     (clock, clock_path): (&mut Clock, &Path),
     builder: &mut BlockBuilder,
     stats: &WriterStats,
-) -> Result<u64, String> {
+) -> Result<u64, NoTime> {
     let records = batch.records.len();
     let first = keep_time::next(clock, clock_path, records)?;
     let (stored, refused) = batch.push_into(builder, first);

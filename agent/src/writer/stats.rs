@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -27,8 +27,9 @@ pub struct WriterStats {
     pub records_dropped: AtomicU64,
     /// How long the last commit took, nanoseconds.
     pub commit_ns: AtomicU64,
-    /// Nothing is taken at present because the buffer is full.
+    /// Nothing is taken at present because nothing can be made durable.
     pub stalled: AtomicBool,
+    stall_reason: Mutex<Option<String>>,
     by_reason: Mutex<BTreeMap<String, u64>>,
     clock: Mutex<ClockStats>,
 }
@@ -50,6 +51,28 @@ impl WriterStats {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Whether this is news.
+    pub(super) fn stall(&self, why: &str) -> bool {
+        *self.reason() = Some(why.to_owned());
+        !self.stalled.swap(true, Relaxed)
+    }
+
+    pub(super) fn resume(&self) {
+        self.stalled.store(false, Relaxed);
+        *self.reason() = None;
+    }
+
+    /// Why nothing is taken at present, if so.
+    pub fn stalled_because(&self) -> Option<String> {
+        self.reason().clone()
+    }
+
+    fn reason(&self) -> MutexGuard<'_, Option<String>> {
+        self.stall_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_clock(&self, clock: ClockStats) {

@@ -1,0 +1,59 @@
+//! What reaches the writer from inside the agent.
+
+use std::sync::mpsc;
+
+use dunlin_sync::sample::Field;
+
+use crate::{decode::Record, ingest::Waker};
+
+/// Records or a publish from inside the agent: an import, a retry.
+pub struct Request {
+    /// What to take in.
+    pub content: RequestContent,
+    /// Told once it is durable: records committed, or why not.
+    pub reply: mpsc::Sender<Answer>,
+}
+
+/// Records stored, or why there are none.
+pub type Answer = Result<u64, String>;
+
+/// What a [`Request`] holds.
+pub enum RequestContent {
+    /// Decode this as if it had arrived now.
+    Publish {
+        /// Topic.
+        topic: Vec<u8>,
+        /// Payload.
+        payload: Vec<u8>,
+    },
+    /// Records of one stream; their fields follow `fields`.
+    Records {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the stream.
+        stream: String,
+        /// Fields in the order of each record's values.
+        fields: Vec<Field>,
+        /// The records.
+        records: Vec<Record>,
+    },
+}
+
+/// Hands [`Request`]s to the writer; bounded.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    pub(super) queue: mpsc::SyncSender<Request>,
+    pub(super) waker: Waker,
+}
+
+impl Requests {
+    /// Queues a request; blocks the thread while the queue is full.
+    ///
+    /// # Errors
+    /// The request, if the writer has ended.
+    pub fn send(&self, request: Request) -> Result<(), mpsc::SendError<Request>> {
+        self.queue.send(request)?;
+        self.waker.wake();
+        Ok(())
+    }
+}
