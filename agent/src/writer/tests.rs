@@ -55,7 +55,7 @@ struct Device {
     requests: Requests,
     gate: watch::Receiver<bool>,
     give_up: watch::Sender<bool>,
-    _dir: TempDir,
+    dir_held: TempDir,
 }
 
 impl Device {
@@ -101,7 +101,7 @@ impl Device {
             requests,
             gate,
             give_up: watch::channel(false).0,
-            _dir: dir,
+            dir_held: dir,
         }
     }
 
@@ -111,11 +111,11 @@ impl Device {
             settings,
             hands,
             writer,
-            _dir,
+            dir_held,
             ..
         } = self;
         drop(writer);
-        Self::started(_dir, settings, hands)
+        Self::started(dir_held, settings, hands)
     }
 
     fn w(&mut self) -> &mut Writer {
