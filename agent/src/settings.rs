@@ -121,6 +121,8 @@ pub enum PayloadFormat {
 /// Unit of a numeric source time; a text is read as RFC 3339 whatever the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
+    /// Told from the number's size (default): 10 digits are seconds, 13 milliseconds, and so on.
+    BySize,
     /// Seconds (fractions allowed).
     Seconds,
     /// Milliseconds.

@@ -35,9 +35,9 @@ pub struct Block {
     pub seq: u64,
     /// Rows committed on this device before this block.
     pub first_row: u64,
-    /// First and last timestamp in it.
+    /// First timestamp in it, nanoseconds UTC, corrected.
     pub first_ts: i64,
-    /// Last timestamp in it.
+    /// Last timestamp in it, nanoseconds UTC, corrected.
     pub last_ts: i64,
     /// One entry a schema.
     pub sections: Vec<Section>,

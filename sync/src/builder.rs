@@ -17,6 +17,11 @@ pub const BLOCK_BYTES_MAX: usize = 8 * 1024;
 /// Most bytes of one sample before compression: leaves room for names, lengths and checksums.
 pub const SAMPLE_BYTES_MAX: usize = 6_500;
 
+/// Bytes that a column of a single row takes in a block beside its value, at most.
+const COLUMN_BYTES: usize = 6;
+/// Bytes that a block of a single row takes beside its columns, at most.
+const ROW_BYTES: usize = 128;
+
 /// Most bytes of one block before compression; bounds the memory a reader needs.
 const RAW_BYTES_MAX: usize = 64 * 1024;
 const RAW_BYTES_MIN: usize = 6 * 1024;
@@ -24,8 +29,10 @@ const RAW_BYTES_MIN: usize = 6 * 1024;
 /// A sample that no block can take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// Larger than [`SAMPLE_BYTES_MAX`].
-    #[error("a record of {bytes} bytes; at most {SAMPLE_BYTES_MAX} fit a block")]
+    /// Larger than [`SAMPLE_BYTES_MAX`], or of so many fields that their columns do not fit.
+    #[error(
+        "a record of {bytes} bytes; at most {SAMPLE_BYTES_MAX} fit a block, less the more fields it has"
+    )]
     TooLarge {
         /// Its size before compression.
         bytes: usize,
@@ -126,7 +133,10 @@ impl BlockBuilder {
     /// [`PushError`] if no block can take it.
     pub fn push(&mut self, schema: &Schema, sample: Sample) -> Result<(), PushError> {
         let bytes = sample.bytes();
-        if bytes > SAMPLE_BYTES_MAX {
+        let columns = sample.values.iter().rposition(Option::is_some);
+        // Alone in a block it must fit, whatever its neighbours are: blocks are halved down to that.
+        let alone = bytes + columns.map_or(0, |last| last + 1) * COLUMN_BYTES + ROW_BYTES;
+        if bytes > SAMPLE_BYTES_MAX || alone > BLOCK_BYTES_MAX {
             return Err(PushError::TooLarge { bytes });
         }
         for (field, value) in schema.fields.iter().zip(&sample.values) {
@@ -323,6 +333,60 @@ mod tests {
             Err(PushError::WrongType { .. })
         ));
         assert!(builder.is_empty() && builder.finish().is_empty());
+    }
+
+    #[test]
+    fn a_small_sample_may_follow_a_wide_one() {
+        let kinds = [vec![FieldType::Text], vec![FieldType::Bool; 1_100]].concat();
+        let wide = schema(0, &kinds);
+        let mut builder = BlockBuilder::new(Compression::Pco);
+        let text = |seed: u64, bytes: u64| {
+            let noise = |i: u64| (seed + i).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57;
+            let text: String = (0..bytes).map(|i| char::from(noise(i) as u8)).collect();
+            vec![Some(Value::Text(text.into()))]
+        };
+        let flags = [text(1, 1), vec![Some(Value::Bool(true)); 1_000]].concat();
+        builder.push(&wide, sample(0, 1, flags)).unwrap();
+        for ts in 2..5 {
+            let values = text(ts as u64, 6_000);
+            builder.push(&wide, sample(0, ts, values)).unwrap();
+        }
+        let blocks = builder.finish();
+        assert_eq!(blocks.iter().map(|block| block.rows).sum::<u32>(), 4);
+        assert!(
+            blocks
+                .iter()
+                .all(|block| block.encoded_bytes() <= BLOCK_BYTES_MAX)
+        );
+    }
+
+    #[test]
+    fn a_sample_of_very_many_fields_is_refused_if_its_columns_fill_a_block() {
+        let mut refused = 0;
+        for fields in (900..4_000).step_by(20) {
+            for kind in [FieldType::Bool, FieldType::I64, FieldType::Text] {
+                let wide = schema(0, &vec![kind; fields]);
+                let mut builder = BlockBuilder::new(Compression::Pco);
+                let values = (0..fields).map(|n| match (kind, n % 2) {
+                    (_, 1) => None,
+                    (FieldType::Bool, _) => Some(Value::Bool(true)),
+                    (FieldType::I64, _) => Some(Value::I64(n as i64)),
+                    _ => Some(Value::Text("t".into())),
+                });
+                match builder.push(&wide, sample(0, 1, values.collect())) {
+                    Ok(()) => {
+                        let blocks = builder.finish();
+                        assert_eq!(blocks.len(), 1);
+                        assert!(blocks[0].encoded_bytes() <= BLOCK_BYTES_MAX);
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, PushError::TooLarge { .. }));
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(refused > 100);
     }
 
     #[test]

@@ -21,11 +21,11 @@ const ROWS_MAX: usize = 1 << 17;
 /// An encoded block that has not been given its place yet.
 #[derive(Clone, Debug)]
 pub struct BlockBody {
-    /// Rows in it.
+    /// Rows in it, over all streams.
     pub rows: u32,
-    /// Its first timestamp.
+    /// Its first timestamp, nanoseconds UTC.
     pub first_ts: i64,
-    /// Its last timestamp.
+    /// Its last timestamp, nanoseconds UTC.
     pub last_ts: i64,
     sections: Vec<u8>,
 }
@@ -64,9 +64,9 @@ pub struct Header {
     pub first_row: u64,
     /// Rows in it.
     pub rows: u32,
-    /// Its first timestamp.
+    /// Its first timestamp, nanoseconds UTC, before corrections.
     pub first_ts: i64,
-    /// Its last timestamp.
+    /// Its last timestamp, nanoseconds UTC, before corrections.
     pub last_ts: i64,
 }
 
@@ -196,12 +196,23 @@ fn encode_section(section: &OpenSection, compression: Compression) -> WireSectio
             .any(|fold| *fold != 0)
             .then(|| rows.fold.clone()),
         source_ts,
-        columns: rows
-            .columns
+        columns: rows.columns[..columns_used(rows)]
             .iter()
             .map(|column| encode_column(column, compression))
             .collect(),
     }
+}
+
+/// Columns up to the last in which any row has a value; readers know the rest as missing.
+fn columns_used(rows: &Rows) -> usize {
+    let has_values = |column: &Column| {
+        let present = column.present.as_ref();
+        present.is_none_or(|present| present.contains(&true))
+    };
+    rows.columns
+        .iter()
+        .rposition(has_values)
+        .map_or(0, |last| last + 1)
 }
 
 /// Streams and rows in order of stream, each stream's rows still in order of arrival.
@@ -291,11 +302,12 @@ fn sections(rest: &[u8]) -> Result<Vec<SectionRef<'_>>, CodecError> {
 }
 
 fn section_rows(section: &SectionRef<'_>) -> Result<usize, CodecError> {
-    let rows: usize = section.runs.iter().map(|(_, rows)| *rows as usize).sum();
-    if rows > ROWS_MAX {
+    // Wider than `usize` on 32-bit devices, where a sum could come round to few rows.
+    let rows: u64 = section.runs.iter().map(|(_, rows)| u64::from(*rows)).sum();
+    if rows > ROWS_MAX as u64 {
         Err(CodecError(format!("{rows} rows")))
     } else {
-        Ok(rows)
+        Ok(rows as usize)
     }
 }
 
@@ -307,7 +319,8 @@ pub fn decode_header(stored: &[u8]) -> Result<Header, CodecError> {
     Ok(header_and_rest(stored)?.0)
 }
 
-/// The whole block in stored bytes, known under number `seq`, timestamps moved by `shift_ns`.
+/// The whole block in stored bytes, known under number `seq`, timestamps moved by `shift_ns`
+/// (nanoseconds, saturating).
 ///
 /// # Errors
 /// [`CodecError`] if the bytes are not an intact block of this format.

@@ -14,8 +14,8 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use rustix::io::Errno;
@@ -48,9 +48,8 @@ const CACHE_BYTES: u64 = 4 << 20;
 /// Name of the file that marks a finished creation.
 const COMPLETE: &str = "complete";
 
-/// sled lets go of its file on a thread of its own, shortly after it was closed.
-const CLOSING_TRIES: u32 = 100;
-const CLOSING_PAUSE: Duration = Duration::from_millis(10);
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Beginning of the name of a directory whose deletion has begun.
 pub(crate) const TRASH: &str = "trash-";
@@ -110,33 +109,13 @@ impl Generation {
 
     /// Opens an existing one.
     pub(crate) fn open(dir: &Path) -> Result<Self, GenerationError> {
-        let mut tries = 0;
-        loop {
-            match Self::open_now(dir) {
-                Err(GenerationError::InUse) if tries < CLOSING_TRIES => {
-                    tries += 1;
-                    thread::sleep(CLOSING_PAUSE);
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// Opens one that must have been made: what is missing is damage.
-    pub(crate) fn open_existing(dir: &Path) -> Result<Self, GenerationError> {
-        // sled would make what it does not find.
-        fs::metadata(dir.join("db")).map_err(from_io)?;
-        Self::open(dir)
-    }
-
-    fn open_now(dir: &Path) -> Result<Self, GenerationError> {
         read_through(&dir.join("db")).map_err(from_io)?;
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(CACHE_BYTES)
             // Commits flush by themselves; a timer would only wear the flash.
             .flush_every_ms(None);
-        let db = guarded(|| config.open())?;
+        let db = open_unlocked(&config)?;
         let file = File::open(dir.join("db")).map_err(from_io)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -145,6 +124,13 @@ impl Generation {
             #[cfg(test)]
             read_fault: std::sync::Mutex::default(),
         })
+    }
+
+    /// Opens one that must have been made: what is missing is damage.
+    pub(crate) fn open_existing(dir: &Path) -> Result<Self, GenerationError> {
+        // sled would make what it does not find.
+        fs::metadata(dir.join("db")).map_err(from_io)?;
+        Self::open(dir)
     }
 
     fn db(&self) -> &sled::Db {
@@ -265,6 +251,18 @@ impl Generation {
     }
 }
 
+/// Opens, waiting a moment for the lock: a database closed just now may still be held by sled's own
+/// writing threads.
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, GenerationError> {
+    let deadline = Instant::now() + LOCK_WAIT_MAX;
+    loop {
+        match guarded(|| config.open()) {
+            Err(GenerationError::InUse) if Instant::now() < deadline => sleep(LOCK_RETRY),
+            other => return other,
+        }
+    }
+}
+
 /// Bytes of all files below `dir`.
 pub(crate) fn dir_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else {
@@ -361,8 +359,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1");
         let first = Generation::create(&path, vec![entry(b"a")]).unwrap();
-        let closing = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(50));
+        let closing = std::thread::spawn(move || {
+            sleep(Duration::from_millis(50));
             drop(first);
         });
         let again = Generation::open(&path).unwrap();

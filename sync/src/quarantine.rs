@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     frame,
-    generation::{Entry, Generation, GenerationError, dir_bytes},
+    generation::{Entry, Generation, GenerationError, TRASH, dir_bytes},
+    state_file,
     uploader::{RejectedRow, RejectedRows},
 };
 
@@ -29,6 +30,11 @@ const PART_BYTES_MAX: usize = 6 * 1024;
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// Generations the bound is divided into: a full quarantine forgets this share of it at once.
 const GENERATIONS: u64 = 4;
+
+/// Damaged parts kept for people to look at.
+const DAMAGED_MAX: usize = 4;
+/// Key of the number of the first item of a part: numbers do not come again after a purge.
+const FIRST_ITEM: &[u8] = b"n";
 
 /// Reason given to rows that the upstream will never take.
 pub const REASON_UPSTREAM: &str = "upstream_rejected";
@@ -92,6 +98,8 @@ struct Inner {
     /// Oldest first; the last one is written.
     parts: Vec<Part>,
     next_item: u64,
+    /// The last part takes nothing any more.
+    failed: bool,
 }
 
 /// The quarantine of one device.
@@ -132,38 +140,43 @@ impl Quarantine {
             path: dir.to_owned(),
             reason,
         };
-        fs::create_dir_all(dir).map_err(|e| failed(e.to_string()))?;
+        state_file::create_dir(dir).map_err(|e| failed(e.to_string()))?;
         let entries = fs::read_dir(dir).map_err(|e| failed(e.to_string()))?;
-        let names = entries.flatten().map(|entry| entry.file_name());
-        let mut ids: Vec<u64> = names
-            .filter_map(|n| n.to_string_lossy().parse().ok())
-            .collect();
+        let mut ids: Vec<u64> = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(TRASH) {
+                let _gone = fs::remove_dir_all(&path);
+            }
+            ids.extend(name.parse::<u64>());
+        }
         ids.sort_unstable();
         let mut inner = Inner {
             parts: Vec::new(),
             next_item: 1,
+            failed: false,
         };
-        for id in ids {
-            let path = dir.join(format!("{id:08}"));
+        for (position, id) in ids.iter().enumerate() {
+            let path = part_dir(dir, *id);
             if !Generation::is_complete(&path).map_err(|e| failed(e.to_string()))? {
                 let _cut_short = fs::remove_dir_all(&path);
                 continue;
             }
-            match Generation::open(&path) {
-                Ok(generation) => inner.parts.push(Part { id, generation }),
-                Err(GenerationError::InUse) => return Err(QuarantineError::InUse),
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "part of the quarantine set aside");
-                    let _set_aside = fs::rename(&path, path.with_extension("damaged"));
+            match open_part(&path, position + 1 == ids.len()) {
+                Ok((generation, next_item)) => {
+                    inner.next_item = inner.next_item.max(next_item);
+                    inner.parts.push(Part {
+                        id: *id,
+                        generation,
+                    });
                 }
+                Err(GenerationError::Damaged(why) | GenerationError::Unreadable(why)) => {
+                    set_aside(dir, &path, &why);
+                }
+                Err(GenerationError::Full) => return Err(QuarantineError::Full),
+                Err(GenerationError::InUse) => return Err(QuarantineError::InUse),
+                Err(error) => return Err(failed(error.to_string())),
             }
-        }
-        for part in &inner.parts {
-            let newest = part.generation.scan_back(b"q", |key, _| {
-                inner.next_item = inner.next_item.max(item_id(key).map_or(0, |id| id + 1));
-                false
-            });
-            newest.map_err(|e| failed(e.to_string()))?;
         }
         let items_purged = AtomicU64::new(0);
         let quarantine = Self {
@@ -192,6 +205,21 @@ impl Quarantine {
         }
     }
 
+    /// A part that turns out damaged hides its items, and no others.
+    fn unless_damaged(
+        &self,
+        part: &Part,
+        scanned: Result<(), GenerationError>,
+    ) -> Result<(), QuarantineError> {
+        match scanned {
+            Err(GenerationError::Damaged(why)) => {
+                tracing::error!(part = part.id, why, "part of the quarantine is damaged");
+                Ok(())
+            }
+            other => other.map_err(|error| self.error(&error)),
+        }
+    }
+
     /// Puts items into quarantine, durably.
     ///
     /// # Errors
@@ -201,66 +229,76 @@ impl Quarantine {
             return Ok(());
         }
         let mut inner = self.lock();
-        let part_bytes = self.bytes_max / GENERATIONS;
-        let full = inner
-            .parts
-            .last()
-            .is_none_or(|p| p.generation.disk_bytes() >= part_bytes);
-        if full {
-            self.rotate(&mut inner)?;
-        }
         let mut entries: Vec<Entry> = Vec::new();
-        for (offset, item) in items.iter().enumerate() {
+        for (id, item) in (inner.next_item..).zip(items) {
             let bytes = frame::to_bytes(item).map_err(|error| QuarantineError::Failed {
                 path: self.dir.clone(),
                 reason: error.to_string(),
             })?;
             for (part, chunk) in bytes.chunks(PART_BYTES_MAX).enumerate() {
-                let id = inner.next_item + offset as u64;
                 entries.push((item_key(id, part as u32), chunk.to_vec()));
             }
+        }
+        let put = loop {
+            match self.put(&mut inner, entries.clone()) {
+                // On a full disk the oldest items give way, or nothing could be uploaded any more of
+                // which the upstream refuses a row.
+                Err(GenerationError::Full) if inner.parts.len() > 1 => {
+                    self.forget_oldest(&mut inner, "disk full");
+                }
+                other => break other,
+            }
+        };
+        inner.next_item += items.len() as u64;
+        put.map_err(|error| self.error(&error))
+    }
+
+    fn put(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), GenerationError> {
+        let part_bytes = self.bytes_max / GENERATIONS;
+        let last = inner.parts.last().filter(|_| !inner.failed);
+        if last.is_none_or(|part| part.generation.disk_bytes() >= part_bytes) {
+            self.rotate(inner)?;
         }
         let Some(part) = inner.parts.last() else {
             return Ok(());
         };
-        match part.generation.put(entries) {
-            Ok(()) => {
-                inner.next_item += items.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // The same generation may not take anything any more: begin another next time.
-                inner.next_item += items.len() as u64;
-                let rotated = self.rotate(&mut inner);
-                rotated.and(Err(self.error(&error)))
-            }
-        }
+        let put = part.generation.put(entries);
+        // The same generation may not take anything any more.
+        inner.failed = put.is_err();
+        put
     }
 
-    fn rotate(&self, inner: &mut Inner) -> Result<(), QuarantineError> {
+    fn rotate(&self, inner: &mut Inner) -> Result<(), GenerationError> {
         let id = inner.parts.last().map_or(1, |part| part.id + 1);
-        let path = self.dir.join(format!("{id:08}"));
-        let _leftover = fs::remove_dir_all(&path);
-        let generation =
-            Generation::create(&path, Vec::new()).map_err(|error| self.error(&error))?;
-        inner.parts.push(Part { id, generation });
+        self.begin(inner, id)?;
         while inner.parts.len() as u64 > GENERATIONS {
-            let oldest = inner.parts.remove(0);
-            let items = count(&oldest.generation);
-            self.items_purged.fetch_add(items, Relaxed);
-            tracing::warn!(
-                items,
-                "quarantine full: the oldest items give way (quarantine.bytes_max)"
-            );
-            self.delete(oldest);
+            self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)");
         }
         Ok(())
     }
 
+    fn begin(&self, inner: &mut Inner, id: u64) -> Result<(), GenerationError> {
+        let path = part_dir(&self.dir, id);
+        let _leftover = fs::remove_dir_all(&path);
+        let first_item = inner.next_item.to_be_bytes().to_vec();
+        let generation = Generation::create(&path, vec![(FIRST_ITEM.to_vec(), first_item)])?;
+        inner.parts.push(Part { id, generation });
+        inner.failed = false;
+        Ok(())
+    }
+
+    fn forget_oldest(&self, inner: &mut Inner, why: &str) {
+        let oldest = inner.parts.remove(0);
+        let items = count(&oldest.generation);
+        self.items_purged.fetch_add(items, Relaxed);
+        tracing::warn!(items, why, "the oldest items in quarantine give way");
+        self.delete(oldest);
+    }
+
     fn delete(&self, part: Part) {
-        let path = self.dir.join(format!("{:08}", part.id));
+        let path = part_dir(&self.dir, part.id);
         drop(part);
-        if let Err(error) = fs::remove_dir_all(&path) {
+        if let Err(error) = Generation::delete(&path) {
             tracing::warn!(path = %path.display(), %error, "cannot delete a part of the quarantine");
         }
     }
@@ -270,7 +308,17 @@ impl Quarantine {
     ///
     /// # Errors
     /// [`QuarantineError`] if the disk refuses.
-    pub fn visit(&self, mut each: impl FnMut(u64, Item) -> bool) -> Result<(), QuarantineError> {
+    pub fn visit(&self, each: impl FnMut(u64, Item) -> bool) -> Result<(), QuarantineError> {
+        self.visit_after(0, each)
+    }
+
+    /// As [`Self::visit`], items numbered above `after` alone; reads no others.
+    fn visit_after(
+        &self,
+        after: u64,
+        mut each: impl FnMut(u64, Item) -> bool,
+    ) -> Result<(), QuarantineError> {
+        let first = item_key(after.saturating_add(1), 0);
         let inner = self.lock();
         let mut go_on = true;
         for part in &inner.parts {
@@ -281,7 +329,7 @@ impl Quarantine {
                 bytes.clear();
                 item.is_none_or(|(id, item)| each(id, item))
             };
-            let scanned = part.generation.scan(b"q", |key, value| {
+            let scanned = part.generation.scan_from(b"q", &first, |key, value| {
                 let id = item_id(key);
                 if current != id {
                     go_on = finish(current, &mut bytes);
@@ -290,7 +338,7 @@ impl Quarantine {
                 bytes.extend_from_slice(value);
                 go_on
             });
-            scanned.map_err(|error| self.error(&error))?;
+            self.unless_damaged(part, scanned)?;
             go_on = go_on && finish(current, &mut bytes);
             if !go_on {
                 break;
@@ -305,8 +353,8 @@ impl Quarantine {
     /// [`QuarantineError`] if the disk refuses.
     pub fn list(&self, after: u64, items_max: usize) -> Result<Vec<(u64, Item)>, QuarantineError> {
         let mut items = Vec::new();
-        self.visit(|id, item| {
-            if id > after && items.len() < items_max {
+        self.visit_after(after, |id, item| {
+            if items.len() < items_max {
                 items.push((id, item));
             }
             items.len() < items_max
@@ -327,7 +375,7 @@ impl Quarantine {
                 bytes.extend_from_slice(value);
                 true
             });
-            scanned.map_err(|error| self.error(&error))?;
+            self.unless_damaged(part, scanned)?;
             if !bytes.is_empty() {
                 return Ok(decoded(id, &bytes).map(|(_, item)| item));
             }
@@ -352,7 +400,7 @@ impl Quarantine {
                     keys.push(key.to_vec());
                     true
                 });
-                scanned.map_err(|error| self.error(&error))?;
+                self.unless_damaged(part, scanned)?;
                 removed += u64::from(keys.len() > before);
             }
             if !keys.is_empty() {
@@ -377,13 +425,8 @@ impl Quarantine {
             items += count(&part.generation);
             self.delete(part);
         }
-        let path = self.dir.join(format!("{next_id:08}"));
-        let generation =
-            Generation::create(&path, Vec::new()).map_err(|error| self.error(&error))?;
-        inner.parts.push(Part {
-            id: next_id,
-            generation,
-        });
+        let begun = self.begin(&mut inner, next_id);
+        begun.map_err(|error| self.error(&error))?;
         Ok(items)
     }
 
@@ -401,9 +444,48 @@ impl Quarantine {
         self.len() == 0
     }
 
-    /// Disk it takes.
+    /// Disk it takes, bytes, damaged parts included.
     pub fn bytes(&self) -> u64 {
         dir_bytes(&self.dir)
+    }
+}
+
+fn part_dir(dir: &Path, id: u64) -> PathBuf {
+    dir.join(format!("{id:08}"))
+}
+
+/// A part and one past its last item, ready to be written if it is the newest.
+fn open_part(path: &Path, newest: bool) -> Result<(Generation, u64), GenerationError> {
+    let generation = Generation::open_existing(path)?;
+    if newest {
+        generation.settle()?;
+    }
+    let first_item = generation.get(FIRST_ITEM)?;
+    let first_item = first_item.and_then(|bytes| bytes.as_ref().try_into().ok());
+    let mut next_item = first_item.map_or(1, u64::from_be_bytes);
+    generation.scan_back(b"q", |key, _| {
+        next_item = next_item.max(item_id(key).map_or(0, |id| id + 1));
+        false
+    })?;
+    Ok((generation, next_item))
+}
+
+/// Puts a damaged part where people can look at it, with a few others.
+fn set_aside(dir: &Path, path: &Path, why: &str) {
+    tracing::error!(path = %path.display(), why, "part of the quarantine set aside");
+    let target = path.with_extension("damaged");
+    let _older = fs::remove_dir_all(&target);
+    if let Err(error) = fs::rename(path, &target) {
+        tracing::error!(path = %path.display(), %error, "cannot set it aside");
+    }
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut damaged: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "damaged"))
+        .collect();
+    damaged.sort_unstable();
+    for path in damaged.iter().rev().skip(DAMAGED_MAX) {
+        let _gone = fs::remove_dir_all(path);
     }
 }
 
@@ -508,6 +590,63 @@ mod tests {
         let newest = quarantine.list(0, 1_000).unwrap();
         assert_eq!(newest.last().unwrap().1.detail, "599");
         assert!(quarantine.bytes() < 40 << 20);
+    }
+
+    #[test]
+    fn a_damaged_part_keeps_nothing_else_from_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let quarantine = open(dir.path());
+        for round in 0..30 {
+            let items: Vec<Item> = (0..10).map(|_| item(&round.to_string(), 30_000)).collect();
+            quarantine.add(&items).unwrap();
+        }
+        let parts: Vec<u64> = quarantine.lock().parts.iter().map(|part| part.id).collect();
+        assert!(parts.len() > 2);
+        drop(quarantine);
+        // Torn in the middle, and cut off altogether.
+        let db = |id: u64| part_dir(dir.path(), id).join("db");
+        let mut bytes = fs::read(db(parts[0])).unwrap();
+        for byte in &mut bytes[1_000..] {
+            *byte = !*byte;
+        }
+        fs::write(db(parts[0]), bytes).unwrap();
+        fs::remove_file(db(parts[1])).unwrap();
+        fs::create_dir_all(dir.path().join("trash-7").join("blobs")).unwrap();
+
+        let quarantine = open(dir.path());
+        let newest = quarantine.list(0, 1_000).unwrap();
+        assert_eq!(newest.last().unwrap(), &(300, item("29", 30_000)));
+        quarantine.add(&[item("more", 1)]).unwrap();
+        assert_eq!(quarantine.list(300, 5).unwrap(), [(301, item("more", 1))]);
+        assert!(!dir.path().join("trash-7").exists());
+    }
+
+    #[test]
+    fn numbers_do_not_come_again_after_a_purge() {
+        let dir = tempfile::tempdir().unwrap();
+        let quarantine = open(dir.path());
+        quarantine.add(&[item("a", 1), item("b", 1)]).unwrap();
+        quarantine.purge().unwrap();
+        drop(quarantine);
+        let quarantine = open(dir.path());
+        quarantine.add(&[item("c", 1)]).unwrap();
+        assert_eq!(quarantine.list(0, 5).unwrap(), [(3, item("c", 1))]);
+    }
+
+    #[test]
+    fn a_page_of_many_items_reads_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let quarantine = open(dir.path());
+        let items: Vec<Item> = (0..1_000).map(|n| item(&n.to_string(), 10)).collect();
+        quarantine.add(&items).unwrap();
+        let page = quarantine.list(990, 3).unwrap();
+        assert_eq!(
+            page,
+            [991, 992, 993].map(|id| (id, items[id as usize - 1].clone()))
+        );
+        assert_eq!(quarantine.get(1_000).unwrap(), Some(items[999].clone()));
+        assert_eq!(quarantine.list(1_000, 5).unwrap(), []);
+        assert_eq!(quarantine.list(u64::MAX, 5).unwrap(), []);
     }
 
     #[test]

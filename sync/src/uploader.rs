@@ -349,12 +349,27 @@ impl Uploader {
         if job.scope == Scope::AllButHeld {
             self.claimed.remove(job.blocks.clone());
         }
+        let said = self
+            .stats
+            .last_error()
+            .is_some_and(|last| last == failure.0)
+            && !self
+                .stats
+                .connected
+                .load(std::sync::atomic::Ordering::Relaxed);
         self.stats.count_failure(failure.0.clone());
         // Several batches that fail together are one failure.
         if Instant::now() >= self.resume_at {
             let wait = self.backoff.after_failure();
             self.resume_at = Instant::now() + wait;
-            tracing::warn!(error = failure.0, ?wait, "upload failed, will try again");
+            if said {
+                tracing::debug!(error = failure.0, ?wait, "upload failed again");
+            } else {
+                tracing::warn!(
+                    error = failure.0,
+                    "upload failed; trying again until it works"
+                );
+            }
         }
     }
 

@@ -56,6 +56,12 @@ enum Op {
     Reopen,
     /// Goes on with a copy taken while the buffer is open: what a SIGKILL leaves.
     Crash,
+    /// A power cut during a commit: of the pages it wrote, some had reached the device.
+    PowerCut {
+        rows: u16,
+        large: bool,
+        salt: u64,
+    },
     /// Moves what lies beyond a share of what is there.
     Correct {
         share: u8,
@@ -166,6 +172,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         5 => any::<u8>().prop_map(|share| Op::Upload { share }),
         2 => Just(Op::Reopen),
         2 => Just(Op::Crash),
+        3 => (1_u16..150, any::<bool>(), any::<u64>())
+            .prop_map(|(rows, large, salt)| Op::PowerCut { rows, large, salt }),
         2 => (any::<u8>(), any::<i16>()).prop_map(|(share, delta)| Op::Correct { share, delta }),
         4 => any_query().prop_map(Op::Query),
         1 => (any::<u8>(), prop::collection::vec(any::<(u16, u8)>(), 1..6), any::<bool>(), prop::bool::weighted(0.3))
@@ -266,6 +274,27 @@ fn dir_bytes(dir: &Path) -> u64 {
         Err(_) => 0,
     });
     sizes.sum()
+}
+
+/// Replaces some pages of `path` by what they are in `newer`, which may be longer.
+fn mix_pages(path: &Path, newer: &Path, salt: u64) {
+    const PAGE: usize = 4096;
+    let (mut bytes, newer) = (fs::read(path).unwrap(), fs::read(newer).unwrap());
+    let pages = newer.len().div_ceil(PAGE) as u64;
+    let pages_kept = match salt % 3 {
+        0 => pages,
+        _ => bytes.len().div_ceil(PAGE) as u64 + (salt >> 8) % 4,
+    };
+    let len = newer.len().min(pages_kept as usize * PAGE).max(bytes.len());
+    bytes.resize(len, 0);
+    for (page, place) in bytes.chunks_mut(PAGE).enumerate() {
+        if noise(salt ^ page as u64).is_multiple_of(2) {
+            let from = page * PAGE;
+            let to = newer.len().min(from + place.len());
+            place[..to - from].copy_from_slice(&newer[from..to]);
+        }
+    }
+    fs::write(path, bytes).unwrap();
 }
 
 fn tear(path: &Path, how: Torn) {
@@ -421,6 +450,61 @@ impl Device {
         self.open();
     }
 
+    fn power_cut(&mut self, rows: u16, large: bool, salt: u64) {
+        let image = tempfile::tempdir().unwrap();
+        let cut = image.path().join("buffer");
+        copy_dir(&self.root(), &cut);
+        let (before, known) = (self.generations(), self.next_seq);
+        let (catalog, dropped) = (self.catalog.clone(), self.dropped);
+        if !self.commit(rows, salt, large) || self.dropped != dropped {
+            return;
+        }
+        let after = self.generations();
+        if before.iter().any(|id| !after.contains(id)) {
+            return;
+        }
+        for (position, id) in after.iter().enumerate() {
+            let name = format!("{id:08}");
+            if before.contains(id) {
+                let salt = noise(salt ^ id);
+                mix_pages(
+                    &cut.join(&name).join("db"),
+                    &self.root().join(&name).join("db"),
+                    salt,
+                );
+            } else if position + 1 == after.len() && salt.is_multiple_of(3) {
+                // The new generation's creation had just begun.
+                fs::create_dir_all(cut.join(&name)).unwrap();
+                fs::write(
+                    cut.join(&name).join("db"),
+                    &[0; 5_000][..salt as usize % 5_000],
+                )
+                .unwrap();
+            } else if salt.is_multiple_of(2) {
+                copy_dir(&self.root().join(&name), &cut.join(&name));
+            }
+        }
+        self.close();
+        self.options.dir = cut;
+        self.dir = image;
+        // All of the commit or nothing: it was not acknowledged.
+        let all = self.next_seq;
+        let kept = std::mem::replace(&mut self.next_seq, known);
+        let newest_damaged = self.generation_of_newest_is_damaged();
+        let catalog = std::mem::replace(&mut self.catalog, catalog);
+        self.open();
+        let found = self.buffer().next_seq();
+        if found == all {
+            (self.next_seq, self.catalog) = (kept, catalog);
+        } else {
+            assert!(
+                found == known || newest_damaged,
+                "{known}..{all} is cut at {found}"
+            );
+            self.blocks.retain(|seq, _| *seq < known);
+        }
+    }
+
     fn build(&mut self, rows: u16, salt: u64, large: bool) -> (Vec<BlockBody>, Vec<Row>) {
         let mut builder = BlockBuilder::new(Compression::Pco);
         let mut built = Vec::new();
@@ -489,18 +573,17 @@ impl Device {
         let bytes: u64 = bodies.iter().map(|body| body.encoded_bytes() as u64).sum();
         let result = self.buffer().commit(&bodies, &[]);
         let trimmed = before.oldest_seq.max(self.uploaded)..self.buffer().oldest_seq();
-        if !trimmed.is_empty() {
-            assert_eq!(
-                self.options.when_full,
-                WhenFull::DropOldest,
-                "{trimmed:?} went"
-            );
-            let dropped = self
-                .blocks
-                .range(trimmed)
-                .map(|(_, kept)| kept.rows.len() as u64);
-            self.dropped += dropped.sum::<u64>();
-        }
+        // A damaged generation may have gone before the others.
+        let trimmed = self
+            .blocks
+            .range(trimmed.start..trimmed.end.max(trimmed.start));
+        let kept = trimmed.filter(|(_, kept)| !self.damaged.contains(&kept.generation));
+        let dropped: u64 = kept.map(|(_, kept)| kept.rows.len() as u64).sum();
+        assert!(
+            dropped == 0 || self.options.when_full == WhenFull::DropOldest,
+            "{dropped} rows went"
+        );
+        self.dropped += dropped;
         match result {
             Ok(next_seq) => {
                 assert!(!self.disk_full, "committed to a full disk");
@@ -549,6 +632,7 @@ impl Device {
     }
 
     fn upload(&mut self, share: u8) {
+        let shape_before = self.buffer().shape();
         let sizes: BTreeMap<u64, u64> = self
             .generations()
             .into_iter()
@@ -557,11 +641,17 @@ impl Device {
         self.uploaded = self.uploaded.max(self.place(share));
         self.buffer().uploaded_to(self.uploaded);
         let left = self.generations();
-        if let Some(newest_gone) = sizes.keys().rfind(|id| !left.contains(id)) {
+        // One without blocks holds nothing of the window.
+        let holds_blocks = |id: &u64| self.blocks.values().any(|kept| kept.generation == *id);
+        let mut gone = sizes.keys().filter(|id| !left.contains(id));
+        if let Some(newest_gone) = gone.rfind(|id| holds_blocks(id)) {
             let from_there: u64 = sizes.range(newest_gone..).map(|(_, bytes)| bytes).sum();
+            // Now and then sled's file is longer for a moment: no telling then.
+            let on_disk: u64 = sizes.values().sum();
+            let steady = shape_before.bytes.abs_diff(on_disk) < SIZE_SLACK_BYTES;
             assert!(
-                from_there + SIZE_SLACK_BYTES > self.options.replay_bytes_max,
-                "{from_there} bytes of the replay window were trimmed"
+                !steady || from_there + SIZE_SLACK_BYTES > self.options.replay_bytes_max,
+                "{from_there} bytes of the replay window were trimmed: {shape_before:?}, {sizes:?}"
             );
         }
     }
@@ -882,6 +972,7 @@ impl Device {
             Op::Upload { share } => self.upload(*share),
             Op::Reopen => self.reopen(),
             Op::Crash => self.crash(),
+            Op::PowerCut { rows, large, salt } => self.power_cut(*rows, *large, *salt),
             Op::Correct { share, delta } => self.correct(*share, *delta),
             Op::Query(query) => self.query(query),
             Op::Damage {
@@ -902,7 +993,7 @@ fn config() -> ProptestConfig {
         .ok()
         .and_then(|cases| cases.parse().ok());
     ProptestConfig {
-        cases: cases.unwrap_or(20),
+        cases: cases.unwrap_or(12),
         max_shrink_iters: 150,
         max_shrink_time: 120_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),

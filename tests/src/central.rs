@@ -69,6 +69,20 @@ impl Central {
         Ok((tables > 0 && columns > 0).then_some(connection))
     }
 
+    /// Takes the file's lock: nobody else writes until it is dropped. `None` while there is no table.
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn lock(&self) -> rusqlite::Result<Option<Connection>> {
+        if self.open()?.is_none() {
+            return Ok(None);
+        }
+        let connection = Connection::open(&self.path)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Some(connection))
+    }
+
     /// Every row later than `after_ts`, stream by stream, handed to `visit` as (number, row).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 pub mod central;
 pub mod device;
 pub mod disk_image;
+pub mod interrupts;
 pub mod measure;
 pub mod mqtt_double;
 mod mqtt_packet;

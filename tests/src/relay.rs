@@ -4,7 +4,7 @@
 //! of them it has acknowledged, and can lose the acknowledgements on the way.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     io::{self, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -213,8 +213,9 @@ fn connect(
 #[derive(Debug, Default)]
 struct Reading {
     is_v5: bool,
-    /// Records under way, by packet id.
-    under_way: HashMap<u16, Option<u64>>,
+    /// Records under way, by packet id: oldest first, for mosquitto, under backlog, has more than
+    /// 65,535 publishes under way and uses ids twice.
+    under_way: HashMap<u16, VecDeque<Option<u64>>>,
 }
 
 struct Pump {
@@ -326,7 +327,8 @@ fn acknowledge(reading: &mut Reading, body: &[u8], state: &mut State) -> bool {
     let Some(id) = body.first_chunk::<2>() else {
         return true;
     };
-    let n = reading.under_way.remove(&u16::from_be_bytes(*id)).flatten();
+    let under_way = reading.under_way.get_mut(&u16::from_be_bytes(*id));
+    let n = under_way.and_then(VecDeque::pop_front).flatten();
     if state.loses_acks {
         state.seen.acks_lost.extend(n);
         return false;
@@ -350,7 +352,7 @@ fn sent(reading: &mut Reading, packet: &[u8], head: usize, state: &mut State) ->
     state.seen.sent.extend(n);
     state.seen.sent_again += u64::from(publish.dup);
     if let Some(id) = publish.id {
-        reading.under_way.insert(id, n);
+        reading.under_way.entry(id).or_default().push_back(n);
     }
     Ok(true)
 }

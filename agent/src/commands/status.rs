@@ -358,3 +358,102 @@ fn verified(report: &VerifyReport, lines: &mut Lines) {
         lines.add("", "no gap");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use dunlin_sync::{sample::Timestamp, verify::Gap};
+    use serde_json::json;
+
+    use super::*;
+
+    fn status() -> Status {
+        serde_json::from_value(json!({
+            "version": "0.1.0", "device": "press-7", "uptime_s": 1_000,
+            "mqtt": {"broker": "b:1883", "connected": true, "connections": 1, "publishes": 5_000,
+                "acknowledged": 5_000, "duplicates": 1, "last_error": null},
+            "records": {"received": 5_000, "committed": 4_000, "quarantined": 1_000,
+                "quarantined_by_reason": {}, "dropped": 0},
+            "buffer": {"generations": 1, "bytes": 100_000, "oldest_seq": 0, "next_seq": 40,
+                "rows": 4_000, "rows_total": 4_000, "newest_ts": null, "bytes_max": 1_000_000,
+                "full": false, "streams": 2, "commits": 40, "blocks_corrupt": 0, "set_aside": 0,
+                "quarantine_bytes": 0},
+            "upstream": {"location": "sqlite:up.db", "connected": false, "uploaded": 0,
+                "rejected": 0, "lag_rows": 4_000, "lag_s": 90.0, "retries": 1, "streams_held": 0,
+                "held_for_clock": false, "last_error": "gone\u{1b}[2J"},
+            "clock": {"skew_s": 0.0, "steps": 0, "withdrawn": 0, "unsynchronised": false},
+            "flash": {"written_bytes": 1_000_000, "bytes_per_day": 86_400_000.0,
+                "years_to_32_tb": 1_014.0}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_running_agent_is_described_in_plain_words() {
+        let held = Held {
+            items: 2,
+            records: 1_000,
+        };
+        let shown = Shown {
+            running: true,
+            status: Some(status()),
+            left: None,
+            quarantine: [("not_json".to_owned(), held)].into(),
+            verify: None,
+        };
+        // 4 rows of 25 bytes a second; 900,000 bytes are left.
+        assert_eq!(
+            text(&shown),
+            "agent      press-7, version 0.1.0, running for 17 min\n\
+             broker     connected to b:1883\n\
+             records    5,000 received, 4,000 committed, 1,000 quarantined, 1 publish sent twice\n\
+             upstream   sqlite:up.db, NOT reached: gone\\u{1b}[2J\n\
+             lag        4,000 rows, the oldest 1.5 min old\n\
+             buffer     100 kB of 1.0 MB, 4,000 rows of 2 streams\n\
+             \x20          lasts 2.5 h at this rate if the upstream is away\n\
+             clock      synchronised\n\
+             flash      86.4 MB written a day: 1014 years to 32 TB (a 32 GB card 1,000 times over)\n\
+             quarantine 2 items: 2 not_json\n"
+        );
+    }
+
+    #[test]
+    fn a_stopped_agent_and_a_gap_are_named() {
+        let shape = status().buffer.shape;
+        let gap = Gap {
+            stream: "plant/m1".into(),
+            from: Timestamp(0),
+            to: Timestamp(1_000_000_000),
+            committed: 7,
+            upstream: 4,
+        };
+        let shown = Shown {
+            running: false,
+            status: None,
+            left: Some(LeftBehind {
+                data_dir: "/d".into(),
+                buffer: shape,
+                lag_rows: 0,
+                lag_s: 0.0,
+                streams_held: 0,
+            }),
+            quarantine: BTreeMap::new(),
+            verify: Some(VerifyReport {
+                rows_committed: 7,
+                rows_upstream: 4,
+                gaps: vec![gap],
+                gaps_unlisted: 0,
+            }),
+        };
+        assert_eq!(
+            text(&shown),
+            "agent      not running on /d\n\
+             lag        none: everything committed is upstream\n\
+             buffer     100 kB, 4,000 rows\n\
+             quarantine empty\n\
+             verify     7 rows committed and uploaded, 4 rows upstream\n\
+             \x20          plant/m1: 3 rows missing, 0 (1970-01-01T00:00:00Z) to 1000000000 \
+             (1970-01-01T00:00:01Z)\n"
+        );
+    }
+}

@@ -36,7 +36,8 @@ format = "json"
 #fields = { rms = "f64", state = { type = "text", at = "/status/state", required = true } }
 # Whether fields that are not declared are taken too.
 infer = true
-# Where the record has its own time, and its unit as a number: s, ms, us, ns.
+# Where the record has its own time, and its unit as a number: s, ms, us, ns; told by its size if
+# not named.
 #time = "/time"
 #time_unit = "ms"
 # Tags besides the device and what the topic captures.

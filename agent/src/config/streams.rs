@@ -176,7 +176,7 @@ fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed>
         fields: Vec::new(),
         infer: true,
         time: None,
-        time_unit: TimeUnit::Seconds,
+        time_unit: TimeUnit::BySize,
         tags: BTreeMap::new(),
         nan: NanPolicy::Refuse,
         fields_max: FIELDS_MAX_DEFAULT,
@@ -332,7 +332,8 @@ fn time_unit(entry: &Entry<'_>, found: &mut Findings) -> TimeUnit {
         Some("ms") => TimeUnit::Millis,
         Some("us") => TimeUnit::Micros,
         Some("ns") => TimeUnit::Nanos,
-        _ => TimeUnit::Seconds,
+        Some("s") => TimeUnit::Seconds,
+        _ => TimeUnit::BySize,
     }
 }
 

@@ -269,10 +269,9 @@ impl<'a> Builder<'a> {
             return Err(Reject::new(
                 Reason::BadTime,
                 format!(
-                    "{} is no time between 1677 and 2262: send a number in {:?} or RFC 3339 with an \
-                     offset",
+                    "{} is no time between 1677 and 2262: send a number (see time_unit) or RFC 3339 \
+                     with an offset",
                     cell.description(),
-                    self.rule.time_unit
                 ),
             ));
         };

@@ -38,7 +38,13 @@ pub(super) fn decimal_ns(text: &str, unit: TimeUnit) -> Option<i64> {
     if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
+    let before_point = whole.trim_start_matches('0').len() as i64 + i64::from(exponent);
     let unit_exponent = match unit {
+        // Until the year 5138 the sizes of today's times in the four units do not overlap.
+        TimeUnit::BySize if before_point <= 11 => 9,
+        TimeUnit::BySize if before_point <= 14 => 6,
+        TimeUnit::BySize if before_point <= 17 => 3,
+        TimeUnit::BySize => 0,
         TimeUnit::Seconds => 9,
         TimeUnit::Millis => 6,
         TimeUnit::Micros => 3,
@@ -62,6 +68,18 @@ pub(super) fn decimal_ns(text: &str, unit: TimeUnit) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unit_is_told_by_size() {
+        let by_size = |text| decimal_ns(text, TimeUnit::BySize);
+        let expected = Some(1_790_000_000_123_000_000);
+        assert_eq!(by_size("1790000000.123"), expected);
+        assert_eq!(by_size("1790000000123"), expected);
+        assert_eq!(by_size("1.790000000123e12"), expected);
+        assert_eq!(by_size("1790000000123000"), expected);
+        assert_eq!(by_size("1790000000123000000"), expected);
+        assert_eq!(by_size("0"), Some(0));
+    }
 
     #[test]
     fn decimals_keep_every_nanosecond() {

@@ -25,8 +25,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_sync::tls::{self, TlsError};
-use rand::{SeedableRng, rngs::StdRng};
+use dunlin_sync::{
+    backoff::Backoff,
+    tls::{self, TlsError},
+};
 use tokio::{
     runtime, select,
     sync::{mpsc, watch},
@@ -40,7 +42,7 @@ pub use self::{
     stats::IngestStats,
 };
 use crate::{
-    mqtt::{Backoff, LinkOptions, LinkProblem},
+    mqtt::{LinkOptions, LinkProblem},
     settings::MqttSettings,
 };
 
@@ -184,7 +186,11 @@ impl Ingest {
             acks,
             stop,
             stats: Arc::default(),
-            backoff: Backoff::new(ms_min, ms_max, StdRng::seed_from_u64(seed)),
+            backoff: Backoff::new(
+                Duration::from_millis(ms_min),
+                Duration::from_millis(ms_max),
+                seed,
+            ),
             stable_after: STABLE_AFTER.min(Duration::from_millis(ms_max)),
             said: Vec::new(),
         };
@@ -237,7 +243,7 @@ impl Ingest {
             select! {
                 biased;
                 _ = stopped(&mut stop) => break,
-                () = sleep(self.backoff.next()) => {}
+                () = sleep(self.backoff.after_failure()) => {}
             }
         }
         self.outlet.close();

@@ -9,7 +9,6 @@
 //! - reconnects for ever on a packet larger than its limit, which here is one more publish for
 //!   quarantine.
 
-mod backoff;
 pub mod connack;
 pub mod link;
 mod pulse;
@@ -17,7 +16,6 @@ mod rest;
 pub mod url;
 pub mod wire;
 
-pub(crate) use backoff::Backoff;
 pub use link::{Link, LinkError, LinkOptions, LinkProblem};
 pub(crate) use pulse::Pulse;
 pub(crate) use rest::Rest;

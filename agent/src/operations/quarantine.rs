@@ -93,9 +93,18 @@ pub struct Retried {
     pub missing: Vec<u64>,
 }
 
+/// Bounded, and without control characters: fit for one line of a terminal.
 fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(TEXT_CHARS_MAX).collect();
-    if short.len() < text.len() {
+    let mut short = String::new();
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(TEXT_CHARS_MAX) {
+        if character.is_control() {
+            short.extend(character.escape_debug());
+        } else {
+            short.push(character);
+        }
+    }
+    if characters.next().is_some() {
         short.push_str("...");
     }
     short
@@ -126,16 +135,16 @@ fn summary(id: u64, item: Item) -> Summary {
             payload_bytes,
             ..
         } => {
-            let topic = String::from_utf8_lossy(topic).escape_debug().to_string();
+            let topic = String::from_utf8_lossy(topic).into_owned();
             ("publish", topic, Some(*payload_bytes))
         }
-        Content::Row(row) => ("row", row.stream.escape_debug().to_string(), None),
+        Content::Row(row) => ("row", row.stream.clone(), None),
     };
     Summary {
         id,
         at_ns: item.at_ns,
         reason: item.reason,
-        detail: shortened(&item.detail.escape_debug().to_string()),
+        detail: shortened(&item.detail),
         records: item.records,
         kind: kind.to_owned(),
         of: shortened(&of),

@@ -21,6 +21,7 @@ use crate::{
     app::Agent,
     commands::{
         Exit,
+        export::to_file,
         import::{ImportArgs, Imported, import, plan},
         site::{Site, SiteArgs},
         terminal::Show,
@@ -490,4 +491,32 @@ async fn a_request_that_is_too_long_or_not_understood_is_refused() {
     let error = odd.unwrap_err().to_string();
     assert!(error.contains("use a command of version"), "{error}");
     device.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exported_file_appears_whole_or_not_at_all() {
+    for running in [true, false] {
+        let mut device = Device::new(running).await;
+        device.import("plant/m1", "x\n1\n2\n").await.unwrap();
+        let path = device.dir.path().join("out.csv");
+        let mut ask = ExportAsk {
+            stream: "plant/m1".into(),
+            range: TimeRange::ALL,
+            format: ExportFormat::Csv,
+        };
+        let mut site = device.site().await;
+        let done = to_file(&mut site, ask.clone(), &path).await.unwrap();
+        assert_eq!((done.rows, done.streams), (2, 1));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        // One that fails leaves what was there, and nothing beside it.
+        ask.stream = "none".into();
+        assert!(to_file(&mut site, ask, &path).await.is_err());
+        site.close().await.unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        let names = std::fs::read_dir(device.dir.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(!names.into_iter().any(|name| name.starts_with(".dunlin")));
+        device.stop().await;
+    }
 }

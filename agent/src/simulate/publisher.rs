@@ -7,8 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use dunlin_sync::tls;
-use rand::{SeedableRng, rngs::StdRng};
+use dunlin_sync::{backoff::Backoff, tls};
 use tokio::{
     select,
     sync::watch,
@@ -18,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{Report, SimulateError, SimulateOptions, fleet::Fleet};
 use crate::mqtt::{
-    Backoff, Link, LinkOptions, LinkProblem, Pulse, Rest,
+    Link, LinkOptions, LinkProblem, Pulse, Rest,
     link::Reader,
     wire::{self, Packet},
 };
@@ -125,8 +124,8 @@ impl<'a> Publisher<'a> {
         mut self,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Report, SimulateError> {
-        let seed = StdRng::seed_from_u64(self.options.seed);
-        let mut backoff = Backoff::new(50, 5_000, seed);
+        let (wait_min, wait_max) = (Duration::from_millis(50), Duration::from_secs(5));
+        let mut backoff = Backoff::new(wait_min, wait_max, self.options.seed);
         let mut link = self
             .link
             .connect()
@@ -149,7 +148,7 @@ impl<'a> Publisher<'a> {
             warn!("{lost}; trying again");
             link = loop {
                 let next = async {
-                    sleep(backoff.next()).await;
+                    sleep(backoff.after_failure()).await;
                     self.link.connect().await
                 };
                 select! {

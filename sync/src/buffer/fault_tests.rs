@@ -5,11 +5,12 @@
 use std::{fs, path::Path};
 
 use super::{
+    catalog::stream_entries,
     space::{generation_dir, summary_path},
     tests::{Device, small},
     *,
 };
-use crate::sample::FieldType;
+use crate::sample::{Field, FieldType};
 
 /// A buffer with `commits` commits of 10,000 rows, some 80 KB each.
 fn filled(dir: &Path, commits: usize) -> Device {

@@ -27,6 +27,7 @@
 //! Block numbers are dense, except that losing the newest generation skips [`SEQ_SKIP`] of them: a
 //! number that may have been used, and marked as uploaded, is never used again.
 
+mod catalog;
 #[cfg(test)]
 mod fault_tests;
 mod handles;
@@ -51,13 +52,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use self::query::{Matrix, Order, Query, SplitFilter};
+pub use self::{
+    catalog::CatalogError,
+    query::{Matrix, Order, Query, SplitFilter},
+};
 use self::{handles::Handles, read::Unreadable};
 use crate::{
     codec::BlockBody,
-    frame,
     generation::{Entry, Generation, GenerationError},
-    sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId},
+    sample::Catalog,
 };
 
 /// More numbers than one generation can use up.
@@ -142,31 +145,6 @@ pub enum CommitError {
     /// The newest generation failed; the next commit begins another.
     #[error("commit failed: {0}")]
     Failed(String),
-}
-
-/// A stream that cannot be added.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogError {
-    /// A field is already held as another type.
-    #[error("field {field} is held as {held}, not {asked}")]
-    TypeHeld {
-        /// The field.
-        field: String,
-        /// The type it is held as.
-        held: &'static str,
-        /// The type asked for.
-        asked: &'static str,
-    },
-    /// The schema exists with other tags.
-    #[error(
-        "schema {schema} already has the tags {held:?}; rename the stream rule to change its tags"
-    )]
-    TagsHeld {
-        /// The schema.
-        schema: String,
-        /// Its tag names.
-        held: Vec<String>,
-    },
 }
 
 /// What a generation holds. Half-open: `first_* <= x < next_*`.
@@ -321,8 +299,6 @@ pub struct Recovery {
 
 /// Bytes of fingerprints in one entry.
 const FINGERPRINT_BYTES_MAX: usize = 4096;
-/// Bytes of a catalog entry under one key; sled would write larger values to separate files.
-const CATALOG_BYTES_MAX: usize = 6 * 1024;
 /// What the device cannot read for this long counts as damaged.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -351,30 +327,6 @@ pub(crate) fn block_key(seq: u64) -> Vec<u8> {
     let mut key = vec![b'b'];
     key.extend_from_slice(&seq.to_be_bytes());
     key
-}
-
-/// A thing of the catalog as one entry, or as several in order of key.
-fn catalog_entries<T: Serialize>(kind: u8, id: u32, value: &T) -> Vec<Entry> {
-    // Names and types always encode; an empty value would be reported as corrupt when read.
-    let bytes = frame::to_bytes(value).unwrap_or_default();
-    let parts = bytes.chunks(CATALOG_BYTES_MAX).enumerate();
-    let entries = parts.map(|(part, bytes)| {
-        let mut key = vec![b'c', kind];
-        key.extend_from_slice(&id.to_be_bytes());
-        if part > 0 {
-            key.extend_from_slice(&(part as u32).to_be_bytes());
-        }
-        (key, bytes.to_vec())
-    });
-    entries.collect()
-}
-
-pub(crate) fn schema_entries(schema: &Schema) -> Vec<Entry> {
-    catalog_entries(b's', schema.id, schema)
-}
-
-pub(crate) fn stream_entries(stream: &Stream) -> Vec<Entry> {
-    catalog_entries(b't', stream.id, stream)
 }
 
 /// Fingerprints of the commit that ended before `next_seq`, `first_part` entries of which are there.
@@ -450,89 +402,6 @@ impl Buffer {
         self.lock().fingerprints.iter().copied().collect()
     }
 
-    /// The schema called `name` with at least `fields`, made or lengthened as needed. Durable with
-    /// the next commit.
-    ///
-    /// # Errors
-    /// [`CatalogError`] if it exists with other tags or a field of another type.
-    pub fn declare_schema(
-        &self,
-        name: &str,
-        tag_names: &[String],
-        fields: &[Field],
-    ) -> Result<Arc<Schema>, CatalogError> {
-        let mut inner = self.lock();
-        let catalog = self.catalog();
-        let known = catalog.schema_named(name);
-        let mut schema = known.map_or_else(
-            || Schema {
-                id: catalog.schemas.len() as SchemaId,
-                name: name.to_owned(),
-                tag_names: tag_names.to_vec(),
-                fields: Vec::new(),
-            },
-            |schema| Schema::clone(schema),
-        );
-        if schema.tag_names != tag_names {
-            return Err(CatalogError::TagsHeld {
-                schema: schema.name,
-                held: schema.tag_names,
-            });
-        }
-        for field in fields {
-            match schema
-                .field(&field.name)
-                .map(|index| schema.fields[index].kind)
-            {
-                None => schema.fields.push(field.clone()),
-                Some(kind) if kind == field.kind => {}
-                Some(kind) => {
-                    let (held, asked) = (kind.name(), field.kind.name());
-                    return Err(CatalogError::TypeHeld {
-                        field: field.name.clone(),
-                        held,
-                        asked,
-                    });
-                }
-            }
-        }
-        if let Some(known) = known.filter(|known| ***known == schema) {
-            return Ok(Arc::clone(known));
-        }
-        let schema = Arc::new(schema);
-        let mut changed = Catalog::clone(&catalog);
-        let index = schema.id as usize;
-        if index == changed.schemas.len() {
-            changed.schemas.push(Arc::clone(&schema));
-        } else {
-            changed.schemas[index] = Arc::clone(&schema);
-        }
-        inner.pending.extend(schema_entries(&schema));
-        *unpoisoned(self.catalog.write()) = Arc::new(changed);
-        Ok(schema)
-    }
-
-    /// The stream called `name` under `schema`, made if needed. Durable with the next commit.
-    pub fn declare_stream(&self, schema: SchemaId, name: &str, tags: &[String]) -> Arc<Stream> {
-        let mut inner = self.lock();
-        let catalog = self.catalog();
-        if let Some(known) = catalog.stream_named(name) {
-            return Arc::clone(known);
-        }
-        let id = catalog.streams.len() as StreamId;
-        let stream = Arc::new(Stream {
-            id,
-            schema,
-            name: name.to_owned(),
-            tags: tags.to_vec(),
-        });
-        let mut changed = Catalog::clone(&catalog);
-        changed.streams.push(Arc::clone(&stream));
-        inner.pending.extend(stream_entries(&stream));
-        *unpoisoned(self.catalog.write()) = Arc::new(changed);
-        stream
-    }
-
     /// Makes the blocks durable, all or none, with the fingerprints of the publishes they came from.
     /// Returns one past the number of the last block.
     ///
@@ -598,11 +467,11 @@ impl Buffer {
         Ok(extent.next_seq)
     }
 
-    /// Shifts the timestamps of all blocks `from_seq..` by `delta_ns`, durably. The caller makes
+    /// Shifts the timestamps of all blocks `from_seq..` by `delta_ns` (nanoseconds), durably. The caller makes
     /// sure that they stay above those of the blocks before (see `agent`'s clock).
     ///
     /// # Errors
-    /// The operating system's; nothing has changed then.
+    /// The operating system's; nothing has changed then, and the same can be asked again.
     pub fn correct(&self, from_seq: u64, delta_ns: i64) -> std::io::Result<()> {
         let mut inner = self.lock();
         let to_seq = inner.active.extent.next_seq;

@@ -1,15 +1,18 @@
 //! Reading back: one stream's records as columns of `f32`, straight from the packed columns.
 
+use std::{sync::Arc, thread::ScopedJoinHandle};
+
 use super::Buffer;
 use crate::{
     codec,
+    generation::Generation,
     sample::{SchemaId, StreamId, TimeRange, Timestamp},
 };
 
 /// Fewer blocks are not worth a thread.
 const BLOCKS_PER_THREAD_MIN: u64 = 64;
-/// Most rows room is made for before they are read.
-const ROWS_RESERVED_MAX: usize = 1 << 24;
+/// Most room made for rows before they are read, bytes of all threads together.
+const RESERVED_BYTES_MAX: usize = 32 << 20;
 
 /// Which half of the data is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub struct Query {
     pub stream: StreamId,
     /// Positions of the wanted fields in the stream's schema.
     pub fields: Vec<usize>,
-    /// Time range, both ends included.
+    /// Time range, nanoseconds UTC, both ends included.
     pub range: TimeRange,
     /// Split wanted.
     pub split: SplitFilter,
@@ -168,26 +171,25 @@ struct Reading<'a> {
     buffer: &'a Buffer,
     query: &'a Query,
     schema: SchemaId,
+    threads: usize,
 }
 
 impl Reading<'_> {
     fn oldest_first(&self, first: u64, end: u64) -> Result<Matrix, String> {
         let rows_max = self.query.rows_max.unwrap_or(usize::MAX);
         let mut matrix = Matrix::empty(self.query.fields.len());
-        let mut seq = first;
+        let (mut seq, mut held) = (first, None);
         while seq < end && matrix.ts.len() < rows_max {
             let before = matrix.ts.len();
-            self.append(seq, &mut matrix)?;
+            self.append(seq, &mut held, &mut matrix)?;
             if before == 0 && !matrix.ts.is_empty() {
-                // As many rows in every block as in this one, and growing stops copying.
+                // As many rows in every block as in this one, and growing stops copying; no more than
+                // that, for it is a guess, and a small device has no room for a wrong one.
                 let blocks = usize::try_from(end - seq).unwrap_or(usize::MAX);
-                matrix.reserve(
-                    matrix
-                        .ts
-                        .len()
-                        .saturating_mul(blocks)
-                        .min(ROWS_RESERVED_MAX),
-                );
+                let row_bytes = 8 + 4 * matrix.columns.len();
+                let room = RESERVED_BYTES_MAX / self.threads / row_bytes;
+                let rows = matrix.ts.len().saturating_mul(blocks);
+                matrix.reserve(rows.min(room).min(rows_max));
             }
             seq = self.buffer.next_stored(seq);
         }
@@ -198,14 +200,14 @@ impl Reading<'_> {
     fn newest_first(&self, first: u64, end: u64) -> Result<Matrix, String> {
         let rows_max = self.query.rows_max.unwrap_or(usize::MAX);
         let mut matrix = Matrix::empty(self.query.fields.len());
-        let mut seq = end;
+        let (mut seq, mut held) = (end, None);
         while seq > first && matrix.ts.len() < rows_max {
             seq = self.buffer.previous_stored(seq);
             if seq < first {
                 break;
             }
             let start = matrix.ts.len();
-            self.append(seq, &mut matrix)?;
+            self.append(seq, &mut held, &mut matrix)?;
             matrix.reverse_from(start);
         }
         matrix.truncate(rows_max);
@@ -213,8 +215,13 @@ impl Reading<'_> {
     }
 
     /// Appends what is wanted of block `seq`, oldest row first.
-    fn append(&self, seq: u64, matrix: &mut Matrix) -> Result<(), String> {
-        let Some((stored, shift_ns)) = self.buffer.stored(seq)? else {
+    fn append(
+        &self,
+        seq: u64,
+        held: &mut Option<Arc<Generation>>,
+        matrix: &mut Matrix,
+    ) -> Result<(), String> {
+        let Some((stored, shift_ns)) = self.buffer.stored_keeping(seq, held)? else {
             return Ok(());
         };
         let (start, query) = (matrix.ts.len(), self.query);
@@ -262,18 +269,23 @@ impl Buffer {
         let schema = stream
             .ok_or_else(|| format!("no stream number {}", query.stream))?
             .schema;
+        let (first, end) = self.blocks_within(query.range)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let threads = match query.rows_max {
+            Some(_) => 1,
+            None => threads.min(end.saturating_sub(first) / BLOCKS_PER_THREAD_MIN),
+        };
+        let threads = threads.max(1);
         let reading = Reading {
             buffer: self,
             query,
             schema,
+            threads: threads as usize,
         };
-        let (first, end) = self.blocks_within(query.range)?;
         if query.order == Order::NewestFirst {
             return reading.newest_first(first, end);
         }
-        let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let threads = threads.min((end - first) / BLOCKS_PER_THREAD_MIN).max(1);
-        if threads == 1 || query.rows_max.is_some() {
+        if threads == 1 {
             return reading.oldest_first(first, end);
         }
         let share = (end - first).div_ceil(threads);
@@ -284,7 +296,7 @@ impl Buffer {
                 scope.spawn(move || reading.oldest_first(from, end.min(from + share)))
             };
             let workers: Vec<_> = (0..threads).map(spawn).collect();
-            let ends = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+            let ends = workers.into_iter().map(ScopedJoinHandle::join);
             ends.map(|end| end.unwrap_or_else(|_| Err("a reader panicked".into())))
                 .collect::<Result<Vec<Matrix>, String>>()
         })?;

@@ -96,7 +96,8 @@ impl Buffer {
         after.map_or(seq.saturating_add(1), |extent| extent.next_seq)
     }
 
-    /// Number of the first block at or after `from_seq` whose first timestamp is at least `ts`.
+    /// Number of the first block at or after `from_seq` whose first timestamp is at least `ts`
+    /// (nanoseconds UTC, corrected); one past the newest block if there is none.
     ///
     /// # Errors
     /// A text for people, when the disk refuses.
@@ -125,7 +126,7 @@ impl Buffer {
         Ok(low)
     }
 
-    /// First and last timestamp of block `seq`, corrected; `None` if it is gone or unreadable.
+    /// First and last timestamp of block `seq`, nanoseconds UTC, corrected; `None` if it is gone or unreadable.
     ///
     /// # Errors
     /// A text for people, when the disk refuses.
@@ -147,6 +148,16 @@ impl Buffer {
 
     /// The stored bytes of block `seq` and the correction of its clock, nanoseconds.
     pub(super) fn stored(&self, seq: u64) -> Result<Option<(Bytes, i64)>, String> {
+        self.stored_keeping(seq, &mut None)
+    }
+
+    /// As [`Self::stored`]; leaves the generation in `held`. Readers of many blocks keep it from one to
+    /// the next, so that others who read elsewhere do not close it.
+    pub(super) fn stored_keeping(
+        &self,
+        seq: u64,
+        held: &mut Option<Arc<Generation>>,
+    ) -> Result<Option<(Bytes, i64)>, String> {
         let (active, id, shift_ns) = {
             let inner = self.lock();
             let shift_ns = inner.shift_ns(seq);
@@ -170,7 +181,7 @@ impl Buffer {
                 None => return Ok(None),
             },
         };
-        match generation.get(&block_key(seq)) {
+        match held.insert(generation).get(&block_key(seq)) {
             Ok(Some(bytes)) => {
                 self.recovered(id, Some(seq));
                 Ok(Some((bytes, shift_ns)))

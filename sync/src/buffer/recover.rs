@@ -12,12 +12,12 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::{
     Active, Buffer, BufferOptions, BufferStats, Correction, Extent, Inner, OpenError, PATIENCE,
     Recovery, SEQ_SKIP, Sealed,
+    catalog::read_catalog,
     handles::Handles,
     read::Unreadable,
     space::{create, generation_dir, keep_reserve, set_aside, summary_path, with_reserve},
@@ -25,16 +25,13 @@ use super::{
 use crate::{
     codec, frame,
     generation::{Generation, GenerationError, TRASH, dir_bytes},
-    sample::{Catalog, Schema, Stream},
+    sample::Catalog,
     state_file::{self, StateFileError},
 };
 
 /// A failing device is given this many tries, this far apart, before a generation is set aside.
 const READ_TRIES: u32 = 10;
 const READ_PAUSE: Duration = Duration::from_millis(500);
-/// Numbers missing in a row in an intact catalog; more are damage.
-const CATALOG_HOLE_MAX: usize = 1 << 16;
-
 impl Buffer {
     /// Opens the buffer in `options.dir`, made if need be. Reads the newest generation and the
     /// summaries of the others; never the backlog.
@@ -187,10 +184,13 @@ fn beginning(sealed: &VecDeque<Sealed>, recovery: &Recovery, seq_floor: u64) -> 
     Extent::starting(next_seq, before.next_row, before.last_ts)
 }
 
-/// Writes the corrections and their copy; unchanged unless both are written.
+/// Writes the corrections, then their copy, which may lag behind.
 pub(super) fn write_corrections(dir: &Path, corrections: &Vec<Correction>) -> io::Result<()> {
-    state_file::write(&dir.join("corrections-copy"), corrections)?;
-    state_file::write(&dir.join("corrections"), corrections)
+    state_file::write(&dir.join("corrections"), corrections)?;
+    if let Err(error) = state_file::write(&dir.join("corrections-copy"), corrections) {
+        tracing::warn!(%error, "cannot copy the corrections of the clock");
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -417,20 +417,7 @@ fn look_inside(path: &Path) -> Result<(Generation, Extent), GenerationError> {
 
 fn look_at_everything(path: &Path) -> Result<Inside, GenerationError> {
     let (generation, extent) = look_inside(path)?;
-    let catalog = Catalog {
-        schemas: read_catalog(&generation, *b"cs", |id| Schema {
-            id,
-            name: format!("damaged-{id}"),
-            tag_names: Vec::new(),
-            fields: Vec::new(),
-        })?,
-        streams: read_catalog(&generation, *b"ct", |id| Stream {
-            id,
-            schema: u32::MAX,
-            name: format!("damaged-{id}"),
-            tags: Vec::new(),
-        })?,
-    };
+    let catalog = read_catalog(&generation)?;
     let (fingerprints, fingerprint_parts) = read_fingerprints(&generation, extent.next_seq)?;
     Ok(Inside {
         generation,
@@ -439,45 +426,6 @@ fn look_at_everything(path: &Path) -> Result<Inside, GenerationError> {
         fingerprints,
         fingerprint_parts,
     })
-}
-
-/// Everything of one kind in the catalog, by number; a place holder keeps the place of what is
-/// damaged or missing.
-fn read_catalog<T: DeserializeOwned>(
-    generation: &Generation,
-    kind: [u8; 2],
-    place_holder: impl Fn(u32) -> T,
-) -> Result<Vec<Arc<T>>, GenerationError> {
-    let mut stored: Vec<(u32, Vec<u8>)> = Vec::new();
-    generation.scan(&kind, |key, value| {
-        let id = key.get(2..6).and_then(|id| id.try_into().ok());
-        match (id.map(u32::from_be_bytes), stored.last_mut()) {
-            (Some(id), Some((last, bytes))) if *last == id => bytes.extend_from_slice(value),
-            (Some(id), _) => stored.push((id, value.to_vec())),
-            (None, _) => {}
-        }
-        true
-    })?;
-    let mut things = Vec::new();
-    for (id, bytes) in stored {
-        let hole = (id as usize).saturating_sub(things.len());
-        if hole > CATALOG_HOLE_MAX {
-            return Err(GenerationError::Damaged(format!(
-                "{hole} names are missing"
-            )));
-        }
-        while things.len() < id as usize {
-            let id = things.len() as u32;
-            tracing::error!(id, "missing in the catalog");
-            things.push(Arc::new(place_holder(id)));
-        }
-        let thing = frame::from_bytes(&bytes).unwrap_or_else(|error| {
-            tracing::error!(id, %error, "damaged entry in the catalog");
-            place_holder(id)
-        });
-        things.push(Arc::new(thing));
-    }
-    Ok(things)
 }
 
 /// The newest fingerprints, oldest first, and how many entries there are under `next_seq`.

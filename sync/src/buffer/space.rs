@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    Active, Buffer, CommitError, Extent, Inner, Sealed, WhenFull, block_key, fingerprint_entries,
-    schema_entries, stream_entries, unpoisoned,
+    Active, Buffer, CommitError, Extent, Inner, Sealed, WhenFull, block_key,
+    catalog::{schema_entries, stream_entries},
+    fingerprint_entries, unpoisoned,
 };
 use crate::{
     codec, frame,

@@ -6,7 +6,7 @@ use super::{space::generation_dir, *};
 use crate::{
     builder::BlockBuilder,
     pack::Compression,
-    sample::{FieldType, Sample, Split, TimeRange, Timestamp, Value},
+    sample::{Field, FieldType, Sample, Split, Stream, TimeRange, Timestamp, Value},
 };
 
 pub(super) struct Device {

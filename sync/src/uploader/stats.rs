@@ -94,8 +94,8 @@ impl UploadStats {
     }
 
     pub(super) fn count_delivered(&self, delivered: &Delivered) {
-        if delivered.taken {
-            self.connected.store(true, Relaxed);
+        if delivered.taken && !self.connected.swap(true, Relaxed) {
+            tracing::info!("the upstream takes rows");
         }
         self.batches.fetch_add(1, Relaxed);
         self.rows_uploaded

@@ -1,23 +1,33 @@
 //! Kills the agent at random moments while it ingests at full speed, and counts what arrived.
 //!
-//! `crash_loop [--kills N] [--seed S]`. Broker and upstream stay up. At the end every record that was
+//! `crash_loop [--kills N] [--seed S]`. Broker (a double, or the one that `DUNLIN_MQTT_URL` names) and
+//! upstream stay up. At the end every record that was
 //! acknowledged, and every one published at all, is upstream exactly once, with timestamps in the
 //! order of arrival, and no row has changed since it was first seen there. Prints one line of JSON;
 //! exits with 1 on a violation. A SIGKILL says nothing about a power cut: that is `power_cut`.
 
 use std::{
     collections::BTreeMap,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
     process::ExitCode,
-    thread::sleep,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
+use dunlin_agent::mqtt::url::BrokerUrl;
 use dunlin_tests::{
     central::{Central, Row},
     device::{Device, as_agent, until},
     mqtt_double::MqttDouble,
     options::{option, refuse_others},
+    publisher::Publisher,
     records::Numbered,
+    relay::Relay,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -26,6 +36,8 @@ use serde_json::json;
 const RATE_PER_S: f64 = 20_000.0;
 /// For everything to arrive at the end.
 const DRAIN_MAX: Duration = Duration::from_mins(2);
+/// Without a PUBACK although there are records to come.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 /// Violations shown.
 const SHOWN: usize = 10;
 
@@ -63,22 +75,29 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     let central = Central::new(dir.path());
     let numbered = Numbered {
         bad_every: 101,
-        ..Numbered::new("crash")
+        ..Numbered::new(&format!("crash-{}", std::process::id()))
     };
-    let broker = MqttDouble::start().map_err(|e| failed(&e))?;
-    broker.feed(numbered.clone(), u64::MAX, Some(RATE_PER_S));
+    let broker = Source::start()?;
+    let relay = Relay::mqtt(broker.address()?).map_err(|e| failed(&e))?;
     let program = std::env::current_exe().map_err(|e| failed(&e))?;
     let mut device = Device::new(&program, &dir.path().join("data"), &dir.path().join("log"))
-        .with("--mqtt", broker.url())
+        .with("--mqtt", relay.mqtt_url())
         .with("--topic", numbered.rule())
         .with("--upstream", central.url())
-        .with("--device", "crash")
+        .with("--device", &numbered.prefix)
         .with("--clock-hold-s", 0)
         .with("--http-listen", "")
         .with("--mqtt-backoff-ms-min", 10)
         .with("--mqtt-backoff-ms-max", 100)
         .with("--log-level", "warn");
 
+    // A session first: without one, a broker keeps nothing for us.
+    device.start().map_err(|e| failed(&e))?;
+    until(DRAIN_MAX, "the subscription", || {
+        (relay.seen().subscribed > 0).then_some(())
+    })?;
+    device.kill();
+    let feed = broker.feed(&numbered)?;
     let mut violations = Vec::new();
     let mut first_seen: BTreeMap<u64, Row> = BTreeMap::new();
     let (mut in_start, mut in_stop, mut acks_lost) = (0, 0, 0);
@@ -104,7 +123,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
                 acks_lost += 1;
                 device.wait_connected()?;
                 sleep(pause / 2);
-                broker.lose_acks(true);
+                relay.lose_acks(true);
                 sleep(pause / 8);
             }
             _ => {
@@ -113,19 +132,17 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
             }
         }
         device.kill();
-        broker.lose_acks(false);
+        relay.lose_acks(false);
         if kill % 8 == 7 {
             notice(&central, &mut first_seen, &mut violations)?;
         }
     }
 
-    let published = broker.stop_feeding();
     device.start().map_err(|e| failed(&e))?;
     device.wait_connected()?;
-    until(DRAIN_MAX, "the last PUBACK", || {
-        (broker.outstanding() == 0).then_some(())
-    })?;
-    device.wait_status(DRAIN_MAX, "the last upload", |s| s.upstream.lag_rows == 0)?;
+    let published = feed.end()?;
+    drain(&relay, published, &device)?;
+    let status = device.wait_status(DRAIN_MAX, "the last upload", |s| s.upstream.lag_rows == 0)?;
     device.terminate();
     let end = device.wait_exit(Duration::from_secs(30))?;
     if !end.success() {
@@ -137,7 +154,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
 
     notice(&central, &mut first_seen, &mut violations)?;
     let rows = central.rows().map_err(|e| failed(&e))?;
-    let counts = broker.counts();
+    let seen = relay.seen();
     for n in 0..published {
         match (rows.by_number.contains_key(&n), numbered.is_bad(n)) {
             (false, false) => violations.push(format!("record {n} is not upstream")),
@@ -152,15 +169,125 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     let train = rows.by_number.values().filter(|row| row.is_train).count();
     let line = json!({
         "kills": kills, "during_start": in_start, "during_stop": in_stop,
-        "acks_lost": acks_lost, "seed": seed,
-        "published": published, "acknowledged": counts.acknowledged,
-        "sent_again": counts.sent_again, "upstream_rows": rows.by_number.len(),
+        "acks_lost": acks_lost, "seed": seed, "broker": broker.name(),
+        "published": published, "acknowledged": seen.acknowledged.len(),
+        "sent_again": seen.sent_again, "upstream_rows": rows.by_number.len(),
         "duplicates": rows.duplicates.len(), "violations": violations.len(),
         "train_fraction": train as f64 / rows.by_number.len().max(1) as f64,
-        "seconds": begun.elapsed().as_secs_f64(),
+        "clock_skew_s": status.clock.skew_s, "seconds": begun.elapsed().as_secs_f64(),
     });
     println!("{line}");
     Ok(violations)
+}
+
+/// Waits for the PUBACKs of everything published, for as long as there are more and more of them.
+fn drain(relay: &Relay, published: u64, device: &Device) -> Result<(), String> {
+    let mut before = 0;
+    loop {
+        let more = until(STANDSTILL_MAX, "another PUBACK", || {
+            let now = relay.acknowledged() as u64;
+            (now > before || now >= published).then_some(now)
+        });
+        before = more.map_err(|error| {
+            let acknowledged = relay.seen().acknowledged;
+            let missing = (0..published).filter(|n| !acknowledged.contains(n));
+            let first: Vec<u64> = missing.clone().take(5).collect();
+            format!(
+                "{error}: {} of {published} missing, from {first:?}; {:?}\n{}",
+                missing.count(),
+                device.status(),
+                device.log_tail()
+            )
+        })?;
+        if before >= published {
+            return Ok(());
+        }
+    }
+}
+
+/// Where the records come from.
+enum Source {
+    Double(MqttDouble),
+    /// The URL of a real broker.
+    Real(String),
+}
+
+/// Publishing, until told to end.
+enum Feed<'a> {
+    Double(&'a MqttDouble),
+    Real(Arc<AtomicBool>, JoinHandle<io::Result<u64>>),
+}
+
+impl Source {
+    fn start() -> Result<Self, String> {
+        match std::env::var("DUNLIN_MQTT_URL") {
+            Ok(url) => Ok(Self::Real(url)),
+            Err(_) => MqttDouble::start()
+                .map(Self::Double)
+                .map_err(|e| e.to_string()),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Double(_) => "double",
+            Self::Real(url) => url,
+        }
+    }
+
+    fn address(&self) -> Result<SocketAddr, String> {
+        match self {
+            Self::Double(double) => Ok(double.address()),
+            Self::Real(url) => {
+                let url = BrokerUrl::parse(url).map_err(|e| e.to_string())?;
+                let mut found = (url.host.as_str(), url.port)
+                    .to_socket_addrs()
+                    .map_err(|e| e.to_string())?;
+                found
+                    .next()
+                    .ok_or_else(|| format!("{} has no address", url.host))
+            }
+        }
+    }
+
+    fn feed(&self, numbered: &Numbered) -> Result<Feed<'_>, String> {
+        let url = match self {
+            Self::Double(double) => {
+                double.feed(numbered.clone(), u64::MAX, Some(RATE_PER_S));
+                return Ok(Feed::Double(double));
+            }
+            Self::Real(url) => url,
+        };
+        let name = format!("{}-publisher", numbered.prefix);
+        let mut publisher = Publisher::connect(url, &name).map_err(|e| e.to_string())?;
+        let (ending, numbered) = (Arc::new(AtomicBool::new(false)), numbered.clone());
+        let told = Arc::clone(&ending);
+        let began = Instant::now();
+        let records = (0..).map_while(move |n| {
+            let due = Duration::from_secs_f64(n as f64 / RATE_PER_S);
+            // The pace.
+            sleep(due.saturating_sub(began.elapsed()));
+            (!told.load(Relaxed)).then(|| numbered.publish(n))
+        });
+        Ok(Feed::Real(
+            ending,
+            thread::spawn(move || publisher.publish(records)),
+        ))
+    }
+}
+
+impl Feed<'_> {
+    /// Ends it; returns how many records the broker has taken.
+    fn end(self) -> Result<u64, String> {
+        match self {
+            Self::Double(double) => Ok(double.stop_feeding()),
+            Self::Real(ending, publisher) => {
+                ending.store(true, Relaxed);
+                let published = publisher.join().map_err(|_| "the publisher panicked")?;
+                published.map_err(|e| format!("publisher: {e}"))
+            }
+        }
+    }
 }
 
 /// Compares what is upstream now with what was there before.

@@ -116,3 +116,24 @@ fn a_stalled_broker_is_outlived() {
     world.all_upstream();
     assert_eq!(world.relay.seen().connections, 1);
 }
+
+#[test]
+fn a_broker_that_ignores_our_window_costs_no_memory_and_no_duplicates() {
+    let mut world = World::with_sessions();
+    world.device.set("--mqtt-receive-maximum", 100);
+    world.ignore_window();
+    world.start();
+    world.publish(15_000);
+    world.until("some PUBACKs", |world| {
+        (world.relay.acknowledged() > 200).then_some(())
+    });
+    world.relay.lose_acks(true);
+    world.wait("the rest", |s| s.records.committed == 15_000);
+    world.device.kill();
+    world.relay.lose_acks(false);
+    world.start();
+    world.all_acknowledged();
+    let status = world.wait("the duplicates", |s| s.mqtt.duplicates > 0);
+    assert_eq!(status.records.committed, 0, "{status:?}");
+    world.all_upstream();
+}

@@ -44,12 +44,16 @@ fn dropping_the_oldest_is_counted() {
     assert!(status.records.dropped > 0, "{status:?}");
     std::fs::create_dir(&upstream).unwrap();
     let status = world.wait("the end", |s| s.upstream.lag_rows == 0);
-    let rows = world.central.rows().unwrap();
-    assert_eq!(rows.by_number.len() as u64 + status.records.dropped, 40_000);
-    let newest: Vec<u64> = rows.by_number.keys().copied().collect();
+    // Rows on their way up at the moment of the drop are counted, and may arrive all the same.
+    let rows = world.central.rows().unwrap().by_number;
     assert!(
-        newest.iter().copied().eq(status.records.dropped..40_000),
-        "not the oldest"
+        rows.len() as u64 + status.records.dropped >= 40_000,
+        "{status:?}"
+    );
+    assert!(
+        rows.len() < 40_000
+            && rows.range(status.records.dropped..).count() as u64
+                == 40_000 - status.records.dropped
     );
 }
 

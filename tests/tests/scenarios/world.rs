@@ -146,6 +146,13 @@ impl World {
         self.path(name)
     }
 
+    /// The broker sends more than the window lets it, as mosquitto does under backlog.
+    pub(crate) fn ignore_window(&self) {
+        if let Broker::Double(double) = &self.broker {
+            double.ignore_window(true);
+        }
+    }
+
     /// Starts the device and waits until it is subscribed.
     pub(crate) fn start(&mut self) {
         let before = self.relay.seen().subscribed;

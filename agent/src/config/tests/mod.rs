@@ -94,6 +94,15 @@ fn assert_one(text: &str, parts: &[&str]) {
 }
 
 #[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let readme = include_str!("../../../../README.md");
+    let block = readme.split("```toml\n").nth(1).unwrap();
+    let settings = valid(block.split("```").next().unwrap());
+    assert_eq!(settings.streams.len(), 2);
+    assert_eq!(settings.device, "press-7");
+}
+
+#[test]
 fn the_smallest_file_and_the_example_are_valid() {
     let settings = valid(MINIMAL);
     assert_eq!(settings.mqtt.client_id, "dunlin-d");

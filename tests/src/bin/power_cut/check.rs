@@ -24,7 +24,7 @@ use dunlin_tests::{
 };
 
 pub(crate) const BUFFER_BYTES_MAX: u64 = 8 << 20;
-pub(crate) const QUARANTINE_BYTES_MAX: u64 = 4 << 20;
+pub(crate) const QUARANTINE_BYTES_MAX: u64 = 2 << 20;
 const FINGERPRINTS_MAX: usize = 16_384;
 
 /// What is known outside the device: the promises it has made.
@@ -258,6 +258,11 @@ fn check_quarantine(data_dir: &Path, known: &Known, found: &mut Found) {
         Ok(items) => items,
         Err(error) => return found.wrong(error.to_string()),
     };
+    for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some() {
+            found.wrong(format!("set aside: {}", entry.path().display()));
+        }
+    }
     let mut kept = std::collections::BTreeSet::new();
     for (_, item) in &items {
         if let Content::Publish { payload, .. } = &item.content {

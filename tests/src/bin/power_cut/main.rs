@@ -10,6 +10,7 @@
 //! exits with 1 on a violation and keeps the image.
 
 mod check;
+mod parts;
 
 use std::{
     fs,
@@ -27,15 +28,18 @@ use dunlin_tests::{
     central::{Central, Row},
     device::{Device, as_agent, until},
     disk_image::{self, Mounted, NoWriteBack},
+    interrupts,
     mqtt_double::MqttDouble,
     options::{option, refuse_others},
     records::Numbered,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::check::{BUFFER_BYTES_MAX, Known, QUARANTINE_BYTES_MAX};
+use self::{
+    check::{BUFFER_BYTES_MAX, Known, QUARANTINE_BYTES_MAX},
+    parts::Parts,
+};
 
 const IMAGE_BYTES: u64 = 96 << 20;
 const RATE_PER_S: f64 = 12_000.0;
@@ -98,6 +102,10 @@ fn work_dir() -> PathBuf {
 struct Tally {
     chained: u64,
     in_start: u64,
+    during_stop: u64,
+    outages: u64,
+    parts_made: u64,
+    parts_deleted: u64,
     generations_made: u64,
     generations_deleted: u64,
     fresh_min: Option<u64>,
@@ -109,6 +117,8 @@ struct Tally {
 struct Rig {
     // Dropped in this order: the agent before its disk, the disk before its file.
     device: Device,
+    /// The upstream's lock, while it is away.
+    outage: Option<rusqlite::Connection>,
     disk: Option<Mounted>,
     dir: PathBuf,
     broker: MqttDouble,
@@ -117,8 +127,8 @@ struct Rig {
     known: Known,
     rng: StdRng,
     tally: Tally,
-    /// First and one past the last generation seen on the disk.
-    generations: (u64, u64),
+    buffer_parts: Parts,
+    quarantine_parts: Parts,
     disks: u64,
     interrupted: Arc<AtomicBool>,
     _no_write_back: NoWriteBack,
@@ -129,7 +139,7 @@ impl Rig {
         let failed = |error: std::io::Error| error.to_string();
         let numbered = Numbered {
             pad_bytes: PAD_BYTES,
-            bad_every: 53,
+            bad_every: 11,
             ..Numbered::new("power")
         };
         let broker = MqttDouble::start().map_err(failed)?;
@@ -144,6 +154,7 @@ impl Rig {
         device.move_to(&disk.dir().join("data"));
         Ok(Self {
             device,
+            outage: None,
             disk: Some(disk),
             dir: dir.to_owned(),
             broker,
@@ -152,9 +163,10 @@ impl Rig {
             numbered,
             rng: StdRng::seed_from_u64(seed),
             tally: Tally::default(),
-            generations: (0, 0),
+            buffer_parts: Parts::default(),
+            quarantine_parts: Parts::default(),
             disks: 1,
-            interrupted: watch_interrupts().map_err(failed)?,
+            interrupted: interrupts::watch().map_err(failed)?,
             _no_write_back: no_write_back,
         })
     }
@@ -179,7 +191,9 @@ impl Rig {
         }
         let (counts, tally) = (self.broker.counts(), &self.tally);
         let line = json!({
-            "cuts": done, "during_start": tally.in_start, "chained": tally.chained, "seed": seed,
+            "cuts": done, "during_start": tally.in_start, "during_stop": tally.during_stop,
+            "outages": tally.outages, "quarantine_parts_made": tally.parts_made,
+            "quarantine_parts_deleted": tally.parts_deleted, "chained": tally.chained, "seed": seed,
             "acknowledged": counts.acknowledged, "sent_again": counts.sent_again,
             "upstream_rows": self.known.upstream_rows(),
             "fresh_acknowledged_min": tally.fresh_min, "cuts_without_fresh": tally.idle_cuts,
@@ -212,13 +226,20 @@ impl Rig {
     fn cut(&mut self, number: u64) -> Result<Vec<String>, String> {
         let pause = Duration::from_millis(self.rng.random_range(20..700));
         thread::sleep(pause);
+        self.change_weather()?;
         let chain = self.rng.random_range(0..3) == 0;
+        let stopping = chain && self.rng.random_range(0..4) == 0;
         // What it has acknowledged last may not have reached the broker, which then sends it again.
         if chain && self.rng.random_range(0..2) == 0 {
             self.broker.lose_acks(true);
             thread::sleep(pause / 20);
         }
-        self.freeze()?;
+        if stopping {
+            self.tally.during_stop += 1;
+            self.device.terminate();
+            thread::sleep(pause / 10);
+        }
+        self.freeze(stopping)?;
         let (kept, fresh) = (self.dir.join("cut.img"), self.known.fresh());
         disk_image::copy(&self.image(), &kept)?;
         self.count_generations();
@@ -247,7 +268,7 @@ impl Rig {
                 self.tally.in_start += 1;
                 self.start(true)?;
                 thread::sleep(Duration::from_millis(self.rng.random_range(0..80)));
-                self.freeze()?;
+                self.freeze(false)?;
                 disk_image::copy(&self.image(), &kept)?;
                 self.device.thaw();
                 violations = self.check_with_library(&kept)?;
@@ -260,10 +281,25 @@ impl Rig {
         Ok(violations)
     }
 
-    /// Stops the agent and notes what it has promised.
-    fn freeze(&mut self) -> Result<(), String> {
+    /// Lets the upstream be away now and then, so that backlogs grow and drain between cuts.
+    fn change_weather(&mut self) -> Result<(), String> {
+        let failed = |error: rusqlite::Error| format!("upstream: {error}");
+        if self.outage.is_some() {
+            if self.rng.random_range(0..2) == 0 {
+                self.outage = None;
+            }
+        } else if self.rng.random_range(0..8) == 0 {
+            let lock = self.central.lock().map_err(failed)?;
+            self.tally.outages += u64::from(lock.is_some());
+            self.outage = lock;
+        }
+        Ok(())
+    }
+
+    /// Stops the agent and notes what it has promised. It may have ended only if it was told to.
+    fn freeze(&mut self, stopping: bool) -> Result<(), String> {
         self.device.freeze()?;
-        if self.device.has_ended() {
+        if !stopping && self.device.has_ended() {
             return Err(format!("the agent has ended:\n{}", self.device.log_tail()));
         }
         self.broker.settle();
@@ -277,16 +313,13 @@ impl Rig {
     }
 
     fn count_generations(&mut self) {
-        let entries = fs::read_dir(self.device.data_dir().join("buffer"));
-        let ids = entries.into_iter().flatten().flatten();
-        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
-        let (min, max) = ids.fold((u64::MAX, 0), |(min, max), id| (min.min(id), max.max(id)));
-        if max > 0 {
-            let (first, end) = self.generations;
-            self.tally.generations_made += (max + 1).saturating_sub(end.max(1));
-            self.tally.generations_deleted += min.saturating_sub(first.max(1));
-            self.generations = (min.max(first), (max + 1).max(end));
-        }
+        let data_dir = self.device.data_dir();
+        let (made, deleted) = self.buffer_parts.look(&data_dir.join("buffer"));
+        self.tally.generations_made += made;
+        self.tally.generations_deleted += deleted;
+        let (made, deleted) = self.quarantine_parts.look(&data_dir.join("quarantine"));
+        self.tally.parts_made += made;
+        self.tally.parts_deleted += deleted;
     }
 
     fn check_with_library(&mut self, image: &Path) -> Result<Vec<String>, String> {
@@ -346,6 +379,7 @@ impl Rig {
 
     /// Drains everything and looks at the whole of it.
     fn finish(&mut self) -> Result<Vec<String>, String> {
+        self.outage = None;
         let published = self.broker.stop_feeding();
         until(DRAIN_MAX, "the last PUBACK", || {
             (self.broker.outstanding() == 0).then_some(())
@@ -390,32 +424,10 @@ fn device(program: &Path, dir: &Path, log: &str, upstream: &str, numbered: &Numb
         .with("--buffer-bytes-max", BUFFER_BYTES_MAX)
         .with("--buffer-disk-free-bytes-min", 1 << 20)
         .with("--quarantine-bytes-max", QUARANTINE_BYTES_MAX)
+        .with("--upstream-timeout-ms", 1_000)
+        .with("--upstream-backoff-ms-min", 10)
+        .with("--upstream-backoff-ms-max", 200)
         .with("--mqtt-backoff-ms-min", 10)
         .with("--mqtt-backoff-ms-max", 100)
         .with("--log-level", "warn")
-}
-
-/// Becomes true at SIGINT or SIGTERM, so that the machine is left as it was found.
-fn watch_interrupts() -> std::io::Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let ours = Arc::clone(&interrupted);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (mut interrupt, mut terminate) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        ))
-    })?;
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            ours.store(true, Relaxed);
-        });
-    });
-    Ok(interrupted)
 }
