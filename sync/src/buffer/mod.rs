@@ -419,8 +419,7 @@ impl Buffer {
         }
 
         let mut extent = inner.active.extent;
-        let mut entries = std::mem::take(&mut inner.pending);
-        let catalog_entries = entries.len();
+        let mut entries = inner.pending.clone();
         for block in blocks {
             let stored = block.stored(extent.next_row);
             let stored = stored.map_err(|e| CommitError::Failed(e.to_string()))?;
@@ -437,9 +436,7 @@ impl Buffer {
         let prints = fingerprint_entries(extent.next_seq, parts_before, fingerprints);
         let fingerprint_parts = parts_before + prints.len() as u32;
         entries.extend(prints);
-        let kept: Vec<Entry> = entries[..catalog_entries].to_vec();
         if let Err(error) = inner.active.generation.put(entries) {
-            inner.pending = kept;
             inner.active.failed = true;
             return Err(match error {
                 GenerationError::Full => {
@@ -449,6 +446,7 @@ impl Buffer {
                 other => CommitError::Failed(other.to_string()),
             });
         }
+        inner.pending.clear();
         inner.active.fingerprint_parts = fingerprint_parts;
         let rows = extent.next_row - inner.active.extent.next_row;
         inner.active.extent = extent;
