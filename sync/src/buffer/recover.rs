@@ -32,6 +32,9 @@ use crate::{
 /// A failing device is given this many tries, this far apart, before a generation is set aside.
 const READ_TRIES: u32 = 10;
 const READ_PAUSE: Duration = Duration::from_millis(500);
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
+
 impl Buffer {
     /// Opens the buffer in `options.dir`, made if need be. Reads the newest generation and the
     /// summaries of the others; never the backlog.
@@ -51,8 +54,7 @@ impl Buffer {
         };
         state_file::create_dir(&dir).map_err(io)?;
         let lock = File::create(dir.join("lock")).map_err(io)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| OpenError::InUse(dir.clone()))?;
+        hold(&lock).map_err(|_| OpenError::InUse(dir.clone()))?;
 
         let mut found = Found::default();
         let corrections = found.read_corrections(&dir);
@@ -117,6 +119,21 @@ impl Buffer {
             _lock: lock,
         };
         Ok((buffer, recovery))
+    }
+}
+
+/// Takes the lock on the directory. A reader of the process before, or of a buffer closed just now,
+/// may hold it a moment longer.
+fn hold(lock: &File) -> rustix::io::Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(_) if waited < LOCK_WAIT_MAX => {
+                thread::sleep(LOCK_RETRY);
+                waited += LOCK_RETRY;
+            }
+            other => return other,
+        }
     }
 }
 
