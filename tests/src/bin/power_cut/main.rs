@@ -97,6 +97,9 @@ fn work_dir() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// Freezing again because the upstream's file was locked, at most.
+const FREEZE_TRIES_MAX: u32 = 20;
+
 /// Counts over the whole run.
 #[derive(Default)]
 struct Tally {
@@ -298,18 +301,29 @@ impl Rig {
 
     /// Stops the agent and notes what it has promised. It may have ended only if it was told to.
     fn freeze(&mut self, stopping: bool) -> Result<(), String> {
-        self.device.freeze()?;
-        if !stopping && self.device.has_ended() {
-            return Err(format!("the agent has ended:\n{}", self.device.log_tail()));
+        let mut tries = 0;
+        loop {
+            self.device.freeze()?;
+            if !stopping && self.device.has_ended() {
+                return Err(format!("the agent has ended:\n{}", self.device.log_tail()));
+            }
+            self.broker.settle();
+            self.known.acknowledged(self.broker.acknowledged());
+            let mut arrived: Vec<(u64, Row)> = Vec::new();
+            let looked = self
+                .central
+                .each_after(self.known.settled_ts(), |n, row| arrived.push((n, row)));
+            match looked {
+                Ok(()) => return self.known.upstream(arrived),
+                // Stopped in one of the moments in which SQLite lets nobody else read: cut later.
+                Err(error) if is_locked(&error) && tries < FREEZE_TRIES_MAX => {
+                    tries += 1;
+                    self.device.thaw();
+                    thread::sleep(Duration::from_millis(self.rng.random_range(1..20)));
+                }
+                Err(error) => return Err(format!("upstream: {error}")),
+            }
         }
-        self.broker.settle();
-        self.known.acknowledged(self.broker.acknowledged());
-        let mut arrived: Vec<(u64, Row)> = Vec::new();
-        let looked = self
-            .central
-            .each_after(self.known.settled_ts(), |n, row| arrived.push((n, row)));
-        looked.map_err(|e| format!("upstream: {e}"))?;
-        self.known.upstream(arrived)
     }
 
     fn count_generations(&mut self) {
@@ -430,4 +444,8 @@ fn device(program: &Path, dir: &Path, log: &str, upstream: &str, numbered: &Numb
         .with("--mqtt-backoff-ms-min", 10)
         .with("--mqtt-backoff-ms-max", 100)
         .with("--log-level", "warn")
+}
+
+fn is_locked(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
