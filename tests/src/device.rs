@@ -222,8 +222,9 @@ impl Device {
             if ended || Instant::now() > deadline {
                 let end = if ended { "the agent ended" } else { "too late" };
                 return Err(format!(
-                    "{end} waiting for {what}; last status {last:?}; its log ends with\n{}",
-                    self.log_tail()
+                    "{end} waiting for {what}; last status {last:?}; its log ends with\n{}\n{}",
+                    self.log_tail(),
+                    self.stacks()
                 ));
             }
             thread::sleep(LOOK_AGAIN);
@@ -244,6 +245,21 @@ impl Device {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    /// Where each of its threads stands, if it lives and gdb is here to say so.
+    fn stacks(&self) -> String {
+        let Some(pid) = self.child.as_ref().map(Child::id) else {
+            return String::new();
+        };
+        let stacks = Command::new("gdb")
+            .args(["-batch", "-ex", "thread apply all bt 30", "-p"])
+            .arg(pid.to_string())
+            .output();
+        stacks.map_or_else(
+            |error| format!("no stacks: gdb: {error}"),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     }
 
     /// Its whole log, over all starts.
