@@ -1,0 +1,247 @@
+//! Rows as models see them: chunks of consecutive rows of one stream, and the windows in them.
+//!
+//! Promises: a data set is never all in memory, only a chunk of it; a window never reaches over a gap
+//! or a missing value; a window belongs to the split of its last row (its last target row when
+//! forecasting), so every window belongs to exactly one half.
+
+use std::{ops::Range, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Why rows cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the data cannot be read: {0}")]
+pub struct DataError(pub String);
+
+/// What the columns of a data set mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// Names of the features, in the order of [`Rows::values`].
+    pub features: Vec<String>,
+    /// Name of the label or of the value to be estimated, if there is one.
+    pub label: Option<String>,
+    /// Names of the classes; [`Rows::label`] holds positions in it. Empty for numbers.
+    pub classes: Vec<String>,
+}
+
+/// Where a data set came from: enough to ask for it again and to see whether it is the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The query, in words that can be asked again.
+    pub query: String,
+    /// First timestamp, nanoseconds UTC; 0 if there are no rows.
+    pub first_ts: i64,
+    /// Last timestamp, nanoseconds UTC.
+    pub last_ts: i64,
+    /// Rows.
+    pub rows: u64,
+    /// Hash over stream and timestamp of every row, in order.
+    pub rows_hash: u64,
+}
+
+/// Consecutive rows of one stream, oldest first, with no gap among them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// The stream.
+    pub stream: Arc<str>,
+    /// Timestamps, nanoseconds UTC.
+    pub ts: Vec<i64>,
+    /// Row after row, `features` values each; NaN where missing.
+    pub values: Vec<f32>,
+    /// One a row, or none at all; NaN where missing.
+    pub label: Vec<f32>,
+    /// One a row: training half or validation half.
+    pub is_train: Vec<bool>,
+    /// The first rows that repeat the end of the chunk before: windows look back into them, and none
+    /// ends among them.
+    pub lead: usize,
+    /// Retained old rows, mixed in so that fine-tuning does not forget.
+    pub is_replay: bool,
+}
+
+impl Rows {
+    /// Rows, the lead included.
+    pub fn len(&self) -> usize {
+        self.ts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ts.is_empty()
+    }
+
+    /// The values of rows `range`, `features` each.
+    pub fn values_of(&self, range: Range<usize>, features: usize) -> &[f32] {
+        &self.values[range.start * features..range.end * features]
+    }
+
+    /// Every window that can be used: no value missing in it, and a label at its end if `wants_label`.
+    /// Shape: `lookback` rows of input, then `horizon` rows of target.
+    pub fn windows(
+        &self,
+        shape: WindowShape,
+        features: usize,
+        wants_label: bool,
+        half: Half,
+    ) -> impl Iterator<Item = Window> + '_ {
+        let length = shape.lookback + shape.horizon;
+        let first = self.lead.max(length.max(1) - 1);
+        // End (exclusive) of the last row seen with a missing value.
+        let mut clean_from = 0;
+        let mut scanned = 0;
+        (first..self.len()).filter_map(move |last| {
+            while scanned <= last {
+                let row = self.values_of(scanned..scanned + 1, features);
+                if !row.iter().all(|value| value.is_finite()) {
+                    clean_from = scanned + 1;
+                }
+                scanned += 1;
+            }
+            let start = last + 1 - length;
+            let labelled = !wants_label || self.label.get(last).is_some_and(|l| l.is_finite());
+            (start >= clean_from && labelled && half.takes(self.is_train[last])).then_some(Window {
+                start,
+                split_at: start + shape.lookback,
+                end: last + 1,
+            })
+        })
+    }
+}
+
+/// Rows of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowShape {
+    /// Rows of input.
+    pub lookback: usize,
+    /// Rows of target after the input; 0 unless forecasting.
+    pub horizon: usize,
+}
+
+/// One window in a chunk: rows `start..split_at` are input, `split_at..end` target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First row.
+    pub start: usize,
+    /// First target row.
+    pub split_at: usize,
+    /// One past the last row.
+    pub end: usize,
+}
+
+/// Which windows are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// Those to learn from.
+    Train,
+    /// Those to judge by.
+    Validation,
+    /// All.
+    Both,
+}
+
+impl Half {
+    fn takes(self, is_train: bool) -> bool {
+        match self {
+            Self::Train => is_train,
+            Self::Validation => !is_train,
+            Self::Both => true,
+        }
+    }
+}
+
+/// A data set, read a chunk at a time. Reading a chunk again gives the same rows.
+pub trait Source: Send + Sync {
+    /// What the columns mean.
+    fn columns(&self) -> &Columns;
+
+    /// Chunks there are.
+    fn chunks(&self) -> usize;
+
+    /// Rows of the chunk `index`, in `0..chunks()`.
+    ///
+    /// # Errors
+    /// [`DataError`] if they cannot be read now.
+    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError>;
+
+    /// Where it came from.
+    fn lineage(&self) -> &Lineage;
+}
+
+/// A data set that fits into memory: for histories read from files, and for tests.
+#[derive(Clone, Debug, Default)]
+pub struct InMemory {
+    /// What the columns mean.
+    pub columns: Columns,
+    /// The chunks.
+    pub chunks: Vec<Arc<Rows>>,
+    /// Where they came from.
+    pub lineage: Lineage,
+}
+
+impl Source for InMemory {
+    fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
+        let chunk = self.chunks.get(index).cloned();
+        chunk.ok_or_else(|| DataError(format!("there is no chunk {index}")))
+    }
+
+    fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(values: &[f32], lead: usize) -> Rows {
+        Rows {
+            ts: (0..values.len() as i64).collect(),
+            values: values.to_vec(),
+            is_train: (0..values.len()).map(|row| row % 2 == 0).collect(),
+            lead,
+            ..Rows::default()
+        }
+    }
+
+    const SHAPE: WindowShape = WindowShape {
+        lookback: 2,
+        horizon: 1,
+    };
+
+    fn ends(rows: &Rows, half: Half) -> Vec<usize> {
+        let windows = rows.windows(SHAPE, 1, false, half);
+        windows.map(|window| window.end - 1).collect()
+    }
+
+    #[test]
+    fn every_window_belongs_to_the_half_of_its_last_row() {
+        let rows = rows(&[0.0; 6], 0);
+        assert_eq!(ends(&rows, Half::Both), [2, 3, 4, 5]);
+        assert_eq!(ends(&rows, Half::Train), [2, 4]);
+        assert_eq!(ends(&rows, Half::Validation), [3, 5]);
+    }
+
+    #[test]
+    fn no_window_ends_in_the_lead_or_holds_a_missing_value() {
+        let mut rows = rows(&[0.0; 8], 4);
+        assert_eq!(ends(&rows, Half::Both), [4, 5, 6, 7]);
+        rows.values[4] = f32::NAN;
+        assert_eq!(ends(&rows, Half::Both), [7]);
+        rows.values[4] = f32::INFINITY;
+        assert_eq!(ends(&rows, Half::Both), [7]);
+    }
+
+    #[test]
+    fn fewer_rows_than_a_window_give_none() {
+        assert!(ends(&rows(&[0.0; 2], 0), Half::Both).is_empty());
+        assert!(ends(&rows(&[], 0), Half::Both).is_empty());
+    }
+}
