@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use dunlin_sync::{
@@ -24,6 +24,9 @@ use crate::{
 
 /// Writes that a small memory card is commonly rated for, bytes: 32 GB, 1,000 times over.
 const CARD_RATED_BYTES: f64 = 32e12;
+
+/// A commit that takes longer is a disk that hangs.
+const COMMIT_MAX: Duration = Duration::from_secs(30);
 
 /// Every part's counters, readable at any time.
 pub struct View {
@@ -241,6 +244,14 @@ impl View {
     pub fn health(&self) -> Result<(), String> {
         if let Some(worker) = self.ended.get() {
             return Err(format!("{worker} has ended"));
+        }
+        if let Some(took) = self.writer.committing_for()
+            && took >= COMMIT_MAX
+        {
+            let seconds = took.as_secs();
+            return Err(format!(
+                "nothing is acknowledged: the disk has not finished a commit for {seconds} s"
+            ));
         }
         if let Some(why) = self.writer.stalled_because() {
             return Err(format!("nothing is acknowledged: {why}"));

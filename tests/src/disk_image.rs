@@ -17,6 +17,11 @@ const WRITE_BACK: &str = "/proc/sys/vm/dirty_writeback_centisecs";
 const EXPIRE: &str = "/proc/sys/vm/dirty_expire_centisecs";
 /// An hour: nothing gets old enough to be written by itself.
 const NEVER_CENTISECS: &str = "360000";
+/// Unwritten memory, percent, from which the kernel writes after all, and from which it brings every
+/// writer on the machine to a halt meanwhile. By default so little that a compiler running beside
+/// would make each small write of a device under test wait for seconds.
+const DIRTY_BACKGROUND: (&str, &str) = ("/proc/sys/vm/dirty_background_ratio", "50");
+const DIRTY: (&str, &str) = ("/proc/sys/vm/dirty_ratio", "60");
 
 /// Runs a command to its end.
 ///
@@ -45,8 +50,13 @@ impl NoWriteBack {
     /// The operating system's; nothing has changed then.
     pub fn begin() -> io::Result<Self> {
         let mut guard = Self { before: Vec::new() };
-        for (path, value) in [(WRITE_BACK, "0"), (EXPIRE, NEVER_CENTISECS)] {
+        let settings = [(WRITE_BACK, "0"), (EXPIRE, NEVER_CENTISECS)];
+        for (path, value) in settings.into_iter().chain([DIRTY, DIRTY_BACKGROUND]) {
             let before = fs::read_to_string(path)?;
+            // A bound in bytes stands instead of the ratio: somebody has chosen it.
+            if before.trim() == "0" && path != WRITE_BACK {
+                continue;
+            }
             fs::write(path, value)?;
             guard.before.push((path, before));
         }

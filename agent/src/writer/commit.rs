@@ -88,6 +88,13 @@ impl Writer {
     /// Makes everything pending durable, then answers for it. Otherwise stalls the writer, and
     /// everything stays pending; what is in quarantine already is not put there again.
     pub(super) fn commit(&mut self) -> bool {
+        self.stats.set_committing(true);
+        let committed = self.commit_pending();
+        self.stats.set_committing(false);
+        committed
+    }
+
+    fn commit_pending(&mut self) -> bool {
         let pending = &mut self.pending;
         if pending.is_empty() {
             return true;

@@ -6,6 +6,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use dunlin_sync::quarantine::Item;
@@ -27,6 +28,7 @@ pub struct WriterStats {
     pub records_dropped: AtomicU64,
     /// How long the last commit took, nanoseconds.
     pub commit_ns: AtomicU64,
+    committing_since: Mutex<Option<Instant>>,
     /// Nothing is taken at present because nothing can be made durable.
     pub stalled: AtomicBool,
     stall_reason: Mutex<Option<String>>,
@@ -51,6 +53,24 @@ impl WriterStats {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// A commit begins (`true`) or has ended.
+    pub(super) fn set_committing(&self, begins: bool) {
+        let since = begins.then(Instant::now);
+        *self
+            .committing_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// How long the commit under way has taken so far: a disk that hangs says nothing else.
+    pub fn committing_for(&self) -> Option<Duration> {
+        let since = self
+            .committing_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed())
     }
 
     /// Whether this is news.

@@ -35,6 +35,19 @@ fn checksum_fails() -> GenerationError {
 }
 
 #[test]
+fn a_look_never_waits_for_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = filled(dir.path(), 20);
+    let before = device.buffer.shape();
+    // As a commit does while the disk makes it wait.
+    let committing = device.buffer.lock();
+    assert_eq!(device.buffer.shape(), before);
+    assert_eq!(device.buffer.next_seq(), before.next_seq);
+    assert_eq!(device.buffer.oldest_seq(), before.oldest_seq);
+    drop(committing);
+}
+
+#[test]
 fn a_failing_device_is_asked_again_before_a_block_counts_as_lost() {
     let dir = tempfile::tempdir().unwrap();
     let mut device = filled(dir.path(), 20);
@@ -320,7 +333,7 @@ fn the_newest_timestamp_is_corrected_when_its_block_is_gone() {
     device.commit().unwrap();
     device.buffer.correct(0, 5_000).unwrap();
     let newest = device.buffer.shape().newest_ts;
-    device.buffer.rotate(&mut device.buffer.lock()).unwrap();
+    device.buffer.rotate(&mut device.buffer.change()).unwrap();
     assert_eq!(device.buffer.shape().newest_ts, newest);
     device.buffer.uploaded_to(device.buffer.next_seq());
     assert_eq!(device.buffer.shape().generations, 1);

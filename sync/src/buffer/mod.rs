@@ -22,7 +22,8 @@
 //! Read. An error of the device or the system is told to the reader, who tries again; only what stays
 //! unreadable for [`PATIENCE`], or is damaged beyond doubt, counts as gone: once, and with a reason.
 //!
-//! Locks, in this order: `inner`, `open`, `unreadable`. None is held while a caller's code runs.
+//! Locks, in this order: `inner`, `open`, `unreadable`, `shape`. None is held while a caller's code
+//! runs; only `shape` is never held while the disk is waited for.
 //!
 //! Block numbers are dense, except that losing the newest generation skips [`SEQ_SKIP`] of them: a
 //! number that may have been used, and marked as uploaded, is never used again.
@@ -41,6 +42,7 @@ mod tests;
 use std::{
     collections::VecDeque,
     fs::File,
+    ops::{Deref, DerefMut},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -242,6 +244,21 @@ impl Inner {
         oldest.unwrap_or(&self.active.extent).first_seq
     }
 
+    /// What is seen from outside.
+    pub(crate) fn shape(&self) -> BufferShape {
+        let extent = self.active.extent;
+        let rows = |e: &Extent| e.next_row - e.first_row;
+        BufferShape {
+            generations: self.sealed.len() + 1,
+            bytes: self.used_bytes(),
+            oldest_seq: self.oldest_seq(),
+            next_seq: extent.next_seq,
+            rows: self.extents().map(|extent| rows(&extent)).sum(),
+            rows_total: extent.next_row,
+            newest_ts: self.last_ts(&extent),
+        }
+    }
+
     fn used_bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
         sealed + self.active.generation.disk_bytes()
@@ -306,6 +323,9 @@ const PATIENCE: Duration = Duration::from_mins(10);
 pub struct Buffer {
     options: BufferOptions,
     inner: Mutex<Inner>,
+    /// `inner` seen from outside, as the last change has left it. Held for a copy at most: whoever only
+    /// looks never waits for the disk.
+    shape: Mutex<BufferShape>,
     /// Sealed generations that are open.
     open: Mutex<Handles>,
     /// Blocks known to be lost, generations that may soon be.
@@ -351,9 +371,42 @@ pub(crate) fn fingerprint_entries(
     entries.collect()
 }
 
+/// The right to change what the buffer holds; shows the outcome to everybody when it is dropped.
+pub(crate) struct Changing<'a> {
+    inner: MutexGuard<'a, Inner>,
+    shape: &'a Mutex<BufferShape>,
+}
+
+impl Deref for Changing<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        *unpoisoned(self.shape.lock()) = self.inner.shape();
+    }
+}
+
 impl Buffer {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         unpoisoned(self.inner.lock())
+    }
+
+    fn change(&self) -> Changing<'_> {
+        Changing {
+            inner: self.lock(),
+            shape: &self.shape,
+        }
     }
 
     /// Schemas and streams known now.
@@ -373,28 +426,17 @@ impl Buffer {
 
     /// Number of the oldest block.
     pub fn oldest_seq(&self) -> u64 {
-        self.lock().oldest_seq()
+        self.shape().oldest_seq
     }
 
     /// One past the number of the newest block.
     pub fn next_seq(&self) -> u64 {
-        self.lock().active.extent.next_seq
+        self.shape().next_seq
     }
 
     /// Sizes and positions.
     pub fn shape(&self) -> BufferShape {
-        let inner = self.lock();
-        let extent = inner.active.extent;
-        let rows = |e: &Extent| e.next_row - e.first_row;
-        BufferShape {
-            generations: inner.sealed.len() + 1,
-            bytes: inner.used_bytes(),
-            oldest_seq: inner.oldest_seq(),
-            next_seq: extent.next_seq,
-            rows: inner.extents().map(|extent| rows(&extent)).sum(),
-            rows_total: extent.next_row,
-            newest_ts: inner.last_ts(&extent),
-        }
+        *unpoisoned(self.shape.lock())
     }
 
     /// Fingerprints of the publishes committed last, oldest first.
@@ -408,7 +450,7 @@ impl Buffer {
     /// # Errors
     /// [`CommitError`]; the blocks can be committed again.
     pub fn commit(&self, blocks: &[BlockBody], fingerprints: &[u64]) -> Result<u64, CommitError> {
-        let mut inner = self.lock();
+        let mut inner = self.change();
         let bytes: usize = blocks.iter().map(BlockBody::encoded_bytes).sum();
         let room = self.make_room(&mut inner, (bytes + fingerprints.len() * 8) as u64);
         self.stats.full.store(u64::from(room.is_err()), Relaxed);
@@ -471,7 +513,7 @@ impl Buffer {
     /// # Errors
     /// The operating system's; nothing has changed then, and the same can be asked again.
     pub fn correct(&self, from_seq: u64, delta_ns: i64) -> std::io::Result<()> {
-        let mut inner = self.lock();
+        let mut inner = self.change();
         let to_seq = inner.active.extent.next_seq;
         if from_seq >= to_seq || delta_ns == 0 {
             return Ok(());

@@ -99,17 +99,19 @@ impl Buffer {
         stats
             .generations_set_aside
             .store(generations_set_aside, Relaxed);
+        let inner = Inner {
+            sealed,
+            active,
+            next_id,
+            pending: Vec::new(),
+            fingerprints: fingerprints.into(),
+            corrections,
+            uploaded_to: 0,
+        };
         let buffer = Self {
             options,
-            inner: Mutex::new(Inner {
-                sealed,
-                active,
-                next_id,
-                pending: Vec::new(),
-                fingerprints: fingerprints.into(),
-                corrections,
-                uploaded_to: 0,
-            }),
+            shape: Mutex::new(inner.shape()),
+            inner: Mutex::new(inner),
             open: Mutex::new(Handles::default()),
             unreadable: Mutex::new(Unreadable::default()),
             patience: PATIENCE,

@@ -260,7 +260,7 @@ impl Buffer {
 
     /// Moves a damaged generation out of the way, unless that was done.
     pub(super) fn set_generation_aside(&self, id: u64, why: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.change();
         let Some(index) = inner.sealed.iter().position(|sealed| sealed.id == id) else {
             return;
         };
@@ -288,7 +288,7 @@ impl Buffer {
 
     /// Says that everything before `seq` is uploaded; deletes what nobody needs any more.
     pub fn uploaded_to(&self, seq: u64) {
-        let mut inner = self.lock();
+        let mut inner = self.change();
         inner.uploaded_to = inner.uploaded_to.max(seq);
         let trim_to = horizon(inner.uploaded_to, self.replay_start(&inner));
         while inner
