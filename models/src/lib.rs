@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
 pub mod artifact;
+pub mod baseline;
 pub mod data;
 pub mod evaluation;
 pub mod recipe;

@@ -1,8 +1,21 @@
 //! The recipes that come with Dunlin, and the settings they share.
 
+mod kept;
+mod normal;
+mod pca;
+mod ridge;
+mod ridge_nlinear;
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{data::WindowShape, recipe::Task};
+use crate::{
+    data::{DataError, Half, Source, WindowShape},
+    evaluation,
+    recipe::{EpochEnd, Host, Model, Recipe, Step, Task, TrainError},
+    scale::Scale,
+};
 
 /// Which recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,4 +176,102 @@ impl RecipeSettings {
             horizon: self.horizon,
         }
     }
+}
+
+/// Rows a window may have; more would not be looked at in time on a small device.
+const WINDOW_ROWS_MAX: usize = 1 << 16;
+
+/// The recipe that `settings` describe.
+///
+/// # Errors
+/// A text for people: which setting makes no sense, and what would.
+pub fn build(settings: &RecipeSettings) -> Result<Box<dyn Recipe>, String> {
+    check(settings)?;
+    let settings = settings.clone();
+    Ok(match settings.algorithm {
+        Algorithm::RidgeNlinear => Box::new(ridge_nlinear::RidgeNlinear(settings)),
+        Algorithm::Ridge => Box::new(ridge::Ridge(settings)),
+        Algorithm::Pca => Box::new(pca::Pca(settings)),
+        // The networks, trained by gradient.
+        other => return Err(format!("{other:?} is not built into this program")),
+    })
+}
+
+/// Whether the settings make sense together.
+fn check(settings: &RecipeSettings) -> Result<(), String> {
+    let forecasts = settings.algorithm.task() == Task::Forecast;
+    let rows = settings.lookback.saturating_add(settings.horizon);
+    let is_share = |value: f64| value > 0.0 && value < 1.0;
+    let is_positive = |value: f64| value > 0.0 && value.is_finite();
+    let wrong = if settings.lookback == 0 {
+        "lookback must be at least 1"
+    } else if forecasts && settings.horizon == 0 {
+        "horizon must be at least 1 to forecast"
+    } else if !forecasts && settings.horizon > 0 {
+        "horizon must be 0 unless forecasting"
+    } else if rows > WINDOW_ROWS_MAX {
+        "lookback and horizon must not be more than 65536 rows together"
+    } else if !(settings.ridge >= 0.0 && settings.ridge.is_finite()) {
+        "ridge must be 0 or more"
+    } else if !(0.0..=1.0).contains(&settings.forgetting) {
+        "forgetting must be from 0 to 1"
+    } else if !is_share(settings.variance_kept) {
+        "variance_kept must be between 0 and 1"
+    } else if !is_share(settings.false_alarm_rate) {
+        "false_alarm_rate must be between 0 and 1"
+    } else if settings.hidden.contains(&0) {
+        "hidden layers must have at least 1 unit each"
+    } else if settings.epochs_max == 0 || settings.batch_size == 0 {
+        "epochs_max and batch_size must be at least 1"
+    } else if !is_positive(settings.learning_rate) || !is_positive(settings.learning_rate_decay) {
+        "learning_rate and learning_rate_decay must be above 0"
+    } else if !is_positive(settings.gradient_norm_max) {
+        "gradient_norm_max must be above 0"
+    } else if settings.algorithm == Algorithm::RidgeNlinear
+        && settings.lookback > normal::INPUTS_MAX
+    {
+        "lookback must not be more than 2048 for ridge_nlinear"
+    } else {
+        return Ok(());
+    };
+    Err(wrong.to_owned())
+}
+
+/// The incumbent is not what a recipe of `kind` can go on from.
+fn another_recipe(kind: &str) -> TrainError {
+    TrainError::Recipe(format!(
+        "the model in use is not of kind {kind}; train a new one from the start"
+    ))
+}
+
+/// The sums left the range of numbers.
+fn too_large(features: &[String]) -> TrainError {
+    TrainError::Data(format!(
+        "the values of {} are too large to compute with; scale them, or leave them out",
+        features.join(", ")
+    ))
+}
+
+/// Logs the one step and the one epoch that a closed form takes.
+fn report(
+    model: &dyn Model,
+    what: (Task, WindowShape),
+    scale: &Scale,
+    data: &dyn Source,
+    (started_ns, loss): (u64, f64),
+    host: &mut dyn Host,
+) -> Result<(), DataError> {
+    host.step(Step {
+        loss: loss as f32,
+        ns: host.elapsed_ns() - started_ns,
+        ..Step::default()
+    });
+    let validation = evaluation::evaluate(model, what, scale, data, Half::Validation)?;
+    host.epoch(EpochEnd {
+        epoch: 0,
+        train_loss: loss as f32,
+        validation_loss: validation.error() as f32,
+        is_best: true,
+    });
+    Ok(())
 }

@@ -1,0 +1,157 @@
+//! From distances of usual windows to limits with a given rate of false alarms.
+
+/// Distances kept; of more, every other one is dropped, evenly over time.
+const DISTANCES_MAX: usize = 1 << 16;
+/// With fewer windows beyond a limit, the limit is extrapolated instead of read off.
+const BEYOND_MIN: f64 = 10.0;
+/// How much farther T² may go than what was seen: an operating point wanders (1.7 times as far), while
+/// what holds between sensors (Q) stays.
+const WANDERING: f32 = 3.0;
+/// No limit is below this times the numbers of a window: a thousandth of a standard deviation.
+const LIMIT_MIN: f32 = 1e-6;
+
+/// T² and Q of many windows, thinned out evenly once they are very many.
+#[derive(Debug, Default)]
+pub(super) struct Thinned {
+    kept: Vec<[f32; 2]>,
+    seen: u64,
+    /// Of `2^halvings` windows, one is kept.
+    halvings: u32,
+}
+
+impl Thinned {
+    pub(super) fn add(&mut self, distances: [f32; 2]) {
+        if distances.iter().all(|distance| distance.is_finite()) {
+            if self.seen.is_multiple_of(1 << self.halvings) {
+                self.kept.push(distances);
+            }
+            self.seen += 1;
+        }
+        if self.kept.len() == DISTANCES_MAX {
+            let mut at = 0;
+            self.kept.retain(|_| {
+                at += 1;
+                at % 2 == 1
+            });
+            self.halvings += 1;
+        }
+    }
+
+    /// Windows seen.
+    pub(super) const fn count(&self) -> u64 {
+        self.seen
+    }
+}
+
+/// Limits of T² and of Q.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Limit(pub [f32; 2]);
+
+impl Limit {
+    /// Limits that a share `rate` of such windows exceeds; `inputs` numbers a window.
+    pub(super) fn of(seen: &Thinned, rate: f64, inputs: usize) -> Self {
+        let least = LIMIT_MIN * inputs as f32;
+        let of = |which: usize| {
+            let distances = seen.kept.iter().map(|distances| distances[which]);
+            limit(distances.collect(), rate)
+        };
+        let limit = Self([(WANDERING * of(0)).max(least), of(1).max(least)]);
+        if seen.kept.len() as f64 * rate < BEYOND_MIN {
+            return limit;
+        }
+        // Enough windows to set the rate of both together.
+        let scores = seen.kept.iter().map(|distances| limit.score(*distances));
+        let both = self::limit(scores.collect(), rate);
+        Self(limit.0.map(|limit| (limit * both).max(least)))
+    }
+
+    /// 1 where one of the two reaches its limit.
+    pub(super) fn score(self, [t2, q]: [f32; 2]) -> f32 {
+        (t2 / self.0[0]).max(q / self.0[1])
+    }
+}
+
+/// What a share `rate` of values like these exceeds: read off, or, if too few of them are beyond it,
+/// extrapolated by Wilson and Hilferty (1931): the cube roots of sums of squares are nearly normal.
+fn limit(mut values: Vec<f32>, rate: f64) -> f32 {
+    let count = values.len();
+    if count as f64 * rate >= BEYOND_MIN {
+        values.sort_by(f32::total_cmp);
+        let beyond = (count as f64 * rate) as usize;
+        return values[count - 1 - beyond.min(count - 1)];
+    }
+    let roots = values.iter().map(|value| f64::from(*value).cbrt());
+    let mut moments = crate::scale::Moments::default();
+    roots.for_each(|root| moments.add(root));
+    let variance = moments.squares / moments.count.max(1) as f64;
+    let root = moments.mean + normal_quantile(rate) * variance.sqrt();
+    (root.max(0.0).powi(3) as f32).min(f32::MAX)
+}
+
+/// What a standard normal number exceeds with probability `rate`, to 0.0005 (Hastings 1955).
+fn normal_quantile(rate: f64) -> f64 {
+    let tail = rate.min(1.0 - rate).max(f64::MIN_POSITIVE);
+    let t = (-2.0 * tail.ln()).sqrt();
+    let top = 2.515_517 + t * (0.802_853 + t * 0.010_328);
+    let bottom = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
+    (t - top / bottom).copysign(0.5 - rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(count: usize) -> Thinned {
+        let mut seen = Thinned::default();
+        for at in 0..count {
+            // Spread evenly over 0..1, each once.
+            let value = (at * 7_919 % count) as f32 / count as f32;
+            seen.add([value, 2.0 * value]);
+        }
+        seen
+    }
+
+    #[test]
+    fn many_windows_exceed_at_just_the_rate() {
+        let seen = seen(10_000);
+        let limit = Limit::of(&seen, 0.05, 1);
+        let beyond = seen.kept.iter().filter(|d| limit.score(**d) > 1.0).count();
+        assert_eq!(beyond, 500);
+    }
+
+    #[test]
+    fn few_windows_give_a_limit_beyond_them() {
+        let limit = Limit::of(&seen(50), 1e-3, 1);
+        assert!(limit.0[1] > 2.0 && limit.0[1] < 20.0, "{limit:?}");
+        assert!(limit.0[0] > 1.0 * WANDERING, "{limit:?}");
+    }
+
+    #[test]
+    fn very_many_windows_are_thinned_evenly() {
+        let mut seen = Thinned::default();
+        for at in 0..200_000 {
+            seen.add([at as f32, 0.0]);
+        }
+        assert_eq!(seen.count(), 200_000);
+        assert!(seen.kept.len() < DISTANCES_MAX);
+        let steps: Vec<f32> = seen.kept.windows(2).map(|w| w[1][0] - w[0][0]).collect();
+        assert!(steps.iter().all(|step| *step == 4.0), "{:?}", &steps[..9]);
+    }
+
+    #[test]
+    fn nothing_or_only_zeros_still_give_a_positive_limit() {
+        let mut seen = Thinned::default();
+        assert_eq!(Limit::of(&seen, 0.01, 10).0, [1e-5; 2]);
+        seen.add([f32::INFINITY, f32::NAN]);
+        assert_eq!(seen.count(), 0);
+        seen.add([0.0, 0.0]);
+        assert_eq!(Limit::of(&seen, 0.01, 10).0, [1e-5; 2]);
+    }
+
+    #[test]
+    fn the_normal_quantile_is_that_of_the_tables() {
+        for (rate, expected) in [(0.5, 0.0), (0.01, 2.3263), (0.001, 3.0902), (0.9, -1.2816)] {
+            assert!((normal_quantile(rate) - expected).abs() < 1e-3, "{rate}");
+        }
+    }
+}
