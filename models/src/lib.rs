@@ -8,8 +8,13 @@
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
 pub mod artifact;
+pub mod crossval;
 pub mod data;
+pub mod drift;
 pub mod evaluation;
+pub mod gate;
 pub mod recipe;
 pub mod recipes;
+pub mod registry;
 pub mod scale;
+pub mod watch;
