@@ -9,8 +9,13 @@
 
 pub mod artifact;
 pub mod baseline;
+pub mod crossval;
 pub mod data;
+pub mod drift;
 pub mod evaluation;
+pub mod gate;
 pub mod recipe;
 pub mod recipes;
+pub mod registry;
 pub mod scale;
+pub mod watch;

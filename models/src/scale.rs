@@ -59,7 +59,7 @@ impl Scale {
 }
 
 /// Mean and variance of a growing set of numbers (Welford 1962).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     /// Finite numbers seen.
     pub count: u64,

@@ -1,0 +1,115 @@
+//! Names of lines of models, and of the directories that hold them.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::sealed;
+
+/// Most bytes of a recipe's or a stream's name.
+pub const NAME_BYTES_MAX: usize = 1024;
+/// Characters of the readable part of a directory's name.
+const READABLE_CHARS_MAX: usize = 40;
+/// Bytes of the hash that tells directories apart.
+const HASH_BYTES: usize = 16;
+
+/// Names a line of models: one recipe's models of one stream, version after version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ModelKey {
+    /// Name of the recipe, as configured.
+    pub recipe: String,
+    /// Name of the stream.
+    pub stream: String,
+}
+
+impl ModelKey {
+    /// The line of `recipe` on `stream`.
+    pub fn new(recipe: impl Into<String>, stream: impl Into<String>) -> Self {
+        Self {
+            recipe: recipe.into(),
+            stream: stream.into(),
+        }
+    }
+
+    /// Name of its directory: what is readable of it, and a hash of all of it. Two keys never share
+    /// one, on no file system: lower-case letters, digits, `-` and `_` alone.
+    pub fn directory_name(&self) -> String {
+        let mut hash = Sha256::new();
+        // The length in front tells ("a", "bc") from ("ab", "c").
+        hash.update((self.recipe.len() as u64).to_le_bytes());
+        hash.update(&self.recipe);
+        hash.update(&self.stream);
+        let readable = self.recipe.chars().chain(['_']).chain(self.stream.chars());
+        let mut name: String = readable
+            .take(READABLE_CHARS_MAX)
+            .map(|c| match c.to_ascii_lowercase() {
+                c if c.is_ascii_alphanumeric() || c == '_' => c,
+                _ => '-',
+            })
+            .collect();
+        name.push('-');
+        name.push_str(&sealed::hex(&hash.finalize()[..HASH_BYTES]));
+        name
+    }
+}
+
+impl std::fmt::Display for ModelKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (recipe, stream) = (self.recipe.escape_debug(), self.stream.escape_debug());
+        write!(f, "\"{recipe}\" on \"{stream}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn hostile_names_stay_in_their_place() {
+        for (recipe, stream) in [
+            ("..", "../../etc/passwd"),
+            ("", ""),
+            ("/", "."),
+            ("a\0b", "c\nd"),
+            ("CON", "nul:"),
+            ("x", &"ü".repeat(300)),
+            ("\u{202e}", "\u{1b}[2J"),
+        ] {
+            let name = ModelKey::new(recipe, stream).directory_name();
+            assert!(
+                name.len() <= READABLE_CHARS_MAX + 1 + 2 * HASH_BYTES,
+                "{name}"
+            );
+            let is_safe = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_');
+            assert!(name.chars().all(is_safe), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_the_recipe_ends_matters() {
+        let name = |recipe, stream| ModelKey::new(recipe, stream).directory_name();
+        assert_ne!(name("a", "bc"), name("ab", "c"));
+        assert_ne!(name("a_b", "c"), name("a", "b_c"));
+        assert_ne!(name("A", "b"), name("a", "b"));
+        assert_ne!(name("a", "b/c"), name("a", "b-c"));
+    }
+
+    proptest! {
+        #[test]
+        fn two_keys_never_share_a_directory(a in ".{0,8}", b in ".{0,8}", c in ".{0,8}", d in ".{0,8}") {
+            let (one, other) = (ModelKey::new(a, b), ModelKey::new(c, d));
+            prop_assert_eq!(one == other, one.directory_name() == other.directory_name());
+        }
+
+        #[test]
+        fn nor_do_neighbours(text in "[aA/._-]{0,6}", cut in 0usize..7, other in 0usize..7) {
+            let split = |at: usize| {
+                let (recipe, stream) = text.split_at(at.min(text.len()));
+                ModelKey::new(recipe, stream)
+            };
+            let (one, other) = (split(cut), split(other));
+            prop_assert_eq!(one == other, one.directory_name() == other.directory_name());
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The state of one line of models: which versions it has, which one serves, what served before.
+//!
+//! Pure: each change gives the state after it, which the registry makes durable as a whole. So a
+//! promotion moves the pointer and both statuses at once, or nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::ModelKey;
+
+/// Versions remembered for rolling back.
+const HISTORY_MAX: usize = 64;
+
+/// What changes about a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) status: String,
+    /// When its status was set, in changes of the line: the later, the more it counts.
+    pub(super) turn: u64,
+}
+
+/// A line of models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) key: ModelKey,
+    /// Number of the next version; no number is used twice.
+    pub(super) next_number: u64,
+    pub(super) next_turn: u64,
+    pub(super) current: Option<u64>,
+    /// What served before, oldest first; those rolled back are not in it.
+    pub(super) history: Vec<u64>,
+    pub(super) entries: BTreeMap<u64, Entry>,
+}
+
+impl Line {
+    pub(super) fn new(key: ModelKey) -> Self {
+        Self {
+            key,
+            next_number: 1,
+            next_turn: 1,
+            current: None,
+            history: Vec::new(),
+            entries: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, number: u64, status: &str) {
+        self.next_number = self.next_number.max(number.saturating_add(1));
+        self.set_status(number, status);
+    }
+
+    pub(super) fn set_status(&mut self, number: u64, status: &str) {
+        let entry = Entry {
+            status: status.to_owned(),
+            turn: self.next_turn,
+        };
+        self.next_turn += 1;
+        self.entries.insert(number, entry);
+    }
+
+    /// `number` serves from now on, as `status`; what served until now is `replaced`.
+    pub(super) fn promote(&mut self, number: u64, status: &str, replaced: &str) {
+        if let Some(before) = self.current.filter(|before| *before != number) {
+            self.set_status(before, replaced);
+            self.history.retain(|old| *old != before);
+            self.history.push(before);
+        }
+        self.history.retain(|old| *old != number);
+        if self.history.len() > HISTORY_MAX {
+            self.history.remove(0);
+        }
+        self.set_status(number, status);
+        self.current = Some(number);
+    }
+
+    /// The version before serves again, with the status of the one that served, which is now
+    /// `rolled_back`. Returns what serves; `None`, and nothing changes, if there was none before.
+    pub(super) fn roll_back(&mut self, rolled_back: &str) -> Option<u64> {
+        let bad = self.current?;
+        let number = self.history.pop()?;
+        let status = self.entries.get(&bad).map(|entry| entry.status.clone());
+        self.set_status(bad, rolled_back);
+        self.set_status(number, &status.unwrap_or_default());
+        self.current = Some(number);
+        Some(number)
+    }
+
+    /// A version is lost. If it served, the one before does, with its status.
+    pub(super) fn lose(&mut self, number: u64) {
+        let lost = self.entries.remove(&number);
+        self.history.retain(|old| *old != number);
+        self.next_number = self.next_number.max(number.saturating_add(1));
+        if self.current == Some(number) {
+            self.current = self.history.pop();
+            if let (Some(current), Some(lost)) = (self.current, lost) {
+                self.set_status(current, &lost.status);
+            }
+        }
+    }
+
+    /// Where a rollback would go.
+    pub(super) fn rollback_target(&self) -> Option<u64> {
+        self.history.last().copied()
+    }
+
+    pub(super) fn is_protected(&self, number: u64) -> bool {
+        self.current == Some(number) || self.rollback_target() == Some(number)
+    }
+
+    /// What to remove so that `keep` versions are left: the oldest, but never a protected one.
+    pub(super) fn surplus(&self, keep: usize) -> Vec<u64> {
+        let surplus = self.entries.len().saturating_sub(keep);
+        let removable = self
+            .entries
+            .keys()
+            .filter(|number| !self.is_protected(**number));
+        removable.take(surplus).copied().collect()
+    }
+
+    /// The version whose status is among `statuses`; of several, the one whose status was set last.
+    pub(super) fn among(&self, statuses: &[String]) -> Option<u64> {
+        let accepted = self.entries.iter();
+        let accepted = accepted.filter(|(_, entry)| statuses.contains(&entry.status));
+        accepted
+            .max_by_key(|(_, entry)| entry.turn)
+            .map(|(number, _)| *number)
+    }
+
+    /// Whether it could have been written by this program; hostile or damaged states are not.
+    pub(super) fn is_sound(&self) -> bool {
+        let known = |number: &u64| self.entries.contains_key(number);
+        let mut served: Vec<u64> = self.history.iter().chain(&self.current).copied().collect();
+        served.sort_unstable();
+        self.current.iter().all(known)
+            && self.history.iter().all(known)
+            && served.is_sorted_by(|a, b| a < b)
+            && self.history.len() <= HISTORY_MAX
+            && self
+                .entries
+                .keys()
+                .all(|number| (1..self.next_number).contains(number))
+            && self
+                .entries
+                .values()
+                .all(|entry| entry.turn < self.next_turn)
+            && self.next_turn < u64::MAX / 2
+            && self.next_number < u64::MAX / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(versions: u64) -> Line {
+        let mut line = Line::new(ModelKey::new("r", "s"));
+        for number in 1..=versions {
+            line.add(number, "candidate");
+        }
+        line
+    }
+
+    fn status(line: &Line, number: u64) -> &str {
+        &line.entries[&number].status
+    }
+
+    #[test]
+    fn promotion_and_rollback_move_the_pointer_and_both_statuses() {
+        let mut line = line(3);
+        line.promote(1, "ok", "old");
+        line.promote(2, "ok", "old");
+        line.promote(3, "ok", "old");
+        assert_eq!((line.current, &line.history[..]), (Some(3), &[1, 2][..]));
+        assert_eq!([1, 2, 3].map(|n| status(&line, n)), ["old", "old", "ok"]);
+        assert_eq!(line.roll_back("bad"), Some(2));
+        assert_eq!([1, 2, 3].map(|n| status(&line, n)), ["old", "ok", "bad"]);
+        // What was rolled back is not where the next rollback goes.
+        line.add(4, "candidate");
+        line.promote(4, "ok", "old");
+        assert_eq!(line.roll_back("bad"), Some(2));
+        assert_eq!(line.roll_back("bad"), Some(1));
+        let before = line.clone();
+        assert_eq!(line.roll_back("bad"), None);
+        assert_eq!(line, before);
+    }
+
+    #[test]
+    fn the_status_set_last_decides_among_several() {
+        let mut line = line(3);
+        let ok = ["ok".to_owned()];
+        assert_eq!(line.among(&ok), None);
+        line.promote(3, "ok", "ok");
+        line.promote(1, "ok", "ok");
+        assert_eq!(line.among(&ok), Some(1), "not the highest number");
+        line.add(4, "shadow");
+        assert_eq!(line.among(&["ok".into(), "shadow".into()]), Some(4));
+        assert_eq!(line.among(&[]), None);
+    }
+
+    #[test]
+    fn a_lost_version_hands_its_place_to_the_one_before() {
+        let mut line = line(3);
+        line.promote(1, "ok", "old");
+        line.promote(3, "ok", "old");
+        line.lose(3);
+        assert_eq!((line.current, status(&line, 1)), (Some(1), "ok"));
+        assert_eq!(line.next_number, 4, "its number is not used again");
+        line.lose(1);
+        assert_eq!(
+            line.current, None,
+            "a mere candidate never serves by itself"
+        );
+    }
+
+    #[test]
+    fn pruning_spares_what_serves_and_where_a_rollback_goes() {
+        let mut line = line(6);
+        assert_eq!(line.surplus(4), [1, 2]);
+        line.promote(1, "ok", "old");
+        line.promote(3, "ok", "old");
+        assert_eq!(line.surplus(4), [2, 4]);
+        assert_eq!(line.surplus(0), [2, 4, 5, 6]);
+        assert!(line.surplus(6).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_done_it_stays_sound(
+            changes in proptest::collection::vec((0u8..5, 1u64..8), 0..60)
+        ) {
+            let mut line = Line::new(ModelKey::new("r", "s"));
+            for (change, number) in changes {
+                let is_there = line.entries.contains_key(&number);
+                match change {
+                    0 => line.add(line.next_number, "candidate"),
+                    1 if is_there => line.promote(number, "ok", "old"),
+                    2 => drop(line.roll_back("bad")),
+                    3 if is_there => line.lose(number),
+                    4 => for number in line.surplus(2) {
+                        line.lose(number);
+                    },
+                    _ => {}
+                }
+                prop_assert!(line.is_sound(), "{line:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Opening: what the last process left is looked through, swept and mended.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    io,
+    path::Path,
+    sync::{Mutex, atomic::AtomicU64},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Content, Flaw, LINE, LINE_BEFORE, MANIFEST, Registry, RegistryError, RegistryOptions,
+    STATE_BYTES_MAX, SealError, Slot, disk, io_error, line::Line, read_manifest, sealed,
+    unpoisoned, version_name,
+};
+
+/// Ending of a line's directory that is being deleted.
+pub(super) const GONE: &str = "gone";
+
+/// A process that is ending may hold the lock for a moment.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
+
+/// A line's state as found on disk.
+enum Found {
+    Line(Line),
+    Absent,
+    Damaged(String),
+    /// Written by another version of this program: none of our business.
+    Foreign(String),
+}
+
+impl Registry {
+    /// Opens the registry, made if need be. Damage is no error: see [`Self::take_damage`].
+    ///
+    /// # Errors
+    /// [`RegistryError::InUse`] if another process has it open; [`RegistryError::Io`]
+    pub fn open(options: RegistryOptions) -> Result<Self, RegistryError> {
+        let dir = options.dir.clone();
+        let lines_dir = dir.join("lines");
+        disk::create_dir(&lines_dir).map_err(io_error(&lines_dir))?;
+        let path = dir.join("lock");
+        let lock = File::create(&path).map_err(io_error(&path))?;
+        hold(&lock).map_err(|error| match error {
+            TryLockError::WouldBlock => RegistryError::InUse(dir.clone()),
+            TryLockError::Error(error) => io_error(&path)(error),
+        })?;
+        let registry = Self {
+            options,
+            lines: Mutex::new(BTreeMap::new()),
+            writing: Mutex::new(()),
+            damage: Mutex::new(Vec::new()),
+            set_aside: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            _lock: lock,
+        };
+        for name in disk::names(&lines_dir).map_err(io_error(&lines_dir))? {
+            let line_dir = lines_dir.join(&name);
+            if !line_dir.is_dir() {
+                continue;
+            }
+            if let Err(error) = registry.recover_line(&name, &line_dir) {
+                registry.report(None, None, error.to_string());
+                let why = format!("its directory cannot be used: {error}");
+                unpoisoned(&registry.lines).insert(name, Slot::Closed(why));
+            }
+        }
+        Ok(registry)
+    }
+
+    /// Takes in the line in `dir`, called `name`.
+    fn recover_line(&self, name: &str, dir: &Path) -> Result<(), RegistryError> {
+        if name.ends_with(GONE) {
+            return disk::remove_dir(dir).map_err(io_error(dir));
+        }
+        let line = match read_line(&dir.join(LINE), name)? {
+            Found::Line(line) => line,
+            Found::Foreign(why) => {
+                self.report(None, None, format!("{}: {why}", dir.display()));
+                let why = format!("{}: {why}; use that version", dir.display());
+                unpoisoned(&self.lines).insert(name.to_owned(), Slot::Closed(why));
+                return Ok(());
+            }
+            Found::Damaged(what) => {
+                let key = without_state(name, dir)?;
+                let key = key.as_ref().map(|line| line.key.clone());
+                let what = format!("{LINE} is damaged, mended from what else there is: {what}");
+                self.report(key.as_ref(), None, what);
+                return self.mend(name, dir);
+            }
+            Found::Absent => return self.mend(name, dir),
+        };
+        self.settle(line, dir, false)
+    }
+
+    /// Takes in a line whose state cannot be read.
+    fn mend(&self, name: &str, dir: &Path) -> Result<(), RegistryError> {
+        let Some(line) = without_state(name, dir)? else {
+            // Nothing in it can be read: its key is not even known.
+            let is_unfinished = disk::names(dir).map_err(io_error(dir))?.iter().all(|name| {
+                name.ends_with(disk::UNFINISHED) || !dir.join(name).join(MANIFEST).exists()
+            });
+            if is_unfinished && !dir.join(LINE).exists() {
+                return disk::remove_dir(dir).map_err(io_error(dir));
+            }
+            let what = format!("{}: nothing in it can be read; set aside", dir.display());
+            self.report(None, None, what);
+            self.move_aside(dir);
+            return Ok(());
+        };
+        // Or it would become the copy.
+        disk::remove_file(&dir.join(LINE)).map_err(io_error(dir))?;
+        self.settle(line, dir, true)
+    }
+
+    /// Sweeps leftovers, takes in a version that a cut kept out, sets damaged ones aside.
+    fn settle(
+        &self,
+        mut line: Line,
+        dir: &Path,
+        mut is_changed: bool,
+    ) -> Result<(), RegistryError> {
+        let there = numbers(dir)?;
+        for name in disk::names(dir).map_err(io_error(dir))? {
+            let path = dir.join(&name);
+            if name.ends_with(disk::UNFINISHED) && path.is_file() {
+                disk::remove_file(&path).map_err(io_error(&path))?;
+            }
+        }
+        for number in &there {
+            let number = *number;
+            if line.entries.contains_key(&number) {
+                continue;
+            }
+            let version_dir = dir.join(version_name(number));
+            let was_removed = number < line.next_number;
+            if was_removed || !version_dir.join(MANIFEST).exists() {
+                disk::remove_dir(&version_dir).map_err(io_error(&version_dir))?;
+                continue;
+            }
+            is_changed = true;
+            let status = read_manifest(&version_dir.join(MANIFEST)).map(|version| version.status);
+            match status {
+                Ok(status) => line.add(number, &status),
+                Err(Flaw::Other(error)) => return Err(error),
+                Err(Flaw::Damaged(what)) => {
+                    self.report(Some(&line.key), Some(number), what);
+                    self.move_aside(&version_dir);
+                    line.lose(number);
+                }
+            }
+        }
+        let listed: Vec<u64> = line.entries.keys().copied().collect();
+        for number in listed {
+            if !there.contains(&number) {
+                is_changed = true;
+                let what = "its directory is missing".to_owned();
+                self.report(Some(&line.key), Some(number), what);
+                line.lose(number);
+            }
+        }
+        // What serves must be sound; the rest is looked at when it is asked for.
+        while let Some(number) = line.current {
+            match self.manifest(&line, number) {
+                Ok(_) => break,
+                Err(Flaw::Other(error)) => return Err(error),
+                Err(Flaw::Damaged(what)) => {
+                    is_changed = true;
+                    self.report(Some(&line.key), Some(number), what);
+                    self.move_aside(&dir.join(version_name(number)));
+                    line.lose(number);
+                }
+            }
+        }
+        if is_changed && self.store(line.clone()).is_ok() {
+            return Ok(());
+        }
+        // A full disk must not keep models from serving: mended again at the next open.
+        self.adopt(line);
+        Ok(())
+    }
+}
+
+/// The state before, or one made from the manifests.
+fn without_state(name: &str, dir: &Path) -> Result<Option<Line>, RegistryError> {
+    if let Found::Line(line) = read_line(&dir.join(LINE_BEFORE), name)? {
+        return Ok(Some(line));
+    }
+    let mut made: Option<Line> = None;
+    for number in numbers(dir)? {
+        match read_manifest(&dir.join(version_name(number)).join(MANIFEST)) {
+            Ok(version) if version.key.directory_name() == name => {
+                let line = made.get_or_insert_with(|| Line::new(version.key.clone()));
+                line.add(number, &version.status);
+                if version.decision.is_some_and(|decision| decision.promoted) {
+                    line.promote(number, &version.status, &version.status);
+                }
+            }
+            Ok(_) | Err(Flaw::Damaged(_)) => {}
+            Err(Flaw::Other(error)) => return Err(error),
+        }
+    }
+    Ok(made)
+}
+
+/// Numbers of the versions that have a directory, rising.
+fn numbers(dir: &Path) -> Result<Vec<u64>, RegistryError> {
+    let names = disk::names(dir).map_err(io_error(dir))?;
+    let numbers = names.iter().filter_map(|name| {
+        let number = name.parse().ok()?;
+        (number > 0 && version_name(number) == *name && dir.join(name).is_dir()).then_some(number)
+    });
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn read_line(path: &Path, name: &str) -> Result<Found, RegistryError> {
+    let bytes = match disk::read(path, STATE_BYTES_MAX).map_err(io_error(path))? {
+        Content::Whole(bytes) => bytes,
+        Content::Absent => return Ok(Found::Absent),
+        Content::TooLong => return Ok(Found::Damaged("it is far too long".into())),
+    };
+    Ok(match sealed::unseal::<Line>(&bytes) {
+        Ok(line) if line.key.directory_name() != name => {
+            Found::Damaged(format!("it is that of {}", line.key))
+        }
+        Ok(line) if !line.is_sound() => Found::Damaged("it contradicts itself".into()),
+        Ok(line) => Found::Line(line),
+        Err(SealError::Damaged(what)) => Found::Damaged(what),
+        Err(error @ SealError::Format(_)) => Found::Foreign(error.to_string()),
+    })
+}
+
+fn hold(lock: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + LOCK_WAIT_MAX;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(LOCK_RETRY),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
