@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, check, demo, export, import, init, quarantine, run, simulate, site, status,
+        Exit, Outcome, backtest, check, demo, export, import, init, quarantine, run, simulate,
+        site, status,
     },
     logging,
     settings::LogSettings,
@@ -47,6 +48,8 @@ enum Command {
     Import(Box<import::ImportArgs>),
     /// Look at what could not be decoded or delivered, send it again, delete it
     Quarantine(Box<quarantine::QuarantineArgs>),
+    /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
+    Backtest(Box<backtest::BacktestArgs>),
     /// Publish the readings of simulated machines
     Simulate(Box<simulate::SimulateArgs>),
 }
@@ -75,6 +78,7 @@ pub fn main() -> Outcome {
             Command::Export(args) => export::run(*args).await,
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,
+            Command::Backtest(args) => backtest::run(&args),
             Command::Simulate(args) => simulate::run(*args).await,
         }
     })

@@ -54,7 +54,7 @@ pub struct ImportArgs {
     pub site: SiteArgs,
 }
 
-fn delimiter(text: &str) -> Result<u8, String> {
+pub(super) fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
         [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(*byte),
@@ -159,7 +159,7 @@ pub async fn plan(site: &mut Site, args: &ImportArgs) -> Result<(Target, CsvPlan
 }
 
 /// The header and the first lines, whole.
-fn head(path: &Path) -> Result<String, Exit> {
+pub(super) fn head(path: &Path) -> Result<String, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;

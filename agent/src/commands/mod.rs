@@ -1,5 +1,6 @@
 //! The commands, one file each. Each returns an [`Exit`]; only `main` ends the process.
 
+pub mod backtest;
 pub mod check;
 pub mod demo;
 pub mod export;

@@ -1,0 +1,160 @@
+//! Alarms as an operator counts them: not rows, but one alarm until it is quiet again.
+
+use std::{collections::BTreeMap, ops::Range, path::Path};
+
+use jiff::{civil::DateTime, tz::Offset};
+use serde::Serialize;
+
+use super::{super::read::Table, Exit, misfit, read_spans};
+
+/// Labelled spans hit, and alarms that were false.
+///
+/// Flags fewer rows apart than a window are one alarm, since their windows overlap. An alarm is false if
+/// its first flag is outside every labelled span; a span is hit if any row in it is flagged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(in super::super) struct Events {
+    /// Labelled spans among the judged rows.
+    pub(in super::super) spans: u64,
+    /// Of these, with a flagged row.
+    pub(in super::super) hit: u64,
+    /// Alarms that began outside every span.
+    pub(in super::super) false_alarms: u64,
+    /// Time judged; 0 without a time column.
+    pub(in super::super) months: f64,
+}
+
+impl Events {
+    /// From the flags of rows, of which the first `lead` are not judged.
+    pub(super) fn of(
+        flags: &[bool],
+        lead: usize,
+        gap_rows: usize,
+        spans: &[Range<usize>],
+        months: f64,
+    ) -> Self {
+        let is_labelled = |row: usize| spans.iter().any(|span| span.contains(&row));
+        let mut false_alarms = 0;
+        let mut last: Option<usize> = None;
+        for row in (lead..flags.len()).filter(|row| flags[*row]) {
+            let begins = last.is_none_or(|last| row - last > gap_rows);
+            false_alarms += u64::from(begins && !is_labelled(row));
+            last = Some(row);
+        }
+        let hit = |span: &&Range<usize>| flags[span.start.max(lead)..span.end].contains(&true);
+        Self {
+            spans: spans.len() as u64,
+            hit: spans.iter().filter(hit).count() as u64,
+            false_alarms,
+            months,
+        }
+    }
+
+    /// Adds what was counted in another file.
+    pub(in super::super) fn add(&mut self, other: &Self) {
+        self.spans += other.spans;
+        self.hit += other.hit;
+        self.false_alarms += other.false_alarms;
+        self.months += other.months;
+    }
+}
+
+/// Rows within the labelled spans of a JSON file: `{"dir/file.csv": [["from", "to"], ...]}`, both ends
+/// included, found by the end of the data file's path.
+pub(super) fn spans(path: &Path, table: &Table) -> Result<Vec<Range<usize>>, Exit> {
+    let wrong = |what: String| Exit::Usage(format!("{}: {what}", path.display()));
+    if !table.has_time {
+        return Err(misfit(
+            table,
+            "needed: a time column, for --windows; found: none",
+        ));
+    }
+    let all: BTreeMap<String, Vec<(String, String)>> =
+        serde_json::from_str(&read_spans(path)?).map_err(|error| wrong(error.to_string()))?;
+    let named = all.iter().filter(|(key, _)| table.path.ends_with(key));
+    let named = named.max_by_key(|(key, _)| key.len());
+    let by_name = || {
+        let mut same = all
+            .iter()
+            .filter(|(key, _)| Path::new(key).file_name() == table.path.file_name());
+        same.next().filter(|_| same.next().is_none())
+    };
+    let (_, times) = named
+        .or_else(by_name)
+        .ok_or_else(|| wrong(format!("it has no entry for {}", table.path.display())))?;
+    times
+        .iter()
+        .map(|(from, to)| {
+            let ns =
+                |text: &str| time_ns(text).ok_or_else(|| wrong(format!("{text:?} is no time")));
+            let (from, to) = (ns(from)?, ns(to)?);
+            let start = table.ts.partition_point(|ts| *ts < from);
+            Ok(start..table.ts.partition_point(|ts| *ts <= to).max(start))
+        })
+        .filter(|span| span.as_ref().is_ok_and(|span| !span.is_empty()) || span.is_err())
+        .collect()
+}
+
+fn time_ns(text: &str) -> Option<i64> {
+    let timestamp: jiff::Timestamp = match text.parse() {
+        Ok(timestamp) => timestamp,
+        Err(_) => Offset::UTC
+            .to_timestamp(text.parse::<DateTime>().ok()?)
+            .ok()?,
+    };
+    i64::try_from(timestamp.as_nanosecond()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
+    use super::*;
+
+    fn events(flagged: &[usize], spans: &[Range<usize>]) -> Events {
+        let flags: Vec<bool> = (0..30).map(|row| flagged.contains(&row)).collect();
+        Events::of(&flags, 5, 3, spans, 1.0)
+    }
+
+    #[test]
+    fn flags_close_together_are_one_alarm() {
+        assert_eq!(events(&[6, 7, 10, 13], &[]).false_alarms, 1);
+        assert_eq!(events(&[6, 10], &[]).false_alarms, 2);
+        assert_eq!(events(&[0, 4], &[]).false_alarms, 0);
+    }
+
+    #[test]
+    fn an_alarm_belongs_to_the_span_it_begins_in() {
+        let counts = |flagged: &[usize]| {
+            let events = events(flagged, &[10..15, 20..22]);
+            (events.spans, events.hit, events.false_alarms)
+        };
+        assert_eq!(counts(&[12, 15, 16]), (2, 1, 0));
+        assert_eq!(counts(&[9, 12]), (2, 1, 1));
+        assert_eq!(counts(&[14, 21]), (2, 2, 0));
+        assert_eq!(counts(&[]), (2, 0, 0));
+    }
+
+    #[test]
+    fn spans_are_found_by_the_end_of_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spans.json");
+        let text = r#"{"a/x.csv": [["1970-01-01 00:00:02", "1970-01-01T00:00:03Z"]],
+                       "b/x.csv": [], "c/y.csv": [["1971-01-01", "1972-01-01"]], "d/z.csv": [["?", ""]]}"#;
+        std::fs::write(&path, text).unwrap();
+        let of = |file: &str| {
+            let table = Table {
+                path: file.into(),
+                ts: (0..10).map(|row| row * 1_000_000_000).collect(),
+                has_time: true,
+                ..Table::default()
+            };
+            spans(&path, &table)
+        };
+        assert_eq!(of("/data/a/x.csv").unwrap(), [2..4]);
+        assert!(of("/data/b/x.csv").unwrap().is_empty());
+        assert!(of("y.csv").unwrap().is_empty());
+        for (file, part) in [("x.csv", "no entry"), ("z.csv", "no time")] {
+            let error = of(file).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
