@@ -13,3 +13,4 @@ pub mod evaluation;
 pub mod recipe;
 pub mod recipes;
 pub mod scale;
+pub mod train;

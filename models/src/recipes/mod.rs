@@ -1,5 +1,7 @@
 //! The recipes that come with Dunlin, and the settings they share.
 
+pub mod gradient;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{data::WindowShape, recipe::Task};
