@@ -18,4 +18,5 @@ pub mod recipe;
 pub mod recipes;
 pub mod registry;
 pub mod scale;
+pub mod train;
 pub mod watch;

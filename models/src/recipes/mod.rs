@@ -1,5 +1,6 @@
 //! The recipes that come with Dunlin, and the settings they share.
 
+pub mod gradient;
 mod kept;
 mod normal;
 mod pca;
@@ -193,7 +194,7 @@ pub fn build(settings: &RecipeSettings) -> Result<Box<dyn Recipe>, String> {
         Algorithm::Ridge => Box::new(ridge::Ridge(settings)),
         Algorithm::Pca => Box::new(pca::Pca(settings)),
         // The networks, trained by gradient.
-        other => return Err(format!("{other:?} is not built into this program")),
+        _ => gradient::build(&settings)?,
     })
 }
 

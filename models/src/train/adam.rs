@@ -1,0 +1,100 @@
+//! Adam (Kingma, Ba 2015) over plain numbers, behind a limit on the gradient's length.
+
+const DECAY_MEAN: f32 = 0.9;
+const DECAY_SQUARE: f32 = 0.999;
+const EPSILON: f32 = 1e-8;
+
+/// Running moments of each parameter's gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Adam {
+    /// Steps done.
+    pub(super) steps: u64,
+    /// Mean of the gradient, one a parameter.
+    pub(super) mean: Vec<f32>,
+    /// Mean of its square, one a parameter.
+    pub(super) square: Vec<f32>,
+}
+
+impl Adam {
+    /// For so many parameters.
+    pub(super) fn new(parameters: usize) -> Self {
+        Self {
+            steps: 0,
+            mean: vec![0.0; parameters],
+            square: vec![0.0; parameters],
+        }
+    }
+
+    /// One step against `gradient`, whose Euclidean norm counts as `norm_max` at most.
+    pub(super) fn step(
+        &mut self,
+        parameters: &mut [f32],
+        gradient: &[f32],
+        rate: f32,
+        norm_max: f32,
+    ) {
+        self.steps += 1;
+        let norm = norm(gradient);
+        let shrink = if norm > norm_max {
+            norm_max / norm
+        } else {
+            1.0
+        };
+        let age = self.steps.min(1 << 30) as i32;
+        let mean_weight = 1.0 - f64::from(DECAY_MEAN).powi(age);
+        let square_weight = (1.0 - f64::from(DECAY_SQUARE).powi(age)).sqrt();
+        let rate = (f64::from(rate) * square_weight / mean_weight) as f32;
+        let epsilon = EPSILON * square_weight as f32;
+        let moments = self.mean.iter_mut().zip(&mut self.square);
+        for ((parameter, gradient), (mean, square)) in
+            parameters.iter_mut().zip(gradient).zip(moments)
+        {
+            let gradient = gradient * shrink;
+            *mean = DECAY_MEAN * *mean + (1.0 - DECAY_MEAN) * gradient;
+            *square = DECAY_SQUARE * *square + (1.0 - DECAY_SQUARE) * gradient * gradient;
+            *parameter -= rate * *mean / (square.sqrt() + epsilon);
+        }
+    }
+}
+
+/// Euclidean norm; the sums run in lanes that the compiler can keep in registers.
+fn norm(values: &[f32]) -> f32 {
+    super::network::dot(values, values).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_step_goes_by_the_rate_against_the_sign() {
+        let mut parameters = [1.0, 1.0, 1.0];
+        Adam::new(3).step(&mut parameters, &[0.5, -0.25, 0.0], 0.1, 9.0);
+        for (found, expected) in parameters.iter().zip([0.9, 1.1, 1.0]) {
+            assert!((found - expected).abs() < 1e-6, "{parameters:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_gradient_counts_as_one_of_the_longest_length() {
+        let (mut clipped, mut short) = (Adam::new(2), Adam::new(2));
+        clipped.step(&mut [0.0; 2], &[300.0, 400.0], 0.1, 1.0);
+        short.step(&mut [0.0; 2], &[0.6, 0.8], 0.1, 1.0);
+        for (clipped, short) in clipped.mean.iter().zip(&short.mean) {
+            assert!((clipped - short).abs() < 1e-7);
+        }
+    }
+
+    #[test]
+    fn finds_the_bottom_of_a_bowl() {
+        let (mut adam, mut at) = (Adam::new(2), [3.0, -2.0]);
+        for _ in 0..2000 {
+            let gradient = [2.0 * (at[0] - 1.0), 20.0 * (at[1] - 0.5)];
+            adam.step(&mut at, &gradient, 0.02, 100.0);
+        }
+        assert!(
+            (at[0] - 1.0f32).abs() < 1e-2 && (at[1] - 0.5f32).abs() < 1e-2,
+            "{at:?}"
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! Windows as samples, a batch at a time: one chunk is in memory, never all.
+
+use crate::{
+    data::{Half, Rows, Source, Window},
+    recipe::TrainError,
+};
+
+use super::{loss::Loss, network::Network, random::Random};
+
+/// Samples, one row of inputs and one of targets each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Inputs of the network.
+    pub inputs: Vec<f32>,
+    /// Targets of the loss.
+    pub targets: Vec<f32>,
+    /// Samples.
+    pub samples: usize,
+    /// Windows they are made of.
+    pub windows: usize,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.inputs.clear();
+        self.targets.clear();
+        (self.samples, self.windows) = (0, 0);
+    }
+}
+
+/// How windows become samples.
+pub trait Samples {
+    /// Makes what all windows of a chunk share: its values as the network wants them.
+    fn prepare(&self, rows: &Rows, prepared: &mut Vec<f32>);
+
+    /// The windows of a chunk.
+    fn windows(&self, rows: &Rows, half: Half) -> Vec<Window>;
+
+    /// Adds the samples of one window to `batch`.
+    fn add(&self, rows: &Rows, prepared: &[f32], window: Window, batch: &mut Batch);
+}
+
+/// Goes over all windows of `half`, `batch_size` at a time (fewer at the end): in the order of the
+/// data, or in a random one if there is an `order`: chunks first, then the windows of each.
+///
+/// # Errors
+/// What `each` returns, or [`TrainError::Read`].
+pub(super) fn for_each_batch(
+    source: &dyn Source,
+    samples: &dyn Samples,
+    (half, batch_size): (Half, usize),
+    mut order: Option<Random>,
+    mut each: impl FnMut(&Batch) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let mut chunks: Vec<usize> = (0..source.chunks()).collect();
+    if let Some(order) = &mut order {
+        order.shuffle(&mut chunks);
+    }
+    let (mut batch, mut prepared) = (Batch::default(), Vec::new());
+    for chunk in chunks {
+        let rows = source.read(chunk)?;
+        let mut windows = samples.windows(&rows, half);
+        if windows.is_empty() {
+            continue;
+        }
+        if let Some(order) = &mut order {
+            order.shuffle(&mut windows);
+        }
+        samples.prepare(&rows, &mut prepared);
+        for window in windows {
+            samples.add(&rows, &prepared, window, &mut batch);
+            if batch.windows == batch_size {
+                each(&batch)?;
+                batch.clear();
+            }
+        }
+    }
+    if batch.windows > 0 {
+        each(&batch)?;
+    }
+    Ok(())
+}
+
+impl Batch {
+    /// Whether it is as wide as `network` and `loss` want it.
+    pub(super) fn fits(&self, network: &Network, loss: &Loss) -> bool {
+        self.inputs.len() == self.samples * network.inputs
+            && self.targets.len() == self.samples * loss.targets(network.outputs())
+    }
+}

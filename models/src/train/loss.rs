@@ -1,0 +1,122 @@
+//! What training makes less.
+
+/// How wrong a network's outputs are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Loss {
+    /// Mean squared error over all outputs.
+    Squares,
+    /// Cross-entropy of the softmax over the outputs, each class with its weight; the target is one
+    /// number, the class.
+    CrossEntropy {
+        /// Weight of each class.
+        weights: Vec<f32>,
+    },
+}
+
+impl Loss {
+    /// Target numbers of a sample with so many outputs.
+    pub const fn targets(&self, outputs: usize) -> usize {
+        match self {
+            Self::Squares => outputs,
+            Self::CrossEntropy { .. } => 1,
+        }
+    }
+
+    /// Mean loss over the samples of a batch. `outputs` becomes the gradient of that mean.
+    pub fn differentiate(&self, outputs: &mut [f32], targets: &[f32], samples: usize) -> f64 {
+        match self {
+            Self::Squares => {
+                let slope = 2.0 / outputs.len() as f32;
+                for (output, target) in outputs.iter_mut().zip(targets) {
+                    *output -= target;
+                }
+                let sum = sum_of_squares(outputs);
+                let mean = sum / outputs.len() as f64;
+                for output in outputs {
+                    *output *= slope;
+                }
+                mean
+            }
+            Self::CrossEntropy { weights } => {
+                let mut sum = 0.0;
+                for (row, target) in outputs.chunks_exact_mut(weights.len()).zip(targets) {
+                    let class = *target as usize;
+                    softmax(row);
+                    let weight = weights[class];
+                    sum -= f64::from(weight) * f64::from(row[class].max(f32::MIN_POSITIVE)).ln();
+                    row[class] -= 1.0;
+                    for output in row {
+                        *output *= weight / samples as f32;
+                    }
+                }
+                sum / samples as f64
+            }
+        }
+    }
+}
+
+/// In short stretches: the sum of a stretch in f32, the sum of the stretches in f64.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let stretches = values.chunks(1024);
+    stretches
+        .map(|s| f64::from(super::network::dot(s, s)))
+        .sum()
+}
+
+/// Makes probabilities of `row`.
+pub fn softmax(row: &mut [f32]) {
+    let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for value in row.iter_mut() {
+        *value = (*value - greatest).exp();
+    }
+    let sum: f32 = row.iter().sum();
+    for value in row.iter_mut() {
+        *value /= sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The gradient that small differences show.
+    fn slopes(loss: &Loss, outputs: &[f32], targets: &[f32], samples: usize) -> Vec<f32> {
+        let at = |place: usize, by: f32| {
+            let mut moved = outputs.to_vec();
+            moved[place] += by;
+            loss.differentiate(&mut moved, targets, samples)
+        };
+        let places = 0..outputs.len();
+        places
+            .map(|place| ((at(place, 1e-2) - at(place, -1e-2)) / 2e-2) as f32)
+            .collect()
+    }
+
+    #[test]
+    fn gradients_are_what_small_differences_show() {
+        let classes = Loss::CrossEntropy {
+            weights: vec![1.0, 0.5, 2.0],
+        };
+        let outputs = [0.3, -0.2, 0.9, 1.0, 0.1, -0.5];
+        for (loss, targets) in [
+            (&Loss::Squares, &[0.1, 0.0, 0.5, 2.0, -1.0, 0.0][..]),
+            (&classes, &[2.0, 1.0][..]),
+        ] {
+            let mut gradient = outputs;
+            loss.differentiate(&mut gradient, targets, 2);
+            for (found, expected) in gradient.iter().zip(slopes(loss, &outputs, targets, 2)) {
+                assert!(
+                    (found - expected).abs() < 1e-4,
+                    "{loss:?}: {found} {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn softmax_of_great_numbers_stays_finite() {
+        let mut row = [1e30, 0.0, -1e30];
+        softmax(&mut row);
+        assert_eq!(row, [1.0, 0.0, 0.0]);
+    }
+}

@@ -1,0 +1,279 @@
+//! A network as a list of layers, its parameters as one row of numbers, and its answer to one input.
+//!
+//! Promises: a window lies in memory row after row, so a convolution is a product of a filter with
+//! consecutive numbers, like a dense layer; an answer needs no memory beyond two buffers that are kept.
+
+use std::ops::Range;
+
+use super::random::Random;
+
+/// Most parameters of a network: 64 MiB, with a gradient and two moments 256 MiB.
+pub const PARAMETERS_MAX: usize = 1 << 24;
+
+/// What happens to the numbers, one layer after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// `outputs` sums over all `inputs`. Weights `[outputs, inputs]`, then biases.
+    Dense {
+        /// Numbers in.
+        inputs: usize,
+        /// Numbers out.
+        outputs: usize,
+    },
+    /// Nothing below zero.
+    Relu,
+    /// Filters over `rows x channels`, zeros beyond the ends. Weights `[filters, kernel, channels]`,
+    /// then biases.
+    Conv {
+        /// Rows in.
+        rows: usize,
+        /// Numbers a row.
+        channels: usize,
+        /// Numbers a row out.
+        filters: usize,
+        /// Rows a filter sees; odd.
+        kernel: usize,
+        /// Rows from one place of the filter to the next.
+        stride: usize,
+    },
+    /// Each row twice, `rows_out` in all.
+    Double {
+        /// Rows in.
+        rows: usize,
+        /// Numbers a row.
+        channels: usize,
+        /// Rows out: twice as many, or one less.
+        rows_out: usize,
+    },
+    /// Mean over the rows.
+    MeanRows {
+        /// Rows in.
+        rows: usize,
+        /// Numbers a row.
+        channels: usize,
+    },
+}
+
+impl Layer {
+    /// Numbers out, for so many in.
+    pub const fn outputs(&self, inputs: usize) -> usize {
+        match *self {
+            Self::Dense { outputs, .. } => outputs,
+            Self::Relu => inputs,
+            Self::Conv {
+                rows,
+                filters,
+                stride,
+                ..
+            } => rows.div_ceil(stride) * filters,
+            Self::Double {
+                channels, rows_out, ..
+            } => rows_out * channels,
+            Self::MeanRows { channels, .. } => channels,
+        }
+    }
+
+    /// Shape of the weights, and number of biases; none for a layer that learns nothing.
+    pub fn parameters(&self) -> Option<(Vec<usize>, usize)> {
+        match *self {
+            Self::Dense { inputs, outputs } => Some((vec![outputs, inputs], outputs)),
+            Self::Conv {
+                channels,
+                filters,
+                kernel,
+                ..
+            } => Some((vec![filters, kernel, channels], filters)),
+            _ => None,
+        }
+    }
+}
+
+/// Where the parameters of one layer lie among all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Position of the layer.
+    pub layer: usize,
+    /// Shape of the weights.
+    pub shape: Vec<usize>,
+    /// The weights.
+    pub weights: Range<usize>,
+    /// The biases.
+    pub biases: Range<usize>,
+}
+
+/// Layers, and how many numbers go in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Numbers in.
+    pub inputs: usize,
+    /// The layers.
+    pub layers: Vec<Layer>,
+    places: Vec<Place>,
+}
+
+impl Network {
+    /// Puts layers together.
+    ///
+    /// # Errors
+    /// A text if there would be more than [`PARAMETERS_MAX`] parameters.
+    pub fn new(inputs: usize, layers: Vec<Layer>) -> Result<Self, String> {
+        let (mut places, mut at) = (Vec::new(), 0usize);
+        for (layer, kind) in layers.iter().enumerate() {
+            let Some((shape, biases)) = kind.parameters() else {
+                continue;
+            };
+            let weights = shape.iter().try_fold(1usize, |a, b| a.checked_mul(*b));
+            let weights = weights.filter(|weights| at + weights + biases <= PARAMETERS_MAX);
+            let weights = weights.ok_or_else(|| {
+                format!(
+                    "the network would have more than {PARAMETERS_MAX} parameters (layer of shape \
+                     {shape:?}): take a shorter lookback, fewer features or fewer hidden units"
+                )
+            })?;
+            places.push(Place {
+                layer,
+                shape,
+                weights: at..at + weights,
+                biases: at + weights..at + weights + biases,
+            });
+            at += weights + biases;
+        }
+        Ok(Self {
+            inputs,
+            layers,
+            places,
+        })
+    }
+
+    /// Where each layer's parameters lie, in order.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.places.last().map_or(0, |place| place.biases.end)
+    }
+
+    /// Numbers out.
+    pub fn outputs(&self) -> usize {
+        let layers = self.layers.iter();
+        layers.fold(self.inputs, |inputs, layer| layer.outputs(inputs))
+    }
+
+    /// Whether there are only dense layers, with or without [`Layer::Relu`] behind.
+    pub fn is_dense(&self) -> bool {
+        let mut layers = self.layers.iter();
+        layers.all(|layer| matches!(layer, Layer::Dense { .. } | Layer::Relu))
+    }
+
+    /// First parameters: uniform weights as wide as keeps the variance, biases 0.
+    pub fn initial(&self, random: &mut Random) -> Vec<f32> {
+        let mut parameters = vec![0.0; self.parameters()];
+        for place in &self.places {
+            let inputs = place.shape[1..].iter().product::<usize>() as f32;
+            let before_relu = self.layers.get(place.layer + 1) == Some(&Layer::Relu);
+            let bound = if before_relu { 6.0 } else { 1.0 } / inputs;
+            for weight in &mut parameters[place.weights.clone()] {
+                *weight = random.uniform(bound.sqrt());
+            }
+        }
+        parameters
+    }
+
+    /// Answers the input in `from`; the answer is in `from` afterwards. `to` is room.
+    pub fn answer(&self, parameters: &[f32], from: &mut Vec<f32>, to: &mut Vec<f32>) {
+        let mut places = self.places.iter();
+        for layer in &self.layers {
+            if *layer == Layer::Relu {
+                for value in from.iter_mut() {
+                    *value = value.max(0.0);
+                }
+                continue;
+            }
+            to.clear();
+            match *layer {
+                Layer::Dense { .. } | Layer::Conv { .. } => {
+                    let Some(place) = places.next() else { return };
+                    let weights = &parameters[place.weights.clone()];
+                    let biases = &parameters[place.biases.clone()];
+                    layer.apply(weights, biases, from, to);
+                }
+                Layer::Double {
+                    channels, rows_out, ..
+                } => {
+                    for row in 0..rows_out {
+                        let at = row / 2 * channels;
+                        to.extend_from_slice(&from[at..at + channels]);
+                    }
+                }
+                Layer::MeanRows { rows, channels } => {
+                    to.resize(channels, 0.0);
+                    for row in from.chunks_exact(channels) {
+                        for (sum, value) in to.iter_mut().zip(row) {
+                            *sum += value;
+                        }
+                    }
+                    for sum in to.iter_mut() {
+                        *sum /= rows as f32;
+                    }
+                }
+                Layer::Relu => {}
+            }
+            std::mem::swap(from, to);
+        }
+    }
+}
+
+impl Layer {
+    fn apply(&self, weights: &[f32], biases: &[f32], from: &[f32], to: &mut Vec<f32>) {
+        match *self {
+            Self::Dense { inputs, .. } => {
+                let weights = weights.chunks_exact(inputs);
+                to.extend(weights.zip(biases).map(|(row, bias)| dot(row, from) + bias));
+            }
+            Self::Conv {
+                rows,
+                channels,
+                kernel,
+                stride,
+                ..
+            } => {
+                for middle in (0..rows).step_by(stride) {
+                    // The filter hangs over the ends, where there is nothing to add.
+                    let (first, end) = (middle.saturating_sub(kernel / 2), middle + kernel / 2 + 1);
+                    let seen = &from[first * channels..end.min(rows) * channels];
+                    let skipped = (first + kernel / 2 - middle) * channels;
+                    let filters = weights.chunks_exact(kernel * channels);
+                    to.extend(filters.zip(biases).map(|(filter, bias)| {
+                        dot(&filter[skipped..skipped + seen.len()], seen) + bias
+                    }));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+const LANES: usize = 32;
+
+/// Sum of products, in lanes that the compiler turns into vector instructions.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0f32; LANES];
+    for (a, b) in a_lanes.iter().zip(b_lanes) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums[0] + rest
+}
