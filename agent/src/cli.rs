@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, check, demo, export, import, init, quarantine, run, simulate, site, status,
+        Exit, Outcome, check, demo, export, import, init, models, quarantine, run, simulate, site,
+        status,
     },
     logging,
     settings::LogSettings,
@@ -47,6 +48,8 @@ enum Command {
     Import(Box<import::ImportArgs>),
     /// Look at what could not be decoded or delivered, send it again, delete it
     Quarantine(Box<quarantine::QuarantineArgs>),
+    /// Look at versions of models, choose which one serves, take them out and in
+    Models(Box<models::ModelsArgs>),
     /// Publish the readings of simulated machines
     Simulate(Box<simulate::SimulateArgs>),
 }
@@ -75,6 +78,7 @@ pub fn main() -> Outcome {
             Command::Export(args) => export::run(*args).await,
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,
+            Command::Models(args) => models::run(*args).await,
             Command::Simulate(args) => simulate::run(*args).await,
         }
     })
