@@ -121,6 +121,7 @@ impl Agent {
         let Store {
             buffer,
             quarantine,
+            models,
             clock,
         } = Store::open(&settings)?;
 
@@ -149,6 +150,7 @@ impl Agent {
             started: Instant::now(),
             buffer,
             quarantine,
+            models,
             upstream,
             ingest: ingest_stats,
             writer: writer.stats(),

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, backtest, check, demo, export, import, init, quarantine, run, simulate,
-        site, status,
+        Exit, Outcome, backtest, check, demo, export, import, init, models, quarantine, run,
+        simulate, site, status,
     },
     logging,
     settings::LogSettings,
@@ -50,6 +50,8 @@ enum Command {
     Quarantine(Box<quarantine::QuarantineArgs>),
     /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
     Backtest(Box<backtest::BacktestArgs>),
+    /// Look at versions of models, choose which one serves, take them out and in
+    Models(Box<models::ModelsArgs>),
     /// Publish the readings of simulated machines
     Simulate(Box<simulate::SimulateArgs>),
 }
@@ -79,6 +81,7 @@ pub fn main() -> Outcome {
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,
             Command::Backtest(args) => backtest::run(&args),
+            Command::Models(args) => models::run(*args).await,
             Command::Simulate(args) => simulate::run(*args).await,
         }
     })

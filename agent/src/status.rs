@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dunlin_models::registry::Registry;
 use dunlin_sync::{
     buffer::{Buffer, BufferShape},
     quarantine::Quarantine,
@@ -38,6 +39,8 @@ pub struct View {
     pub buffer: Arc<Buffer>,
     /// What could not be decoded or delivered.
     pub quarantine: Arc<Quarantine>,
+    /// Versions of models.
+    pub models: Arc<Registry>,
     /// The way out.
     pub upstream: Arc<dyn Upstream>,
     /// MQTT counters.

@@ -1,8 +1,10 @@
-//! What lies in the data directory, opened together: buffer, quarantine, clock, upload cursor.
+//! What lies in the data directory, opened together: buffer, quarantine, models, clock, upload
+//! cursor.
 //!
 //! ```text
 //! <data_dir>/buffer/            generations of blocks, what was set aside
 //! <data_dir>/quarantine/        what could not be decoded or delivered
+//! <data_dir>/models/            versions of models
 //! <data_dir>/state/clock        the clock's durable record
 //! <data_dir>/state/cursor.uploader
 //! <data_dir>/dunlin.sock        the running agent's control socket
@@ -10,6 +12,7 @@
 
 use std::{path::Path, sync::Arc, time::SystemTime};
 
+use dunlin_models::registry::{Registry, RegistryError, RegistryOptions};
 use dunlin_sync::{
     buffer::{Buffer, BufferOptions, OpenError},
     cursor::Cursor,
@@ -31,6 +34,9 @@ pub enum StoreError {
     /// The quarantine.
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
+    /// The models.
+    #[error(transparent)]
+    Models(#[from] RegistryError),
 }
 
 /// The parts of a data directory.
@@ -39,6 +45,8 @@ pub struct Store {
     pub buffer: Arc<Buffer>,
     /// Everything else.
     pub quarantine: Arc<Quarantine>,
+    /// Versions of models.
+    pub models: Arc<Registry>,
     /// Gives timestamps.
     pub clock: Clock,
 }
@@ -54,6 +62,30 @@ pub fn wall_ns() -> i64 {
 /// Where the uploader keeps its cursor.
 pub fn cursor_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("state").join("cursor.uploader")
+}
+
+/// Opens the models in `data_dir`, made if need be; tells of damage in the log. Blocks on the disk.
+///
+/// # Errors
+/// [`RegistryError`]. Damage is no error: it is set aside.
+pub fn open_models(data_dir: &Path) -> Result<Registry, RegistryError> {
+    let models = Registry::open(RegistryOptions::new(data_dir.join("models")))?;
+    tell_damage(&models);
+    Ok(models)
+}
+
+/// Tells the log of models found damaged since the last call.
+pub fn tell_damage(models: &Registry) {
+    for damage in models.take_damage() {
+        let key = damage.key.map(|key| key.to_string());
+        let (version, what) = (damage.number, damage.what);
+        tracing::error!(
+            key,
+            version,
+            what,
+            "a model is damaged, set aside; the rest carries on"
+        );
+    }
 }
 
 impl Store {
@@ -87,6 +119,7 @@ impl Store {
             settings.quarantine_bytes_max,
             wall_ns,
         )?;
+        let models = open_models(data_dir)?;
         let past = Past {
             newest: buffer.shape().newest_ts,
             buffer_damaged: recovery.newest_lost,
@@ -96,6 +129,7 @@ impl Store {
         Ok(Self {
             buffer: Arc::new(buffer),
             quarantine: Arc::new(quarantine),
+            models: Arc::new(models),
             clock,
         })
     }

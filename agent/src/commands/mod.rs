@@ -6,6 +6,7 @@ pub mod demo;
 pub mod export;
 pub mod import;
 pub mod init;
+pub mod models;
 pub mod quarantine;
 pub mod run;
 pub mod simulate;

@@ -15,7 +15,7 @@ use crate::{
     app,
     ingest::Ingest,
     settings::{Settings, WhenFull},
-    store::{Store, cursor_path, wall_ns},
+    store::{Store, cursor_path, open_models, wall_ns},
     writer::{Parts as WriterParts, Writer},
 };
 
@@ -58,10 +58,12 @@ impl Local {
             tracing::error!(what, "damaged, set aside; everything else carries on");
         }
         let quarantine = Quarantine::open(&data_dir.join("quarantine"), u64::MAX, wall_ns);
+        let data_dir = data_dir.to_owned();
         Ok(Self {
             parts: Parts {
                 buffer: Arc::new(buffer),
                 quarantine: Arc::new(quarantine.map_err(OperationError::failed)?),
+                models: Box::new(move || Ok(open_models(&data_dir).map(Arc::new)?)),
                 cursor: Box::new(move || cursor.clone()),
                 rules: Vec::new(),
                 upstream: None,
@@ -128,6 +130,7 @@ impl Local {
             parts: Parts {
                 buffer: store.buffer,
                 quarantine: store.quarantine,
+                models: Box::new(move || Ok(Arc::clone(&store.models))),
                 cursor: Box::new(move || uploads.cursor()),
                 rules: settings.streams,
                 upstream: Some(upstream),

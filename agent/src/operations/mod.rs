@@ -9,10 +9,13 @@
 mod export;
 mod import;
 mod local;
+mod models;
 mod quarantine;
 mod talk;
 mod verify;
 
+#[cfg(test)]
+mod models_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +29,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use dunlin_models::registry::{ARTIFACT_BYTES_MAX, Registry};
 use dunlin_sync::{
     buffer::Buffer, cursor::Cursor, frame, quarantine::Quarantine, upstream::Upstream,
 };
@@ -35,6 +39,7 @@ pub use self::{
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
     local::Local,
+    models::{ModelSummary, ModelsAsk, Which},
     quarantine::{Held, Retried, Selection, Summary},
     talk::{Listener, listen},
 };
@@ -46,8 +51,8 @@ use crate::{
 
 /// Where operations are asked for on the control socket.
 pub const TARGET: &str = "/operations";
-/// Most bytes of one request: a full import batch with its overhead.
-const ASK_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of one request: the largest model with its overhead; a full import batch is less.
+const ASK_BYTES_MAX: usize = ARTIFACT_BYTES_MAX as usize + (1 << 20);
 
 /// Why an operation did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -92,6 +97,8 @@ pub enum Ask {
     Retry(Selection),
     /// Delete from quarantine: the number of items deleted.
     Purge(Selection),
+    /// Something about models: as [`ModelsAsk`] says.
+    Models(ModelsAsk),
 }
 
 /// How much of an agent an operation needs when none is running.
@@ -110,7 +117,7 @@ impl Ask {
     pub const fn need(&self) -> Need {
         match self {
             Self::Export(_) | Self::List { .. } | Self::Show(_) => Need::Directory,
-            Self::Count(_) | Self::Purge(_) => Need::Directory,
+            Self::Count(_) | Self::Purge(_) | Self::Models(_) => Need::Directory,
             Self::Verify => Need::Upstream,
             Self::Target(_) | Self::Import(_) | Self::Retry(_) => Need::Writer,
         }
@@ -123,6 +130,8 @@ pub struct Parts {
     pub buffer: Arc<Buffer>,
     /// What could not be decoded or delivered.
     pub quarantine: Arc<Quarantine>,
+    /// The versions of models; opened when asked for, and let go of after, where no agent runs.
+    pub models: Box<dyn Fn() -> Result<Arc<Registry>, OperationError> + Send + Sync>,
     /// The upload cursor as it is now.
     pub cursor: Box<dyn Fn() -> Cursor + Send + Sync>,
     /// The stream rules; empty without [`Need::Upstream`].
@@ -148,9 +157,11 @@ impl Parts {
     /// Those of a running agent.
     pub fn of_agent(view: &Arc<View>, requests: Requests) -> Self {
         let uploads = Arc::clone(&view.uploads);
+        let models = Arc::clone(&view.models);
         Self {
             buffer: Arc::clone(&view.buffer),
             quarantine: Arc::clone(&view.quarantine),
+            models: Box::new(move || Ok(Arc::clone(&models))),
             cursor: Box::new(move || uploads.cursor()),
             rules: view.settings.streams.clone(),
             upstream: Some(Arc::clone(&view.upstream)),
@@ -198,6 +209,7 @@ pub fn perform(
         Ask::Count(selection) => json(&quarantine::count(&parts.quarantine, &selection)?),
         Ask::Retry(selection) => json(&quarantine::retry(parts, &selection, listener)?),
         Ask::Purge(selection) => json(&quarantine::purge(&parts.quarantine, &selection)?),
+        Ask::Models(ask) => models::models(&(parts.models)()?, ask, listener),
     }
 }
 

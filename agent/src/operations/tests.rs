@@ -30,14 +30,14 @@ use crate::{
 };
 
 /// A device whose broker is away; its agent runs or does not.
-struct Device {
-    dir: TempDir,
+pub(super) struct Device {
+    pub(super) dir: TempDir,
     args: SiteArgs,
-    agent: Option<Agent>,
+    pub(super) agent: Option<Agent>,
 }
 
 impl Device {
-    async fn new(running: bool) -> Self {
+    pub(super) async fn new(running: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let overrides = Overrides::default()
             .set("data_dir", dir.path().join("data").to_str().unwrap())
@@ -65,24 +65,24 @@ impl Device {
         device
     }
 
-    async fn start(&mut self) {
+    pub(super) async fn start(&mut self) {
         let settings = config::load(None, &self.args.overrides).unwrap();
         self.agent = Some(Agent::start(settings).await.unwrap());
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         if let Some(agent) = self.agent.take() {
             agent.stop().await.unwrap();
         }
     }
 
-    async fn site(&self) -> Site {
+    pub(super) async fn site(&self) -> Site {
         let site = Site::find(&self.args).await.unwrap();
         assert_eq!(site.status().is_some(), self.agent.is_some());
         site
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(&self, ask: Ask) -> Result<T, Exit> {
+    pub(super) async fn ask<T: serde::de::DeserializeOwned>(&self, ask: Ask) -> Result<T, Exit> {
         let mut site = self.site().await;
         let answer = site.ask(ask, Show::nothing()).await;
         site.close().await.unwrap();
@@ -149,7 +149,7 @@ impl Device {
 }
 
 #[derive(Clone, Default)]
-struct Taken(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Taken(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl Listener for Taken {
     fn progress(&mut self, done: u64, total: u64) -> std::io::Result<()> {

@@ -53,6 +53,8 @@ pub(super) fn write_keeping(path: &Path, before: &Path, bytes: &[u8]) -> io::Res
         // A second copy is a help, not a promise: FAT has no hard links.
         if remove_file(&spare).is_ok() && link(path, &spare).is_ok() {
             rename(&spare, before)?;
+            // Two names of one file are both left in place.
+            remove_file(&spare)?;
         }
     }
     rename(&unfinished, path)?;
