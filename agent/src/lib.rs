@@ -4,6 +4,7 @@ pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod clock;
+pub mod cohort;
 pub mod commands;
 pub mod config;
 pub mod control;

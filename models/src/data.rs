@@ -52,6 +52,9 @@ pub struct Rows {
     pub label: Vec<f32>,
     /// One a row: training half or validation half.
     pub is_train: Vec<bool>,
+    /// One a row: whether a window may end there. Or none at all: anywhere. Rows that were thinned out
+    /// are still looked back into.
+    pub ends: Vec<bool>,
     /// The first rows that repeat the end of the chunk before: windows look back into them, and none
     /// ends among them.
     pub lead: usize,
@@ -99,7 +102,9 @@ impl Rows {
             }
             let start = last + 1 - length;
             let labelled = !wants_label || self.label.get(last).is_some_and(|l| l.is_finite());
-            (start >= clean_from && labelled && half.takes(self.is_train[last])).then_some(Window {
+            let counts = self.ends.get(last).is_none_or(|ends| *ends);
+            let wanted = counts && labelled && half.takes(self.is_train[last]);
+            (start >= clean_from && wanted).then_some(Window {
                 start,
                 split_at: start + shape.lookback,
                 end: last + 1,
@@ -227,6 +232,13 @@ mod tests {
         assert_eq!(ends(&rows, Half::Both), [2, 3, 4, 5]);
         assert_eq!(ends(&rows, Half::Train), [2, 4]);
         assert_eq!(ends(&rows, Half::Validation), [3, 5]);
+    }
+
+    #[test]
+    fn no_window_ends_where_none_may() {
+        let mut rows = rows(&[0.0; 6], 0);
+        rows.ends = vec![true, true, false, true, false, true];
+        assert_eq!(ends(&rows, Half::Both), [3, 5]);
     }
 
     #[test]

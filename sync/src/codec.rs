@@ -326,54 +326,96 @@ pub fn decode_header(stored: &[u8]) -> Result<Header, CodecError> {
 /// [`CodecError`] if the bytes are not an intact block of this format.
 pub fn decode(seq: u64, stored: &[u8], shift_ns: i64) -> Result<Block, CodecError> {
     let (header, rest) = header_and_rest(stored)?;
-    let mut block = Block {
-        seq,
-        first_row: header.first_row,
-        first_ts: header.first_ts.saturating_add(shift_ns),
-        last_ts: header.last_ts.saturating_add(shift_ns),
-        sections: Vec::new(),
-    };
+    let mut block = empty_block(seq, &header, shift_ns);
     for wire in sections(rest)? {
-        let count = section_rows(&wire)?;
-        let mut rows = Rows::default();
-        unpack_times_shifted(wire.ts, count, shift_ns, &mut rows.ts)?;
-        rows.is_train = pack::unpack_bits(wire.is_train, count)?;
-        rows.fold = wire.fold.map_or_else(|| vec![0; count], <[u8]>::to_vec);
-        rows.source_ts = match wire.source_ts {
-            None => vec![None; count],
-            Some((bits, packed)) => {
-                let present = pack::unpack_bits(bits, count)?;
-                let mut times = Vec::with_capacity(count);
-                pack::unpack_times(packed, count, &mut times)?;
-                times
-                    .into_iter()
-                    .zip(present)
-                    .map(|(t, there)| there.then_some(t))
-                    .collect()
-            }
-        };
-        if rows.fold.len() != count {
-            return Err(CodecError("wrong fold count".into()));
+        let (count, mut rows) = decode_keys(&wire, shift_ns)?;
+        if let Some((bits, packed)) = wire.source_ts {
+            let present = pack::unpack_bits(bits, count)?;
+            let mut times = Vec::with_capacity(count);
+            pack::unpack_times(packed, count, &mut times)?;
+            rows.source_ts = times
+                .into_iter()
+                .zip(present)
+                .map(|(t, there)| there.then_some(t))
+                .collect();
         }
         let columns = wire
             .columns
             .iter()
             .map(|column| decode_column(column, count));
         rows.columns = columns.collect::<Result<_, _>>()?;
-        let runs = wire.runs.iter().map(|(stream, rows)| Run {
-            stream: *stream,
-            rows: *rows,
-        });
-        block.sections.push(Section {
-            schema: wire.schema,
-            runs: runs.collect(),
-            rows,
-        });
+        block.sections.push(section_of(&wire, rows));
     }
     if block.rows() == u64::from(header.rows) {
         Ok(block)
     } else {
         Err(CodecError("row count differs from the header's".into()))
+    }
+}
+
+/// As [`decode`], but only the sections for whose schema `fields` names positions of fields: their
+/// `columns` are those fields, in that order, and no row has a source time.
+///
+/// # Errors
+/// [`CodecError`] if the bytes are not an intact block of this format.
+pub(crate) fn decode_fields<'f>(
+    seq: u64,
+    stored: &[u8],
+    shift_ns: i64,
+    fields: impl Fn(SchemaId) -> Option<&'f [(usize, FieldType)]>,
+) -> Result<Block, CodecError> {
+    let (header, rest) = header_and_rest(stored)?;
+    let mut block = empty_block(seq, &header, shift_ns);
+    for wire in sections(rest)? {
+        let Some(fields) = fields(wire.schema) else {
+            continue;
+        };
+        let (count, mut rows) = decode_keys(&wire, shift_ns)?;
+        for (field, kind) in fields {
+            rows.columns.push(match wire.columns.get(*field) {
+                Some(column) => decode_column(column, count)?,
+                None => Column::missing(*kind, count),
+            });
+        }
+        block.sections.push(section_of(&wire, rows));
+    }
+    Ok(block)
+}
+
+fn empty_block(seq: u64, header: &Header, shift_ns: i64) -> Block {
+    Block {
+        seq,
+        first_row: header.first_row,
+        first_ts: header.first_ts.saturating_add(shift_ns),
+        last_ts: header.last_ts.saturating_add(shift_ns),
+        sections: Vec::new(),
+    }
+}
+
+/// How many rows a section has, and those with times and splits alone.
+fn decode_keys(wire: &SectionRef<'_>, shift_ns: i64) -> Result<(usize, Rows), CodecError> {
+    let count = section_rows(wire)?;
+    let mut rows = Rows::default();
+    unpack_times_shifted(wire.ts, count, shift_ns, &mut rows.ts)?;
+    rows.is_train = pack::unpack_bits(wire.is_train, count)?;
+    rows.fold = wire.fold.map_or_else(|| vec![0; count], <[u8]>::to_vec);
+    rows.source_ts = vec![None; count];
+    if rows.fold.len() == count {
+        Ok((count, rows))
+    } else {
+        Err(CodecError("wrong fold count".into()))
+    }
+}
+
+fn section_of(wire: &SectionRef<'_>, rows: Rows) -> Section {
+    let runs = wire.runs.iter().map(|(stream, rows)| Run {
+        stream: *stream,
+        rows: *rows,
+    });
+    Section {
+        schema: wire.schema,
+        runs: runs.collect(),
+        rows,
     }
 }
 

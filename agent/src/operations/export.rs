@@ -138,7 +138,7 @@ fn listed<'n>(names: impl Iterator<Item = &'n str> + Clone) -> String {
 }
 
 /// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);

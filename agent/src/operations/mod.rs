@@ -6,7 +6,7 @@
 //! however much an operation reads; whoever listens hears of progress, and one who has left stops
 //! the operation.
 
-mod export;
+pub(crate) mod export;
 mod import;
 mod local;
 mod models;

@@ -31,6 +31,7 @@
 mod catalog;
 #[cfg(test)]
 mod fault_tests;
+mod fields;
 mod handles;
 mod query;
 mod read;
@@ -56,6 +57,7 @@ use tokio::sync::watch;
 
 pub use self::{
     catalog::CatalogError,
+    fields::{FieldReader, Fields},
     query::{Matrix, Order, Query, SplitFilter},
 };
 use self::{handles::Handles, read::Unreadable};

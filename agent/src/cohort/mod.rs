@@ -1,0 +1,45 @@
+//! Cohorts: a data set is a query, resolved when it is used.
+//!
+//! Promises: resolving passes over the buffer, as far as the query can concern it, and keeps which rows
+//! there are, not the rows; what arrives or is trimmed later changes nothing but that
+//! trimmed rows cannot be read any more, and reading says so. A chunk in memory has at most as many
+//! rows as the query allows, and those that windows look back into. The same query over the same
+//! records gives the same rows, whatever the machine.
+
+mod bits;
+mod condition;
+mod labels;
+mod query;
+mod read;
+mod resolve;
+mod select;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    condition::{Checked, Condition, ConditionError},
+    query::{CohortQuery, Missing, Part, names},
+    read::{Cohort, StreamRows},
+    resolve::resolve,
+};
+
+/// Why a query gives no cohort.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CohortError {
+    /// The query does not fit the data; asking again will not help.
+    #[error("{0}")]
+    Asked(String),
+    /// No stream of that name exists yet; it may come.
+    #[error("{0}")]
+    NoStream(String),
+    /// The buffer cannot be read now.
+    #[error("the buffer cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl From<ConditionError> for CohortError {
+    fn from(error: ConditionError) -> Self {
+        Self::Asked(error.to_string())
+    }
+}

@@ -1,0 +1,213 @@
+//! A cohort: which rows there are, read from the buffer chunk by chunk.
+
+use std::sync::Arc;
+
+use dunlin_models::data::{Columns, DataError, Lineage, Rows, Source};
+use dunlin_sync::{
+    buffer::{Buffer, Fields},
+    rows,
+    sample::Stream,
+};
+
+use super::{
+    labels::{self, Labels},
+    select::Span,
+};
+
+/// Where a row is: its block, and its place in the stream's run there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) seq: u64,
+    pub(super) row: u32,
+}
+
+/// Consecutive rows of a stream that are read together.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    /// Place of the stream.
+    pub(super) stream: usize,
+    /// The first row, which is of the lead if there is one.
+    pub(super) start: Position,
+    pub(super) lead: usize,
+    /// Rows, the lead included.
+    pub(super) rows: usize,
+    /// Whether a window may end anywhere in it.
+    pub(super) counts: bool,
+    /// The last value of each feature before `start`, where missing ones are filled in.
+    pub(super) fill: Option<Box<[f32]>>,
+}
+
+/// One stream's part.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) stream: Arc<Stream>,
+    pub(super) name: Arc<str>,
+    pub(super) spans: Vec<Span>,
+    /// Rows that count.
+    pub(super) rows: u64,
+}
+
+/// How many rows a stream has in a cohort.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StreamRows {
+    /// The stream.
+    pub stream: String,
+    /// Rows that count.
+    pub rows: u64,
+}
+
+/// A data set as its query found it when it was resolved. Memory: a few bytes a block, one or two bits
+/// a row where rows were chosen one by one.
+pub struct Cohort {
+    pub(super) buffer: Arc<Buffer>,
+    pub(super) columns: Columns,
+    pub(super) lineage: Lineage,
+    /// Features in order, then the label, for each schema.
+    pub(super) fields: Fields,
+    pub(super) labels: Option<Labels>,
+    pub(super) parts: Vec<Part>,
+    pub(super) chunks: Vec<Chunk>,
+}
+
+impl Cohort {
+    /// How many rows each stream has, by name; those without any too.
+    pub fn streams(&self) -> Vec<StreamRows> {
+        let parts = self.parts.iter();
+        let rows = parts.map(|part| StreamRows {
+            stream: part.name.to_string(),
+            rows: part.rows,
+        });
+        rows.collect()
+    }
+
+    fn rows_of(&self, chunk: &Chunk) -> Result<Rows, DataError> {
+        let part = &self.parts[chunk.stream];
+        let width = self.columns.features.len();
+        let mut out = Rows {
+            stream: Arc::clone(&part.name),
+            lead: chunk.lead,
+            ..Rows::default()
+        };
+        out.ts.reserve_exact(chunk.rows);
+        out.values.reserve_exact(chunk.rows * width);
+        let mut reader = self.buffer.read_fields(&self.fields);
+        let from = part
+            .spans
+            .partition_point(|span| span.last < chunk.start.seq);
+        'spans: for span in &part.spans[from..] {
+            let mut seq = span.first.max(chunk.start.seq);
+            while seq <= span.last {
+                if out.len() == chunk.rows {
+                    break 'spans;
+                }
+                let block = reader.block(seq).map_err(DataError)?.ok_or_else(|| {
+                    DataError(format!(
+                        "block {seq}, with rows of {}, was trimmed or lost since the cohort was \
+                         resolved; resolve it again",
+                        part.name
+                    ))
+                })?;
+                let section = block
+                    .sections
+                    .iter()
+                    .find(|s| s.schema == part.stream.schema);
+                if let Some(section) = section {
+                    let mut start = 0;
+                    for run in &section.runs {
+                        let end = start + run.rows as usize;
+                        if run.stream == part.stream.id {
+                            self.append(&section.rows, start..end, span, seq, chunk, &mut out);
+                        }
+                        start = end;
+                    }
+                }
+                seq = self.buffer.next_stored(seq);
+            }
+        }
+        if out.len() != chunk.rows {
+            return Err(DataError(format!(
+                "{} of {} rows of {} are left since the cohort was resolved; resolve it again",
+                out.len(),
+                chunk.rows,
+                part.name
+            )));
+        }
+        if out.ends.iter().all(|ends| *ends) {
+            out.ends.clear();
+        }
+        if let Some(fill) = &chunk.fill {
+            let mut last = fill.clone();
+            for row in out.values.chunks_exact_mut(width.max(1)) {
+                filled(row, &mut last);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Appends the rows `range` of a block that are taken, as far as they belong to the chunk.
+    fn append(
+        &self,
+        rows: &rows::Rows,
+        range: std::ops::Range<usize>,
+        span: &Span,
+        seq: u64,
+        chunk: &Chunk,
+        out: &mut Rows,
+    ) {
+        let before = if seq == chunk.start.seq {
+            chunk.start.row as usize
+        } else {
+            0
+        };
+        let wanted = (before..range.len()).filter(|row| span.taken.has(*row));
+        let wanted: Vec<usize> = wanted.take(chunk.rows - out.len()).collect();
+        let (width, first) = (self.columns.features.len(), out.values.len());
+        out.values.resize(first + wanted.len() * width, f32::NAN);
+        for (feature, column) in rows.columns.iter().take(width).enumerate() {
+            let cells = out.values[first..].iter_mut().skip(feature).step_by(width);
+            for (cell, row) in cells.zip(&wanted) {
+                *cell = labels::number(column, range.start + row);
+            }
+        }
+        for row in wanted {
+            let at = range.start + row;
+            out.ts.push(rows.ts[at]);
+            out.is_train.push(rows.is_train[at]);
+            out.ends.push(span.counted.has(row));
+            if let (Some(labels), Some(column)) = (&self.labels, rows.columns.get(width)) {
+                out.label.push(labels.of(column, at));
+            }
+        }
+    }
+}
+
+/// Puts the last values in the place of missing ones, and keeps those that are there.
+pub(super) fn filled(row: &mut [f32], last: &mut [f32]) {
+    for (value, last) in row.iter_mut().zip(last) {
+        if value.is_finite() {
+            *last = *value;
+        } else {
+            *value = *last;
+        }
+    }
+}
+
+impl Source for Cohort {
+    fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
+        let chunk = self.chunks.get(index);
+        let chunk = chunk.ok_or_else(|| DataError(format!("there is no chunk {index}")))?;
+        self.rows_of(chunk).map(Arc::new)
+    }
+
+    fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+}

@@ -1,0 +1,196 @@
+//! Which rows a cohort has: for each stream, spans of blocks and the rows taken in them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use dunlin_sync::{
+    buffer::{Buffer, Fields},
+    rows::Rows,
+    sample::{StreamId, TimeRange, Timestamp},
+};
+
+use super::{Checked, CohortError, CohortQuery, bits::Bits};
+
+/// Rows of one stream in the blocks `first..=last`; several blocks only if all rows are taken and count.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// By place in the stream's run in the block.
+    pub(super) taken: Bits,
+    /// Among those taken, the rows in which a window may end.
+    pub(super) counted: Bits,
+}
+
+impl Span {
+    fn is_whole(&self) -> bool {
+        self.taken == Bits::All && self.counted == Bits::All
+    }
+}
+
+/// Appends `span`, which is later than all others, to the last one if nothing gets lost by that.
+/// `lost`: blocks that cannot be read, over which no span reaches.
+pub(super) fn push(spans: &mut Vec<Span>, span: Span, lost: &BTreeSet<u64>) {
+    if let Some(before) = spans.last_mut()
+        && before.is_whole()
+        && span.is_whole()
+        && lost.range(before.last..span.first).next().is_none()
+    {
+        before.last = span.last;
+    } else {
+        spans.push(span);
+    }
+}
+
+/// What the passes over the buffer share.
+pub(super) struct Passes<'a> {
+    pub(super) buffer: &'a Buffer,
+    /// Place of each stream among those of the cohort.
+    pub(super) places: HashMap<StreamId, usize>,
+    /// Blocks `first..end`.
+    pub(super) first: u64,
+    pub(super) end: u64,
+    /// Blocks that could not be read when the first pass came by.
+    pub(super) lost: BTreeSet<u64>,
+}
+
+/// One stream's rows in a block: the section they are in and where.
+pub(super) struct Run<'b> {
+    pub(super) seq: u64,
+    /// Place of the stream.
+    pub(super) place: usize,
+    pub(super) rows: &'b Rows,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Passes<'_> {
+    /// Every run of a stream of the cohort, oldest first.
+    pub(super) fn oldest_first(
+        &self,
+        fields: &Fields,
+        mut each: impl FnMut(Event<'_>) -> Result<(), CohortError>,
+    ) -> Result<(), CohortError> {
+        let mut reader = self.buffer.read_fields(fields);
+        let mut seq = self.first;
+        while seq < self.end {
+            match reader.block(seq).map_err(CohortError::Unreadable)? {
+                Some(block) => self.runs(&block, |run| each(Event::Run(run)))?,
+                None if self.lost.contains(&seq) => each(Event::Lost)?,
+                None => {
+                    return Err(CohortError::Unreadable(format!(
+                        "block {seq} was trimmed or lost meanwhile; ask again"
+                    )));
+                }
+            }
+            seq = self.buffer.next_stored(seq);
+        }
+        Ok(())
+    }
+
+    fn runs(
+        &self,
+        block: &dunlin_sync::block::Block,
+        mut each: impl FnMut(Run<'_>) -> Result<(), CohortError>,
+    ) -> Result<(), CohortError> {
+        for section in &block.sections {
+            let mut start = 0;
+            for run in &section.runs {
+                let end = start + run.rows as usize;
+                if let Some(place) = self.places.get(&run.stream) {
+                    each(Run {
+                        seq: block.seq,
+                        place: *place,
+                        rows: &section.rows,
+                        start,
+                        end,
+                    })?;
+                }
+                start = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of each stream within `range` for which its condition holds; the last of them, if so
+    /// many are enough.
+    pub(super) fn take(
+        &mut self,
+        query: &CohortQuery,
+        range: TimeRange,
+        fields: &Fields,
+        conditions: &[Option<Checked>],
+    ) -> Result<Vec<Vec<Span>>, CohortError> {
+        let mut left: Vec<u64> = vec![query.last.unwrap_or(u64::MAX); conditions.len()];
+        let mut newest_first: Vec<Vec<Span>> = vec![Vec::new(); conditions.len()];
+        let mut reader = self.buffer.read_fields(fields);
+        let mut lost = BTreeSet::new();
+        let (mut seq, mut oldest) = (self.end, self.end);
+        while seq > self.first && left.iter().any(|left| *left > 0) {
+            seq = self.buffer.previous_stored(seq);
+            if seq < self.first {
+                break;
+            }
+            let Some(block) = reader.block(seq).map_err(CohortError::Unreadable)? else {
+                lost.insert(seq);
+                continue;
+            };
+            oldest = seq;
+            self.runs(&block, |run| {
+                let wanted = &mut left[run.place];
+                if *wanted == 0 {
+                    return Ok(());
+                }
+                let condition = conditions[run.place].as_ref();
+                let columns: Vec<_> = run.rows.columns.iter().collect();
+                let mut flags = vec![false; run.end - run.start];
+                for row in (run.start..run.end).rev() {
+                    let inside = range.contains(Timestamp(run.rows.ts[row]));
+                    if *wanted > 0 && inside && condition.is_none_or(|c| c.takes(&columns, row)) {
+                        flags[row - run.start] = true;
+                        *wanted -= 1;
+                    }
+                }
+                if let Some(taken) = Bits::of(&flags) {
+                    let span = Span {
+                        first: seq,
+                        last: seq,
+                        taken,
+                        counted: Bits::All,
+                    };
+                    push_before(&mut newest_first[run.place], span, &lost);
+                }
+                Ok(())
+            })?;
+        }
+        self.first = oldest;
+        self.lost = lost;
+        newest_first.iter_mut().for_each(|spans| spans.reverse());
+        Ok(newest_first)
+    }
+}
+
+/// As [`push`], with a span that is earlier than all others.
+fn push_before(spans: &mut Vec<Span>, span: Span, lost: &BTreeSet<u64>) {
+    if let Some(after) = spans.last_mut()
+        && after.is_whole()
+        && span.is_whole()
+        && lost.range(span.last..after.first).next().is_none()
+    {
+        after.first = span.first;
+    } else {
+        spans.push(span);
+    }
+}
+
+/// What a pass comes by.
+pub(super) enum Event<'b> {
+    Run(Run<'b>),
+    /// A block that cannot be read: nobody knows whose rows were in it.
+    Lost,
+}
+
+/// The span among `spans` that block `seq` belongs to.
+pub(super) fn span_at(spans: &[Span], seq: u64) -> Option<&Span> {
+    let span = spans.get(spans.partition_point(|span| span.last < seq))?;
+    (span.first <= seq).then_some(span)
+}
