@@ -6,7 +6,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,7 +27,7 @@ use crate::{
     control::{self, ControlError, ControlServer},
     http::{self, HttpError, Server},
     ingest::{Ingest, Stopper},
-    operations,
+    learn, operations,
     settings::Settings,
     status::View,
     store::{Store, StoreError, cursor_path, wall_ns},
@@ -41,6 +44,8 @@ const CAUSE_WAIT_MAX: Duration = Duration::from_secs(1);
 const WRITER: &str = "the writer";
 const MQTT_SIDE: &str = "the MQTT side";
 const UPLOADER: &str = "the uploader";
+const SCANNER: &str = "the scan for something to learn";
+const ANSWERER: &str = "the inference";
 
 /// Why the agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +85,7 @@ pub struct Agent {
     ingest: oneshot::Receiver<Result<(), String>>,
     writer: oneshot::Receiver<Result<(), String>>,
     uploader: JoinHandle<Left>,
+    learning: Option<Learning>,
     http: Option<Server>,
     http_address: Option<SocketAddr>,
     control: Option<ControlServer>,
@@ -155,6 +161,7 @@ impl Agent {
             ingest: ingest_stats,
             writer: writer.stats(),
             uploads,
+            learn: Arc::default(),
             ended: OnceLock::new(),
             settings,
         });
@@ -183,6 +190,7 @@ impl Agent {
         let ingest = spawn_worker(&view, MQTT_SIDE, "dunlin-mqtt", move || {
             ingest.run().map_err(|error| error.to_string())
         })?;
+        let learning = Learning::start(&view, &requests)?;
         let uploading = Working::new(&view, UPLOADER);
         let uploader = tokio::spawn(async move {
             let _working = uploading;
@@ -204,6 +212,7 @@ impl Agent {
             ingest,
             writer,
             uploader,
+            learning,
             http,
             http_address,
             control: Some(control),
@@ -253,6 +262,12 @@ impl Agent {
             },
             end = &mut self.ingest => ended(MQTT_SIDE, end),
             end = &mut self.uploader => uploader_ended(end.err().as_ref()),
+            error = async {
+                match &mut self.learning {
+                    Some(learning) => learning.failed().await,
+                    None => std::future::pending().await,
+                }
+            } => error,
             () = http => ended("the metrics server", Ok(Ok(()))),
             () = control => ended("the control socket", Ok(Ok(()))),
         }
@@ -265,6 +280,9 @@ impl Agent {
     /// them, or if the uploader cannot say what is left.
     pub async fn stop(self) -> Result<Left, AgentError> {
         let deadline = tokio::time::Instant::now() + self.shutdown_max;
+        if let Some(learning) = self.learning {
+            learning.stop(self.shutdown_max / 4).await;
+        }
         self.stopper.stop(self.shutdown_max / 2);
         let mut writer = self.writer;
         let written = if let Ok(end) = timeout(self.shutdown_max / 2, &mut writer).await {
@@ -287,6 +305,47 @@ impl Agent {
         match written {
             Ok(Ok(())) => left.map_err(|error| uploader_ended(Some(&error))),
             end => Err(ended(WRITER, end)),
+        }
+    }
+}
+
+/// The two threads of learning.
+struct Learning {
+    stop: Arc<AtomicBool>,
+    scan: oneshot::Receiver<Result<(), String>>,
+    answer: oneshot::Receiver<Result<(), String>>,
+}
+
+impl Learning {
+    /// Starts them, if anything is to be learnt.
+    fn start(view: &Arc<View>, requests: &Requests) -> Result<Option<Self>, AgentError> {
+        if view.settings.learn.recipes.is_empty() {
+            return Ok(None);
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = learn::Shared::new(view, requests.clone(), Arc::clone(&stop));
+        let shared = Arc::new(shared);
+        let answers = Arc::clone(&shared);
+        let answer = spawn_worker(view, ANSWERER, "dunlin-answer", move || {
+            learn::answer(&answers)
+        })?;
+        let scan = spawn_worker(view, SCANNER, "dunlin-scan", move || learn::scan(&shared))?;
+        Ok(Some(Self { stop, scan, answer }))
+    }
+
+    async fn failed(&mut self) -> AgentError {
+        tokio::select! {
+            end = &mut self.scan => ended(SCANNER, end),
+            end = &mut self.answer => ended(ANSWERER, end),
+        }
+    }
+
+    /// Answers what is committed and ends; a task under way goes on at the next start.
+    async fn stop(self, most: Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        let both = async { (self.scan.await, self.answer.await) };
+        if timeout(most, both).await.is_err() {
+            tracing::warn!("learning does not come to an end; what it was at is done again");
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod decode;
 pub mod export;
 pub mod http;
 pub mod ingest;
+pub mod learn;
 pub mod logging;
 pub mod metrics;
 pub mod mqtt;

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use dunlin_models::{gate::GateSettings, recipes::RecipeSettings};
 pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
 use dunlin_sync::{sample::Field, tls::TlsFiles};
 
@@ -50,6 +51,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// Quarantine bounds.
     pub quarantine_bytes_max: u64,
+    /// Learning on this device.
+    pub learn: LearnSettings,
     /// Metrics and health over HTTP; `None`: off.
     pub http_listen: Option<SocketAddr>,
     /// Logging.
@@ -261,6 +264,85 @@ pub struct UpstreamSettings {
     pub backoff_ms_min: u64,
     /// Longest wait between attempts.
     pub backoff_ms_max: u64,
+}
+
+/// Learning on this device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearnSettings {
+    /// What is learnt, from which streams; none: nothing is.
+    pub recipes: Vec<RecipeRule>,
+    /// Between two looks for something to learn.
+    pub scan: Duration,
+    /// Tasks under way at once.
+    pub workers: usize,
+    /// Share of one core that a task may take, 0..=1.
+    pub cpu_share: f64,
+    /// Above this a task waits, degrees Celsius.
+    pub temperature_c_max: f64,
+    /// Age at which a task that is still at work counts as dead.
+    pub limit: Duration,
+    /// Rows of a data set in memory at once.
+    pub rows_per_chunk_max: usize,
+    /// Versions kept of each model.
+    pub versions_max: usize,
+    /// The words for what a task or version is at.
+    pub status: StatusWords,
+    /// Statuses of a task that is at work: past the limit it is dead.
+    pub working_status: Vec<String>,
+}
+
+/// The user's words for the states of tasks and versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusWords {
+    /// A task waits for its turn.
+    pub queued: String,
+    /// A task trains.
+    pub training: String,
+    /// A version serves, or may.
+    pub available: String,
+    /// A task's model did not pass the gate.
+    pub rejected: String,
+    /// A version served before.
+    pub retired: String,
+    /// A version served and was worse.
+    pub rolled_back: String,
+    /// A task has failed.
+    pub failed: String,
+    /// A task was given up.
+    pub dead: String,
+}
+
+/// One `[[recipe]]`: what to learn from which streams, one model a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecipeRule {
+    /// Its name.
+    pub name: String,
+    /// Streams it watches, as a glob over their names.
+    pub streams: String,
+    /// The recipe and its settings.
+    pub recipe: RecipeSettings,
+    /// Fields to learn from; none: every number.
+    pub features: Vec<String>,
+    /// The field that says what is right.
+    pub label: Option<String>,
+    /// Which records count.
+    pub condition: Option<String>,
+    /// Records before a first model is trained.
+    pub min_start_count: u64,
+    /// New records before it is fine-tuned.
+    pub min_update_count: u64,
+    /// Newest records of the stream that a training sees.
+    pub rows_max: u64,
+    /// Retained old records in a fine-tuning, beside the new ones, as a share of these.
+    pub replay_share: f64,
+    /// A larger gap between two records ends a window; `None`: no gap does.
+    pub gap_ns_max: Option<i64>,
+    /// What a new version must show.
+    pub gate: GateSettings,
+    /// Versions that may answer, by status.
+    pub available_status: Vec<String>,
+    /// Whether the answers themselves are kept beside score and flag.
+    pub outputs: bool,
 }
 
 /// Log output.

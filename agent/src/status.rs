@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ingest::IngestStats,
+    learn::LearnStats,
     metrics::{Metric, MetricKind},
     settings::Settings,
     store::wall_ns,
@@ -49,6 +50,8 @@ pub struct View {
     pub writer: Arc<WriterStats>,
     /// Upload counters.
     pub uploads: Arc<UploadStats>,
+    /// Learning counters.
+    pub learn: Arc<LearnStats>,
     /// The first worker to end, by itself or because the agent stops.
     pub ended: OnceLock<&'static str>,
 }
@@ -74,6 +77,33 @@ pub struct Status {
     pub clock: ClockStatus,
     /// Bytes this process has written to disk a day at the present rate, and what that means.
     pub flash: FlashStatus,
+    /// Learning on this device.
+    pub learn: LearnStatus,
+}
+
+/// Learning on this device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnStatus {
+    /// Recipes configured.
+    pub recipes: usize,
+    /// Tasks that wait or work.
+    pub tasks_open: u64,
+    /// Tasks begun.
+    pub tasks_started: u64,
+    /// Tasks whose version serves.
+    pub models_promoted: u64,
+    /// Tasks whose version did not pass the gate.
+    pub models_rejected: u64,
+    /// Tasks that failed or were given up.
+    pub tasks_failed: u64,
+    /// Versions taken back.
+    pub rollbacks: u64,
+    /// Alarms of drift.
+    pub drifts: u64,
+    /// Records answered, durably.
+    pub predictions: u64,
+    /// Answers that flagged an anomaly.
+    pub flagged: u64,
 }
 
 /// MQTT side.
@@ -237,6 +267,18 @@ impl View {
                 unsynchronised: clock.unsynchronised,
             },
             flash: flash(uptime.as_secs_f64()),
+            learn: LearnStatus {
+                recipes: self.settings.learn.recipes.len(),
+                tasks_open: self.learn.tasks_open.load(Relaxed),
+                tasks_started: self.learn.tasks_started.load(Relaxed),
+                models_promoted: self.learn.promoted.load(Relaxed),
+                models_rejected: self.learn.rejected.load(Relaxed),
+                tasks_failed: self.learn.failed.load(Relaxed),
+                rollbacks: self.learn.rollbacks.load(Relaxed),
+                drifts: self.learn.drifts.load(Relaxed),
+                predictions: self.learn.predictions.load(Relaxed),
+                flagged: self.learn.flagged.load(Relaxed),
+            },
         }
     }
 
@@ -428,6 +470,46 @@ impl View {
                 "dunlin_clock_unsynchronised",
                 "1 while the clock is not synchronised",
                 flag(s.clock.unsynchronised),
+            ),
+            counter(
+                "dunlin_predictions_total",
+                "Records answered by a model",
+                s.learn.predictions,
+            ),
+            counter(
+                "dunlin_predictions_flagged_total",
+                "Answers that flagged an anomaly",
+                s.learn.flagged,
+            ),
+            counter(
+                "dunlin_models_promoted_total",
+                "Versions that passed the gate",
+                s.learn.models_promoted,
+            ),
+            counter(
+                "dunlin_models_rejected_total",
+                "Versions that did not",
+                s.learn.models_rejected,
+            ),
+            counter(
+                "dunlin_tasks_failed_total",
+                "Tasks that failed or were given up",
+                s.learn.tasks_failed,
+            ),
+            gauge(
+                "dunlin_tasks_open",
+                "Tasks that wait or work",
+                s.learn.tasks_open as f64,
+            ),
+            counter(
+                "dunlin_rollbacks_total",
+                "Versions taken back",
+                s.learn.rollbacks,
+            ),
+            counter(
+                "dunlin_drift_alarms_total",
+                "Alarms of drift",
+                s.learn.drifts,
             ),
             counter(
                 "dunlin_flash_written_bytes_total",

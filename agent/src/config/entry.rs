@@ -107,6 +107,49 @@ impl<'a> Entry<'a> {
         })
     }
 
+    /// A number within bounds, ends included; `default` also after a mistake.
+    pub(super) fn real(
+        &self,
+        key: &str,
+        default: f64,
+        (min, max): (f64, f64),
+        found: &mut Findings,
+    ) -> f64 {
+        let Some(value) = self.raw(key) else {
+            return default;
+        };
+        match value::float(value.get_ref()) {
+            Some(number) if (min..=max).contains(&number) => number,
+            _ => {
+                let hint = format!("write a number from {min} to {max}");
+                self.wrong(key, "is no such number", hint, found);
+                default
+            }
+        }
+    }
+
+    /// A list of texts of some bytes; nothing if there is none.
+    pub(super) fn texts(&self, key: &str, bytes_max: usize, found: &mut Findings) -> Vec<String> {
+        let Some(value) = self.raw(key) else {
+            return Vec::new();
+        };
+        let list = value.get_ref().as_array();
+        let texts = list.map(|list| {
+            let texts = list.iter().map(|item| {
+                let text = item.get_ref().as_str()?;
+                (1..=bytes_max)
+                    .contains(&text.len())
+                    .then(|| text.to_owned())
+            });
+            texts.collect::<Option<Vec<_>>>()
+        });
+        texts.flatten().unwrap_or_else(|| {
+            let hint = format!("write {key} = [\"one\", \"another\"]");
+            self.wrong(key, "is no list of names", hint, found);
+            Vec::new()
+        })
+    }
+
     /// A share from 0 to 1.
     pub(super) fn share(&self, key: &str, default: f64, found: &mut Findings) -> f64 {
         let Some(value) = self.raw(key) else {

@@ -18,6 +18,7 @@ pub mod init;
 mod mistake;
 mod overrides;
 mod read;
+mod recipes;
 pub mod registry;
 mod secrets;
 mod split;

@@ -16,7 +16,7 @@ use toml::{
 use super::{
     mistake::{Findings, Place},
     overrides::Overrides,
-    registry::{self, DATABASE_TABLE, DefaultValue, Kind, SETTINGS, STREAM_TABLE},
+    registry::{self, DATABASE_TABLE, DefaultValue, Kind, RECIPE_TABLE, SETTINGS, STREAM_TABLE},
     suggest, urls,
     value::{self, Value},
 };
@@ -127,6 +127,8 @@ pub(super) struct Tables<'a> {
     pub(super) streams: Vec<&'a Spanned<DeValue<'a>>>,
     /// `stream` is there, but is no list.
     pub(super) stream_is_bad: bool,
+    /// Each `[[recipe]]` with its span.
+    pub(super) recipes: Vec<&'a Spanned<DeValue<'a>>>,
     /// `[upstream.database]`.
     pub(super) database: Option<&'a DeTable<'a>>,
     /// The first password written in the file.
@@ -194,6 +196,16 @@ impl Values {
                         &source.place(key.span()),
                         format!("stream: is {}", value::type_name(value)),
                         "each stream starts with [[stream]], in double brackets",
+                    );
+                }
+            } else if path == RECIPE_TABLE {
+                if let Some(list) = value.as_array() {
+                    tables.recipes.extend(list.iter());
+                } else {
+                    found.mistake(
+                        &source.place(key.span()),
+                        format!("recipe: is {}", value::type_name(value)),
+                        "each recipe starts with [[recipe]], in double brackets",
                     );
                 }
             } else if path == DATABASE_TABLE || is_table(&path) {
@@ -314,6 +326,7 @@ fn unknown_hint(prefix: &str, key: &str) -> String {
             }
         })
         .chain((prefix.is_empty()).then_some(STREAM_TABLE))
+        .chain((prefix.is_empty()).then_some(RECIPE_TABLE))
         .chain((prefix == "upstream").then_some("database"))
         .collect();
     if let Some(near) = suggest::nearest(key, beside.iter().copied()) {

@@ -178,6 +178,8 @@ pub const DATABASE_VARIABLE_PREFIX: &str = "DUNLIN_UPSTREAM_DATABASE_";
 pub(super) const DATABASE_TABLE: &str = "upstream.database";
 /// Array of the stream rules.
 pub(super) const STREAM_TABLE: &str = "stream";
+/// What is learnt.
+pub(super) const RECIPE_TABLE: &str = "recipe";
 /// Id and long name of the flag with a topic filter.
 pub(super) const TOPIC_FLAG: &str = "topic";
 /// Id and long name of the flag with an option of the central database.

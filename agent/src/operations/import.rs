@@ -153,6 +153,7 @@ pub(super) fn import(
     let content = RequestContent::Records {
         schema: target.schema.name,
         stream: batch.stream,
+        tags: Vec::new(),
         fields: batch.fields,
         records: batch.records,
     };

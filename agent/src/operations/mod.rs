@@ -35,6 +35,7 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::export::matches;
 pub use self::{
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},

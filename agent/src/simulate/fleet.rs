@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use super::{FaultKind, Machine, Progress, Report, SimulateOptions};
+use super::{FaultKind, Machine, Progress, Report, SimulateOptions, State};
 
 const MACHINES_PER_LINE: u32 = 10;
 /// Time between two readings of one machine when they are made as fast as possible, seconds.
@@ -23,6 +23,8 @@ struct Member {
     topic: String,
     truth_topic: String,
     truth: Option<FaultKind>,
+    state: State,
+    states: Vec<(u64, State)>,
     n: u64,
 }
 
@@ -61,10 +63,12 @@ impl Fleet {
             // Far apart seeds: neighbours share nothing.
             let seed = options.seed ^ u64::from(at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             Member {
-                machine: Machine::new(seed, options.fault_gap_s),
+                machine: Machine::new(seed, options.fault_gap_s).healthy_for(options.healthy_s),
                 topic: format!("{place}/vibration"),
                 truth_topic: format!("{place}/fault"),
                 truth: None,
+                state: State::Healthy,
+                states: Vec::new(),
                 n: 0,
             }
         };
@@ -124,11 +128,18 @@ impl Fleet {
         );
         self.bytes += self.payload.len() as u64;
         let fault = member.machine.fault();
-        if fault.map(|f| f.kind) != member.truth {
+        let state = State::of(fault);
+        if fault.map(|f| f.kind) != member.truth || state != member.state {
+            if state != member.state {
+                member.states.push((member.n, state));
+            }
             member.truth = fault.map(|f| f.kind);
+            member.state = state;
             let kind = member.truth;
             self.progress.set_fault(&member.truth_topic, kind);
-            let truth = serde_json::json!({"fault": kind, "time": time_ms, "n": member.n});
+            let truth = serde_json::json!({
+                "fault": kind, "state": state, "time": time_ms, "n": member.n
+            });
             self.truth = Some((turn, truth.to_string()));
         }
         Words {
@@ -153,6 +164,11 @@ impl Fleet {
             .members
             .iter()
             .map(|m| (m.topic.clone(), m.n))
+            .collect();
+        report.states = self
+            .members
+            .iter()
+            .map(|m| (m.topic.clone(), m.states.clone()))
             .collect();
     }
 }
@@ -223,11 +239,13 @@ mod tests {
             .filter(|(t, _)| t.contains("machine1/"))
             .collect();
         assert!(of_one.len() > 4);
-        // A fault begins, then it ends: never twice the same.
+        // Something changes each time: which fault, or how bad it is.
+        let what = |truth: &Value| (truth["fault"].clone(), truth["state"].clone());
         assert!(
             of_one
                 .windows(2)
-                .all(|pair| pair[0].1["fault"] != pair[1].1["fault"])
+                .all(|pair| what(&pair[0].1) != what(&pair[1].1))
         );
+        assert!(of_one.iter().any(|(_, truth)| truth["state"] == "faulty"));
     }
 }

@@ -76,6 +76,8 @@ pub struct Machine {
     time_s: f64,
     /// Mean time from the end of one fault to the start of the next, seconds; 0: no faults.
     fault_gap_s: f64,
+    /// No fault begins before this, seconds of its own time.
+    healthy_s: f64,
     course: Option<Course>,
     next_fault_s: f64,
     phase: f64,
@@ -101,6 +103,7 @@ impl Machine {
             rng,
             time_s: 0.0,
             fault_gap_s,
+            healthy_s: 0.0,
             course: None,
             next_fault_s: f64::INFINITY,
             phase,
@@ -113,6 +116,14 @@ impl Machine {
         };
         machine.plan_fault();
         machine
+    }
+
+    /// The same machine, without a fault in its first `healthy_s` seconds.
+    #[must_use]
+    pub fn healthy_for(mut self, healthy_s: f64) -> Self {
+        self.healthy_s = healthy_s;
+        self.next_fault_s += healthy_s;
+        self
     }
 
     /// The reading `dt_s` seconds after the last one. Any step is stable, also a long one.

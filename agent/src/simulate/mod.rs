@@ -47,6 +47,8 @@ pub struct SimulateOptions {
     pub bad_every: u64,
     /// Mean time between the faults of a machine, seconds of its own time; 0: no faults.
     pub fault_gap_s: f64,
+    /// No machine has a fault before this, seconds of its own time: there is something usual to learn.
+    pub healthy_s: f64,
     /// Publishes under way without a PUBACK at most; the broker may allow fewer.
     pub in_flight_max: u16,
     /// How long to wait for the last PUBACKs after a stop.
@@ -118,6 +120,37 @@ pub struct Report {
     pub seconds: f64,
     /// Good readings by topic.
     pub streams: BTreeMap<String, u64>,
+    /// How each machine's state changed, by the topic of its readings: the number `n` of the reading
+    /// from which it holds.
+    #[serde(skip)]
+    pub states: BTreeMap<String, Vec<(u64, State)>>,
+}
+
+/// How a machine is, as far as anybody could tell from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing is wrong.
+    #[default]
+    Healthy,
+    /// A fault begins or ends: less than [`SEVERITY_SEEN`], nobody could expect it to be noticed, and
+    /// nobody blame who does.
+    Incipient,
+    /// A fault.
+    Faulty,
+}
+
+/// Severity from which a fault counts as one.
+pub const SEVERITY_SEEN: f64 = 0.3;
+
+impl State {
+    fn of(fault: Option<Fault>) -> Self {
+        match fault {
+            None => Self::Healthy,
+            Some(fault) if fault.severity < SEVERITY_SEEN => Self::Incipient,
+            Some(_) => Self::Faulty,
+        }
+    }
 }
 
 /// Why a run could not start.
@@ -148,6 +181,7 @@ impl SimulateOptions {
             seed: 0,
             bad_every: 0,
             fault_gap_s: 300.0,
+            healthy_s: 0.0,
             in_flight_max: 4_000,
             drain_max: Duration::from_secs(10),
             lead: None,

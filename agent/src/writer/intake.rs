@@ -190,6 +190,7 @@ impl Intake {
         &mut self,
         schema: &str,
         stream: &str,
+        own_tags: &[(String, String)],
         fields: &[Field],
         records: Vec<Record>,
     ) -> Result<Batch<'_>, Reject> {
@@ -224,7 +225,13 @@ impl Intake {
                         .chain(constant);
                     (tag_names(rule), tags.collect())
                 }
-                None => (vec!["device".to_owned()], vec![self.device.clone()]),
+                None => {
+                    let own = own_tags.iter().cloned();
+                    [("device".to_owned(), self.device.clone())]
+                        .into_iter()
+                        .chain(own)
+                        .unzip()
+                }
             },
         };
         let conflict = |error: dunlin_sync::buffer::CatalogError| {

@@ -41,6 +41,7 @@ pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};
 use crate::{
     clock::Clock,
     ingest::{Acker, Inbox, Incoming, Received},
+    learn::OWN_PREFIX,
     settings::{MqttVersion, Settings, StreamRule},
 };
 
@@ -241,6 +242,7 @@ impl Writer {
     }
 
     fn take_request(&mut self, request: Request) -> Result<(), String> {
+        let mut is_own = false;
         let taken = match request.content {
             RequestContent::Publish { topic, payload } => {
                 self.intake.decode(&topic, Some(&payload), payload.len())
@@ -248,15 +250,24 @@ impl Writer {
             RequestContent::Records {
                 schema,
                 stream,
+                tags,
                 fields,
                 records,
-            } => self.intake.adopt(&schema, &stream, &fields, records),
+            } => {
+                is_own = schema.starts_with(OWN_PREFIX);
+                self.intake.adopt(&schema, &stream, &tags, &fields, records)
+            }
         };
         let answer = match taken {
             Ok(batch) => {
                 let clock = (&mut self.parts.clock, &*self.clock_path);
                 match store(batch, clock, &mut self.pending.builder, &self.stats) {
-                    Ok(stored) => Ok(stored),
+                    Ok(stored) => {
+                        if is_own {
+                            self.stats.records_own.fetch_add(stored, Relaxed);
+                        }
+                        Ok(stored)
+                    }
                     // Whoever asked has it still.
                     Err(NoTime::Now(why)) => Err(why),
                     Err(NoTime::Ever(why)) => return Err(why),

@@ -32,6 +32,8 @@ pub enum RequestContent {
         schema: String,
         /// Name of the stream.
         stream: String,
+        /// Tags after `device` if the schema is no stream rule's; names and values.
+        tags: Vec<(String, String)>,
         /// Fields in the order of each record's values.
         fields: Vec<Field>,
         /// The records.

@@ -20,6 +20,8 @@ pub struct WriterStats {
     pub publishes: AtomicU64,
     /// Records decoded, or counted in publishes that went to quarantine.
     pub records_received: AtomicU64,
+    /// Records of the agent's own tables among these: predictions, training log, tasks.
+    pub records_own: AtomicU64,
     /// Publishes recognised as stored already.
     pub duplicates: AtomicU64,
     /// Records in publishes that went to quarantine.

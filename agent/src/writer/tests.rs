@@ -413,6 +413,7 @@ fn records(count: usize) -> RequestContent {
     RequestContent::Records {
         schema: "plant".into(),
         stream: "plant/press".into(),
+        tags: Vec::new(),
         fields: vec![Field {
             name: "x".into(),
             kind: FieldType::F64,

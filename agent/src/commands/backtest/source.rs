@@ -91,5 +91,6 @@ pub(super) fn rows(table: &Table, part: &Part) -> Rows {
         is_train: range.map(is_train).collect(),
         lead: part.rows.start - start,
         is_replay: part.is_replay,
+        ..Rows::default()
     }
 }

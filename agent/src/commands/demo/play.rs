@@ -17,8 +17,8 @@ use super::{
     DemoArgs,
     observer::{Observer, Phase},
     screen::{Places, Screen, Style},
-    stage::Stage,
-    tally::{Tally, UpstreamRows},
+    stage::{HEALTHY_SHARE, Stage},
+    tally::{Flags, Tally, UpstreamRows},
 };
 use crate::{
     app::Agent,
@@ -58,6 +58,7 @@ pub(super) async fn play(
         seed: args.seed,
         bad_every: args.bad_every,
         fault_gap_s: FAULT_GAP_S,
+        healthy_s: HEALTHY_SHARE * args.seconds as f64,
         drain_max: PATIENCE,
         lead: Some(Lead {
             consumer: Arc::clone(&view.ingest),
@@ -92,16 +93,18 @@ pub(super) async fn play(
     screen.close();
 
     let path = stage.database_path();
-    let counted = spawn_blocking(move || UpstreamRows::count(&path)).await;
-    let counted = counted.map_err(|e| failed(&e))?;
-    let upstream = counted.map_err(|error| {
+    let states = report.states.clone();
+    let counted =
+        spawn_blocking(move || Ok((UpstreamRows::count(&path)?, Flags::count(&path, &states)?)));
+    let counted: rusqlite::Result<_> = counted.await.map_err(|e| failed(&e))?;
+    let (upstream, flags) = counted.map_err(|error| {
         let path = stage.database_path();
         Exit::Failed(format!(
             "cannot count the rows in {}: {error}",
             path.display()
         ))
     })?;
-    Ok(Tally::new(&report, &view, upstream, elapsed))
+    Ok(Tally::new(&report, &view, upstream, flags, elapsed))
 }
 
 /// Nobody is there to hear what is published before the agent has subscribed.

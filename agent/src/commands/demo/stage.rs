@@ -39,14 +39,16 @@ impl Stage {
             broker,
         };
         let path = stage.config_path();
-        std::fs::write(&path, stage.config(args.seed))
+        std::fs::write(&path, stage.config(args))
             .map_err(|error| Exit::Failed(format!("{}: {error}", path.display())))?;
         Ok(stage)
     }
 
     /// What the agent runs on. Its paths are relative to its own directory.
-    fn config(&self, seed: u64) -> String {
-        let url = self.broker.url();
+    fn config(&self, args: &DemoArgs) -> String {
+        let (url, seed) = (self.broker.url(), args.seed);
+        let start = learn_rows(args);
+        let update = start * 3 / 2;
         format!(
             r#"# What `dunlin demo` ran on. Its broker is gone: name yours to go on with `dunlin run`.
 device = "demo"
@@ -77,6 +79,21 @@ topic = "plant/+line/+machine/vibration"
 time = "/time"
 time_unit = "ms"
 split = {{ method = "random", train = 0.8, seed = {seed} }}
+
+[learn]
+scan_ms = 500
+
+[[recipe]]
+name = "{RECIPE}"
+streams = "{STREAM}/*"
+algorithm = "pca"
+features = ["vibration_mm_s", "peak_mm_s", "temperature_c", "current_a", "rpm"]
+lookback = 8
+false_alarm_rate = 0.01
+min_start_count = {start}
+min_update_count = {update}
+windows_min = 30
+outputs = false
 "#
         )
     }
@@ -103,6 +120,18 @@ split = {{ method = "random", train = 0.8, seed = {seed} }}
 const BROKER_WINDOW: u16 = 100;
 /// File in the directory that stands for the central database.
 const DATABASE: &str = "central.db";
+/// Name of the one recipe: what is usual for each machine.
+pub(super) const RECIPE: &str = "health";
+/// Part of the demo in which machines are healthy, so that there is something usual to learn.
+pub(super) const HEALTHY_SHARE: f64 = 0.35;
+
+/// Records of a machine from which its first model is made: what it publishes while it is healthy,
+/// less some time to make it in.
+fn learn_rows(args: &DemoArgs) -> u64 {
+    let rows = args.rate * args.seconds as f64 / f64::from(args.machines);
+    ((rows * HEALTHY_SHARE * 0.7) as u64).clamp(100, 5_000)
+}
+
 /// Name of the one stream rule, and so of the table.
 pub(super) const STREAM: &str = "vibration";
 

@@ -1,0 +1,237 @@
+//! `[[recipe]]` entries to recipe rules.
+
+use dunlin_models::{
+    data::WindowShape,
+    gate::GateSettings,
+    recipe::Task,
+    recipes::{self, Algorithm, RecipeSettings},
+};
+
+use super::{
+    build::Inputs,
+    entry::Entry,
+    mistake::Findings,
+    registry::{Kind, Unit},
+};
+use crate::settings::{RecipeRule, StatusWords};
+
+const KEYS: [&str; 29] = [
+    "name",
+    "streams",
+    "algorithm",
+    "features",
+    "label",
+    "where",
+    "lookback",
+    "horizon",
+    "min_start_count",
+    "min_update_count",
+    "rows_max",
+    "replay_share",
+    "gap_ms_max",
+    "margin",
+    "windows_min",
+    "available_status",
+    "outputs",
+    "ridge",
+    "forgetting",
+    "variance_kept",
+    "false_alarm_rate",
+    "hidden",
+    "epochs_max",
+    "batch_size",
+    "learning_rate",
+    "learning_rate_decay",
+    "patience_epochs",
+    "gradient_norm_max",
+    "balance_classes",
+];
+const ALGORITHMS: &[&str] = &[
+    "ridge_nlinear",
+    "nlinear",
+    "dlinear",
+    "mlp_forecast",
+    "pca",
+    "autoencoder",
+    "conv_autoencoder",
+    "mlp_classifier",
+    "conv_classifier",
+    "ridge",
+    "mlp_regressor",
+];
+
+/// Each works on its own thread's time.
+const RECIPES_MAX: usize = 64;
+const ROWS_MAX_DEFAULT: u64 = 20_000;
+const START_COUNT_DEFAULT: u64 = 1_000;
+const UPDATE_COUNT_DEFAULT: u64 = 2_000;
+
+const NAME: Kind = Kind::Text {
+    bytes_min: 1,
+    bytes_max: 32,
+};
+const TEXT: Kind = Kind::Text {
+    bytes_min: 1,
+    bytes_max: 1024,
+};
+const COUNT: Kind = Kind::Integer {
+    min: 1,
+    max: 1_000_000_000,
+};
+const ROWS: Kind = Kind::Integer {
+    min: 1,
+    max: 100_000,
+};
+const GAP: Kind = Kind::Duration {
+    unit: Unit::Millis,
+    min: 1,
+    max: 365 * 86_400_000,
+};
+
+/// Every recipe rule.
+pub(super) fn rules(
+    inputs: &Inputs<'_>,
+    status: &StatusWords,
+    found: &mut Findings,
+) -> Vec<RecipeRule> {
+    let Some(source) = inputs.source else {
+        return Vec::new();
+    };
+    let mut rules: Vec<RecipeRule> = Vec::new();
+    for value in &inputs.tables.recipes {
+        let hint = "each recipe starts with [[recipe]]";
+        let Some(mut entry) = Entry::of(source, value, "recipe", hint, found) else {
+            continue;
+        };
+        let Some(rule) = rule(&mut entry, status, found) else {
+            continue;
+        };
+        if rules.iter().any(|other| other.name == rule.name) {
+            let message = format!("two recipes are called \"{}\"", rule.name);
+            entry.wrong("name", message, "give each its own name", found);
+        } else if rules.len() == RECIPES_MAX {
+            let message = format!("more than {RECIPES_MAX} recipes");
+            let hint = "let one recipe watch many streams: streams = \"vibration/*\"";
+            entry.wrong("name", message, hint, found);
+            break;
+        } else {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+fn rule(entry: &mut Entry<'_>, status: &StatusWords, found: &mut Findings) -> Option<RecipeRule> {
+    let name = entry.text("name", &NAME, found);
+    if let Some(name) = &name {
+        let kept = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if !name.bytes().all(kept) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            let hint = "use lower-case letters, digits and _, a letter first";
+            let message = "becomes part of a table's name";
+            entry.wrong("name", message, hint, found);
+        }
+        entry.what = format!("recipe \"{name}\"");
+    }
+    entry.refuse_others(&KEYS, found);
+    for (key, hint) in [
+        ("name", "add name = \"press_health\""),
+        ("streams", "add streams = \"vibration/*\""),
+        ("algorithm", "add algorithm = \"pca\""),
+    ] {
+        if entry.raw(key).is_none() {
+            entry.wrong(key, "is missing", hint, found);
+        }
+    }
+    let streams = entry.text("streams", &TEXT, found);
+    let recipe = recipe(entry, found)?;
+    let label = entry.text("label", &TEXT, found);
+    if recipe.algorithm.task().wants_label() && label.is_none() {
+        let hint = "add label = \"...\": the field that says what is right";
+        entry.wrong("label", "is missing", hint, found);
+    }
+    let count = |key: &str, default: u64, found: &mut Findings| {
+        entry.number(key, &COUNT, found).unwrap_or(default)
+    };
+    let available_status = match entry.texts("available_status", 64, found) {
+        none if none.is_empty() => vec![status.available.clone()],
+        some => some,
+    };
+    let gate = GateSettings::default();
+    let gap_ms = entry.number("gap_ms_max", &GAP, found);
+    Some(RecipeRule {
+        features: entry.texts("features", 256, found),
+        condition: entry.text("where", &TEXT, found),
+        min_start_count: count("min_start_count", START_COUNT_DEFAULT, found),
+        min_update_count: count("min_update_count", UPDATE_COUNT_DEFAULT, found),
+        rows_max: count("rows_max", ROWS_MAX_DEFAULT, found),
+        replay_share: entry.real("replay_share", 0.5, (0.0, 10.0), found),
+        gap_ns_max: gap_ms.map(|ms| ms as i64 * 1_000_000),
+        gate: GateSettings {
+            margin: entry.real("margin", gate.margin, (0.0, 0.9), found),
+            windows_min: count("windows_min", gate.windows_min, found),
+        },
+        available_status,
+        outputs: entry.flag("outputs", true, found),
+        label,
+        recipe,
+        name: name?,
+        streams: streams?,
+    })
+}
+
+fn recipe(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
+    let algorithm = entry.text("algorithm", &Kind::Choice(ALGORITHMS), found)?;
+    let algorithm: Algorithm = serde_json::from_value(serde_json::Value::String(algorithm)).ok()?;
+    let is_forecast = algorithm.task() == Task::Forecast;
+    let default_rows = if is_forecast { 96 } else { 1 };
+    let rows = |key: &str, default: usize, found: &mut Findings| {
+        let rows = entry.number(key, &ROWS, found);
+        rows.map_or(default, |rows| rows as usize)
+    };
+    let shape = WindowShape {
+        lookback: rows("lookback", default_rows, found),
+        horizon: rows("horizon", if is_forecast { 24 } else { 0 }, found),
+    };
+    let default = RecipeSettings::new(algorithm, shape);
+    let hidden = entry.raw("hidden").map(|value| {
+        let list = value.get_ref().as_array()?;
+        let units = list.iter().map(|units| {
+            let units = super::value::float(units.get_ref())?;
+            (1.0..=4096.0).contains(&units).then_some(units as usize)
+        });
+        units.collect::<Option<Vec<usize>>>()
+    });
+    let hidden = match hidden {
+        None => default.hidden.clone(),
+        Some(Some(hidden)) if !hidden.is_empty() && hidden.len() <= 8 => hidden,
+        Some(_) => {
+            let hint = "write hidden = [64, 16]: units of each layer, 1 to 4096, at most 8 layers";
+            entry.wrong("hidden", "is no list of layers", hint, found);
+            default.hidden.clone()
+        }
+    };
+    let settings = RecipeSettings {
+        ridge: entry.real("ridge", default.ridge, (0.0, 1e6), found),
+        forgetting: entry.share("forgetting", default.forgetting, found),
+        variance_kept: entry.share("variance_kept", default.variance_kept, found),
+        false_alarm_rate: entry.share("false_alarm_rate", default.false_alarm_rate, found),
+        epochs_max: rows("epochs_max", default.epochs_max as usize, found) as u32,
+        batch_size: rows("batch_size", default.batch_size, found),
+        learning_rate: entry.real("learning_rate", default.learning_rate, (1e-9, 10.0), found),
+        learning_rate_decay: entry.share("learning_rate_decay", default.learning_rate_decay, found),
+        patience_epochs: rows("patience_epochs", default.patience_epochs as usize, found) as u32,
+        gradient_norm_max: entry.real(
+            "gradient_norm_max",
+            default.gradient_norm_max,
+            (1e-6, 1e6),
+            found,
+        ),
+        balance_classes: entry.flag("balance_classes", default.balance_classes, found),
+        hidden,
+        ..default
+    };
+    if let Err(why) = recipes::build(&settings) {
+        entry.wrong("algorithm", why, "see the recipe's own settings", found);
+    }
+    Some(settings)
+}

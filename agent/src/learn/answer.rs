@@ -1,0 +1,471 @@
+//! Live inference: every committed record of a watched stream is answered, in order.
+//!
+//! Promises: predictions are durable before the next records are read; after a restart answering
+//! goes on behind the last durable prediction (whose source time is that of the record it answers),
+//! so none is skipped and none answered twice.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use dunlin_models::{
+    data::{Columns, InMemory, Rows},
+    drift::population::{InputDrift, Population},
+    recipes,
+    registry::{ModelKey, Version},
+    scale::Scale,
+};
+use dunlin_sync::{
+    block::{Block, Section},
+    buffer::Query,
+    rows::Values,
+    sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
+};
+use tokio::{runtime, time::timeout};
+
+use super::{
+    Shared,
+    journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
+    line::{Findings, Line, Serving},
+};
+use crate::{operations::matches, settings::RecipeRule};
+
+/// Longest wait for a commit before the end of the agent is noticed.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+/// How often new streams and versions are looked for without a hint.
+const REFRESH_GAP: Duration = Duration::from_secs(1);
+/// Newest blocks searched for the last predictions before a restart.
+const RESUME_BLOCKS_MAX: u64 = 2_048;
+/// Predictions made durable together.
+const BATCH_MAX: usize = 1_000;
+/// Between attempts while the buffer takes nothing.
+const RETRY: Duration = Duration::from_millis(250);
+/// Training records from which scale and bins are taken.
+const SCALE_ROWS_MAX: usize = 5_000;
+
+/// All lines, and how far the buffer has been read.
+pub(super) struct Answering<'a> {
+    shared: &'a Shared,
+    lines: HashMap<StreamId, Vec<Line>>,
+    known: HashSet<ModelKey>,
+    /// Last source time of each prediction stream when the agent started.
+    resume: HashMap<String, i64>,
+    next_seq: u64,
+    /// Timestamp of the last record read, nanoseconds UTC.
+    read_to: i64,
+    registry_seen: Option<u64>,
+    streams_seen: usize,
+    next_refresh: Instant,
+    pending: HashMap<ModelKey, Vec<Prediction>>,
+}
+
+impl<'a> Answering<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            lines: HashMap::new(),
+            known: HashSet::new(),
+            resume: HashMap::new(),
+            next_seq: 0,
+            read_to: i64::MIN,
+            registry_seen: None,
+            streams_seen: 0,
+            next_refresh: Instant::now(),
+            pending: HashMap::new(),
+        }
+    }
+
+    /// Answers until the agent ends.
+    ///
+    /// # Errors
+    /// If the operating system refuses what waiting needs.
+    pub(super) fn run(mut self) -> Result<(), String> {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let mut committed = self.shared.buffer.committed();
+        self.resume();
+        loop {
+            let stopping = self.shared.stop.load(Relaxed);
+            self.refresh();
+            self.catch_up();
+            if stopping {
+                return Ok(());
+            }
+            // The end of the wait matters, not its reason.
+            let _woken = runtime.block_on(timeout(WAIT_MAX, committed.changed()));
+        }
+    }
+
+    /// Finds the last predictions, and begins to read behind the oldest of them.
+    fn resume(&mut self) {
+        let buffer = &self.shared.buffer;
+        let shape = buffer.shape();
+        self.next_seq = shape.next_seq;
+        self.read_to = shape.newest_ts.unwrap_or(i64::MIN);
+        let catalog = buffer.catalog();
+        let mut seq = shape.next_seq;
+        for _ in 0..RESUME_BLOCKS_MAX {
+            if seq <= shape.oldest_seq {
+                break;
+            }
+            seq = buffer.previous_stored(seq);
+            let Ok(Some(block)) = buffer.read_block(seq) else {
+                continue;
+            };
+            for (stream, section, rows) in parts(&block) {
+                let own = catalog.resolve(stream);
+                let Some((stream, _)) = own.filter(|(_, schema)| schema.name == PREDICTIONS) else {
+                    continue;
+                };
+                let times = &section.rows.source_ts[rows];
+                if let Some(last) = times.iter().flatten().max() {
+                    let known = self.resume.entry(stream.name.clone()).or_insert(i64::MIN);
+                    *known = (*known).max(*last);
+                }
+            }
+        }
+        if let Some(oldest) = self.resume.values().min()
+            && let Ok(seq) = buffer.locate(*oldest, shape.oldest_seq)
+        {
+            self.next_seq = buffer.previous_stored(seq).max(shape.oldest_seq);
+            self.read_to = *oldest;
+        }
+    }
+
+    /// Makes lines for new streams and versions, and swaps versions.
+    fn refresh(&mut self) {
+        let (models, catalog) = (&self.shared.models, self.shared.buffer.catalog());
+        let changes = models.changes();
+        let now = Instant::now();
+        if self.registry_seen == Some(changes)
+            && self.streams_seen == catalog.streams.len()
+            && now < self.next_refresh
+        {
+            return;
+        }
+        self.registry_seen = Some(changes);
+        self.streams_seen = catalog.streams.len();
+        self.next_refresh = now + REFRESH_GAP;
+        for rule in &self.shared.rules {
+            for stream in &catalog.streams {
+                let Some(schema) = catalog.schema(stream.schema) else {
+                    continue;
+                };
+                if schema.name.starts_with(OWN_PREFIX) || !matches(&rule.streams, &stream.name) {
+                    continue;
+                }
+                let key = ModelKey::new(&rule.name, &stream.name);
+                let Some(number) = models.number_among(&key, &rule.available_status) else {
+                    continue;
+                };
+                let serves = self.lines.get(&stream.id).and_then(|lines| {
+                    let line = lines.iter().find(|line| line.key == key);
+                    line.map(Line::version)
+                });
+                if serves == Some(number) {
+                    continue;
+                }
+                if let Err(why) = self.serve(&key, rule, stream, schema, number) {
+                    tracing::error!(%key, version = number, why, "this version cannot serve");
+                }
+            }
+        }
+    }
+
+    fn serve(
+        &mut self,
+        key: &ModelKey,
+        rule: &Arc<RecipeRule>,
+        stream: &Stream,
+        schema: &Schema,
+        number: u64,
+    ) -> Result<(), String> {
+        let shared = self.shared;
+        let version = shared.models.version(key, number);
+        let version = version.map_err(|error| error.to_string())?;
+        let artifact = shared.models.load(&version).map_err(|e| e.to_string())?;
+        let recipe = recipes::build(&rule.recipe)?;
+        let model = recipe.load(&artifact).map_err(|error| error.to_string())?;
+        let fields = artifact.features.iter().map(|name| {
+            let field = schema.field(name);
+            field.ok_or_else(|| format!("the stream has no field {name:?}"))
+        });
+        let fields: Vec<usize> = fields.collect::<Result<_, _>>()?;
+        let serving = Serving {
+            version: number,
+            model: Arc::from(model),
+            classes: classes(&artifact.settings),
+        };
+        let (scale, drift) = self.trained_on(&version, stream.id, &fields)?;
+        let lines = self.lines.entry(stream.id).or_default();
+        if let Some(line) = lines.iter_mut().find(|line| &line.key == key) {
+            // One that was gone back to is not put on trial again.
+            let is_newer = number > line.version();
+            line.swap(serving, drift, is_newer);
+            return Ok(());
+        }
+        let label = rule.label.as_deref().and_then(|label| schema.field(label));
+        let resume = self.resume.get(&own_stream(PREDICTIONS, key)).copied();
+        let from = if self.known.insert(key.clone()) {
+            resume.unwrap_or(self.read_to)
+        } else {
+            self.read_to
+        };
+        let mut line = Line::new(
+            key.clone(),
+            Arc::clone(rule),
+            fields,
+            label,
+            serving,
+            scale,
+            drift,
+            from,
+        );
+        self.prefill(&mut line, stream.id, from)?;
+        if let Some(lines) = self.lines.get_mut(&stream.id) {
+            lines.push(line);
+        }
+        tracing::info!(%key, version = number, "serves");
+        Ok(())
+    }
+
+    /// The scale of the training records, and bins to compare live inputs with.
+    fn trained_on(
+        &self,
+        version: &Version,
+        stream: StreamId,
+        fields: &[usize],
+    ) -> Result<(Scale, Option<InputDrift>), String> {
+        let query = Query {
+            range: TimeRange {
+                from: Timestamp(version.lineage.first_ts),
+                to: Timestamp(version.lineage.last_ts),
+            },
+            ..Query::last(stream, fields.to_vec(), SCALE_ROWS_MAX)
+        };
+        let matrix = self.shared.buffer.matrix(&query)?;
+        let rows = matrix.ts.len();
+        let values = (0..rows).flat_map(|row| matrix.columns.iter().map(move |c| c[row]));
+        let source = InMemory {
+            columns: Columns {
+                features: fields.iter().map(ToString::to_string).collect(),
+                ..Columns::default()
+            },
+            chunks: vec![Arc::new(Rows {
+                values: values.collect(),
+                is_train: vec![true; rows],
+                ts: matrix.ts,
+                ..Rows::default()
+            })],
+            ..InMemory::default()
+        };
+        let failed = |error: dunlin_models::data::DataError| error.to_string();
+        let scale = Scale::fit(&source).map_err(failed)?;
+        let population = Population::fit(&source).map_err(failed)?;
+        let drift = (rows > 0).then(|| InputDrift::new(Default::default(), population));
+        Ok((scale, drift))
+    }
+
+    /// The records before `to`, as far as a window reaches.
+    fn prefill(&self, line: &mut Line, stream: StreamId, to: i64) -> Result<(), String> {
+        let mut fields = line.fields.clone();
+        fields.extend(line.label);
+        let query = Query {
+            range: TimeRange {
+                from: Timestamp::MIN,
+                to: Timestamp(to),
+            },
+            ..Query::last(stream, fields, line.window_rows().saturating_sub(1))
+        };
+        let matrix = self.shared.buffer.matrix(&query)?;
+        let features = line.fields.len();
+        for row in (0..matrix.ts.len()).rev() {
+            let values: Vec<f32> = matrix.columns.iter().map(|column| column[row]).collect();
+            let label = values.get(features).copied().unwrap_or(f32::NAN);
+            line.remember(matrix.ts[row], &values[..features], label);
+        }
+        line.answered_to = to;
+        Ok(())
+    }
+
+    /// Answers every record committed by now.
+    fn catch_up(&mut self) {
+        let buffer = Arc::clone(&self.shared.buffer);
+        self.next_seq = self.next_seq.max(buffer.oldest_seq());
+        while self.next_seq < buffer.next_seq() {
+            if self.lines.is_empty() {
+                self.next_seq = buffer.next_seq();
+                self.read_to = buffer.shape().newest_ts.unwrap_or(self.read_to);
+                return;
+            }
+            match buffer.read_block(self.next_seq) {
+                Ok(Some(block)) => self.answer_block(&block),
+                // Lost; the buffer has said so.
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::warn!(why, "cannot read records to answer; trying again");
+                    break;
+                }
+            }
+            self.next_seq = buffer.next_stored(self.next_seq);
+            let waiting: usize = self.pending.values().map(Vec::len).sum();
+            if waiting >= BATCH_MAX {
+                self.keep();
+            }
+        }
+        self.keep();
+    }
+
+    fn answer_block(&mut self, block: &Block) {
+        let mut found = Vec::new();
+        for (stream, section, rows) in parts(block) {
+            for line in self.lines.get_mut(&stream).into_iter().flatten() {
+                let mut features = vec![0.0; line.fields.len()];
+                for row in rows.clone() {
+                    let ts = section.rows.ts[row];
+                    if ts <= line.answered_to {
+                        continue;
+                    }
+                    for (value, field) in features.iter_mut().zip(&line.fields) {
+                        *value = number_at(section, *field, row);
+                    }
+                    let label = line.label.map_or(f32::NAN, |f| number_at(section, f, row));
+                    let Findings {
+                        prediction,
+                        alarms,
+                        must_roll_back,
+                    } = line.answer(ts, &features, label);
+                    if let Some(prediction) = prediction {
+                        let waiting = self.pending.entry(line.key.clone()).or_default();
+                        waiting.push(prediction);
+                    }
+                    if !alarms.is_empty() || must_roll_back {
+                        let key = line.key.clone();
+                        found.push((key, line.version(), alarms, must_roll_back));
+                    }
+                }
+            }
+        }
+        self.read_to = self.read_to.max(block.last_ts);
+        for (key, version, alarms, must_roll_back) in found {
+            for alarm in alarms {
+                self.tell_drift(&key, version, &alarm);
+            }
+            if must_roll_back {
+                self.roll_back(&key, version);
+            }
+        }
+    }
+
+    fn tell_drift(&self, key: &ModelKey, version: u64, alarm: &dunlin_models::drift::Alarm) {
+        let what = match alarm.feature {
+            Some(feature) => format!("{:?}, feature number {feature}", alarm.detector),
+            None => format!("{:?}", alarm.detector),
+        };
+        tracing::info!(%key, version, what, "drift");
+        self.shared.stats.drifts.fetch_add(1, Relaxed);
+        self.shared.note_drift(key);
+        self.shared.journal.event(
+            key,
+            &Event {
+                kind: "drift",
+                version: Some(version),
+                what,
+                figures: Some((alarm.figure, alarm.bound)),
+            },
+        );
+    }
+
+    fn roll_back(&self, key: &ModelKey, version: u64) {
+        let word = &self.shared.settings.status.rolled_back;
+        let what = match self.shared.models.rollback(key, word) {
+            Ok(serves) => format!("version {} serves again", serves.number),
+            Err(error) => format!("the version before cannot serve: {error}"),
+        };
+        tracing::warn!(%key, version, what, "worse than the version before: rolled back");
+        self.shared.stats.rollbacks.fetch_add(1, Relaxed);
+        self.shared.journal.event(
+            key,
+            &Event {
+                kind: "rolled_back",
+                version: Some(version),
+                what,
+                figures: None,
+            },
+        );
+    }
+
+    /// Makes the pending predictions durable; waits as long as it takes, or until the agent ends.
+    fn keep(&mut self) {
+        for (key, predictions) in self.pending.drain() {
+            let batches = predictions.chunks(BATCH_MAX);
+            for batch in batches {
+                if !self.shared.keep(&key, batch) {
+                    // The next start answers these records, and those behind them, again.
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Makes predictions durable, however long it takes; false if the agent ends before.
+    fn keep(&self, key: &ModelKey, batch: &[Prediction]) -> bool {
+        while let Err(why) = self.journal.keep(key, batch) {
+            tracing::warn!(%key, why, "predictions wait");
+            if self.stop.load(Relaxed) {
+                return false;
+            }
+            thread::sleep(RETRY);
+        }
+        let flagged = batch.iter().filter(|prediction| prediction.flag).count();
+        self.stats
+            .predictions
+            .fetch_add(batch.len() as u64, Relaxed);
+        self.stats.flagged.fetch_add(flagged as u64, Relaxed);
+        true
+    }
+}
+
+/// The rows of each stream in a block.
+fn parts(block: &Block) -> impl Iterator<Item = (StreamId, &Section, std::ops::Range<usize>)> {
+    block.sections.iter().flat_map(|section| {
+        let mut start = 0;
+        section.runs.iter().map(move |run| {
+            let rows = start..start + run.rows as usize;
+            start = rows.end;
+            (run.stream, section, rows)
+        })
+    })
+}
+
+/// A number at a place, NaN where there is none.
+fn number_at(section: &Section, field: usize, row: usize) -> f32 {
+    let Some(column) = section.rows.columns.get(field) else {
+        return f32::NAN;
+    };
+    if column.present.as_ref().is_some_and(|present| !present[row]) {
+        return f32::NAN;
+    }
+    match &column.values {
+        Values::F64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
+        Values::F32(values) => values.get(row).copied().unwrap_or(f32::NAN),
+        Values::I64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
+        Values::Bool(values) => values
+            .get(row)
+            .map_or(f32::NAN, |v| f32::from(u8::from(*v))),
+        Values::Text(_) => f32::NAN,
+    }
+}
+
+/// Names of the classes, where a classifier's settings hold them.
+fn classes(settings: &str) -> Arc<[String]> {
+    let settings: serde_json::Value = serde_json::from_str(settings).unwrap_or_default();
+    let classes = settings.get("classes").cloned().unwrap_or_default();
+    let classes: Vec<String> = serde_json::from_value(classes).unwrap_or_default();
+    classes.into()
+}

@@ -1,0 +1,290 @@
+//! Everything learning does, as records on streams of its own: one way out for all of it.
+//!
+//! Promises: a record goes through the same writer as a sample, with its own timestamp; whoever
+//! needs to know that it is durable waits for [`Journal::keep`], everybody else never waits for the
+//! disk, only for room in the queue.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed, mpsc};
+
+use dunlin_models::{
+    evaluation::Evaluation, gate::Decision, recipe::EpochEnd, recipe::Step, registry::ModelKey,
+};
+use dunlin_sync::sample::{Field, FieldType, Value};
+
+use super::{LearnStats, task::Task};
+use crate::{
+    decode::Record,
+    writer::{Request, RequestContent, Requests},
+};
+
+/// Tables of the agent itself begin like this; no stream rule may.
+pub const OWN_PREFIX: &str = "dunlin_";
+/// Answers of models.
+pub const PREDICTIONS: &str = "dunlin_predictions";
+const TASKS: &str = "dunlin_tasks";
+const TRAINING_LOG: &str = "dunlin_training_log";
+const EPOCHS: &str = "dunlin_epochs";
+const EVALUATIONS: &str = "dunlin_evaluations";
+const EVENTS: &str = "dunlin_events";
+
+/// Longest text kept in a row, bytes.
+const TEXT_BYTES_MAX: usize = 2_000;
+
+/// One answer of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Prediction {
+    /// Version of the model.
+    pub(super) version: u64,
+    /// First and last timestamp of the input, nanoseconds UTC.
+    pub(super) input: (i64, i64),
+    pub(super) score: f64,
+    pub(super) flag: bool,
+    /// Name of the likeliest class.
+    pub(super) class: Option<String>,
+    /// Error of this answer where it shows at once.
+    pub(super) error: Option<f64>,
+    /// The answer itself, as a JSON list.
+    pub(super) outputs: Option<String>,
+}
+
+/// Something worth knowing.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Event {
+    /// What: `promoted`, `rolled_back`, `drift`.
+    pub(super) kind: &'static str,
+    /// Version concerned.
+    pub(super) version: Option<u64>,
+    /// In words.
+    pub(super) what: String,
+    /// The figure behind it, and the bound it is above.
+    pub(super) figures: Option<(f64, f64)>,
+}
+
+/// Hands rows to the writer.
+#[derive(Clone, Debug)]
+pub(super) struct Journal {
+    requests: Requests,
+    stats: Arc<LearnStats>,
+}
+
+/// A column of a row: name and value; the type follows from the value's column.
+type Cell = (&'static str, FieldType, Option<Value>);
+
+impl Journal {
+    pub(super) fn new(requests: Requests, stats: Arc<LearnStats>) -> Self {
+        Self { requests, stats }
+    }
+
+    pub(super) fn task(&self, task: &Task) {
+        let cells: Vec<Cell> = vec![
+            integer("task", task.id),
+            text("kind", task.kind.as_str()),
+            text("status", &task.status),
+            (
+                "version",
+                FieldType::I64,
+                task.version.map(|v| Value::I64(v as i64)),
+            ),
+            text("reason", &task.reason),
+            text("query", &task.query),
+            (
+                "started_ns",
+                FieldType::I64,
+                Some(Value::I64(task.started_ns)),
+            ),
+        ];
+        self.post(TASKS, &task.key, vec![cells]);
+    }
+
+    pub(super) fn steps(&self, task: &Task, steps: &[Step]) {
+        let rows = steps.iter().map(|step| {
+            vec![
+                integer("task", task.id),
+                integer("epoch", u64::from(step.epoch)),
+                integer("step", step.step),
+                real("loss", f64::from(step.loss)),
+                real("learning_rate", f64::from(step.learning_rate)),
+                integer("ns", step.ns),
+            ]
+        });
+        self.post(TRAINING_LOG, &task.key, rows.collect());
+    }
+
+    pub(super) fn epoch(&self, task: &Task, end: &EpochEnd) {
+        let cells = vec![
+            integer("task", task.id),
+            integer("epoch", u64::from(end.epoch)),
+            real("train_loss", f64::from(end.train_loss)),
+            real("validation_loss", f64::from(end.validation_loss)),
+            ("is_best", FieldType::Bool, Some(Value::Bool(end.is_best))),
+        ];
+        self.post(EPOCHS, &task.key, vec![cells]);
+    }
+
+    pub(super) fn evaluation(
+        &self,
+        task: &Task,
+        version: u64,
+        candidate: &Evaluation,
+        decision: &Decision,
+    ) {
+        let cells = vec![
+            integer("task", task.id),
+            integer("version", version),
+            integer("windows", decision.windows),
+            real("candidate_error", decision.candidate_error),
+            (
+                "incumbent_error",
+                FieldType::F64,
+                decision.incumbent_error.and_then(finite),
+            ),
+            real("baseline_error", decision.baseline_error),
+            real("false_alarm_rate", candidate.false_alarm_rate()),
+            (
+                "promoted",
+                FieldType::Bool,
+                Some(Value::Bool(decision.promoted)),
+            ),
+            text("reason", &decision.explain()),
+        ];
+        self.post(EVALUATIONS, &task.key, vec![cells]);
+    }
+
+    pub(super) fn event(&self, key: &ModelKey, event: &Event) {
+        let (figure, bound) = event.figures.unzip();
+        let cells = vec![
+            text("kind", event.kind),
+            (
+                "version",
+                FieldType::I64,
+                event.version.map(|version| Value::I64(version as i64)),
+            ),
+            text("what", &event.what),
+            ("figure", FieldType::F64, figure.and_then(finite)),
+            ("bound", FieldType::F64, bound.and_then(finite)),
+        ];
+        self.post(EVENTS, key, vec![cells]);
+    }
+
+    /// Makes predictions durable.
+    ///
+    /// # Errors
+    /// Why they are not; nothing of them is stored then.
+    pub(super) fn keep(&self, key: &ModelKey, predictions: &[Prediction]) -> Result<(), String> {
+        let rows = predictions.iter().map(|prediction| {
+            let cells = vec![
+                integer("version", prediction.version),
+                (
+                    "first_ts",
+                    FieldType::I64,
+                    Some(Value::I64(prediction.input.0)),
+                ),
+                (
+                    "last_ts",
+                    FieldType::I64,
+                    Some(Value::I64(prediction.input.1)),
+                ),
+                real("score", prediction.score),
+                ("flag", FieldType::Bool, Some(Value::Bool(prediction.flag))),
+                (
+                    "class",
+                    FieldType::Text,
+                    prediction.class.as_deref().map(clipped),
+                ),
+                ("error", FieldType::F64, prediction.error.and_then(finite)),
+                (
+                    "outputs",
+                    FieldType::Text,
+                    prediction.outputs.as_deref().map(clipped),
+                ),
+            ];
+            (Some(prediction.input.1), cells)
+        });
+        let (reply, answer) = mpsc::channel();
+        let request = request(PREDICTIONS, key, rows.collect(), reply);
+        self.requests
+            .send(request)
+            .map_err(|_| "the writer has ended".to_owned())?;
+        match answer.recv() {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(why)) => Err(why),
+            Err(_) => Err("the writer has ended".into()),
+        }
+    }
+
+    /// Hands rows over without waiting until they are durable.
+    fn post(&self, schema: &str, key: &ModelKey, rows: Vec<Vec<Cell>>) {
+        let count = rows.len() as u64;
+        let (reply, _nobody_listens) = mpsc::channel();
+        let rows = rows.into_iter().map(|cells| (None, cells)).collect();
+        if self
+            .requests
+            .send(request(schema, key, rows, reply))
+            .is_err()
+        {
+            self.stats.rows_lost.fetch_add(count, Relaxed);
+        }
+    }
+}
+
+/// Name of the stream of `key` in one of the agent's own tables.
+pub(super) fn own_stream(schema: &str, key: &ModelKey) -> String {
+    format!("{schema}/{}/{}", key.recipe, key.stream)
+}
+
+fn request(
+    schema: &str,
+    key: &ModelKey,
+    rows: Vec<(Option<i64>, Vec<Cell>)>,
+    reply: mpsc::Sender<crate::writer::Answer>,
+) -> Request {
+    let fields = rows.first().map_or_else(Vec::new, |(_, cells)| {
+        let fields = cells.iter().map(|(name, kind, _)| Field {
+            name: (*name).into(),
+            kind: *kind,
+        });
+        fields.collect()
+    });
+    let records = rows.into_iter().map(|(source_ts, cells)| Record {
+        source_ts,
+        values: cells.into_iter().map(|(_, _, value)| value).collect(),
+    });
+    Request {
+        content: RequestContent::Records {
+            schema: schema.to_owned(),
+            stream: own_stream(schema, key),
+            tags: vec![
+                ("recipe".into(), key.recipe.clone()),
+                ("source".into(), key.stream.clone()),
+            ],
+            fields,
+            records: records.collect(),
+        },
+        reply,
+    }
+}
+
+fn integer(name: &'static str, number: u64) -> Cell {
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    (name, FieldType::I64, Some(Value::I64(number)))
+}
+
+fn real(name: &'static str, number: f64) -> Cell {
+    (name, FieldType::F64, finite(number))
+}
+
+fn finite(number: f64) -> Option<Value> {
+    number.is_finite().then_some(Value::F64(number))
+}
+
+fn text(name: &'static str, text: &str) -> Cell {
+    (name, FieldType::Text, Some(clipped(text)))
+}
+
+fn clipped(text: &str) -> Value {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Value::Text(text[..end].replace('\0', " ").into())
+}

@@ -1,0 +1,299 @@
+//! One recipe on one stream, answering record by record.
+//!
+//! Promises: every record after the line began is answered once, if its window is whole; a version
+//! is swapped between two records, so none is skipped and none answered twice; a missing value or a
+//! gap costs the windows that it lies in, nothing else.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use dunlin_models::{
+    data::{Rows, Window, WindowShape},
+    drift::{Alarm, error::ErrorDrift, population::InputDrift},
+    evaluation::{Evaluation, argmax},
+    recipe::{Model, Output, Scratch, Task},
+    registry::ModelKey,
+    scale::Scale,
+    watch::{Verdict, Watch},
+};
+
+use super::journal::Prediction;
+use crate::settings::RecipeRule;
+
+/// Rows kept beyond a window before the oldest are let go, all at once.
+const SLACK_ROWS: usize = 512;
+/// Numbers of an answer that are kept.
+const OUTPUTS_MAX: usize = 64;
+
+/// A model that serves.
+#[derive(Clone)]
+pub(super) struct Serving {
+    pub(super) version: u64,
+    pub(super) model: Arc<dyn Model>,
+    pub(super) classes: Arc<[String]>,
+}
+
+/// What a record has brought to light.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) prediction: Option<Prediction>,
+    pub(super) alarms: Vec<Alarm>,
+    /// The version that serves is worse than the one before.
+    pub(super) must_roll_back: bool,
+}
+
+/// The version before, answering along for comparison.
+struct Shadow {
+    serving: Serving,
+    forecasts: VecDeque<Option<Vec<f32>>>,
+    watch: Watch,
+}
+
+/// One recipe on one stream.
+pub(super) struct Line {
+    pub(super) key: ModelKey,
+    pub(super) rule: Arc<RecipeRule>,
+    /// Positions of the features in the stream's schema, in the model's order.
+    pub(super) fields: Vec<usize>,
+    /// Position of the label.
+    pub(super) label: Option<usize>,
+    task: Task,
+    shape: WindowShape,
+    serving: Serving,
+    shadow: Option<Shadow>,
+    scale: Scale,
+    rows: Rows,
+    /// Forecasts that wait for what they forecast, oldest first; `None` where there was no answer.
+    forecasts: VecDeque<Option<Vec<f32>>>,
+    error_drift: ErrorDrift,
+    input_drift: Option<InputDrift>,
+    scratch: Scratch,
+    output: Output,
+    /// Timestamp of the last record answered, or passed before the line began, nanoseconds UTC.
+    pub(super) answered_to: i64,
+    /// Records without an answer: their window was not whole.
+    pub(super) unanswered: u64,
+}
+
+impl Line {
+    #[allow(clippy::too_many_arguments)] // One of each, named where it is called.
+    pub(super) fn new(
+        key: ModelKey,
+        rule: Arc<RecipeRule>,
+        fields: Vec<usize>,
+        label: Option<usize>,
+        serving: Serving,
+        scale: Scale,
+        input_drift: Option<InputDrift>,
+        answered_to: i64,
+    ) -> Self {
+        Self {
+            task: rule.recipe.algorithm.task(),
+            shape: rule.recipe.shape(),
+            key,
+            rule,
+            fields,
+            label,
+            serving,
+            shadow: None,
+            scale,
+            rows: Rows::default(),
+            forecasts: VecDeque::new(),
+            error_drift: ErrorDrift::new(Default::default()),
+            input_drift,
+            scratch: Scratch::default(),
+            output: Output::default(),
+            answered_to,
+            unanswered: 0,
+        }
+    }
+
+    /// Rows that a window takes, target included.
+    pub(super) fn window_rows(&self) -> usize {
+        self.shape.lookback + self.shape.horizon
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.serving.version
+    }
+
+    /// Another version serves from the next record on. If `is_watched`, the one before answers along
+    /// for a while, to see which is better.
+    pub(super) fn swap(
+        &mut self,
+        serving: Serving,
+        input_drift: Option<InputDrift>,
+        is_watched: bool,
+    ) {
+        let before = std::mem::replace(&mut self.serving, serving);
+        let forecasts = std::mem::take(&mut self.forecasts);
+        self.shadow = is_watched.then(|| Shadow {
+            serving: before,
+            forecasts,
+            watch: Watch::new(Default::default()),
+        });
+        // As many as the shadow has, so that both are compared on the same records.
+        self.forecasts = match &self.shadow {
+            Some(shadow) => shadow.forecasts.iter().map(|_| None).collect(),
+            None => VecDeque::new(),
+        };
+        self.error_drift = ErrorDrift::new(Default::default());
+        self.input_drift = input_drift;
+    }
+
+    /// Takes a record without answering it: what came before the line began.
+    pub(super) fn remember(&mut self, ts: i64, features: &[f32], label: f32) {
+        let is_gap = self.rule.gap_ns_max.is_some_and(|gap| {
+            self.rows
+                .ts
+                .last()
+                .is_some_and(|last| ts.saturating_sub(*last) > gap)
+        });
+        if is_gap {
+            self.forget(self.rows.len());
+            self.forecasts.clear();
+            if let Some(shadow) = &mut self.shadow {
+                shadow.forecasts.clear();
+            }
+        }
+        let whole = self.window_rows();
+        if self.rows.len() >= whole + SLACK_ROWS {
+            self.forget(self.rows.len() + 1 - whole);
+        }
+        self.rows.ts.push(ts);
+        self.rows.values.extend_from_slice(features);
+        self.rows.label.push(label);
+        self.rows.is_train.push(false);
+        self.answered_to = self.answered_to.max(ts);
+    }
+
+    fn forget(&mut self, rows: usize) {
+        self.rows.ts.drain(..rows);
+        self.rows.values.drain(..rows * self.fields.len());
+        self.rows.label.drain(..rows);
+        self.rows.is_train.drain(..rows);
+    }
+
+    /// Takes a record and answers it.
+    pub(super) fn answer(&mut self, ts: i64, features: &[f32], label: f32) -> Findings {
+        self.remember(ts, features, label);
+        let mut found = Findings::default();
+        if let Some(drift) = &mut self.input_drift {
+            found.alarms.extend(drift.add(features));
+        }
+        let end = self.rows.len();
+        let Some(start) = end.checked_sub(self.shape.lookback) else {
+            self.unanswered += 1;
+            return found;
+        };
+        let input = self.rows.values_of(start..end, self.fields.len());
+        let is_whole = input.iter().all(|value| value.is_finite());
+        if is_whole {
+            let (scratch, output) = (&mut self.scratch, &mut self.output);
+            self.serving.model.infer(input, scratch, output);
+        } else {
+            self.unanswered += 1;
+        }
+        let error = self.live_error(is_whole);
+        if let Some(error) = error {
+            found.alarms.extend(self.error_drift.add(error));
+        }
+        if let Some(before) = self.shadow_error(is_whole)
+            && let Some(error) = error
+            && let Some(shadow) = &mut self.shadow
+        {
+            match shadow.watch.add(error, before) {
+                Verdict::Watching => {}
+                Verdict::Trusted => self.shadow = None,
+                Verdict::RollBack => {
+                    self.shadow = None;
+                    found.must_roll_back = true;
+                }
+            }
+        }
+        if is_whole {
+            found.prediction = Some(self.prediction(start, end, error));
+        }
+        found
+    }
+
+    fn prediction(&self, start: usize, end: usize, error: Option<f64>) -> Prediction {
+        let output = &self.output;
+        let is_classifier = self.task == Task::Classify;
+        let class = is_classifier.then(|| argmax(&output.values)).flatten();
+        let kept = &output.values[..output.values.len().min(OUTPUTS_MAX)];
+        Prediction {
+            version: self.serving.version,
+            input: (self.rows.ts[start], self.rows.ts[end - 1]),
+            score: f64::from(output.score),
+            flag: output.flag,
+            class: class.and_then(|class| self.serving.classes.get(class).cloned()),
+            error: error.filter(|_| self.task != Task::Forecast),
+            outputs: (self.rule.outputs && !kept.is_empty())
+                .then(|| serde_json::to_string(kept).unwrap_or_default()),
+        }
+    }
+
+    /// The error that has just become known: of this answer, or of the forecast that ends here.
+    fn live_error(&mut self, is_whole: bool) -> Option<f64> {
+        if self.task != Task::Forecast {
+            return is_whole.then(|| self.error_of(&self.output)).flatten();
+        }
+        let forecast = is_whole.then(|| self.output.values.clone());
+        self.forecasts.push_back(forecast);
+        let due = self.forecasts.len() > self.shape.horizon;
+        let values = due
+            .then(|| self.forecasts.pop_front())
+            .flatten()
+            .flatten()?;
+        self.error_of(&Output {
+            values,
+            ..Output::default()
+        })
+    }
+
+    fn shadow_error(&mut self, is_whole: bool) -> Option<f64> {
+        let end = self.rows.len();
+        let mut shadow = self.shadow.take()?;
+        let mut output = Output::default();
+        if is_whole {
+            let input = self
+                .rows
+                .values_of(end - self.shape.lookback..end, self.fields.len());
+            let model = &shadow.serving.model;
+            model.infer(input, &mut self.scratch, &mut output);
+        }
+        let error = if self.task == Task::Forecast {
+            shadow
+                .forecasts
+                .push_back(is_whole.then_some(output.values));
+            let due = shadow.forecasts.len() > self.shape.horizon;
+            let values = due
+                .then(|| shadow.forecasts.pop_front())
+                .flatten()
+                .flatten();
+            values.and_then(|values| {
+                self.error_of(&Output {
+                    values,
+                    ..Output::default()
+                })
+            })
+        } else {
+            is_whole.then(|| self.error_of(&output)).flatten()
+        };
+        self.shadow = Some(shadow);
+        error
+    }
+
+    fn error_of(&self, output: &Output) -> Option<f64> {
+        let end = self.rows.len();
+        let start = end.checked_sub(self.window_rows())?;
+        let window = Window {
+            start,
+            split_at: start + self.shape.lookback,
+            end,
+        };
+        let mut evaluation = Evaluation::default();
+        let error = evaluation.count(self.task, &self.scale, &self.rows, window, output);
+        error.filter(|error| error.is_finite())
+    }
+}

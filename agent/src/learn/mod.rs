@@ -1,0 +1,131 @@
+//! Learning on the device: what to train when, training it, and answering records with it.
+//!
+//! Promises: ingestion comes first (low priority, a bounded share of a core, bounded queues); a task
+//! that fails, panics or never returns is a row with its reason and leaves the version that serves
+//! alone; a task under way when the agent ends goes on at the next start; everything that happens
+//! here is a record on a stream of the agent's own, and goes upstream like any sample.
+//!
+//! `scan` decides, `train` does a task, `answer` answers records; they share the registry, in which a
+//! promotion shows to all.
+
+mod answer;
+mod governor;
+mod journal;
+mod line;
+mod scan;
+pub mod task;
+mod train;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
+};
+
+use dunlin_models::registry::{ModelKey, Registry};
+use dunlin_sync::buffer::Buffer;
+
+pub use self::journal::{OWN_PREFIX, PREDICTIONS};
+use self::{answer::Answering, journal::Journal, scan::Scan};
+use crate::{
+    settings::{LearnSettings, RecipeRule},
+    status::View,
+    store::wall_ns,
+    writer::Requests,
+};
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct LearnStats {
+    /// Records answered, durably.
+    pub predictions: AtomicU64,
+    /// Answers that flagged an anomaly.
+    pub flagged: AtomicU64,
+    /// Tasks begun.
+    pub tasks_started: AtomicU64,
+    /// Tasks whose version serves.
+    pub promoted: AtomicU64,
+    /// Tasks whose version did not pass the gate.
+    pub rejected: AtomicU64,
+    /// Tasks that failed or were given up.
+    pub failed: AtomicU64,
+    /// Versions taken back.
+    pub rollbacks: AtomicU64,
+    /// Alarms of drift.
+    pub drifts: AtomicU64,
+    /// Tasks that wait or work now.
+    pub tasks_open: AtomicU64,
+    /// Rows about learning that could not be handed over because the agent was ending.
+    pub rows_lost: AtomicU64,
+}
+
+/// What scan, tasks and answers work with.
+pub(crate) struct Shared {
+    settings: LearnSettings,
+    rules: Vec<Arc<RecipeRule>>,
+    buffer: Arc<Buffer>,
+    models: Arc<Registry>,
+    journal: Journal,
+    stats: Arc<LearnStats>,
+    state_dir: PathBuf,
+    stop: Arc<AtomicBool>,
+    /// Lines in which drift was noticed since their last task.
+    drifted: Mutex<HashSet<ModelKey>>,
+    wall_ns: fn() -> i64,
+}
+
+impl Shared {
+    /// For the agent that `view` shows.
+    pub(crate) fn new(view: &View, requests: Requests, stop: Arc<AtomicBool>) -> Self {
+        let settings = view.settings.learn.clone();
+        Self {
+            rules: settings.recipes.iter().cloned().map(Arc::new).collect(),
+            settings,
+            buffer: Arc::clone(&view.buffer),
+            models: Arc::clone(&view.models),
+            journal: Journal::new(requests, Arc::clone(&view.learn)),
+            stats: Arc::clone(&view.learn),
+            state_dir: view.settings.data_dir.join("state"),
+            stop,
+            drifted: Mutex::default(),
+            wall_ns,
+        }
+    }
+
+    fn note_drift(&self, key: &ModelKey) {
+        let mut drifted = self.drifted.lock().unwrap_or_else(PoisonError::into_inner);
+        drifted.insert(key.clone());
+    }
+
+    fn has_drifted(&self, key: &ModelKey) -> bool {
+        let drifted = self.drifted.lock().unwrap_or_else(PoisonError::into_inner);
+        drifted.contains(key)
+    }
+
+    fn forget_drift(&self, key: &ModelKey) {
+        let mut drifted = self.drifted.lock().unwrap_or_else(PoisonError::into_inner);
+        drifted.remove(key);
+    }
+}
+
+/// Answers records until told to stop; blocks its thread.
+///
+/// # Errors
+/// A text for people, if it cannot go on.
+pub(crate) fn answer(shared: &Shared) -> Result<(), String> {
+    Answering::new(shared).run()
+}
+
+/// Looks for something to learn, and has it learnt, until told to stop; blocks its thread.
+///
+/// # Errors
+/// A text for people, if it cannot go on.
+pub(crate) fn scan(shared: &Arc<Shared>) -> Result<(), String> {
+    Scan::open(Arc::clone(shared)).run()
+}

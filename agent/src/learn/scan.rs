@@ -1,0 +1,396 @@
+//! The scan: marks dead tasks, fills the two queues, gives tasks to workers, notes how they end.
+//!
+//! Promises: a scan never waits for a task; tasks that are open survive a restart in a file of their
+//! own; at most `workers` tasks are under way, and a task that never returns costs its worker only
+//! until it is dead, when another takes its place, [`LOST_WORKERS_MAX`] times.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use dunlin_models::registry::ModelKey;
+use dunlin_sync::{
+    buffer::Query,
+    sample::{Catalog, StreamId, TimeRange, Timestamp},
+    state_file,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    OWN_PREFIX, Shared,
+    task::{LineState, Task, TaskKind, is_dead, queue_for},
+    train::{self, Outcome},
+};
+use crate::{operations::matches, settings::RecipeRule};
+
+/// Longest wait before the end of the agent is noticed.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+/// Workers that never came back before nothing more is learnt.
+const LOST_WORKERS_MAX: usize = 4;
+/// Niceness of a task's thread: whatever else there is to do comes first.
+const NICENESS: i32 = 15;
+/// Tasks waiting at most, all recipes together.
+const QUEUE_MAX: usize = 4_096;
+
+/// What survives a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Table {
+    next_id: u64,
+    /// Tasks that wait or work.
+    open: Vec<Task>,
+    /// Newest record that the last failed task of a line saw.
+    tried_to: HashMap<ModelKey, i64>,
+}
+
+/// Records of a stream counted so far.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    since: i64,
+    counted_to: i64,
+    rows: u64,
+}
+
+pub(super) struct Scan {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    table: Table,
+    scratch: VecDeque<u64>,
+    fine_tune: VecDeque<u64>,
+    working: Vec<u64>,
+    lost_workers: usize,
+    counts: HashMap<(ModelKey, bool), Count>,
+    ended: (
+        mpsc::Sender<(Task, Outcome)>,
+        mpsc::Receiver<(Task, Outcome)>,
+    ),
+}
+
+impl Scan {
+    /// Takes up the tasks that were open when the agent ended.
+    pub(super) fn open(shared: Arc<Shared>) -> Self {
+        let path = shared.state_dir.join("tasks");
+        let table: Table = match state_file::read(&path) {
+            Ok(table) => table.unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(%error, "open tasks are forgotten; the scan finds them again");
+                Table::default()
+            }
+        };
+        let mut scan = Self {
+            shared,
+            path,
+            table,
+            scratch: VecDeque::new(),
+            fine_tune: VecDeque::new(),
+            working: Vec::new(),
+            lost_workers: 0,
+            counts: HashMap::new(),
+            ended: mpsc::channel(),
+        };
+        for task in scan.table.open.clone() {
+            scan.enqueue(&task);
+        }
+        scan
+    }
+
+    /// Scans until the agent ends.
+    ///
+    /// # Errors
+    /// None at present: what goes wrong is a failed task.
+    pub(super) fn run(mut self) -> Result<(), String> {
+        let mut next_scan = Instant::now();
+        while !self.shared.stop.load(Relaxed) {
+            match self.ended.1.recv_timeout(WAIT_MAX) {
+                Ok((task, outcome)) => {
+                    self.settle(task, outcome);
+                    // Whoever waits behind it need not wait for the next scan.
+                    self.start_tasks();
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if Instant::now() >= next_scan {
+                next_scan = Instant::now() + self.shared.settings.scan;
+                self.bury_dead();
+                self.fill_queues();
+                self.start_tasks();
+            }
+        }
+        Ok(())
+    }
+
+    fn bury_dead(&mut self) {
+        let now_ns = (self.shared.wall_ns)();
+        let settings = self.shared.settings.clone();
+        let open = std::mem::take(&mut self.table.open);
+        let (dead, alive) = open
+            .into_iter()
+            .partition::<Vec<_>, _>(|task| is_dead(task, &settings, now_ns));
+        self.table.open = alive;
+        for mut task in dead {
+            if let Some(at) = self.working.iter().position(|id| *id == task.id) {
+                self.working.remove(at);
+                self.lost_workers += 1;
+                tracing::error!(
+                    task = task.id,
+                    "a task never came back; its worker is given up"
+                );
+            }
+            task.status.clone_from(&settings.status.dead);
+            task.reason = format!("older than {} s (learn.limit_s)", settings.limit.as_secs());
+            self.close(&task);
+            self.shared.stats.failed.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn fill_queues(&mut self) {
+        let catalog = self.shared.buffer.catalog();
+        for rule in self.shared.rules.clone() {
+            for (id, name) in watched(&catalog, &rule.streams) {
+                if self.table.open.len() >= QUEUE_MAX {
+                    return;
+                }
+                let key = ModelKey::new(&rule.name, name);
+                let state = self.state_of(&rule, &key, id);
+                if let Some(kind) = queue_for(&rule, &state) {
+                    self.open_task(&rule, key, kind);
+                }
+            }
+        }
+    }
+
+    fn state_of(&mut self, rule: &RecipeRule, key: &ModelKey, stream: StreamId) -> LineState {
+        let has_task = self.table.open.iter().any(|task| task.key == *key);
+        if has_task {
+            return LineState {
+                has_task,
+                ..LineState::default()
+            };
+        }
+        let models = &self.shared.models;
+        let versions = models.versions(key).unwrap_or_default();
+        let seen_to = versions.iter().map(|version| version.lineage.last_ts).max();
+        let tried_to = self.table.tried_to.get(key).copied().max(seen_to);
+        LineState {
+            has_model: models.number_among(key, &rule.available_status).is_some(),
+            rows: self.count((key, false), stream, i64::MIN, rule.min_start_count),
+            rows_new: self.count(
+                (key, true),
+                stream,
+                tried_to.unwrap_or(i64::MIN),
+                rule.min_update_count,
+            ),
+            has_drifted: self.shared.has_drifted(key),
+            has_task,
+            was_tried: tried_to.is_some(),
+        }
+    }
+
+    /// Records of `stream` after `since` (nanoseconds UTC), as far as `enough` asks; reads only what
+    /// has arrived since it was asked last.
+    fn count(
+        &mut self,
+        (key, new): (&ModelKey, bool),
+        stream: StreamId,
+        since: i64,
+        enough: u64,
+    ) -> u64 {
+        let fresh = Count {
+            since,
+            counted_to: since,
+            rows: 0,
+        };
+        let count = self.counts.entry((key.clone(), new)).or_insert(fresh);
+        if count.since != since {
+            *count = fresh;
+        }
+        if count.rows < enough {
+            let query = Query {
+                range: TimeRange {
+                    from: Timestamp(count.counted_to.saturating_add(1)),
+                    to: Timestamp::MAX,
+                },
+                rows_max: Some((enough - count.rows) as usize),
+                ..Query::all(stream, Vec::new())
+            };
+            match self.shared.buffer.matrix(&query) {
+                Ok(matrix) => {
+                    count.rows += matrix.ts.len() as u64;
+                    count.counted_to = matrix.ts.last().copied().unwrap_or(count.counted_to);
+                }
+                Err(why) => tracing::warn!(why, "cannot count records now"),
+            }
+        }
+        count.rows
+    }
+
+    fn open_task(&mut self, rule: &RecipeRule, key: ModelKey, kind: TaskKind) {
+        let shared = Arc::clone(&self.shared);
+        self.table.next_id += 1;
+        let parent = (kind == TaskKind::FineTune)
+            .then(|| shared.models.number_among(&key, &rule.available_status))
+            .flatten();
+        let reason = if shared.has_drifted(&key) {
+            "drift"
+        } else {
+            "enough records"
+        };
+        shared.forget_drift(&key);
+        let task = Task {
+            id: self.table.next_id,
+            kind,
+            status: shared.settings.status.queued.clone(),
+            started_ns: (shared.wall_ns)(),
+            seed: rand::random(),
+            to_ts: shared.buffer.shape().newest_ts.unwrap_or_default(),
+            parent,
+            version: None,
+            query: String::new(),
+            reason: reason.to_owned(),
+            key,
+        };
+        self.enqueue(&task);
+        shared.journal.task(&task);
+        self.table.open.push(task);
+        self.save();
+    }
+
+    fn enqueue(&mut self, task: &Task) {
+        match task.kind {
+            TaskKind::Scratch => self.scratch.push_back(task.id),
+            TaskKind::FineTune => self.fine_tune.push_back(task.id),
+        }
+    }
+
+    /// Gives waiting tasks to free workers; a stream without any model comes first.
+    fn start_tasks(&mut self) {
+        while self.working.len() < self.shared.settings.workers
+            && self.lost_workers <= LOST_WORKERS_MAX
+        {
+            let next = self.scratch.pop_front();
+            let Some(id) = next.or_else(|| self.fine_tune.pop_front()) else {
+                break;
+            };
+            let status = self.shared.settings.status.training.clone();
+            let Some(task) = self.table.open.iter_mut().find(|task| task.id == id) else {
+                // Dead before its turn.
+                continue;
+            };
+            task.status = status;
+            let task = task.clone();
+            self.shared.journal.task(&task);
+            let rules = &self.shared.rules;
+            let rule = rules.iter().find(|rule| rule.name == task.key.recipe);
+            match rule.cloned() {
+                Some(rule) => self.start(task, rule),
+                None => {
+                    let why = "its recipe is not configured any more".to_owned();
+                    self.settle(task, Outcome::Failed(why));
+                }
+            }
+        }
+        let open = self.table.open.len() as u64;
+        self.shared.stats.tasks_open.store(open, Relaxed);
+    }
+
+    fn start(&mut self, mut task: Task, rule: Arc<RecipeRule>) {
+        let (shared, ended) = (Arc::clone(&self.shared), self.ended.0.clone());
+        let (id, unstarted) = (task.id, task.clone());
+        shared.stats.tasks_started.fetch_add(1, Relaxed);
+        let worker = thread::Builder::new().name("dunlin-task".into());
+        let spawned = worker.spawn(move || {
+            be_nice();
+            let outcome = train::run(&shared, &rule, &mut task);
+            // Nobody listens any more when the agent has ended.
+            let _gone = ended.send((task, outcome));
+        });
+        match spawned {
+            Ok(_) => self.working.push(id),
+            Err(error) => self.settle(unstarted, Outcome::Failed(error.to_string())),
+        }
+    }
+
+    fn settle(&mut self, mut task: Task, outcome: Outcome) {
+        if let Some(at) = self.working.iter().position(|id| *id == task.id) {
+            self.working.remove(at);
+        } else if !self.table.open.iter().any(|open| open.id == task.id) {
+            // It was given up, and has come back after all.
+            self.lost_workers = self.lost_workers.saturating_sub(1);
+            return;
+        }
+        let (words, stats) = (&self.shared.settings.status, &self.shared.stats);
+        match outcome {
+            Outcome::Interrupted => return,
+            Outcome::Promoted(version) => {
+                stats.promoted.fetch_add(1, Relaxed);
+                task.version = Some(version);
+                task.status.clone_from(&words.available);
+                task.reason = "passed the gate".into();
+            }
+            Outcome::Rejected(version, why) => {
+                stats.rejected.fetch_add(1, Relaxed);
+                task.version = Some(version);
+                task.status.clone_from(&words.rejected);
+                task.reason = why;
+            }
+            Outcome::Failed(why) => {
+                stats.failed.fetch_add(1, Relaxed);
+                task.status.clone_from(&words.failed);
+                task.reason = why;
+            }
+        }
+        self.table.open.retain(|open| open.id != task.id);
+        self.close(&task);
+        let keep = self.shared.settings.versions_max;
+        if let Err(error) = self.shared.models.prune(&task.key, keep) {
+            tracing::warn!(key = %task.key, %error, "cannot delete old versions");
+        }
+    }
+
+    /// A task has come to its end.
+    fn close(&mut self, task: &Task) {
+        let (id, key, status, reason) = (task.id, &task.key, &task.status, &task.reason);
+        tracing::info!(task = id, %key, status, reason, "task ended");
+        self.table.tried_to.insert(key.clone(), task.to_ts);
+        self.shared.journal.task(task);
+        self.save();
+        // There may never have been one.
+        let _none = std::fs::remove_file(train::checkpoint_path(&self.shared, task));
+    }
+
+    fn save(&self) {
+        if let Err(error) = state_file::write(&self.path, &self.table) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot store the open tasks");
+        }
+    }
+}
+
+/// Streams that a glob means, the agent's own left out.
+fn watched<'a>(
+    catalog: &'a Catalog,
+    glob: &'a str,
+) -> impl Iterator<Item = (StreamId, &'a str)> + 'a {
+    let streams = catalog.streams.iter().filter(move |stream| {
+        let schema = catalog.schema(stream.schema);
+        schema.is_some_and(|schema| !schema.name.starts_with(OWN_PREFIX))
+            && matches(glob, &stream.name)
+    });
+    streams.map(|stream| (stream.id, stream.name.as_str()))
+}
+
+/// Lowers the priority of this thread, as far as the system lets it.
+#[allow(unsafe_code)]
+fn be_nice() {
+    // On Linux this concerns the calling thread alone.
+    // SAFETY: a system call on numbers.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+    }
+}

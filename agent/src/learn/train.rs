@@ -1,0 +1,274 @@
+//! One task, from its data set to the registry.
+//!
+//! Promises: whatever goes wrong is an outcome with its reason, never the end of the agent, and
+//! leaves the version that serves alone; candidate, incumbent and baseline are judged on the same
+//! validation windows.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use dunlin_models::{
+    baseline::baseline,
+    data::{Columns, DataError, Half, Lineage, Rows, Source},
+    evaluation::evaluate,
+    gate,
+    recipe::{Model, Stopped, Task, TrainError},
+    recipes,
+    registry::{Evaluations, NewVersion},
+    scale::Scale,
+};
+use rand::{SeedableRng, rngs::SmallRng, seq::index};
+
+use super::{
+    Shared,
+    governor::Governor,
+    journal::Event,
+    task::{Task as Job, TaskKind},
+};
+use crate::{
+    cohort::{self, Cohort, CohortQuery},
+    settings::RecipeRule,
+};
+
+/// How a task has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Its version serves.
+    Promoted(u64),
+    /// Its version does not, for this reason.
+    Rejected(u64, String),
+    /// There is no version, for this reason.
+    Failed(String),
+    /// The agent ends; the task goes on at the next start.
+    Interrupted,
+}
+
+/// Does `task`; never panics.
+pub(super) fn run(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Outcome {
+    match catch_unwind(AssertUnwindSafe(|| attempt(shared, rule, task))) {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(TrainError::Stopped(Stopped::Shutdown))) => Outcome::Interrupted,
+        Ok(Err(error)) => Outcome::Failed(error.to_string()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Outcome::Failed(format!("the recipe panicked: {}", text.unwrap_or("?")))
+        }
+    }
+}
+
+fn attempt(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Result<Outcome, TrainError> {
+    let recipe = recipes::build(&rule.recipe).map_err(TrainError::Recipe)?;
+    let failed = |error: &dyn std::fmt::Display| TrainError::Recipe(error.to_string());
+    let incumbent = match (task.kind, task.parent) {
+        (TaskKind::FineTune, Some(parent)) => {
+            let version = shared.models.version(&task.key, parent);
+            let version = version.map_err(|error| failed(&error))?;
+            let artifact = shared.models.load(&version).map_err(|e| failed(&e))?;
+            let model = recipe.load(&artifact).map_err(|error| failed(&error))?;
+            Some((version, model))
+        }
+        _ => None,
+    };
+    let after = incumbent
+        .as_ref()
+        .map(|(version, _)| version.lineage.last_ts);
+    let data = data_set(shared, rule, task, after)?;
+    task.query.clone_from(&data.lineage().query);
+
+    let mut host = Governor::new(
+        task,
+        shared.journal.clone(),
+        &shared.settings,
+        Arc::clone(&shared.stop),
+        checkpoint_path(shared, task),
+    );
+    let before = incumbent.as_ref().map(|(_, model)| &**model);
+    let model = recipe.train(&data, before, task.seed, &mut host)?;
+    drop(host);
+
+    let scale = Scale::fit(&data)?;
+    let judged = (recipe.task(), recipe.shape());
+    let judge = |model: &dyn Model| evaluate(model, judged, &scale, &data, Half::Validation);
+    let naive = baseline(recipe.task(), recipe.shape(), &data)?;
+    let evaluations = Evaluations {
+        candidate: Some(judge(&*model)?),
+        incumbent: before.map(judge).transpose()?,
+        baseline: Some(judge(&*naive)?),
+    };
+    let (Some(candidate), Some(baseline)) = (&evaluations.candidate, &evaluations.baseline) else {
+        return Err(TrainError::Data("nothing was judged".into()));
+    };
+    let decision = gate::decide(
+        &rule.gate,
+        candidate,
+        evaluations.incumbent.as_ref(),
+        baseline,
+    );
+    let words = &shared.settings.status;
+    let (key, candidate) = (&task.key, candidate.clone());
+    let version = shared.models.add(
+        key,
+        &model.save(),
+        NewVersion {
+            parent: task.parent,
+            created_ns: (shared.wall_ns)(),
+            seed: task.seed,
+            lineage: data.lineage().clone(),
+            evaluations,
+            decision: Some(decision.clone()),
+            status: words.rejected.clone(),
+        },
+    );
+    let number = version.map_err(|error| failed(&error))?.number;
+    shared
+        .journal
+        .evaluation(task, number, &candidate, &decision);
+    if !decision.promoted {
+        return Ok(Outcome::Rejected(number, decision.explain()));
+    }
+    shared
+        .models
+        .promote(key, number, &words.available, &words.retired)
+        .map_err(|error| failed(&error))?;
+    shared.journal.event(
+        key,
+        &Event {
+            kind: "promoted",
+            version: Some(number),
+            what: decision.explain(),
+            figures: Some((decision.candidate_error, decision.baseline_error)),
+        },
+    );
+    Ok(Outcome::Promoted(number))
+}
+
+/// Where the checkpoint of a task lies.
+pub(super) fn checkpoint_path(shared: &Shared, task: &Job) -> PathBuf {
+    shared.state_dir.join(format!("checkpoint-{}", task.id))
+}
+
+/// The data set of `task`: the newest records, or those after `after` with a sample of those before.
+fn data_set(
+    shared: &Shared,
+    rule: &RecipeRule,
+    task: &Job,
+    after: Option<i64>,
+) -> Result<Mixed, TrainError> {
+    let query = cohort_query(shared, rule, &task.key.stream, task.to_ts)?;
+    let resolve = |query: CohortQuery| {
+        let resolved = cohort::resolve(&shared.buffer, &query, rule.recipe.shape());
+        resolved.map_err(|error| TrainError::Data(error.to_string()))
+    };
+    let Some(after) = after else {
+        return Ok(Mixed::new(resolve(query)?, None));
+    };
+    let new = resolve(CohortQuery {
+        after: Some(after),
+        ..query.clone()
+    })?;
+    let wanted = (new.lineage().rows as f64 * rule.replay_share) as u64;
+    if wanted == 0 {
+        return Ok(Mixed::new(new, None));
+    }
+    let window = rule.recipe.lookback + rule.recipe.horizon;
+    let old = resolve(CohortQuery {
+        to: Some(after),
+        // Small enough that a sample of chunks is spread over all there is.
+        rows_per_chunk_max: (4 * window).max(500).min(query.rows_per_chunk_max),
+        ..query
+    })?;
+    let chosen = sample(&old, wanted, task.seed);
+    Ok(Mixed::new(new, Some((old, chosen))))
+}
+
+/// Chunks of `old` with about `wanted` rows in all, in order; the same for the same seed.
+fn sample(old: &Cohort, wanted: u64, seed: u64) -> Vec<usize> {
+    let chunks = old.chunks();
+    let rows = old.lineage().rows.max(1);
+    let share = wanted as f64 / rows as f64;
+    let count = ((chunks as f64 * share).ceil() as usize).min(chunks);
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut chosen = index::sample(&mut rng, chunks, count).into_vec();
+    chosen.sort_unstable();
+    chosen
+}
+
+/// What a rule means by its data, on one stream.
+pub(super) fn cohort_query(
+    shared: &Shared,
+    rule: &RecipeRule,
+    stream: &str,
+    to_ts: i64,
+) -> Result<CohortQuery, TrainError> {
+    let condition = rule.condition.as_deref().map(cohort::Condition::parse);
+    let condition = condition.transpose();
+    Ok(CohortQuery {
+        streams: stream.to_owned(),
+        features: rule.features.clone(),
+        label: rule.label.clone(),
+        last: Some(rule.rows_max),
+        to: Some(to_ts),
+        classify: rule.recipe.algorithm.task() == Task::Classify,
+        condition: condition.map_err(|error| TrainError::Recipe(error.to_string()))?,
+        gap_ns_max: rule.gap_ns_max,
+        rows_per_chunk_max: shared.settings.rows_per_chunk_max,
+        ..CohortQuery::default()
+    })
+}
+
+/// New records first, a sample of old ones behind them.
+struct Mixed {
+    new: Cohort,
+    replay: Option<(Cohort, Vec<usize>)>,
+    lineage: Lineage,
+}
+
+impl Mixed {
+    fn new(new: Cohort, replay: Option<(Cohort, Vec<usize>)>) -> Self {
+        let mut lineage = new.lineage().clone();
+        if let Some((old, chosen)) = &replay {
+            let (all, query) = (old.chunks(), &old.lineage().query);
+            let chosen = chosen.len();
+            lineage.query = format!(
+                "{}; replay {chosen} of {all} chunks of {query}",
+                lineage.query
+            );
+        }
+        Self {
+            new,
+            replay,
+            lineage,
+        }
+    }
+}
+
+impl Source for Mixed {
+    fn columns(&self) -> &Columns {
+        self.new.columns()
+    }
+
+    fn chunks(&self) -> usize {
+        let replay = self.replay.as_ref();
+        self.new.chunks() + replay.map_or(0, |(_, chosen)| chosen.len())
+    }
+
+    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
+        let Some(at) = index.checked_sub(self.new.chunks()) else {
+            return self.new.read(index);
+        };
+        let replay = self.replay.as_ref();
+        let chosen = replay.and_then(|(old, chosen)| Some((old, *chosen.get(at)?)));
+        let (old, chunk) = chosen.ok_or_else(|| DataError(format!("there is no chunk {index}")))?;
+        let mut rows = Arc::unwrap_or_clone(old.read(chunk)?);
+        rows.is_replay = true;
+        Ok(Arc::new(rows))
+    }
+
+    fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+}
