@@ -95,7 +95,7 @@ impl<'a> Answering<'a> {
                 return Ok(());
             }
             // The end of the wait matters, not its reason.
-            let _woken = runtime.block_on(timeout(WAIT_MAX, committed.changed()));
+            let _woken = runtime.block_on(async { timeout(WAIT_MAX, committed.changed()).await });
         }
     }
 
