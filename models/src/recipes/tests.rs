@@ -163,7 +163,7 @@ fn what_is_forgotten_no_longer_counts() {
     let incumbent = trained(&settings, vec![rows(400, 0)]);
     let mut turned = rows(400, 400);
     turned.label.iter_mut().for_each(|label| *label = -*label);
-    settings.forgetting = 0.0;
+    (settings.forgetting, settings.ridge) = (0.0, 1e-6);
     let tuned = train(&settings, &source(vec![turned.clone()]), Some(&*incumbent)).unwrap();
     let source = source(vec![turned]);
     assert!(judge(&settings, &*tuned, &source, Half::Validation).error() < 0.01);
