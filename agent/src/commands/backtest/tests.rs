@@ -2,6 +2,11 @@
 use std::{fmt::Write as _, path::Path};
 
 use clap::Parser;
+use dunlin_models::{
+    artifact::{Artifact, ArtifactError},
+    data::Source,
+    recipe::{Host, Model, Output, Scratch},
+};
 use serde_json::Value;
 
 use super::*;
@@ -177,6 +182,93 @@ fn a_number_is_estimated_before_it_is_learnt() {
         .fold(String::new(), |all, line| all + line + "\n");
     let pooled = of(&before, rest).unwrap()["pooled"].clone();
     assert!(pooled["rmse"].as_f64().unwrap() < 0.01, "{pooled}");
+}
+
+/// Classifies by the sign of the first feature of the window's last row.
+struct Sign;
+
+impl Recipe for Sign {
+    fn task(&self) -> Task {
+        Task::Classify
+    }
+
+    fn shape(&self) -> WindowShape {
+        WindowShape {
+            lookback: 2,
+            horizon: 0,
+        }
+    }
+
+    fn train(
+        &self,
+        data: &dyn Source,
+        incumbent: Option<&dyn Model>,
+        _: u64,
+        _: &mut dyn Host,
+    ) -> Result<Box<dyn Model>, TrainError> {
+        assert_eq!(data.columns().classes, ["up", "down"]);
+        assert_eq!(data.chunks(), 1 + usize::from(incumbent.is_some()));
+        Ok(Box::new(Self))
+    }
+
+    fn load(&self, _: &Artifact) -> Result<Box<dyn Model>, ArtifactError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Model for Sign {
+    fn infer(&self, input: &[f32], _: &mut Scratch, output: &mut Output) {
+        let up = f32::from(u8::from(input[1] > 0.0));
+        output.values = vec![up, 1.0 - up];
+    }
+
+    fn save(&self) -> Artifact {
+        Artifact::default()
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+#[test]
+fn a_class_is_predicted_before_it_is_learnt() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    let mut text = "a,state\n".to_owned();
+    for row in 0..300 {
+        // Three rows up, one down; every tenth one contrary.
+        let up = row % 4 != 3;
+        let sign = if up == (row % 10 == 0) { -1 } else { 1 };
+        writeln!(text, "{sign},{}", if up { "up" } else { "down" }).unwrap();
+    }
+    std::fs::write(&path, text).unwrap();
+    let words = "backtest --csv x --task classify --label state --lookback 2 --fit-rows 100";
+    let args = Cli::try_parse_from(words.split(' ')).unwrap().args;
+    let job = Job {
+        args: &args,
+        settings: &settings(&args).unwrap(),
+        recipe: &Sign,
+        bar: ProgressBar::hidden(),
+    };
+    let reading = Reading {
+        time: None,
+        delimiter: None,
+        label: Some("state"),
+        ignore: &[],
+        task: Task::Classify,
+    };
+    let table = read::read(&path, &reading).unwrap();
+    let mut report = Report::new(Algorithm::MlpClassifier);
+    prequential::run(&job, &table, &mut report).unwrap();
+    let report: Value = serde_json::from_str(&report.json()).unwrap();
+    let pooled = &report["pooled"];
+    assert_eq!(pooled["predictions"], 200);
+    assert_eq!(pooled["accuracy"], 0.9);
+    // Up, up, up, down: the last class is right half of the time, the most frequent three quarters.
+    assert_eq!(pooled["baseline"]["last_class_accuracy"], 0.5);
+    assert_eq!(pooled["baseline"]["majority_accuracy"], 0.75);
+    assert!((pooled["kappa_temporal"].as_f64().unwrap() - 0.8).abs() < 1e-9);
 }
 
 #[test]
