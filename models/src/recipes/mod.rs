@@ -111,7 +111,7 @@ pub struct RecipeSettings {
 
 mod default {
     pub(super) const fn ridge() -> f64 {
-        1e-3
+        1e-2
     }
     pub(super) const fn forgetting() -> f64 {
         1.0

@@ -128,10 +128,10 @@ pub struct BacktestArgs {
     /// Forecast: rows of a season that the baseline repeats [default: found in the training rows]
     #[arg(long, value_name = "ROWS", help_heading = "Learning")]
     pub season: Option<usize>,
-    /// Closed forms: weight of the ridge
+    /// Closed forms: weight of the ridge, beside the mean of the squares [default: 0.01]
     #[arg(long, value_name = "WEIGHT", help_heading = "Learning")]
     pub ridge: Option<f64>,
-    /// Principal components: share of the variance kept [default: 0.8]
+    /// Principal components: share of the variance kept [default: 0.9]
     #[arg(long, value_name = "SHARE", help_heading = "Learning")]
     pub variance_kept: Option<f64>,
     /// Anomaly: share of usual windows that may be flagged; the threshold follows from it
@@ -245,7 +245,7 @@ fn settings(args: &BacktestArgs) -> Result<RecipeSettings, Exit> {
     };
     let mut settings = RecipeSettings::new(algorithm, shape);
     settings.ridge = args.ridge.unwrap_or(settings.ridge);
-    settings.variance_kept = args.variance_kept.unwrap_or(0.8);
+    settings.variance_kept = args.variance_kept.unwrap_or(settings.variance_kept);
     settings.false_alarm_rate = args.false_alarm_rate.unwrap_or(settings.false_alarm_rate);
     Ok(settings)
 }

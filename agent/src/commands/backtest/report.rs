@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::{super::terminal, anomaly::Events, plot::Chart, prequential::Errors, read::Table};
 
+/// Shorter histories say nothing about a month.
+const MONTHS_MIN: f64 = 0.25;
+
 /// What a backtest came to.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -240,7 +243,7 @@ impl Figures {
                         figures["spans"] = json!(events.spans);
                         figures["spans_hit"] = json!(events.hit);
                         figures["false_alarms"] = json!(events.false_alarms);
-                        if *has_time && events.months > 0.0 {
+                        if *has_time && events.months > MONTHS_MIN {
                             let rate = events.false_alarms as f64 / events.months;
                             figures["false_alarms_a_month"] = json!(rate);
                         }
@@ -337,7 +340,7 @@ impl Figures {
                     );
                 }
                 let rate = match events.months {
-                    months if *has_time && months > 0.0 => {
+                    months if *has_time && months > MONTHS_MIN => {
                         format!("{:.1}", events.false_alarms as f64 / months)
                     }
                     _ => "-".into(),
