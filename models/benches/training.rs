@@ -1,7 +1,7 @@
 //! Training and inference measured: windows a second, memory, the cost of the step log.
 //!
 //! `cargo bench -p dunlin-models --bench training` prints one JSON line, each model measured in a
-//! process of its own; `tests/compare/training.py` prints the same figures for JAX, PyTorch and
+//! process of its own; `tests/compare/training.py` prints the same figures for JAX, `PyTorch` and
 //! onnxruntime. Pin both to one core (`taskset -c 0`). Training is measured in processor time per
 //! epoch, batches included, so that a busy machine changes little; inference in wall time.
 //!

@@ -287,7 +287,7 @@ fn add_products(inputs: &[f32], weights: &[f32], to: &mut [f32]) {
 const LANES: usize = 16;
 
 /// Sum of products, in lanes that the compiler turns into vector instructions.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_lanes, a_rest) = a.as_chunks::<LANES>();
     let (b_lanes, b_rest) = b.as_chunks::<LANES>();
     let mut sums = [0.0f32; LANES];
