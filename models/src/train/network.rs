@@ -65,11 +65,31 @@ impl Layer {
                 filters,
                 stride,
                 ..
-            } => rows.div_ceil(stride) * filters,
+            } => rows.div_ceil(stride).saturating_mul(filters),
             Self::Double {
                 channels, rows_out, ..
-            } => rows_out * channels,
+            } => rows_out.saturating_mul(channels),
             Self::MeanRows { channels, .. } => channels,
+        }
+    }
+
+    /// Numbers that must come in; `None`: any.
+    const fn inputs(&self) -> Option<usize> {
+        match *self {
+            Self::Dense { inputs, .. } => Some(inputs),
+            Self::Relu => None,
+            Self::Conv { rows, channels, .. }
+            | Self::Double { rows, channels, .. }
+            | Self::MeanRows { rows, channels } => Some(rows.saturating_mul(channels)),
+        }
+    }
+
+    /// Whether every length is one that can be.
+    const fn makes_sense(&self) -> bool {
+        match *self {
+            Self::Conv { kernel, stride, .. } => kernel % 2 == 1 && stride > 0,
+            Self::Double { rows, rows_out, .. } => rows_out.div_ceil(2) == rows,
+            _ => true,
         }
     }
 
@@ -115,10 +135,22 @@ impl Network {
     /// Puts layers together.
     ///
     /// # Errors
-    /// A text if there would be more than [`PARAMETERS_MAX`] parameters.
+    /// A text if a layer does not fit the one before, or if there would be more than
+    /// [`PARAMETERS_MAX`] parameters or numbers between two layers.
     pub fn new(inputs: usize, layers: Vec<Layer>) -> Result<Self, String> {
-        let (mut places, mut at) = (Vec::new(), 0usize);
+        let (mut places, mut at, mut width) = (Vec::new(), 0usize, inputs);
         for (layer, kind) in layers.iter().enumerate() {
+            if !kind.makes_sense() || kind.inputs().is_some_and(|inputs| inputs != width) {
+                return Err(format!(
+                    "layer {layer}, {kind:?}, does not take {width} numbers"
+                ));
+            }
+            width = kind.outputs(width);
+            if !(1..=PARAMETERS_MAX).contains(&width) {
+                return Err(format!(
+                    "layer {layer}, {kind:?}, would give {width} numbers: 1 to {PARAMETERS_MAX} can be"
+                ));
+            }
             let Some((shape, biases)) = kind.parameters() else {
                 continue;
             };
