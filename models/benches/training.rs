@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p dunlin-models --bench training` prints one JSON line, each model measured in a
 //! process of its own; `tests/compare/training.py` prints the same figures for JAX, `PyTorch` and
-//! onnxruntime. Pin both to one core (`taskset -c 0`). Training is measured in processor time per
-//! epoch, batches included, so that a busy machine changes little; inference in wall time.
+//! onnxruntime. Pin both to one core (`taskset -c 0`). Both are measured in processor time, training
+//! per epoch, batches included, so that a busy machine changes little.
 //!
 //! - `nlinear`: 336 -> 96, windows of one channel, seven channels of 8,640 rows, 32 windows a step;
 //! - `nlinear_7`: the same with the seven channels side by side: 32 x 7 windows of one channel a step;
@@ -67,14 +67,14 @@ fn measure(case: &str) -> Result<Value, Box<dyn Error>> {
 
     let input = source.chunks[0].values[..shape.lookback * features].to_vec();
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
-    let rounds: Vec<f64> = (0..51)
+    let rounds: Vec<f64> = (0..11)
         .map(|_| {
-            let start = Instant::now();
-            for _ in 0..1000 {
+            let start_s = processor_s();
+            for _ in 0..20_000 {
                 model.infer(std::hint::black_box(&input), &mut scratch, &mut output);
                 std::hint::black_box(&output);
             }
-            start.elapsed().as_secs_f64() * 1e6
+            (processor_s() - start_s) * 1e9 / 20_000.0
         })
         .collect();
     let epoch_s = median(&host.epochs_s);
