@@ -1,8 +1,9 @@
 //! Training and inference measured: windows a second, memory, the cost of the step log.
 //!
 //! `cargo bench -p dunlin-models --bench training` prints one JSON line, each model measured in a
-//! process of its own; `tests/compare/training.py` prints the same figures for JAX, PyTorch and
-//! onnxruntime. Pin both to one core (`taskset -c 0`).
+//! process of its own; `tests/compare/training.py` prints the same figures for JAX, `PyTorch` and
+//! onnxruntime. Pin both to one core (`taskset -c 0`). Both are measured in processor time, training
+//! per epoch, batches included, so that a busy machine changes little.
 //!
 //! - `nlinear`: 336 -> 96, windows of one channel, seven channels of 8,640 rows, 32 windows a step;
 //! - `nlinear_7`: the same with the seven channels side by side: 32 x 7 windows of one channel a step;
@@ -66,14 +67,14 @@ fn measure(case: &str) -> Result<Value, Box<dyn Error>> {
 
     let input = source.chunks[0].values[..shape.lookback * features].to_vec();
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
-    let rounds: Vec<f64> = (0..51)
+    let rounds: Vec<f64> = (0..11)
         .map(|_| {
-            let start = Instant::now();
-            for _ in 0..1000 {
+            let start_s = processor_s();
+            for _ in 0..20_000 {
                 model.infer(std::hint::black_box(&input), &mut scratch, &mut output);
                 std::hint::black_box(&output);
             }
-            start.elapsed().as_secs_f64() * 1e6
+            (processor_s() - start_s) * 1e9 / 20_000.0
         })
         .collect();
     let epoch_s = median(&host.epochs_s);
@@ -127,7 +128,7 @@ fn source(features: usize) -> InMemory {
 struct Meter {
     start: Instant,
     ring: VecDeque<Step>,
-    epoch_start: Option<Instant>,
+    epoch_start_s: Option<f64>,
     epochs_s: Vec<f64>,
     steps_ns: Vec<f64>,
     logs_ns: Vec<f64>,
@@ -139,7 +140,7 @@ impl Meter {
         Self {
             start: Instant::now(),
             ring: VecDeque::with_capacity(RING_STEPS_MAX),
-            epoch_start: None,
+            epoch_start_s: None,
             epochs_s: Vec::new(),
             steps_ns: Vec::with_capacity(steps),
             logs_ns: Vec::with_capacity(steps),
@@ -162,9 +163,8 @@ impl Host for Meter {
 
     fn step(&mut self, step: Step) {
         // The epoch's first step has just ended.
-        let step_time = std::time::Duration::from_nanos(step.ns);
-        self.epoch_start
-            .get_or_insert_with(|| Instant::now() - step_time);
+        self.epoch_start_s
+            .get_or_insert_with(|| processor_s() - step.ns as f64 / 1e9);
         let start = Instant::now();
         if self.ring.len() == RING_STEPS_MAX {
             self.ring.pop_front();
@@ -175,8 +175,8 @@ impl Host for Meter {
     }
 
     fn epoch(&mut self, _: EpochEnd) {
-        if let Some(start) = self.epoch_start.take() {
-            self.epochs_s.push(start.elapsed().as_secs_f64());
+        if let Some(start_s) = self.epoch_start_s.take() {
+            self.epochs_s.push(processor_s() - start_s);
         }
     }
 
@@ -191,6 +191,13 @@ impl Host for Meter {
     fn elapsed_ns(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
     }
+}
+
+/// Processor time of this thread: another process on the same core costs it nothing.
+fn processor_s() -> f64 {
+    let file = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = file.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
+    ns.unwrap_or(f64::NAN) / 1e9
 }
 
 fn median(figures: &[f64]) -> f64 {

@@ -82,8 +82,14 @@ pub(super) fn for_each_batch(
 }
 
 impl Batch {
-    /// Whether it is as wide as `network` and `loss` want it.
+    /// Whether it is as `network` and `loss` want it.
     pub(super) fn fits(&self, network: &Network, loss: &Loss) -> bool {
+        if let Loss::CrossEntropy { weights } = loss {
+            let is_class = |target: &f32| *target >= 0.0 && (*target as usize) < weights.len();
+            if weights.len() != network.outputs() || !self.targets.iter().all(is_class) {
+                return false;
+            }
+        }
         self.inputs.len() == self.samples * network.inputs
             && self.targets.len() == self.samples * loss.targets(network.outputs())
     }

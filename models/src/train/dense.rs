@@ -34,9 +34,9 @@ impl Dense {
             for _ in 0..samples {
                 to.extend_from_slice(&parameters[place.biases.clone()]);
             }
-            let inputs = place.shape[1];
-            let weights = Matrix::new(&parameters[place.weights.clone()], inputs);
-            Matrix::new(from, inputs).times(weights.turned(), true, to);
+            let (inputs, outputs) = (place.shape[0], place.shape[1]);
+            let weights = Matrix::new(&parameters[place.weights.clone()], outputs);
+            Matrix::new(from, inputs).times(weights, true, to);
             if network.layers.get(place.layer + 1) == Some(&Layer::Relu) {
                 for value in to.iter_mut() {
                     *value = value.max(0.0);
@@ -70,7 +70,7 @@ impl Dense {
             } else {
                 &self.outputs[at - 1]
             };
-            let (outputs, inputs) = (place.shape[0], place.shape[1]);
+            let (inputs, outputs) = (place.shape[0], place.shape[1]);
 
             let biases = &mut gradient[place.biases.clone()];
             biases.fill(0.0);
@@ -81,14 +81,14 @@ impl Dense {
             }
             let slopes = Matrix::new(slope, outputs);
             let weights = &mut gradient[place.weights.clone()];
-            slopes
+            Matrix::new(from, inputs)
                 .turned()
-                .times(Matrix::new(from, inputs), false, weights);
+                .times(slopes, false, weights);
 
             if at > 0 {
                 slope_before.resize(from.len(), 0.0);
-                let weights = Matrix::new(&parameters[place.weights.clone()], inputs);
-                slopes.times(weights, false, slope_before);
+                let weights = Matrix::new(&parameters[place.weights.clone()], outputs);
+                slopes.times(weights.turned(), false, slope_before);
                 if network.layers.get(place.layer - 1) == Some(&Layer::Relu) {
                     for (slope, output) in slope_before.iter_mut().zip(from) {
                         *slope = if *output > 0.0 { *slope } else { 0.0 };

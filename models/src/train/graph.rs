@@ -102,8 +102,7 @@ fn learning(layer: &Layer, at: Tensor<2>, weights: Tensor<1>, biases: Tensor<1>)
     let samples = at.dims()[0];
     match *layer {
         Layer::Dense { inputs, outputs } => {
-            let weights = weights.reshape([outputs, inputs]).transpose();
-            at.matmul(weights) + biases.unsqueeze::<2>()
+            at.matmul(weights.reshape([inputs, outputs])) + biases.unsqueeze::<2>()
         }
         Layer::Conv {
             rows,
@@ -114,7 +113,7 @@ fn learning(layer: &Layer, at: Tensor<2>, weights: Tensor<1>, biases: Tensor<1>)
         } => {
             // burn wants channels before rows.
             let at = at.reshape([samples, rows, channels]).swap_dims(1, 2);
-            let weights = weights.reshape([filters, kernel, channels]).swap_dims(1, 2);
+            let weights = weights.reshape([kernel, channels, filters]).swap_dims(0, 2);
             let options = ConvOptions::new([stride], [kernel / 2], [1], 1);
             let at = module::conv1d(at, weights, Some(biases), options).swap_dims(1, 2);
             let width = layer.outputs(rows * channels);

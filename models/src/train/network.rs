@@ -1,7 +1,7 @@
 //! A network as a list of layers, its parameters as one row of numbers, and its answer to one input.
 //!
-//! Promises: a window lies in memory row after row, so a convolution is a product of a filter with
-//! consecutive numbers, like a dense layer; an answer needs no memory beyond two buffers that are kept.
+//! Promises: a window lies in memory row after row, and all weights of one input lie together, so that
+//! a convolution is a product of weights with consecutive numbers, like a dense layer; an answer needs no memory beyond two buffers that are kept.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ pub const PARAMETERS_MAX: usize = 1 << 24;
 /// What happens to the numbers, one layer after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
-    /// `outputs` sums over all `inputs`. Weights `[outputs, inputs]`, then biases.
+    /// `outputs` sums over all `inputs`. Weights `[inputs, outputs]`, then biases.
     Dense {
         /// Numbers in.
         inputs: usize,
@@ -22,7 +22,7 @@ pub enum Layer {
     },
     /// Nothing below zero.
     Relu,
-    /// Filters over `rows x channels`, zeros beyond the ends. Weights `[filters, kernel, channels]`,
+    /// Filters over `rows x channels`, zeros beyond the ends. Weights `[kernel, channels, filters]`,
     /// then biases.
     Conv {
         /// Rows in.
@@ -65,24 +65,44 @@ impl Layer {
                 filters,
                 stride,
                 ..
-            } => rows.div_ceil(stride) * filters,
+            } => rows.div_ceil(stride).saturating_mul(filters),
             Self::Double {
                 channels, rows_out, ..
-            } => rows_out * channels,
+            } => rows_out.saturating_mul(channels),
             Self::MeanRows { channels, .. } => channels,
+        }
+    }
+
+    /// Numbers that must come in; `None`: any.
+    const fn inputs(&self) -> Option<usize> {
+        match *self {
+            Self::Dense { inputs, .. } => Some(inputs),
+            Self::Relu => None,
+            Self::Conv { rows, channels, .. }
+            | Self::Double { rows, channels, .. }
+            | Self::MeanRows { rows, channels } => Some(rows.saturating_mul(channels)),
+        }
+    }
+
+    /// Whether every length is one that can be.
+    const fn makes_sense(&self) -> bool {
+        match *self {
+            Self::Conv { kernel, stride, .. } => kernel % 2 == 1 && stride > 0,
+            Self::Double { rows, rows_out, .. } => rows_out.div_ceil(2) == rows,
+            _ => true,
         }
     }
 
     /// Shape of the weights, and number of biases; none for a layer that learns nothing.
     pub fn parameters(&self) -> Option<(Vec<usize>, usize)> {
         match *self {
-            Self::Dense { inputs, outputs } => Some((vec![outputs, inputs], outputs)),
+            Self::Dense { inputs, outputs } => Some((vec![inputs, outputs], outputs)),
             Self::Conv {
                 channels,
                 filters,
                 kernel,
                 ..
-            } => Some((vec![filters, kernel, channels], filters)),
+            } => Some((vec![kernel, channels, filters], filters)),
             _ => None,
         }
     }
@@ -115,10 +135,22 @@ impl Network {
     /// Puts layers together.
     ///
     /// # Errors
-    /// A text if there would be more than [`PARAMETERS_MAX`] parameters.
+    /// A text if a layer does not fit the one before, or if there would be more than
+    /// [`PARAMETERS_MAX`] parameters or numbers between two layers.
     pub fn new(inputs: usize, layers: Vec<Layer>) -> Result<Self, String> {
-        let (mut places, mut at) = (Vec::new(), 0usize);
+        let (mut places, mut at, mut width) = (Vec::new(), 0usize, inputs);
         for (layer, kind) in layers.iter().enumerate() {
+            if !kind.makes_sense() || kind.inputs().is_some_and(|inputs| inputs != width) {
+                return Err(format!(
+                    "layer {layer}, {kind:?}, does not take {width} numbers"
+                ));
+            }
+            width = kind.outputs(width);
+            if !(1..=PARAMETERS_MAX).contains(&width) {
+                return Err(format!(
+                    "layer {layer}, {kind:?}, would give {width} numbers: 1 to {PARAMETERS_MAX} can be"
+                ));
+            }
             let Some((shape, biases)) = kind.parameters() else {
                 continue;
             };
@@ -171,7 +203,7 @@ impl Network {
     pub fn initial(&self, random: &mut Random) -> Vec<f32> {
         let mut parameters = vec![0.0; self.parameters()];
         for place in &self.places {
-            let inputs = place.shape[1..].iter().product::<usize>() as f32;
+            let inputs = (place.weights.len() / place.biases.len().max(1)) as f32;
             let before_relu = self.layers.get(place.layer + 1) == Some(&Layer::Relu);
             let bound = if before_relu { 6.0 } else { 1.0 } / inputs;
             for weight in &mut parameters[place.weights.clone()] {
@@ -228,26 +260,25 @@ impl Network {
 impl Layer {
     fn apply(&self, weights: &[f32], biases: &[f32], from: &[f32], to: &mut Vec<f32>) {
         match *self {
-            Self::Dense { inputs, .. } => {
-                let weights = weights.chunks_exact(inputs);
-                to.extend(weights.zip(biases).map(|(row, bias)| dot(row, from) + bias));
+            Self::Dense { .. } => {
+                to.extend_from_slice(biases);
+                add_products(from, weights, to);
             }
             Self::Conv {
                 rows,
                 channels,
+                filters,
                 kernel,
                 stride,
-                ..
             } => {
                 for middle in (0..rows).step_by(stride) {
                     // The filter hangs over the ends, where there is nothing to add.
                     let (first, end) = (middle.saturating_sub(kernel / 2), middle + kernel / 2 + 1);
                     let seen = &from[first * channels..end.min(rows) * channels];
-                    let skipped = (first + kernel / 2 - middle) * channels;
-                    let filters = weights.chunks_exact(kernel * channels);
-                    to.extend(filters.zip(biases).map(|(filter, bias)| {
-                        dot(&filter[skipped..skipped + seen.len()], seen) + bias
-                    }));
+                    let skipped = (first + kernel / 2 - middle) * channels * filters;
+                    let at = to.len();
+                    to.extend_from_slice(biases);
+                    add_products(seen, &weights[skipped..], &mut to[at..]);
                 }
             }
             _ => {}
@@ -255,25 +286,48 @@ impl Layer {
     }
 }
 
-const LANES: usize = 32;
+/// Adds to `to` each of `inputs` times its row of `weights`. Inputs of 0, half of what is behind a
+/// [`Layer::Relu`], cost nothing; four rows at a time, so that `to` is read and written a fourth as
+/// often.
+fn add_products(inputs: &[f32], weights: &[f32], to: &mut [f32]) {
+    let rows = weights.chunks_exact(to.len());
+    let mut used = inputs.iter().zip(rows).filter(|(input, _)| **input != 0.0);
+    loop {
+        let four = [used.next(), used.next(), used.next(), used.next()];
+        if let [
+            Some((a, a_row)),
+            Some((b, b_row)),
+            Some((c, c_row)),
+            Some((d, d_row)),
+        ] = four
+        {
+            let rows = a_row.iter().zip(b_row).zip(c_row).zip(d_row);
+            for (to, (((in_a, in_b), in_c), in_d)) in to.iter_mut().zip(rows) {
+                *to += (a * in_a + b * in_b) + (c * in_c + d * in_d);
+            }
+            continue;
+        }
+        for (input, row) in four.into_iter().flatten() {
+            for (to, weight) in to.iter_mut().zip(row) {
+                *to += input * weight;
+            }
+        }
+        return;
+    }
+}
+
+const LANES: usize = 16;
 
 /// Sum of products, in lanes that the compiler turns into vector instructions.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_lanes, a_rest) = a.as_chunks::<LANES>();
     let (b_lanes, b_rest) = b.as_chunks::<LANES>();
     let mut sums = [0.0f32; LANES];
     for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
         }
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums[0] + rest
+    sums.iter().sum::<f32>() + rest
 }

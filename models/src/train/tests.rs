@@ -132,11 +132,50 @@ fn the_gradient_of_convolutions_is_what_small_differences_show() {
 }
 
 #[test]
-fn a_network_too_great_is_refused() {
-    let layers = perceptron(&[1 << 20, 1 << 20]);
-    assert!(
-        Network::new(1 << 20, layers)
-            .unwrap_err()
-            .contains("parameters")
-    );
+fn a_network_too_great_or_that_does_not_fit_together_is_refused() {
+    let refused = |inputs, layers| Network::new(inputs, layers).unwrap_err();
+    assert!(refused(1 << 20, perceptron(&[1 << 20, 1 << 20])).contains("parameters"));
+    assert!(refused(5, perceptron(&[4, 3])).contains("does not take 5"));
+    assert!(refused(4, perceptron(&[4, 0])).contains("would give 0"));
+    let conv = |rows, filters, kernel, stride| Layer::Conv {
+        rows,
+        channels: 1,
+        filters,
+        kernel,
+        stride,
+    };
+    refused(65_536, vec![conv(65_536, 65_536, 3, 2)]);
+    refused(usize::MAX, vec![conv(usize::MAX, usize::MAX, 3, 2)]);
+    refused(8, vec![conv(8, 2, 4, 1)]);
+    refused(8, vec![conv(8, 2, 3, 0)]);
+    let double = |rows, rows_out| Layer::Double {
+        rows,
+        channels: 2,
+        rows_out,
+    };
+    refused(8, vec![double(4, 9)]);
+    assert_eq!(Network::new(8, vec![double(4, 7)]).unwrap().outputs(), 14);
+}
+
+#[test]
+fn samples_that_do_not_fit_are_refused() {
+    let network = Network::new(3, perceptron(&[3, 2])).unwrap();
+    let loss = Loss::CrossEntropy {
+        weights: vec![1.0; 2],
+    };
+    let learn = |inputs: &[f32], targets: &[f32]| {
+        let batch = Batch {
+            inputs: inputs.to_vec(),
+            targets: targets.to_vec(),
+            samples: 1,
+            windows: 1,
+        };
+        Engine::new(&network).learn(&network, &[0.1; 8], &loss, &batch)
+    };
+    assert!(learn(&[1.0; 3], &[1.0]).is_ok());
+    for (inputs, target) in [(&[1.0; 2][..], 1.0), (&[1.0; 3], 2.0), (&[1.0; 3], -1.0)] {
+        let refused = learn(inputs, &[target]);
+        assert!(matches!(refused, Err(TrainError::Recipe(_))));
+    }
+    assert!(learn(&[1.0; 3], &[f32::NAN]).is_err());
 }

@@ -95,15 +95,7 @@ impl Recipe for Gradient {
             identity: identity.as_bytes(),
         };
         let parameters = job.run(host)?;
-        let mut model = NetworkModel {
-            features: columns.features.clone(),
-            classes: columns.classes.clone(),
-            plan,
-            scale,
-            label,
-            limit: 1.0,
-            parameters,
-        };
+        let mut model = NetworkModel::new(plan, columns, scale, label, parameters);
         if self.task() == Task::Anomaly {
             model.limit = self.limit(&model, data, host)?;
         }

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::{Artifact, ArtifactError},
+    data::Columns,
     evaluation::argmax,
     recipe::{Model, Output, Scratch, Task},
     recipes::{Algorithm, RecipeSettings},
     scale::Scale,
-    train::loss::softmax,
+    train::{loss::softmax, network::dot},
 };
 
 use super::{
@@ -30,6 +31,9 @@ pub(super) struct NetworkModel {
     /// Anomaly: the error at which a window becomes unusual.
     pub(super) limit: f32,
     pub(super) parameters: Vec<f32>,
+    /// The scale of a whole window, its rows one after the other: one loop instead of one a row.
+    /// Empty if each feature is looked at by itself.
+    window_scale: Scale,
 }
 
 /// The part of an artifact that is words.
@@ -53,7 +57,7 @@ impl Model for NetworkModel {
         }
         scratch.a.clear();
         scratch.a.extend_from_slice(input);
-        self.scale.apply(&mut scratch.a);
+        self.window_scale.apply(&mut scratch.a);
         plan.network
             .answer(&self.parameters, &mut scratch.a, &mut scratch.b);
         let answer = &mut scratch.a;
@@ -71,14 +75,14 @@ impl Model for NetworkModel {
                     .extend(answer.iter().map(|value| value * std + mean));
             }
             Task::Anomaly | Task::Forecast => {
+                let last = answer.len() - plan.features;
+                output.values.extend_from_slice(&answer[last..]);
+                self.scale.invert(&mut output.values);
                 let error = self.reconstruction_error(input, answer);
                 // Numbers too great to count with are as unusual as can be.
                 let score = error / self.limit;
                 output.score = if score.is_finite() { score } else { f32::MAX };
                 output.flag = output.score > 1.0;
-                let last = answer.len() - plan.features;
-                output.values.extend_from_slice(&answer[last..]);
-                self.scale.invert(&mut output.values);
             }
         }
     }
@@ -117,6 +121,33 @@ impl Model for NetworkModel {
 }
 
 impl NetworkModel {
+    /// A model without a limit yet.
+    pub(super) fn new(
+        plan: Plan,
+        columns: &Columns,
+        scale: Scale,
+        label: [f32; 2],
+        parameters: Vec<f32>,
+    ) -> Self {
+        let rows = match plan.view {
+            View::Window => plan.settings.lookback,
+            View::Channels { .. } => 0,
+        };
+        Self {
+            window_scale: Scale {
+                mean: scale.mean.repeat(rows),
+                std: scale.std.repeat(rows),
+            },
+            plan,
+            features: columns.features.clone(),
+            classes: columns.classes.clone(),
+            scale,
+            label,
+            limit: 1.0,
+            parameters,
+        }
+    }
+
     /// Reads back what [`Model::save`] gave, for a recipe with these settings.
     pub(super) fn load(
         settings: &RecipeSettings,
@@ -156,15 +187,14 @@ impl NetworkModel {
             parameters.extend(artifact.f32(&format!("{layer}.weights"), &place.shape)?);
             parameters.extend(artifact.f32(&format!("{layer}.biases"), &[place.biases.len()])?);
         }
-        Ok(Self {
-            plan,
+        let columns = Columns {
             features: artifact.features.clone(),
             classes: stored.classes,
-            scale,
-            label: [label[0], label[1]],
-            limit,
-            parameters,
-        })
+            label: None,
+        };
+        let mut model = Self::new(plan, &columns, scale, [label[0], label[1]], parameters);
+        model.limit = limit;
+        Ok(model)
     }
 
     /// Each feature by itself.
@@ -204,24 +234,19 @@ impl NetworkModel {
     }
 
     /// Mean squared error over the window, and over its last row once more: a fault shows at once,
-    /// and stays while it is in sight. In squared standard deviations.
-    fn reconstruction_error(&self, input: &[f32], answer: &[f32]) -> f32 {
-        let features = self.plan.features;
-        let (mut sum, mut last) = (0.0, 0.0);
-        for (row, answer) in input
-            .chunks_exact(features)
-            .zip(answer.chunks_exact(features))
-        {
-            last = 0.0;
-            let scales = self.scale.mean.iter().zip(&self.scale.std);
-            for ((value, answer), (mean, std)) in row.iter().zip(answer).zip(scales) {
-                let error = (value - mean) / std - answer;
-                last += error * error;
-            }
-            sum += last;
+    /// and stays while it is in sight. In squared standard deviations. Overwrites `answer`.
+    fn reconstruction_error(&self, input: &[f32], answer: &mut [f32]) -> f32 {
+        let scale = self.window_scale.mean.iter().zip(&self.window_scale.std);
+        for ((answer, value), (mean, std)) in answer.iter_mut().zip(input).zip(scale) {
+            *answer -= (value - mean) / std;
         }
-        sum / input.len() as f32 + last / features as f32
+        let last = &answer[answer.len() - self.plan.features..];
+        mean_square(answer) + mean_square(last)
     }
+}
+
+fn mean_square(errors: &[f32]) -> f32 {
+    dot(errors, errors) / errors.len() as f32
 }
 
 /// Whether a model of `one` can go on as one of `other`.

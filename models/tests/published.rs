@@ -1,0 +1,191 @@
+//! Models trained by gradient against published figures on real data.
+//!
+//! `DUNLIN_DATA` names the folder with `etth1/ETTh1.csv` and `basicmotions/*.ts`; without it these
+//! tests say that they are skipped. Run them with `--release -- --nocapture` to see the figures.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use dunlin_models::{
+    data::{Columns, Half, InMemory, Lineage, Rows, WindowShape},
+    evaluation::{Evaluation, evaluate},
+    recipe::{Quiet, Task},
+    recipes::{Algorithm, RecipeSettings, gradient},
+    scale::Scale,
+};
+
+fn data(file: &str) -> Option<String> {
+    let Some(folder) = std::env::var_os("DUNLIN_DATA") else {
+        println!("skipped: DUNLIN_DATA does not name a folder with {file}");
+        return None;
+    };
+    let path = PathBuf::from(folder).join(file);
+    match fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            println!("skipped: {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// Rows `from..to`, of which those before `train_to` train.
+fn etth1(text: &str, (from, train_to, to): (usize, usize, usize)) -> InMemory {
+    let lines: Vec<&str> = text.lines().skip(1 + from).take(to - from).collect();
+    let values = lines.iter().flat_map(|line| line.split(',').skip(1));
+    let names = text.lines().next().unwrap().split(',').skip(1);
+    InMemory {
+        columns: Columns {
+            features: names.map(str::to_owned).collect(),
+            ..Columns::default()
+        },
+        chunks: vec![Arc::new(Rows {
+            ts: (from as i64..to as i64).collect(),
+            values: values.map(|value| value.parse().unwrap()).collect(),
+            is_train: (from..to).map(|row| row < train_to).collect(),
+            ..Rows::default()
+        })],
+        lineage: Lineage::default(),
+    }
+}
+
+/// All windows of the test span, by models trained on rows before it.
+fn etth1_test(settings: &RecipeSettings) -> Option<Evaluation> {
+    let text = data("etth1/ETTh1.csv")?;
+    let learnt = etth1(&text, (0, 8640, 11520));
+    let recipe = gradient::build(settings).unwrap();
+    let mut host = Quiet::default();
+    let model = recipe.train(&learnt, None, 1, &mut host).unwrap();
+    let scale = Scale::fit(&learnt).unwrap();
+    let test = etth1(&text, (11520 - settings.lookback, 0, 14400));
+    let what = (Task::Forecast, settings.shape());
+    let found = evaluate(&*model, what, &scale, &test, Half::Both).unwrap();
+    assert_eq!(found.windows, 2785);
+    println!(
+        "ETTh1 {:?}: MSE {:.4}, MAE {:.4} after {} epochs",
+        settings.algorithm,
+        found.error(),
+        found.mae(),
+        host.epochs.len()
+    );
+    Some(found)
+}
+
+fn forecast(algorithm: Algorithm) -> RecipeSettings {
+    let shape = WindowShape {
+        lookback: 336,
+        horizon: 96,
+    };
+    RecipeSettings {
+        learning_rate: 5e-3,
+        learning_rate_decay: 0.5,
+        ..RecipeSettings::new(algorithm, shape)
+    }
+}
+
+#[test]
+fn nlinear_forecasts_as_well_as_published() {
+    if let Some(found) = etth1_test(&forecast(Algorithm::Nlinear)) {
+        // Zeng et al. 2023: 0.374.
+        assert!(found.error() < 0.376);
+    }
+}
+
+#[test]
+fn dlinear_forecasts_as_well_as_published() {
+    if let Some(found) = etth1_test(&forecast(Algorithm::Dlinear)) {
+        // Zeng et al. 2023: 0.375.
+        assert!(found.error() < 0.38);
+    }
+}
+
+#[test]
+fn a_perceptron_forecasts_better_than_the_seasonal_naive() {
+    if let Some(found) = etth1_test(&forecast(Algorithm::MlpForecast)) {
+        assert!(found.error() < 0.45);
+    }
+}
+
+/// A case a chunk, its class at the last row alone; every fifth case of a training file validates.
+fn basic_motions(text: &str) -> InMemory {
+    let classes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("@classLabel true "));
+    let classes: Vec<String> = classes.unwrap().split(' ').map(str::to_owned).collect();
+    let cases = text.lines().skip_while(|line| *line != "@data").skip(1);
+    let cases = cases.filter(|line| !line.trim().is_empty());
+    let chunks = cases.enumerate().map(|(case, line)| {
+        let mut channels: Vec<Vec<f32>> = Vec::new();
+        let mut class = f32::NAN;
+        for part in line.split(':') {
+            if let Some(position) = classes.iter().position(|name| name == part.trim()) {
+                class = position as f32;
+            } else {
+                channels.push(part.split(',').map(|v| v.trim().parse().unwrap()).collect());
+            }
+        }
+        let rows = channels[0].len();
+        let mut label = vec![f32::NAN; rows];
+        label[rows - 1] = class;
+        Arc::new(Rows {
+            ts: (0..rows as i64).collect(),
+            values: (0..rows)
+                .flat_map(|row| channels.iter().map(move |channel| channel[row]))
+                .collect(),
+            label,
+            is_train: vec![case % 5 != 0; rows],
+            ..Rows::default()
+        })
+    });
+    let chunks: Vec<_> = chunks.collect();
+    InMemory {
+        columns: Columns {
+            features: (0..6).map(|channel| format!("c{channel}")).collect(),
+            label: Some("activity".into()),
+            classes,
+        },
+        chunks,
+        lineage: Lineage::default(),
+    }
+}
+
+#[test]
+fn convolutions_tell_activities_apart() {
+    let file = |half: &str| data(&format!("basicmotions/BasicMotions_{half}.ts"));
+    let (Some(train), Some(test)) = (file("TRAIN"), file("TEST")) else {
+        return;
+    };
+    let (train, test) = (basic_motions(&train), basic_motions(&test));
+    let shape = WindowShape {
+        lookback: 100,
+        horizon: 0,
+    };
+    for algorithm in [Algorithm::ConvClassifier, Algorithm::MlpClassifier] {
+        let mut right = 0.0;
+        for seed in 1..=5 {
+            let settings = RecipeSettings {
+                epochs_max: 60,
+                patience_epochs: 15,
+                batch_size: 8,
+                learning_rate_decay: 0.98,
+                ..RecipeSettings::new(algorithm, shape)
+            };
+            let recipe = gradient::build(&settings).unwrap();
+            let mut host = Quiet::default();
+            let model = recipe.train(&train, None, seed, &mut host).unwrap();
+            let scale = Scale::fit(&train).unwrap();
+            let what = (Task::Classify, shape);
+            let found = evaluate(&*model, what, &scale, &test, Half::Both).unwrap();
+            assert_eq!(found.windows, 40);
+            let accuracy = 1.0 - found.error();
+            let epochs = host.epochs.len();
+            println!("BasicMotions {algorithm:?} seed {seed}: {accuracy} after {epochs} epochs");
+            right += accuracy / 5.0;
+        }
+        println!("BasicMotions {algorithm:?}: {right}");
+        if algorithm == Algorithm::ConvClassifier {
+            assert!(right >= 0.95);
+        }
+    }
+}
