@@ -84,7 +84,7 @@ impl Flags {
         let mut query = database.prepare(&sql)?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
-            let (stream, n, flag): (String, i64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (stream, n, flag): (String, f64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
             flags.all += 1;
             let outcome = match state_at(states, &stream, n as u64) {
                 State::Healthy => 0,

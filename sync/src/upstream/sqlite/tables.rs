@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS dunlin_streams (
 ) WITHOUT ROWID;
 ";
 
+/// The tables about the tables.
+const BOOKKEEPING_TABLES: [&str; 3] = ["dunlin_schemas", "dunlin_fields", "dunlin_streams"];
+
 /// Where the rows of one schema go.
 pub(super) struct Plan {
     /// The schema this was made for.
@@ -150,7 +153,7 @@ fn names_of(connection: &Connection, schema: &str) -> rusqlite::Result<(String, 
         taken.insert(name?.to_ascii_lowercase());
     }
     let lower = schema.to_ascii_lowercase();
-    let reserved = lower.starts_with("sqlite_") || lower.starts_with("dunlin_");
+    let reserved = lower.starts_with("sqlite_") || BOOKKEEPING_TABLES.contains(&&*lower);
     let wish = if reserved {
         format!("t_{schema}")
     } else {
