@@ -3,7 +3,8 @@
 //!
 //! A. Bifet, R. Gavaldà: "Learning from time-changing data with adaptive windowing", SDM 2007:
 //! ADWIN2 with its exponential histogram, and the bound of its section 4.1 with the variance,
-//! `sqrt(2/m * s² * ln(2/d')) + 2/(3m) * ln(2/d')`, where `1/m = 1/n0 + 1/n1` and `d' = d / ln n`.
+//! `sqrt(2/m * s² * ln(2/d')) + 2/(3m) * ln(2/d')`, where `1/m = 1/n0 + 1/n1`; with `d' = d / ln n`,
+//! as in the authors' own program (the paper's proof has `d / n`).
 
 use std::collections::VecDeque;
 
@@ -118,7 +119,7 @@ impl Adwin {
 
     fn push(&mut self, row: usize, bucket: Bucket) {
         if row == ROWS_MAX {
-            self.count -= 1 << row;
+            self.count = self.count.saturating_sub(1 << row);
             self.sum -= bucket.sum;
             return;
         }
@@ -188,7 +189,7 @@ impl Adwin {
             }
             let size = 1u64 << self.rows.len().saturating_sub(1);
             if let Some(bucket) = self.rows.last_mut().and_then(VecDeque::pop_front) {
-                self.count -= size;
+                self.count = self.count.saturating_sub(size);
                 self.sum -= bucket.sum;
             }
         }

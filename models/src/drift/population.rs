@@ -187,33 +187,55 @@ impl Bins {
     }
 }
 
+/// One feature on trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Trial {
+    bins: Bins,
+    /// Live values in each bin.
+    live: Vec<u32>,
+    /// Blocks in a row in which it was off.
+    off: u32,
+}
+
+impl Trial {
+    /// Ends a block; the index and its bound if it has been off for long enough.
+    fn end_block(&mut self, alpha: f64, settings: &InputDriftSettings) -> Option<(f64, f64)> {
+        let compared = self.bins.compare(&self.live, alpha);
+        self.live.fill(0);
+        let off = compared
+            .map(|(index, chance)| (index, chance.max(settings.index_min)))
+            .filter(|(index, bound)| index > bound);
+        self.off = if off.is_some() {
+            self.off.saturating_add(1)
+        } else {
+            0
+        };
+        off.filter(|_| self.off >= settings.blocks.max(1))
+    }
+}
+
 /// Compares live inputs with those trained on, a block of rows at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputDrift {
     settings: InputDriftSettings,
-    population: Population,
-    /// One list of counts a feature.
-    live: Vec<Vec<u32>>,
+    trials: Vec<Trial>,
     rows: u64,
-    /// Blocks in a row in which each feature was off.
-    off: Vec<u32>,
     ignored: u64,
 }
 
 impl InputDrift {
     /// Begins to compare.
     pub fn new(settings: InputDriftSettings, population: Population) -> Self {
-        let live = population
-            .features
-            .iter()
-            .map(|bins| vec![0; bins.counts.len()]);
+        let trials = population.features.into_iter().map(|bins| Trial {
+            live: vec![0; bins.counts.len()],
+            off: 0,
+            bins,
+        });
         Self {
             settings,
-            live: live.collect(),
+            trials: trials.collect(),
             rows: 0,
-            off: vec![0; population.features()],
             ignored: 0,
-            population,
         }
     }
 
@@ -225,10 +247,10 @@ impl InputDrift {
     /// Takes a row: one value a feature, in the order trained on; values too many are ignored, values
     /// too few missing. Tells, at the end of a block, of the feature that is off most.
     pub fn add(&mut self, row: &[f32]) -> Option<Alarm> {
-        for ((bins, live), value) in self.population.features.iter().zip(&mut self.live).zip(row) {
+        for (trial, value) in self.trials.iter_mut().zip(row) {
             if !value.is_finite() {
                 self.ignored += 1;
-            } else if let Some(count) = live.get_mut(bins.bin(*value)) {
+            } else if let Some(count) = trial.live.get_mut(trial.bins.bin(*value)) {
                 *count = count.saturating_add(1);
             }
         }
@@ -236,38 +258,29 @@ impl InputDrift {
         if self.rows < self.settings.block_rows.max(1) {
             return None;
         }
+        self.rows = 0;
         self.end_block()
     }
 
     fn end_block(&mut self) -> Option<Alarm> {
-        let alpha = self.settings.alpha / self.population.features().max(1) as f64;
+        let alpha = self.settings.alpha / self.trials.len().max(1) as f64;
         let mut worst: Option<Alarm> = None;
-        for (feature, bins) in self.population.features.iter().enumerate() {
-            let compared = bins.compare(&self.live[feature], alpha);
-            self.live[feature].fill(0);
-            let Some((index, chance)) = compared else {
-                self.off[feature] = 0;
-                continue;
-            };
-            let bound = chance.max(self.settings.index_min);
-            if index <= bound {
-                self.off[feature] = 0;
-                continue;
-            }
-            self.off[feature] += 1;
-            let is_lasting = self.off[feature] >= self.settings.blocks.max(1);
-            if is_lasting && worst.as_ref().is_none_or(|worst| worst.figure < index) {
+        for (feature, trial) in self.trials.iter_mut().enumerate() {
+            let off = trial.end_block(alpha, &self.settings);
+            let Some((figure, bound)) = off else { continue };
+            if worst.as_ref().is_none_or(|worst| worst.figure < figure) {
                 worst = Some(Alarm {
                     detector: Detector::Population,
                     feature: Some(feature),
-                    figure: index,
+                    figure,
                     bound,
                 });
             }
         }
-        self.rows = 0;
         if worst.is_some() {
-            self.off.fill(0);
+            for trial in &mut self.trials {
+                trial.off = 0;
+            }
         }
         worst
     }

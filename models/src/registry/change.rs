@@ -4,8 +4,8 @@ use std::{path::Path, sync::atomic::Ordering};
 
 use super::{
     LINE, LINE_BEFORE, MANIFEST, MODEL, ModelKey, NAME_BYTES_MAX, NewVersion, Registry,
-    RegistryError, STATE_BYTES_MAX, STATUS_BYTES_MAX, Slot, VERSIONS_MAX_LEAST, Version, disk,
-    io_error, line::Line, sealed, unpoisoned,
+    RegistryError, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version, disk, io_error,
+    line::Line, sealed, unpoisoned,
 };
 use crate::artifact::Artifact;
 
@@ -94,12 +94,14 @@ impl Registry {
     ) -> Result<Version, RegistryError> {
         check_status(promoted)?;
         check_status(replaced)?;
-        self.bytes(&self.version(key, number)?)?;
+        let mut version = self.sound(key, number)?;
         let _writing = unpoisoned(&self.writing);
         let mut line = self.listed(key, number)?;
         line.promote(number, promoted, replaced);
         self.store(line)?;
-        self.version_now(key, number)
+        promoted.clone_into(&mut version.status);
+        version.is_current = true;
+        Ok(version)
     }
 
     /// The version that served before serves again, with the status of the one that served, which
@@ -122,10 +124,7 @@ impl Registry {
             })?;
             let target = line.rollback_target().ok_or_else(nothing)?;
             // A damaged one is set aside, and the one before it is the target.
-            match self
-                .version(key, target)
-                .and_then(|version| self.bytes(&version))
-            {
+            let mut version = match self.sound(key, target) {
                 Err(RegistryError::Damaged(_) | RegistryError::Unknown(_)) => continue,
                 found => found?,
             };
@@ -135,8 +134,12 @@ impl Registry {
                 continue;
             }
             line.roll_back(rolled_back).ok_or_else(nothing)?;
+            if let Some(entry) = line.entries.get(&target) {
+                version.status.clone_from(&entry.status);
+            }
             self.store(line)?;
-            return self.version_now(key, target);
+            version.is_current = true;
+            return Ok(version);
         }
     }
 
@@ -192,25 +195,26 @@ impl Registry {
     /// [`RegistryError::Io`]
     pub fn forget(&self, key: &ModelKey) -> Result<(), RegistryError> {
         let _writing = unpoisoned(&self.writing);
-        let name = key.directory_name();
-        let dir = self.lines_dir().join(&name);
+        let dir = self.line_dir(key);
         let gone = dir.with_extension(super::recover::GONE);
-        unpoisoned(&self.lines).remove(&name);
-        self.changes.fetch_add(1, Ordering::Release);
-        if dir.exists() {
-            // At once, so that no half of it is found later.
-            disk::remove_dir(&gone).map_err(io_error(&gone))?;
-            disk::rename(&dir, &gone).map_err(io_error(&dir))?;
-            disk::sync_dir(&self.lines_dir()).map_err(io_error(&dir))?;
-            disk::remove_dir(&gone).map_err(io_error(&gone))?;
+        if self.line(key).is_none() {
+            return Ok(());
         }
+        // At once, so that no half of it is found later.
+        disk::remove_dir(&gone).map_err(io_error(&gone))?;
+        disk::rename(&dir, &gone).map_err(io_error(&dir))?;
+        unpoisoned(&self.lines).open.remove(key);
+        self.changes.fetch_add(1, Ordering::Release);
+        disk::sync_dir(&self.lines_dir()).map_err(io_error(&dir))?;
+        disk::remove_dir(&gone).map_err(io_error(&gone))?;
         Ok(())
     }
 
-    /// A version as it is right after a change; the change is done, so damage is not its affair.
-    fn version_now(&self, key: &ModelKey, number: u64) -> Result<Version, RegistryError> {
-        let line = self.listed(key, number)?;
-        Ok(self.manifest(&line, number)?)
+    /// A version whose hash is right.
+    fn sound(&self, key: &ModelKey, number: u64) -> Result<Version, RegistryError> {
+        let version = self.version(key, number)?;
+        self.bytes(&version)?;
+        Ok(version)
     }
 
     fn versions_max(&self) -> usize {
@@ -229,16 +233,20 @@ impl Registry {
 
     fn line_to_change(&self, key: &ModelKey) -> Result<Line, RegistryError> {
         let lines = unpoisoned(&self.lines);
-        match lines.get(&key.directory_name()) {
-            Some(Slot::Open(line)) => Ok(line.clone()),
-            Some(Slot::Closed(why)) => Err(RegistryError::Refused(why.clone())),
-            None if lines.len() >= self.options.keys_max => Err(RegistryError::Refused(format!(
-                "there are {} lines of models, the most there may be; let fewer streams or recipes \
-                 have a model",
-                lines.len()
-            ))),
-            None => Ok(Line::new(key.clone())),
+        if let Some(line) = lines.open.get(key) {
+            return Ok(line.clone());
         }
+        if let Some(why) = lines.closed.get(&key.directory_name()) {
+            return Err(RegistryError::Refused(why.clone()));
+        }
+        let count = lines.open.len() + lines.closed.len();
+        if count >= self.options.keys_max {
+            return Err(RegistryError::Refused(format!(
+                "there are {count} lines of models, the most there may be; let fewer streams or \
+                 recipes have a model"
+            )));
+        }
+        Ok(Line::new(key.clone()))
     }
 
     fn shrink(&self, line: &mut Line, keep: usize) -> Result<Vec<u64>, RegistryError> {
@@ -275,7 +283,8 @@ impl Registry {
     }
 
     pub(super) fn adopt(&self, line: Line) {
-        unpoisoned(&self.lines).insert(line.key.directory_name(), Slot::Open(line));
+        let key = line.key.clone();
+        unpoisoned(&self.lines).open.insert(key, line);
         self.changes.fetch_add(1, Ordering::Release);
     }
 

@@ -80,7 +80,7 @@ fn a_damaged_manifest_is_found_at_open_or_when_it_is_asked_for() {
                 .collect();
             assert_eq!(left, if number == 1 { [2, 3] } else { [1, 2] });
             assert_eq!(registry.take_damage().len(), 1);
-            assert_eq!(registry.set_aside(), 1);
+            assert_eq!(registry.damaged(), 1);
             assert!(registry.current(&key()).unwrap().is_some());
         }
     }
@@ -176,12 +176,18 @@ fn a_line_in_which_nothing_can_be_read_is_set_aside() {
         fs::write(path, b"?").unwrap();
     }
     fs::write(dir.path().join("lines/stray"), b"").unwrap();
-    fs::create_dir(dir.path().join("lines/empty")).unwrap();
+    let of_others = dir.path().join("lines/backup");
+    fs::create_dir(&of_others).unwrap();
+    let empty = dir
+        .path()
+        .join("lines")
+        .join(ModelKey::new("a", "b").directory_name());
+    fs::create_dir(&empty).unwrap();
     let registry = open(dir.path());
     assert_eq!(registry.keys(), []);
     assert!(!line_dir.exists());
-    assert!(!dir.path().join("lines/empty").exists());
-    assert!(registry.set_aside() > 0);
+    assert!(of_others.exists() && !empty.exists());
+    assert!(registry.damaged() > 0);
     assert_eq!(
         registry
             .add(&key(), &artifact(1.0), new(CANDIDATE))
@@ -204,7 +210,7 @@ fn a_line_in_the_wrong_place_is_not_taken_for_another() {
     fs::rename(from, to).unwrap();
     let registry = open(dir.path());
     assert_eq!(registry.current(&other).unwrap(), None);
-    assert!(registry.set_aside() > 0);
+    assert!(registry.damaged() > 0);
 }
 
 #[test]
@@ -224,5 +230,5 @@ fn only_so_much_is_set_aside() {
     let names = disk::names(&dir.path().join("damaged")).unwrap();
     assert_eq!(names.len(), 16);
     assert!(names[15].starts_with("0000000040-"), "{names:?}");
-    assert_eq!(registry.set_aside(), 40);
+    assert_eq!(registry.damaged(), 40);
 }

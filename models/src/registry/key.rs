@@ -52,6 +52,14 @@ impl ModelKey {
     }
 }
 
+/// Whether a directory's name could be that of a line; others are none of our business.
+pub(super) fn is_directory_name(name: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(_, hash)| {
+        let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        hash.len() == 2 * HASH_BYTES && hash.bytes().all(is_digit)
+    })
+}
+
 impl std::fmt::Display for ModelKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (recipe, stream) = (self.recipe.escape_debug(), self.stream.escape_debug());
@@ -83,6 +91,7 @@ mod tests {
             );
             let is_safe = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_');
             assert!(name.chars().all(is_safe), "{name}");
+            assert!(is_directory_name(&name), "{name}");
         }
     }
 

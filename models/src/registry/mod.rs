@@ -149,22 +149,22 @@ pub struct Damage {
 /// Keeps models. Shared by whoever trains, serves and asks.
 pub struct Registry {
     options: RegistryOptions,
-    /// By the name of their directory. Held for moments only, never while the disk is busy.
-    lines: Mutex<BTreeMap<String, Slot>>,
+    /// Held for moments only, never while the disk is busy.
+    lines: Mutex<Lines>,
     /// Held while the disk changes.
     writing: Mutex<()>,
     damage: Mutex<Vec<Damage>>,
-    set_aside: AtomicU64,
+    damaged: AtomicU64,
     changes: AtomicU64,
     _lock: File,
 }
 
-/// A line's directory.
-#[derive(Clone, Debug)]
-enum Slot {
-    Open(Line),
-    /// Left alone, for this reason.
-    Closed(String),
+/// What there is, as the disk has it.
+#[derive(Debug, Default)]
+struct Lines {
+    open: BTreeMap<ModelKey, Line>,
+    /// Directories that are left alone, by name, each with the reason.
+    closed: BTreeMap<String, String>,
 }
 
 /// Why a version cannot be read.
@@ -203,33 +203,25 @@ impl Registry {
         std::mem::take(&mut unpoisoned(&self.damage))
     }
 
-    /// Versions and lines set aside as damaged since the registry was opened.
-    pub fn set_aside(&self) -> u64 {
-        self.set_aside.load(Ordering::Relaxed)
+    /// Versions and lines found damaged since the registry was opened.
+    pub fn damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// All lines there are, by recipe and stream.
     pub fn keys(&self) -> Vec<ModelKey> {
-        let mut keys: Vec<_> = unpoisoned(&self.lines)
-            .values()
-            .filter_map(|slot| match slot {
-                Slot::Open(line) => Some(line.key.clone()),
-                Slot::Closed(_) => None,
-            })
-            .collect();
-        keys.sort_unstable();
-        keys
+        unpoisoned(&self.lines).open.keys().cloned().collect()
     }
 
     /// Number of the version that the line's pointer names. Does not touch the disk.
     pub fn current_number(&self, key: &ModelKey) -> Option<u64> {
-        self.line(key)?.current
+        unpoisoned(&self.lines).open.get(key)?.current
     }
 
     /// Number of the version to serve for somebody who accepts `statuses`: among several, the one
     /// whose status was set last. Does not touch the disk.
     pub fn number_among(&self, key: &ModelKey, statuses: &[String]) -> Option<u64> {
-        self.line(key)?.among(statuses)
+        unpoisoned(&self.lines).open.get(key)?.among(statuses)
     }
 
     /// The version that the line's pointer names.
@@ -351,10 +343,7 @@ impl Registry {
     }
 
     fn line(&self, key: &ModelKey) -> Option<Line> {
-        match unpoisoned(&self.lines).get(&key.directory_name()) {
-            Some(Slot::Open(line)) => Some(line.clone()),
-            _ => None,
-        }
+        unpoisoned(&self.lines).open.get(key).cloned()
     }
 
     /// The line of `key`, which must have a version `number`.
@@ -430,7 +419,7 @@ impl Registry {
 
     /// Remembers damage for whoever asks.
     fn report(&self, key: Option<&ModelKey>, number: Option<u64>, what: String) {
-        self.set_aside.fetch_add(1, Ordering::Relaxed);
+        self.damaged.fetch_add(1, Ordering::Relaxed);
         let mut damage = unpoisoned(&self.damage);
         if damage.len() >= DAMAGE_MAX {
             damage.remove(0);

@@ -1,7 +1,6 @@
 //! Opening: what the last process left is looked through, swept and mended.
 
 use std::{
-    collections::BTreeMap,
     fs::{File, TryLockError},
     io,
     path::Path,
@@ -12,8 +11,8 @@ use std::{
 
 use super::{
     Content, Flaw, LINE, LINE_BEFORE, MANIFEST, Registry, RegistryError, RegistryOptions,
-    STATE_BYTES_MAX, SealError, Slot, disk, io_error, line::Line, read_manifest, sealed,
-    unpoisoned, version_name,
+    STATE_BYTES_MAX, SealError, disk, io_error, key::is_directory_name, line::Line, read_manifest,
+    sealed, unpoisoned, version_name,
 };
 
 /// Ending of a line's directory that is being deleted.
@@ -49,22 +48,24 @@ impl Registry {
         })?;
         let registry = Self {
             options,
-            lines: Mutex::new(BTreeMap::new()),
+            lines: Mutex::default(),
             writing: Mutex::new(()),
             damage: Mutex::new(Vec::new()),
-            set_aside: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             _lock: lock,
         };
         for name in disk::names(&lines_dir).map_err(io_error(&lines_dir))? {
             let line_dir = lines_dir.join(&name);
-            if !line_dir.is_dir() {
+            let ending = format!(".{GONE}");
+            let is_ours = is_directory_name(name.strip_suffix(&ending).unwrap_or(&name));
+            if !is_ours || !line_dir.is_dir() {
                 continue;
             }
             if let Err(error) = registry.recover_line(&name, &line_dir) {
                 registry.report(None, None, error.to_string());
                 let why = format!("its directory cannot be used: {error}");
-                unpoisoned(&registry.lines).insert(name, Slot::Closed(why));
+                unpoisoned(&registry.lines).closed.insert(name, why);
             }
         }
         Ok(registry)
@@ -80,7 +81,7 @@ impl Registry {
             Found::Foreign(why) => {
                 self.report(None, None, format!("{}: {why}", dir.display()));
                 let why = format!("{}: {why}; use that version", dir.display());
-                unpoisoned(&self.lines).insert(name.to_owned(), Slot::Closed(why));
+                unpoisoned(&self.lines).closed.insert(name.to_owned(), why);
                 return Ok(());
             }
             Found::Damaged(what) => {

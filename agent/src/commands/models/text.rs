@@ -220,13 +220,14 @@ mod tests {
         let mut other = version();
         (other.number, other.seed) = (4, 8);
         let text = compared(&version(), &other);
-        let marked: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
+        let marked: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with('!'))
+            .map(|line| line.split_whitespace().collect())
+            .collect();
         assert_eq!(
             marked,
-            [
-                "!  version    3                                             4",
-                "!  seed       7                                             8"
-            ]
+            [["!", "version", "3", "4"], ["!", "seed", "7", "8"]]
         );
         assert!(!text.contains("rows of its own time"), "{text}");
         other.lineage.rows_hash = 2;
