@@ -17,6 +17,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::resolve::resolve_telling;
 pub use self::{
     condition::{Checked, Condition, ConditionError},
     query::{CohortQuery, Missing, Part, names},

@@ -43,7 +43,18 @@ pub fn resolve(
     query: &CohortQuery,
     shape: WindowShape,
 ) -> Result<Cohort, CohortError> {
+    resolve_telling(buffer, query, shape, &|_, _| Ok(()))
+}
+
+/// As [`resolve`]; `tell` hears of progress, `done` of `total` in each pass, and can end it.
+pub(crate) fn resolve_telling(
+    buffer: &Arc<Buffer>,
+    query: &CohortQuery,
+    shape: WindowShape,
+    tell: &dyn Fn(u64, u64) -> Result<(), CohortError>,
+) -> Result<Cohort, CohortError> {
     check(query, shape)?;
+    let context = (shape.lookback + shape.horizon).max(1) - 1;
     let catalog = buffer.catalog();
     let streams = streams(&catalog, &query.streams)?;
     let features = features(&streams, query);
@@ -85,9 +96,9 @@ pub fn resolve(
         conditions.push(checked);
     }
 
-    let since = query
-        .after
-        .map_or(i64::MIN, |after| after.saturating_add(1));
+    // Windows look back over the moment from which rows count.
+    let since = query.after.filter(|_| context == 0);
+    let since = since.map_or(i64::MIN, |after| after.saturating_add(1));
     let range = TimeRange {
         from: Timestamp(query.from.unwrap_or(i64::MIN).max(since)),
         to: Timestamp(query.to.unwrap_or(i64::MAX)),
@@ -104,8 +115,9 @@ pub fn resolve(
         first,
         end,
         lost: std::collections::BTreeSet::new(),
+        tell,
     };
-    let taken = passes.take(query, range, &condition_fields, &conditions)?;
+    let taken = passes.take(query, range, context, &condition_fields, &conditions)?;
 
     let lots = Lots::new(query, &streams);
     let is_text = label_alone
@@ -134,7 +146,7 @@ pub fn resolve(
     }
     let mut layout = Layout {
         query,
-        context: (shape.lookback + shape.horizon).max(1) - 1,
+        context,
         lots: &lots,
         labels: labels.as_ref(),
         limits: limits.as_deref(),
@@ -311,10 +323,12 @@ impl<'q> Lots<'q> {
         }
     }
 
-    /// Whether a row counts by split and fraction.
+    /// Whether a row counts by time, split and fraction.
     fn counts(&self, run: &Run<'_>, row: usize) -> bool {
         let rows = run.rows;
-        self.query.split.takes(rows.is_train[row], rows.fold[row])
+        let is_after = self.query.after.is_none_or(|after| rows.ts[row] > after);
+        is_after
+            && self.query.split.takes(rows.is_train[row], rows.fold[row])
             && (self.query.fraction >= 1.0 || {
                 let lot = xxh3_64_with_seed(&rows.ts[row].to_le_bytes(), self.seeds[run.place].0);
                 ((lot >> 11) as f64) < self.query.fraction * (1_u64 << 53) as f64

@@ -1,6 +1,7 @@
 //! The commands, one file each. Each returns an [`Exit`]; only `main` ends the process.
 
 pub mod check;
+pub mod cohort;
 pub mod demo;
 pub mod export;
 pub mod import;

@@ -6,6 +6,7 @@
 //! however much an operation reads; whoever listens hears of progress, and one who has left stops
 //! the operation.
 
+mod cohort;
 pub(crate) mod export;
 mod import;
 mod local;
@@ -32,6 +33,7 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    cohort::{CohortAsk, CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow},
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
     local::Local,
@@ -73,6 +75,8 @@ pub enum Ask {
     Verify,
     /// Write out records as data: [`ExportDone`].
     Export(ExportAsk),
+    /// Look at a cohort, perhaps with its rows as data: [`CohortFound`].
+    Cohort(CohortAsk),
     /// What an import into this stream has to fit: [`Target`].
     Target(String),
     /// Take in records, answered once they are durable: the number stored.
@@ -109,7 +113,9 @@ impl Ask {
     /// What it takes to do this.
     pub const fn need(&self) -> Need {
         match self {
-            Self::Export(_) | Self::List { .. } | Self::Show(_) => Need::Directory,
+            Self::Export(_) | Self::Cohort(_) | Self::List { .. } | Self::Show(_) => {
+                Need::Directory
+            }
             Self::Count(_) | Self::Purge(_) => Need::Directory,
             Self::Verify => Need::Upstream,
             Self::Target(_) | Self::Import(_) | Self::Retry(_) => Need::Writer,
@@ -188,6 +194,7 @@ pub fn perform(
     match ask {
         Ask::Verify => json(&verify::verify(parts, listener)?),
         Ask::Export(ask) => json(&export::export(&parts.buffer, &ask, listener)?),
+        Ask::Cohort(ask) => json(&cohort::cohort(&parts.buffer, &ask, listener)?),
         Ask::Target(stream) => json(&import::target(&parts.buffer, &parts.rules, &stream)?),
         Ask::Import(batch) => json(&import::import(parts, batch, listener)?),
         Ask::List {

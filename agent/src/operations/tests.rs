@@ -505,13 +505,16 @@ async fn an_exported_file_appears_whole_or_not_at_all() {
             format: ExportFormat::Csv,
         };
         let mut site = device.site().await;
-        let done = to_file(&mut site, ask.clone(), &path).await.unwrap();
+        let done: ExportDone = to_file(&mut site, Ask::Export(ask.clone()), &path)
+            .await
+            .unwrap();
         assert_eq!((done.rows, done.streams), (2, 1));
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");
         // One that fails leaves what was there, and nothing beside it.
         ask.stream = "none".into();
-        assert!(to_file(&mut site, ask, &path).await.is_err());
+        let refused = to_file::<ExportDone>(&mut site, Ask::Export(ask), &path).await;
+        assert!(refused.is_err());
         site.close().await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         let names = std::fs::read_dir(device.dir.path()).unwrap();
