@@ -8,7 +8,9 @@
 
 mod bits;
 mod condition;
+mod draw;
 mod labels;
+mod layout;
 mod query;
 mod read;
 mod resolve;

@@ -142,6 +142,10 @@ impl Passes<'_> {
             }
             (self.tell)(self.end - seq, self.end - self.first)?;
             let Some(block) = reader.block(seq).map_err(CohortError::Unreadable)? else {
+                if seq < self.buffer.oldest_seq() {
+                    // Trimmed just now, and so is everything before.
+                    break;
+                }
                 lost.insert(seq);
                 continue;
             };
@@ -185,7 +189,9 @@ impl Passes<'_> {
         }
         self.first = oldest;
         self.lost = lost;
-        newest_first.iter_mut().for_each(|spans| spans.reverse());
+        for spans in &mut newest_first {
+            spans.reverse();
+        }
         Ok(newest_first)
     }
 }

@@ -142,8 +142,8 @@ fn ends(cohort: &Cohort) -> Vec<i64> {
     ends
 }
 
-fn condition(text: &str) -> Option<Condition> {
-    Some(Condition::parse(text).unwrap())
+fn condition(text: &str) -> Condition {
+    Condition::parse(text).unwrap()
 }
 
 #[test]
@@ -194,14 +194,16 @@ fn rows_are_chosen_by_time_condition_and_count() {
     let expected: Vec<i64> = (126..131).chain(100..126).collect();
     assert_eq!(device.times(&query), expected);
     let query = CohortQuery {
-        condition: condition("temperature > 990 and machine = \"a\" or temperature <= 2"),
+        condition: Some(condition(
+            "temperature > 990 and machine = \"a\" or temperature <= 2",
+        )),
         ..CohortQuery::of("*")
     };
     let expected: Vec<i64> = (991..1_001).chain(1..3).collect();
     assert_eq!(device.times(&query), expected);
     let query = CohortQuery {
         last: Some(3),
-        condition: condition("state = 'stopped'"),
+        condition: Some(condition("state = 'stopped'")),
         ..CohortQuery::of("*")
     };
     assert_eq!(device.times(&query), [980, 990, 1_000, 850, 860, 870]);
@@ -305,7 +307,7 @@ fn classes_are_found_and_balanced() {
     let query = CohortQuery {
         label: Some("speed".into()),
         classify: true,
-        condition: condition("speed in (5, 2) or speed = 3 * 2"),
+        condition: Some(condition("speed in (5, 2) or speed = 3 * 2")),
         ..CohortQuery::of("*")
     };
     assert_eq!(
@@ -387,7 +389,7 @@ fn no_window_reaches_over_a_gap_or_an_excluded_row() {
     let expected: Vec<i64> = (0..4).flat_map(|i| i * 250 + 4..i * 250 + 126).collect();
     assert_eq!(found, expected);
     let query = CohortQuery {
-        condition: condition("state != 'stopped'"),
+        condition: Some(condition("state != 'stopped'")),
         ..query
     };
     let found = ends(&device.resolve(&query, WINDOWS));
@@ -583,14 +585,14 @@ fn wrong_queries_are_refused_with_what_to_do() {
         ),
         (
             CohortQuery {
-                condition: condition("heat > 1"),
+                condition: Some(condition("heat > 1")),
                 ..press()
             },
             "character 1: press has no field or tag `heat`",
         ),
         (
             CohortQuery {
-                condition: condition("temperature > 'hot'"),
+                condition: Some(condition("temperature > 'hot'")),
                 ..press()
             },
             "character 15: a number cannot be compared with a text",
@@ -654,7 +656,7 @@ proptest! {
         let query = CohortQuery {
             last,
             from,
-            condition: condition(&format!("temperature % {modulus} = 0")),
+            condition: Some(condition(&format!("temperature % {modulus} = 0"))),
             split,
             rows_per_chunk_max,
             ..CohortQuery::of("*")

@@ -222,7 +222,7 @@ pub async fn run(args: CohortArgs) -> Outcome {
 async fn found(query: &QueryArgs, view: CohortView, site: &SiteArgs) -> Result<CohortFound, Exit> {
     let query = query.query()?;
     let mut site = Site::find(site).await?;
-    let ask = Ask::Cohort(CohortAsk { query, view });
+    let ask = Ask::Cohort(Box::new(CohortAsk { query, view }));
     let answer = site.ask(ask, Show::new("reading")).await;
     let (found, _) = answer?;
     site.close().await?;
@@ -236,7 +236,7 @@ async fn write(args: ExportArgs) -> Outcome {
     }
     let mut site = Site::find(&args.site).await?;
     let view = CohortView::Export(args.format);
-    let ask = Ask::Cohort(CohortAsk { query, view });
+    let ask = Ask::Cohort(Box::new(CohortAsk { query, view }));
     let (found, place) =
         export::written::<CohortFound>(&mut site, ask, args.output.as_deref()).await?;
     site.close().await?;
@@ -286,7 +286,7 @@ fn as_text(found: &CohortFound) -> String {
             .streams
             .iter()
             .map(|s| vec![s.stream.clone(), terminal::count(s.rows)]);
-        lines = aligned(rows.collect());
+        lines = aligned(&rows.collect::<Vec<_>>());
     } else {
         let mut head = vec!["stream".to_owned(), "ts".to_owned(), "half".to_owned()];
         head.extend(found.columns.features.iter().cloned());
@@ -297,7 +297,7 @@ fn as_text(found: &CohortFound) -> String {
             table.push(vec!["..".to_owned()]);
             table.extend(found.last.iter().map(|row| cells(row, found)));
         }
-        lines.extend(aligned(table));
+        lines.extend(aligned(&table));
     }
     lines.push(String::new());
     let lineage = &found.lineage;
@@ -333,7 +333,7 @@ fn cells(row: &ShownRow, found: &CohortFound) -> Vec<String> {
 }
 
 /// Columns as wide as their widest cell.
-fn aligned(table: Vec<Vec<String>>) -> Vec<String> {
+fn aligned(table: &[Vec<String>]) -> Vec<String> {
     let columns = table.iter().map(Vec::len).max().unwrap_or(0);
     let width_of = |column: usize| {
         let cells = table.iter().filter_map(|row| row.get(column));
@@ -426,9 +426,9 @@ mod tests {
     fn tables_are_aligned() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(
-            aligned(vec![row("ab", "1"), row("c", "22")]),
+            aligned(&[row("ab", "1"), row("c", "22")]),
             ["ab  1", "c   22"]
         );
-        assert!(aligned(Vec::new()).is_empty());
+        assert!(aligned(&[]).is_empty());
     }
 }

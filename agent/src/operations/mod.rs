@@ -76,7 +76,7 @@ pub enum Ask {
     /// Write out records as data: [`ExportDone`].
     Export(ExportAsk),
     /// Look at a cohort, perhaps with its rows as data: [`CohortFound`].
-    Cohort(CohortAsk),
+    Cohort(Box<CohortAsk>),
     /// What an import into this stream has to fit: [`Target`].
     Target(String),
     /// Take in records, answered once they are durable: the number stored.

@@ -540,10 +540,10 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
         ..CohortQuery::of("plant/*")
     };
     let ask = |view| {
-        Ask::Cohort(CohortAsk {
+        Ask::Cohort(Box::new(CohortAsk {
             query: query.clone(),
             view,
-        })
+        }))
     };
     let mut seen = Vec::new();
     for running in [true, false] {
@@ -580,10 +580,10 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
         );
         seen.push((counted, shown, text));
         let wrong = CohortQuery::of("nobody");
-        let refused = device.ask::<CohortFound>(Ask::Cohort(CohortAsk {
+        let refused = device.ask::<CohortFound>(Ask::Cohort(Box::new(CohortAsk {
             query: wrong,
             view: CohortView::Count,
-        }));
+        })));
         let Err(Exit::Usage(text)) = refused.await else {
             panic!("not refused");
         };
