@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, backtest, check, demo, export, import, init, models, quarantine, run,
-        simulate, site, status,
+        Exit, Outcome, backtest, check, cohort, demo, export, import, init, models, quarantine,
+        run, simulate, site, status,
     },
     logging,
     settings::LogSettings,
@@ -44,6 +44,8 @@ enum Command {
     Status(Box<status::StatusArgs>),
     /// Write records to a CSV or Parquet file
     Export(Box<export::ExportArgs>),
+    /// Look at a data set named by a query: count, show, export
+    Cohort(Box<cohort::CohortArgs>),
     /// Take in the records of a CSV file
     Import(Box<import::ImportArgs>),
     /// Look at what could not be decoded or delivered, send it again, delete it
@@ -78,6 +80,7 @@ pub fn main() -> Outcome {
             Command::Run(args) => run::run(*args).await,
             Command::Status(args) => status::run(*args).await,
             Command::Export(args) => export::run(*args).await,
+            Command::Cohort(args) => cohort::run(*args).await,
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,
             Command::Backtest(args) => backtest::run(&args),

@@ -8,7 +8,9 @@
 
 mod bits;
 mod condition;
+mod draw;
 mod labels;
+mod layout;
 mod query;
 mod read;
 mod resolve;
@@ -17,6 +19,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::resolve::resolve_telling;
 pub use self::{
     condition::{Checked, Condition, ConditionError},
     query::{CohortQuery, Missing, Part, names},

@@ -40,7 +40,7 @@ impl Part {
 }
 
 /// What is done about a feature without a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Missing {
     /// It stays missing (NaN), and no window reaches over it.
@@ -74,7 +74,8 @@ pub struct CohortQuery {
     pub from: Option<i64>,
     /// Last timestamp, nanoseconds UTC, itself included.
     pub to: Option<i64>,
-    /// Only rows later than this, nanoseconds UTC: those since the last training.
+    /// Only rows later than this count, nanoseconds UTC: those since the last training. Windows look
+    /// back over it.
     pub after: Option<i64>,
     /// Rows that count, by split.
     pub split: Part,
@@ -129,7 +130,7 @@ impl CohortQuery {
 
     /// Whether rows are thinned, so that some do not count.
     pub(super) fn thins(&self) -> bool {
-        self.split != Part::All || self.balance || self.fraction < 1.0
+        self.split != Part::All || self.balance || self.fraction < 1.0 || self.after.is_some()
     }
 }
 

@@ -1,17 +1,17 @@
 //! A cohort: which rows there are, read from the buffer chunk by chunk.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use dunlin_models::data::{Columns, DataError, Lineage, Rows, Source};
 use dunlin_sync::{
     buffer::{Buffer, Fields},
     rows,
-    sample::Stream,
+    sample::{Catalog, Schema, SchemaId, Stream},
 };
 
 use super::{
     labels::{self, Labels},
-    select::Span,
+    select::{Span, span_at},
 };
 
 /// Where a row is: its block, and its place in the stream's run there.
@@ -80,6 +80,80 @@ impl Cohort {
         rows.collect()
     }
 
+    /// The schema of the cohort's rows with their own types: features, then the label.
+    ///
+    /// # Errors
+    /// A text for people, if the streams are of different kinds.
+    pub(crate) fn schema(&self, catalog: &Catalog) -> Result<Arc<Schema>, String> {
+        let schema_of = |id: &SchemaId| {
+            let schema = catalog.schema(*id)?;
+            let fields = self.fields[id]
+                .iter()
+                .map(|(field, _)| schema.fields[*field].clone());
+            Some(Schema {
+                id: 0,
+                name: schema.name.clone(),
+                tag_names: schema.tag_names.clone(),
+                fields: fields.collect(),
+            })
+        };
+        let mut schemas = self.fields.keys().filter_map(schema_of);
+        let first = schemas.next().ok_or("there is no stream")?;
+        for other in schemas {
+            if other.tag_names != first.tag_names || other.fields != first.fields {
+                return Err(format!(
+                    "{} and {} have different tags or types; take streams of one kind",
+                    first.name, other.name
+                ));
+            }
+        }
+        Ok(Arc::new(first))
+    }
+
+    /// Gives every row that counts to `each`, with its own types: blocks follow one another in time, in
+    /// a block the streams. `tell` hears how many blocks of how many are done.
+    pub(crate) fn each<E: From<String>>(
+        &self,
+        mut tell: impl FnMut(u64, u64) -> Result<(), E>,
+        mut each: impl FnMut(&Stream, &rows::Rows) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let spans = || self.parts.iter().flat_map(|part| &part.spans);
+        let first = spans().map(|span| span.first).min().unwrap_or(1);
+        let last = spans().map(|span| span.last).max().unwrap_or(0);
+        let parts = self.parts.iter().map(|part| (part.stream.id, part));
+        let parts: HashMap<_, _> = parts.collect();
+        let mut reader = self.buffer.read_fields(&self.fields);
+        let mut seq = first;
+        while seq <= last {
+            tell(seq - first, last + 1 - first)?;
+            let block = reader.block(seq)?;
+            let is_wanted = |part: &Part| span_at(&part.spans, seq).is_some();
+            if block.is_none() && self.parts.iter().any(is_wanted) {
+                return Err(gone(seq).into());
+            }
+            for section in block.iter().flat_map(|block| &block.sections) {
+                let mut start = 0;
+                for run in &section.runs {
+                    let end = start + run.rows as usize;
+                    if let Some(part) = parts.get(&run.stream)
+                        && let Some(span) = span_at(&part.spans, seq)
+                    {
+                        let mut wanted = rows::Rows::default();
+                        for row in 0..end - start {
+                            if span.taken.has(row) && span.counted.has(row) {
+                                wanted.extend_from(&section.rows, start + row..start + row + 1);
+                            }
+                        }
+                        each(&part.stream, &wanted)?;
+                    }
+                    start = end;
+                }
+            }
+            seq = self.buffer.next_stored(seq);
+        }
+        Ok(())
+    }
+
     fn rows_of(&self, chunk: &Chunk) -> Result<Rows, DataError> {
         let part = &self.parts[chunk.stream];
         let width = self.columns.features.len();
@@ -100,13 +174,8 @@ impl Cohort {
                 if out.len() == chunk.rows {
                     break 'spans;
                 }
-                let block = reader.block(seq).map_err(DataError)?.ok_or_else(|| {
-                    DataError(format!(
-                        "block {seq}, with rows of {}, was trimmed or lost since the cohort was \
-                         resolved; resolve it again",
-                        part.name
-                    ))
-                })?;
+                let block = reader.block(seq).map_err(DataError)?;
+                let block = block.ok_or_else(|| DataError(gone(seq)))?;
                 let section = block
                     .sections
                     .iter()
@@ -179,6 +248,10 @@ impl Cohort {
             }
         }
     }
+}
+
+fn gone(seq: u64) -> String {
+    format!("block {seq} was trimmed or lost since the cohort was resolved; resolve it again")
 }
 
 /// Puts the last values in the place of missing ones, and keeps those that are there.

@@ -51,7 +51,12 @@ pub(super) struct Passes<'a> {
     pub(super) end: u64,
     /// Blocks that could not be read when the first pass came by.
     pub(super) lost: BTreeSet<u64>,
+    /// Hears how many blocks of how many a pass has seen; an error ends it.
+    pub(super) tell: &'a dyn Fn(u64, u64) -> Result<(), CohortError>,
 }
+
+/// Blocks searched for rows before [`CohortQuery::after`] into which windows look back.
+const CONTEXT_BLOCKS_MAX: u64 = 4096;
 
 /// One stream's rows in a block: the section they are in and where.
 pub(super) struct Run<'b> {
@@ -73,6 +78,7 @@ impl Passes<'_> {
         let mut reader = self.buffer.read_fields(fields);
         let mut seq = self.first;
         while seq < self.end {
+            (self.tell)(seq - self.first, self.end - self.first)?;
             match reader.block(seq).map_err(CohortError::Unreadable)? {
                 Some(block) => self.runs(&block, |run| each(Event::Run(run)))?,
                 None if self.lost.contains(&seq) => each(Event::Lost)?,
@@ -112,43 +118,62 @@ impl Passes<'_> {
     }
 
     /// The rows of each stream within `range` for which its condition holds; the last of them, if so
-    /// many are enough.
+    /// many are enough. Of those that are not later than the query's `after`, only the `context` rows
+    /// into which windows look back.
     pub(super) fn take(
         &mut self,
         query: &CohortQuery,
         range: TimeRange,
+        context: usize,
         fields: &Fields,
         conditions: &[Option<Checked>],
     ) -> Result<Vec<Vec<Span>>, CohortError> {
-        let mut left: Vec<u64> = vec![query.last.unwrap_or(u64::MAX); conditions.len()];
+        let last = query.last.unwrap_or(u64::MAX);
+        let after = query.after.unwrap_or(i64::MIN);
+        let mut wants = vec![Wanted { last, context }; conditions.len()];
         let mut newest_first: Vec<Vec<Span>> = vec![Vec::new(); conditions.len()];
         let mut reader = self.buffer.read_fields(fields);
         let mut lost = BTreeSet::new();
-        let (mut seq, mut oldest) = (self.end, self.end);
-        while seq > self.first && left.iter().any(|left| *left > 0) {
+        let (mut seq, mut oldest, mut blocks_before) = (self.end, self.end, 0);
+        while seq > self.first {
             seq = self.buffer.previous_stored(seq);
             if seq < self.first {
                 break;
             }
+            (self.tell)(self.end - seq, self.end - self.first)?;
             let Some(block) = reader.block(seq).map_err(CohortError::Unreadable)? else {
+                if seq < self.buffer.oldest_seq() {
+                    // Trimmed just now, and so is everything before.
+                    break;
+                }
                 lost.insert(seq);
                 continue;
             };
+            if query.after.is_some() && block.last_ts <= after {
+                let has_rows = newest_first.iter().map(|spans| !spans.is_empty());
+                let mut open = wants.iter().zip(has_rows);
+                blocks_before += 1;
+                if blocks_before > CONTEXT_BLOCKS_MAX
+                    || !open.any(|(w, has)| has && w.context > 0 && w.last > 0)
+                {
+                    break;
+                }
+            } else if wants.iter().all(|wanted| wanted.last == 0) {
+                break;
+            }
             oldest = seq;
             self.runs(&block, |run| {
-                let wanted = &mut left[run.place];
-                if *wanted == 0 {
-                    return Ok(());
-                }
+                let wanted = &mut wants[run.place];
                 let condition = conditions[run.place].as_ref();
                 let columns: Vec<_> = run.rows.columns.iter().collect();
                 let mut flags = vec![false; run.end - run.start];
                 for row in (run.start..run.end).rev() {
-                    let inside = range.contains(Timestamp(run.rows.ts[row]));
-                    if *wanted > 0 && inside && condition.is_none_or(|c| c.takes(&columns, row)) {
-                        flags[row - run.start] = true;
-                        *wanted -= 1;
-                    }
+                    let ts = run.rows.ts[row];
+                    flags[row - run.start] = wanted.last > 0
+                        && range.contains(Timestamp(ts))
+                        && (ts > after || wanted.context > 0)
+                        && condition.is_none_or(|c| c.takes(&columns, row))
+                        && wanted.take(ts > after);
                 }
                 if let Some(taken) = Bits::of(&flags) {
                     let span = Span {
@@ -164,8 +189,30 @@ impl Passes<'_> {
         }
         self.first = oldest;
         self.lost = lost;
-        newest_first.iter_mut().for_each(|spans| spans.reverse());
+        for spans in &mut newest_first {
+            spans.reverse();
+        }
         Ok(newest_first)
+    }
+}
+
+/// Rows of a stream that are still to be taken.
+#[derive(Clone, Copy)]
+struct Wanted {
+    last: u64,
+    /// Before the query's `after`.
+    context: usize,
+}
+
+impl Wanted {
+    /// Takes one; there must be one to take.
+    fn take(&mut self, is_after: bool) -> bool {
+        if is_after {
+            self.last -= 1;
+        } else {
+            self.context -= 1;
+        }
+        true
     }
 }
 

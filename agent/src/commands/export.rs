@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use dunlin_sync::sample::{TimeRange, Timestamp};
+use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use super::{
@@ -58,13 +59,8 @@ pub async fn run(args: ExportArgs) -> Outcome {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
     }
     let mut site = Site::find(&args.site).await?;
-    let (done, place) = match &args.output {
-        Some(path) => (
-            Some(to_file(&mut site, ask, path).await?),
-            path.display().to_string(),
-        ),
-        None => (to_stdout(&mut site, ask).await?, "standard output".into()),
-    };
+    let (done, place) =
+        written::<ExportDone>(&mut site, Ask::Export(ask), args.output.as_deref()).await?;
     site.close().await?;
     if let Some(done) = done {
         let (rows, streams) = (
@@ -76,11 +72,26 @@ pub async fn run(args: ExportArgs) -> Outcome {
     Ok(())
 }
 
+/// Writes the data of `ask` to a file or to standard output; the answer, and where the data went.
+pub(super) async fn written<T: DeserializeOwned>(
+    site: &mut Site,
+    ask: Ask,
+    output: Option<&Path>,
+) -> Result<(Option<T>, String), Exit> {
+    Ok(match output {
+        Some(path) => (
+            Some(to_file(site, ask, path).await?),
+            path.display().to_string(),
+        ),
+        None => (to_stdout(site, ask).await?, "standard output".into()),
+    })
+}
+
 /// `None` if the reader left before the end: whoever wanted only the beginning has it.
-async fn to_stdout(site: &mut Site, ask: ExportAsk) -> Result<Option<ExportDone>, Exit> {
+async fn to_stdout<T: DeserializeOwned>(site: &mut Site, ask: Ask) -> Result<Option<T>, Exit> {
     let show = Show::with("exporting", BufWriter::new(io::stdout()));
     let reader_left = Arc::clone(&show.reader_left);
-    match site.ask::<ExportDone, _>(Ask::Export(ask), show).await {
+    match site.ask::<T, _>(ask, show).await {
         Err(_) if reader_left.load(Relaxed) => Ok(None),
         Err(error) => Err(error),
         Ok((done, mut show)) => match show.out.flush() {
@@ -95,7 +106,11 @@ async fn to_stdout(site: &mut Site, ask: ExportAsk) -> Result<Option<ExportDone>
 ///
 /// # Errors
 /// [`Exit`]; nothing has appeared at `path` then.
-pub async fn to_file(site: &mut Site, ask: ExportAsk, path: &Path) -> Result<ExportDone, Exit> {
+pub async fn to_file<T: DeserializeOwned>(
+    site: &mut Site,
+    ask: Ask,
+    path: &Path,
+) -> Result<T, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let file = tempfile::Builder::new()
@@ -104,7 +119,7 @@ pub async fn to_file(site: &mut Site, ask: ExportAsk, path: &Path) -> Result<Exp
         .tempfile_in(dir.unwrap_or(Path::new(".")))
         .map_err(failed)?;
     let show = Show::with("exporting", BufWriter::new(file));
-    let (done, mut show) = site.ask(Ask::Export(ask), show).await?;
+    let (done, mut show) = site.ask(ask, show).await?;
     show.out.flush().map_err(failed)?;
     let file: &NamedTempFile = show.out.get_ref();
     file.as_file().sync_all().map_err(failed)?;
@@ -112,7 +127,7 @@ pub async fn to_file(site: &mut Site, ask: ExportAsk, path: &Path) -> Result<Exp
     Ok(done)
 }
 
-fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {
+pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {
     let time = |flag: &str, text: Option<&str>, end| {
         text.map(|text| {
             parse_time(text, end).ok_or_else(|| {
@@ -135,7 +150,7 @@ fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {
 }
 
 /// Nanoseconds UTC; for a date its first, or at the `end` of a range its last.
-fn parse_time(text: &str, end: bool) -> Option<i64> {
+pub(super) fn parse_time(text: &str, end: bool) -> Option<i64> {
     if let Ok(ns) = text.parse() {
         return Some(ns);
     }

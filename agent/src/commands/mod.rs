@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod check;
+pub mod cohort;
 pub mod demo;
 pub mod export;
 pub mod import;

@@ -86,7 +86,7 @@ pub(super) fn export(
     })
 }
 
-fn failed(error: ExportError) -> OperationError {
+pub(super) fn failed(error: ExportError) -> OperationError {
     OperationError::failed(error)
 }
 
@@ -192,16 +192,16 @@ fn wanted(
     parts
 }
 
-type Shared<'l> = Mutex<&'l mut (dyn Listener + Send)>;
+pub(super) type Shared<'l> = Mutex<&'l mut (dyn Listener + Send)>;
 
-fn lock<'g, 'l>(
+pub(super) fn lock<'g, 'l>(
     listener: &'g Shared<'l>,
 ) -> std::sync::MutexGuard<'g, &'l mut (dyn Listener + Send)> {
     listener.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hands bytes on as data.
-struct Data<'g, 'l>(&'g Shared<'l>);
+pub(super) struct Data<'g, 'l>(pub(super) &'g Shared<'l>);
 
 impl Write for Data<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -214,13 +214,13 @@ impl Write for Data<'_, '_> {
     }
 }
 
-enum File<'g, 'l> {
+pub(super) enum File<'g, 'l> {
     Csv(Box<CsvExport<Data<'g, 'l>>>),
     Parquet(Box<ParquetExport<Data<'g, 'l>>>),
 }
 
 impl<'g, 'l> File<'g, 'l> {
-    fn begin(
+    pub(super) fn begin(
         format: ExportFormat,
         out: Data<'g, 'l>,
         schema: &Arc<Schema>,
@@ -231,14 +231,14 @@ impl<'g, 'l> File<'g, 'l> {
         })
     }
 
-    fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
+    pub(super) fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
         match self {
             Self::Csv(file) => file.write(stream, rows),
             Self::Parquet(file) => file.write(stream, rows),
         }
     }
 
-    fn finish(self) -> Result<(), ExportError> {
+    pub(super) fn finish(self) -> Result<(), ExportError> {
         match self {
             Self::Csv(file) => file.finish().map(drop),
             Self::Parquet(file) => file.finish().map(drop),

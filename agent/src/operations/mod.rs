@@ -6,6 +6,7 @@
 //! however much an operation reads; whoever listens hears of progress, and one who has left stops
 //! the operation.
 
+mod cohort;
 pub(crate) mod export;
 mod import;
 mod local;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::export::matches;
 pub use self::{
+    cohort::{CohortAsk, CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow},
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
     local::Local,
@@ -79,6 +81,8 @@ pub enum Ask {
     Verify,
     /// Write out records as data: [`ExportDone`].
     Export(ExportAsk),
+    /// Look at a cohort, perhaps with its rows as data: [`CohortFound`].
+    Cohort(Box<CohortAsk>),
     /// What an import into this stream has to fit: [`Target`].
     Target(String),
     /// Take in records, answered once they are durable: the number stored.
@@ -117,7 +121,9 @@ impl Ask {
     /// What it takes to do this.
     pub const fn need(&self) -> Need {
         match self {
-            Self::Export(_) | Self::List { .. } | Self::Show(_) => Need::Directory,
+            Self::Export(_) | Self::Cohort(_) | Self::List { .. } | Self::Show(_) => {
+                Need::Directory
+            }
             Self::Count(_) | Self::Purge(_) | Self::Models(_) => Need::Directory,
             Self::Verify => Need::Upstream,
             Self::Target(_) | Self::Import(_) | Self::Retry(_) => Need::Writer,
@@ -200,6 +206,7 @@ pub fn perform(
     match ask {
         Ask::Verify => json(&verify::verify(parts, listener)?),
         Ask::Export(ask) => json(&export::export(&parts.buffer, &ask, listener)?),
+        Ask::Cohort(ask) => json(&cohort::cohort(&parts.buffer, &ask, listener)?),
         Ask::Target(stream) => json(&import::target(&parts.buffer, &parts.rules, &stream)?),
         Ask::Import(batch) => json(&import::import(parts, batch, listener)?),
         Ask::List {

@@ -416,3 +416,42 @@ fn no_blob_is_ever_written() {
         }
     }
 }
+
+#[test]
+fn some_fields_are_read_as_in_the_whole_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut device, _) = Device::open(small(dir.path()));
+    let stream = device.stream("x");
+    let other = [Field {
+        name: "t".into(),
+        kind: FieldType::Text,
+    }];
+    let late = device
+        .buffer
+        .declare_schema("s", &["device".into()], &other)
+        .unwrap();
+    device.push("x", 700);
+    device.push("y", 300);
+    device.commit().unwrap();
+    let fields = Fields::from([(
+        stream.schema,
+        vec![(1, late.fields[1].kind), (0, FieldType::F64)],
+    )]);
+    let mut reader = device.buffer.read_fields(&fields);
+    let none = Fields::new();
+    for seq in device.buffer.oldest_seq()..device.buffer.next_seq() {
+        let whole = device.buffer.read_block(seq).unwrap().unwrap();
+        let some = reader.block(seq).unwrap().unwrap();
+        for (whole, some) in whole.sections.iter().zip(&some.sections) {
+            assert_eq!((&whole.runs, &whole.rows.ts), (&some.runs, &some.rows.ts));
+            assert_eq!(whole.rows.is_train, some.rows.is_train);
+            assert_eq!(whole.rows.fold, some.rows.fold);
+            assert_eq!(some.rows.columns.len(), 2);
+            assert_eq!(some.rows.columns[1], whole.rows.columns[0]);
+            assert!(!some.rows.columns[0].is_present(0));
+        }
+        let block = device.buffer.read_fields(&none).block(seq).unwrap();
+        assert!(block.unwrap().sections.is_empty());
+    }
+    assert_eq!(reader.block(device.buffer.next_seq()).unwrap(), None);
+}

@@ -107,23 +107,6 @@ impl Parser {
         ConditionError::new(self.at(), format!("{wanted} is expected, not {found}"))
     }
 
-    /// An expression of parts that are there already.
-    fn made(&self, at: usize, kind: Kind) -> Parsed {
-        let depth = 1 + match &kind {
-            Kind::Flag(_) | Kind::Number(_) | Kind::Text(_) | Kind::Name(_) => 0,
-            Kind::Negative(a) | Kind::Not(a) | Kind::Like(a, _) | Kind::IsNull(a) => a.depth,
-            Kind::And(all) | Kind::Or(all) => all.iter().map(|e| e.depth).max().unwrap_or(0),
-            Kind::Arithmetic(_, a, b) | Kind::Compare(_, a, b) => a.depth.max(b.depth),
-            Kind::In(a, all) => all.iter().map(|e| e.depth).fold(a.depth, usize::max),
-            Kind::Between(a, b, c) => a.depth.max(b.depth).max(c.depth),
-        };
-        let expr = Expr { at, kind, depth };
-        if depth > DEPTH_MAX {
-            return Err(too_deep(at));
-        }
-        Ok(expr)
-    }
-
     /// One level further down.
     fn deeper(&mut self, parse: fn(&mut Self) -> Parsed) -> Parsed {
         if self.level == DEPTH_MAX {
@@ -158,14 +141,14 @@ impl Parser {
         while self.take_word(word) {
             all.push(part(self)?);
         }
-        self.made(at, kind(all))
+        made(at, kind(all))
     }
 
     fn not(&mut self) -> Parsed {
         let at = self.at();
         if self.take_word("not") {
             let inner = self.deeper(Self::not)?;
-            return self.made(at, Kind::Not(Box::new(inner)));
+            return made(at, Kind::Not(Box::new(inner)));
         }
         self.comparison()
     }
@@ -185,14 +168,14 @@ impl Parser {
         if let Some(comparison) = comparison {
             self.next += 1;
             let right = Box::new(self.sum()?);
-            return self.made(at, Kind::Compare(comparison, Box::new(left), right));
+            return made(at, Kind::Compare(comparison, Box::new(left), right));
         }
         if self.take_word("is") {
             let negated = self.take_word("not");
             if !self.take_word("null") {
                 return Err(self.unexpected("`null`"));
             }
-            return self.negated(at, negated, Kind::IsNull(Box::new(left)));
+            return perhaps_not(at, negated, Kind::IsNull(Box::new(left)));
         }
         let negated = self.take_word("not");
         let left = Box::new(left);
@@ -215,16 +198,7 @@ impl Parser {
         } else {
             return Ok(*left);
         };
-        self.negated(at, negated, kind)
-    }
-
-    fn negated(&mut self, at: usize, negated: bool, kind: Kind) -> Parsed {
-        let expr = self.made(at, kind)?;
-        if negated {
-            self.made(at, Kind::Not(Box::new(expr)))
-        } else {
-            Ok(expr)
-        }
+        perhaps_not(at, negated, kind)
     }
 
     fn list(&mut self) -> Result<Vec<Expr>, ConditionError> {
@@ -265,7 +239,7 @@ impl Parser {
         let mut left = part(self)?;
         while let Some((_, operator)) = operators.iter().find(|(sign, _)| self.take_sign(sign)) {
             let right = Box::new(part(self)?);
-            left = self.made(at, Kind::Arithmetic(*operator, Box::new(left), right))?;
+            left = made(at, Kind::Arithmetic(*operator, Box::new(left), right))?;
         }
         Ok(left)
     }
@@ -274,7 +248,7 @@ impl Parser {
         let at = self.at();
         if self.take_sign("-") {
             let inner = self.deeper(Self::signed)?;
-            return self.made(at, Kind::Negative(Box::new(inner)));
+            return made(at, Kind::Negative(Box::new(inner)));
         }
         self.one()
     }
@@ -310,11 +284,37 @@ impl Parser {
             _ => return Err(self.unexpected("a name, a value or `(`")),
         };
         self.next += 1;
-        self.made(at, kind)
+        made(at, kind)
     }
 }
 
 fn too_deep(at: usize) -> ConditionError {
     let what = format!("it is nested more than {DEPTH_MAX} deep; say it more simply");
     ConditionError::new(at, what)
+}
+
+/// An expression of parts that are there already.
+fn made(at: usize, kind: Kind) -> Parsed {
+    let depth = 1 + match &kind {
+        Kind::Flag(_) | Kind::Number(_) | Kind::Text(_) | Kind::Name(_) => 0,
+        Kind::Negative(a) | Kind::Not(a) | Kind::Like(a, _) | Kind::IsNull(a) => a.depth,
+        Kind::And(all) | Kind::Or(all) => all.iter().map(|e| e.depth).max().unwrap_or(0),
+        Kind::Arithmetic(_, a, b) | Kind::Compare(_, a, b) => a.depth.max(b.depth),
+        Kind::In(a, all) => all.iter().map(|e| e.depth).fold(a.depth, usize::max),
+        Kind::Between(a, b, c) => a.depth.max(b.depth).max(c.depth),
+    };
+    let expr = Expr { at, kind, depth };
+    if depth > DEPTH_MAX {
+        return Err(too_deep(at));
+    }
+    Ok(expr)
+}
+
+fn perhaps_not(at: usize, negated: bool, kind: Kind) -> Parsed {
+    let expr = made(at, kind)?;
+    if negated {
+        made(at, Kind::Not(Box::new(expr)))
+    } else {
+        Ok(expr)
+    }
 }
