@@ -312,3 +312,6 @@ impl Line {
         error.filter(|error| error.is_finite())
     }
 }
+
+#[cfg(test)]
+mod tests;
