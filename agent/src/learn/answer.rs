@@ -31,7 +31,7 @@ use super::{
     journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
     line::{Findings, Line, Serving},
 };
-use crate::{operations::matches, settings::RecipeRule};
+use crate::{cohort::Labels, operations::matches, settings::RecipeRule};
 
 /// Longest wait for a commit before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -50,9 +50,12 @@ const SCALE_ROWS_MAX: usize = 5_000;
 pub(super) struct Answering<'a> {
     shared: &'a Shared,
     lines: HashMap<StreamId, Vec<Line>>,
-    known: HashSet<ModelKey>,
-    /// Last source time of each prediction stream when the agent started.
+    /// Last source time of each prediction stream when the agent started, until its line goes on.
     resume: HashMap<String, i64>,
+    /// How far back predictions were looked for at the start, nanoseconds UTC.
+    searched_from: i64,
+    /// Versions that could not serve, and have been told of.
+    unusable: HashSet<(ModelKey, u64)>,
     next_seq: u64,
     /// Timestamp of the last record read, nanoseconds UTC.
     read_to: i64,
@@ -67,8 +70,9 @@ impl<'a> Answering<'a> {
         Self {
             shared,
             lines: HashMap::new(),
-            known: HashSet::new(),
             resume: HashMap::new(),
+            searched_from: i64::MAX,
+            unusable: HashSet::new(),
             next_seq: 0,
             read_to: i64::MIN,
             registry_seen: None,
@@ -99,7 +103,7 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// Finds the last predictions, and begins to read behind the oldest of them.
+    /// Finds the last predictions, behind which each line goes on.
     fn resume(&mut self) {
         let buffer = &self.shared.buffer;
         let shape = buffer.shape();
@@ -109,12 +113,14 @@ impl<'a> Answering<'a> {
         let mut seq = shape.next_seq;
         for _ in 0..RESUME_BLOCKS_MAX {
             if seq <= shape.oldest_seq {
+                self.searched_from = i64::MIN;
                 break;
             }
             seq = buffer.previous_stored(seq);
             let Ok(Some(block)) = buffer.read_block(seq) else {
                 continue;
             };
+            self.searched_from = block.first_ts;
             for (stream, section, rows) in parts(&block) {
                 let own = catalog.resolve(stream);
                 let Some((stream, _)) = own.filter(|(_, schema)| schema.name == PREDICTIONS) else {
@@ -127,11 +133,29 @@ impl<'a> Answering<'a> {
                 }
             }
         }
-        if let Some(oldest) = self.resume.values().min()
-            && let Ok(seq) = buffer.locate(*oldest, shape.oldest_seq)
-        {
-            self.next_seq = buffer.previous_stored(seq).max(shape.oldest_seq);
-            self.read_to = *oldest;
+    }
+
+    /// Reads again what is later than `ts`, for a line that has not answered it; lines that have are
+    /// not disturbed.
+    fn rewind(&mut self, ts: i64) -> Result<(), String> {
+        let buffer = &self.shared.buffer;
+        let oldest = buffer.oldest_seq();
+        let seq = buffer.locate(ts, oldest)?;
+        // The block before may reach beyond.
+        let seq = buffer.previous_stored(seq).max(oldest);
+        self.next_seq = self.next_seq.min(seq);
+        Ok(())
+    }
+
+    /// After which record a new line of `key` begins to answer, nanoseconds UTC.
+    fn start_of(&self, key: &ModelKey, version: &Version) -> i64 {
+        match self.resume.get(&own_stream(PREDICTIONS, key)) {
+            Some(answered_to) => *answered_to,
+            // It came to serve just before the agent ended, and has answered nothing since.
+            None if self.registry_seen.is_none() && version.created_ns >= self.searched_from => {
+                version.created_ns.min(self.read_to)
+            }
+            None => self.read_to,
         }
     }
 
@@ -146,7 +170,6 @@ impl<'a> Answering<'a> {
         {
             return;
         }
-        self.registry_seen = Some(changes);
         self.streams_seen = catalog.streams.len();
         self.next_refresh = now + REFRESH_GAP;
         for rule in &self.shared.rules {
@@ -168,11 +191,37 @@ impl<'a> Answering<'a> {
                 if serves == Some(number) {
                     continue;
                 }
-                if let Err(why) = self.serve(&key, rule, stream, schema, number) {
-                    tracing::error!(%key, version = number, why, "this version cannot serve");
+                let Err(mut why) = self.serve(&key, rule, stream, schema, number) else {
+                    continue;
+                };
+                // If it was damaged, the version before has taken its place.
+                if let Some(before) = models.number_among(&key, &rule.available_status)
+                    && before != number
+                {
+                    match self.serve(&key, rule, stream, schema, before) {
+                        Ok(()) => why += &format!("; version {before} serves"),
+                        Err(too) => why += &format!("; nor can version {before}: {too}"),
+                    }
                 }
+                self.tell_unusable(key, number, why);
             }
         }
+        self.registry_seen = Some(changes);
+    }
+
+    /// Tells once that a version that should serve cannot.
+    fn tell_unusable(&mut self, key: ModelKey, version: u64, why: String) {
+        if !self.unusable.insert((key.clone(), version)) {
+            return;
+        }
+        tracing::error!(%key, version, why, "this version cannot serve");
+        let event = Event {
+            kind: "unusable",
+            version: Some(version),
+            what: why,
+            figures: None,
+        };
+        self.shared.journal.event(&key, &event);
     }
 
     fn serve(
@@ -194,26 +243,33 @@ impl<'a> Answering<'a> {
             field.ok_or_else(|| format!("the stream has no field {name:?}"))
         });
         let fields: Vec<usize> = fields.collect::<Result<_, _>>()?;
+        let classes = classes(&artifact.settings);
         let serving = Serving {
             version: number,
             model: Arc::from(model),
-            classes: classes(&artifact.settings),
+            labels: Arc::new(if classes.is_empty() {
+                Labels::Number
+            } else {
+                Labels::classes(&classes)
+            }),
+            classes,
         };
         let (scale, drift) = self.trained_on(&version, stream.id, &fields)?;
         let lines = self.lines.entry(stream.id).or_default();
-        if let Some(line) = lines.iter_mut().find(|line| &line.key == key) {
+        let at = lines.iter().position(|line| &line.key == key);
+        let answered_to = at.map(|at| lines[at].answered_to);
+        if let Some(at) = at
+            && lines[at].fields == fields
+        {
+            let line = &mut lines[at];
             // One that was gone back to is not put on trial again.
             let is_newer = number > line.version();
             line.swap(serving, drift, is_newer);
             return Ok(());
         }
         let label = rule.label.as_deref().and_then(|label| schema.field(label));
-        let resume = self.resume.get(&own_stream(PREDICTIONS, key)).copied();
-        let from = if self.known.insert(key.clone()) {
-            resume.unwrap_or(self.read_to)
-        } else {
-            self.read_to
-        };
+        // A version that looks at other fields begins a line of its own where the other one ends.
+        let from = answered_to.unwrap_or_else(|| self.start_of(key, &version));
         let mut line = Line::new(
             key.clone(),
             Arc::clone(rule),
@@ -225,7 +281,12 @@ impl<'a> Answering<'a> {
             from,
         );
         self.prefill(&mut line, stream.id, from)?;
+        if from < self.read_to {
+            self.rewind(from)?;
+        }
+        self.resume.remove(&own_stream(PREDICTIONS, key));
         if let Some(lines) = self.lines.get_mut(&stream.id) {
+            lines.retain(|line| &line.key != key);
             lines.push(line);
         }
         tracing::info!(%key, version = number, "serves");
@@ -264,28 +325,32 @@ impl<'a> Answering<'a> {
         };
         let failed = |error: dunlin_models::data::DataError| error.to_string();
         let scale = Scale::fit(&source).map_err(failed)?;
+        if rows == 0 {
+            // Its training records are gone: it serves, and its inputs are compared with nothing.
+            return Ok((scale, None));
+        }
         let population = Population::fit(&source).map_err(failed)?;
-        let drift = (rows > 0).then(|| InputDrift::new(Default::default(), population));
-        Ok((scale, drift))
+        Ok((
+            scale,
+            Some(InputDrift::new(Default::default(), population)),
+        ))
     }
 
     /// The records before `to`, as far as a window reaches.
     fn prefill(&self, line: &mut Line, stream: StreamId, to: i64) -> Result<(), String> {
-        let mut fields = line.fields.clone();
-        fields.extend(line.label);
+        let rows_max = line.window_rows().saturating_sub(1);
         let query = Query {
             range: TimeRange {
                 from: Timestamp::MIN,
                 to: Timestamp(to),
             },
-            ..Query::last(stream, fields, line.window_rows().saturating_sub(1))
+            ..Query::last(stream, line.fields.clone(), rows_max)
         };
         let matrix = self.shared.buffer.matrix(&query)?;
-        let features = line.fields.len();
         for row in (0..matrix.ts.len()).rev() {
             let values: Vec<f32> = matrix.columns.iter().map(|column| column[row]).collect();
-            let label = values.get(features).copied().unwrap_or(f32::NAN);
-            line.remember(matrix.ts[row], &values[..features], label);
+            // Only the label of the record that is answered is looked at.
+            line.remember(matrix.ts[row], &values, f32::NAN);
         }
         line.answered_to = to;
         Ok(())
@@ -332,7 +397,7 @@ impl<'a> Answering<'a> {
                     for (value, field) in features.iter_mut().zip(&line.fields) {
                         *value = number_at(section, *field, row);
                     }
-                    let label = line.label.map_or(f32::NAN, |f| number_at(section, f, row));
+                    let label = line.label_at(&section.rows.columns, row);
                     let Findings {
                         prediction,
                         alarms,
@@ -380,6 +445,10 @@ impl<'a> Answering<'a> {
     }
 
     fn roll_back(&self, key: &ModelKey, version: u64) {
+        if self.shared.models.current_number(key) != Some(version) {
+            // Another one was promoted just now: it is not the one that was found wanting.
+            return;
+        }
         let word = &self.shared.settings.status.rolled_back;
         let what = match self.shared.models.rollback(key, word) {
             Ok(serves) => format!("version {} serves again", serves.number),

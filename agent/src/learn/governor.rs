@@ -40,6 +40,8 @@ pub(super) struct Governor {
     cpu_share: f64,
     temperature_c_max: f64,
     deadline: Instant,
+    /// The scan has given the task up.
+    given_up: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     checkpoint: PathBuf,
     begun: Instant,
@@ -56,16 +58,21 @@ impl Governor {
         task: &Task,
         journal: Journal,
         settings: &LearnSettings,
-        stop: Arc<AtomicBool>,
+        (stop, given_up): (Arc<AtomicBool>, Arc<AtomicBool>),
         checkpoint: PathBuf,
+        now_ns: i64,
     ) -> Self {
         let now = Instant::now();
+        // Its age counts from when it joined its queue, as for the scan.
+        let age_ns = now_ns.saturating_sub(task.started_ns);
+        let age = Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0));
         Self {
             task: task.clone(),
             journal,
             cpu_share: settings.cpu_share.clamp(0.01, 1.0),
             temperature_c_max: settings.temperature_c_max,
-            deadline: now + settings.limit,
+            deadline: now + settings.limit.saturating_sub(age),
+            given_up,
             stop,
             checkpoint,
             begun: now,
@@ -110,11 +117,12 @@ impl Governor {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Stopped> {
+    /// Whether the task may go on.
+    pub(super) fn check(&self) -> Result<(), Stopped> {
         if self.stop.load(Relaxed) {
             return Err(Stopped::Shutdown);
         }
-        if Instant::now() >= self.deadline {
+        if self.given_up.load(Relaxed) || Instant::now() >= self.deadline {
             return Err(Stopped::TimeLimit);
         }
         Ok(())
@@ -150,17 +158,18 @@ impl Host for Governor {
     }
 
     fn save_checkpoint(&mut self, checkpoint: &[u8]) -> Result<(), String> {
-        let kept = (self.task.id, checkpoint.to_vec());
+        let kept = (self.task.id, self.task.seed, checkpoint.to_vec());
         state_file::write(&self.checkpoint, &kept)
             .map_err(|error| format!("{}: {error}", self.checkpoint.display()))
     }
 
     fn load_checkpoint(&mut self) -> Option<Vec<u8>> {
-        let kept: Result<Option<(u64, Vec<u8>)>, _> = state_file::read(&self.checkpoint);
+        let kept: Result<Option<(u64, u64, Vec<u8>)>, _> = state_file::read(&self.checkpoint);
         match kept {
             Ok(kept) => kept
-                .filter(|(id, _)| *id == self.task.id)
-                .map(|(_, checkpoint)| checkpoint),
+                // Numbers begin anew where the list of tasks was lost; a seed is drawn for each.
+                .filter(|(id, seed, _)| (*id, *seed) == (self.task.id, self.task.seed))
+                .map(|(_, _, checkpoint)| checkpoint),
             Err(error) => {
                 tracing::warn!(%error, "training begins anew without its checkpoint");
                 None

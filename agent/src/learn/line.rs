@@ -15,9 +15,10 @@ use dunlin_models::{
     scale::Scale,
     watch::{Verdict, Watch},
 };
+use dunlin_sync::rows::Column;
 
 use super::journal::Prediction;
-use crate::settings::RecipeRule;
+use crate::{cohort::Labels, settings::RecipeRule};
 
 /// Rows kept beyond a window before the oldest are let go, all at once.
 const SLACK_ROWS: usize = 512;
@@ -30,6 +31,8 @@ pub(super) struct Serving {
     pub(super) version: u64,
     pub(super) model: Arc<dyn Model>,
     pub(super) classes: Arc<[String]>,
+    /// What labels are to it.
+    pub(super) labels: Arc<Labels>,
 }
 
 /// What a record has brought to light.
@@ -116,6 +119,12 @@ impl Line {
         self.serving.version
     }
 
+    /// The label of a row as the model counts it, NaN if there is none.
+    pub(super) fn label_at(&self, columns: &[Column], row: usize) -> f32 {
+        let column = self.label.and_then(|label| columns.get(label));
+        column.map_or(f32::NAN, |column| self.serving.labels.of(column, row))
+    }
+
     /// Another version serves from the next record on. If `is_watched`, the one before answers along
     /// for a while, to see which is better.
     pub(super) fn swap(
@@ -126,6 +135,8 @@ impl Line {
     ) {
         let before = std::mem::replace(&mut self.serving, serving);
         let forecasts = std::mem::take(&mut self.forecasts);
+        // Labels are places among the classes: with other classes there is nothing to compare.
+        let is_watched = is_watched && before.classes == self.serving.classes;
         self.shadow = is_watched.then(|| Shadow {
             serving: before,
             forecasts,
@@ -286,6 +297,10 @@ impl Line {
 
     fn error_of(&self, output: &Output) -> Option<f64> {
         let end = self.rows.len();
+        if self.task.wants_label() && !self.rows.label.last()?.is_finite() {
+            // Nobody has said what would have been right.
+            return None;
+        }
         let start = end.checked_sub(self.window_rows())?;
         let window = Window {
             start,
@@ -297,3 +312,6 @@ impl Line {
         error.filter(|error| error.is_finite())
     }
 }
+
+#[cfg(test)]
+mod tests;

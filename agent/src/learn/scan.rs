@@ -5,11 +5,11 @@
 //! until it is dead, when another takes its place, [`LOST_WORKERS_MAX`] times.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     path::PathBuf,
     sync::{
         Arc,
-        atomic::Ordering::Relaxed,
+        atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -29,7 +29,10 @@ use super::{
     task::{LineState, Task, TaskKind, is_dead, queue_for},
     train::{self, Outcome},
 };
-use crate::{operations::matches, settings::RecipeRule};
+use crate::{
+    operations::matches,
+    settings::{LearnSettings, RecipeRule},
+};
 
 /// Longest wait before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -64,7 +67,8 @@ pub(super) struct Scan {
     table: Table,
     scratch: VecDeque<u64>,
     fine_tune: VecDeque<u64>,
-    working: Vec<u64>,
+    /// Tasks that workers have, each with what tells its worker that it was given up.
+    working: Vec<(u64, Arc<AtomicBool>)>,
     lost_workers: usize,
     counts: HashMap<(ModelKey, bool), Count>,
     ended: (
@@ -98,6 +102,7 @@ impl Scan {
         for task in scan.table.open.clone() {
             scan.enqueue(&task);
         }
+        scan.forget_checkpoints();
         scan
     }
 
@@ -135,8 +140,8 @@ impl Scan {
             .partition::<Vec<_>, _>(|task| is_dead(task, &settings, now_ns));
         self.table.open = alive;
         for mut task in dead {
-            if let Some(at) = self.working.iter().position(|id| *id == task.id) {
-                self.working.remove(at);
+            if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
+                self.working.remove(at).1.store(true, Relaxed);
                 self.lost_workers += 1;
                 tracing::error!(
                     task = task.id,
@@ -144,7 +149,7 @@ impl Scan {
                 );
             }
             task.status.clone_from(&settings.status.dead);
-            task.reason = format!("older than {} s (learn.limit_s)", settings.limit.as_secs());
+            task.reason = too_old(&settings);
             self.close(&task);
             self.shared.stats.failed.fetch_add(1, Relaxed);
         }
@@ -303,22 +308,24 @@ impl Scan {
     fn start(&mut self, mut task: Task, rule: Arc<RecipeRule>) {
         let (shared, ended) = (Arc::clone(&self.shared), self.ended.0.clone());
         let (id, unstarted) = (task.id, task.clone());
+        let given_up = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&given_up);
         shared.stats.tasks_started.fetch_add(1, Relaxed);
         let worker = thread::Builder::new().name("dunlin-task".into());
         let spawned = worker.spawn(move || {
             be_nice();
-            let outcome = train::run(&shared, &rule, &mut task);
+            let outcome = train::run(&shared, &rule, &mut task, &told);
             // Nobody listens any more when the agent has ended.
             let _gone = ended.send((task, outcome));
         });
         match spawned {
-            Ok(_) => self.working.push(id),
+            Ok(_) => self.working.push((id, given_up)),
             Err(error) => self.settle(unstarted, Outcome::Failed(error.to_string())),
         }
     }
 
     fn settle(&mut self, mut task: Task, outcome: Outcome) {
-        if let Some(at) = self.working.iter().position(|id| *id == task.id) {
+        if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
             self.working.remove(at);
         } else if !self.table.open.iter().any(|open| open.id == task.id) {
             // It was given up, and has come back after all.
@@ -345,6 +352,11 @@ impl Scan {
                 task.status.clone_from(&words.failed);
                 task.reason = why;
             }
+            Outcome::TimedOut => {
+                stats.failed.fetch_add(1, Relaxed);
+                task.status.clone_from(&words.dead);
+                task.reason = too_old(&self.shared.settings);
+            }
         }
         self.table.open.retain(|open| open.id != task.id);
         self.close(&task);
@@ -358,11 +370,38 @@ impl Scan {
     fn close(&mut self, task: &Task) {
         let (id, key, status, reason) = (task.id, &task.key, &task.status, &task.reason);
         tracing::info!(task = id, %key, status, reason, "task ended");
-        self.table.tried_to.insert(key.clone(), task.to_ts);
+        if task.version.is_some() {
+            // What it has seen is told by its version, as long as there is one.
+            self.table.tried_to.remove(key);
+        } else {
+            self.table.tried_to.insert(key.clone(), task.to_ts);
+        }
         self.shared.journal.task(task);
         self.save();
         // There may never have been one.
         let _none = std::fs::remove_file(train::checkpoint_path(&self.shared, task));
+    }
+
+    /// Deletes checkpoints of tasks that nobody knows any more.
+    fn forget_checkpoints(&self) {
+        let open = self.table.open.iter();
+        let wanted: HashSet<PathBuf> = open
+            .map(|task| train::checkpoint_path(&self.shared, task))
+            .collect();
+        for entry in std::fs::read_dir(&self.shared.state_dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let is_checkpoint = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(train::CHECKPOINT));
+            if is_checkpoint && !wanted.contains(&entry.path()) {
+                // The next start tries again.
+                let _left = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn save(&self) {
@@ -370,6 +409,10 @@ impl Scan {
             tracing::warn!(path = %self.path.display(), %error, "cannot store the open tasks");
         }
     }
+}
+
+fn too_old(settings: &LearnSettings) -> String {
+    format!("older than {} s (learn.limit_s)", settings.limit.as_secs())
 }
 
 /// Streams that a glob means, the agent's own left out.

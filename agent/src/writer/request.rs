@@ -59,3 +59,14 @@ impl Requests {
         Ok(())
     }
 }
+
+#[cfg(test)]
+impl Requests {
+    /// Requests that go to the receiver, of which there may be `count` at a time.
+    pub(crate) fn to_nobody(count: usize) -> (Self, mpsc::Receiver<Request>) {
+        let (queue, requests) = mpsc::sync_channel(count);
+        let (_outlet, inbox) = crate::ingest::inbox::channel(1, 1);
+        let waker = inbox.waker();
+        (Self { queue, waker }, requests)
+    }
+}
