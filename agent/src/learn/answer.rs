@@ -14,7 +14,6 @@ use std::{
 use dunlin_models::{
     data::{Columns, InMemory, Rows},
     drift::population::{InputDrift, Population},
-    recipes,
     registry::{ModelKey, Version},
     scale::Scale,
 };
@@ -29,7 +28,7 @@ use tokio::{runtime, time::timeout};
 use super::{
     Shared,
     journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
-    line::{Findings, Line, Serving},
+    line::{Findings, Line, Serving, guarded},
 };
 use crate::{operations::matches, settings::RecipeRule};
 
@@ -187,8 +186,10 @@ impl<'a> Answering<'a> {
         let version = shared.models.version(key, number);
         let version = version.map_err(|error| error.to_string())?;
         let artifact = shared.models.load(&version).map_err(|e| e.to_string())?;
-        let recipe = recipes::build(&rule.recipe)?;
-        let model = recipe.load(&artifact).map_err(|error| error.to_string())?;
+        let recipe = rule.recipe.build()?;
+        let model = guarded(|| recipe.load(&artifact));
+        let model = model.map_err(|what| format!("reading it panicked: {what}"))?;
+        let model = model.map_err(|error| error.to_string())?;
         let fields = artifact.features.iter().map(|name| {
             let field = schema.field(name);
             field.ok_or_else(|| format!("the stream has no field {name:?}"))
@@ -320,7 +321,7 @@ impl<'a> Answering<'a> {
     }
 
     fn answer_block(&mut self, block: &Block) {
-        let mut found = Vec::new();
+        let (mut found, mut broken) = (Vec::new(), Vec::new());
         for (stream, section, rows) in parts(block) {
             for line in self.lines.get_mut(&stream).into_iter().flatten() {
                 let mut features = vec![0.0; line.fields.len()];
@@ -337,10 +338,14 @@ impl<'a> Answering<'a> {
                         prediction,
                         alarms,
                         must_roll_back,
+                        broke,
                     } = line.answer(ts, &features, label);
                     if let Some(prediction) = prediction {
                         let waiting = self.pending.entry(line.key.clone()).or_default();
                         waiting.push(prediction);
+                    }
+                    if let Some(what) = broke {
+                        broken.push((line.key.clone(), line.version(), what));
                     }
                     if !alarms.is_empty() || must_roll_back {
                         let key = line.key.clone();
@@ -358,6 +363,38 @@ impl<'a> Answering<'a> {
                 self.roll_back(&key, version);
             }
         }
+        for (key, version, what) in broken {
+            self.give_up(&key, version, &what);
+        }
+    }
+
+    /// A version that has panicked serves no more; the one before does, or none. Records until then
+    /// go unanswered.
+    fn give_up(&mut self, key: &ModelKey, version: u64, what: &str) {
+        let (models, failed) = (&self.shared.models, &self.shared.settings.status.failed);
+        // The rule may serve a version that the line's pointer does not name.
+        let is_current = models.current_number(key) == Some(version);
+        let before = is_current.then(|| models.rollback(key, failed).ok());
+        let after = match before.flatten() {
+            Some(serves) => format!("version {} serves again", serves.number),
+            None => match models.set_status(key, version, failed) {
+                Ok(()) => "it serves no more".to_owned(),
+                Err(why) => format!("it serves no more, which cannot be kept: {why}"),
+            },
+        };
+        let what = format!("the model panicked: {what}; {after}");
+        tracing::error!(%key, version, what, "given up");
+        self.shared.stats.broken.fetch_add(1, Relaxed);
+        self.shared.journal.event(
+            key,
+            &Event {
+                kind: "given_up",
+                version: Some(version),
+                what,
+                figures: None,
+            },
+        );
+        self.refresh();
     }
 
     fn tell_drift(&self, key: &ModelKey, version: u64, alarm: &dunlin_models::drift::Alarm) {

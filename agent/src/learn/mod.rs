@@ -57,6 +57,8 @@ pub struct LearnStats {
     pub failed: AtomicU64,
     /// Versions taken back.
     pub rollbacks: AtomicU64,
+    /// Versions given up because their model panicked while answering.
+    pub broken: AtomicU64,
     /// Alarms of drift.
     pub drifts: AtomicU64,
     /// Tasks that wait or work now.

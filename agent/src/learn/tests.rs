@@ -20,7 +20,7 @@ pub(super) fn rule(name: &str) -> RecipeRule {
     RecipeRule {
         name: name.into(),
         streams: "plant/*".into(),
-        recipe: RecipeSettings::new(Algorithm::Pca, shape),
+        recipe: RecipeSettings::new(Algorithm::Pca, shape).into(),
         features: Vec::new(),
         label: None,
         condition: None,

@@ -16,7 +16,6 @@ use dunlin_models::{
     evaluation::evaluate,
     gate,
     recipe::{Model, Stopped, Task, TrainError},
-    recipes,
     registry::{Evaluations, NewVersion},
     scale::Scale,
 };
@@ -61,7 +60,7 @@ pub(super) fn run(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Outcome
 }
 
 fn attempt(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Result<Outcome, TrainError> {
-    let recipe = recipes::build(&rule.recipe).map_err(TrainError::Recipe)?;
+    let recipe = rule.recipe.build().map_err(TrainError::Recipe)?;
     let failed = |error: &dyn std::fmt::Display| TrainError::Recipe(error.to_string());
     let incumbent = match (task.kind, task.parent) {
         (TaskKind::FineTune, Some(parent)) => {
@@ -174,7 +173,8 @@ fn data_set(
     if wanted == 0 {
         return Ok(Mixed::new(new, None));
     }
-    let window = rule.recipe.lookback + rule.recipe.horizon;
+    let shape = rule.recipe.shape();
+    let window = shape.lookback + shape.horizon;
     let old = resolve(CohortQuery {
         to: Some(after),
         // Small enough that a sample of chunks is spread over all there is.
@@ -212,7 +212,7 @@ pub(super) fn cohort_query(
         label: rule.label.clone(),
         last: Some(rule.rows_max),
         to: Some(to_ts),
-        classify: rule.recipe.algorithm.task() == Task::Classify,
+        classify: rule.recipe.task() == Task::Classify,
         condition: condition.map_err(|error| TrainError::Recipe(error.to_string()))?,
         gap_ns_max: rule.gap_ns_max,
         rows_per_chunk_max: shared.settings.rows_per_chunk_max,
