@@ -12,10 +12,10 @@ use std::{
 
 use dunlin_models::{
     baseline::baseline,
-    data::{Columns, DataError, Half, Lineage, Rows, Source},
+    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape},
     evaluation::evaluate,
     gate,
-    recipe::{Model, Stopped, Task, TrainError},
+    recipe::{Model, Output, Scratch, Stopped, Task, TrainError},
     registry::{Evaluations, NewVersion},
     scale::Scale,
 };
@@ -75,7 +75,12 @@ fn attempt(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Result<Outcome
     let after = incumbent
         .as_ref()
         .map(|(version, _)| version.lineage.last_ts);
-    let data = data_set(shared, rule, task, after)?;
+    let mut data = data_set(shared, rule, task, after)?;
+    if let Some((_, model)) = &incumbent
+        && recipe.task() == Task::Anomaly
+    {
+        data.leave_out_flagged(&**model, recipe.shape())?;
+    }
     task.query.clone_from(&data.lineage().query);
 
     let mut host = Governor::new(
@@ -156,7 +161,7 @@ fn data_set(
     rule: &RecipeRule,
     task: &Job,
     after: Option<i64>,
-) -> Result<Mixed, TrainError> {
+) -> Result<Mixed<'static>, TrainError> {
     let query = cohort_query(shared, rule, &task.key.stream, task.to_ts)?;
     let resolve = |query: CohortQuery| {
         let resolved = cohort::resolve(&shared.buffer, &query, rule.recipe.shape());
@@ -221,13 +226,35 @@ pub(super) fn cohort_query(
 }
 
 /// New records first, a sample of old ones behind them.
-struct Mixed {
+struct Mixed<'a> {
     new: Cohort,
     replay: Option<(Cohort, Vec<usize>)>,
     lineage: Lineage,
+    /// Whose flags are left out.
+    watchman: Option<(&'a dyn Model, WindowShape)>,
 }
 
-impl Mixed {
+impl<'a> Mixed<'a> {
+    /// What the version that serves calls an anomaly is not learnt as usual; unless that is most of
+    /// what is new, for then the usual has changed.
+    fn leave_out_flagged(
+        &mut self,
+        model: &'a dyn Model,
+        shape: WindowShape,
+    ) -> Result<(), DataError> {
+        let (mut windows, mut flagged) = (0, 0);
+        for index in 0..self.new.chunks() {
+            let mut rows = Arc::unwrap_or_clone(self.new.read(index)?);
+            let features = self.columns().features.len();
+            windows += rows.windows(shape, features, false, Half::Both).count();
+            flagged += leave_out_flagged(&mut rows, model, shape, features);
+        }
+        if 2 * flagged <= windows {
+            self.watchman = Some((model, shape));
+        }
+        Ok(())
+    }
+
     fn new(new: Cohort, replay: Option<(Cohort, Vec<usize>)>) -> Self {
         let mut lineage = new.lineage().clone();
         if let Some((old, chosen)) = &replay {
@@ -242,21 +269,11 @@ impl Mixed {
             new,
             replay,
             lineage,
+            watchman: None,
         }
     }
-}
 
-impl Source for Mixed {
-    fn columns(&self) -> &Columns {
-        self.new.columns()
-    }
-
-    fn chunks(&self) -> usize {
-        let replay = self.replay.as_ref();
-        self.new.chunks() + replay.map_or(0, |(_, chosen)| chosen.len())
-    }
-
-    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
+    fn read_all(&self, index: usize) -> Result<Arc<Rows>, DataError> {
         let Some(at) = index.checked_sub(self.new.chunks()) else {
             return self.new.read(index);
         };
@@ -267,8 +284,93 @@ impl Source for Mixed {
         rows.is_replay = true;
         Ok(Arc::new(rows))
     }
+}
+
+/// Lets no window end where `model` flags one; returns how many these are.
+fn leave_out_flagged(
+    rows: &mut Rows,
+    model: &dyn Model,
+    shape: WindowShape,
+    features: usize,
+) -> usize {
+    let (mut scratch, mut output) = (Scratch::default(), Output::default());
+    let windows: Vec<_> = rows.windows(shape, features, false, Half::Both).collect();
+    let flagged = windows.into_iter().filter(|window| {
+        let input = rows.values_of(window.start..window.split_at, features);
+        model.infer(input, &mut scratch, &mut output);
+        output.flag
+    });
+    let flagged: Vec<usize> = flagged.map(|window| window.end - 1).collect();
+    rows.ends.resize(rows.ts.len(), true);
+    for row in &flagged {
+        rows.ends[*row] = false;
+    }
+    flagged.len()
+}
+
+impl Source for Mixed<'_> {
+    fn columns(&self) -> &Columns {
+        self.new.columns()
+    }
+
+    fn chunks(&self) -> usize {
+        let replay = self.replay.as_ref();
+        self.new.chunks() + replay.map_or(0, |(_, chosen)| chosen.len())
+    }
+
+    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
+        let rows = self.read_all(index)?;
+        let Some((model, shape)) = self.watchman else {
+            return Ok(rows);
+        };
+        let mut rows = Arc::unwrap_or_clone(rows);
+        leave_out_flagged(&mut rows, model, shape, self.columns().features.len());
+        Ok(Arc::new(rows))
+    }
 
     fn lineage(&self) -> &Lineage {
         &self.lineage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_models::artifact::Artifact;
+
+    use super::*;
+
+    /// Flags what is above 10.
+    struct Above10;
+
+    impl Model for Above10 {
+        fn infer(&self, input: &[f32], _: &mut Scratch, output: &mut Output) {
+            output.flag = input.iter().any(|value| *value > 10.0);
+        }
+
+        fn save(&self) -> Artifact {
+            Artifact::default()
+        }
+
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+    }
+
+    #[test]
+    fn what_is_flagged_is_not_learnt_as_usual() {
+        let shape = WindowShape {
+            lookback: 2,
+            horizon: 0,
+        };
+        let mut rows = Rows {
+            ts: (0..6).collect(),
+            values: vec![0.0, 1.0, 11.0, 1.0, 1.0, 1.0],
+            is_train: vec![true; 6],
+            ..Rows::default()
+        };
+        assert_eq!(leave_out_flagged(&mut rows, &Above10, shape, 1), 2);
+        let left = rows.windows(shape, 1, false, Half::Both);
+        let ends: Vec<usize> = left.map(|window| window.end - 1).collect();
+        assert_eq!(ends, [1, 4, 5]);
     }
 }

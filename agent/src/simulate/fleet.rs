@@ -73,7 +73,7 @@ impl Fleet {
             }
         };
         let step_s = if options.rate > 0.0 {
-            f64::from(streams) / options.rate
+            f64::from(streams) / options.rate * options.speed
         } else {
             FAST_STEP_S
         };

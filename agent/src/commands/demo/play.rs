@@ -29,8 +29,11 @@ use crate::{
     status::View,
 };
 
-/// Mean time between the faults of a machine, seconds: a short demo must see some.
-const FAULT_GAP_S: f64 = 30.0;
+/// Mean time between the faults of a machine, seconds of its own time.
+const FAULT_GAP_S: f64 = 400.0;
+/// Machines live so much faster: an hour in a minute, so that a short demo sees their load come
+/// and go, and some faults.
+const SPEED: f64 = 60.0;
 /// Publishes the agent may be behind: well within what the embedded broker remembers.
 const LEAD_MAX: u64 = 20_000;
 /// How long the agent may take to connect, the broker to acknowledge after the machines have stopped, and
@@ -58,7 +61,8 @@ pub(super) async fn play(
         seed: args.seed,
         bad_every: args.bad_every,
         fault_gap_s: FAULT_GAP_S,
-        healthy_s: HEALTHY_SHARE * args.seconds as f64,
+        healthy_s: HEALTHY_SHARE * args.seconds as f64 * SPEED,
+        speed: SPEED,
         drain_max: PATIENCE,
         lead: Some(Lead {
             consumer: Arc::clone(&view.ingest),
