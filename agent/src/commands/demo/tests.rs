@@ -69,12 +69,21 @@ fn the_line_has_these_keys_in_this_order() {
         duplicates: 0,
         train_fraction: Some(0.8),
         seconds: 1.25,
+        models_promoted: 1,
+        predictions: 5,
+        anomalies_true_positive: 1,
+        anomalies_missed: 0,
+        anomalies_false_positive: 0,
+        anomalies_true_negative: 4,
+        drifts: 0,
     };
     assert_eq!(
         tally.json(),
         "{\"published\":10,\"received\":10,\"committed\":9,\"quarantined\":1,\"dropped\":0,\
          \"uploaded\":9,\"upstream_rows\":9,\"duplicates\":0,\"train_fraction\":0.8,\
-         \"seconds\":1.25}"
+         \"seconds\":1.25,\"models_promoted\":1,\"predictions\":5,\
+         \"anomalies_true_positive\":1,\"anomalies_missed\":0,\"anomalies_false_positive\":0,\
+         \"anomalies_true_negative\":4,\"drifts\":0}"
     );
     assert_eq!(tally.imbalance(), None);
     let lost = tally::Tally {
