@@ -17,6 +17,7 @@ pub mod logging;
 pub mod metrics;
 pub mod mqtt;
 pub mod operations;
+pub mod recipes;
 pub mod route;
 pub mod settings;
 pub mod simulate;

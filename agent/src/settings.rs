@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use dunlin_models::{gate::GateSettings, recipes::RecipeSettings};
+use dunlin_models::gate::GateSettings;
 pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
 use dunlin_sync::{sample::Field, tls::TlsFiles};
 
-use crate::topic::TopicFilter;
+use crate::{recipes::ChosenRecipe, topic::TopicFilter};
 
 /// A password or token. Never printed, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -320,7 +320,7 @@ pub struct RecipeRule {
     /// Streams it watches, as a glob over their names.
     pub streams: String,
     /// The recipe and its settings.
-    pub recipe: RecipeSettings,
+    pub recipe: ChosenRecipe,
     /// Fields to learn from; none: every number.
     pub features: Vec<String>,
     /// The field that says what is right.

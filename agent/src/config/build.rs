@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     logging,
+    recipes::OwnRecipes,
     settings::{
         BufferSettings, ClockSettings, LearnSettings, LogSettings, MqttSettings, MqttVersion,
         Secret, Settings, StatusWords, UploadOrder, UpstreamSettings, WhenFull,
@@ -35,7 +36,7 @@ pub(super) struct Inputs<'a> {
 }
 
 /// All settings, to be used only if no mistake was found.
-pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
+pub(super) fn settings(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findings) -> Settings {
     let values = inputs.values;
     let device = device(values, found);
     let mqtt = mqtt(inputs, &device, found);
@@ -65,13 +66,13 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
         upstream: upstream(inputs, found),
         quarantine_bytes_max: values.number("quarantine.bytes_max"),
         http_listen: http_listen(values, found),
-        learn: learn(inputs, found),
+        learn: learn(inputs, own, found),
         log: log(values, found),
         shutdown_ms_max: values.number("shutdown_ms_max"),
     }
 }
 
-fn learn(inputs: &Inputs<'_>, found: &mut Findings) -> LearnSettings {
+fn learn(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findings) -> LearnSettings {
     let values = inputs.values;
     let word = |path: &str| values.text(path).unwrap_or_default().to_owned();
     let status = StatusWords {
@@ -87,7 +88,7 @@ fn learn(inputs: &Inputs<'_>, found: &mut Findings) -> LearnSettings {
     let working = word("learn.working_status");
     let working = working.split(',').map(str::trim);
     LearnSettings {
-        recipes: recipes::rules(inputs, &status, found),
+        recipes: recipes::rules(inputs, own, &status, found),
         scan: Duration::from_millis(values.number("learn.scan_ms")),
         workers: values.number("learn.workers") as usize,
         cpu_share: values.number("learn.cpu_percent_max") as f64 / 100.0,

@@ -41,7 +41,7 @@ use self::{
     mistake::Findings,
     read::{Source, Tables, Values},
 };
-use crate::settings::Settings;
+use crate::{recipes::OwnRecipes, settings::Settings};
 
 /// A whole configuration for a real broker and a real database, in twenty lines.
 pub const EXAMPLE: &str = r#"device = "press-7"
@@ -86,8 +86,28 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
 
 /// As [`load`], with the warnings.
 pub fn check(file: Option<&Path>, overrides: &Overrides) -> Checked {
+    check_with(file, overrides, &OwnRecipes::default())
+}
+
+/// As [`load`], for a program with recipes of its own, which a `[[recipe]]` names as
+/// `algorithm = "custom:NAME"`.
+///
+/// # Errors
+/// Every mistake found.
+pub fn load_with(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    own: &OwnRecipes,
+) -> Result<Settings, Vec<Mistake>> {
+    check_with(file, overrides, own).settings
+}
+
+/// As [`load_with`], with the warnings.
+pub fn check_with(file: Option<&Path>, overrides: &Overrides, own: &OwnRecipes) -> Checked {
     let mut found = Findings::default();
-    let settings = with_inputs(file, overrides, &mut found, build::settings);
+    let settings = with_inputs(file, overrides, &mut found, |inputs, found| {
+        build::settings(inputs, own, found)
+    });
     found.mistakes.sort();
     found.warnings.sort();
     Checked {

@@ -13,17 +13,19 @@ use super::{
     mistake::Findings,
     registry::{Kind, Unit},
 };
-use crate::settings::{RecipeRule, StatusWords};
+use crate::{
+    recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
+    settings::{RecipeRule, StatusWords},
+};
 
-const KEYS: [&str; 29] = [
+/// What a rule of any recipe may say.
+const KEYS: [&str; 15] = [
     "name",
     "streams",
     "algorithm",
     "features",
     "label",
     "where",
-    "lookback",
-    "horizon",
     "min_start_count",
     "min_update_count",
     "rows_max",
@@ -33,6 +35,11 @@ const KEYS: [&str; 29] = [
     "windows_min",
     "available_status",
     "outputs",
+];
+/// What belongs to the recipes that come with Dunlin.
+const BUILT_IN_KEYS: [&str; 14] = [
+    "lookback",
+    "horizon",
     "ridge",
     "forgetting",
     "variance_kept",
@@ -91,6 +98,7 @@ const GAP: Kind = Kind::Duration {
 /// Every recipe rule.
 pub(super) fn rules(
     inputs: &Inputs<'_>,
+    own: &OwnRecipes,
     status: &StatusWords,
     found: &mut Findings,
 ) -> Vec<RecipeRule> {
@@ -103,7 +111,7 @@ pub(super) fn rules(
         let Some(mut entry) = Entry::of(source, value, "recipe", hint, found) else {
             continue;
         };
-        let Some(rule) = rule(&mut entry, status, found) else {
+        let Some(rule) = rule(&mut entry, own, status, found) else {
             continue;
         };
         if rules.iter().any(|other| other.name == rule.name) {
@@ -121,7 +129,12 @@ pub(super) fn rules(
     rules
 }
 
-fn rule(entry: &mut Entry<'_>, status: &StatusWords, found: &mut Findings) -> Option<RecipeRule> {
+fn rule(
+    entry: &mut Entry<'_>,
+    own: &OwnRecipes,
+    status: &StatusWords,
+    found: &mut Findings,
+) -> Option<RecipeRule> {
     let name = entry.text("name", &NAME, found);
     if let Some(name) = &name {
         let kept = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
@@ -132,7 +145,7 @@ fn rule(entry: &mut Entry<'_>, status: &StatusWords, found: &mut Findings) -> Op
         }
         entry.what = format!("recipe \"{name}\"");
     }
-    entry.refuse_others(&KEYS, found);
+    entry.refuse_others(&[&KEYS[..], &BUILT_IN_KEYS].concat(), found);
     for (key, hint) in [
         ("name", "add name = \"press_health\""),
         ("streams", "add streams = \"vibration/*\""),
@@ -143,9 +156,9 @@ fn rule(entry: &mut Entry<'_>, status: &StatusWords, found: &mut Findings) -> Op
         }
     }
     let streams = entry.text("streams", &TEXT, found);
-    let recipe = recipe(entry, found)?;
+    let recipe = recipe(entry, own, found)?;
     let label = entry.text("label", &TEXT, found);
-    if recipe.algorithm.task().wants_label() && label.is_none() {
+    if recipe.task().wants_label() && label.is_none() {
         let hint = "add label = \"...\": the field that says what is right";
         entry.wrong("label", "is missing", hint, found);
     }
@@ -179,7 +192,41 @@ fn rule(entry: &mut Entry<'_>, status: &StatusWords, found: &mut Findings) -> Op
     })
 }
 
-fn recipe(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
+fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Findings) -> Option<ChosenRecipe> {
+    let algorithm = entry.raw("algorithm")?.get_ref().as_str();
+    match algorithm.and_then(|name| name.strip_prefix(OWN_PREFIX)) {
+        Some(name) => own_recipe(entry, name, own, found).map(ChosenRecipe::Own),
+        None => built_in(entry, found).map(ChosenRecipe::BuiltIn),
+    }
+}
+
+fn own_recipe(
+    entry: &Entry<'_>,
+    name: &str,
+    own: &OwnRecipes,
+    found: &mut Findings,
+) -> Option<OwnRecipe> {
+    for key in BUILT_IN_KEYS {
+        if entry.raw(key).is_some() {
+            let hint = "remove it; task, window and training come from the recipe";
+            entry.wrong(key, "means nothing to a recipe of your own", hint, found);
+        }
+    }
+    let known: Vec<String> = own.names().collect();
+    let recipe = own.get(name);
+    if recipe.is_none() {
+        let hint = if known.is_empty() {
+            "this program has no recipes of its own; start the program that has it".to_owned()
+        } else {
+            format!("use one of: {}", known.join(", "))
+        };
+        let message = format!("`{OWN_PREFIX}{name}` is not known here");
+        entry.wrong("algorithm", message, hint, found);
+    }
+    recipe.cloned()
+}
+
+fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
     let algorithm = entry.text("algorithm", &Kind::Choice(ALGORITHMS), found)?;
     let algorithm: Algorithm = serde_json::from_value(serde_json::Value::String(algorithm)).ok()?;
     let is_forecast = algorithm.task() == Task::Forecast;

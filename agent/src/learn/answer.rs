@@ -13,8 +13,7 @@ use std::{
 
 use dunlin_models::{
     data::{Columns, InMemory, Rows},
-    drift::population::{InputDrift, Population},
-    recipes,
+    drift::population::{InputDrift, InputDriftSettings, Population},
     registry::{ModelKey, Version},
     scale::Scale,
 };
@@ -29,7 +28,7 @@ use tokio::{runtime, time::timeout};
 use super::{
     Shared,
     journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
-    line::{Findings, Line, Serving},
+    line::{Findings, Line, Serving, guarded},
 };
 use crate::{cohort::Labels, operations::matches, settings::RecipeRule};
 
@@ -199,18 +198,18 @@ impl<'a> Answering<'a> {
                     && before != number
                 {
                     match self.serve(&key, rule, stream, schema, before) {
-                        Ok(()) => why += &format!("; version {before} serves"),
-                        Err(too) => why += &format!("; nor can version {before}: {too}"),
+                        Ok(()) => why = format!("{why}; version {before} serves"),
+                        Err(too) => why = format!("{why}; nor can version {before}: {too}"),
                     }
                 }
-                self.tell_unusable(key, number, why);
+                self.tell_unusable(&key, number, why);
             }
         }
         self.registry_seen = Some(changes);
     }
 
     /// Tells once that a version that should serve cannot.
-    fn tell_unusable(&mut self, key: ModelKey, version: u64, why: String) {
+    fn tell_unusable(&mut self, key: &ModelKey, version: u64, why: String) {
         if !self.unusable.insert((key.clone(), version)) {
             return;
         }
@@ -221,7 +220,7 @@ impl<'a> Answering<'a> {
             what: why,
             figures: None,
         };
-        self.shared.journal.event(&key, &event);
+        self.shared.journal.event(key, &event);
     }
 
     fn serve(
@@ -236,8 +235,10 @@ impl<'a> Answering<'a> {
         let version = shared.models.version(key, number);
         let version = version.map_err(|error| error.to_string())?;
         let artifact = shared.models.load(&version).map_err(|e| e.to_string())?;
-        let recipe = recipes::build(&rule.recipe)?;
-        let model = recipe.load(&artifact).map_err(|error| error.to_string())?;
+        let recipe = rule.recipe.build()?;
+        let model = guarded(|| recipe.load(&artifact));
+        let model = model.map_err(|what| format!("reading it panicked: {what}"))?;
+        let model = model.map_err(|error| error.to_string())?;
         let fields = artifact.features.iter().map(|name| {
             let field = schema.field(name);
             field.ok_or_else(|| format!("the stream has no field {name:?}"))
@@ -332,7 +333,7 @@ impl<'a> Answering<'a> {
         let population = Population::fit(&source).map_err(failed)?;
         Ok((
             scale,
-            Some(InputDrift::new(Default::default(), population)),
+            Some(InputDrift::new(InputDriftSettings::default(), population)),
         ))
     }
 
@@ -385,7 +386,7 @@ impl<'a> Answering<'a> {
     }
 
     fn answer_block(&mut self, block: &Block) {
-        let mut found = Vec::new();
+        let (mut found, mut broken) = (Vec::new(), Vec::new());
         for (stream, section, rows) in parts(block) {
             for line in self.lines.get_mut(&stream).into_iter().flatten() {
                 let mut features = vec![0.0; line.fields.len()];
@@ -402,10 +403,14 @@ impl<'a> Answering<'a> {
                         prediction,
                         alarms,
                         must_roll_back,
+                        broke,
                     } = line.answer(ts, &features, label);
                     if let Some(prediction) = prediction {
                         let waiting = self.pending.entry(line.key.clone()).or_default();
                         waiting.push(prediction);
+                    }
+                    if let Some(what) = broke {
+                        broken.push((line.key.clone(), line.version(), what));
                     }
                     if !alarms.is_empty() || must_roll_back {
                         let key = line.key.clone();
@@ -423,6 +428,38 @@ impl<'a> Answering<'a> {
                 self.roll_back(&key, version);
             }
         }
+        for (key, version, what) in broken {
+            self.give_up(&key, version, &what);
+        }
+    }
+
+    /// A version that has panicked serves no more; the one before does, or none. Records until then
+    /// go unanswered.
+    fn give_up(&mut self, key: &ModelKey, version: u64, what: &str) {
+        let (models, failed) = (&self.shared.models, &self.shared.settings.status.failed);
+        // The rule may serve a version that the line's pointer does not name.
+        let is_current = models.current_number(key) == Some(version);
+        let before = is_current.then(|| models.rollback(key, failed).ok());
+        let after = match before.flatten() {
+            Some(serves) => format!("version {} serves again", serves.number),
+            None => match models.set_status(key, version, failed) {
+                Ok(()) => "it serves no more".to_owned(),
+                Err(why) => format!("it serves no more, which cannot be kept: {why}"),
+            },
+        };
+        let what = format!("the model panicked: {what}; {after}");
+        tracing::error!(%key, version, what, "given up");
+        self.shared.stats.broken.fetch_add(1, Relaxed);
+        self.shared.journal.event(
+            key,
+            &Event {
+                kind: "given_up",
+                version: Some(version),
+                what,
+                figures: None,
+            },
+        );
+        self.refresh();
     }
 
     fn tell_drift(&self, key: &ModelKey, version: u64, alarm: &dunlin_models::drift::Alarm) {

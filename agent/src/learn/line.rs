@@ -2,18 +2,27 @@
 //!
 //! Promises: every record after the line began is answered once, if its window is whole; a version
 //! is swapped between two records, so none is skipped and none answered twice; a missing value or a
-//! gap costs the windows that it lies in, nothing else.
+//! gap costs the windows that it lies in, nothing else; a model that panics is given up and ends
+//! nothing else.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use dunlin_models::{
     data::{Rows, Window, WindowShape},
-    drift::{Alarm, error::ErrorDrift, population::InputDrift},
+    drift::{
+        Alarm,
+        error::{ErrorDrift, ErrorDriftSettings},
+        population::InputDrift,
+    },
     evaluation::{Evaluation, argmax},
     recipe::{Model, Output, Scratch, Task},
     registry::ModelKey,
     scale::Scale,
-    watch::{Verdict, Watch},
+    watch::{Verdict, Watch, WatchSettings},
 };
 use dunlin_sync::rows::Column;
 
@@ -42,6 +51,8 @@ pub(super) struct Findings {
     pub(super) alarms: Vec<Alarm>,
     /// The version that serves is worse than the one before.
     pub(super) must_roll_back: bool,
+    /// The version that serves has panicked, saying this; it answers no more.
+    pub(super) broke: Option<String>,
 }
 
 /// The version before, answering along for comparison.
@@ -62,6 +73,8 @@ pub(super) struct Line {
     task: Task,
     shape: WindowShape,
     serving: Serving,
+    /// The version that serves has panicked.
+    is_broken: bool,
     shadow: Option<Shadow>,
     scale: Scale,
     rows: Rows,
@@ -90,18 +103,19 @@ impl Line {
         answered_to: i64,
     ) -> Self {
         Self {
-            task: rule.recipe.algorithm.task(),
+            task: rule.recipe.task(),
             shape: rule.recipe.shape(),
             key,
             rule,
             fields,
             label,
             serving,
+            is_broken: false,
             shadow: None,
             scale,
             rows: Rows::default(),
             forecasts: VecDeque::new(),
-            error_drift: ErrorDrift::new(Default::default()),
+            error_drift: ErrorDrift::new(ErrorDriftSettings::default()),
             input_drift,
             scratch: Scratch::default(),
             output: Output::default(),
@@ -135,19 +149,20 @@ impl Line {
     ) {
         let before = std::mem::replace(&mut self.serving, serving);
         let forecasts = std::mem::take(&mut self.forecasts);
+        let was_broken = std::mem::take(&mut self.is_broken);
         // Labels are places among the classes: with other classes there is nothing to compare.
-        let is_watched = is_watched && before.classes == self.serving.classes;
+        let is_watched = is_watched && !was_broken && before.classes == self.serving.classes;
         self.shadow = is_watched.then(|| Shadow {
             serving: before,
             forecasts,
-            watch: Watch::new(Default::default()),
+            watch: Watch::new(WatchSettings::default()),
         });
         // As many as the shadow has, so that both are compared on the same records.
         self.forecasts = match &self.shadow {
             Some(shadow) => shadow.forecasts.iter().map(|_| None).collect(),
             None => VecDeque::new(),
         };
-        self.error_drift = ErrorDrift::new(Default::default());
+        self.error_drift = ErrorDrift::new(ErrorDriftSettings::default());
         self.input_drift = input_drift;
     }
 
@@ -198,17 +213,34 @@ impl Line {
         };
         let input = self.rows.values_of(start..end, self.fields.len());
         let is_whole = input.iter().all(|value| value.is_finite());
-        if is_whole {
-            let (scratch, output) = (&mut self.scratch, &mut self.output);
-            self.serving.model.infer(input, scratch, output);
-        } else {
+        if self.is_broken || !is_whole {
             self.unanswered += 1;
         }
-        let error = self.live_error(is_whole);
+        if self.is_broken {
+            return found;
+        }
+        let answered = guarded(|| {
+            if is_whole {
+                let input = self.rows.values_of(start..end, self.fields.len());
+                let (scratch, output) = (&mut self.scratch, &mut self.output);
+                self.serving.model.infer(input, scratch, output);
+            }
+            self.live_error(is_whole)
+        });
+        let error = match answered {
+            Ok(error) => error,
+            Err(what) => {
+                self.give_up();
+                found.broke = Some(what);
+                return found;
+            }
+        };
         if let Some(error) = error {
             found.alarms.extend(self.error_drift.add(error));
         }
-        if let Some(before) = self.shadow_error(is_whole)
+        // One that panics as a shadow is lost for comparison, no more: it does not serve.
+        let before = guarded(|| self.shadow_error(is_whole)).unwrap_or_default();
+        if let Some(before) = before
             && let Some(error) = error
             && let Some(shadow) = &mut self.shadow
         {
@@ -225,6 +257,15 @@ impl Line {
             found.prediction = Some(self.prediction(start, end, error));
         }
         found
+    }
+
+    /// The version that serves answers no more; what it knew is let go.
+    fn give_up(&mut self) {
+        self.is_broken = true;
+        self.unanswered += 1;
+        self.shadow = None;
+        self.forecasts.clear();
+        (self.scratch, self.output) = (Scratch::default(), Output::default());
     }
 
     fn prediction(&self, start: usize, end: usize, error: Option<f64>) -> Prediction {
@@ -311,6 +352,15 @@ impl Line {
         let error = evaluation.count(self.task, &self.scale, &self.rows, window, output);
         error.filter(|error| error.is_finite())
     }
+}
+
+/// What `work` gives, or what it said when it panicked.
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        text.unwrap_or("no reason given").to_owned()
+    })
 }
 
 #[cfg(test)]

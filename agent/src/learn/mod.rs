@@ -57,6 +57,8 @@ pub struct LearnStats {
     pub failed: AtomicU64,
     /// Versions taken back.
     pub rollbacks: AtomicU64,
+    /// Versions given up because their model panicked while answering.
+    pub broken: AtomicU64,
     /// Alarms of drift.
     pub drifts: AtomicU64,
     /// Tasks that wait or work now.
@@ -123,9 +125,6 @@ pub(crate) fn answer(shared: &Shared) -> Result<(), String> {
 }
 
 /// Looks for something to learn, and has it learnt, until told to stop; blocks its thread.
-///
-/// # Errors
-/// A text for people, if it cannot go on.
-pub(crate) fn scan(shared: &Arc<Shared>) -> Result<(), String> {
-    Scan::open(Arc::clone(shared)).run()
+pub(crate) fn scan(shared: &Arc<Shared>) {
+    Scan::open(Arc::clone(shared)).run();
 }

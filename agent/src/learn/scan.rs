@@ -71,10 +71,8 @@ pub(super) struct Scan {
     working: Vec<(u64, Arc<AtomicBool>)>,
     lost_workers: usize,
     counts: HashMap<(ModelKey, bool), Count>,
-    ended: (
-        mpsc::Sender<(Task, Outcome)>,
-        mpsc::Receiver<(Task, Outcome)>,
-    ),
+    tell_end: mpsc::Sender<(Task, Outcome)>,
+    ended: mpsc::Receiver<(Task, Outcome)>,
 }
 
 impl Scan {
@@ -88,6 +86,7 @@ impl Scan {
                 Table::default()
             }
         };
+        let (tell_end, ended) = mpsc::channel();
         let mut scan = Self {
             shared,
             path,
@@ -97,7 +96,8 @@ impl Scan {
             working: Vec::new(),
             lost_workers: 0,
             counts: HashMap::new(),
-            ended: mpsc::channel(),
+            tell_end,
+            ended,
         };
         for task in scan.table.open.clone() {
             scan.enqueue(&task);
@@ -106,14 +106,11 @@ impl Scan {
         scan
     }
 
-    /// Scans until the agent ends.
-    ///
-    /// # Errors
-    /// None at present: what goes wrong is a failed task.
-    pub(super) fn run(mut self) -> Result<(), String> {
+    /// Scans until the agent ends. What goes wrong is a failed task.
+    pub(super) fn run(mut self) {
         let mut next_scan = Instant::now();
         while !self.shared.stop.load(Relaxed) {
-            match self.ended.1.recv_timeout(WAIT_MAX) {
+            match self.ended.recv_timeout(WAIT_MAX) {
                 Ok((task, outcome)) => {
                     self.settle(task, outcome);
                     // Whoever waits behind it need not wait for the next scan.
@@ -128,7 +125,6 @@ impl Scan {
                 self.start_tasks();
             }
         }
-        Ok(())
     }
 
     fn bury_dead(&mut self) {
@@ -293,12 +289,11 @@ impl Scan {
             self.shared.journal.task(&task);
             let rules = &self.shared.rules;
             let rule = rules.iter().find(|rule| rule.name == task.key.recipe);
-            match rule.cloned() {
-                Some(rule) => self.start(task, rule),
-                None => {
-                    let why = "its recipe is not configured any more".to_owned();
-                    self.settle(task, Outcome::Failed(why));
-                }
+            if let Some(rule) = rule.cloned() {
+                self.start(task, rule);
+            } else {
+                let why = "its recipe is not configured any more".to_owned();
+                self.settle(task, Outcome::Failed(why));
             }
         }
         let open = self.table.open.len() as u64;
@@ -306,7 +301,7 @@ impl Scan {
     }
 
     fn start(&mut self, mut task: Task, rule: Arc<RecipeRule>) {
-        let (shared, ended) = (Arc::clone(&self.shared), self.ended.0.clone());
+        let (shared, ended) = (Arc::clone(&self.shared), self.tell_end.clone());
         let (id, unstarted) = (task.id, task.clone());
         let given_up = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&given_up);

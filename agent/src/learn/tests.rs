@@ -20,7 +20,7 @@ pub(super) fn rule(name: &str) -> RecipeRule {
     RecipeRule {
         name: name.into(),
         streams: "plant/*".into(),
-        recipe: RecipeSettings::new(Algorithm::Pca, shape),
+        recipe: RecipeSettings::new(Algorithm::Pca, shape).into(),
         features: Vec::new(),
         label: None,
         condition: None,
@@ -42,7 +42,7 @@ pub(super) fn settings(recipes: Vec<RecipeRule>) -> LearnSettings {
         workers: 1,
         cpu_share: 1.0,
         temperature_c_max: 200.0,
-        limit: Duration::from_secs(60),
+        limit: Duration::from_mins(1),
         rows_per_chunk_max: 1_000,
         versions_max: 4,
         status: StatusWords {

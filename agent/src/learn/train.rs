@@ -16,7 +16,6 @@ use dunlin_models::{
     evaluation::evaluate,
     gate,
     recipe::{Model, Output, Recipe, Scratch, Stopped, Task, TrainError},
-    recipes,
     registry::{Evaluations, NewVersion, RegistryError, Version},
     scale::Scale,
 };
@@ -57,7 +56,7 @@ pub(super) fn run(
     given_up: &Arc<AtomicBool>,
 ) -> Outcome {
     let attempt = || {
-        let recipe = recipes::build(&rule.recipe).map_err(TrainError::Recipe)?;
+        let recipe = rule.recipe.build().map_err(TrainError::Recipe)?;
         attempt(shared, rule, &*recipe, task, given_up)
     };
     guarded(attempt)
@@ -169,6 +168,9 @@ fn made_before(shared: &Shared, task: &Job) -> Result<Option<Version>, TrainErro
     Ok(versions.find(|version| version.seed == task.seed))
 }
 
+/// A version and its model.
+type Loaded = (Version, Box<dyn Model>);
+
 /// Version `number`; `None` if this recipe cannot use it (damaged, gone, of another shape): then it
 /// cannot serve either, and nobody is to wait for it.
 fn loaded(
@@ -176,7 +178,7 @@ fn loaded(
     recipe: &dyn Recipe,
     task: &Job,
     number: u64,
-) -> Result<Option<(Version, Box<dyn Model>)>, TrainError> {
+) -> Result<Option<Loaded>, TrainError> {
     let unusable = |error: &dyn std::fmt::Display| {
         let (key, task) = (&task.key, task.id);
         tracing::warn!(task, %key, version = number, %error, "cannot be built upon");
@@ -260,7 +262,8 @@ fn data_set(
     if wanted == 0 {
         return Ok(Mixed::new(new, None));
     }
-    let window = rule.recipe.lookback + rule.recipe.horizon;
+    let shape = rule.recipe.shape();
+    let window = shape.lookback + shape.horizon;
     let old = resolve(CohortQuery {
         to: Some(after),
         // Small enough that a sample of chunks is spread over all there is.
@@ -298,7 +301,7 @@ pub(super) fn cohort_query(
         label: rule.label.clone(),
         last: Some(rule.rows_max),
         to: Some(to_ts),
-        classify: rule.recipe.algorithm.task() == Task::Classify,
+        classify: rule.recipe.task() == Task::Classify,
         condition: condition.map_err(|error| TrainError::Recipe(error.to_string()))?,
         gap_ns_max: rule.gap_ns_max,
         rows_per_chunk_max: shared.settings.rows_per_chunk_max,

@@ -41,6 +41,11 @@ pub enum RequestContent {
     },
 }
 
+/// Nobody takes requests any more: the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the writer has ended")]
+pub struct WriterEnded;
+
 /// Hands [`Request`]s to the writer; bounded.
 #[derive(Clone, Debug)]
 pub struct Requests {
@@ -52,9 +57,9 @@ impl Requests {
     /// Queues a request; blocks the thread while the queue is full.
     ///
     /// # Errors
-    /// The request, if the writer has ended.
-    pub fn send(&self, request: Request) -> Result<(), mpsc::SendError<Request>> {
-        self.queue.send(request)?;
+    /// [`WriterEnded`]
+    pub fn send(&self, request: Request) -> Result<(), WriterEnded> {
+        self.queue.send(request).map_err(|_| WriterEnded)?;
         self.waker.wake();
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The recipes that come with Dunlin, and the settings they share.
 
+pub mod custom;
 pub mod gradient;
 mod kept;
 mod normal;
