@@ -330,10 +330,7 @@ impl<'a> Answering<'a> {
             return Ok((scale, None));
         }
         let population = Population::fit(&source).map_err(failed)?;
-        Ok((
-            scale,
-            Some(InputDrift::new(Default::default(), population)),
-        ))
+        Ok((scale, Some(InputDrift::new(Default::default(), population))))
     }
 
     /// The records before `to`, as far as a window reaches.

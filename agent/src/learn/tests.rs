@@ -36,7 +36,7 @@ pub(super) const NOW_NS: i64 = 1_000_000_000_000;
 
 /// A device with one stream, `plant/press`, and what it writes about its learning.
 pub(super) struct Bench {
-    pub(super) dir: TempDir,
+    _dir: TempDir,
     pub(super) shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
     next_ts: i64,
@@ -66,19 +66,11 @@ impl Bench {
             wall_ns: || NOW_NS,
         };
         Self {
-            dir,
+            _dir: dir,
             shared: Arc::new(shared),
             requests: received,
             next_ts: 1,
         }
-    }
-
-    /// The same device with other settings.
-    pub(super) fn with(mut self, change: impl FnOnce(&mut LearnSettings)) -> Self {
-        let shared = Arc::get_mut(&mut self.shared).unwrap();
-        change(&mut shared.settings);
-        shared.rules = shared.settings.recipes.iter().cloned().map(Arc::new).collect();
-        self
     }
 
     /// Commits the next `count` records: two values that go round together.
@@ -116,14 +108,17 @@ impl Bench {
 
     /// Texts in the rows written since the last call to the table `schema`, row by row.
     pub(super) fn rows(&self, schema: &str) -> Vec<Vec<String>> {
-        let contents = self.requests.try_iter().filter_map(|request| match request.content {
-            RequestContent::Records {
-                schema: name,
-                records,
-                ..
-            } if name == schema => Some(records),
-            _ => None,
-        });
+        let contents = self
+            .requests
+            .try_iter()
+            .filter_map(|request| match request.content {
+                RequestContent::Records {
+                    schema: name,
+                    records,
+                    ..
+                } if name == schema => Some(records),
+                _ => None,
+            });
         let texts = contents.flatten().map(|record| {
             let values = record.values.into_iter().flatten();
             values

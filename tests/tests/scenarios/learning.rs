@@ -80,7 +80,10 @@ impl School {
     }
 
     fn wait(&mut self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
-        self.world.device.wait_status(PATIENCE, what, wanted).unwrap()
+        self.world
+            .device
+            .wait_status(PATIENCE, what, wanted)
+            .unwrap()
     }
 
     /// First model.
@@ -100,8 +103,12 @@ impl School {
             (!rows.is_empty()).then_some(rows)
         });
         found.unwrap_or_else(|error| {
-            let tasks = self.rows("SELECT task, kind, status, reason FROM dunlin_tasks ORDER BY ts");
-            panic!("{error}\ntasks: {tasks:?}\n{}", self.world.device.log_tail())
+            let tasks =
+                self.rows("SELECT task, kind, status, reason FROM dunlin_tasks ORDER BY ts");
+            panic!(
+                "{error}\ntasks: {tasks:?}\n{}",
+                self.world.device.log_tail()
+            )
         })
     }
 
@@ -145,7 +152,11 @@ impl School {
     /// Files called so below the models.
     fn artifacts(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        find(&self.world.device.data_dir().join("models"), "model.safetensors", &mut found);
+        find(
+            &self.world.device.data_dir().join("models"),
+            "model.safetensors",
+            &mut found,
+        );
         found.sort();
         found
     }
@@ -260,7 +271,9 @@ fn a_first_model_is_trained_and_serves_and_everything_about_it_is_a_row() {
         assert_eq!(school.some(&event), [["promoted", "1"]]);
     }
     // Only the one trained by gradient has steps and epochs.
-    let epochs = school.some("SELECT DISTINCT epoch FROM dunlin_epochs ORDER BY epoch").concat();
+    let epochs = school
+        .some("SELECT DISTINCT epoch FROM dunlin_epochs ORDER BY epoch")
+        .concat();
     assert_eq!(epochs, ["0", "1", "2"]);
     let logged = school.some("SELECT DISTINCT epoch FROM dunlin_training_log ORDER BY epoch");
     assert_eq!(logged.concat(), epochs);
@@ -286,7 +299,10 @@ fn what_the_gate_refuses_never_serves_and_the_reason_is_a_row() {
     // Tried again from nothing only when there is something new.
     school.publish(500);
     let status = school.wait("another", |s| s.learn.models_rejected == 2);
-    assert_eq!((status.learn.models_promoted, status.learn.predictions), (0, 0));
+    assert_eq!(
+        (status.learn.models_promoted, status.learn.predictions),
+        (0, 0)
+    );
     let kinds = school.some("SELECT DISTINCT kind FROM dunlin_tasks");
     assert_eq!(kinds, [["scratch"]]);
 }
@@ -304,11 +320,11 @@ fn enough_new_records_are_a_fine_tune() {
          AND status IN ('available', 'rejected')",
     );
     assert_eq!(ended[0][2], "2", "{ended:?}");
-    let queued = school.some(
-        "SELECT reason FROM dunlin_tasks WHERE kind = 'fine_tune' AND status = 'queued'",
-    );
+    let queued = school
+        .some("SELECT reason FROM dunlin_tasks WHERE kind = 'fine_tune' AND status = 'queued'");
     assert_eq!(queued[0][0], "enough records");
-    let query = school.some("SELECT query FROM dunlin_tasks WHERE kind = 'fine_tune' AND query <> ''");
+    let query =
+        school.some("SELECT query FROM dunlin_tasks WHERE kind = 'fine_tune' AND query <> ''");
     assert!(
         query[0][0].contains("--after=") && query[0][0].contains("replay"),
         "{query:?}"
@@ -326,7 +342,11 @@ fn drift_is_an_event_and_a_fine_tune_without_waiting_for_records() {
     school.promoted();
     school.publish(300);
     school.all_upstream();
-    assert!(school.rows("SELECT 1 FROM dunlin_events WHERE kind = 'drift'").is_empty());
+    assert!(
+        school
+            .rows("SELECT 1 FROM dunlin_events WHERE kind = 'drift'")
+            .is_empty()
+    );
     school.shift = 5.0;
     school.publish(1_500);
     let event = school.some("SELECT what, figure, bound FROM dunlin_events WHERE kind = 'drift'");
@@ -368,8 +388,13 @@ fn a_task_that_takes_too_long_is_dead_and_leaves_nothing() {
     school.world.stop();
     let state = school.world.device.data_dir().join("state");
     let left = fs::read_dir(state).unwrap().flatten();
-    let left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
-    assert!(!left.iter().any(|name| name.starts_with("checkpoint")), "{left:?}");
+    let left: Vec<_> = left
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        !left.iter().any(|name| name.starts_with("checkpoint")),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -474,7 +499,9 @@ fn killed_in_training_it_ends_with_the_bytes_of_an_uninterrupted_run() {
     let checkpoint = |dir: &Path| dir.join("state").join("checkpoint-1");
     let ours = school.world.device.data_dir().to_owned();
     let first = checkpoint(&ours);
-    school.world.until("a checkpoint", |_| first.exists().then_some(()));
+    school
+        .world
+        .until("a checkpoint", |_| first.exists().then_some(()));
     school.world.device.kill();
 
     // The same task with the same seed, from the beginning, in one go.
@@ -524,7 +551,9 @@ fn killed_in_training_it_ends_with_the_bytes_of_an_uninterrupted_run() {
     };
     assert!(fs::read(artifact).unwrap() == whole, "other bytes");
     // It went on where it was, and did not begin again.
-    let epochs = school.rows("SELECT CAST(epoch AS TEXT) FROM dunlin_epochs").concat();
+    let epochs = school
+        .rows("SELECT CAST(epoch AS TEXT) FROM dunlin_epochs")
+        .concat();
     let distinct: BTreeSet<&String> = epochs.iter().collect();
     assert_eq!(epochs.len(), distinct.len(), "an epoch was done twice");
 }

@@ -185,7 +185,11 @@ fn a_worse_version_is_to_be_rolled_back_once_and_what_comes_back_is_not_on_trial
                 line.swap(serving(1, horizon, 0.0), None, false);
             }
         }
-        assert_eq!(rolled_back, [399 + horizon as i64], "three blocks of 100 records");
+        assert_eq!(
+            rolled_back,
+            [399 + horizon as i64],
+            "three blocks of 100 records"
+        );
         assert!(line.shadow.is_none());
     }
 }
