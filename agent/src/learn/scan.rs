@@ -43,6 +43,9 @@ const NICENESS: i32 = 15;
 /// Tasks waiting at most, all recipes together.
 const QUEUE_MAX: usize = 4_096;
 
+/// Why a task was queued before there were enough records.
+const DRIFT: &str = "drift";
+
 /// What survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Table {
@@ -136,6 +139,7 @@ impl Scan {
             .partition::<Vec<_>, _>(|task| is_dead(task, &settings, now_ns));
         self.table.open = alive;
         for mut task in dead {
+            let was_working = self.working.iter().any(|(id, _)| *id == task.id);
             if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
                 self.working.remove(at).1.store(true, Relaxed);
                 self.lost_workers += 1;
@@ -144,9 +148,13 @@ impl Scan {
                     "a task never came back; its worker is given up"
                 );
             }
+            if !was_working && task.reason == DRIFT {
+                // Nobody has looked into it yet.
+                self.shared.note_drift(&task.key);
+            }
             task.status.clone_from(&settings.status.dead);
             task.reason = too_old(&settings);
-            self.close(&task);
+            self.close(&task, was_working);
             self.shared.stats.failed.fetch_add(1, Relaxed);
         }
     }
@@ -239,7 +247,7 @@ impl Scan {
             .then(|| shared.models.number_among(&key, &rule.available_status))
             .flatten();
         let reason = if shared.has_drifted(&key) {
-            "drift"
+            DRIFT
         } else {
             "enough records"
         };
@@ -284,8 +292,13 @@ impl Scan {
                 // Dead before its turn.
                 continue;
             };
-            task.status = status;
+            if task.status != status {
+                // One that was at work when the agent ended has used up some of its time.
+                task.started_ns = (self.shared.wall_ns)();
+                task.status = status;
+            }
             let task = task.clone();
+            self.save();
             self.shared.journal.task(&task);
             let rules = &self.shared.rules;
             let rule = rules.iter().find(|rule| rule.name == task.key.recipe);
@@ -354,21 +367,21 @@ impl Scan {
             }
         }
         self.table.open.retain(|open| open.id != task.id);
-        self.close(&task);
+        self.close(&task, true);
         let keep = self.shared.settings.versions_max;
         if let Err(error) = self.shared.models.prune(&task.key, keep) {
             tracing::warn!(key = %task.key, %error, "cannot delete old versions");
         }
     }
 
-    /// A task has come to its end.
-    fn close(&mut self, task: &Task) {
+    /// A task has come to its end; if it `was_tried`, it is not tried again without new records.
+    fn close(&mut self, task: &Task, was_tried: bool) {
         let (id, key, status, reason) = (task.id, &task.key, &task.status, &task.reason);
         tracing::info!(task = id, %key, status, reason, "task ended");
         if task.version.is_some() {
             // What it has seen is told by its version, as long as there is one.
             self.table.tried_to.remove(key);
-        } else {
+        } else if was_tried {
             self.table.tried_to.insert(key.clone(), task.to_ts);
         }
         self.shared.journal.task(task);
@@ -432,3 +445,6 @@ fn be_nice() {
         libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
     }
 }
+
+#[cfg(test)]
+mod tests;
