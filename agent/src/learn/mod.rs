@@ -32,6 +32,7 @@ use dunlin_models::registry::{ModelKey, Registry};
 use dunlin_sync::buffer::Buffer;
 
 pub use self::journal::{OWN_PREFIX, PREDICTIONS};
+pub(crate) use self::line::guarded;
 use self::{answer::Answering, journal::Journal, scan::Scan};
 use crate::{
     settings::{LearnSettings, RecipeRule},
