@@ -10,6 +10,7 @@ use dunlin_sync::{sample::Field, tls::TlsFiles};
 
 use crate::{
     cohort::{CohortQuery, Condition},
+    learn::topic::PublishTopic,
     recipes::ChosenRecipe,
     topic::TopicFilter,
 };
@@ -347,6 +348,8 @@ pub struct RecipeRule {
     pub available_status: Vec<String>,
     /// Whether the answers themselves are kept beside score and flag.
     pub outputs: bool,
+    /// Where answers are published too.
+    pub publish: Option<PublishTopic>,
 }
 
 impl RecipeRule {

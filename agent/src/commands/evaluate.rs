@@ -14,9 +14,6 @@ use super::{
 use crate::operations::{Ask, EvaluateAsk, Evaluated, FoldRule};
 
 /// Arguments of `dunlin evaluate`.
-///
-/// Folds are those that were stored if the stream's rule is `kfold` with as many folds; otherwise
-/// they are blocks of time with the same number of rows each.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
     /// Name of a [[recipe]]

@@ -63,6 +63,8 @@ pub(super) struct Line {
     pub(super) fields: Vec<usize>,
     /// Position of the label.
     pub(super) label: Option<usize>,
+    /// Where its answers are published.
+    pub(super) topic: Option<String>,
     task: Task,
     shape: WindowShape,
     serving: Serving,
@@ -102,6 +104,7 @@ impl Line {
             rule,
             fields,
             label,
+            topic: None,
             serving,
             is_broken: false,
             shadow: None,

@@ -32,6 +32,7 @@ pub(super) fn rule(name: &str) -> RecipeRule {
         gate: GateSettings::default(),
         available_status: vec!["available".into()],
         outputs: true,
+        publish: None,
     }
 }
 

@@ -125,6 +125,7 @@ pub(super) fn evaluate(
             listener: &mut *listener,
             at: (u64::from(fold), u64::from(count)),
             share: learn.cpu_share,
+            begun: Instant::now(),
             worked_from: Instant::now(),
         };
         let done = match folding.fold_rule {
@@ -328,6 +329,7 @@ struct Civil<'a> {
     /// Folds done, and folds in all.
     at: (u64, u64),
     share: f64,
+    begun: Instant,
     worked_from: Instant,
 }
 
@@ -359,7 +361,7 @@ impl Host for Civil<'_> {
     }
 
     fn elapsed_ns(&self) -> u64 {
-        self.worked_from.elapsed().as_nanos() as u64
+        self.begun.elapsed().as_nanos() as u64
     }
 }
 
