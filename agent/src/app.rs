@@ -141,6 +141,7 @@ impl Agent {
         );
         let uploads = uploader.stats();
         let ingest_stats = ingest.stats();
+        let publisher = ingest.publisher();
         let parts = Parts {
             inbox,
             acker,
@@ -159,6 +160,7 @@ impl Agent {
             models,
             upstream,
             ingest: ingest_stats,
+            publisher,
             writer: writer.stats(),
             uploads,
             learn: Arc::default(),

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, backtest, check, cohort, demo, export, import, init, models, quarantine,
-        run, simulate, site, status,
+        Exit, Outcome, backtest, check, cohort, demo, evaluate, export, import, init, models,
+        quarantine, run, simulate, site, status,
     },
     logging,
     settings::LogSettings,
@@ -46,6 +46,8 @@ enum Command {
     Export(Box<export::ExportArgs>),
     /// Look at a data set named by a query: count, show, export
     Cohort(Box<cohort::CohortArgs>),
+    /// Train and judge a recipe on every part of the records in turn: mean and spread
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Take in the records of a CSV file
     Import(Box<import::ImportArgs>),
     /// Look at what could not be decoded or delivered, send it again, delete it
@@ -81,6 +83,7 @@ pub fn main() -> Outcome {
             Command::Status(args) => status::run(*args).await,
             Command::Export(args) => export::run(*args).await,
             Command::Cohort(args) => cohort::run(*args).await,
+            Command::Evaluate(args) => evaluate::run(*args).await,
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,
             Command::Backtest(args) => backtest::run(&args),

@@ -4,11 +4,16 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use dunlin_models::gate::GateSettings;
+use dunlin_models::{gate::GateSettings, recipe::Task};
 pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
 use dunlin_sync::{sample::Field, tls::TlsFiles};
 
-use crate::{recipes::ChosenRecipe, topic::TopicFilter};
+use crate::{
+    cohort::{CohortQuery, Condition},
+    learn::topic::PublishTopic,
+    recipes::ChosenRecipe,
+    topic::TopicFilter,
+};
 
 /// A password or token. Never printed, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -343,6 +348,35 @@ pub struct RecipeRule {
     pub available_status: Vec<String>,
     /// Whether the answers themselves are kept beside score and flag.
     pub outputs: bool,
+    /// Where answers are published too.
+    pub publish: Option<PublishTopic>,
+}
+
+impl RecipeRule {
+    /// What it means by its data on one stream, up to `to_ts` (nanoseconds UTC).
+    ///
+    /// # Errors
+    /// What is wrong with the condition.
+    pub fn query(
+        &self,
+        stream: &str,
+        to_ts: i64,
+        rows_per_chunk_max: usize,
+    ) -> Result<CohortQuery, String> {
+        let condition = self.condition.as_deref().map(Condition::parse).transpose();
+        Ok(CohortQuery {
+            streams: stream.to_owned(),
+            features: self.features.clone(),
+            label: self.label.clone(),
+            last: Some(self.rows_max),
+            to: Some(to_ts),
+            classify: self.recipe.task() == Task::Classify,
+            condition: condition.map_err(|error| error.to_string())?,
+            gap_ns_max: self.gap_ns_max,
+            rows_per_chunk_max,
+            ..CohortQuery::default()
+        })
+    }
 }
 
 /// Log output.

@@ -19,6 +19,7 @@ use crate::{
     ingest::IngestStats,
     learn::LearnStats,
     metrics::{Metric, MetricKind},
+    mqtt::outgoing::Publisher,
     settings::Settings,
     store::wall_ns,
     writer::WriterStats,
@@ -46,6 +47,8 @@ pub struct View {
     pub upstream: Arc<dyn Upstream>,
     /// MQTT counters.
     pub ingest: Arc<IngestStats>,
+    /// Publishes of our own.
+    pub publisher: Publisher,
     /// Writer counters.
     pub writer: Arc<WriterStats>,
     /// Upload counters.
@@ -104,6 +107,12 @@ pub struct LearnStatus {
     pub predictions: u64,
     /// Answers that flagged an anomaly.
     pub flagged: u64,
+    /// Versions given up because their model panicked while answering.
+    pub broken: u64,
+    /// Predictions published, written to a connection.
+    pub published: u64,
+    /// Predictions that were to be published and were not: no connection, or no room.
+    pub publishes_dropped: u64,
 }
 
 /// MQTT side.
@@ -278,6 +287,9 @@ impl View {
                 drifts: self.learn.drifts.load(Relaxed),
                 predictions: self.learn.predictions.load(Relaxed),
                 flagged: self.learn.flagged.load(Relaxed),
+                broken: self.learn.broken.load(Relaxed),
+                published: self.publisher.stats().written.load(Relaxed),
+                publishes_dropped: self.publisher.stats().dropped.load(Relaxed),
             },
         }
     }
@@ -480,6 +492,21 @@ impl View {
                 "dunlin_predictions_flagged_total",
                 "Answers that flagged an anomaly",
                 s.learn.flagged,
+            ),
+            counter(
+                "dunlin_predictions_published_total",
+                "Predictions written to the broker",
+                s.learn.published,
+            ),
+            counter(
+                "dunlin_predictions_publish_dropped_total",
+                "Predictions not published: no connection, or no room",
+                s.learn.publishes_dropped,
+            ),
+            counter(
+                "dunlin_models_broken_total",
+                "Versions given up because their model panicked",
+                s.learn.broken,
             ),
             counter(
                 "dunlin_models_promoted_total",

@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod check;
 pub mod cohort;
 pub mod demo;
+pub mod evaluate;
 pub mod export;
 pub mod import;
 pub mod init;

@@ -16,7 +16,7 @@ use crate::{
     recipes::OwnRecipes,
     settings::{
         BufferSettings, ClockSettings, LearnSettings, LogSettings, MqttSettings, MqttVersion,
-        Secret, Settings, StatusWords, UploadOrder, UpstreamSettings, WhenFull,
+        Secret, Settings, StatusWords, StreamRule, UploadOrder, UpstreamSettings, WhenFull,
     },
 };
 
@@ -52,6 +52,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findin
         let place = values.place("mqtt.status_topic");
         streams::check_status_topic(&streams, topic, &place, found);
     }
+    let learn = learn(inputs, own, &streams, found);
     Settings {
         data_dir: data_dir(values, inputs.base, found),
         device,
@@ -66,13 +67,18 @@ pub(super) fn settings(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findin
         upstream: upstream(inputs, found),
         quarantine_bytes_max: values.number("quarantine.bytes_max"),
         http_listen: http_listen(values, found),
-        learn: learn(inputs, own, found),
+        learn,
         log: log(values, found),
         shutdown_ms_max: values.number("shutdown_ms_max"),
     }
 }
 
-fn learn(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findings) -> LearnSettings {
+fn learn(
+    inputs: &Inputs<'_>,
+    own: &OwnRecipes,
+    streams: &[StreamRule],
+    found: &mut Findings,
+) -> LearnSettings {
     let values = inputs.values;
     let word = |path: &str| values.text(path).unwrap_or_default().to_owned();
     let status = StatusWords {
@@ -88,7 +94,7 @@ fn learn(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findings) -> LearnSe
     let working = word("learn.working_status");
     let working = working.split(',').map(str::trim);
     LearnSettings {
-        recipes: recipes::rules(inputs, own, &status, found),
+        recipes: recipes::rules(inputs, own, streams, &status, found),
         scan: Duration::from_millis(values.number("learn.scan_ms")),
         workers: values.number("learn.workers") as usize,
         cpu_share: values.number("learn.cpu_percent_max") as f64 / 100.0,

@@ -14,12 +14,13 @@ use super::{
     registry::{Kind, Unit},
 };
 use crate::{
+    learn::topic::PublishTopic,
     recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
-    settings::{RecipeRule, StatusWords},
+    settings::{RecipeRule, StatusWords, StreamRule},
 };
 
 /// What a rule of any recipe may say.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "name",
     "streams",
     "algorithm",
@@ -35,6 +36,7 @@ const KEYS: [&str; 15] = [
     "windows_min",
     "available_status",
     "outputs",
+    "publish",
 ];
 /// What belongs to the recipes that come with Dunlin.
 const BUILT_IN_KEYS: [&str; 14] = [
@@ -99,6 +101,7 @@ const GAP: Kind = Kind::Duration {
 pub(super) fn rules(
     inputs: &Inputs<'_>,
     own: &OwnRecipes,
+    streams: &[StreamRule],
     status: &StatusWords,
     found: &mut Findings,
 ) -> Vec<RecipeRule> {
@@ -111,9 +114,10 @@ pub(super) fn rules(
         let Some(mut entry) = Entry::of(source, value, "recipe", hint, found) else {
             continue;
         };
-        let Some(rule) = rule(&mut entry, own, status, found) else {
+        let Some(mut rule) = rule(&mut entry, own, status, found) else {
             continue;
         };
+        rule.publish = publish(&entry, streams, found);
         if rules.iter().any(|other| other.name == rule.name) {
             let message = format!("two recipes are called \"{}\"", rule.name);
             entry.wrong("name", message, "give each its own name", found);
@@ -185,11 +189,51 @@ fn rule(
         },
         available_status,
         outputs: entry.flag("outputs", true, found),
+        publish: None,
         label,
         recipe,
         name: name?,
         streams: streams?,
     })
+}
+
+/// Where predictions are published: a topic that no stream takes.
+fn publish(
+    entry: &Entry<'_>,
+    streams: &[StreamRule],
+    found: &mut Findings,
+) -> Option<PublishTopic> {
+    let topic = match PublishTopic::parse(&entry.text("publish", &TEXT, found)?) {
+        Ok(topic) => topic,
+        Err(why) => {
+            let hint = "write publish = \"health/{line}/{machine}\"";
+            entry.wrong("publish", why, hint, found);
+            return None;
+        }
+    };
+    for tag in topic.tags() {
+        let has_tag = |rule: &StreamRule| {
+            tag == "device"
+                || rule.tags.contains_key(tag)
+                || rule.filter.tag_names().iter().any(|name| name == tag)
+        };
+        if !streams.iter().any(has_tag) {
+            let message = format!("no stream has a tag {{{tag}}}");
+            let hint = "use tags of the stream, {stream} or {recipe}";
+            entry.wrong("publish", message, hint, found);
+        }
+    }
+    for rule in streams {
+        if topic.may_match(&rule.filter.mqtt_filter()) {
+            let message = format!(
+                "stream \"{}\" takes {} and would be fed with predictions",
+                rule.name, rule.filter
+            );
+            let hint = "publish below another first level, or narrow the stream's topic";
+            entry.wrong("publish", message, hint, found);
+        }
+    }
+    Some(topic)
 }
 
 fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Findings) -> Option<ChosenRecipe> {

@@ -42,7 +42,10 @@ pub use self::{
     stats::IngestStats,
 };
 use crate::{
-    mqtt::{LinkOptions, LinkProblem},
+    mqtt::{
+        LinkOptions, LinkProblem,
+        outgoing::{self, Outbox, Publisher},
+    },
     settings::MqttSettings,
 };
 
@@ -113,6 +116,8 @@ pub struct Ingest {
     acks: mpsc::UnboundedReceiver<Vec<Ack>>,
     stop: watch::Receiver<Option<Instant>>,
     stats: Arc<IngestStats>,
+    outbox: Outbox,
+    publisher: Publisher,
     backoff: Backoff,
     stable_after: Duration,
     said: Vec<String>,
@@ -178,7 +183,10 @@ impl Ingest {
         let (ack_sender, acks) = mpsc::unbounded_channel();
         let (stop_sender, stop) = watch::channel(None);
         let (ms_min, ms_max) = (settings.backoff_ms_min, settings.backoff_ms_max);
+        let (publisher, outbox) = outgoing::channel();
         let ingest = Self {
+            outbox,
+            publisher,
             link,
             filters,
             status,
@@ -200,6 +208,11 @@ impl Ingest {
     /// The counters.
     pub fn stats(&self) -> Arc<IngestStats> {
         self.stats.clone()
+    }
+
+    /// Publishes on this connection.
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
     }
 
     /// Connects, and connects again, until stopped. Never gives up by itself: a wrong password may
@@ -229,6 +242,7 @@ impl Ingest {
                     let since = Instant::now();
                     let end = Session::new(&mut self, link).run(&mut stop).await;
                     self.stats.connected.store(false, Relaxed);
+                    self.outbox.close();
                     if since.elapsed() >= self.stable_after {
                         self.backoff.reset();
                         self.said.clear();

@@ -50,6 +50,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(ingest: &'a mut Ingest, link: Link) -> Self {
         let number = ingest.stats.connections.fetch_add(1, Relaxed) + 1;
         ingest.stats.connected.store(true, Relaxed);
+        ingest.outbox.open();
         let keep_alive_s = link
             .connack
             .keep_alive_s
@@ -138,6 +139,7 @@ impl<'a> Session<'a> {
     /// Waits for the next thing to do and does it. Cancel-safe: nothing is lost between two awaits.
     async fn step(&mut self) -> Result<(), LinkProblem> {
         let may_read = self.leaving || self.room && self.link.writer.out.len() < OUT_BYTES_MAX;
+        let may_publish = !self.leaving && self.link.writer.out.len() < OUT_BYTES_MAX;
         if !may_read {
             self.pulse.heard();
         }
@@ -159,6 +161,12 @@ impl<'a> Session<'a> {
                 read?;
                 self.pulse.heard();
                 self.take_in()?;
+            }
+            publish = self.ingest.outbox.next(), if may_publish => {
+                let out = &mut self.link.writer.out;
+                let version = self.ingest.link.version;
+                wire::publish_qos0(version, &publish.topic, &publish.payload, out);
+                add(&self.ingest.outbox.stats.written, 1);
             }
             () = self.ingest.outlet.room(), if !self.room => self.room = true,
         }
@@ -269,6 +277,7 @@ impl<'a> Session<'a> {
     /// Lets the remaining PUBACKs out, goes offline and parts, all before `deadline` or little later.
     async fn leave(&mut self, deadline: Instant) {
         self.leaving = true;
+        self.ingest.outbox.close();
         self.ingest.outlet.close();
         let flushed = timeout_at(deadline.into(), async {
             while self.unacked > 0 && !self.ackers_gone || self.link.writer.pending() {

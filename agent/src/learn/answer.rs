@@ -30,7 +30,7 @@ use super::{
     journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
     line::{Findings, Line, Serving, guarded},
 };
-use crate::{cohort::Labels, operations::matches, settings::RecipeRule};
+use crate::{cohort::Labels, mqtt::outgoing::Outgoing, operations::matches, settings::RecipeRule};
 
 /// Longest wait for a commit before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -281,6 +281,7 @@ impl<'a> Answering<'a> {
             drift,
             from,
         );
+        line.topic = topic(rule, stream, schema);
         self.prefill(&mut line, stream.id, from)?;
         if from < self.read_to {
             self.rewind(from)?;
@@ -507,11 +508,17 @@ impl<'a> Answering<'a> {
     /// Makes the pending predictions durable; waits as long as it takes, or until the agent ends.
     fn keep(&mut self) {
         for (key, predictions) in self.pending.drain() {
+            let mut lines = self.lines.values().flatten();
+            let topic = lines.find(|line| line.key == key);
+            let topic = topic.and_then(|line| line.topic.as_deref());
             let batches = predictions.chunks(BATCH_MAX);
             for batch in batches {
                 if !self.shared.keep(&key, batch) {
                     // The next start answers these records, and those behind them, again.
                     break;
+                }
+                for prediction in topic.iter().flat_map(|_| batch) {
+                    self.shared.publish(&key, topic, prediction);
                 }
             }
         }
@@ -519,6 +526,29 @@ impl<'a> Answering<'a> {
 }
 
 impl Shared {
+    /// Tells whoever listens on `topic`, if anybody can be told now.
+    fn publish(&self, key: &ModelKey, topic: Option<&str>, prediction: &Prediction) {
+        let Some(topic) = topic else {
+            return;
+        };
+        let outputs = prediction.outputs.as_deref();
+        let outputs = outputs.and_then(|text| serde_json::from_str(text).ok());
+        let payload = serde_json::json!({
+            "ts": prediction.input.1,
+            "recipe": key.recipe,
+            "stream": key.stream,
+            "version": prediction.version,
+            "score": prediction.score,
+            "flag": prediction.flag,
+            "class": prediction.class,
+            "outputs": outputs.unwrap_or(serde_json::Value::Null),
+        });
+        self.publisher.publish(Outgoing {
+            topic: topic.to_owned(),
+            payload: payload.to_string().into_bytes(),
+        });
+    }
+
     /// Makes predictions durable, however long it takes; false if the agent ends before.
     fn keep(&self, key: &ModelKey, batch: &[Prediction]) -> bool {
         while let Err(why) = self.journal.keep(key, batch) {
@@ -547,6 +577,17 @@ fn parts(block: &Block) -> impl Iterator<Item = (StreamId, &Section, std::ops::R
             (run.stream, section, rows)
         })
     })
+}
+
+/// Where answers about `stream` are published, if they are.
+fn topic(rule: &RecipeRule, stream: &Stream, schema: &Schema) -> Option<String> {
+    let topic = rule.publish.as_ref()?;
+    let of = topic.of(&rule.name, stream, schema);
+    if of.is_none() {
+        let stream = &stream.name;
+        tracing::warn!(stream, %topic, "no tag of that name; its predictions are not published");
+    }
+    of
 }
 
 /// A number at a place, NaN where there is none.

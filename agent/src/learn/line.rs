@@ -70,6 +70,8 @@ pub(super) struct Line {
     pub(super) fields: Vec<usize>,
     /// Position of the label.
     pub(super) label: Option<usize>,
+    /// Where its answers are published.
+    pub(super) topic: Option<String>,
     task: Task,
     shape: WindowShape,
     serving: Serving,
@@ -109,6 +111,7 @@ impl Line {
             rule,
             fields,
             label,
+            topic: None,
             serving,
             is_broken: false,
             shadow: None,
@@ -355,7 +358,7 @@ impl Line {
 }
 
 /// What `work` gives, or what it said when it panicked.
-pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -14,6 +14,7 @@ mod journal;
 mod line;
 mod scan;
 pub mod task;
+pub mod topic;
 mod train;
 
 #[cfg(test)]
@@ -32,8 +33,10 @@ use dunlin_models::registry::{ModelKey, Registry};
 use dunlin_sync::buffer::Buffer;
 
 pub use self::journal::{OWN_PREFIX, PREDICTIONS};
+pub(crate) use self::line::guarded;
 use self::{answer::Answering, journal::Journal, scan::Scan};
 use crate::{
+    mqtt::outgoing::Publisher,
     settings::{LearnSettings, RecipeRule},
     status::View,
     store::wall_ns,
@@ -74,6 +77,7 @@ pub(crate) struct Shared {
     buffer: Arc<Buffer>,
     models: Arc<Registry>,
     journal: Journal,
+    publisher: Publisher,
     stats: Arc<LearnStats>,
     state_dir: PathBuf,
     stop: Arc<AtomicBool>,
@@ -92,6 +96,7 @@ impl Shared {
             buffer: Arc::clone(&view.buffer),
             models: Arc::clone(&view.models),
             journal: Journal::new(requests, Arc::clone(&view.learn)),
+            publisher: view.publisher.clone(),
             stats: Arc::clone(&view.learn),
             state_dir: view.settings.data_dir.join("state"),
             stop,

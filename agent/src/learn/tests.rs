@@ -27,6 +27,7 @@ use super::{
     task::{Task, TaskKind},
 };
 use crate::{
+    recipes::ChosenRecipe,
     settings::{LearnSettings, RecipeRule, StatusWords},
     writer::{Request, RequestContent, Requests},
 };
@@ -61,6 +62,7 @@ impl Bench {
             journal: Journal::new(requests, Arc::clone(&stats)),
             stats,
             state_dir,
+            publisher: crate::mqtt::outgoing::channel().0,
             stop: Arc::new(AtomicBool::new(false)),
             drifted: Mutex::default(),
             wall_ns: || NOW_NS,
@@ -132,6 +134,14 @@ impl Bench {
     }
 }
 
+/// The settings of a rule's built-in recipe.
+pub(super) fn settings_of(rule: &mut RecipeRule) -> &mut RecipeSettings {
+    match &mut rule.recipe {
+        ChosenRecipe::BuiltIn(settings) => settings,
+        ChosenRecipe::Own(_) => panic!("not built in"),
+    }
+}
+
 pub(super) fn rule(name: &str) -> RecipeRule {
     let shape = WindowShape {
         lookback: 2,
@@ -152,6 +162,7 @@ pub(super) fn rule(name: &str) -> RecipeRule {
         gate: GateSettings::default(),
         available_status: vec!["available".into()],
         outputs: true,
+        publish: None,
     }
 }
 

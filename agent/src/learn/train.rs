@@ -293,20 +293,8 @@ pub(super) fn cohort_query(
     stream: &str,
     to_ts: i64,
 ) -> Result<CohortQuery, TrainError> {
-    let condition = rule.condition.as_deref().map(cohort::Condition::parse);
-    let condition = condition.transpose();
-    Ok(CohortQuery {
-        streams: stream.to_owned(),
-        features: rule.features.clone(),
-        label: rule.label.clone(),
-        last: Some(rule.rows_max),
-        to: Some(to_ts),
-        classify: rule.recipe.task() == Task::Classify,
-        condition: condition.map_err(|error| TrainError::Recipe(error.to_string()))?,
-        gap_ns_max: rule.gap_ns_max,
-        rows_per_chunk_max: shared.settings.rows_per_chunk_max,
-        ..CohortQuery::default()
-    })
+    rule.query(stream, to_ts, shared.settings.rows_per_chunk_max)
+        .map_err(TrainError::Recipe)
 }
 
 /// New records first, a sample of old ones behind them.

@@ -11,6 +11,7 @@
 
 pub mod connack;
 pub mod link;
+pub mod outgoing;
 mod pulse;
 mod rest;
 pub mod url;

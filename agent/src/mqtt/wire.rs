@@ -337,6 +337,25 @@ pub fn publish(
     out.len() - start
 }
 
+/// Appends a `QoS` 0 PUBLISH, not retained.
+pub fn publish_qos0(version: MqttVersion, topic: &str, payload: &[u8], out: &mut BytesMut) {
+    let properties: &[u8] = match version {
+        MqttVersion::V5 => &[0],
+        MqttVersion::V311 => &[],
+    };
+    let mut body = 2 + topic.len() + properties.len() + payload.len();
+    out.put_u8(0x30);
+    while body >= 0x80 {
+        out.put_u8(body as u8 | 0x80);
+        body >>= 7;
+    }
+    out.put_u8(body as u8);
+    out.put_u16(topic.len() as u16);
+    out.put_slice(topic.as_bytes());
+    out.put_slice(properties);
+    out.put_slice(payload);
+}
+
 /// Sets the DUP bit of an encoded PUBLISH.
 pub fn mark_dup(encoded: &mut [u8]) {
     if let Some(first) = encoded.first_mut() {

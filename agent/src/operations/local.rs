@@ -66,6 +66,7 @@ impl Local {
                 models: Box::new(move || Ok(open_models(&data_dir).map(Arc::new)?)),
                 cursor: Box::new(move || cursor.clone()),
                 rules: Vec::new(),
+                learn: None,
                 upstream: None,
                 writer: None,
             },
@@ -82,6 +83,7 @@ impl Local {
         local.parts.upstream =
             Some(app::connect_upstream(settings).map_err(OperationError::failed)?);
         local.parts.rules.clone_from(&settings.streams);
+        local.parts.learn = Some(settings.learn.clone());
         Ok(local)
     }
 
@@ -133,6 +135,7 @@ impl Local {
                 models: Box::new(move || Ok(Arc::clone(&store.models))),
                 cursor: Box::new(move || uploads.cursor()),
                 rules: settings.streams,
+                learn: Some(settings.learn),
                 upstream: Some(upstream),
                 writer: Some(WriterEnd {
                     requests,

@@ -7,6 +7,7 @@
 //! the operation.
 
 mod cohort;
+mod evaluate;
 pub(crate) mod export;
 mod import;
 mod local;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::export::matches;
 pub use self::{
     cohort::{CohortAsk, CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow},
+    evaluate::{EvaluateAsk, Evaluated, FOLDS, FoldRule},
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
     local::Local,
@@ -47,7 +49,7 @@ pub use self::{
     talk::{Listener, listen},
 };
 use crate::{
-    settings::StreamRule,
+    settings::{LearnSettings, StreamRule},
     status::{Status, View},
     writer::{Requests, WriterStats},
 };
@@ -83,6 +85,8 @@ pub enum Ask {
     Export(ExportAsk),
     /// Look at a cohort, perhaps with its rows as data: [`CohortFound`].
     Cohort(Box<CohortAsk>),
+    /// Train and judge a recipe once a fold: [`Evaluated`].
+    Evaluate(EvaluateAsk),
     /// What an import into this stream has to fit: [`Target`].
     Target(String),
     /// Take in records, answered once they are durable: the number stored.
@@ -125,7 +129,7 @@ impl Ask {
                 Need::Directory
             }
             Self::Count(_) | Self::Purge(_) | Self::Models(_) => Need::Directory,
-            Self::Verify => Need::Upstream,
+            Self::Verify | Self::Evaluate(_) => Need::Upstream,
             Self::Target(_) | Self::Import(_) | Self::Retry(_) => Need::Writer,
         }
     }
@@ -143,6 +147,8 @@ pub struct Parts {
     pub cursor: Box<dyn Fn() -> Cursor + Send + Sync>,
     /// The stream rules; empty without [`Need::Upstream`].
     pub rules: Vec<StreamRule>,
+    /// What is learnt, from [`Need::Upstream`] on.
+    pub learn: Option<LearnSettings>,
     /// The way out, from [`Need::Upstream`] on.
     pub upstream: Option<Arc<dyn Upstream>>,
     /// The way in, from [`Need::Writer`] on.
@@ -171,6 +177,7 @@ impl Parts {
             models: Box::new(move || Ok(Arc::clone(&models))),
             cursor: Box::new(move || uploads.cursor()),
             rules: view.settings.streams.clone(),
+            learn: Some(view.settings.learn.clone()),
             upstream: Some(Arc::clone(&view.upstream)),
             writer: Some(WriterEnd {
                 requests,
@@ -207,6 +214,7 @@ pub fn perform(
         Ask::Verify => json(&verify::verify(parts, listener)?),
         Ask::Export(ask) => json(&export::export(&parts.buffer, &ask, listener)?),
         Ask::Cohort(ask) => json(&cohort::cohort(&parts.buffer, &ask, listener)?),
+        Ask::Evaluate(ask) => json(&evaluate::evaluate(parts, &ask, listener)?),
         Ask::Target(stream) => json(&import::target(&parts.buffer, &parts.rules, &stream)?),
         Ask::Import(batch) => json(&import::import(parts, batch, listener)?),
         Ask::List {

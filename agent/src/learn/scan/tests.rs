@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::learn::tests::{Bench, NOW_NS, rule};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn task(id: u64, recipe: &str, kind: TaskKind) -> Task {
     Task {
@@ -34,7 +34,7 @@ impl Scan {
 
     /// Waits for the task under way.
     fn settle_one(&mut self) {
-        let (task, outcome) = self.ended.1.recv_timeout(PATIENCE).unwrap();
+        let (task, outcome) = self.ended.recv_timeout(PATIENCE).unwrap();
         self.settle(task, outcome);
         self.start_tasks();
     }

@@ -13,7 +13,7 @@ use dunlin_models::{
 };
 
 use super::*;
-use crate::learn::tests::{Bench, NOW_NS, rule};
+use crate::learn::tests::{Bench, NOW_NS, rule, settings_of};
 
 /// Flags what is above 10.
 struct Above10;
@@ -123,7 +123,7 @@ fn a_recipe_that_changed_is_trained_from_nothing() {
     let mut bench = served();
     bench.commit(1_000);
     let mut longer = rule("pca");
-    longer.recipe.lookback = 5;
+    settings_of(&mut longer).lookback = 5;
     let later = Job {
         to_ts: 2_000,
         ..task(2, Some(1))
@@ -238,7 +238,7 @@ fn what_cannot_be_trained_fails_with_its_reason() {
             other => panic!("{other:?}"),
         }
     };
-    let short = why(&|rule| rule.recipe.lookback = 5_000);
+    let short = why(&|rule| settings_of(rule).lookback = 5_000);
     assert!(
         short.contains("5000") || short.contains("window"),
         "{short}"
@@ -252,8 +252,8 @@ fn what_cannot_be_trained_fails_with_its_reason() {
     // No disk for a checkpoint.
     std::fs::create_dir(checkpoint_path(&bench.shared, &task(2, None))).unwrap();
     let disk = why(&|rule| {
-        rule.recipe.algorithm = Algorithm::Autoencoder;
-        rule.recipe.epochs_max = 1;
+        settings_of(rule).algorithm = Algorithm::Autoencoder;
+        settings_of(rule).epochs_max = 1;
     });
     assert!(disk.contains("checkpoint"), "{disk}");
     assert_eq!(bench.shared.models.current_number(&key()), Some(1));

@@ -1,0 +1,252 @@
+//! Where predictions are published: a topic with placeholders, one topic a stream.
+//!
+//! Promises: a topic that is accepted is one a broker takes, whatever the tags hold; and no filter for
+//! which [`PublishTopic::may_match`] is false ever takes it, so an agent never feeds on its own
+//! predictions.
+
+use std::fmt;
+
+use dunlin_sync::sample::{Schema, Stream};
+
+/// Longest topic as written, bytes.
+const BYTES_MAX: usize = 512;
+/// The stream's name; the only placeholder that may span levels.
+const STREAM: &str = "stream";
+/// The recipe's name.
+const RECIPE: &str = "recipe";
+
+/// A piece of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Placeholder(String),
+}
+
+/// A topic such as `plant/{line}/{machine}/health`: tags of the stream, `{stream}`, `{recipe}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishTopic {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+/// A level of a topic as far as it is known beforehand.
+enum Known {
+    Literal(String),
+    /// One level of whatever text.
+    One,
+    /// One or more levels of whatever text.
+    Some,
+}
+
+impl PublishTopic {
+    /// Reads a topic as written in the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.len() > BYTES_MAX {
+            return Err(format!("has not 1 to {BYTES_MAX} bytes"));
+        }
+        if text.contains(['+', '#']) {
+            return Err("holds a wildcard; a publish goes to one topic".into());
+        }
+        if text.starts_with('$') || text.starts_with('{') {
+            return Err("must open with a text of its own, not with $ or a placeholder".into());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("holds a control character".into());
+        }
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').ok_or("has a { without a }")?;
+            if name.is_empty() || name.contains('{') {
+                return Err("has a placeholder without a name".into());
+            }
+            pieces.push(Piece::Text(before.to_owned()));
+            pieces.push(Piece::Placeholder(name.to_owned()));
+            rest = after;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        if pieces
+            .iter()
+            .any(|p| matches!(p, Piece::Text(text) if text.contains('}')))
+        {
+            return Err("has a } without a {".into());
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            pieces,
+        })
+    }
+
+    /// Names of tags among its placeholders.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Placeholder(name) if name != STREAM && name != RECIPE => Some(&**name),
+            _ => None,
+        })
+    }
+
+    /// The topic for a stream; `None` if it has no such tag.
+    pub fn of(&self, recipe: &str, stream: &Stream, schema: &Schema) -> Option<String> {
+        let mut topic = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => topic.push_str(text),
+                Piece::Placeholder(name) if name == STREAM => {
+                    topic.push_str(&sound(&stream.name, true));
+                }
+                Piece::Placeholder(name) if name == RECIPE => topic.push_str(recipe),
+                Piece::Placeholder(name) => {
+                    let at = schema.tag_names.iter().position(|tag| tag == name)?;
+                    topic.push_str(&sound(stream.tags.get(at)?, false));
+                }
+            }
+        }
+        Some(topic)
+    }
+
+    /// Whether an MQTT filter (`$share/group/` in front or not) may take one of its topics.
+    pub fn may_match(&self, filter: &str) -> bool {
+        let plain = match filter.strip_prefix("$share/") {
+            Some(shared) => shared.split_once('/').map_or("", |(_, filter)| filter),
+            None => filter,
+        };
+        let filter: Vec<&str> = plain.split('/').collect();
+        meets(&filter, &self.levels())
+    }
+
+    fn levels(&self) -> Vec<Known> {
+        let mut levels = vec![Known::Literal(String::new())];
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => {
+                    for (at, part) in text.split('/').enumerate() {
+                        if at > 0 {
+                            levels.push(Known::Literal(String::new()));
+                        }
+                        if let Some(Known::Literal(literal)) = levels.last_mut() {
+                            literal.push_str(part);
+                        }
+                    }
+                }
+                Piece::Placeholder(name) => {
+                    let known = levels.pop();
+                    let spans = name == STREAM || matches!(known, Some(Known::Some));
+                    levels.push(if spans { Known::Some } else { Known::One });
+                }
+            }
+        }
+        levels
+    }
+}
+
+impl fmt::Display for PublishTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Whether any topic of these levels matches the filter.
+fn meets(filter: &[&str], topic: &[Known]) -> bool {
+    let (Some((level, filter_rest)), Some((known, topic_rest))) =
+        (filter.split_first(), topic.split_first())
+    else {
+        // A trailing # takes its parent too.
+        return topic.is_empty() && (filter.is_empty() || filter == ["#"]);
+    };
+    if *level == "#" {
+        return true;
+    }
+    match known {
+        Known::Literal(literal) => {
+            (*level == "+" || level == literal) && meets(filter_rest, topic_rest)
+        }
+        Known::One => meets(filter_rest, topic_rest),
+        Known::Some => meets(filter_rest, topic_rest) || meets(filter_rest, topic),
+    }
+}
+
+/// A value as part of a topic: what would change its levels or is not allowed becomes `_`.
+fn sound(value: &str, spans_levels: bool) -> String {
+    let is_bad = |c: char| "+#".contains(c) || c.is_control() || c == '/' && !spans_levels;
+    if value.is_empty() {
+        return "_".to_owned();
+    }
+    value
+        .chars()
+        .map(|c| if is_bad(c) { '_' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn stream(tags: &[&str]) -> (Stream, Schema) {
+        let stream = Stream {
+            id: 1,
+            schema: 1,
+            name: "vibration/l1/press".into(),
+            tags: tags.iter().map(ToString::to_string).collect(),
+        };
+        let schema = Schema {
+            id: 1,
+            name: "vibration".into(),
+            tag_names: vec!["device".into(), "line".into(), "machine".into()],
+            fields: Vec::new(),
+        };
+        (stream, schema)
+    }
+
+    #[test]
+    fn placeholders_become_tags_stream_and_recipe() {
+        let (stream, schema) = stream(&["d", "l1", "press"]);
+        let of = |text: &str| PublishTopic::parse(text).unwrap().of("r", &stream, &schema);
+        assert_eq!(
+            of("plant/{line}/{machine}/health").unwrap(),
+            "plant/l1/press/health"
+        );
+        assert_eq!(
+            of("out/{recipe}/{stream}").unwrap(),
+            "out/r/vibration/l1/press"
+        );
+        assert_eq!(of("out/x-{line}-y").unwrap(), "out/x-l1-y");
+        assert_eq!(of("out/{hall}"), None);
+    }
+
+    #[test]
+    fn what_a_tag_holds_never_changes_the_levels() {
+        let (stream, schema) = stream(&["d", "a/b+#\0", ""]);
+        let topic = PublishTopic::parse("p/{line}/{machine}").unwrap();
+        assert_eq!(topic.of("r", &stream, &schema).unwrap(), "p/a_b___/_");
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for text in [
+            "", "a/+/b", "a/#", "$SYS/x", "{line}/x", "a/{b", "a/b}", "a/{}", "a\n",
+        ] {
+            assert!(PublishTopic::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_loop_is_seen_beforehand() {
+        let meets =
+            |topic: &str, filter: &str| PublishTopic::parse(topic).unwrap().may_match(filter);
+        assert!(meets("plant/{line}/health", "plant/#"));
+        assert!(meets("plant/{line}/health", "plant/+/health"));
+        assert!(meets("plant/{line}/health", "$share/g/plant/l1/+"));
+        assert!(meets("plant/{line}", "plant/l1/#"));
+        assert!(meets("out/{stream}/x", "out/a/b/c/x"));
+        assert!(meets("out/x{line}", "+/xl1"));
+        assert!(!meets("plant/{line}/health", "plant/+/vibration"));
+        assert!(!meets("plant/{line}/health", "plant/+"));
+        assert!(!meets("plant/{line}/health", "other/#"));
+        assert!(!meets("out/{stream}/x", "out/+"));
+    }
+}
