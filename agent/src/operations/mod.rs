@@ -17,6 +17,8 @@ mod talk;
 mod verify;
 
 #[cfg(test)]
+mod evaluate_tests;
+#[cfg(test)]
 mod models_tests;
 #[cfg(test)]
 mod tests;

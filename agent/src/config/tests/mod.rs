@@ -11,6 +11,7 @@ use crate::settings::{
 };
 
 mod mistakes;
+mod recipes;
 mod secrets;
 mod streams;
 

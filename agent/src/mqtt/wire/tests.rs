@@ -64,6 +64,21 @@ fn our_puback_is_rumqttcs_puback() {
 }
 
 #[test]
+fn our_qos_0_publish_is_rumqttcs() {
+    let payload = vec![7; 300];
+    let mut ours = BytesMut::new();
+    publish_qos0(MqttVersion::V5, "t/o", &payload, &mut ours);
+    let theirs = v5::Publish::new("t/o", QoS::AtMostOnce, payload.clone(), None);
+    assert_eq!(ours, rumqttc_publish(&theirs));
+    let mut ours = BytesMut::new();
+    publish_qos0(MqttVersion::V311, "t/o", &payload, &mut ours);
+    let theirs = v4::Publish::new("t/o", rumqttc::QoS::AtMostOnce, payload);
+    let mut bytes = BytesMut::new();
+    theirs.write(&mut bytes).unwrap();
+    assert_eq!(ours, bytes);
+}
+
+#[test]
 fn skips_the_properties_of_a_publish() {
     let properties = v5::PublishProperties {
         content_type: Some("application/json".into()),
