@@ -4,6 +4,12 @@
 //! goes on behind the last durable prediction (whose source time is that of the record it answers),
 //! so none is skipped and none answered twice.
 
+mod resume;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -13,19 +19,19 @@ use std::{
 
 use dunlin_models::{
     data::{Columns, InMemory, Rows},
-    drift::population::{InputDrift, Population},
+    drift::population::{InputDrift, InputDriftSettings, Population},
     recipes,
     registry::{ModelKey, Version},
     scale::Scale,
 };
 use dunlin_sync::{
-    block::{Block, Section},
+    block::Block,
     buffer::Query,
-    rows::Values,
     sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
 };
 use tokio::{runtime, time::timeout};
 
+use self::rows::{classes, number_at, parts};
 use super::{
     Shared,
     journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
@@ -37,8 +43,6 @@ use crate::{cohort::Labels, operations::matches, settings::RecipeRule};
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// How often new streams and versions are looked for without a hint.
 const REFRESH_GAP: Duration = Duration::from_secs(1);
-/// Newest blocks searched for the last predictions before a restart.
-const RESUME_BLOCKS_MAX: u64 = 2_048;
 /// Predictions made durable together.
 const BATCH_MAX: usize = 1_000;
 /// Between attempts while the buffer takes nothing.
@@ -103,62 +107,6 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// Finds the last predictions, behind which each line goes on.
-    fn resume(&mut self) {
-        let buffer = &self.shared.buffer;
-        let shape = buffer.shape();
-        self.next_seq = shape.next_seq;
-        self.read_to = shape.newest_ts.unwrap_or(i64::MIN);
-        let catalog = buffer.catalog();
-        let mut seq = shape.next_seq;
-        for _ in 0..RESUME_BLOCKS_MAX {
-            if seq <= shape.oldest_seq {
-                self.searched_from = i64::MIN;
-                break;
-            }
-            seq = buffer.previous_stored(seq);
-            let Ok(Some(block)) = buffer.read_block(seq) else {
-                continue;
-            };
-            self.searched_from = block.first_ts;
-            for (stream, section, rows) in parts(&block) {
-                let own = catalog.resolve(stream);
-                let Some((stream, _)) = own.filter(|(_, schema)| schema.name == PREDICTIONS) else {
-                    continue;
-                };
-                let times = &section.rows.source_ts[rows];
-                if let Some(last) = times.iter().flatten().max() {
-                    let known = self.resume.entry(stream.name.clone()).or_insert(i64::MIN);
-                    *known = (*known).max(*last);
-                }
-            }
-        }
-    }
-
-    /// Reads again what is later than `ts`, for a line that has not answered it; lines that have are
-    /// not disturbed.
-    fn rewind(&mut self, ts: i64) -> Result<(), String> {
-        let buffer = &self.shared.buffer;
-        let oldest = buffer.oldest_seq();
-        let seq = buffer.locate(ts, oldest)?;
-        // The block before may reach beyond.
-        let seq = buffer.previous_stored(seq).max(oldest);
-        self.next_seq = self.next_seq.min(seq);
-        Ok(())
-    }
-
-    /// After which record a new line of `key` begins to answer, nanoseconds UTC.
-    fn start_of(&self, key: &ModelKey, version: &Version) -> i64 {
-        match self.resume.get(&own_stream(PREDICTIONS, key)) {
-            Some(answered_to) => *answered_to,
-            // It came to serve just before the agent ended, and has answered nothing since.
-            None if self.registry_seen.is_none() && version.created_ns >= self.searched_from => {
-                version.created_ns.min(self.read_to)
-            }
-            None => self.read_to,
-        }
-    }
-
     /// Makes lines for new streams and versions, and swaps versions.
     fn refresh(&mut self) {
         let (models, catalog) = (&self.shared.models, self.shared.buffer.catalog());
@@ -199,18 +147,18 @@ impl<'a> Answering<'a> {
                     && before != number
                 {
                     match self.serve(&key, rule, stream, schema, before) {
-                        Ok(()) => why += &format!("; version {before} serves"),
-                        Err(too) => why += &format!("; nor can version {before}: {too}"),
+                        Ok(()) => why = format!("{why}; version {before} serves"),
+                        Err(too) => why = format!("{why}; nor can version {before}: {too}"),
                     }
                 }
-                self.tell_unusable(key, number, why);
+                self.tell_unusable(&key, number, why);
             }
         }
         self.registry_seen = Some(changes);
     }
 
     /// Tells once that a version that should serve cannot.
-    fn tell_unusable(&mut self, key: ModelKey, version: u64, why: String) {
+    fn tell_unusable(&mut self, key: &ModelKey, version: u64, why: String) {
         if !self.unusable.insert((key.clone(), version)) {
             return;
         }
@@ -221,7 +169,7 @@ impl<'a> Answering<'a> {
             what: why,
             figures: None,
         };
-        self.shared.journal.event(&key, &event);
+        self.shared.journal.event(key, &event);
     }
 
     fn serve(
@@ -330,7 +278,10 @@ impl<'a> Answering<'a> {
             return Ok((scale, None));
         }
         let population = Population::fit(&source).map_err(failed)?;
-        Ok((scale, Some(InputDrift::new(Default::default(), population))))
+        Ok((
+            scale,
+            Some(InputDrift::new(InputDriftSettings::default(), population)),
+        ))
     }
 
     /// The records before `to`, as far as a window reaches.
@@ -495,43 +446,4 @@ impl Shared {
         self.stats.flagged.fetch_add(flagged as u64, Relaxed);
         true
     }
-}
-
-/// The rows of each stream in a block.
-fn parts(block: &Block) -> impl Iterator<Item = (StreamId, &Section, std::ops::Range<usize>)> {
-    block.sections.iter().flat_map(|section| {
-        let mut start = 0;
-        section.runs.iter().map(move |run| {
-            let rows = start..start + run.rows as usize;
-            start = rows.end;
-            (run.stream, section, rows)
-        })
-    })
-}
-
-/// A number at a place, NaN where there is none.
-fn number_at(section: &Section, field: usize, row: usize) -> f32 {
-    let Some(column) = section.rows.columns.get(field) else {
-        return f32::NAN;
-    };
-    if column.present.as_ref().is_some_and(|present| !present[row]) {
-        return f32::NAN;
-    }
-    match &column.values {
-        Values::F64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
-        Values::F32(values) => values.get(row).copied().unwrap_or(f32::NAN),
-        Values::I64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
-        Values::Bool(values) => values
-            .get(row)
-            .map_or(f32::NAN, |v| f32::from(u8::from(*v))),
-        Values::Text(_) => f32::NAN,
-    }
-}
-
-/// Names of the classes, where a classifier's settings hold them.
-fn classes(settings: &str) -> Arc<[String]> {
-    let settings: serde_json::Value = serde_json::from_str(settings).unwrap_or_default();
-    let classes = settings.get("classes").cloned().unwrap_or_default();
-    let classes: Vec<String> = serde_json::from_value(classes).unwrap_or_default();
-    classes.into()
 }

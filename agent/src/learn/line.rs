@@ -8,12 +8,16 @@ use std::{collections::VecDeque, sync::Arc};
 
 use dunlin_models::{
     data::{Rows, Window, WindowShape},
-    drift::{Alarm, error::ErrorDrift, population::InputDrift},
+    drift::{
+        Alarm,
+        error::{ErrorDrift, ErrorDriftSettings},
+        population::InputDrift,
+    },
     evaluation::{Evaluation, argmax},
     recipe::{Model, Output, Scratch, Task},
     registry::ModelKey,
     scale::Scale,
-    watch::{Verdict, Watch},
+    watch::{Verdict, Watch, WatchSettings},
 };
 use dunlin_sync::rows::Column;
 
@@ -101,7 +105,7 @@ impl Line {
             scale,
             rows: Rows::default(),
             forecasts: VecDeque::new(),
-            error_drift: ErrorDrift::new(Default::default()),
+            error_drift: ErrorDrift::new(ErrorDriftSettings::default()),
             input_drift,
             scratch: Scratch::default(),
             output: Output::default(),
@@ -140,14 +144,14 @@ impl Line {
         self.shadow = is_watched.then(|| Shadow {
             serving: before,
             forecasts,
-            watch: Watch::new(Default::default()),
+            watch: Watch::new(WatchSettings::default()),
         });
         // As many as the shadow has, so that both are compared on the same records.
         self.forecasts = match &self.shadow {
             Some(shadow) => shadow.forecasts.iter().map(|_| None).collect(),
             None => VecDeque::new(),
         };
-        self.error_drift = ErrorDrift::new(Default::default());
+        self.error_drift = ErrorDrift::new(ErrorDriftSettings::default());
         self.input_drift = input_drift;
     }
 

@@ -64,6 +64,9 @@ struct Count {
     rows: u64,
 }
 
+/// A task that has come back from its worker.
+type Ended = (Task, Outcome);
+
 pub(super) struct Scan {
     shared: Arc<Shared>,
     path: PathBuf,
@@ -74,10 +77,7 @@ pub(super) struct Scan {
     working: Vec<(u64, Arc<AtomicBool>)>,
     lost_workers: usize,
     counts: HashMap<(ModelKey, bool), Count>,
-    ended: (
-        mpsc::Sender<(Task, Outcome)>,
-        mpsc::Receiver<(Task, Outcome)>,
-    ),
+    ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
 }
 
 impl Scan {
@@ -113,6 +113,7 @@ impl Scan {
     ///
     /// # Errors
     /// None at present: what goes wrong is a failed task.
+    #[allow(clippy::unnecessary_wraps)] // As every worker of the agent.
     pub(super) fn run(mut self) -> Result<(), String> {
         let mut next_scan = Instant::now();
         while !self.shared.stop.load(Relaxed) {
@@ -306,13 +307,12 @@ impl Scan {
             self.shared.journal.task(&task);
             let rules = &self.shared.rules;
             let rule = rules.iter().find(|rule| rule.name == task.key.recipe);
-            match rule.cloned() {
-                Some(rule) => self.start(task, rule),
-                None => {
-                    let why = "its recipe is not configured any more".to_owned();
-                    self.settle(task, Outcome::Failed(why));
-                }
-            }
+            let Some(rule) = rule.cloned() else {
+                let why = "its recipe is not configured any more".to_owned();
+                self.settle(task, Outcome::Failed(why));
+                continue;
+            };
+            self.start(task, rule);
         }
         let open = self.table.open.len() as u64;
         self.shared.stats.tasks_open.store(open, Relaxed);

@@ -36,7 +36,7 @@ pub(super) const NOW_NS: i64 = 1_000_000_000_000;
 
 /// A device with one stream, `plant/press`, and what it writes about its learning.
 pub(super) struct Bench {
-    _dir: TempDir,
+    dir: TempDir,
     pub(super) shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
     next_ts: i64,
@@ -66,11 +66,20 @@ impl Bench {
             wall_ns: || NOW_NS,
         };
         Self {
-            _dir: dir,
+            dir,
             shared: Arc::new(shared),
             requests: received,
             next_ts: 1,
         }
+    }
+
+    pub(super) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// What is written from now on, for somebody who answers.
+    pub(super) fn take_requests(&mut self) -> mpsc::Receiver<Request> {
+        std::mem::replace(&mut self.requests, mpsc::channel().1)
     }
 
     /// Commits the next `count` records: two values that go round together.
@@ -162,7 +171,7 @@ pub(super) fn settings(recipes: Vec<RecipeRule>) -> LearnSettings {
         workers: 1,
         cpu_share: 1.0,
         temperature_c_max: 200.0,
-        limit: Duration::from_secs(60),
+        limit: Duration::from_mins(1),
         rows_per_chunk_max: 1_000,
         versions_max: 4,
         status: StatusWords {

@@ -158,6 +158,9 @@ fn attempt(
     settled(shared, task, &version.map_err(|error| failed(&error))?)
 }
 
+/// A version with the model that it is.
+type Loaded = (Version, Box<dyn Model>);
+
 fn failed(error: &dyn std::fmt::Display) -> TrainError {
     TrainError::Recipe(error.to_string())
 }
@@ -176,7 +179,7 @@ fn loaded(
     recipe: &dyn Recipe,
     task: &Job,
     number: u64,
-) -> Result<Option<(Version, Box<dyn Model>)>, TrainError> {
+) -> Result<Option<Loaded>, TrainError> {
     let unusable = |error: &dyn std::fmt::Display| {
         let (key, task) = (&task.key, task.id);
         tracing::warn!(task, %key, version = number, %error, "cannot be built upon");

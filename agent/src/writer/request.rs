@@ -53,6 +53,7 @@ impl Requests {
     ///
     /// # Errors
     /// The request, if the writer has ended.
+    #[allow(clippy::result_large_err)] // Whoever sent it has it back.
     pub fn send(&self, request: Request) -> Result<(), mpsc::SendError<Request>> {
         self.queue.send(request)?;
         self.waker.wake();

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::world::{PROGRAM, World};
 
 /// Longest wait for a training.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const PCA: &str = "algorithm = \"pca\"\nlookback = 4\nmin_start_count = 600\nwindows_min = 20\n\
                    min_update_count = 1000000\n";

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::learn::tests::{Bench, NOW_NS, rule};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn task(id: u64, recipe: &str, kind: TaskKind) -> Task {
     Task {
