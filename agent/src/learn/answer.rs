@@ -4,6 +4,12 @@
 //! goes on behind the last durable prediction (whose source time is that of the record it answers),
 //! so none is skipped and none answered twice.
 
+mod resume;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -18,13 +24,13 @@ use dunlin_models::{
     scale::Scale,
 };
 use dunlin_sync::{
-    block::{Block, Section},
+    block::Block,
     buffer::Query,
-    rows::Values,
     sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
 };
 use tokio::{runtime, time::timeout};
 
+use self::rows::{classes, number_at, parts};
 use super::{
     Shared,
     journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
@@ -36,8 +42,6 @@ use crate::{cohort::Labels, mqtt::outgoing::Outgoing, operations::matches, setti
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// How often new streams and versions are looked for without a hint.
 const REFRESH_GAP: Duration = Duration::from_secs(1);
-/// Newest blocks searched for the last predictions before a restart.
-const RESUME_BLOCKS_MAX: u64 = 2_048;
 /// Predictions made durable together.
 const BATCH_MAX: usize = 1_000;
 /// Between attempts while the buffer takes nothing.
@@ -99,62 +103,6 @@ impl<'a> Answering<'a> {
             }
             // The end of the wait matters, not its reason.
             let _woken = runtime.block_on(async { timeout(WAIT_MAX, committed.changed()).await });
-        }
-    }
-
-    /// Finds the last predictions, behind which each line goes on.
-    fn resume(&mut self) {
-        let buffer = &self.shared.buffer;
-        let shape = buffer.shape();
-        self.next_seq = shape.next_seq;
-        self.read_to = shape.newest_ts.unwrap_or(i64::MIN);
-        let catalog = buffer.catalog();
-        let mut seq = shape.next_seq;
-        for _ in 0..RESUME_BLOCKS_MAX {
-            if seq <= shape.oldest_seq {
-                self.searched_from = i64::MIN;
-                break;
-            }
-            seq = buffer.previous_stored(seq);
-            let Ok(Some(block)) = buffer.read_block(seq) else {
-                continue;
-            };
-            self.searched_from = block.first_ts;
-            for (stream, section, rows) in parts(&block) {
-                let own = catalog.resolve(stream);
-                let Some((stream, _)) = own.filter(|(_, schema)| schema.name == PREDICTIONS) else {
-                    continue;
-                };
-                let times = &section.rows.source_ts[rows];
-                if let Some(last) = times.iter().flatten().max() {
-                    let known = self.resume.entry(stream.name.clone()).or_insert(i64::MIN);
-                    *known = (*known).max(*last);
-                }
-            }
-        }
-    }
-
-    /// Reads again what is later than `ts`, for a line that has not answered it; lines that have are
-    /// not disturbed.
-    fn rewind(&mut self, ts: i64) -> Result<(), String> {
-        let buffer = &self.shared.buffer;
-        let oldest = buffer.oldest_seq();
-        let seq = buffer.locate(ts, oldest)?;
-        // The block before may reach beyond.
-        let seq = buffer.previous_stored(seq).max(oldest);
-        self.next_seq = self.next_seq.min(seq);
-        Ok(())
-    }
-
-    /// After which record a new line of `key` begins to answer, nanoseconds UTC.
-    fn start_of(&self, key: &ModelKey, version: &Version) -> i64 {
-        match self.resume.get(&own_stream(PREDICTIONS, key)) {
-            Some(answered_to) => *answered_to,
-            // It came to serve just before the agent ended, and has answered nothing since.
-            None if self.registry_seen.is_none() && version.created_ns >= self.searched_from => {
-                version.created_ns.min(self.read_to)
-            }
-            None => self.read_to,
         }
     }
 
@@ -567,18 +515,6 @@ impl Shared {
     }
 }
 
-/// The rows of each stream in a block.
-fn parts(block: &Block) -> impl Iterator<Item = (StreamId, &Section, std::ops::Range<usize>)> {
-    block.sections.iter().flat_map(|section| {
-        let mut start = 0;
-        section.runs.iter().map(move |run| {
-            let rows = start..start + run.rows as usize;
-            start = rows.end;
-            (run.stream, section, rows)
-        })
-    })
-}
-
 /// Where answers about `stream` are published, if they are.
 fn topic(rule: &RecipeRule, stream: &Stream, schema: &Schema) -> Option<String> {
     let topic = rule.publish.as_ref()?;
@@ -588,31 +524,4 @@ fn topic(rule: &RecipeRule, stream: &Stream, schema: &Schema) -> Option<String> 
         tracing::warn!(stream, %topic, "no tag of that name; its predictions are not published");
     }
     of
-}
-
-/// A number at a place, NaN where there is none.
-fn number_at(section: &Section, field: usize, row: usize) -> f32 {
-    let Some(column) = section.rows.columns.get(field) else {
-        return f32::NAN;
-    };
-    if column.present.as_ref().is_some_and(|present| !present[row]) {
-        return f32::NAN;
-    }
-    match &column.values {
-        Values::F64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
-        Values::F32(values) => values.get(row).copied().unwrap_or(f32::NAN),
-        Values::I64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
-        Values::Bool(values) => values
-            .get(row)
-            .map_or(f32::NAN, |v| f32::from(u8::from(*v))),
-        Values::Text(_) => f32::NAN,
-    }
-}
-
-/// Names of the classes, where a classifier's settings hold them.
-fn classes(settings: &str) -> Arc<[String]> {
-    let settings: serde_json::Value = serde_json::from_str(settings).unwrap_or_default();
-    let classes = settings.get("classes").cloned().unwrap_or_default();
-    let classes: Vec<String> = serde_json::from_value(classes).unwrap_or_default();
-    classes.into()
 }

@@ -64,6 +64,9 @@ struct Count {
     rows: u64,
 }
 
+/// A task that has come back from its worker.
+type Ended = (Task, Outcome);
+
 pub(super) struct Scan {
     shared: Arc<Shared>,
     path: PathBuf,
@@ -74,8 +77,8 @@ pub(super) struct Scan {
     working: Vec<(u64, Arc<AtomicBool>)>,
     lost_workers: usize,
     counts: HashMap<(ModelKey, bool), Count>,
-    tell_end: mpsc::Sender<(Task, Outcome)>,
-    ended: mpsc::Receiver<(Task, Outcome)>,
+    tell_end: mpsc::Sender<Ended>,
+    ended: mpsc::Receiver<Ended>,
 }
 
 impl Scan {

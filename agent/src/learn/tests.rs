@@ -37,7 +37,7 @@ pub(super) const NOW_NS: i64 = 1_000_000_000_000;
 
 /// A device with one stream, `plant/press`, and what it writes about its learning.
 pub(super) struct Bench {
-    _dir: TempDir,
+    dir: TempDir,
     pub(super) shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
     next_ts: i64,
@@ -68,11 +68,20 @@ impl Bench {
             wall_ns: || NOW_NS,
         };
         Self {
-            _dir: dir,
+            dir,
             shared: Arc::new(shared),
             requests: received,
             next_ts: 1,
         }
+    }
+
+    pub(super) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// What is written from now on, for somebody who answers.
+    pub(super) fn take_requests(&mut self) -> mpsc::Receiver<Request> {
+        std::mem::replace(&mut self.requests, mpsc::channel().1)
     }
 
     /// Commits the next `count` records: two values that go round together.

@@ -157,6 +157,9 @@ fn attempt(
     settled(shared, task, &version.map_err(|error| failed(&error))?)
 }
 
+/// A version with the model that it is.
+type Loaded = (Version, Box<dyn Model>);
+
 fn failed(error: &dyn std::fmt::Display) -> TrainError {
     TrainError::Recipe(error.to_string())
 }
@@ -167,9 +170,6 @@ fn made_before(shared: &Shared, task: &Job) -> Result<Option<Version>, TrainErro
     let mut versions = versions.map_err(|error| failed(&error))?.into_iter();
     Ok(versions.find(|version| version.seed == task.seed))
 }
-
-/// A version and its model.
-type Loaded = (Version, Box<dyn Model>);
 
 /// Version `number`; `None` if this recipe cannot use it (damaged, gone, of another shape): then it
 /// cannot serve either, and nobody is to wait for it.
