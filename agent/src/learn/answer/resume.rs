@@ -63,8 +63,11 @@ impl Answering<'_> {
     pub(super) fn start_of(&self, key: &ModelKey, version: &Version) -> i64 {
         match self.resume.get(&own_stream(PREDICTIONS, key)) {
             Some(answered_to) => *answered_to,
-            // It came to serve just before the agent ended, and has answered nothing since.
-            None if self.registry_seen.is_none() && version.created_ns >= self.searched_from => {
+            // The gate let it serve just before the agent ended, and it has answered nothing since.
+            None if self.registry_seen.is_none()
+                && version.decision.as_ref().is_some_and(|gate| gate.promoted)
+                && version.created_ns >= self.searched_from =>
+            {
                 version.created_ns.min(self.read_to)
             }
             None => self.read_to,

@@ -64,6 +64,7 @@ fn promote(bench: &Bench, features: &[&str]) -> u64 {
     let models = &bench.shared.models;
     let new = NewVersion {
         lineage: dunlin_models::data::Source::lineage(&cohort).clone(),
+        status: "candidate".into(),
         ..NewVersion::default()
     };
     let number = models.add(&key(), &model.save(), new).unwrap().number;
@@ -145,8 +146,12 @@ fn a_line_that_comes_to_serve_late_does_not_disturb_the_others() {
     answering.resume.insert(own_stream(PREDICTIONS, &late), 520);
     let version = bench.shared.models.version(&key(), 1).unwrap();
     let artifact = bench.shared.models.load(&version).unwrap();
+    let new = NewVersion {
+        status: "candidate".into(),
+        ..NewVersion::default()
+    };
     let models = &bench.shared.models;
-    models.add(&late, &artifact, NewVersion::default()).unwrap();
+    models.add(&late, &artifact, new).unwrap();
     models.promote(&late, 1, "available", "retired").unwrap();
     answering.refresh();
     answering.catch_up();
