@@ -225,24 +225,13 @@ impl<'a> Answering<'a> {
             drift,
             from,
         );
-        line.topic = self.topic(rule, stream, schema);
+        line.topic = topic(rule, stream, schema);
         self.prefill(&mut line, stream.id, from)?;
         if let Some(lines) = self.lines.get_mut(&stream.id) {
             lines.push(line);
         }
         tracing::info!(%key, version = number, "serves");
         Ok(())
-    }
-
-    /// Where answers about `stream` are published, if they are.
-    fn topic(&self, rule: &RecipeRule, stream: &Stream, schema: &Schema) -> Option<String> {
-        let topic = rule.publish.as_ref()?;
-        let of = topic.of(&rule.name, stream, schema);
-        if of.is_none() {
-            let stream = &stream.name;
-            tracing::warn!(stream, %topic, "no tag of that name; its predictions are not published");
-        }
-        of
     }
 
     /// The scale of the training records, and bins to compare live inputs with.
@@ -507,6 +496,17 @@ impl Shared {
         self.stats.flagged.fetch_add(flagged as u64, Relaxed);
         true
     }
+}
+
+/// Where answers about `stream` are published, if they are.
+fn topic(rule: &RecipeRule, stream: &Stream, schema: &Schema) -> Option<String> {
+    let topic = rule.publish.as_ref()?;
+    let of = topic.of(&rule.name, stream, schema);
+    if of.is_none() {
+        let stream = &stream.name;
+        tracing::warn!(stream, %topic, "no tag of that name; its predictions are not published");
+    }
+    of
 }
 
 /// The rows of each stream in a block.

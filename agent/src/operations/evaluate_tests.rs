@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{path::PathBuf, sync::mpsc};
+use std::{path::Path, sync::mpsc};
 
 use super::{Ask, EvaluateAsk, Evaluated, FoldRule};
 use crate::{
@@ -42,9 +42,9 @@ label = "y"
 min_start_count = 1000000
 "#;
 
-async fn ask(path: &PathBuf, recipe: &str, folds: Option<u8>) -> Result<Evaluated, Exit> {
+async fn ask(path: &Path, recipe: &str, folds: Option<u8>) -> Result<Evaluated, Exit> {
     let args = SiteArgs {
-        config: Some(path.clone()),
+        config: Some(path.to_owned()),
         ..SiteArgs::default()
     };
     let mut site = Site::find(&args).await?;

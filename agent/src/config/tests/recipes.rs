@@ -27,9 +27,8 @@ fn own() -> OwnRecipes {
 
 fn found(recipe: &str, own: &OwnRecipes) -> Result<Arc<RecipeRule>, String> {
     let text = format!(
-        "{}[[stream]]\nname = \"v\"\ntopic = \"plant/+line/v\"\n[[recipe]]\nname = \"r\"\n\
-         streams = \"v/*\"\n{recipe}\n",
-        MINIMAL
+        "{MINIMAL}[[stream]]\nname = \"v\"\ntopic = \"plant/+line/v\"\n[[recipe]]\nname = \"r\"\n\
+         streams = \"v/*\"\n{recipe}\n"
     );
     let (_dir, path) = file_with(&text);
     let settings = load_with(Some(&path), &Overrides::default(), own);
