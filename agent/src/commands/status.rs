@@ -288,6 +288,30 @@ fn running(s: &Status, lines: &mut Lines) {
         _ => format!("{} written so far", bytes(s.flash.written_bytes as f64)),
     };
     lines.add("flash", &flash);
+    let learn = &s.learn;
+    if learn.recipes > 0 {
+        let mut text = format!(
+            "{} promoted, {} refused, {} open",
+            of(learn.models_promoted, "model"),
+            learn.models_rejected,
+            of(learn.tasks_open, "task")
+        );
+        for (count, what) in [
+            (learn.tasks_failed, "tasks failed"),
+            (learn.rollbacks, "taken back"),
+            (learn.drifts, "alarms of drift"),
+        ] {
+            if count > 0 {
+                let _ok = write!(text, ", {count} {what}");
+            }
+        }
+        lines.add("learning", &text);
+        let answered = of(learn.predictions, "record");
+        lines.add(
+            "",
+            &format!("{answered} answered, {} flagged", learn.flagged),
+        );
+    }
 }
 
 fn stopped(left: &LeftBehind, lines: &mut Lines) {
@@ -383,7 +407,11 @@ mod tests {
                 "held_for_clock": false, "last_error": "gone\u{1b}[2J"},
             "clock": {"skew_s": 0.0, "steps": 0, "withdrawn": 0, "unsynchronised": false},
             "flash": {"written_bytes": 1_000_000, "bytes_per_day": 86_400_000.0,
-                "years_to_32_tb": 1_014.0}
+                "years_to_32_tb": 1_014.0},
+            "learn": {"recipes": 1, "tasks_open": 1, "tasks_started": 4, "models_promoted": 1,
+                "models_rejected": 2, "tasks_failed": 0, "rollbacks": 1, "drifts": 0,
+                "predictions": 3_000, "flagged": 7, "broken": 0, "published": 0,
+                "publishes_dropped": 0}
         }))
         .unwrap()
     }
@@ -413,6 +441,8 @@ mod tests {
              \x20          lasts 2.5 h at this rate if the upstream is away\n\
              clock      synchronised\n\
              flash      86.4 MB written a day: 1014 years to 32 TB (a 32 GB card 1,000 times over)\n\
+             learning   1 model promoted, 2 refused, 1 task open, 1 taken back\n\
+             \x20          3,000 records answered, 7 flagged\n\
              quarantine 2 items: 2 not_json\n"
         );
     }

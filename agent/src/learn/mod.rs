@@ -20,6 +20,8 @@ mod train;
 #[cfg(test)]
 mod broken_tests;
 #[cfg(test)]
+mod own_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{

@@ -20,7 +20,7 @@ use tokio::{
 use super::*;
 use crate::{
     broker::EmbeddedBroker,
-    mqtt::{url::BrokerUrl, wire},
+    mqtt::{outgoing::Outgoing, url::BrokerUrl, wire},
     settings::MqttVersion,
 };
 
@@ -69,6 +69,7 @@ struct Running {
     acker: Acker,
     stopper: Stopper,
     stats: Arc<IngestStats>,
+    publisher: Publisher,
     thread: JoinHandle<()>,
     queue: Vec<Incoming>,
 }
@@ -77,13 +78,14 @@ impl Running {
     fn start(settings: &MqttSettings, filter: &str) -> Self {
         let filters = vec![filter.to_owned()];
         let (ingest, inbox, acker, stopper) = Ingest::new(settings, filters, "dev", 1).unwrap();
-        let stats = ingest.stats();
+        let (stats, publisher) = (ingest.stats(), ingest.publisher());
         let thread = thread::spawn(|| ingest.run().unwrap());
         Self {
             inbox,
             acker,
             stopper,
             stats,
+            publisher,
             thread,
             queue: Vec::new(),
         }
@@ -247,6 +249,39 @@ fn receives_and_acknowledges_v5() {
 #[test]
 fn receives_and_acknowledges_v311() {
     receives_and_acknowledges(MqttVersion::V311);
+}
+
+fn our_own_publishes_arrive_while_connected(version: MqttVersion) {
+    let (url, topic) = (broker(version), unique("t/own"));
+    let mut running = Running::start(&settings(&url, version), &topic).subscribed();
+    let sent = numbered(0..50);
+    for payload in &sent {
+        running.publisher.publish(Outgoing {
+            topic: topic.clone(),
+            payload: payload.clone(),
+        });
+    }
+    let got = running.take(50);
+    assert_eq!(payloads(&got), sent);
+    let publisher = running.publisher.clone();
+    running.stop();
+    publisher.publish(Outgoing {
+        topic,
+        payload: Vec::new(),
+    });
+    let stats = publisher.stats();
+    let counted = (stats.written.load(Relaxed), stats.dropped.load(Relaxed));
+    assert_eq!(counted, (50, 1), "nobody is connected any more");
+}
+
+#[test]
+fn our_own_publishes_arrive_while_connected_v5() {
+    our_own_publishes_arrive_while_connected(MqttVersion::V5);
+}
+
+#[test]
+fn our_own_publishes_arrive_while_connected_v311() {
+    our_own_publishes_arrive_while_connected(MqttVersion::V311);
 }
 
 fn unacknowledged_comes_again(version: MqttVersion) {
