@@ -331,7 +331,10 @@ impl Learning {
         let answer = spawn_worker(view, ANSWERER, "dunlin-answer", move || {
             learn::answer(&answers)
         })?;
-        let scan = spawn_worker(view, SCANNER, "dunlin-scan", move || learn::scan(&shared))?;
+        let scan = spawn_worker(view, SCANNER, "dunlin-scan", move || {
+            learn::scan(&shared);
+            Ok(())
+        })?;
         Ok(Some(Self { stop, scan, answer }))
     }
 

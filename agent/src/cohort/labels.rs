@@ -11,7 +11,7 @@ const CLASSES_MAX: usize = 256;
 
 /// What a label's value is to a model.
 #[derive(Clone, Debug)]
-pub(super) enum Labels {
+pub(crate) enum Labels {
     /// A number.
     Number,
     /// A position among these, by name.
@@ -19,13 +19,14 @@ pub(super) enum Labels {
 }
 
 impl Labels {
-    pub(super) fn classes(names: &[String]) -> Self {
+    /// Positions among `names`.
+    pub(crate) fn classes(names: &[String]) -> Self {
         let numbered = names.iter().cloned().zip(0..);
         Self::Classes(numbered.collect())
     }
 
     /// NaN if there is none, or it is none of the classes.
-    pub(super) fn of(&self, column: &Column, row: usize) -> f32 {
+    pub(crate) fn of(&self, column: &Column, row: usize) -> f32 {
         match self {
             Self::Number => number(column, row),
             Self::Classes(_) => self

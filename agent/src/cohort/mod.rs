@@ -19,13 +19,13 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::resolve::resolve_telling;
 pub use self::{
     condition::{Checked, Condition, ConditionError},
     query::{CohortQuery, Missing, Part, names},
     read::{Cohort, StreamRows},
     resolve::resolve,
 };
+pub(crate) use self::{labels::Labels, resolve::resolve_telling};
 
 /// Why a query gives no cohort.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

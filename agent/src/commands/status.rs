@@ -383,7 +383,11 @@ mod tests {
                 "held_for_clock": false, "last_error": "gone\u{1b}[2J"},
             "clock": {"skew_s": 0.0, "steps": 0, "withdrawn": 0, "unsynchronised": false},
             "flash": {"written_bytes": 1_000_000, "bytes_per_day": 86_400_000.0,
-                "years_to_32_tb": 1_014.0}
+                "years_to_32_tb": 1_014.0},
+            "learn": {"recipes": 0, "tasks_open": 0, "tasks_started": 0, "models_promoted": 0,
+                "models_rejected": 0, "tasks_failed": 0, "rollbacks": 0, "drifts": 0,
+                "predictions": 0, "flagged": 0, "broken": 0, "published": 0,
+                "publishes_dropped": 0}
         }))
         .unwrap()
     }

@@ -4,6 +4,12 @@
 //! goes on behind the last durable prediction (whose source time is that of the record it answers),
 //! so none is skipped and none answered twice.
 
+mod resume;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -13,31 +19,29 @@ use std::{
 
 use dunlin_models::{
     data::{Columns, InMemory, Rows},
-    drift::population::{InputDrift, Population},
+    drift::population::{InputDrift, InputDriftSettings, Population},
     registry::{ModelKey, Version},
     scale::Scale,
 };
 use dunlin_sync::{
-    block::{Block, Section},
+    block::Block,
     buffer::Query,
-    rows::Values,
     sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
 };
 use tokio::{runtime, time::timeout};
 
+use self::rows::{classes, number_at, parts};
 use super::{
     Shared,
     journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
     line::{Findings, Line, Serving, guarded},
 };
-use crate::{mqtt::outgoing::Outgoing, operations::matches, settings::RecipeRule};
+use crate::{cohort::Labels, mqtt::outgoing::Outgoing, operations::matches, settings::RecipeRule};
 
 /// Longest wait for a commit before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// How often new streams and versions are looked for without a hint.
 const REFRESH_GAP: Duration = Duration::from_secs(1);
-/// Newest blocks searched for the last predictions before a restart.
-const RESUME_BLOCKS_MAX: u64 = 2_048;
 /// Predictions made durable together.
 const BATCH_MAX: usize = 1_000;
 /// Between attempts while the buffer takes nothing.
@@ -49,9 +53,12 @@ const SCALE_ROWS_MAX: usize = 5_000;
 pub(super) struct Answering<'a> {
     shared: &'a Shared,
     lines: HashMap<StreamId, Vec<Line>>,
-    known: HashSet<ModelKey>,
-    /// Last source time of each prediction stream when the agent started.
+    /// Last source time of each prediction stream when the agent started, until its line goes on.
     resume: HashMap<String, i64>,
+    /// How far back predictions were looked for at the start, nanoseconds UTC.
+    searched_from: i64,
+    /// Versions that could not serve, and have been told of.
+    unusable: HashSet<(ModelKey, u64)>,
     next_seq: u64,
     /// Timestamp of the last record read, nanoseconds UTC.
     read_to: i64,
@@ -66,8 +73,9 @@ impl<'a> Answering<'a> {
         Self {
             shared,
             lines: HashMap::new(),
-            known: HashSet::new(),
             resume: HashMap::new(),
+            searched_from: i64::MAX,
+            unusable: HashSet::new(),
             next_seq: 0,
             read_to: i64::MIN,
             registry_seen: None,
@@ -98,42 +106,6 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// Finds the last predictions, and begins to read behind the oldest of them.
-    fn resume(&mut self) {
-        let buffer = &self.shared.buffer;
-        let shape = buffer.shape();
-        self.next_seq = shape.next_seq;
-        self.read_to = shape.newest_ts.unwrap_or(i64::MIN);
-        let catalog = buffer.catalog();
-        let mut seq = shape.next_seq;
-        for _ in 0..RESUME_BLOCKS_MAX {
-            if seq <= shape.oldest_seq {
-                break;
-            }
-            seq = buffer.previous_stored(seq);
-            let Ok(Some(block)) = buffer.read_block(seq) else {
-                continue;
-            };
-            for (stream, section, rows) in parts(&block) {
-                let own = catalog.resolve(stream);
-                let Some((stream, _)) = own.filter(|(_, schema)| schema.name == PREDICTIONS) else {
-                    continue;
-                };
-                let times = &section.rows.source_ts[rows];
-                if let Some(last) = times.iter().flatten().max() {
-                    let known = self.resume.entry(stream.name.clone()).or_insert(i64::MIN);
-                    *known = (*known).max(*last);
-                }
-            }
-        }
-        if let Some(oldest) = self.resume.values().min()
-            && let Ok(seq) = buffer.locate(*oldest, shape.oldest_seq)
-        {
-            self.next_seq = buffer.previous_stored(seq).max(shape.oldest_seq);
-            self.read_to = *oldest;
-        }
-    }
-
     /// Makes lines for new streams and versions, and swaps versions.
     fn refresh(&mut self) {
         let (models, catalog) = (&self.shared.models, self.shared.buffer.catalog());
@@ -145,7 +117,6 @@ impl<'a> Answering<'a> {
         {
             return;
         }
-        self.registry_seen = Some(changes);
         self.streams_seen = catalog.streams.len();
         self.next_refresh = now + REFRESH_GAP;
         for rule in &self.shared.rules {
@@ -167,11 +138,37 @@ impl<'a> Answering<'a> {
                 if serves == Some(number) {
                     continue;
                 }
-                if let Err(why) = self.serve(&key, rule, stream, schema, number) {
-                    tracing::error!(%key, version = number, why, "this version cannot serve");
+                let Err(mut why) = self.serve(&key, rule, stream, schema, number) else {
+                    continue;
+                };
+                // If it was damaged, the version before has taken its place.
+                if let Some(before) = models.number_among(&key, &rule.available_status)
+                    && before != number
+                {
+                    match self.serve(&key, rule, stream, schema, before) {
+                        Ok(()) => why = format!("{why}; version {before} serves"),
+                        Err(too) => why = format!("{why}; nor can version {before}: {too}"),
+                    }
                 }
+                self.tell_unusable(&key, number, why);
             }
         }
+        self.registry_seen = Some(changes);
+    }
+
+    /// Tells once that a version that should serve cannot.
+    fn tell_unusable(&mut self, key: &ModelKey, version: u64, why: String) {
+        if !self.unusable.insert((key.clone(), version)) {
+            return;
+        }
+        tracing::error!(%key, version, why, "this version cannot serve");
+        let event = Event {
+            kind: "unusable",
+            version: Some(version),
+            what: why,
+            figures: None,
+        };
+        self.shared.journal.event(key, &event);
     }
 
     fn serve(
@@ -195,26 +192,33 @@ impl<'a> Answering<'a> {
             field.ok_or_else(|| format!("the stream has no field {name:?}"))
         });
         let fields: Vec<usize> = fields.collect::<Result<_, _>>()?;
+        let classes = classes(&artifact.settings);
         let serving = Serving {
             version: number,
             model: Arc::from(model),
-            classes: classes(&artifact.settings),
+            labels: Arc::new(if classes.is_empty() {
+                Labels::Number
+            } else {
+                Labels::classes(&classes)
+            }),
+            classes,
         };
         let (scale, drift) = self.trained_on(&version, stream.id, &fields)?;
         let lines = self.lines.entry(stream.id).or_default();
-        if let Some(line) = lines.iter_mut().find(|line| &line.key == key) {
+        let at = lines.iter().position(|line| &line.key == key);
+        let answered_to = at.map(|at| lines[at].answered_to);
+        if let Some(at) = at
+            && lines[at].fields == fields
+        {
+            let line = &mut lines[at];
             // One that was gone back to is not put on trial again.
             let is_newer = number > line.version();
             line.swap(serving, drift, is_newer);
             return Ok(());
         }
         let label = rule.label.as_deref().and_then(|label| schema.field(label));
-        let resume = self.resume.get(&own_stream(PREDICTIONS, key)).copied();
-        let from = if self.known.insert(key.clone()) {
-            resume.unwrap_or(self.read_to)
-        } else {
-            self.read_to
-        };
+        // A version that looks at other fields begins a line of its own where the other one ends.
+        let from = answered_to.unwrap_or_else(|| self.start_of(key, &version));
         let mut line = Line::new(
             key.clone(),
             Arc::clone(rule),
@@ -227,7 +231,12 @@ impl<'a> Answering<'a> {
         );
         line.topic = topic(rule, stream, schema);
         self.prefill(&mut line, stream.id, from)?;
+        if from < self.read_to {
+            self.rewind(from)?;
+        }
+        self.resume.remove(&own_stream(PREDICTIONS, key));
         if let Some(lines) = self.lines.get_mut(&stream.id) {
+            lines.retain(|line| &line.key != key);
             lines.push(line);
         }
         tracing::info!(%key, version = number, "serves");
@@ -266,28 +275,32 @@ impl<'a> Answering<'a> {
         };
         let failed = |error: dunlin_models::data::DataError| error.to_string();
         let scale = Scale::fit(&source).map_err(failed)?;
+        if rows == 0 {
+            // Its training records are gone: it serves, and its inputs are compared with nothing.
+            return Ok((scale, None));
+        }
         let population = Population::fit(&source).map_err(failed)?;
-        let drift = (rows > 0).then(|| InputDrift::new(Default::default(), population));
-        Ok((scale, drift))
+        Ok((
+            scale,
+            Some(InputDrift::new(InputDriftSettings::default(), population)),
+        ))
     }
 
     /// The records before `to`, as far as a window reaches.
     fn prefill(&self, line: &mut Line, stream: StreamId, to: i64) -> Result<(), String> {
-        let mut fields = line.fields.clone();
-        fields.extend(line.label);
+        let rows_max = line.window_rows().saturating_sub(1);
         let query = Query {
             range: TimeRange {
                 from: Timestamp::MIN,
                 to: Timestamp(to),
             },
-            ..Query::last(stream, fields, line.window_rows().saturating_sub(1))
+            ..Query::last(stream, line.fields.clone(), rows_max)
         };
         let matrix = self.shared.buffer.matrix(&query)?;
-        let features = line.fields.len();
         for row in (0..matrix.ts.len()).rev() {
             let values: Vec<f32> = matrix.columns.iter().map(|column| column[row]).collect();
-            let label = values.get(features).copied().unwrap_or(f32::NAN);
-            line.remember(matrix.ts[row], &values[..features], label);
+            // Only the label of the record that is answered is looked at.
+            line.remember(matrix.ts[row], &values, f32::NAN);
         }
         line.answered_to = to;
         Ok(())
@@ -334,7 +347,7 @@ impl<'a> Answering<'a> {
                     for (value, field) in features.iter_mut().zip(&line.fields) {
                         *value = number_at(section, *field, row);
                     }
-                    let label = line.label.map_or(f32::NAN, |f| number_at(section, f, row));
+                    let label = line.label_at(&section.rows.columns, row);
                     let Findings {
                         prediction,
                         alarms,
@@ -418,6 +431,10 @@ impl<'a> Answering<'a> {
     }
 
     fn roll_back(&self, key: &ModelKey, version: u64) {
+        if self.shared.models.current_number(key) != Some(version) {
+            // Another one was promoted just now: it is not the one that was found wanting.
+            return;
+        }
         let word = &self.shared.settings.status.rolled_back;
         let what = match self.shared.models.rollback(key, word) {
             Ok(serves) => format!("version {} serves again", serves.number),
@@ -507,43 +524,4 @@ fn topic(rule: &RecipeRule, stream: &Stream, schema: &Schema) -> Option<String> 
         tracing::warn!(stream, %topic, "no tag of that name; its predictions are not published");
     }
     of
-}
-
-/// The rows of each stream in a block.
-fn parts(block: &Block) -> impl Iterator<Item = (StreamId, &Section, std::ops::Range<usize>)> {
-    block.sections.iter().flat_map(|section| {
-        let mut start = 0;
-        section.runs.iter().map(move |run| {
-            let rows = start..start + run.rows as usize;
-            start = rows.end;
-            (run.stream, section, rows)
-        })
-    })
-}
-
-/// A number at a place, NaN where there is none.
-fn number_at(section: &Section, field: usize, row: usize) -> f32 {
-    let Some(column) = section.rows.columns.get(field) else {
-        return f32::NAN;
-    };
-    if column.present.as_ref().is_some_and(|present| !present[row]) {
-        return f32::NAN;
-    }
-    match &column.values {
-        Values::F64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
-        Values::F32(values) => values.get(row).copied().unwrap_or(f32::NAN),
-        Values::I64(values) => values.get(row).map_or(f32::NAN, |value| *value as f32),
-        Values::Bool(values) => values
-            .get(row)
-            .map_or(f32::NAN, |v| f32::from(u8::from(*v))),
-        Values::Text(_) => f32::NAN,
-    }
-}
-
-/// Names of the classes, where a classifier's settings hold them.
-fn classes(settings: &str) -> Arc<[String]> {
-    let settings: serde_json::Value = serde_json::from_str(settings).unwrap_or_default();
-    let classes = settings.get("classes").cloned().unwrap_or_default();
-    let classes: Vec<String> = serde_json::from_value(classes).unwrap_or_default();
-    classes.into()
 }

@@ -12,6 +12,7 @@ use dunlin_models::{
 };
 
 use super::line::{Line, Serving};
+use crate::cohort::Labels;
 
 /// Says that all is well, and panics at a value of 13.
 struct Superstitious;
@@ -36,6 +37,7 @@ fn serving(version: u64) -> Serving {
         version,
         model: Arc::new(Superstitious),
         classes: Arc::new([]),
+        labels: Arc::new(Labels::Number),
     }
 }
 

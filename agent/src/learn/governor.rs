@@ -40,6 +40,8 @@ pub(super) struct Governor {
     cpu_share: f64,
     temperature_c_max: f64,
     deadline: Instant,
+    /// The scan has given the task up.
+    given_up: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     checkpoint: PathBuf,
     begun: Instant,
@@ -56,16 +58,21 @@ impl Governor {
         task: &Task,
         journal: Journal,
         settings: &LearnSettings,
-        stop: Arc<AtomicBool>,
+        (stop, given_up): (Arc<AtomicBool>, Arc<AtomicBool>),
         checkpoint: PathBuf,
+        now_ns: i64,
     ) -> Self {
         let now = Instant::now();
+        // Its age counts from when it joined its queue, as for the scan.
+        let age_ns = now_ns.saturating_sub(task.started_ns);
+        let age = Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0));
         Self {
             task: task.clone(),
             journal,
             cpu_share: settings.cpu_share.clamp(0.01, 1.0),
             temperature_c_max: settings.temperature_c_max,
-            deadline: now + settings.limit,
+            deadline: now + settings.limit.saturating_sub(age),
+            given_up,
             stop,
             checkpoint,
             begun: now,
@@ -110,11 +117,12 @@ impl Governor {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Stopped> {
+    /// Whether the task may go on.
+    pub(super) fn check(&self) -> Result<(), Stopped> {
         if self.stop.load(Relaxed) {
             return Err(Stopped::Shutdown);
         }
-        if Instant::now() >= self.deadline {
+        if self.given_up.load(Relaxed) || Instant::now() >= self.deadline {
             return Err(Stopped::TimeLimit);
         }
         Ok(())
@@ -150,17 +158,18 @@ impl Host for Governor {
     }
 
     fn save_checkpoint(&mut self, checkpoint: &[u8]) -> Result<(), String> {
-        let kept = (self.task.id, checkpoint.to_vec());
+        let kept = (self.task.id, self.task.seed, checkpoint.to_vec());
         state_file::write(&self.checkpoint, &kept)
             .map_err(|error| format!("{}: {error}", self.checkpoint.display()))
     }
 
     fn load_checkpoint(&mut self) -> Option<Vec<u8>> {
-        let kept: Result<Option<(u64, Vec<u8>)>, _> = state_file::read(&self.checkpoint);
+        let kept: Result<Option<(u64, u64, Vec<u8>)>, _> = state_file::read(&self.checkpoint);
         match kept {
             Ok(kept) => kept
-                .filter(|(id, _)| *id == self.task.id)
-                .map(|(_, checkpoint)| checkpoint),
+                // Numbers begin anew where the list of tasks was lost; a seed is drawn for each.
+                .filter(|(id, seed, _)| (*id, *seed) == (self.task.id, self.task.seed))
+                .map(|(_, _, checkpoint)| checkpoint),
             Err(error) => {
                 tracing::warn!(%error, "training begins anew without its checkpoint");
                 None
@@ -186,7 +195,142 @@ fn hottest_c(dir: &Path) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
+    use crate::learn::{
+        LearnStats,
+        tests::{NOW_NS, settings},
+    };
+    use crate::writer::Requests;
+
+    struct Desk {
+        dir: tempfile::TempDir,
+        stop: Arc<AtomicBool>,
+        given_up: Arc<AtomicBool>,
+        stats: Arc<LearnStats>,
+        requests: Option<std::sync::mpsc::Receiver<crate::writer::Request>>,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            Self {
+                dir: tempfile::tempdir().unwrap(),
+                stop: Arc::default(),
+                given_up: Arc::default(),
+                stats: Arc::default(),
+                requests: None,
+            }
+        }
+
+        fn governor(&mut self, task: &Task) -> Governor {
+            let (requests, received) = Requests::to_nobody(1_000);
+            self.requests = Some(received);
+            Governor::new(
+                task,
+                Journal::new(requests, Arc::clone(&self.stats)),
+                &settings(Vec::new()),
+                (Arc::clone(&self.stop), Arc::clone(&self.given_up)),
+                self.dir.path().join("checkpoint"),
+                NOW_NS,
+            )
+        }
+    }
+
+    fn task(id: u64, seed: u64) -> Task {
+        Task {
+            seed,
+            started_ns: NOW_NS,
+            ..crate::learn::tests::task(id, "training")
+        }
+    }
+
+    #[test]
+    fn a_task_ends_with_the_agent_when_given_up_and_when_it_is_too_old() {
+        let mut desk = Desk::new();
+        let mut governor = desk.governor(&task(1, 1));
+        assert_eq!(governor.pace(), Ok(()));
+        desk.given_up.store(true, Relaxed);
+        assert_eq!(governor.pace(), Err(Stopped::TimeLimit));
+        desk.stop.store(true, Relaxed);
+        assert_eq!(
+            governor.pace(),
+            Err(Stopped::Shutdown),
+            "this one goes on later"
+        );
+
+        let mut desk = Desk::new();
+        let limit_ns = settings(Vec::new()).limit.as_nanos() as i64;
+        let aged = |age_ns| Task {
+            started_ns: NOW_NS - age_ns,
+            ..task(1, 1)
+        };
+        assert_eq!(
+            desk.governor(&aged(limit_ns)).pace(),
+            Err(Stopped::TimeLimit)
+        );
+        assert_eq!(desk.governor(&aged(limit_ns / 2)).pace(), Ok(()));
+        // The clock went back.
+        assert_eq!(desk.governor(&aged(-limit_ns)).pace(), Ok(()));
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_to_its_own_task_alone() {
+        let mut desk = Desk::new();
+        let mut governor = desk.governor(&task(1, 10));
+        assert_eq!(governor.load_checkpoint(), None);
+        governor.save_checkpoint(b"first").unwrap();
+        governor.save_checkpoint(b"second").unwrap();
+        assert_eq!(governor.load_checkpoint().unwrap(), b"second");
+        assert_eq!(
+            desk.governor(&task(1, 10)).load_checkpoint().unwrap(),
+            b"second"
+        );
+        assert_eq!(desk.governor(&task(2, 10)).load_checkpoint(), None);
+        assert_eq!(desk.governor(&task(1, 11)).load_checkpoint(), None);
+        let path = desk.dir.path().join("checkpoint");
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(desk.governor(&task(1, 10)).load_checkpoint(), None);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let refused = desk.governor(&task(1, 10)).save_checkpoint(b"third");
+        assert!(refused.unwrap_err().contains("checkpoint"));
+    }
+
+    #[test]
+    fn every_step_is_handed_over_or_counted_as_lost() {
+        let steps = |desk: &mut Desk, count: u64| {
+            let mut governor = desk.governor(&task(1, 1));
+            for step in 0..count {
+                governor.pace().unwrap();
+                governor.step(Step {
+                    step,
+                    ..Step::default()
+                });
+            }
+            governor
+        };
+        let mut desk = Desk::new();
+        drop(steps(&mut desk, 1_000));
+        let requests = desk.requests.take().unwrap();
+        let rows: usize = requests
+            .try_iter()
+            .map(|request| match request.content {
+                crate::writer::RequestContent::Records { records, .. } => records.len(),
+                crate::writer::RequestContent::Publish { .. } => 0,
+            })
+            .sum();
+        assert_eq!(rows, 1_000);
+        let lost = |desk: &Desk| AtomicU64::load(&desk.stats.rows_lost, Relaxed);
+        assert_eq!(lost(&desk), 0);
+        let governor = steps(&mut desk, 100);
+        desk.requests = None;
+        drop(governor);
+        assert_eq!(lost(&desk), 100);
+    }
 
     #[test]
     fn the_hottest_zone_counts_and_one_that_says_nothing_does_not() {

@@ -13,16 +13,21 @@ use std::{
 
 use dunlin_models::{
     data::{Rows, Window, WindowShape},
-    drift::{Alarm, error::ErrorDrift, population::InputDrift},
+    drift::{
+        Alarm,
+        error::{ErrorDrift, ErrorDriftSettings},
+        population::InputDrift,
+    },
     evaluation::{Evaluation, argmax},
     recipe::{Model, Output, Scratch, Task},
     registry::ModelKey,
     scale::Scale,
-    watch::{Verdict, Watch},
+    watch::{Verdict, Watch, WatchSettings},
 };
+use dunlin_sync::rows::Column;
 
 use super::journal::Prediction;
-use crate::settings::RecipeRule;
+use crate::{cohort::Labels, settings::RecipeRule};
 
 /// Rows kept beyond a window before the oldest are let go, all at once.
 const SLACK_ROWS: usize = 512;
@@ -35,6 +40,8 @@ pub(super) struct Serving {
     pub(super) version: u64,
     pub(super) model: Arc<dyn Model>,
     pub(super) classes: Arc<[String]>,
+    /// What labels are to it.
+    pub(super) labels: Arc<Labels>,
 }
 
 /// What a record has brought to light.
@@ -111,7 +118,7 @@ impl Line {
             scale,
             rows: Rows::default(),
             forecasts: VecDeque::new(),
-            error_drift: ErrorDrift::new(Default::default()),
+            error_drift: ErrorDrift::new(ErrorDriftSettings::default()),
             input_drift,
             scratch: Scratch::default(),
             output: Output::default(),
@@ -129,6 +136,12 @@ impl Line {
         self.serving.version
     }
 
+    /// The label of a row as the model counts it, NaN if there is none.
+    pub(super) fn label_at(&self, columns: &[Column], row: usize) -> f32 {
+        let column = self.label.and_then(|label| columns.get(label));
+        column.map_or(f32::NAN, |column| self.serving.labels.of(column, row))
+    }
+
     /// Another version serves from the next record on. If `is_watched`, the one before answers along
     /// for a while, to see which is better.
     pub(super) fn swap(
@@ -140,17 +153,19 @@ impl Line {
         let before = std::mem::replace(&mut self.serving, serving);
         let forecasts = std::mem::take(&mut self.forecasts);
         let was_broken = std::mem::take(&mut self.is_broken);
-        self.shadow = (is_watched && !was_broken).then(|| Shadow {
+        // Labels are places among the classes: with other classes there is nothing to compare.
+        let is_watched = is_watched && !was_broken && before.classes == self.serving.classes;
+        self.shadow = is_watched.then(|| Shadow {
             serving: before,
             forecasts,
-            watch: Watch::new(Default::default()),
+            watch: Watch::new(WatchSettings::default()),
         });
         // As many as the shadow has, so that both are compared on the same records.
         self.forecasts = match &self.shadow {
             Some(shadow) => shadow.forecasts.iter().map(|_| None).collect(),
             None => VecDeque::new(),
         };
-        self.error_drift = ErrorDrift::new(Default::default());
+        self.error_drift = ErrorDrift::new(ErrorDriftSettings::default());
         self.input_drift = input_drift;
     }
 
@@ -326,6 +341,10 @@ impl Line {
 
     fn error_of(&self, output: &Output) -> Option<f64> {
         let end = self.rows.len();
+        if self.task.wants_label() && !self.rows.label.last()?.is_finite() {
+            // Nobody has said what would have been right.
+            return None;
+        }
         let start = end.checked_sub(self.window_rows())?;
         let window = Window {
             start,
@@ -346,3 +365,6 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         text.unwrap_or("no reason given").to_owned()
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,9 +134,6 @@ pub(crate) fn answer(shared: &Shared) -> Result<(), String> {
 }
 
 /// Looks for something to learn, and has it learnt, until told to stop; blocks its thread.
-///
-/// # Errors
-/// A text for people, if it cannot go on.
-pub(crate) fn scan(shared: &Arc<Shared>) -> Result<(), String> {
-    Scan::open(Arc::clone(shared)).run()
+pub(crate) fn scan(shared: &Arc<Shared>) {
+    Scan::open(Arc::clone(shared)).run();
 }

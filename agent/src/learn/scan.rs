@@ -5,11 +5,11 @@
 //! until it is dead, when another takes its place, [`LOST_WORKERS_MAX`] times.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     path::PathBuf,
     sync::{
         Arc,
-        atomic::Ordering::Relaxed,
+        atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -29,7 +29,10 @@ use super::{
     task::{LineState, Task, TaskKind, is_dead, queue_for},
     train::{self, Outcome},
 };
-use crate::{operations::matches, settings::RecipeRule};
+use crate::{
+    operations::matches,
+    settings::{LearnSettings, RecipeRule},
+};
 
 /// Longest wait before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -39,6 +42,9 @@ const LOST_WORKERS_MAX: usize = 4;
 const NICENESS: i32 = 15;
 /// Tasks waiting at most, all recipes together.
 const QUEUE_MAX: usize = 4_096;
+
+/// Why a task was queued before there were enough records.
+const DRIFT: &str = "drift";
 
 /// What survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,19 +64,21 @@ struct Count {
     rows: u64,
 }
 
+/// A task that has come back from its worker.
+type Ended = (Task, Outcome);
+
 pub(super) struct Scan {
     shared: Arc<Shared>,
     path: PathBuf,
     table: Table,
     scratch: VecDeque<u64>,
     fine_tune: VecDeque<u64>,
-    working: Vec<u64>,
+    /// Tasks that workers have, each with what tells its worker that it was given up.
+    working: Vec<(u64, Arc<AtomicBool>)>,
     lost_workers: usize,
     counts: HashMap<(ModelKey, bool), Count>,
-    ended: (
-        mpsc::Sender<(Task, Outcome)>,
-        mpsc::Receiver<(Task, Outcome)>,
-    ),
+    tell_end: mpsc::Sender<Ended>,
+    ended: mpsc::Receiver<Ended>,
 }
 
 impl Scan {
@@ -84,6 +92,7 @@ impl Scan {
                 Table::default()
             }
         };
+        let (tell_end, ended) = mpsc::channel();
         let mut scan = Self {
             shared,
             path,
@@ -93,22 +102,21 @@ impl Scan {
             working: Vec::new(),
             lost_workers: 0,
             counts: HashMap::new(),
-            ended: mpsc::channel(),
+            tell_end,
+            ended,
         };
         for task in scan.table.open.clone() {
             scan.enqueue(&task);
         }
+        scan.forget_checkpoints();
         scan
     }
 
-    /// Scans until the agent ends.
-    ///
-    /// # Errors
-    /// None at present: what goes wrong is a failed task.
-    pub(super) fn run(mut self) -> Result<(), String> {
+    /// Scans until the agent ends. What goes wrong is a failed task.
+    pub(super) fn run(mut self) {
         let mut next_scan = Instant::now();
         while !self.shared.stop.load(Relaxed) {
-            match self.ended.1.recv_timeout(WAIT_MAX) {
+            match self.ended.recv_timeout(WAIT_MAX) {
                 Ok((task, outcome)) => {
                     self.settle(task, outcome);
                     // Whoever waits behind it need not wait for the next scan.
@@ -123,7 +131,6 @@ impl Scan {
                 self.start_tasks();
             }
         }
-        Ok(())
     }
 
     fn bury_dead(&mut self) {
@@ -135,17 +142,22 @@ impl Scan {
             .partition::<Vec<_>, _>(|task| is_dead(task, &settings, now_ns));
         self.table.open = alive;
         for mut task in dead {
-            if let Some(at) = self.working.iter().position(|id| *id == task.id) {
-                self.working.remove(at);
+            let was_working = self.working.iter().any(|(id, _)| *id == task.id);
+            if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
+                self.working.remove(at).1.store(true, Relaxed);
                 self.lost_workers += 1;
                 tracing::error!(
                     task = task.id,
                     "a task never came back; its worker is given up"
                 );
             }
+            if !was_working && task.reason == DRIFT {
+                // Nobody has looked into it yet.
+                self.shared.note_drift(&task.key);
+            }
             task.status.clone_from(&settings.status.dead);
-            task.reason = format!("older than {} s (learn.limit_s)", settings.limit.as_secs());
-            self.close(&task);
+            task.reason = too_old(&settings);
+            self.close(&task, was_working);
             self.shared.stats.failed.fetch_add(1, Relaxed);
         }
     }
@@ -238,7 +250,7 @@ impl Scan {
             .then(|| shared.models.number_among(&key, &rule.available_status))
             .flatten();
         let reason = if shared.has_drifted(&key) {
-            "drift"
+            DRIFT
         } else {
             "enough records"
         };
@@ -283,17 +295,21 @@ impl Scan {
                 // Dead before its turn.
                 continue;
             };
-            task.status = status;
+            if task.status != status {
+                // One that was at work when the agent ended has used up some of its time.
+                task.started_ns = (self.shared.wall_ns)();
+                task.status = status;
+            }
             let task = task.clone();
+            self.save();
             self.shared.journal.task(&task);
             let rules = &self.shared.rules;
             let rule = rules.iter().find(|rule| rule.name == task.key.recipe);
-            match rule.cloned() {
-                Some(rule) => self.start(task, rule),
-                None => {
-                    let why = "its recipe is not configured any more".to_owned();
-                    self.settle(task, Outcome::Failed(why));
-                }
+            if let Some(rule) = rule.cloned() {
+                self.start(task, rule);
+            } else {
+                let why = "its recipe is not configured any more".to_owned();
+                self.settle(task, Outcome::Failed(why));
             }
         }
         let open = self.table.open.len() as u64;
@@ -301,24 +317,26 @@ impl Scan {
     }
 
     fn start(&mut self, mut task: Task, rule: Arc<RecipeRule>) {
-        let (shared, ended) = (Arc::clone(&self.shared), self.ended.0.clone());
+        let (shared, ended) = (Arc::clone(&self.shared), self.tell_end.clone());
         let (id, unstarted) = (task.id, task.clone());
+        let given_up = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&given_up);
         shared.stats.tasks_started.fetch_add(1, Relaxed);
         let worker = thread::Builder::new().name("dunlin-task".into());
         let spawned = worker.spawn(move || {
             be_nice();
-            let outcome = train::run(&shared, &rule, &mut task);
+            let outcome = train::run(&shared, &rule, &mut task, &told);
             // Nobody listens any more when the agent has ended.
             let _gone = ended.send((task, outcome));
         });
         match spawned {
-            Ok(_) => self.working.push(id),
+            Ok(_) => self.working.push((id, given_up)),
             Err(error) => self.settle(unstarted, Outcome::Failed(error.to_string())),
         }
     }
 
     fn settle(&mut self, mut task: Task, outcome: Outcome) {
-        if let Some(at) = self.working.iter().position(|id| *id == task.id) {
+        if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
             self.working.remove(at);
         } else if !self.table.open.iter().any(|open| open.id == task.id) {
             // It was given up, and has come back after all.
@@ -345,24 +363,56 @@ impl Scan {
                 task.status.clone_from(&words.failed);
                 task.reason = why;
             }
+            Outcome::TimedOut => {
+                stats.failed.fetch_add(1, Relaxed);
+                task.status.clone_from(&words.dead);
+                task.reason = too_old(&self.shared.settings);
+            }
         }
         self.table.open.retain(|open| open.id != task.id);
-        self.close(&task);
+        self.close(&task, true);
         let keep = self.shared.settings.versions_max;
         if let Err(error) = self.shared.models.prune(&task.key, keep) {
             tracing::warn!(key = %task.key, %error, "cannot delete old versions");
         }
     }
 
-    /// A task has come to its end.
-    fn close(&mut self, task: &Task) {
+    /// A task has come to its end; if it `was_tried`, it is not tried again without new records.
+    fn close(&mut self, task: &Task, was_tried: bool) {
         let (id, key, status, reason) = (task.id, &task.key, &task.status, &task.reason);
         tracing::info!(task = id, %key, status, reason, "task ended");
-        self.table.tried_to.insert(key.clone(), task.to_ts);
+        if task.version.is_some() {
+            // What it has seen is told by its version, as long as there is one.
+            self.table.tried_to.remove(key);
+        } else if was_tried {
+            self.table.tried_to.insert(key.clone(), task.to_ts);
+        }
         self.shared.journal.task(task);
         self.save();
         // There may never have been one.
         let _none = std::fs::remove_file(train::checkpoint_path(&self.shared, task));
+    }
+
+    /// Deletes checkpoints of tasks that nobody knows any more.
+    fn forget_checkpoints(&self) {
+        let open = self.table.open.iter();
+        let wanted: HashSet<PathBuf> = open
+            .map(|task| train::checkpoint_path(&self.shared, task))
+            .collect();
+        for entry in std::fs::read_dir(&self.shared.state_dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let is_checkpoint = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(train::CHECKPOINT));
+            if is_checkpoint && !wanted.contains(&entry.path()) {
+                // The next start tries again.
+                let _left = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn save(&self) {
@@ -370,6 +420,10 @@ impl Scan {
             tracing::warn!(path = %self.path.display(), %error, "cannot store the open tasks");
         }
     }
+}
+
+fn too_old(settings: &LearnSettings) -> String {
+    format!("older than {} s (learn.limit_s)", settings.limit.as_secs())
 }
 
 /// Streams that a glob means, the agent's own left out.
@@ -394,3 +448,6 @@ fn be_nice() {
         libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ pub struct Task {
     pub kind: TaskKind,
     /// In the user's words.
     pub status: String,
-    /// When it joined its queue, nanoseconds UTC.
+    /// When it joined its queue; once a worker has taken it, when that was. Nanoseconds UTC.
     pub started_ns: i64,
     /// Seed of its training.
     pub seed: u64,

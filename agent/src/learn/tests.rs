@@ -1,16 +1,155 @@
 //! What the tests here share.
 
-use std::time::Duration;
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicBool, mpsc},
+    time::Duration,
+};
 
 use dunlin_models::{
     data::WindowShape,
     gate::GateSettings,
     recipes::{Algorithm, RecipeSettings},
-    registry::ModelKey,
+    registry::{ModelKey, Registry, RegistryOptions},
+};
+use dunlin_sync::{
+    buffer::{Buffer, BufferOptions},
+    builder::BlockBuilder,
+    pack::Compression,
+    sample::{Field, FieldType, Sample, Split, Timestamp, Value},
+};
+use tempfile::TempDir;
+
+use super::{
+    LearnStats, Shared,
+    journal::Journal,
+    task::{Task, TaskKind},
+};
+use crate::{
+    recipes::ChosenRecipe,
+    settings::{LearnSettings, RecipeRule, StatusWords},
+    writer::{Request, RequestContent, Requests},
 };
 
-use super::task::{Task, TaskKind};
-use crate::settings::{LearnSettings, RecipeRule, StatusWords};
+/// The present of every test, nanoseconds UTC.
+pub(super) const NOW_NS: i64 = 1_000_000_000_000;
+
+/// A device with one stream, `plant/press`, and what it writes about its learning.
+pub(super) struct Bench {
+    dir: TempDir,
+    pub(super) shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    next_ts: i64,
+}
+
+impl Bench {
+    pub(super) fn new(rules: Vec<RecipeRule>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = BufferOptions::new(dir.path().join("buffer"), 64 << 20);
+        let (buffer, _) = Buffer::open(options).unwrap();
+        let models = Registry::open(RegistryOptions::new(dir.path().join("models"))).unwrap();
+        let state_dir = dir.path().join("state");
+        std::fs::create_dir(&state_dir).unwrap();
+        let (requests, received) = Requests::to_nobody(100_000);
+        let stats = Arc::new(LearnStats::default());
+        let settings = settings(rules);
+        let shared = Shared {
+            rules: settings.recipes.iter().cloned().map(Arc::new).collect(),
+            settings,
+            buffer: Arc::new(buffer),
+            models: Arc::new(models),
+            journal: Journal::new(requests, Arc::clone(&stats)),
+            stats,
+            state_dir,
+            publisher: crate::mqtt::outgoing::channel().0,
+            stop: Arc::new(AtomicBool::new(false)),
+            drifted: Mutex::default(),
+            wall_ns: || NOW_NS,
+        };
+        Self {
+            dir,
+            shared: Arc::new(shared),
+            requests: received,
+            next_ts: 1,
+        }
+    }
+
+    pub(super) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// What is written from now on, for somebody who answers.
+    pub(super) fn take_requests(&mut self) -> mpsc::Receiver<Request> {
+        std::mem::replace(&mut self.requests, mpsc::channel().1)
+    }
+
+    /// Commits the next `count` records: two values that go round together.
+    pub(super) fn commit(&mut self, count: i64) {
+        let fields = ["x", "y"].map(|name| Field {
+            name: name.into(),
+            kind: FieldType::F64,
+        });
+        let buffer = &self.shared.buffer;
+        let tags = ["device".to_owned()];
+        let schema = buffer.declare_schema("plant", &tags, &fields).unwrap();
+        let stream = buffer.declare_stream(schema.id, "plant/press", &["pi".to_owned()]);
+        let mut builder = BlockBuilder::new(Compression::Pco);
+        for ts in self.next_ts..self.next_ts + count {
+            let angle = ts as f64 / 5.0;
+            let wobble = 0.05 * (ts as f64 * 12.9898).sin();
+            let sample = Sample {
+                stream: stream.id,
+                ts: Timestamp(ts),
+                split: Split {
+                    is_train: ts % 5 != 0,
+                    fold: 0,
+                },
+                source_ts: None,
+                values: vec![
+                    Some(Value::F64(angle.sin() + wobble)),
+                    Some(Value::F64(angle.sin() * 2.0 - wobble)),
+                ],
+            };
+            builder.push(&schema, sample).unwrap();
+        }
+        buffer.commit(&builder.finish(), &[]).unwrap();
+        self.next_ts += count;
+    }
+
+    /// Texts in the rows written since the last call to the table `schema`, row by row.
+    pub(super) fn rows(&self, schema: &str) -> Vec<Vec<String>> {
+        let contents = self
+            .requests
+            .try_iter()
+            .filter_map(|request| match request.content {
+                RequestContent::Records {
+                    schema: name,
+                    records,
+                    ..
+                } if name == schema => Some(records),
+                _ => None,
+            });
+        let texts = contents.flatten().map(|record| {
+            let values = record.values.into_iter().flatten();
+            values
+                .filter_map(|value| match value {
+                    Value::Text(text) => Some(text.to_string()),
+                    _ => None,
+                })
+                .collect()
+        });
+        texts.collect()
+    }
+}
+
+/// The settings of a rule's built-in recipe.
+pub(super) fn settings_of(rule: &mut RecipeRule) -> &mut RecipeSettings {
+    match &mut rule.recipe {
+        ChosenRecipe::BuiltIn(settings) => settings,
+        ChosenRecipe::Own(_) => panic!("not built in"),
+    }
+}
 
 pub(super) fn rule(name: &str) -> RecipeRule {
     let shape = WindowShape {
@@ -43,7 +182,7 @@ pub(super) fn settings(recipes: Vec<RecipeRule>) -> LearnSettings {
         workers: 1,
         cpu_share: 1.0,
         temperature_c_max: 200.0,
-        limit: Duration::from_secs(60),
+        limit: Duration::from_mins(1),
         rows_per_chunk_max: 1_000,
         versions_max: 4,
         status: StatusWords {

@@ -7,7 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use dunlin_models::{
@@ -15,11 +15,12 @@ use dunlin_models::{
     data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape},
     evaluation::evaluate,
     gate,
-    recipe::{Model, Output, Scratch, Stopped, Task, TrainError},
-    registry::{Evaluations, NewVersion},
+    recipe::{Model, Output, Recipe, Scratch, Stopped, Task, TrainError},
+    registry::{Evaluations, NewVersion, RegistryError, Version},
     scale::Scale,
 };
 use rand::{SeedableRng, rngs::SmallRng, seq::index};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Shared,
@@ -41,14 +42,31 @@ pub(super) enum Outcome {
     Rejected(u64, String),
     /// There is no version, for this reason.
     Failed(String),
+    /// It was older than it may be; there is no version.
+    TimedOut,
     /// The agent ends; the task goes on at the next start.
     Interrupted,
 }
 
-/// Does `task`; never panics.
-pub(super) fn run(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Outcome {
-    match catch_unwind(AssertUnwindSafe(|| attempt(shared, rule, task))) {
+/// Does `task`, until it is `given_up`; never panics.
+pub(super) fn run(
+    shared: &Shared,
+    rule: &RecipeRule,
+    task: &mut Job,
+    given_up: &Arc<AtomicBool>,
+) -> Outcome {
+    let attempt = || {
+        let recipe = rule.recipe.build().map_err(TrainError::Recipe)?;
+        attempt(shared, rule, &*recipe, task, given_up)
+    };
+    guarded(attempt)
+}
+
+/// What `attempt` comes to, even if it panics.
+fn guarded(attempt: impl FnOnce() -> Result<Outcome, TrainError>) -> Outcome {
+    match catch_unwind(AssertUnwindSafe(attempt)) {
         Ok(Ok(outcome)) => outcome,
+        Ok(Err(TrainError::Stopped(Stopped::TimeLimit))) => Outcome::TimedOut,
         Ok(Err(TrainError::Stopped(Stopped::Shutdown))) => Outcome::Interrupted,
         Ok(Err(error)) => Outcome::Failed(error.to_string()),
         Err(panic) => {
@@ -59,24 +77,24 @@ pub(super) fn run(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Outcome
     }
 }
 
-fn attempt(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Result<Outcome, TrainError> {
-    let recipe = rule.recipe.build().map_err(TrainError::Recipe)?;
-    let failed = |error: &dyn std::fmt::Display| TrainError::Recipe(error.to_string());
-    let incumbent = match (task.kind, task.parent) {
-        (TaskKind::FineTune, Some(parent)) => {
-            let version = shared.models.version(&task.key, parent);
-            let version = version.map_err(|error| failed(&error))?;
-            let artifact = shared.models.load(&version).map_err(|e| failed(&e))?;
-            let model = recipe.load(&artifact).map_err(|error| failed(&error))?;
-            Some((version, model))
-        }
+fn attempt(
+    shared: &Shared,
+    rule: &RecipeRule,
+    recipe: &dyn Recipe,
+    task: &mut Job,
+    given_up: &Arc<AtomicBool>,
+) -> Result<Outcome, TrainError> {
+    if let Some(version) = made_before(shared, task)? {
+        task.query.clone_from(&version.lineage.query);
+        return settled(shared, task, &version);
+    }
+    let parent = match (task.kind, task.parent) {
+        (TaskKind::FineTune, Some(parent)) => loaded(shared, recipe, task, parent)?,
         _ => None,
     };
-    let after = incumbent
-        .as_ref()
-        .map(|(version, _)| version.lineage.last_ts);
+    let after = parent.as_ref().map(|(version, _)| version.lineage.last_ts);
     let mut data = data_set(shared, rule, task, after)?;
-    if let Some((_, model)) = &incumbent
+    if let Some((_, model)) = &parent
         && recipe.task() == Task::Anomaly
     {
         data.leave_out_flagged(&**model, recipe.shape())?;
@@ -87,59 +105,122 @@ fn attempt(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Result<Outcome
         task,
         shared.journal.clone(),
         &shared.settings,
-        Arc::clone(&shared.stop),
+        (Arc::clone(&shared.stop), Arc::clone(given_up)),
         checkpoint_path(shared, task),
+        (shared.wall_ns)(),
     );
-    let before = incumbent.as_ref().map(|(_, model)| &**model);
+    let before = parent.as_ref().map(|(_, model)| &**model);
     let model = recipe.train(&data, before, task.seed, &mut host)?;
-    drop(host);
 
+    // What serves now: somebody may have promoted another one meanwhile.
+    let serves = shared
+        .models
+        .number_among(&task.key, &rule.available_status);
+    let is_parent = |number| parent.as_ref().is_some_and(|(v, _)| v.number == number);
+    let another = match serves {
+        Some(number) if !is_parent(number) => loaded(shared, recipe, task, number)?,
+        _ => None,
+    };
+    let incumbent = match (&another, &parent) {
+        (Some((_, another)), _) => Some(&**another),
+        (None, Some((version, model))) if serves == Some(version.number) => Some(&**model),
+        _ => None,
+    };
     let scale = Scale::fit(&data)?;
     let judged = (recipe.task(), recipe.shape());
     let judge = |model: &dyn Model| evaluate(model, judged, &scale, &data, Half::Validation);
     let naive = baseline(recipe.task(), recipe.shape(), &data)?;
-    let evaluations = Evaluations {
-        candidate: Some(judge(&*model)?),
-        incumbent: before.map(judge).transpose()?,
-        baseline: Some(judge(&*naive)?),
-    };
-    let (Some(candidate), Some(baseline)) = (&evaluations.candidate, &evaluations.baseline) else {
-        return Err(TrainError::Data("nothing was judged".into()));
-    };
-    let decision = gate::decide(
-        &rule.gate,
-        candidate,
-        evaluations.incumbent.as_ref(),
-        baseline,
-    );
-    let words = &shared.settings.status;
-    let (key, candidate) = (&task.key, candidate.clone());
+    let candidate = judge(&*model)?;
+    let incumbent = incumbent.map(judge).transpose()?;
+    let naive = judge(&*naive)?;
+    let decision = gate::decide(&rule.gate, &candidate, incumbent.as_ref(), &naive);
+    // Whoever was given up while judging must not come back with a version.
+    host.check()?;
+    drop(host);
     let version = shared.models.add(
-        key,
+        &task.key,
         &model.save(),
         NewVersion {
-            parent: task.parent,
+            parent: after.and(task.parent),
             created_ns: (shared.wall_ns)(),
             seed: task.seed,
             lineage: data.lineage().clone(),
-            evaluations,
-            decision: Some(decision.clone()),
-            status: words.rejected.clone(),
+            evaluations: Evaluations {
+                candidate: Some(candidate),
+                incumbent,
+                baseline: Some(naive),
+            },
+            decision: Some(decision),
+            status: shared.settings.status.rejected.clone(),
         },
     );
-    let number = version.map_err(|error| failed(&error))?.number;
-    shared
-        .journal
-        .evaluation(task, number, &candidate, &decision);
+    settled(shared, task, &version.map_err(|error| failed(&error))?)
+}
+
+/// A version with the model that it is.
+type Loaded = (Version, Box<dyn Model>);
+
+fn failed(error: &dyn std::fmt::Display) -> TrainError {
+    TrainError::Recipe(error.to_string())
+}
+
+/// The version that this very task has made, if the agent ended before the task was closed.
+fn made_before(shared: &Shared, task: &Job) -> Result<Option<Version>, TrainError> {
+    let versions = shared.models.versions(&task.key);
+    let mut versions = versions.map_err(|error| failed(&error))?.into_iter();
+    Ok(versions.find(|version| version.seed == task.seed))
+}
+
+/// Version `number`; `None` if this recipe cannot use it (damaged, gone, of another shape): then it
+/// cannot serve either, and nobody is to wait for it.
+fn loaded(
+    shared: &Shared,
+    recipe: &dyn Recipe,
+    task: &Job,
+    number: u64,
+) -> Result<Option<Loaded>, TrainError> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        let (key, task) = (&task.key, task.id);
+        tracing::warn!(task, %key, version = number, %error, "cannot be built upon");
+        Ok(None)
+    };
+    let version = shared.models.version(&task.key, number);
+    let artifact = version.and_then(|version| {
+        let artifact = shared.models.load(&version)?;
+        Ok((version, artifact))
+    });
+    match artifact {
+        Ok((version, artifact)) => match recipe.load(&artifact) {
+            Ok(model) => Ok(Some((version, model))),
+            Err(error) => unusable(&error),
+        },
+        Err(error @ RegistryError::Io { .. }) => Err(failed(&error)),
+        Err(error) => unusable(&error),
+    }
+}
+
+/// Tells what the gate decided about `version`, and lets it serve if it may.
+fn settled(shared: &Shared, task: &Job, version: &Version) -> Result<Outcome, TrainError> {
+    let (number, words) = (version.number, &shared.settings.status);
+    let Some(decision) = &version.decision else {
+        return Err(TrainError::Data("nothing was judged".into()));
+    };
+    if version.status != words.rejected {
+        // Promoted already, just before the agent ended.
+        return Ok(Outcome::Promoted(number));
+    }
+    if let Some(candidate) = &version.evaluations.candidate {
+        shared.journal.evaluation(task, number, candidate, decision);
+    }
     if !decision.promoted {
         return Ok(Outcome::Rejected(number, decision.explain()));
     }
     shared
         .models
-        .promote(key, number, &words.available, &words.retired)
+        .promote(&task.key, number, &words.available, &words.retired)
         .map_err(|error| failed(&error))?;
     shared.journal.event(
-        key,
+        &task.key,
         &Event {
             kind: "promoted",
             version: Some(number),
@@ -150,9 +231,12 @@ fn attempt(shared: &Shared, rule: &RecipeRule, task: &mut Job) -> Result<Outcome
     Ok(Outcome::Promoted(number))
 }
 
+/// How the names of checkpoints begin.
+pub(super) const CHECKPOINT: &str = "checkpoint-";
+
 /// Where the checkpoint of a task lies.
 pub(super) fn checkpoint_path(shared: &Shared, task: &Job) -> PathBuf {
-    shared.state_dir.join(format!("checkpoint-{}", task.id))
+    shared.state_dir.join(format!("{CHECKPOINT}{}", task.id))
 }
 
 /// The data set of `task`: the newest records, or those after `after` with a sample of those before.
@@ -247,6 +331,9 @@ impl<'a> Mixed<'a> {
         let mut lineage = new.lineage().clone();
         if let Some((old, chosen)) = &replay {
             let (all, query) = (old.chunks(), &old.lineage().query);
+            // What is replayed is part of what tells this data set, and a checkpoint on it, from others.
+            let rows_hash = (lineage.rows_hash, old.lineage().rows_hash);
+            lineage.rows_hash = xxh3_64(format!("{rows_hash:?} {chosen:?}").as_bytes());
             let chosen = chosen.len();
             lineage.query = format!(
                 "{}; replay {chosen} of {all} chunks of {query}",
@@ -322,43 +409,4 @@ impl Source for Mixed<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use dunlin_models::artifact::Artifact;
-
-    use super::*;
-
-    /// Flags what is above 10.
-    struct Above10;
-
-    impl Model for Above10 {
-        fn infer(&self, input: &[f32], _: &mut Scratch, output: &mut Output) {
-            output.flag = input.iter().any(|value| *value > 10.0);
-        }
-
-        fn save(&self) -> Artifact {
-            Artifact::default()
-        }
-
-        fn as_any(&self) -> &dyn std::any::Any {
-            self
-        }
-    }
-
-    #[test]
-    fn what_is_flagged_is_not_learnt_as_usual() {
-        let shape = WindowShape {
-            lookback: 2,
-            horizon: 0,
-        };
-        let mut rows = Rows {
-            ts: (0..6).collect(),
-            values: vec![0.0, 1.0, 11.0, 1.0, 1.0, 1.0],
-            is_train: vec![true; 6],
-            ..Rows::default()
-        };
-        assert_eq!(leave_out_flagged(&mut rows, &Above10, shape, 1), 2);
-        let left = rows.windows(shape, 1, false, Half::Both);
-        let ends: Vec<usize> = left.map(|window| window.end - 1).collect();
-        assert_eq!(ends, [1, 4, 5]);
-    }
-}
+mod tests;

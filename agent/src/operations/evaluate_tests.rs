@@ -44,7 +44,7 @@ min_start_count = 1000000
 
 async fn ask(path: &Path, recipe: &str, folds: Option<u8>) -> Result<Evaluated, Exit> {
     let args = SiteArgs {
-        config: Some(path.to_owned()),
+        config: Some(path.to_path_buf()),
         ..SiteArgs::default()
     };
     let mut site = Site::find(&args).await?;

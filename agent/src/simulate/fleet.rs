@@ -63,7 +63,9 @@ impl Fleet {
             // Far apart seeds: neighbours share nothing.
             let seed = options.seed ^ u64::from(at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             Member {
-                machine: Machine::new(seed, options.fault_gap_s).healthy_for(options.healthy_s),
+                machine: Machine::new(seed, options.fault_gap_s)
+                    .healthy_for(options.healthy_s)
+                    .with_faults_of(options.fault_s.0, options.fault_s.1),
                 topic: format!("{place}/vibration"),
                 truth_topic: format!("{place}/fault"),
                 truth: None,

@@ -17,11 +17,10 @@ use serde::Serialize;
 const RPM_SYNCHRONOUS: f64 = 1500.0;
 const DAY_S: f64 = 86_400.0;
 /// Thermal time constant of the housing, seconds.
-const THERMAL_S: f64 = 240.0;
+const THERMAL_S: f64 = 90.0;
 /// Time constant of the load's random walk, seconds.
 const LOAD_WALK_S: f64 = 30.0;
-const FAULT_S_MIN: f64 = 10.0;
-const FAULT_S_MAX: f64 = 120.0;
+
 /// Part of a fault's life in which it grows, and again in which it goes.
 const FAULT_RAMP: f64 = 0.25;
 
@@ -76,8 +75,8 @@ pub struct Machine {
     time_s: f64,
     /// Mean time from the end of one fault to the start of the next, seconds; 0: no faults.
     fault_gap_s: f64,
-    /// No fault begins before this, seconds of its own time.
-    healthy_s: f64,
+    /// How long faults last, shortest and longest, seconds.
+    fault_s: (f64, f64),
     course: Option<Course>,
     next_fault_s: f64,
     phase: f64,
@@ -103,7 +102,7 @@ impl Machine {
             rng,
             time_s: 0.0,
             fault_gap_s,
-            healthy_s: 0.0,
+            fault_s: (10.0, 120.0),
             course: None,
             next_fault_s: f64::INFINITY,
             phase,
@@ -121,8 +120,14 @@ impl Machine {
     /// The same machine, without a fault in its first `healthy_s` seconds.
     #[must_use]
     pub fn healthy_for(mut self, healthy_s: f64) -> Self {
-        self.healthy_s = healthy_s;
         self.next_fault_s += healthy_s;
+        self
+    }
+
+    /// The same machine, with faults that last between these many seconds.
+    #[must_use]
+    pub fn with_faults_of(mut self, shortest_s: f64, longest_s: f64) -> Self {
+        self.fault_s = (shortest_s, longest_s);
         self
     }
 
@@ -205,7 +210,7 @@ impl Machine {
             self.course = Some(Course {
                 kind: kinds[self.rng.random_range(0..kinds.len())],
                 start_s: self.time_s,
-                length_s: self.rng.random_range(FAULT_S_MIN..FAULT_S_MAX),
+                length_s: self.rng.random_range(self.fault_s.0..self.fault_s.1),
                 worst: self.rng.random_range(0.4..1.0),
             });
         }

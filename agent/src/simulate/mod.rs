@@ -47,6 +47,8 @@ pub struct SimulateOptions {
     pub bad_every: u64,
     /// Mean time between the faults of a machine, seconds of its own time; 0: no faults.
     pub fault_gap_s: f64,
+    /// How long faults last, shortest and longest, seconds of a machine's own time.
+    pub fault_s: (f64, f64),
     /// Seconds of a machine's own time in one second: with more, a short run sees more of a machine.
     pub speed: f64,
     /// No machine has a fault before this, seconds of its own time: there is something usual to learn.
@@ -185,6 +187,7 @@ impl SimulateOptions {
             fault_gap_s: 300.0,
             healthy_s: 0.0,
             speed: 1.0,
+            fault_s: (10.0, 120.0),
             in_flight_max: 4_000,
             drain_max: Duration::from_secs(10),
             lead: None,

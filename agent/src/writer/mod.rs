@@ -34,7 +34,7 @@ use self::{
 };
 pub use self::{
     intake::STREAMS_MAX,
-    request::{Answer, Request, RequestContent, Requests},
+    request::{Answer, Request, RequestContent, Requests, WriterEnded},
     stats::WriterStats,
 };
 pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};

@@ -41,6 +41,11 @@ pub enum RequestContent {
     },
 }
 
+/// Nobody takes requests any more: the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the writer has ended")]
+pub struct WriterEnded;
+
 /// Hands [`Request`]s to the writer; bounded.
 #[derive(Clone, Debug)]
 pub struct Requests {
@@ -52,10 +57,21 @@ impl Requests {
     /// Queues a request; blocks the thread while the queue is full.
     ///
     /// # Errors
-    /// The request, if the writer has ended.
-    pub fn send(&self, request: Request) -> Result<(), mpsc::SendError<Request>> {
-        self.queue.send(request)?;
+    /// [`WriterEnded`]
+    pub fn send(&self, request: Request) -> Result<(), WriterEnded> {
+        self.queue.send(request).map_err(|_| WriterEnded)?;
         self.waker.wake();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Requests {
+    /// Requests that go to the receiver, of which there may be `count` at a time.
+    pub(crate) fn to_nobody(count: usize) -> (Self, mpsc::Receiver<Request>) {
+        let (queue, requests) = mpsc::sync_channel(count);
+        let (_outlet, inbox) = crate::ingest::inbox::channel(1, 1);
+        let waker = inbox.waker();
+        (Self { queue, waker }, requests)
     }
 }

@@ -10,12 +10,14 @@
 //! | `upstream` | refused, slow, away, full of wrong tables; the order of a backlog |
 //! | `space` | buffer full under both policies; disk full |
 //! | `life` | start, stop, exit codes, health |
+//! | `learning` | trained, judged, swapped, killed and damaged models; every record answered once |
 //! | `tls` | verified and mutual TLS to the broker |
 
 #![allow(clippy::unwrap_used)]
 
 mod arrival;
 mod broker;
+mod learning;
 mod life;
 mod space;
 mod tls;

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Any program of the crate that can be the agent.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_crash_loop");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_crash_loop");
 
 enum Broker {
     Double(MqttDouble),
@@ -201,6 +201,18 @@ impl World {
             return double.publish(publish);
         }
         self.broker.publisher().publish([publish]).unwrap();
+    }
+
+    /// Publishes many of one's own to one topic.
+    pub(crate) fn publish_all(&mut self, topic: &str, payloads: impl Iterator<Item = String>) {
+        let publishes = payloads.map(|payload| Publish {
+            topic: topic.to_owned(),
+            payload: payload.into_bytes(),
+        });
+        if let Broker::Double(double) = &self.broker {
+            return publishes.for_each(|publish| double.publish(publish));
+        }
+        self.broker.publisher().publish(publishes).unwrap();
     }
 
     pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {

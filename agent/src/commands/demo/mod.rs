@@ -31,7 +31,7 @@ use crate::config::Overrides;
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct DemoArgs {
     /// How long the machines publish, seconds
-    #[arg(long, value_name = "N", default_value_t = 30,
+    #[arg(long, value_name = "N", default_value_t = 60,
           value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400))]
     pub seconds: u64,
     /// Publishes a second, all machines together; 0 for as fast as it goes

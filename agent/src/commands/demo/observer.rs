@@ -12,6 +12,7 @@ use dunlin_sync::{
     sample::{Catalog, StreamId},
 };
 
+use super::stage::STREAM;
 use crate::{
     simulate::{FaultKind, Progress},
     status::{Status, View},
@@ -119,11 +120,13 @@ impl Observer {
         }
         let catalog = self.read_blocks(now + READ_MAX);
         let status = self.view.status();
+        // What the agent has to say itself is no record of a machine.
+        let own = self.view.writer.records_own.load(Relaxed);
         let counts = Stations {
             published: self.progress.published.load(Relaxed),
-            received: status.records.received,
-            committed: status.records.committed,
-            uploaded: status.upstream.uploaded,
+            received: status.records.received.saturating_sub(own),
+            committed: status.records.committed.saturating_sub(own),
+            uploaded: status.upstream.uploaded.saturating_sub(own),
         };
         let elapsed = self.started.map(|started| now - started);
         Snapshot {
@@ -180,13 +183,14 @@ impl Observer {
 
     fn take(&mut self, block: &Block, catalog: &Catalog) {
         for section in &block.sections {
+            let schema = catalog.schema(section.schema);
+            let Some(schema) = schema.filter(|schema| schema.name == STREAM) else {
+                continue;
+            };
             let train = section.rows.is_train.iter().filter(|train| **train);
             let train = train.count() as u64;
             self.train += train;
             self.validation += section.rows.len() as u64 - train;
-            let Some(schema) = catalog.schema(section.schema) else {
-                continue;
-            };
             let places = FIELDS.map(|field| schema.field(field));
             let mut end = 0;
             for run in &section.runs {

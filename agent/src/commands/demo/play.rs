@@ -30,7 +30,9 @@ use crate::{
 };
 
 /// Mean time between the faults of a machine, seconds of its own time.
-const FAULT_GAP_S: f64 = 400.0;
+const FAULT_GAP_S: f64 = 600.0;
+/// How long they last, shortest and longest, seconds of its own time.
+const FAULT_S: (f64, f64) = (180.0, 480.0);
 /// Machines live so much faster: an hour in a minute, so that a short demo sees their load come
 /// and go, and some faults.
 const SPEED: f64 = 60.0;
@@ -62,6 +64,7 @@ pub(super) async fn play(
         bad_every: args.bad_every,
         fault_gap_s: FAULT_GAP_S,
         healthy_s: HEALTHY_SHARE * args.seconds as f64 * SPEED,
+        fault_s: FAULT_S,
         speed: SPEED,
         drain_max: PATIENCE,
         lead: Some(Lead {

@@ -18,7 +18,7 @@ use super::{
     stage::{STREAM, Stage},
     tally::Tally,
 };
-use crate::simulate::FaultKind;
+use crate::{simulate::FaultKind, status::LearnStatus};
 
 const LIVE_GAP: Duration = Duration::from_millis(200);
 const LINE_GAP: Duration = Duration::from_secs(2);
@@ -175,7 +175,7 @@ fn time(snapshot: &Snapshot) -> String {
     format!("{elapsed} of {length} s, {state}")
 }
 
-const STATION_LINES: usize = 6;
+const STATION_LINES: usize = 7;
 
 /// Where the records are, a line each.
 fn stations(snapshot: &Snapshot) -> [String; STATION_LINES] {
@@ -245,7 +245,23 @@ fn stations(snapshot: &Snapshot) -> [String; STATION_LINES] {
             HumanCount(snapshot.validation),
             share(snapshot)
         ),
+        learning(&status.learn),
     ]
+}
+
+/// What is learnt, in a line.
+fn learning(learn: &LearnStatus) -> String {
+    format!(
+        "{:<11} {:>10}              flagged {}; models promoted {}, refused {}, taken back {}; \
+         drift {}",
+        "answered",
+        HumanCount(learn.predictions).to_string(),
+        HumanCount(learn.flagged),
+        learn.models_promoted,
+        learn.models_rejected,
+        learn.rollbacks,
+        learn.drifts
+    )
 }
 
 fn share(snapshot: &Snapshot) -> String {
@@ -280,7 +296,8 @@ fn fault_in_words(kind: FaultKind) -> &'static str {
 fn line(snapshot: &Snapshot) -> String {
     let (counts, rates) = (&snapshot.counts, &snapshot.rates);
     format!(
-        "{}: published {} ({:.0}/s), received {}, committed {}, uploaded {}, quarantined {}, {}",
+        "{}: published {} ({:.0}/s), received {}, committed {}, uploaded {}, quarantined {}, {}, \
+         models promoted {}, answered {}, flagged {}",
         time(snapshot),
         counts.published,
         rates.published,
@@ -288,7 +305,10 @@ fn line(snapshot: &Snapshot) -> String {
         counts.committed,
         counts.uploaded,
         snapshot.status.records.quarantined,
-        share(snapshot)
+        share(snapshot),
+        snapshot.status.learn.models_promoted,
+        snapshot.status.learn.predictions,
+        snapshot.status.learn.flagged
     )
 }
 
@@ -314,6 +334,19 @@ pub(super) fn summary(tally: &Tally, stage: &Stage) -> String {
             100.0 * fraction
         );
     }
+    let faulty = tally.anomalies_true_positive + tally.anomalies_missed;
+    let healthy = tally.anomalies_false_positive + tally.anomalies_true_negative;
+    let percent = |part: u64, all: u64| 100.0 * part as f64 / all.max(1) as f64;
+    let _infallible = writeln!(
+        text,
+        "{} models were trained here and promoted; they answered {} records, and flagged {:.1} % of \
+         those\nof a faulty machine, {:.1} % of those of a healthy one. Drift was noticed {} times.",
+        tally.models_promoted,
+        count(tally.predictions),
+        percent(tally.anomalies_true_positive, faulty),
+        percent(tally.anomalies_false_positive, healthy),
+        tally.drifts
+    );
     let (kept, dir) = match stage.kept() {
         Some(dir) => (true, dir.display().to_string()),
         None => (false, "demo-data".to_owned()),

@@ -71,10 +71,10 @@ fn the_line_has_these_keys_in_this_order() {
         seconds: 1.25,
         models_promoted: 1,
         predictions: 5,
-        anomalies_true_positive: 1,
+        anomalies_true_positive: 2,
         anomalies_missed: 0,
-        anomalies_false_positive: 0,
-        anomalies_true_negative: 4,
+        anomalies_false_positive: 1,
+        anomalies_true_negative: 2,
         drifts: 0,
     };
     assert_eq!(
@@ -82,8 +82,8 @@ fn the_line_has_these_keys_in_this_order() {
         "{\"published\":10,\"received\":10,\"committed\":9,\"quarantined\":1,\"dropped\":0,\
          \"uploaded\":9,\"upstream_rows\":9,\"duplicates\":0,\"train_fraction\":0.8,\
          \"seconds\":1.25,\"models_promoted\":1,\"predictions\":5,\
-         \"anomalies_true_positive\":1,\"anomalies_missed\":0,\"anomalies_false_positive\":0,\
-         \"anomalies_true_negative\":4,\"drifts\":0}"
+         \"anomalies_true_positive\":2,\"anomalies_missed\":0,\"anomalies_false_positive\":1,\
+         \"anomalies_true_negative\":2,\"drifts\":0}"
     );
     assert_eq!(tally.imbalance(), None);
     let lost = tally::Tally {

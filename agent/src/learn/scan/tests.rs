@@ -1,0 +1,238 @@
+//! The scan driven by hand, over a real buffer and registry.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::*;
+use crate::learn::tests::{Bench, NOW_NS, rule};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn task(id: u64, recipe: &str, kind: TaskKind) -> Task {
+    Task {
+        id,
+        key: ModelKey::new(recipe, "plant/press"),
+        kind,
+        started_ns: NOW_NS,
+        to_ts: 100_000,
+        ..crate::learn::tests::task(id, "queued")
+    }
+}
+
+fn scan(bench: &Bench) -> Scan {
+    Scan::open(Arc::clone(&bench.shared))
+}
+
+impl Scan {
+    /// One look, as the loop does it.
+    fn look(&mut self) {
+        self.bury_dead();
+        self.fill_queues();
+        self.start_tasks();
+    }
+
+    /// Waits for the task under way.
+    fn settle_one(&mut self) {
+        let (task, outcome) = self.ended.recv_timeout(PATIENCE).unwrap();
+        self.settle(task, outcome);
+        self.start_tasks();
+    }
+
+    fn queue(&mut self, task: Task) {
+        self.enqueue(&task);
+        self.table.open.push(task);
+    }
+
+    fn statuses(&self) -> Vec<(u64, &str)> {
+        let open = self.table.open.iter();
+        open.map(|task| (task.id, task.status.as_str())).collect()
+    }
+}
+
+#[test]
+fn enough_records_are_a_task_and_the_task_a_version() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    let mut scan = scan(&bench);
+    scan.look();
+    assert!(scan.table.open.is_empty(), "there is not even a stream");
+    bench.commit(999);
+    scan.look();
+    assert!(scan.table.open.is_empty());
+    bench.commit(1);
+    scan.look();
+    assert_eq!(scan.statuses(), [(1, "training")]);
+    // It knows its end: what comes later is none of its business.
+    bench.commit(50);
+    scan.settle_one();
+    assert!(scan.table.open.is_empty());
+    let key = ModelKey::new("pca", "plant/press");
+    let versions = bench.shared.models.versions(&key).unwrap();
+    assert_eq!(versions[0].lineage.last_ts, 1_000);
+    assert_eq!(bench.shared.models.current_number(&key), Some(1));
+    let words: Vec<String> = bench
+        .rows("dunlin_tasks")
+        .iter()
+        .map(|row| row[1].clone())
+        .collect();
+    assert_eq!(words, ["queued", "training", "available"]);
+    // 2,000 new ones are wanted, counted from what the version has seen.
+    bench.commit(1_949);
+    scan.look();
+    assert!(scan.table.open.is_empty());
+    bench.commit(1);
+    scan.look();
+    assert_eq!(scan.table.open[0].kind, TaskKind::FineTune);
+    assert_eq!(scan.table.open[0].parent, Some(1));
+    scan.settle_one();
+    assert_eq!(bench.shared.models.versions(&key).unwrap().len(), 2);
+}
+
+#[test]
+fn what_has_no_model_comes_first() {
+    let bench = Bench::new(Vec::new());
+    let mut scan = scan(&bench);
+    scan.queue(task(1, "gone", TaskKind::FineTune));
+    scan.queue(task(2, "gone", TaskKind::Scratch));
+    scan.queue(task(3, "gone", TaskKind::Scratch));
+    // None of their recipes is configured: each fails in its turn.
+    scan.start_tasks();
+    let rows = bench.rows("dunlin_tasks");
+    let failed = rows.iter().filter(|row| row[1] == "failed");
+    let kinds: Vec<&str> = failed.clone().map(|row| row[0].as_str()).collect();
+    assert_eq!(kinds, ["scratch", "scratch", "fine_tune"]);
+    assert!(
+        failed
+            .into_iter()
+            .all(|row| row[2].contains("not configured any more"))
+    );
+    assert!(scan.table.open.is_empty());
+    assert_eq!(bench.shared.stats.failed.load(Relaxed), 3);
+}
+
+#[test]
+fn a_worker_that_never_returns_is_given_up_and_another_takes_its_place() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(1_000);
+    let mut scan = scan(&bench);
+    // One that a worker took too long ago, and that says nothing any more.
+    let given_up = Arc::new(AtomicBool::new(false));
+    let limit_ns = bench.shared.settings.limit.as_nanos() as i64;
+    let lost = Task {
+        status: "training".into(),
+        started_ns: NOW_NS - limit_ns - 1,
+        to_ts: 1_000,
+        ..task(7, "pca", TaskKind::Scratch)
+    };
+    scan.table.next_id = 7;
+    scan.table.open.push(lost.clone());
+    scan.working.push((7, Arc::clone(&given_up)));
+    scan.look();
+    assert!(given_up.load(Relaxed), "it is told, should it still live");
+    assert_eq!(scan.lost_workers, 1);
+    let rows = bench.rows("dunlin_tasks");
+    assert_eq!(rows[0][1], "dead");
+    assert!(rows[0][2].contains("learn.limit_s"), "{rows:?}");
+    // It was tried: there must be news before it is tried again, and then a worker is free.
+    assert!(scan.table.open.is_empty());
+    bench.commit(2_000);
+    scan.look();
+    assert_eq!(scan.statuses(), [(8, "training")]);
+    scan.settle_one();
+    // The lost one comes back after all: its worker counts again, its outcome does not.
+    scan.settle(lost, Outcome::Promoted(99));
+    assert_eq!(scan.lost_workers, 0);
+    assert_eq!(bench.shared.stats.promoted.load(Relaxed), 1);
+}
+
+#[test]
+fn workers_are_not_lost_without_end() {
+    let bench = Bench::new(vec![rule("pca")]);
+    let mut scan = scan(&bench);
+    scan.lost_workers = LOST_WORKERS_MAX + 1;
+    scan.queue(task(1, "pca", TaskKind::Scratch));
+    scan.start_tasks();
+    assert_eq!(scan.statuses(), [(1, "queued")]);
+}
+
+#[test]
+fn a_task_dead_before_its_turn_is_queued_anew_for_the_same_reason() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(1_000);
+    let mut scan = scan(&bench);
+    let waiting = Task {
+        started_ns: 0,
+        reason: DRIFT.into(),
+        ..task(1, "pca", TaskKind::Scratch)
+    };
+    scan.table.next_id = 1;
+    scan.queue(waiting);
+    scan.look();
+    assert_eq!(scan.lost_workers, 0);
+    assert_eq!(scan.statuses(), [(2, "training")]);
+    assert_eq!(scan.table.open[0].reason, DRIFT);
+    scan.settle_one();
+}
+
+#[test]
+fn time_counts_from_when_a_worker_took_the_task_and_over_restarts() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(1_000);
+    let mut first = scan(&bench);
+    let waited = Task {
+        started_ns: NOW_NS - 1_000_000_000,
+        ..task(1, "pca", TaskKind::Scratch)
+    };
+    first.queue(waited);
+    first.start_tasks();
+    assert_eq!(first.table.open[0].started_ns, NOW_NS);
+    drop(first);
+    let mut table: Table = state_file::read(&bench.shared.state_dir.join("tasks"))
+        .unwrap()
+        .unwrap();
+    table.open[0].started_ns -= 500;
+    state_file::write(&bench.shared.state_dir.join("tasks"), &table).unwrap();
+    let mut second = scan(&bench);
+    second.start_tasks();
+    assert_eq!(second.table.open[0].started_ns, NOW_NS - 500);
+    second.settle_one();
+}
+
+#[test]
+fn open_tasks_and_their_checkpoints_survive_a_restart_and_no_others() {
+    let bench = Bench::new(vec![rule("pca")]);
+    let file = |name: &str| bench.shared.state_dir.join(name);
+    let mut before = scan(&bench);
+    before.table.next_id = 6;
+    before.queue(task(5, "pca", TaskKind::FineTune));
+    before.queue(task(6, "pca", TaskKind::Scratch));
+    before.save();
+    for name in ["checkpoint-5", "checkpoint-4", "checkpoint-x", "other"] {
+        std::fs::write(file(name), "kept").unwrap();
+    }
+    let after = scan(&bench);
+    assert_eq!(after.table, before.table);
+    assert_eq!(
+        (&after.scratch, &after.fine_tune),
+        (&[6].into(), &[5].into())
+    );
+    let exists = |name: &str| Path::exists(&file(name));
+    assert!(exists("checkpoint-5") && exists("other"));
+    assert!(!exists("checkpoint-4") && !exists("checkpoint-x"));
+
+    // A damaged file costs the tasks in it, which the scan finds again.
+    std::fs::write(file("tasks"), "rubbish").unwrap();
+    assert_eq!(scan(&bench).table, Table::default());
+}
+
+#[test]
+fn an_interrupted_task_stays_open() {
+    let bench = Bench::new(vec![rule("pca")]);
+    let mut scan = scan(&bench);
+    scan.queue(task(1, "pca", TaskKind::Scratch));
+    scan.settle(task(1, "pca", TaskKind::Scratch), Outcome::Interrupted);
+    assert_eq!(scan.table.open.len(), 1);
+    scan.settle(task(1, "pca", TaskKind::Scratch), Outcome::TimedOut);
+    assert!(scan.table.open.is_empty());
+    assert_eq!(bench.rows("dunlin_tasks")[0][1], "dead");
+}
