@@ -26,7 +26,7 @@ use crate::{
     writer::{Request, RequestContent},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const HARMFUL: f32 = 1_000.0;
 
 /// Expects just what there is, and panics at a harmful value.
