@@ -80,12 +80,13 @@ pub struct Status {
     pub clock: ClockStatus,
     /// Bytes this process has written to disk a day at the present rate, and what that means.
     pub flash: FlashStatus,
-    /// Learning on this device.
+    /// Learning on this device; nothing of it if the agent is older than that.
+    #[serde(default)]
     pub learn: LearnStatus,
 }
 
 /// Learning on this device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LearnStatus {
     /// Recipes configured.
     pub recipes: usize,
