@@ -253,7 +253,7 @@ impl Device {
             return String::new();
         };
         let stacks = Command::new("gdb")
-            .args(["-batch", "-ex", "thread apply all bt 30", "-p"])
+            .args(["-batch", "-ex", "thread apply all bt 6", "-p"])
             .arg(pid.to_string())
             .output();
         stacks.map_or_else(
