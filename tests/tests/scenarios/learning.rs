@@ -235,9 +235,8 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_first_model_is_trained_and_serves_and_everything_about_it_is_a_row() {
-    let gradient = "algorithm = \"nlinear\"\nlookback = 20\nhorizon = 4\nepochs_max = 30\n\
-                    patience_epochs = 30\nlearning_rate_decay = 1.0\nlearning_rate = 0.01\n\
-                    margin = 0.0\nmin_start_count = 600\nwindows_min = 20\n\
+    let gradient = "algorithm = \"nlinear\"\nlookback = 20\nhorizon = 4\nepochs_max = 15\npatience_epochs = 15\n\
+                    learning_rate = 0.01\nmargin = 0.0\nmin_start_count = 600\nwindows_min = 20\n\
                     min_update_count = 1000000\n";
     let mut school = School::new(
         "status_queued = \"in line\"\nstatus_training = \"at school\"\n\
@@ -275,8 +274,7 @@ fn a_first_model_is_trained_and_serves_and_everything_about_it_is_a_row() {
     let epochs = school
         .some("SELECT DISTINCT epoch FROM dunlin_epochs ORDER BY epoch")
         .concat();
-    let expected: Vec<String> = (0..30).map(|epoch| epoch.to_string()).collect();
-    assert_eq!(epochs, expected);
+    assert_eq!(epochs.len(), 15);
     let logged = school.some("SELECT DISTINCT epoch FROM dunlin_training_log ORDER BY epoch");
     assert_eq!(logged.concat(), epochs);
     let listed = school.models(&["list", "--json"]);
