@@ -54,6 +54,25 @@ fields_max = 256
 split = { method = "random", train = 0.8 }
 "#;
 
+const RECIPES: &str = r#"
+# What to learn on this device, from its own records: one [[recipe]] for each kind of model; every
+# stream that `streams` names gets a model of its own. See the README for the algorithms.
+# [[recipe]]
+# name = "health"                  # lower-case letters, digits and _
+# streams = "vibration/*"          # names of streams; * stands for any characters
+# algorithm = "pca"                # or ridge_nlinear, nlinear, dlinear, mlp_forecast, autoencoder, ...
+# features = ["rms", "peak"]       # default: every number
+# label = "state"                  # to classify or estimate
+# where = 'temperature > 40 and machine = "press-7"'
+# lookback = 32                    # records a model looks at
+# horizon = 24                     # records it forecasts
+# false_alarm_rate = 0.01          # share of usual windows that may be flagged
+# min_start_count = 1000           # records before the first model
+# min_update_count = 2000          # new records before it is fine-tuned
+# margin = 0.01                    # by which a new version must beat the one that serves
+# publish = "health/{line}/{machine}"
+"#;
+
 /// The whole file.
 pub fn render() -> String {
     let mut text = HEAD.to_owned();
@@ -71,6 +90,7 @@ pub fn render() -> String {
         line(&mut text, setting);
     }
     text.push_str(STREAMS);
+    text.push_str(RECIPES);
     debug_assert!(text.contains(&format!("[{DATABASE_TABLE}]")));
     text
 }
