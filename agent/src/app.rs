@@ -325,8 +325,17 @@ impl Learning {
             return Ok(None);
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let shared = learn::Shared::new(view, requests.clone(), Arc::clone(&stop));
-        let shared = Arc::new(shared);
+        let shared = Arc::new(learn::Shared::new(learn::Parts {
+            settings: view.settings.learn.clone(),
+            state_dir: view.settings.data_dir.join("state"),
+            buffer: Arc::clone(&view.buffer),
+            models: Arc::clone(&view.models),
+            requests: requests.clone(),
+            publisher: view.publisher.clone(),
+            stats: Arc::clone(&view.learn),
+            stop: Arc::clone(&stop),
+            wall_ns,
+        }));
         let answers = Arc::clone(&shared);
         let answer = spawn_worker(view, ANSWERER, "dunlin-answer", move || {
             learn::answer(&answers)

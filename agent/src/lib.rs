@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod decode;
 pub mod export;
+pub(crate) mod glob;
 pub mod http;
 pub mod ingest;
 pub mod learn;

@@ -25,7 +25,7 @@ use super::{
     read::Part,
     select::{Event, Passes},
 };
-use crate::operations::export::matches;
+use crate::glob::matches;
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 12;

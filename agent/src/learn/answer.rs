@@ -33,10 +33,13 @@ use tokio::{runtime, time::timeout};
 use self::rows::{classes, number_at, parts};
 use super::{
     Shared,
-    journal::{Event, OWN_PREFIX, PREDICTIONS, Prediction, own_stream},
+    journal::{Event, PREDICTIONS, Prediction, own_stream},
     line::{Findings, Line, Serving, guarded},
 };
-use crate::{cohort::Labels, mqtt::outgoing::Outgoing, operations::matches, settings::RecipeRule};
+use crate::{
+    cohort::Labels, glob::matches, mqtt::outgoing::Outgoing, settings::RecipeRule,
+    writer::OWN_TABLE_PREFIX,
+};
 
 /// Longest wait for a commit before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -124,7 +127,9 @@ impl<'a> Answering<'a> {
                 let Some(schema) = catalog.schema(stream.schema) else {
                     continue;
                 };
-                if schema.name.starts_with(OWN_PREFIX) || !matches(&rule.streams, &stream.name) {
+                if schema.name.starts_with(OWN_TABLE_PREFIX)
+                    || !matches(&rule.streams, &stream.name)
+                {
                     continue;
                 }
                 let key = ModelKey::new(&rule.name, &stream.name);

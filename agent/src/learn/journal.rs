@@ -17,8 +17,6 @@ use crate::{
     writer::{Request, RequestContent, Requests},
 };
 
-/// Tables of the agent itself begin like this; no stream rule may.
-pub const OWN_PREFIX: &str = "dunlin_";
 /// Answers of models.
 pub const PREDICTIONS: &str = "dunlin_predictions";
 const TASKS: &str = "dunlin_tasks";

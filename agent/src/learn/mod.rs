@@ -36,14 +36,12 @@ use std::{
 use dunlin_models::registry::{ModelKey, Registry};
 use dunlin_sync::buffer::Buffer;
 
-pub use self::journal::{OWN_PREFIX, PREDICTIONS};
+pub use self::journal::PREDICTIONS;
 pub(crate) use self::line::guarded;
 use self::{answer::Answering, journal::Journal, scan::Scan};
 use crate::{
     mqtt::outgoing::Publisher,
     settings::{LearnSettings, RecipeRule},
-    status::View,
-    store::wall_ns,
     writer::Requests,
 };
 
@@ -90,22 +88,45 @@ pub(crate) struct Shared {
     wall_ns: fn() -> i64,
 }
 
+/// The parts of an agent that learning works with.
+pub(crate) struct Parts {
+    /// What is to be learnt.
+    pub(crate) settings: LearnSettings,
+    /// Where open tasks and checkpoints lie.
+    pub(crate) state_dir: PathBuf,
+    /// Records.
+    pub(crate) buffer: Arc<Buffer>,
+    /// Versions.
+    pub(crate) models: Arc<Registry>,
+    /// The way of rows about learning.
+    pub(crate) requests: Requests,
+    /// The way of predictions to a controller.
+    pub(crate) publisher: Publisher,
+    /// Counted along.
+    pub(crate) stats: Arc<LearnStats>,
+    /// The agent ends.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// The wall clock, nanoseconds UTC, for the age of tasks.
+    pub(crate) wall_ns: fn() -> i64,
+}
+
 impl Shared {
-    /// For the agent that `view` shows.
-    pub(crate) fn new(view: &View, requests: Requests, stop: Arc<AtomicBool>) -> Self {
-        let settings = view.settings.learn.clone();
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            settings, stats, ..
+        } = parts;
         Self {
             rules: settings.recipes.iter().cloned().map(Arc::new).collect(),
             settings,
-            buffer: Arc::clone(&view.buffer),
-            models: Arc::clone(&view.models),
-            journal: Journal::new(requests, Arc::clone(&view.learn)),
-            publisher: view.publisher.clone(),
-            stats: Arc::clone(&view.learn),
-            state_dir: view.settings.data_dir.join("state"),
-            stop,
+            buffer: parts.buffer,
+            models: parts.models,
+            journal: Journal::new(parts.requests, Arc::clone(&stats)),
+            publisher: parts.publisher,
+            stats,
+            state_dir: parts.state_dir,
+            stop: parts.stop,
             drifted: Mutex::default(),
-            wall_ns,
+            wall_ns: parts.wall_ns,
         }
     }
 

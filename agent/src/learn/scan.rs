@@ -25,13 +25,14 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    OWN_PREFIX, Shared,
+    Shared,
     task::{LineState, Task, TaskKind, is_dead, queue_for},
     train::{self, Outcome},
 };
 use crate::{
-    operations::matches,
+    glob::matches,
     settings::{LearnSettings, RecipeRule},
+    writer::OWN_TABLE_PREFIX,
 };
 
 /// Longest wait before the end of the agent is noticed.
@@ -433,7 +434,7 @@ fn watched<'a>(
 ) -> impl Iterator<Item = (StreamId, &'a str)> + 'a {
     let streams = catalog.streams.iter().filter(move |stream| {
         let schema = catalog.schema(stream.schema);
-        schema.is_some_and(|schema| !schema.name.starts_with(OWN_PREFIX))
+        schema.is_some_and(|schema| !schema.name.starts_with(OWN_TABLE_PREFIX))
             && matches(glob, &stream.name)
     });
     streams.map(|stream| (stream.id, stream.name.as_str()))

@@ -15,7 +15,10 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 use super::{Listener, OperationError};
-use crate::export::{CsvExport, ExportError, ParquetExport};
+use crate::{
+    export::{CsvExport, ExportError, ParquetExport},
+    glob::matches,
+};
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 10;
@@ -137,32 +140,6 @@ fn listed<'n>(names: impl Iterator<Item = &'n str> + Clone) -> String {
     }
 }
 
-/// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    // The last star and the place in the name it reaches to so far.
-    let mut star = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == name[n] => (p, n) = (p + 1, n + 1),
-            _ => match star {
-                Some((at, reach)) => {
-                    star = Some((at, reach + 1));
-                    (p, n) = (at + 1, reach + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
 /// The rows of a block that are wanted, by stream.
 fn wanted(
     block: Block,
@@ -242,27 +219,6 @@ impl<'g, 'l> File<'g, 'l> {
         match self {
             Self::Csv(file) => file.finish().map(drop),
             Self::Parquet(file) => file.finish().map(drop),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_name_streams() {
-        for (pattern, name, is_match) in [
-            ("a/*", "a/b/c", true),
-            ("a/*", "a", false),
-            ("*", "", true),
-            ("*/m?", "x/l1/m2", true),
-            ("*/m?", "x/l1/m22", false),
-            ("*b*c", "abcbc", true),
-            ("a", "ab", false),
-            ("", "a", false),
-        ] {
-            assert_eq!(matches(pattern, name), is_match, "{pattern} {name}");
         }
     }
 }

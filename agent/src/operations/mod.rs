@@ -39,7 +39,6 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::export::matches;
 pub use self::{
     cohort::{CohortAsk, CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow},
     evaluate::{EvaluateAsk, Evaluated, FOLDS, FoldRule},

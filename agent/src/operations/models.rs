@@ -11,8 +11,11 @@ use dunlin_models::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, OperationError, export::matches};
-use crate::store::{tell_damage, wall_ns};
+use super::{Listener, OperationError};
+use crate::{
+    glob::matches,
+    store::{tell_damage, wall_ns},
+};
 
 /// Versions listed at most.
 const LIST_VERSIONS_MAX: usize = 10_000;

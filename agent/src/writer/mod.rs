@@ -34,14 +34,13 @@ use self::{
 };
 pub use self::{
     intake::STREAMS_MAX,
-    request::{Answer, Request, RequestContent, Requests, WriterEnded},
+    request::{Answer, OWN_TABLE_PREFIX, Request, RequestContent, Requests, WriterEnded},
     stats::WriterStats,
 };
 pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};
 use crate::{
     clock::Clock,
     ingest::{Acker, Inbox, Incoming, Received},
-    learn::OWN_PREFIX,
     settings::{MqttVersion, Settings, StreamRule},
 };
 
@@ -254,7 +253,7 @@ impl Writer {
                 fields,
                 records,
             } => {
-                is_own = schema.starts_with(OWN_PREFIX);
+                is_own = schema.starts_with(OWN_TABLE_PREFIX);
                 self.intake.adopt(&schema, &stream, &tags, &fields, records)
             }
         };

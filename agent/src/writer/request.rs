@@ -6,6 +6,9 @@ use dunlin_sync::sample::Field;
 
 use crate::{decode::Record, ingest::Waker};
 
+/// Tables of the agent itself begin like this; no stream rule may.
+pub const OWN_TABLE_PREFIX: &str = "dunlin_";
+
 /// Records or a publish from inside the agent: an import, a retry.
 pub struct Request {
     /// What to take in.
