@@ -7,7 +7,7 @@ use crate::{
         Exit, Outcome, backtest, check, cohort, demo, evaluate, export, import, init, models,
         quarantine, run, simulate, site, status,
     },
-    logging,
+    logging, memory,
     settings::LogSettings,
 };
 
@@ -66,6 +66,8 @@ enum Command {
 /// [`crate::commands::Exit`], with the exit code to end with.
 pub fn main() -> Outcome {
     let cli = Cli::parse();
+    // Before there is a second thread.
+    memory::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

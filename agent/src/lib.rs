@@ -15,6 +15,7 @@ pub mod http;
 pub mod ingest;
 pub mod learn;
 pub mod logging;
+pub(crate) mod memory;
 pub mod metrics;
 pub mod mqtt;
 pub mod operations;
