@@ -14,6 +14,7 @@ use super::{
     registry::{Kind, Unit},
 };
 use crate::{
+    cohort::Condition,
     learn::topic::PublishTopic,
     recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
     settings::{RecipeRule, StatusWords, StreamRule},
@@ -177,7 +178,7 @@ fn rule(
     let gap_ms = entry.number("gap_ms_max", &GAP, found);
     Some(RecipeRule {
         features: entry.texts("features", 256, found),
-        condition: entry.text("where", &TEXT, found),
+        condition: condition(entry, found),
         min_start_count: count("min_start_count", START_COUNT_DEFAULT, found),
         min_update_count: count("min_update_count", UPDATE_COUNT_DEFAULT, found),
         rows_max: count("rows_max", ROWS_MAX_DEFAULT, found),
@@ -234,6 +235,16 @@ fn publish(
         }
     }
     Some(topic)
+}
+
+/// `where`, as it will be asked; its names are only known with the records.
+fn condition(entry: &Entry<'_>, found: &mut Findings) -> Option<String> {
+    let text = entry.text("where", &TEXT, found)?;
+    if let Err(error) = Condition::parse(&text) {
+        let hint = "write where = 'temperature > 40 and machine = \"press-7\"'";
+        entry.wrong("where", error, hint, found);
+    }
+    Some(text)
 }
 
 fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Findings) -> Option<ChosenRecipe> {

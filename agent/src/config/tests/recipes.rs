@@ -65,6 +65,19 @@ fn mistakes_about_recipes_of_ones_own_are_told() {
 }
 
 #[test]
+fn a_condition_that_makes_no_sense_is_told_with_its_place() {
+    let with = |condition: &str| {
+        found(
+            &format!("algorithm = \"pca\"\nwhere = '{condition}'"),
+            &own(),
+        )
+    };
+    assert_eq!(with("a > 1").unwrap().condition.as_deref(), Some("a > 1"));
+    let told = with("a >").unwrap_err();
+    assert!(told.contains("recipe \"r\".where"), "{told}");
+}
+
+#[test]
 fn predictions_are_published_where_no_stream_listens() {
     let of = |topic: &str| {
         found(
