@@ -191,7 +191,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// The rest of `\uXXXX`, or of a pair of them.
+    /// The rest of a `\u` escape (four hexadecimal digits), or of a pair of them.
     fn code_point(&mut self) -> Result<char, Reject> {
         let mut code = self.four_hex_digits()?;
         if (0xd800..0xdc00).contains(&code) {

@@ -5,7 +5,6 @@
 //! validation windows.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -26,6 +25,7 @@ use super::{
     Shared,
     governor::Governor,
     journal::Event,
+    line,
     task::{Task as Job, TaskKind},
 };
 use crate::{
@@ -64,16 +64,12 @@ pub(super) fn run(
 
 /// What `attempt` comes to, even if it panics.
 fn guarded(attempt: impl FnOnce() -> Result<Outcome, TrainError>) -> Outcome {
-    match catch_unwind(AssertUnwindSafe(attempt)) {
+    match line::guarded(attempt) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(TrainError::Stopped(Stopped::TimeLimit))) => Outcome::TimedOut,
         Ok(Err(TrainError::Stopped(Stopped::Shutdown))) => Outcome::Interrupted,
         Ok(Err(error)) => Outcome::Failed(error.to_string()),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Outcome::Failed(format!("the recipe panicked: {}", text.unwrap_or("?")))
-        }
+        Err(panic) => Outcome::Failed(format!("the recipe panicked: {panic}")),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What the closed-form models have in common: their settings and scale as an artifact, and the
 //! checks of what comes in.
 
-use super::RecipeSettings;
+use super::{RecipeSettings, normal::NormalEquations};
 use crate::{
     artifact::{Artifact, ArtifactError},
     data::{DataError, Half, Source, WindowShape},
-    recipe::TrainError,
+    recipe::{Model, TrainError},
     scale::Scale,
 };
 
@@ -27,6 +27,27 @@ impl Kept {
             features: source.columns().features.clone(),
             scale: Scale::fit(source)?,
         })
+    }
+
+    /// Where training starts: from nothing with the sums `empty`, or from what a model of `kind` has
+    /// kept (`of` gets it out of the incumbent), its sums weighed down by the forgetting factor.
+    pub(super) fn start<M: 'static>(
+        (settings, kind): (&RecipeSettings, &str),
+        data: &dyn Source,
+        incumbent: Option<&dyn Model>,
+        empty: NormalEquations,
+        of: impl Fn(&M) -> (&Self, &NormalEquations),
+    ) -> Result<(Self, NormalEquations), TrainError> {
+        let Some(incumbent) = incumbent else {
+            return Ok((Self::new(settings, data)?, empty));
+        };
+        let old = incumbent.as_any().downcast_ref::<M>();
+        let (kept, sums) = of(old.ok_or_else(|| super::another_recipe(kind))?);
+        kept.check(settings, data)?;
+        let mut sums = sums.clone();
+        sums.forget(settings.forgetting);
+        let (settings, kept) = (settings.clone(), kept.clone());
+        Ok((Self { settings, ..kept }, sums))
     }
 
     /// Whether a model with this can be brought up to date by a recipe of `settings` on `source`.

@@ -76,19 +76,11 @@ impl Recipe for Pca {
         let started_ns = host.elapsed_ns();
         let inputs = self.0.lookback * data.columns().features.len();
         check_inputs(inputs, INPUTS_MAX, self.shape())?;
-        let (kept, mut sums) = match incumbent {
-            None => (Kept::new(&self.0, data)?, NormalEquations::new(inputs, 0)),
-            Some(incumbent) => {
-                let old = incumbent.as_any().downcast_ref::<PcaModel>();
-                let old = old.ok_or_else(|| super::another_recipe(KIND))?;
-                old.kept.check(&self.0, data)?;
-                let mut sums = old.sums.clone();
-                sums.forget(self.0.forgetting);
-                let settings = self.0.clone();
-                let kept = old.kept.clone();
-                (Kept { settings, ..kept }, sums)
-            }
-        };
+        let empty = NormalEquations::new(inputs, 0);
+        let (kept, mut sums) =
+            Kept::start((&self.0, KIND), data, incumbent, empty, |old: &PcaModel| {
+                (&old.kept, &old.sums)
+            })?;
         let added = add_windows(data, &kept, incumbent.is_some(), &mut sums, host)?;
         if added == 0 {
             return Err(nothing_to_learn(data, self.shape(), false)?);

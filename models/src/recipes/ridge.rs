@@ -56,19 +56,14 @@ impl Recipe for Ridge {
                 "needed: a label to estimate; found: none among the columns".into(),
             ));
         }
-        let (kept, mut sums) = match incumbent {
-            None => (Kept::new(&self.0, data)?, NormalEquations::new(inputs, 1)),
-            Some(incumbent) => {
-                let old = incumbent.as_any().downcast_ref::<RidgeModel>();
-                let old = old.ok_or_else(|| super::another_recipe(KIND))?;
-                old.kept.check(&self.0, data)?;
-                let mut sums = old.sums.clone();
-                sums.forget(self.0.forgetting);
-                let settings = self.0.clone();
-                let kept = old.kept.clone();
-                (Kept { settings, ..kept }, sums)
-            }
-        };
+        let empty = NormalEquations::new(inputs, 1);
+        let (kept, mut sums) = Kept::start(
+            (&self.0, KIND),
+            data,
+            incumbent,
+            empty,
+            |old: &RidgeModel| (&old.kept, &old.sums),
+        )?;
         let added = add_windows(data, &kept, incumbent.is_some(), &mut sums, host)?;
         if added == 0 {
             return Err(nothing_to_learn(data, self.shape(), true)?);

@@ -51,22 +51,14 @@ impl Recipe for RidgeNlinear {
     ) -> Result<Box<dyn Model>, TrainError> {
         let started_ns = host.elapsed_ns();
         let shape = self.shape();
-        let (kept, mut sums) = match incumbent {
-            None => {
-                let sums = NormalEquations::new(shape.lookback - 1, shape.horizon);
-                (Kept::new(&self.0, data)?, sums)
-            }
-            Some(incumbent) => {
-                let old = incumbent.as_any().downcast_ref::<RidgeNlinearModel>();
-                let old = old.ok_or_else(|| super::another_recipe(KIND))?;
-                old.kept.check(&self.0, data)?;
-                let mut sums = old.sums.clone();
-                sums.forget(self.0.forgetting);
-                let settings = self.0.clone();
-                let kept = old.kept.clone();
-                (Kept { settings, ..kept }, sums)
-            }
-        };
+        let empty = NormalEquations::new(shape.lookback - 1, shape.horizon);
+        let (kept, mut sums) = Kept::start(
+            (&self.0, KIND),
+            data,
+            incumbent,
+            empty,
+            |old: &RidgeNlinearModel| (&old.kept, &old.sums),
+        )?;
         let added = add_windows(data, &kept, incumbent.is_some(), &mut sums, host)?;
         if added == 0 {
             return Err(nothing_to_learn(data, shape, false)?);

@@ -1,0 +1,154 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn item(text: &str, payload_bytes: usize) -> Item {
+    Item {
+        at_ns: 5,
+        reason: "not_json".into(),
+        detail: text.into(),
+        records: 1,
+        content: Content::Publish {
+            topic: b"a/b".to_vec(),
+            payload: vec![7; payload_bytes],
+            payload_bytes: payload_bytes as u64,
+        },
+    }
+}
+
+fn open(dir: &Path) -> Quarantine {
+    Quarantine::open(dir, 8 << 20, || 1).unwrap()
+}
+
+#[test]
+fn items_survive_reopening_whatever_their_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = open(dir.path());
+    let items = vec![item("small", 3), item("large", 200_000), item("empty", 0)];
+    quarantine.add(&items).unwrap();
+    drop(quarantine);
+    let quarantine = open(dir.path());
+    let found = quarantine.list(0, 10).unwrap();
+    assert_eq!(
+        found
+            .iter()
+            .map(|(_, item)| item.clone())
+            .collect::<Vec<_>>(),
+        items
+    );
+    assert_eq!(quarantine.get(2).unwrap(), Some(items[1].clone()));
+    assert_eq!(quarantine.list(1, 1).unwrap(), vec![(2, items[1].clone())]);
+    quarantine.add(&items[..1]).unwrap();
+    assert_eq!(quarantine.list(3, 10).unwrap().len(), 1);
+    assert_eq!(quarantine.remove(&[2, 3, 99]).unwrap(), 2);
+    assert_eq!(quarantine.len(), 2);
+    assert_eq!(quarantine.purge().unwrap(), 2);
+    assert!(quarantine.is_empty());
+}
+
+#[test]
+fn a_full_quarantine_forgets_the_oldest_and_counts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = open(dir.path());
+    for round in 0..60 {
+        let items: Vec<Item> = (0..10)
+            .map(|n| item(&format!("{}", round * 10 + n), 30_000))
+            .collect();
+        quarantine.add(&items).unwrap();
+    }
+    let purged = quarantine.items_purged.load(Relaxed);
+    assert!(purged > 0);
+    assert_eq!(quarantine.len() + purged, 600);
+    let newest = quarantine.list(0, 1_000).unwrap();
+    assert_eq!(newest.last().unwrap().1.detail, "599");
+    assert!(quarantine.bytes() < 40 << 20);
+}
+
+#[test]
+fn a_damaged_part_keeps_nothing_else_from_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = open(dir.path());
+    for round in 0..30 {
+        let items: Vec<Item> = (0..10).map(|_| item(&round.to_string(), 30_000)).collect();
+        quarantine.add(&items).unwrap();
+    }
+    let parts: Vec<u64> = quarantine.lock().parts.iter().map(|part| part.id).collect();
+    assert!(parts.len() > 2);
+    drop(quarantine);
+    // Torn in the middle, and cut off altogether.
+    let db = |id: u64| part_dir(dir.path(), id).join("db");
+    let mut bytes = fs::read(db(parts[0])).unwrap();
+    for byte in &mut bytes[1_000..] {
+        *byte = !*byte;
+    }
+    fs::write(db(parts[0]), bytes).unwrap();
+    fs::remove_file(db(parts[1])).unwrap();
+    fs::create_dir_all(dir.path().join("trash-7").join("blobs")).unwrap();
+
+    let quarantine = open(dir.path());
+    let newest = quarantine.list(0, 1_000).unwrap();
+    assert_eq!(newest.last().unwrap(), &(300, item("29", 30_000)));
+    quarantine.add(&[item("more", 1)]).unwrap();
+    assert_eq!(quarantine.list(300, 5).unwrap(), [(301, item("more", 1))]);
+    assert!(!dir.path().join("trash-7").exists());
+}
+
+#[test]
+fn numbers_do_not_come_again_after_a_purge() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = open(dir.path());
+    quarantine.add(&[item("a", 1), item("b", 1)]).unwrap();
+    quarantine.purge().unwrap();
+    drop(quarantine);
+    let quarantine = open(dir.path());
+    quarantine.add(&[item("c", 1)]).unwrap();
+    assert_eq!(quarantine.list(0, 5).unwrap(), [(3, item("c", 1))]);
+}
+
+#[test]
+fn a_page_of_many_items_reads_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = open(dir.path());
+    let items: Vec<Item> = (0..1_000).map(|n| item(&n.to_string(), 10)).collect();
+    quarantine.add(&items).unwrap();
+    let page = quarantine.list(990, 3).unwrap();
+    assert_eq!(
+        page,
+        [991, 992, 993].map(|id| (id, items[id as usize - 1].clone()))
+    );
+    assert_eq!(quarantine.get(1_000).unwrap(), Some(items[999].clone()));
+    assert_eq!(quarantine.list(1_000, 5).unwrap(), []);
+    assert_eq!(quarantine.list(u64::MAX, 5).unwrap(), []);
+}
+
+#[test]
+fn a_rejected_row_comes_back_as_what_it_was() {
+    use crate::{
+        sample::{FieldType, Split, Timestamp, Value},
+        uploader::NamedValue,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let row = RejectedRow {
+        stream_id: 3,
+        stream: "s/x".into(),
+        tags: vec![("device".into(), "d".into())],
+        ts: Timestamp(9),
+        split: Split {
+            is_train: true,
+            fold: 2,
+        },
+        source_ts: Some(4),
+        values: vec![NamedValue {
+            name: "a".into(),
+            kind: FieldType::F64,
+            value: Value::F64(f64::INFINITY),
+        }],
+        reason: "out of range".into(),
+    };
+    let quarantine = open(dir.path());
+    quarantine.reject(vec![row.clone()]).unwrap();
+    assert_eq!(
+        quarantine.get(1).unwrap().unwrap().content,
+        Content::Row(row)
+    );
+}
