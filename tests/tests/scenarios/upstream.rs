@@ -101,8 +101,10 @@ fn rows_out_of_range_go_to_quarantine_and_the_rest_goes_through() {
         (numbers.len() >= 400).then_some(numbers)
     });
     assert!(numbers.into_iter().eq((0..200).chain(300..500)));
-    // Upstream before it is counted.
-    let status = world.wait("the end", |s| s.upstream.uploaded >= 400);
+    // The lag is looked up once a second: it may be that of a moment before.
+    let status = world.wait("the end", |s| {
+        s.upstream.uploaded >= 400 && s.upstream.lag_rows == 0
+    });
     assert_eq!(
         (status.upstream.uploaded, status.upstream.rejected),
         (400, 100)

@@ -32,7 +32,7 @@ async fn balances_to_the_record() {
     assert_eq!(tally.committed, tally.upstream_rows);
     assert_eq!(tally.quarantined, tally.published / 50);
     // 400 a second, for as long as it took.
-    let most = 400.0 * (tally.seconds + 1.0);
+    let most = 400.0 * tally.seconds + 1.0;
     assert!(
         tally.published >= 300 && tally.published as f64 <= most,
         "{tally:?}"
