@@ -18,7 +18,7 @@ use crate::{
     block::{Block, Run, Section},
     rows::{Batch, Column, Rows, Values},
     sample::{Catalog, Field, FieldType, Schema, Stream, StreamId, TimeRange},
-    upstream::{Rejection, Upstream, UpstreamError, WriteReport},
+    upstream::{Description, Rejection, Upstream, UpstreamError, WriteReport},
 };
 
 /// Where a row lives upstream.
@@ -303,6 +303,13 @@ impl Upstream for MemoryUpstream {
         let rows = self.rows.lock().unwrap();
         let places = rows.range((name.clone(), range.from.0)..=(name.clone(), range.to.0));
         Ok(places.count() as u64)
+    }
+
+    async fn describe(&self) -> Result<Description, UpstreamError> {
+        Ok(Description {
+            product: "memory".into(),
+            database: None,
+        })
     }
 
     fn location(&self) -> String {

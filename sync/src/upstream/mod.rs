@@ -35,6 +35,24 @@ pub struct WriteReport {
     pub rejected: Vec<Rejection>,
 }
 
+/// What an upstream is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Product and version.
+    pub product: String,
+    /// The database; `None`: it is made at the first upload.
+    pub database: Option<DatabaseDescription>,
+}
+
+/// What a database is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseDescription {
+    /// Unit of its time, if it is not nanoseconds: it cannot be used then.
+    pub coarse_precision: Option<String>,
+    /// How long it keeps rows, in its own words; `None`: for ever.
+    pub keep: Option<String>,
+}
+
 /// What the caller does next.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -69,6 +87,12 @@ pub trait Upstream: Send + Sync {
         schema: &Schema,
         range: TimeRange,
     ) -> Result<u64, UpstreamError>;
+
+    /// Reaches it, proves what can be proven without changing anything, and tells what is there.
+    ///
+    /// # Errors
+    /// As for [`Upstream::write`].
+    async fn describe(&self) -> Result<Description, UpstreamError>;
 
     /// Where this is, without secrets, for people.
     fn location(&self) -> String;

@@ -27,9 +27,12 @@ use std::{
 
 use async_trait::async_trait;
 use rusqlite::{ErrorCode, InterruptHandle};
+use rustix::fs::Access;
 
 use self::database::{Database, DbError};
-use super::{Upstream, UpstreamError, UpstreamOptions, WriteReport};
+use super::{
+    DatabaseDescription, Description, Upstream, UpstreamError, UpstreamOptions, WriteReport,
+};
 use crate::{
     rows::Batch,
     sample::{Schema, Stream, TimeRange},
@@ -98,13 +101,17 @@ impl Sqlite {
                 {
                     handle.interrupt();
                 }
-                Err(UpstreamError::Unavailable(format!(
-                    "{}: no answer within {:?}",
-                    self.path.display(),
-                    self.timeout
-                )))
+                Err(self.silent())
             }
         }
+    }
+
+    fn silent(&self) -> UpstreamError {
+        UpstreamError::Unavailable(format!(
+            "{}: no answer within {:?}",
+            self.path.display(),
+            self.timeout
+        ))
     }
 }
 
@@ -127,6 +134,29 @@ impl Upstream for Sqlite {
             .await
     }
 
+    async fn describe(&self) -> Result<Description, UpstreamError> {
+        let path = self.path.clone();
+        let busy_max = BUSY_MAX.min(self.timeout / 2);
+        let looking = tokio::task::spawn_blocking(move || {
+            // A file that is not there is not made.
+            let missing = missing(&path)?;
+            if !missing {
+                database::prove_writable(&path, busy_max)
+                    .map_err(|error| upstream_error(&path, error))?;
+            }
+            Ok::<_, UpstreamError>(missing)
+        });
+        let missing = match tokio::time::timeout(self.timeout, looking).await {
+            Ok(Ok(missing)) => missing?,
+            Ok(Err(panic)) => return Err(UpstreamError::Unavailable(format!("sqlite: {panic}"))),
+            Err(_) => return Err(self.silent()),
+        };
+        Ok(Description {
+            product: format!("SQLite {}", rusqlite::version()),
+            database: (!missing).then(DatabaseDescription::default),
+        })
+    }
+
     fn location(&self) -> String {
         format!("sqlite:{}", self.path.display())
     }
@@ -134,6 +164,24 @@ impl Upstream for Sqlite {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether there is no file at `path` yet; an error if none could be made.
+fn missing(path: &Path) -> Result<bool, UpstreamError> {
+    if path.exists() {
+        return Ok(false);
+    }
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
+        .map(|()| true)
+        .map_err(|error| {
+            let (path, directory) = (path.display(), directory.display());
+            UpstreamError::Rejected(format!(
+                "{path} cannot be made: {directory}: {error}; its directory must exist and be \
+                 writable"
+            ))
+        })
 }
 
 fn path_in(url: &str) -> Result<PathBuf, UpstreamError> {

@@ -28,6 +28,9 @@ use self::{
     session::{Reply, Session},
 };
 
+/// Of the server that it plays.
+const VERSION: &str = "3.3.6.0";
+
 /// When a connection is cut, seen from the write that suffers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {

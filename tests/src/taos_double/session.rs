@@ -66,7 +66,7 @@ impl Session {
         let req_id = request["args"]["req_id"].as_u64().unwrap_or(0);
         match request["action"].as_str() {
             Some("version") => json_frame(&json!({
-                "code": 0, "message": "", "action": "version", "version": "3.3.6.0",
+                "code": 0, "message": "", "action": "version", "version": super::VERSION,
             })),
             Some("conn") => {
                 let wanted = locked(&self.shared.password).clone();

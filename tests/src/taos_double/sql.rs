@@ -108,21 +108,40 @@ fn select(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
             ..Answer::default()
         });
     }
+    if p.is_word("server_version") {
+        p.sign('(')?;
+        p.sign(')')?;
+        return Ok(Answer {
+            names: vec!["server_version()"],
+            records: vec![vec![Cell::Text(super::VERSION.into())]],
+            ..Answer::default()
+        });
+    }
     p.name()?;
+    let with_keep = p.is_sign(',');
+    if with_keep {
+        p.name()?;
+    }
     p.are_words("from information_schema")?;
     p.sign('.')?;
     p.are_words("ins_databases where name")?;
     p.sign('=')?;
     let name = p.text()?;
-    let precision = |database: &Database| vec![Cell::Text(database.precision.clone())];
+    let mut names = vec!["precision", "keep"];
+    names.truncate(1 + usize::from(with_keep));
+    let record = |database: &Database| {
+        let days = database.keep.as_secs() / 86_400;
+        let mut cells = vec![
+            Cell::Text(database.precision.clone()),
+            Cell::Text(format!("{days}d,{days}d,{days}d")),
+        ];
+        cells.truncate(names.len());
+        cells
+    };
+    let records = model.databases.get(&name).map(record).into_iter().collect();
     Ok(Answer {
-        names: vec!["precision"],
-        records: model
-            .databases
-            .get(&name)
-            .map(precision)
-            .into_iter()
-            .collect(),
+        names,
+        records,
         ..Answer::default()
     })
 }

@@ -30,6 +30,26 @@ impl From<rusqlite::Error> for DbError {
     }
 }
 
+/// Whether rows could be written to the file at `path`, which is there: takes its lock for writing
+/// and gives it back.
+pub(super) fn prove_writable(path: &Path, busy_max: Duration) -> Result<(), DbError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy_max)?;
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format > FORMAT {
+        return Err(other_format(format));
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    Ok(transaction.rollback()?)
+}
+
+fn other_format(format: i64) -> DbError {
+    DbError::Refused(format!(
+        "format {format}, this version writes format {FORMAT}; name another file"
+    ))
+}
+
 /// An open file, with what is known to be in it. After an error it must be dropped: a transaction
 /// rolled back takes tables with it that the caches believe in.
 pub(super) struct Database {
@@ -69,11 +89,7 @@ impl Database {
                 sync_directory_of(path);
             }
             FORMAT => {}
-            other => {
-                return Err(DbError::Refused(format!(
-                    "format {other}, this version writes format {FORMAT}; name another file"
-                )));
-            }
+            other => return Err(other_format(other)),
         }
         Ok(Self {
             connection,

@@ -20,7 +20,7 @@ use taos::{
 };
 
 use super::{address::Address, codes, schema::Known};
-use crate::upstream::{UpstreamError, relay::Relay};
+use crate::upstream::{DatabaseDescription, Description, UpstreamError, relay::Relay};
 
 /// How long the relay has to name the cause after the connector has failed.
 const CAUSE_WAIT: Duration = Duration::from_millis(200);
@@ -75,6 +75,16 @@ impl Client {
         address: &Arc<Address>,
         timeout: Duration,
     ) -> Result<Self, UpstreamError> {
+        let client = Self::reach(address, timeout).await?;
+        client.open_database().await?;
+        Ok(client)
+    }
+
+    /// Connects, no more.
+    pub(super) async fn reach(
+        address: &Arc<Address>,
+        timeout: Duration,
+    ) -> Result<Self, UpstreamError> {
         let relay = tokio::time::timeout(timeout, Relay::open(&address.target))
             .await
             .map_err(|_| {
@@ -96,16 +106,36 @@ impl Client {
         let taos = taos
             .await
             .map_err(|e| UpstreamError::Unavailable(address.without_password(&e.to_string())))?;
-        let client = Self {
+        Ok(Self {
             taos: Arc::new(taos),
             relay,
             address: Arc::clone(address),
             timeout,
             broken: AtomicBool::new(false),
             known: Known::default(),
-        };
-        client.open_database().await?;
-        Ok(client)
+        })
+    }
+
+    /// What there is, changing nothing.
+    pub(super) async fn describe(&self) -> Result<Description, UpstreamError> {
+        let version = self.query("SELECT SERVER_VERSION()".into()).await?;
+        let version = version.into_iter().flatten().next().unwrap_or_default();
+        let name = &self.address.database;
+        let databases = self
+            .query(format!(
+                "SELECT `precision`, `keep` FROM information_schema.ins_databases WHERE name = \
+                 '{name}'"
+            ))
+            .await?;
+        let mut cells = databases.into_iter().flatten();
+        let database = cells.next().map(|precision| DatabaseDescription {
+            coarse_precision: Some(precision).filter(|precision| precision != "ns"),
+            keep: cells.next().filter(|keep| !keep.is_empty()),
+        });
+        Ok(Description {
+            product: format!("TDengine {version}"),
+            database,
+        })
     }
 
     async fn open_database(&self) -> Result<(), UpstreamError> {

@@ -26,7 +26,7 @@ use self::{
     address::Address,
     client::{Client, Failure},
 };
-use super::{Upstream, UpstreamError, UpstreamOptions, WriteReport};
+use super::{Description, Upstream, UpstreamError, UpstreamOptions, WriteReport};
 use crate::{
     rows::Batch,
     sample::{Schema, Stream, TimeRange, Timestamp},
@@ -66,13 +66,15 @@ impl TDengine {
         };
         tokio::time::timeout(self.timeout, connecting)
             .await
-            .unwrap_or_else(|_| {
-                Err(UpstreamError::Unavailable(format!(
-                    "{} did not answer within {:?}",
-                    self.address.target.authority(),
-                    self.timeout
-                )))
-            })
+            .unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    fn silent(&self) -> UpstreamError {
+        UpstreamError::Unavailable(format!(
+            "{} did not answer within {:?}",
+            self.address.target.authority(),
+            self.timeout
+        ))
     }
 
     /// Throws `client` away unless somebody already has.
@@ -128,6 +130,17 @@ impl Upstream for TDengine {
             Err(Failure::Refused(refusal)) if codes::is_no_such_table(refusal.code) => Ok(0),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    async fn describe(&self) -> Result<Description, UpstreamError> {
+        let describing = async {
+            // A connection of its own: the one for rows creates the database.
+            let client = Client::reach(&self.address, self.timeout).await?;
+            client.describe().await
+        };
+        tokio::time::timeout(self.timeout, describing)
+            .await
+            .unwrap_or_else(|_| Err(self.silent()))
     }
 
     fn location(&self) -> String {
