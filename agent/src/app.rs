@@ -4,12 +4,12 @@
 //! publishes, the last commit and its PUBACKs, then uploads until the deadline; what is left stays in
 //! the buffer for the next start.
 
+#[cfg(feature = "learning")]
+mod learning;
+
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -23,11 +23,13 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(feature = "learning")]
+use self::learning::Learning;
 use crate::{
     control::{self, ControlError, ControlServer},
     http::{self, HttpError, Server},
     ingest::{Ingest, Stopper},
-    learn, operations,
+    operations,
     settings::Settings,
     status::View,
     store::{Store, StoreError, cursor_path, wall_ns},
@@ -44,8 +46,6 @@ const CAUSE_WAIT_MAX: Duration = Duration::from_secs(1);
 const WRITER: &str = "the writer";
 const MQTT_SIDE: &str = "the MQTT side";
 const UPLOADER: &str = "the uploader";
-const SCANNER: &str = "the scan for something to learn";
-const ANSWERER: &str = "the inference";
 
 /// Why the agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +85,7 @@ pub struct Agent {
     ingest: oneshot::Receiver<Result<(), String>>,
     writer: oneshot::Receiver<Result<(), String>>,
     uploader: JoinHandle<Left>,
+    #[cfg(feature = "learning")]
     learning: Option<Learning>,
     http: Option<Server>,
     http_address: Option<SocketAddr>,
@@ -127,6 +128,7 @@ impl Agent {
         let Store {
             buffer,
             quarantine,
+            #[cfg(feature = "learning")]
             models,
             clock,
         } = Store::open(&settings)?;
@@ -157,12 +159,14 @@ impl Agent {
             started: Instant::now(),
             buffer,
             quarantine,
+            #[cfg(feature = "learning")]
             models,
             upstream,
             ingest: ingest_stats,
             publisher,
             writer: writer.stats(),
             uploads,
+            #[cfg(feature = "learning")]
             learn: Arc::default(),
             ended: OnceLock::new(),
             settings,
@@ -192,6 +196,7 @@ impl Agent {
         let ingest = spawn_worker(&view, MQTT_SIDE, "dunlin-mqtt", move || {
             ingest.run().map_err(|error| error.to_string())
         })?;
+        #[cfg(feature = "learning")]
         let learning = Learning::start(&view, &requests)?;
         let uploading = Working::new(&view, UPLOADER);
         let uploader = tokio::spawn(async move {
@@ -214,6 +219,7 @@ impl Agent {
             ingest,
             writer,
             uploader,
+            #[cfg(feature = "learning")]
             learning,
             http,
             http_address,
@@ -265,10 +271,11 @@ impl Agent {
             end = &mut self.ingest => ended(MQTT_SIDE, end),
             end = &mut self.uploader => uploader_ended(end.err().as_ref()),
             error = async {
-                match &mut self.learning {
-                    Some(learning) => learning.failed().await,
-                    None => std::future::pending().await,
+                #[cfg(feature = "learning")]
+                if let Some(learning) = &mut self.learning {
+                    return learning.failed().await;
                 }
+                std::future::pending().await
             } => error,
             () = http => ended("the metrics server", Ok(Ok(()))),
             () = control => ended("the control socket", Ok(Ok(()))),
@@ -282,6 +289,7 @@ impl Agent {
     /// them, or if the uploader cannot say what is left.
     pub async fn stop(self) -> Result<Left, AgentError> {
         let deadline = tokio::time::Instant::now() + self.shutdown_max;
+        #[cfg(feature = "learning")]
         if let Some(learning) = self.learning {
             learning.stop(self.shutdown_max / 4).await;
         }
@@ -307,59 +315,6 @@ impl Agent {
         match written {
             Ok(Ok(())) => left.map_err(|error| uploader_ended(Some(&error))),
             end => Err(ended(WRITER, end)),
-        }
-    }
-}
-
-/// The two threads of learning.
-struct Learning {
-    stop: Arc<AtomicBool>,
-    scan: oneshot::Receiver<Result<(), String>>,
-    answer: oneshot::Receiver<Result<(), String>>,
-}
-
-impl Learning {
-    /// Starts them, if anything is to be learnt.
-    fn start(view: &Arc<View>, requests: &Requests) -> Result<Option<Self>, AgentError> {
-        if view.settings.learn.recipes.is_empty() {
-            return Ok(None);
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let shared = Arc::new(learn::Shared::new(learn::Parts {
-            settings: view.settings.learn.clone(),
-            state_dir: view.settings.data_dir.join("state"),
-            buffer: Arc::clone(&view.buffer),
-            models: Arc::clone(&view.models),
-            requests: requests.clone(),
-            publisher: view.publisher.clone(),
-            stats: Arc::clone(&view.learn),
-            stop: Arc::clone(&stop),
-            wall_ns,
-        }));
-        let answers = Arc::clone(&shared);
-        let answer = spawn_worker(view, ANSWERER, "dunlin-answer", move || {
-            learn::answer(&answers)
-        })?;
-        let scan = spawn_worker(view, SCANNER, "dunlin-scan", move || {
-            learn::scan(&shared);
-            Ok(())
-        })?;
-        Ok(Some(Self { stop, scan, answer }))
-    }
-
-    async fn failed(&mut self) -> AgentError {
-        tokio::select! {
-            end = &mut self.scan => ended(SCANNER, end),
-            end = &mut self.answer => ended(ANSWERER, end),
-        }
-    }
-
-    /// Answers what is committed and ends; a task under way goes on at the next start.
-    async fn stop(self, most: Duration) {
-        self.stop.store(true, Ordering::Relaxed);
-        let both = async { (self.scan.await, self.answer.await) };
-        if timeout(most, both).await.is_err() {
-            tracing::warn!("learning does not come to an end; what it was at is done again");
         }
     }
 }
@@ -442,6 +397,6 @@ pub(crate) fn uploader_options(settings: &Settings) -> UploaderOptions {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -4,10 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, backtest, check, cohort, demo, evaluate, export, import, init, models,
-        quarantine, run, simulate, site, status,
+        Exit, Outcome, check, export, import, init, quarantine, run, simulate, site, status,
     },
-    logging, memory,
+    features, logging, memory,
     settings::LogSettings,
 };
 
@@ -24,7 +23,7 @@ Exit codes:
 /// TDengine or SQLite.
 #[derive(Parser, Debug)]
 #[allow(clippy::doc_markdown)] // clap shows it as it is.
-#[command(name = "dunlin", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "dunlin", version, long_version = features::long_version(), propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,7 +32,8 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// See it all at work on this machine: broker, machines, agent, database
-    Demo(demo::DemoArgs),
+    #[cfg(feature = "demo")]
+    Demo(crate::commands::demo::DemoArgs),
     /// Write a configuration file to start from
     Init(init::InitArgs),
     /// Check a configuration: every mistake, with its place
@@ -44,18 +44,13 @@ enum Command {
     Status(Box<status::StatusArgs>),
     /// Write records to a CSV or Parquet file
     Export(Box<export::ExportArgs>),
-    /// Look at a data set named by a query: count, show, export
-    Cohort(Box<cohort::CohortArgs>),
-    /// Train and judge a recipe on every part of the records in turn: mean and spread
-    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Take in the records of a CSV file
     Import(Box<import::ImportArgs>),
     /// Look at what could not be decoded or delivered, send it again, delete it
     Quarantine(Box<quarantine::QuarantineArgs>),
-    /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
-    Backtest(Box<backtest::BacktestArgs>),
-    /// Look at versions of models, choose which one serves, take them out and in
-    Models(Box<models::ModelsArgs>),
+    #[cfg(feature = "learning")]
+    #[command(flatten)]
+    Learning(crate::commands::learning::LearningCommand),
     /// Publish the readings of simulated machines
     Simulate(Box<simulate::SimulateArgs>),
 }
@@ -73,26 +68,37 @@ pub fn main() -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Exit::Failed(error.to_string()))?;
-    if !matches!(cli.command, Command::Run(_) | Command::Demo(_)) {
+    if !cli.command.sets_up_logging() {
         log_warnings()?;
     }
     runtime.block_on(async {
         match cli.command {
-            Command::Demo(args) => demo::run(args).await,
+            #[cfg(feature = "demo")]
+            Command::Demo(args) => crate::commands::demo::run(args).await,
             Command::Init(args) => init::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Run(args) => run::run(*args).await,
             Command::Status(args) => status::run(*args).await,
             Command::Export(args) => export::run(*args).await,
-            Command::Cohort(args) => cohort::run(*args).await,
-            Command::Evaluate(args) => evaluate::run(*args).await,
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,
-            Command::Backtest(args) => backtest::run(&args),
-            Command::Models(args) => models::run(*args).await,
+            #[cfg(feature = "learning")]
+            Command::Learning(command) => crate::commands::learning::run(command).await,
             Command::Simulate(args) => simulate::run(*args).await,
         }
     })
+}
+
+impl Command {
+    /// Whether it logs as its configuration says.
+    const fn sets_up_logging(&self) -> bool {
+        match self {
+            Self::Run(_) => true,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What goes wrong on the way is said; what goes well is not.
@@ -117,5 +123,25 @@ mod tests {
         command.clone().debug_assert();
         let help = command.render_help().to_string();
         assert!(help.contains("Exit codes:\n  0  well"), "{help}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_known_and_the_version_tells() {
+        let command = Cli::command();
+        let version = command.render_long_version();
+        for feature in features::ALL {
+            assert_eq!(version.contains(feature.name), feature.is_in, "{version}");
+        }
+        assert_eq!(
+            command.find_subcommand("demo").is_some(),
+            features::DEMO.is_in
+        );
+        for name in ["models", "cohort", "evaluate", "backtest"] {
+            assert_eq!(
+                command.find_subcommand(name).is_some(),
+                features::LEARNING.is_in
+            );
+        }
+        assert!(command.find_subcommand("simulate").is_some());
     }
 }

@@ -1,24 +1,29 @@
 //! The agent: takes sensor data over MQTT, keeps it safe, delivers it, learns from it.
 
 pub mod app;
+#[cfg(any(test, feature = "demo"))]
 pub mod broker;
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "learning")]
 pub mod cohort;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod decode;
 pub mod export;
+pub mod features;
 pub(crate) mod glob;
 pub mod http;
 pub mod ingest;
+#[cfg(feature = "learning")]
 pub mod learn;
 pub mod logging;
 pub(crate) mod memory;
 pub mod metrics;
 pub mod mqtt;
 pub mod operations;
+#[cfg(feature = "learning")]
 pub mod recipes;
 pub mod route;
 pub mod settings;

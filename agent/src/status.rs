@@ -1,12 +1,14 @@
 //! What the agent is doing, in one place: for `dunlin status`, for metrics, for the demo.
 
+mod learn;
+mod metrics;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use dunlin_models::registry::Registry;
 use dunlin_sync::{
     buffer::{Buffer, BufferShape},
     quarantine::Quarantine,
@@ -15,13 +17,9 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::learn::LearnStatus;
 use crate::{
-    ingest::IngestStats,
-    learn::LearnStats,
-    metrics::{Metric, MetricKind},
-    mqtt::outgoing::Publisher,
-    settings::Settings,
-    store::wall_ns,
+    ingest::IngestStats, mqtt::outgoing::Publisher, settings::Settings, store::wall_ns,
     writer::WriterStats,
 };
 
@@ -42,7 +40,8 @@ pub struct View {
     /// What could not be decoded or delivered.
     pub quarantine: Arc<Quarantine>,
     /// Versions of models.
-    pub models: Arc<Registry>,
+    #[cfg(feature = "learning")]
+    pub models: Arc<dunlin_models::registry::Registry>,
     /// The way out.
     pub upstream: Arc<dyn Upstream>,
     /// MQTT counters.
@@ -54,7 +53,8 @@ pub struct View {
     /// Upload counters.
     pub uploads: Arc<UploadStats>,
     /// Learning counters.
-    pub learn: Arc<LearnStats>,
+    #[cfg(feature = "learning")]
+    pub learn: Arc<crate::learn::LearnStats>,
     /// The first worker to end, by itself or because the agent stops.
     pub ended: OnceLock<&'static str>,
 }
@@ -83,37 +83,6 @@ pub struct Status {
     /// Learning on this device; nothing of it if the agent is older than that.
     #[serde(default)]
     pub learn: LearnStatus,
-}
-
-/// Learning on this device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LearnStatus {
-    /// Recipes configured.
-    pub recipes: usize,
-    /// Tasks that wait or work.
-    pub tasks_open: u64,
-    /// Tasks begun.
-    pub tasks_started: u64,
-    /// Tasks whose version serves.
-    pub models_promoted: u64,
-    /// Tasks whose version did not pass the gate.
-    pub models_rejected: u64,
-    /// Tasks that failed or were given up.
-    pub tasks_failed: u64,
-    /// Versions taken back.
-    pub rollbacks: u64,
-    /// Alarms of drift.
-    pub drifts: u64,
-    /// Records answered, durably.
-    pub predictions: u64,
-    /// Answers that flagged an anomaly.
-    pub flagged: u64,
-    /// Versions given up because their model panicked while answering.
-    pub broken: u64,
-    /// Predictions published, written to a connection.
-    pub published: u64,
-    /// Predictions that were to be published and were not: no connection, or no room.
-    pub publishes_dropped: u64,
 }
 
 /// MQTT side.
@@ -277,21 +246,10 @@ impl View {
                 unsynchronised: clock.unsynchronised,
             },
             flash: flash(uptime.as_secs_f64()),
-            learn: LearnStatus {
-                recipes: self.settings.learn.recipes.len(),
-                tasks_open: self.learn.tasks_open.load(Relaxed),
-                tasks_started: self.learn.tasks_started.load(Relaxed),
-                models_promoted: self.learn.promoted.load(Relaxed),
-                models_rejected: self.learn.rejected.load(Relaxed),
-                tasks_failed: self.learn.failed.load(Relaxed),
-                rollbacks: self.learn.rollbacks.load(Relaxed),
-                drifts: self.learn.drifts.load(Relaxed),
-                predictions: self.learn.predictions.load(Relaxed),
-                flagged: self.learn.flagged.load(Relaxed),
-                broken: self.learn.broken.load(Relaxed),
-                published: self.publisher.stats().written.load(Relaxed),
-                publishes_dropped: self.publisher.stats().dropped.load(Relaxed),
-            },
+            #[cfg(feature = "learning")]
+            learn: self.learn_status(),
+            #[cfg(not(feature = "learning"))]
+            learn: LearnStatus::default(),
         }
     }
 
@@ -323,228 +281,6 @@ impl View {
             return Err(format!("the broker refuses {refused} of the subscriptions"));
         }
         Ok(())
-    }
-
-    /// Everything a monitoring system wants.
-    pub fn metrics(&self) -> Vec<Metric> {
-        let s = self.status();
-        let flag = |on: bool| f64::from(u8::from(on));
-        let counter = Metric::counter;
-        let gauge = Metric::gauge;
-        let by_reason = s.records.quarantined_by_reason.iter();
-        let quarantined = Metric {
-            name: "dunlin_records_quarantined_total",
-            help: "Records in publishes that went to quarantine, by reason",
-            kind: MetricKind::Counter,
-            samples: by_reason
-                .map(|(r, n)| (vec![("reason", r.clone())], *n as f64))
-                .collect(),
-        };
-        vec![
-            gauge(
-                "dunlin_uptime_seconds",
-                "Time since the start",
-                s.uptime_s as f64,
-            ),
-            gauge(
-                "dunlin_mqtt_connected",
-                "1 while connected to the broker",
-                flag(s.mqtt.connected),
-            ),
-            counter(
-                "dunlin_mqtt_connections_total",
-                "Connections made to the broker",
-                s.mqtt.connections,
-            ),
-            counter(
-                "dunlin_mqtt_publishes_total",
-                "Publishes received",
-                s.mqtt.publishes,
-            ),
-            counter(
-                "dunlin_mqtt_pubacks_total",
-                "PUBACKs sent",
-                s.mqtt.acknowledged,
-            ),
-            counter(
-                "dunlin_mqtt_duplicates_total",
-                "Publishes sent again that were stored already",
-                s.mqtt.duplicates,
-            ),
-            counter(
-                "dunlin_records_received_total",
-                "Records received",
-                s.records.received,
-            ),
-            counter(
-                "dunlin_records_committed_total",
-                "Records durable in the buffer",
-                s.records.committed,
-            ),
-            counter(
-                "dunlin_records_dropped_total",
-                "Records lost because the buffer was full",
-                s.records.dropped,
-            ),
-            quarantined,
-            gauge(
-                "dunlin_buffer_bytes",
-                "Disk the buffer takes",
-                s.buffer.shape.bytes as f64,
-            ),
-            gauge(
-                "dunlin_buffer_bytes_max",
-                "Disk the buffer may take",
-                s.buffer.bytes_max as f64,
-            ),
-            gauge(
-                "dunlin_buffer_full",
-                "1 while the buffer takes nothing",
-                flag(s.buffer.full),
-            ),
-            gauge(
-                "dunlin_buffer_generations",
-                "Generations in the buffer",
-                s.buffer.shape.generations as f64,
-            ),
-            gauge("dunlin_streams", "Streams known", s.buffer.streams as f64),
-            counter("dunlin_commits_total", "Durable commits", s.buffer.commits),
-            gauge(
-                "dunlin_commit_seconds",
-                "Duration of the last commit",
-                self.writer.commit_ns.load(Relaxed) as f64 / 1e9,
-            ),
-            counter(
-                "dunlin_blocks_corrupt_total",
-                "Blocks that could not be read",
-                s.buffer.blocks_corrupt,
-            ),
-            counter(
-                "dunlin_set_aside_total",
-                "Damaged parts set aside",
-                s.buffer.set_aside,
-            ),
-            gauge(
-                "dunlin_quarantine_bytes",
-                "Disk the quarantine takes",
-                s.buffer.quarantine_bytes as f64,
-            ),
-            gauge(
-                "dunlin_upstream_connected",
-                "1 if the last upload succeeded",
-                flag(s.upstream.connected),
-            ),
-            counter(
-                "dunlin_rows_uploaded_total",
-                "Rows the upstream took",
-                s.upstream.uploaded,
-            ),
-            counter(
-                "dunlin_rows_rejected_total",
-                "Rows the upstream will never take",
-                s.upstream.rejected,
-            ),
-            counter(
-                "dunlin_upload_retries_total",
-                "Uploads that failed and were sent again",
-                s.upstream.retries,
-            ),
-            gauge(
-                "dunlin_upload_lag_rows",
-                "Rows committed and not upstream yet",
-                s.upstream.lag_rows as f64,
-            ),
-            gauge(
-                "dunlin_upload_lag_seconds",
-                "Age of the oldest row not upstream",
-                s.upstream.lag_s,
-            ),
-            gauge(
-                "dunlin_uploads_held",
-                "1 while uploads wait for the clock",
-                flag(s.upstream.held_for_clock),
-            ),
-            gauge(
-                "dunlin_streams_held",
-                "Streams the upstream refuses",
-                s.upstream.streams_held as f64,
-            ),
-            gauge(
-                "dunlin_clock_skew_seconds",
-                "Timestamps minus wall clock",
-                s.clock.skew_s,
-            ),
-            counter(
-                "dunlin_clock_steps_total",
-                "Steps of the wall clock believed",
-                s.clock.steps,
-            ),
-            gauge(
-                "dunlin_clock_unsynchronised",
-                "1 while the clock is not synchronised",
-                flag(s.clock.unsynchronised),
-            ),
-            counter(
-                "dunlin_predictions_total",
-                "Records answered by a model",
-                s.learn.predictions,
-            ),
-            counter(
-                "dunlin_predictions_flagged_total",
-                "Answers that flagged an anomaly",
-                s.learn.flagged,
-            ),
-            counter(
-                "dunlin_predictions_published_total",
-                "Predictions written to the broker",
-                s.learn.published,
-            ),
-            counter(
-                "dunlin_predictions_publish_dropped_total",
-                "Predictions not published: no connection, or no room",
-                s.learn.publishes_dropped,
-            ),
-            counter(
-                "dunlin_models_broken_total",
-                "Versions given up because their model panicked",
-                s.learn.broken,
-            ),
-            counter(
-                "dunlin_models_promoted_total",
-                "Versions that passed the gate",
-                s.learn.models_promoted,
-            ),
-            counter(
-                "dunlin_models_rejected_total",
-                "Versions that did not",
-                s.learn.models_rejected,
-            ),
-            counter(
-                "dunlin_tasks_failed_total",
-                "Tasks that failed or were given up",
-                s.learn.tasks_failed,
-            ),
-            gauge(
-                "dunlin_tasks_open",
-                "Tasks that wait or work",
-                s.learn.tasks_open as f64,
-            ),
-            counter(
-                "dunlin_rollbacks_total",
-                "Versions taken back",
-                s.learn.rollbacks,
-            ),
-            counter(
-                "dunlin_drift_alarms_total",
-                "Alarms of drift",
-                s.learn.drifts,
-            ),
-            counter(
-                "dunlin_flash_written_bytes_total",
-                "Bytes this process has written to disk",
-                s.flash.written_bytes,
-            ),
-        ]
     }
 }
 

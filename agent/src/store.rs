@@ -10,15 +10,19 @@
 //! <data_dir>/dunlin.sock        the running agent's control socket
 //! ```
 
+#[cfg(feature = "learning")]
+mod models;
+
 use std::{path::Path, sync::Arc, time::SystemTime};
 
-use dunlin_models::registry::{Registry, RegistryError, RegistryOptions};
 use dunlin_sync::{
     buffer::{Buffer, BufferOptions, OpenError},
     cursor::Cursor,
     quarantine::{Quarantine, QuarantineError},
 };
 
+#[cfg(feature = "learning")]
+pub use self::models::{open_models, tell_damage};
 use crate::{
     clock::{Clock, Past, System},
     settings::Settings,
@@ -35,8 +39,9 @@ pub enum StoreError {
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
     /// The models.
+    #[cfg(feature = "learning")]
     #[error(transparent)]
-    Models(#[from] RegistryError),
+    Models(#[from] dunlin_models::registry::RegistryError),
 }
 
 /// The parts of a data directory.
@@ -46,7 +51,8 @@ pub struct Store {
     /// Everything else.
     pub quarantine: Arc<Quarantine>,
     /// Versions of models.
-    pub models: Arc<Registry>,
+    #[cfg(feature = "learning")]
+    pub models: Arc<dunlin_models::registry::Registry>,
     /// Gives timestamps.
     pub clock: Clock,
 }
@@ -62,30 +68,6 @@ pub fn wall_ns() -> i64 {
 /// Where the uploader keeps its cursor.
 pub fn cursor_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("state").join("cursor.uploader")
-}
-
-/// Opens the models in `data_dir`, made if need be; tells of damage in the log. Blocks on the disk.
-///
-/// # Errors
-/// [`RegistryError`]. Damage is no error: it is set aside.
-pub fn open_models(data_dir: &Path) -> Result<Registry, RegistryError> {
-    let models = Registry::open(RegistryOptions::new(data_dir.join("models")))?;
-    tell_damage(&models);
-    Ok(models)
-}
-
-/// Tells the log of models found damaged since the last call.
-pub fn tell_damage(models: &Registry) {
-    for damage in models.take_damage() {
-        let key = damage.key.map(|key| key.to_string());
-        let (version, what) = (damage.number, damage.what);
-        tracing::error!(
-            key,
-            version,
-            what,
-            "a model is damaged, set aside; the rest carries on"
-        );
-    }
 }
 
 impl Store {
@@ -119,7 +101,6 @@ impl Store {
             settings.quarantine_bytes_max,
             wall_ns,
         )?;
-        let models = open_models(data_dir)?;
         let past = Past {
             newest: buffer.shape().newest_ts,
             buffer_damaged: recovery.newest_lost,
@@ -129,7 +110,8 @@ impl Store {
         Ok(Self {
             buffer: Arc::new(buffer),
             quarantine: Arc::new(quarantine),
-            models: Arc::new(models),
+            #[cfg(feature = "learning")]
+            models: Arc::new(open_models(data_dir)?),
             clock,
         })
     }

@@ -10,7 +10,7 @@
 //!
 //! One task decides; jobs (read blocks, write, put rejections aside) run beside it and report back.
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod end_to_end;
 mod job;
 #[cfg(test)]

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     cohort::{CohortQuery, Condition, Missing, Part, names},
-    operations::{Ask, CohortAsk, CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow},
+    operations::{
+        Ask, CohortAsk, CohortFound, CohortView, ExportFormat, LearningAsk, SHOWN_ROWS_MAX,
+        ShownRow,
+    },
 };
 
 /// Arguments of `dunlin cohort`.
@@ -222,7 +225,7 @@ pub async fn run(args: CohortArgs) -> Outcome {
 async fn found(query: &QueryArgs, view: CohortView, site: &SiteArgs) -> Result<CohortFound, Exit> {
     let query = query.query()?;
     let mut site = Site::find(site).await?;
-    let ask = Ask::Cohort(Box::new(CohortAsk { query, view }));
+    let ask = Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk { query, view })));
     let answer = site.ask(ask, Show::new("reading")).await;
     let (found, _) = answer?;
     site.close().await?;
@@ -236,7 +239,7 @@ async fn write(args: ExportArgs) -> Outcome {
     }
     let mut site = Site::find(&args.site).await?;
     let view = CohortView::Export(args.format);
-    let ask = Ask::Cohort(Box::new(CohortAsk { query, view }));
+    let ask = Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk { query, view })));
     let (found, place) =
         export::written::<CohortFound>(&mut site, ask, args.output.as_deref()).await?;
     site.close().await?;

@@ -11,7 +11,7 @@ use super::{
     site::{Site, SiteArgs},
     terminal::{self, Show},
 };
-use crate::operations::{Ask, EvaluateAsk, Evaluated, FoldRule};
+use crate::operations::{Ask, EvaluateAsk, Evaluated, FoldRule, LearningAsk};
 
 /// Arguments of `dunlin evaluate`.
 #[derive(Args, Debug)]
@@ -37,11 +37,11 @@ pub struct EvaluateArgs {
 /// # Errors
 /// [`Exit`]
 pub async fn run(args: EvaluateArgs) -> Outcome {
-    let ask = Ask::Evaluate(EvaluateAsk {
+    let ask = Ask::Learning(LearningAsk::Evaluate(EvaluateAsk {
         recipe: args.recipe,
         stream: args.stream,
         folds: args.folds,
-    });
+    }));
     let mut site = Site::find(&args.site).await?;
     let answer = site.ask(ask, Show::new("evaluating")).await;
     let (found, _): (Evaluated, _) = answer?;

@@ -1,13 +1,20 @@
 //! The commands, one file each. Each returns an [`Exit`]; only `main` ends the process.
 
+#[cfg(feature = "learning")]
 pub mod backtest;
 pub mod check;
+#[cfg(feature = "learning")]
 pub mod cohort;
+#[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(feature = "learning")]
 pub mod evaluate;
 pub mod export;
 pub mod import;
 pub mod init;
+#[cfg(feature = "learning")]
+pub mod learning;
+#[cfg(feature = "learning")]
 pub mod models;
 pub mod quarantine;
 pub mod run;

@@ -2,21 +2,21 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+#[cfg(feature = "learning")]
+use super::learn;
 use super::{
     entry::Entry,
     mistake::{Findings, Place},
     overrides::Overrides,
     read::{Source, Tables, Values},
-    recipes,
     registry::{DATABASE_TABLE, Kind},
     secrets, streams, urls,
 };
 use crate::{
-    logging,
-    recipes::OwnRecipes,
+    features, logging,
     settings::{
-        BufferSettings, ClockSettings, LearnSettings, LogSettings, MqttSettings, MqttVersion,
-        Secret, Settings, StatusWords, StreamRule, UploadOrder, UpstreamSettings, WhenFull,
+        BufferSettings, ClockSettings, LogSettings, MqttSettings, MqttVersion, Secret, Settings,
+        UploadOrder, UpstreamSettings, WhenFull,
     },
 };
 
@@ -33,10 +33,13 @@ pub(super) struct Inputs<'a> {
     pub(super) base: &'a Path,
     /// Whether the whole file is TOML.
     pub(super) syntax_is_sound: bool,
+    /// Recipes that a program around the agent brings along.
+    #[cfg(feature = "learning")]
+    pub(super) own: Option<&'a crate::recipes::OwnRecipes>,
 }
 
 /// All settings, to be used only if no mistake was found.
-pub(super) fn settings(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findings) -> Settings {
+pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
     let values = inputs.values;
     let device = device(values, found);
     let mqtt = mqtt(inputs, &device, found);
@@ -52,7 +55,11 @@ pub(super) fn settings(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findin
         let place = values.place("mqtt.status_topic");
         streams::check_status_topic(&streams, topic, &place, found);
     }
-    let learn = learn(inputs, own, &streams, found);
+    if !features::LEARNING.is_in {
+        refuse_recipes(inputs, found);
+    }
+    #[cfg(feature = "learning")]
+    let learn = learn::settings(inputs, &streams, found);
     Settings {
         data_dir: data_dir(values, inputs.base, found),
         device,
@@ -67,47 +74,25 @@ pub(super) fn settings(inputs: &Inputs<'_>, own: &OwnRecipes, found: &mut Findin
         upstream: upstream(inputs, found),
         quarantine_bytes_max: values.number("quarantine.bytes_max"),
         http_listen: http_listen(values, found),
+        #[cfg(feature = "learning")]
         learn,
         log: log(values, found),
         shutdown_ms_max: values.number("shutdown_ms_max"),
     }
 }
 
-fn learn(
-    inputs: &Inputs<'_>,
-    own: &OwnRecipes,
-    streams: &[StreamRule],
-    found: &mut Findings,
-) -> LearnSettings {
-    let values = inputs.values;
-    let word = |path: &str| values.text(path).unwrap_or_default().to_owned();
-    let status = StatusWords {
-        queued: word("learn.status_queued"),
-        training: word("learn.status_training"),
-        available: word("learn.status_available"),
-        rejected: word("learn.status_rejected"),
-        retired: word("learn.status_retired"),
-        rolled_back: word("learn.status_rolled_back"),
-        failed: word("learn.status_failed"),
-        dead: word("learn.status_dead"),
+/// What a build without learning cannot do is not passed over in silence.
+fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Findings) {
+    let (Some(source), hint) = (inputs.source, features::LEARNING.hint()) else {
+        return;
     };
-    let working = word("learn.working_status");
-    let working = working.split(',').map(str::trim);
-    LearnSettings {
-        recipes: recipes::rules(inputs, own, streams, &status, found),
-        scan: Duration::from_millis(values.number("learn.scan_ms")),
-        workers: values.number("learn.workers") as usize,
-        cpu_share: values.number("learn.cpu_percent_max") as f64 / 100.0,
-        temperature_c_max: values.number("learn.temperature_c_max") as f64,
-        limit: seconds(values, "learn.limit_s"),
-        rows_per_chunk_max: values.number("learn.rows_per_chunk_max") as usize,
-        versions_max: values.number("learn.versions_max") as usize,
-        working_status: working.map(str::to_owned).collect(),
-        status,
+    for recipe in &inputs.tables.recipes {
+        let message = "recipe: there is no learning in this build";
+        found.mistake(&source.place(recipe.span()), message, hint.clone());
     }
 }
 
-fn seconds(values: &Values, path: &str) -> Duration {
+pub(super) fn seconds(values: &Values, path: &str) -> Duration {
     Duration::from_secs(values.number(path))
 }
 
@@ -327,9 +312,21 @@ fn buffer(values: &Values, found: &mut Findings) -> BufferSettings {
 fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
     let values = inputs.values;
     let text = values.text("upstream.url").unwrap_or_default();
-    let server = urls::server(text)
-        .ok()
-        .filter(|_| !text.starts_with("sqlite:"));
+    if text.is_empty() && !values.is_bad("upstream.url") {
+        let hint = "add url = \"tdengine://USER:PASSWORD@HOST:6041/DATABASE\" under [upstream]";
+        found.mistake(&values.nowhere, "upstream.url: is missing", hint);
+    }
+    let is_sqlite = text.starts_with("sqlite:");
+    if is_sqlite && !features::SQLITE.is_in {
+        let hint = format!(
+            "name a tdengine:// or tdengines:// URL: {}",
+            features::SQLITE.hint()
+        );
+        let place = values.place("upstream.url");
+        let message = "upstream.url: there is no SQLite in this build";
+        found.mistake(&place, message, hint);
+    }
+    let server = urls::server(text).ok().filter(|_| !is_sqlite);
     let in_url = server.as_ref().and_then(|url| url.password.as_deref());
     let password = secrets::password("upstream", in_url, values, inputs.base, found);
     if password.is_some() && server.as_ref().is_none_or(|url| url.user.is_none()) {

@@ -108,6 +108,7 @@ impl<'a> Entry<'a> {
     }
 
     /// A number within bounds, ends included; `default` also after a mistake.
+    #[cfg(feature = "learning")]
     pub(super) fn real(
         &self,
         key: &str,
@@ -129,6 +130,7 @@ impl<'a> Entry<'a> {
     }
 
     /// A list of texts of some bytes; nothing if there is none.
+    #[cfg(feature = "learning")]
     pub(super) fn texts(&self, key: &str, bytes_max: usize, found: &mut Findings) -> Vec<String> {
         let Some(value) = self.raw(key) else {
             return Vec::new();

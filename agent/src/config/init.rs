@@ -108,7 +108,7 @@ fn line(text: &mut String, setting: &Setting) {
     let _infallible = writeln!(text, "# {help}{note}\n{comment}{key} = {value}\n");
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests {
     #![allow(clippy::unwrap_used)]
 

@@ -15,10 +15,11 @@ mod entry;
 mod fields;
 mod filters;
 pub mod init;
+#[cfg(feature = "learning")]
+mod learn;
 mod mistake;
 mod overrides;
 mod read;
-mod recipes;
 pub mod registry;
 mod secrets;
 mod split;
@@ -41,7 +42,9 @@ use self::{
     mistake::Findings,
     read::{Source, Tables, Values},
 };
-use crate::{recipes::OwnRecipes, settings::Settings};
+#[cfg(feature = "learning")]
+use crate::recipes::OwnRecipes;
+use crate::settings::Settings;
 
 /// A whole configuration for a real broker and a real database, in twenty lines.
 pub const EXAMPLE: &str = r#"device = "press-7"
@@ -86,7 +89,7 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
 
 /// As [`load`], with the warnings.
 pub fn check(file: Option<&Path>, overrides: &Overrides) -> Checked {
-    check_with(file, overrides, &OwnRecipes::default())
+    checked(file, overrides, build::settings)
 }
 
 /// As [`load`], for a program with recipes of its own, which a `[[recipe]]` names as
@@ -94,6 +97,7 @@ pub fn check(file: Option<&Path>, overrides: &Overrides) -> Checked {
 ///
 /// # Errors
 /// Every mistake found.
+#[cfg(feature = "learning")]
 pub fn load_with(
     file: Option<&Path>,
     overrides: &Overrides,
@@ -103,11 +107,21 @@ pub fn load_with(
 }
 
 /// As [`load_with`], with the warnings.
+#[cfg(feature = "learning")]
 pub fn check_with(file: Option<&Path>, overrides: &Overrides, own: &OwnRecipes) -> Checked {
+    checked(file, overrides, |inputs, found| {
+        let own = Some(own);
+        build::settings(&Inputs { own, ..*inputs }, found)
+    })
+}
+
+fn checked(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    build: impl FnOnce(&Inputs<'_>, &mut Findings) -> Settings,
+) -> Checked {
     let mut found = Findings::default();
-    let settings = with_inputs(file, overrides, &mut found, |inputs, found| {
-        build::settings(inputs, own, found)
-    });
+    let settings = with_inputs(file, overrides, &mut found, build);
     found.mistakes.sort();
     found.warnings.sort();
     Checked {
@@ -178,6 +192,8 @@ fn with_inputs<T>(
         overrides,
         base: file.and_then(Path::parent).unwrap_or(Path::new("")),
         syntax_is_sound: syntax_mistakes == 0,
+        #[cfg(feature = "learning")]
+        own: None,
     };
     let result = then(&inputs, found);
     if syntax_mistakes > 0 {
@@ -199,5 +215,8 @@ fn with_inputs<T>(
     Some(result)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(all(feature = "learning", feature = "sqlite"))))]
+mod left_out_tests;
+// Their small configurations name no upstream: the default is a SQLite file.
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;

@@ -5,6 +5,7 @@ use super::registry::{
     Kind::{self, Choice, Integer, Listen, Path, Secret, Url},
     Setting, Unit,
 };
+use crate::features;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -233,7 +234,11 @@ pub static SETTINGS: &[Setting] = &[
     setting(
         "upstream.url",
         Url(&["tdengine", "tdengines", "sqlite"]),
-        Is("sqlite:central.db"),
+        if features::SQLITE.is_in {
+            Is("sqlite:central.db")
+        } else {
+            Required("tdengine://root:taosdata@localhost:6041/plant")
+        },
         "The central database: tdengine://USER:PASSWORD@HOST:6041/DATABASE, tdengines:// for TLS, \
          or sqlite:FILE",
     ),

@@ -19,7 +19,7 @@ mod train;
 
 #[cfg(test)]
 mod broken_tests;
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod own_tests;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use crate::{
     app,
     ingest::Ingest,
     settings::{Settings, WhenFull},
-    store::{Store, cursor_path, open_models, wall_ns},
+    store::{Store, cursor_path, wall_ns},
     writer::{Parts as WriterParts, Writer},
 };
 
@@ -58,15 +58,14 @@ impl Local {
             tracing::error!(what, "damaged, set aside; everything else carries on");
         }
         let quarantine = Quarantine::open(&data_dir.join("quarantine"), u64::MAX, wall_ns);
-        let data_dir = data_dir.to_owned();
         Ok(Self {
             parts: Parts {
                 buffer: Arc::new(buffer),
                 quarantine: Arc::new(quarantine.map_err(OperationError::failed)?),
-                models: Box::new(move || Ok(open_models(&data_dir).map(Arc::new)?)),
                 cursor: Box::new(move || cursor.clone()),
                 rules: Vec::new(),
-                learn: None,
+                #[cfg(feature = "learning")]
+                learning: super::LearningParts::of_directory(data_dir),
                 upstream: None,
                 writer: None,
             },
@@ -83,7 +82,12 @@ impl Local {
         local.parts.upstream =
             Some(app::connect_upstream(settings).map_err(OperationError::failed)?);
         local.parts.rules.clone_from(&settings.streams);
-        local.parts.learn = Some(settings.learn.clone());
+        #[cfg(feature = "learning")]
+        local
+            .parts
+            .learning
+            .settings
+            .replace(settings.learn.clone());
         Ok(local)
     }
 
@@ -132,10 +136,10 @@ impl Local {
             parts: Parts {
                 buffer: store.buffer,
                 quarantine: store.quarantine,
-                models: Box::new(move || Ok(Arc::clone(&store.models))),
                 cursor: Box::new(move || uploads.cursor()),
                 rules: settings.streams,
-                learn: Some(settings.learn),
+                #[cfg(feature = "learning")]
+                learning: super::LearningParts::open(&store.models, settings.learn),
                 upstream: Some(upstream),
                 writer: Some(WriterEnd {
                     requests,

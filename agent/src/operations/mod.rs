@@ -6,21 +6,16 @@
 //! however much an operation reads; whoever listens hears of progress, and one who has left stops
 //! the operation.
 
-mod cohort;
-mod evaluate;
 pub(crate) mod export;
 mod import;
+#[cfg(feature = "learning")]
+mod learning;
 mod local;
-mod models;
 mod quarantine;
 mod talk;
 mod verify;
 
-#[cfg(test)]
-mod evaluate_tests;
-#[cfg(test)]
-mod models_tests;
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
 use std::sync::Arc;
@@ -33,24 +28,25 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use dunlin_models::registry::{ARTIFACT_BYTES_MAX, Registry};
 use dunlin_sync::{
     buffer::Buffer, cursor::Cursor, frame, quarantine::Quarantine, upstream::Upstream,
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "learning")]
+pub use self::learning::{
+    CohortAsk, CohortFound, CohortView, EvaluateAsk, Evaluated, FOLDS, FoldRule, LearningAsk,
+    LearningParts, ModelSummary, ModelsAsk, SHOWN_ROWS_MAX, ShownRow, Which,
+};
 pub use self::{
-    cohort::{CohortAsk, CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow},
-    evaluate::{EvaluateAsk, Evaluated, FOLDS, FoldRule},
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
     local::Local,
-    models::{ModelSummary, ModelsAsk, Which},
     quarantine::{Held, Retried, Selection, Summary},
     talk::{Listener, listen},
 };
 use crate::{
-    settings::{LearnSettings, StreamRule},
+    settings::StreamRule,
     status::{Status, View},
     writer::{Requests, WriterStats},
 };
@@ -58,7 +54,7 @@ use crate::{
 /// Where operations are asked for on the control socket.
 pub const TARGET: &str = "/operations";
 /// Most bytes of one request: the largest model with its overhead; a full import batch is less.
-const ASK_BYTES_MAX: usize = ARTIFACT_BYTES_MAX as usize + (1 << 20);
+const ASK_BYTES_MAX: usize = 33 << 20;
 
 /// Why an operation did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -84,10 +80,6 @@ pub enum Ask {
     Verify,
     /// Write out records as data: [`ExportDone`].
     Export(ExportAsk),
-    /// Look at a cohort, perhaps with its rows as data: [`CohortFound`].
-    Cohort(Box<CohortAsk>),
-    /// Train and judge a recipe once a fold: [`Evaluated`].
-    Evaluate(EvaluateAsk),
     /// What an import into this stream has to fit: [`Target`].
     Target(String),
     /// Take in records, answered once they are durable: the number stored.
@@ -107,8 +99,10 @@ pub enum Ask {
     Retry(Selection),
     /// Delete from quarantine: the number of items deleted.
     Purge(Selection),
-    /// Something about models: as [`ModelsAsk`] says.
-    Models(ModelsAsk),
+    /// Something about what is learnt: as [`LearningAsk`] says. Last, so that agents and commands
+    /// without it understand the rest.
+    #[cfg(feature = "learning")]
+    Learning(LearningAsk),
 }
 
 /// How much of an agent an operation needs when none is running.
@@ -126,12 +120,12 @@ impl Ask {
     /// What it takes to do this.
     pub const fn need(&self) -> Need {
         match self {
-            Self::Export(_) | Self::Cohort(_) | Self::List { .. } | Self::Show(_) => {
-                Need::Directory
-            }
-            Self::Count(_) | Self::Purge(_) | Self::Models(_) => Need::Directory,
-            Self::Verify | Self::Evaluate(_) => Need::Upstream,
+            Self::Export(_) | Self::List { .. } | Self::Show(_) => Need::Directory,
+            Self::Count(_) | Self::Purge(_) => Need::Directory,
+            Self::Verify => Need::Upstream,
             Self::Target(_) | Self::Import(_) | Self::Retry(_) => Need::Writer,
+            #[cfg(feature = "learning")]
+            Self::Learning(ask) => ask.need(),
         }
     }
 }
@@ -142,14 +136,13 @@ pub struct Parts {
     pub buffer: Arc<Buffer>,
     /// What could not be decoded or delivered.
     pub quarantine: Arc<Quarantine>,
-    /// The versions of models; opened when asked for, and let go of after, where no agent runs.
-    pub models: Box<dyn Fn() -> Result<Arc<Registry>, OperationError> + Send + Sync>,
     /// The upload cursor as it is now.
     pub cursor: Box<dyn Fn() -> Cursor + Send + Sync>,
     /// The stream rules; empty without [`Need::Upstream`].
     pub rules: Vec<StreamRule>,
-    /// What is learnt, from [`Need::Upstream`] on.
-    pub learn: Option<LearnSettings>,
+    /// What is learnt.
+    #[cfg(feature = "learning")]
+    pub learning: LearningParts,
     /// The way out, from [`Need::Upstream`] on.
     pub upstream: Option<Arc<dyn Upstream>>,
     /// The way in, from [`Need::Writer`] on.
@@ -171,14 +164,13 @@ impl Parts {
     /// Those of a running agent.
     pub fn of_agent(view: &Arc<View>, requests: Requests) -> Self {
         let uploads = Arc::clone(&view.uploads);
-        let models = Arc::clone(&view.models);
         Self {
             buffer: Arc::clone(&view.buffer),
             quarantine: Arc::clone(&view.quarantine),
-            models: Box::new(move || Ok(Arc::clone(&models))),
             cursor: Box::new(move || uploads.cursor()),
             rules: view.settings.streams.clone(),
-            learn: Some(view.settings.learn.clone()),
+            #[cfg(feature = "learning")]
+            learning: LearningParts::of_agent(view),
             upstream: Some(Arc::clone(&view.upstream)),
             writer: Some(WriterEnd {
                 requests,
@@ -214,8 +206,6 @@ pub fn perform(
     match ask {
         Ask::Verify => json(&verify::verify(parts, listener)?),
         Ask::Export(ask) => json(&export::export(&parts.buffer, &ask, listener)?),
-        Ask::Cohort(ask) => json(&cohort::cohort(&parts.buffer, &ask, listener)?),
-        Ask::Evaluate(ask) => json(&evaluate::evaluate(parts, &ask, listener)?),
         Ask::Target(stream) => json(&import::target(&parts.buffer, &parts.rules, &stream)?),
         Ask::Import(batch) => json(&import::import(parts, batch, listener)?),
         Ask::List {
@@ -226,7 +216,8 @@ pub fn perform(
         Ask::Count(selection) => json(&quarantine::count(&parts.quarantine, &selection)?),
         Ask::Retry(selection) => json(&quarantine::retry(parts, &selection, listener)?),
         Ask::Purge(selection) => json(&quarantine::purge(&parts.quarantine, &selection)?),
-        Ask::Models(ask) => models::models(&(parts.models)()?, ask, listener),
+        #[cfg(feature = "learning")]
+        Ask::Learning(ask) => learning::perform(parts, ask, listener),
     }
 }
 

@@ -68,7 +68,7 @@ impl Requests {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "learning"))]
 impl Requests {
     /// Requests that go to the receiver, of which there may be `count` at a time.
     pub(crate) fn to_nobody(count: usize) -> (Self, mpsc::Receiver<Request>) {

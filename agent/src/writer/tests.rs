@@ -39,7 +39,7 @@ fn settings(dir: &TempDir) -> Settings {
         .set("device", "d")
         .set("mqtt.url", "mqtt://127.0.0.1:1")
         .set("mqtt.receive_maximum", "20")
-        .set("upstream.url", "sqlite:up.db")
+        .set("upstream.url", "tdengine://127.0.0.1:1/plant")
         .topic("plant=plant/+machine/state");
     let mut settings = config::load(None, &overrides).unwrap();
     settings.buffer.commit_gap_ms_min = NEVER.as_millis() as u64;

@@ -3,6 +3,7 @@
 //! Another database is a new file with an implementation of [`Upstream`] and one line in [`connect`].
 
 mod relay;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod tdengine;
 
@@ -122,7 +123,12 @@ pub struct UpstreamOptions {
 pub fn connect(options: &UpstreamOptions) -> Result<Box<dyn Upstream>, UpstreamError> {
     let scheme = options.url.split(':').next().unwrap_or_default();
     match scheme {
+        #[cfg(feature = "sqlite")]
         "sqlite" => Ok(Box::new(sqlite::Sqlite::new(options)?)),
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => Err(UpstreamError::Rejected(
+            "built without the feature `sqlite`; use tdengine:// or tdengines://".into(),
+        )),
         "tdengine" | "tdengines" => Ok(Box::new(tdengine::TDengine::new(options)?)),
         other => Err(UpstreamError::Rejected(format!(
             "unknown upstream \"{other}:\"; use tdengine://, tdengines:// or sqlite:"

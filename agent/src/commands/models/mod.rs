@@ -20,7 +20,7 @@ use super::{
     site::{Site, SiteArgs},
     terminal::{self, Show},
 };
-use crate::operations::{Ask, ModelSummary, ModelsAsk, Which};
+use crate::operations::{Ask, LearningAsk, ModelSummary, ModelsAsk, Which};
 
 /// Arguments of `dunlin models`.
 #[derive(Args, Debug)]
@@ -202,7 +202,9 @@ pub async fn run(args: ModelsArgs) -> Outcome {
 
 /// Has one version answered.
 async fn ask(site: &mut Site, ask: ModelsAsk) -> Result<Version, Exit> {
-    let (version, _) = site.ask(Ask::Models(ask), Show::nothing()).await?;
+    let (version, _) = site
+        .ask(Ask::Learning(LearningAsk::Models(ask)), Show::nothing())
+        .await?;
     Ok(version)
 }
 
@@ -220,7 +222,7 @@ async fn list(args: ListArgs) -> Outcome {
     };
     let show = Show::new("reading the versions");
     let (versions, _) = site
-        .ask::<Vec<ModelSummary>, _>(Ask::Models(ask), show)
+        .ask::<Vec<ModelSummary>, _>(Ask::Learning(LearningAsk::Models(ask)), show)
         .await?;
     site.close().await?;
     if args.json {
@@ -325,7 +327,10 @@ async fn export(args: ExportArgs) -> Outcome {
 async fn to_stdout(site: &mut Site, which: Which) -> Result<Version, Exit> {
     let show = Show::with("exporting", Vec::new());
     let (version, show) = site
-        .ask(Ask::Models(ModelsAsk::Export(which)), show)
+        .ask(
+            Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which))),
+            show,
+        )
         .await?;
     let mut out = io::stdout().lock();
     let written = out.write_all(&show.out).and_then(|()| out.flush());
@@ -347,7 +352,10 @@ pub async fn to_file(site: &mut Site, which: Which, path: &Path) -> Result<Versi
         .map_err(failed)?;
     let show = Show::with("exporting", BufWriter::new(file));
     let (version, mut show) = site
-        .ask(Ask::Models(ModelsAsk::Export(which)), show)
+        .ask(
+            Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which))),
+            show,
+        )
         .await?;
     show.out.flush().map_err(failed)?;
     let file: &NamedTempFile = show.out.get_ref();

@@ -11,6 +11,7 @@ use crate::settings::{
 };
 
 mod mistakes;
+#[cfg(feature = "learning")]
 mod recipes;
 mod secrets;
 mod streams;

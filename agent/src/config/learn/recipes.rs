@@ -7,11 +7,12 @@ use dunlin_models::{
     recipes::{self, Algorithm, RecipeSettings},
 };
 
-use super::{
+use super::super::{
     build::Inputs,
     entry::Entry,
     mistake::Findings,
     registry::{Kind, Unit},
+    value,
 };
 use crate::{
     cohort::Condition,
@@ -101,7 +102,6 @@ const GAP: Kind = Kind::Duration {
 /// Every recipe rule.
 pub(super) fn rules(
     inputs: &Inputs<'_>,
-    own: &OwnRecipes,
     streams: &[StreamRule],
     status: &StatusWords,
     found: &mut Findings,
@@ -109,6 +109,8 @@ pub(super) fn rules(
     let Some(source) = inputs.source else {
         return Vec::new();
     };
+    let none = OwnRecipes::default();
+    let own = inputs.own.unwrap_or(&none);
     let mut rules: Vec<RecipeRule> = Vec::new();
     for value in &inputs.tables.recipes {
         let hint = "each recipe starts with [[recipe]]";
@@ -298,7 +300,7 @@ fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
     let hidden = entry.raw("hidden").map(|value| {
         let list = value.get_ref().as_array()?;
         let units = list.iter().map(|units| {
-            let units = super::value::float(units.get_ref())?;
+            let units = value::float(units.get_ref())?;
             (1.0..=4096.0).contains(&units).then_some(units as usize)
         });
         units.collect::<Option<Vec<usize>>>()

@@ -171,7 +171,11 @@ fn rule<'a>(
         };
         OperationError::Asked(format!("no recipe called {name:?} is configured; {known}"))
     };
-    let learn = parts.learn.as_ref().ok_or_else(|| unknown(&[]))?;
+    let learn = parts
+        .learning
+        .settings
+        .as_ref()
+        .ok_or_else(|| unknown(&[]))?;
     let found = learn.recipes.iter().find(|rule| rule.name == name);
     let names: Vec<&str> = learn.recipes.iter().map(|rule| &*rule.name).collect();
     Ok((found.ok_or_else(|| unknown(&names))?, learn))

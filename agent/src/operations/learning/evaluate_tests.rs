@@ -4,7 +4,7 @@
 
 use std::{path::Path, sync::mpsc};
 
-use super::{Ask, EvaluateAsk, Evaluated, FoldRule};
+use super::{EvaluateAsk, Evaluated, FoldRule, LearningAsk};
 use crate::{
     app::Agent,
     commands::{
@@ -13,6 +13,7 @@ use crate::{
         terminal::Show,
     },
     config,
+    operations::Ask,
     writer::{Request, RequestContent},
 };
 
@@ -48,11 +49,11 @@ async fn ask(path: &Path, recipe: &str, folds: Option<u8>) -> Result<Evaluated, 
         ..SiteArgs::default()
     };
     let mut site = Site::find(&args).await?;
-    let ask = Ask::Evaluate(EvaluateAsk {
+    let ask = Ask::Learning(LearningAsk::Evaluate(EvaluateAsk {
         recipe: recipe.into(),
         stream: "plant/press".into(),
         folds,
-    });
+    }));
     let answer = site.ask(ask, Show::nothing()).await;
     site.close().await?;
     answer.map(|(answer, _)| answer)

@@ -6,11 +6,11 @@ use dunlin_models::data::{Columns, Lineage, Source as _, WindowShape};
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Listener, OperationError,
-    export::{Data, ExportFormat, File, Shared, failed, lock},
+use super::{Listener, OperationError};
+use crate::{
+    cohort::{Cohort, CohortError, CohortQuery, StreamRows, resolve_telling},
+    operations::export::{Data, ExportFormat, File, Shared, failed, lock},
 };
-use crate::cohort::{Cohort, CohortError, CohortQuery, StreamRows, resolve_telling};
 
 /// Most rows shown at either end.
 pub const SHOWN_ROWS_MAX: u64 = 1_000;

@@ -9,13 +9,16 @@ use dunlin_models::{
     registry::{AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version},
 };
 
-use super::{
-    Ask, ModelSummary, ModelsAsk, Which,
-    tests::{Device, Taken},
-};
-use crate::commands::{
-    Exit,
-    models::{read_model, to_file},
+use super::{LearningAsk, ModelSummary, ModelsAsk, Which};
+use crate::{
+    commands::{
+        Exit,
+        models::{read_model, to_file},
+    },
+    operations::{
+        Ask,
+        tests::{Device, Taken},
+    },
 };
 
 fn key() -> ModelKey {
@@ -39,7 +42,7 @@ fn which(number: Option<u64>) -> Which {
 }
 
 async fn ask(device: &Device, ask: ModelsAsk) -> Result<Version, Exit> {
-    device.ask(Ask::Models(ask)).await
+    device.ask(Ask::Learning(LearningAsk::Models(ask))).await
 }
 
 async fn import(device: &Device, bytes: Vec<u8>) -> Result<Version, Exit> {
@@ -66,7 +69,10 @@ async fn list(device: &Device, stream: &str) -> Vec<(u64, String, bool)> {
         recipe: None,
         stream: Some(stream.into()),
     };
-    let versions: Vec<ModelSummary> = device.ask(Ask::Models(list)).await.unwrap();
+    let versions: Vec<ModelSummary> = device
+        .ask(Ask::Learning(LearningAsk::Models(list)))
+        .await
+        .unwrap();
     let versions = versions.into_iter();
     versions
         .map(|version| (version.number, version.status, version.is_current))
@@ -136,7 +142,7 @@ async fn models_go_in_serve_are_taken_back_and_go_out() {
 
         let taken = Taken::default();
         let mut site = device.site().await;
-        let export = Ask::Models(ModelsAsk::Export(which(None)));
+        let export = Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which(None))));
         let (version, _) = site.ask::<Version, _>(export, taken.clone()).await.unwrap();
         assert_eq!((version.number, &*taken.0.lock().unwrap()), (1, &large));
         let path = device.dir.path().join("out.safetensors");

@@ -1,0 +1,31 @@
+//! The commands about learning.
+
+use clap::Subcommand;
+
+use super::{Outcome, backtest, cohort, evaluate, models};
+
+/// The commands about learning.
+#[derive(Subcommand, Debug)]
+pub enum LearningCommand {
+    /// Look at versions of models, choose which one serves, take them out and in
+    Models(Box<models::ModelsArgs>),
+    /// Look at a data set named by a query: count, show, export
+    Cohort(Box<cohort::CohortArgs>),
+    /// Train and judge a recipe on every part of the records in turn: mean and spread
+    Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
+    Backtest(Box<backtest::BacktestArgs>),
+}
+
+/// Does what it says.
+///
+/// # Errors
+/// [`super::Exit`]
+pub async fn run(command: LearningCommand) -> Outcome {
+    match command {
+        LearningCommand::Models(args) => models::run(*args).await,
+        LearningCommand::Cohort(args) => cohort::run(*args).await,
+        LearningCommand::Evaluate(args) => evaluate::run(*args).await,
+        LearningCommand::Backtest(args) => backtest::run(&args),
+    }
+}

@@ -1,0 +1,119 @@
+//! What learning on this device is doing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Metric;
+
+/// Learning on this device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LearnStatus {
+    /// Recipes configured.
+    pub recipes: usize,
+    /// Tasks that wait or work.
+    pub tasks_open: u64,
+    /// Tasks begun.
+    pub tasks_started: u64,
+    /// Tasks whose version serves.
+    pub models_promoted: u64,
+    /// Tasks whose version did not pass the gate.
+    pub models_rejected: u64,
+    /// Tasks that failed or were given up.
+    pub tasks_failed: u64,
+    /// Versions taken back.
+    pub rollbacks: u64,
+    /// Alarms of drift.
+    pub drifts: u64,
+    /// Records answered, durably.
+    pub predictions: u64,
+    /// Answers that flagged an anomaly.
+    pub flagged: u64,
+    /// Versions given up because their model panicked while answering.
+    pub broken: u64,
+    /// Predictions published, written to a connection.
+    pub published: u64,
+    /// Predictions that were to be published and were not: no connection, or no room.
+    pub publishes_dropped: u64,
+}
+
+#[cfg(feature = "learning")]
+impl super::View {
+    pub(super) fn learn_status(&self) -> LearnStatus {
+        use std::sync::atomic::Ordering::Relaxed;
+
+        LearnStatus {
+            recipes: self.settings.learn.recipes.len(),
+            tasks_open: self.learn.tasks_open.load(Relaxed),
+            tasks_started: self.learn.tasks_started.load(Relaxed),
+            models_promoted: self.learn.promoted.load(Relaxed),
+            models_rejected: self.learn.rejected.load(Relaxed),
+            tasks_failed: self.learn.failed.load(Relaxed),
+            rollbacks: self.learn.rollbacks.load(Relaxed),
+            drifts: self.learn.drifts.load(Relaxed),
+            predictions: self.learn.predictions.load(Relaxed),
+            flagged: self.learn.flagged.load(Relaxed),
+            broken: self.learn.broken.load(Relaxed),
+            published: self.publisher.stats().written.load(Relaxed),
+            publishes_dropped: self.publisher.stats().dropped.load(Relaxed),
+        }
+    }
+}
+
+impl LearnStatus {
+    /// What a monitoring system wants of it.
+    pub(super) fn metrics(&self) -> Vec<Metric> {
+        let counter = Metric::counter;
+        vec![
+            counter(
+                "dunlin_predictions_total",
+                "Records answered by a model",
+                self.predictions,
+            ),
+            counter(
+                "dunlin_predictions_flagged_total",
+                "Answers that flagged an anomaly",
+                self.flagged,
+            ),
+            counter(
+                "dunlin_predictions_published_total",
+                "Predictions written to the broker",
+                self.published,
+            ),
+            counter(
+                "dunlin_predictions_publish_dropped_total",
+                "Predictions not published: no connection, or no room",
+                self.publishes_dropped,
+            ),
+            counter(
+                "dunlin_models_broken_total",
+                "Versions given up because their model panicked",
+                self.broken,
+            ),
+            counter(
+                "dunlin_models_promoted_total",
+                "Versions that passed the gate",
+                self.models_promoted,
+            ),
+            counter(
+                "dunlin_models_rejected_total",
+                "Versions that did not",
+                self.models_rejected,
+            ),
+            counter(
+                "dunlin_tasks_failed_total",
+                "Tasks that failed or were given up",
+                self.tasks_failed,
+            ),
+            Metric::gauge(
+                "dunlin_tasks_open",
+                "Tasks that wait or work",
+                self.tasks_open as f64,
+            ),
+            counter(
+                "dunlin_rollbacks_total",
+                "Versions taken back",
+                self.rollbacks,
+            ),
+            counter("dunlin_drift_alarms_total", "Alarms of drift", self.drifts),
+        ]
+    }
+}
