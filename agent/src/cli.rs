@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, check, export, import, init, quarantine, run, simulate, site, status,
+        Exit, Outcome, check, doctor, export, import, init, quarantine, run, simulate, site, status,
     },
     features, logging, memory,
     settings::LogSettings,
@@ -15,7 +15,7 @@ Exit codes:
   0  well
   1  it was tried and failed
   2  wrong usage or configuration; trying again will not help
-  3  it worked, and found something (status --verify: a gap)";
+  3  it worked, and found something (status --verify: a gap; doctor: a problem)";
 
 /// Edge agent for continuous machine learning.
 ///
@@ -38,6 +38,8 @@ enum Command {
     Init(init::InitArgs),
     /// Check a configuration: every mistake, with its place
     Check(Box<site::SiteArgs>),
+    /// Examine this device: what is in the agent's way, and what to do about it
+    Doctor(Box<doctor::DoctorArgs>),
     /// Run the agent
     Run(Box<run::RunArgs>),
     /// Tell what the agent is doing, or what it left behind
@@ -77,6 +79,7 @@ pub fn main() -> Outcome {
             Command::Demo(args) => crate::commands::demo::run(args).await,
             Command::Init(args) => init::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Doctor(args) => doctor::run(*args).await,
             Command::Run(args) => run::run(*args).await,
             Command::Status(args) => status::run(*args).await,
             Command::Export(args) => export::run(*args).await,

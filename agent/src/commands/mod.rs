@@ -7,6 +7,7 @@ pub mod check;
 pub mod cohort;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod doctor;
 #[cfg(feature = "learning")]
 pub mod evaluate;
 pub mod export;

@@ -25,10 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_sync::{
-    backoff::Backoff,
-    tls::{self, TlsError},
-};
+use dunlin_sync::{backoff::Backoff, tls::TlsError};
 use tokio::{
     runtime, select,
     sync::{mpsc, watch},
@@ -49,8 +46,6 @@ use crate::{
     settings::MqttSettings,
 };
 
-/// Bound on connecting, from the name look-up to the CONNACK.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that has stood this long (or the longest back-off, if shorter) is a good one.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// Fewest publishes the inbox holds, however small the broker's window.
@@ -161,22 +156,10 @@ impl Ingest {
             .clone()
             .map(|topic| Status::new(topic, device));
         let link = LinkOptions {
-            host: settings.host.clone(),
-            port: settings.port,
-            tls: settings.tls.as_ref().map(tls::client_config).transpose()?,
-            version: settings.version,
-            client_id: settings.client_id.clone(),
-            user: settings.user.clone(),
-            password: settings.password.clone(),
-            clean_start: false,
-            session_expiry_s: settings.session_expiry_s,
-            keep_alive_s: settings.keep_alive_s,
-            receive_maximum: settings.receive_maximum,
-            payload_bytes_max: settings.payload_bytes_max as usize,
             last_will: status
                 .as_ref()
                 .map(|s| (s.topic.clone(), s.offline.clone())),
-            connect_timeout: CONNECT_TIMEOUT,
+            ..LinkOptions::new(settings)?
         };
         let window = usize::from(settings.receive_maximum).max(INBOX_PUBLISHES_MIN);
         let (outlet, inbox) = inbox::channel(window, INBOX_BYTES_MAX);

@@ -4,7 +4,6 @@
 //! batches; a checkpoint is durable when it is said to be kept.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -18,7 +17,7 @@ use dunlin_models::recipe::{EpochEnd, Host, Step, Stopped};
 use dunlin_sync::state_file;
 
 use super::{journal::Journal, task::Task};
-use crate::settings::LearnSettings;
+use crate::{settings::LearnSettings, thermal};
 
 /// Steps in one batch of the training log.
 const LOG_BATCH_STEPS: usize = 256;
@@ -184,18 +183,14 @@ impl Host for Governor {
 
 /// The hottest zone below `dir`, degrees Celsius; `None` where there is none.
 fn hottest_c(dir: &Path) -> Option<f64> {
-    let zones = fs::read_dir(dir).ok()?.flatten();
-    let milli = zones.filter_map(|zone| {
-        let text = fs::read_to_string(zone.path().join("temp")).ok()?;
-        text.trim().parse::<f64>().ok()
-    });
-    milli.map(|milli| milli / 1_000.0).reduce(f64::max)
+    let zones = thermal::zones(dir).into_iter();
+    zones.map(|zone| zone.celsius).reduce(f64::max)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::atomic::AtomicU64;
+    use std::{fs, sync::atomic::AtomicU64};
 
     use super::*;
     use crate::learn::{

@@ -15,6 +15,10 @@ pub struct ConnAck {
     pub session_expiry_s: Option<u32>,
     /// How many publishes of ours may be unacknowledged; `None`: 65,535.
     pub receive_maximum: Option<u16>,
+    /// Largest packet it takes, bytes; `None`: any.
+    pub packet_bytes_max: Option<u32>,
+    /// Highest `QoS` it grants; `None`: 2.
+    pub qos_max: Option<u8>,
     /// It keeps no retained publishes.
     pub retain_unavailable: bool,
 }
@@ -77,6 +81,8 @@ impl ConnAck {
             keep_alive_s: properties.and_then(|p| p.server_keep_alive),
             session_expiry_s: properties.and_then(|p| p.session_expiry_interval),
             receive_maximum: properties.and_then(|p| p.receive_max),
+            packet_bytes_max: properties.and_then(|p| p.max_packet_size),
+            qos_max: properties.and_then(|p| p.max_qos),
             retain_unavailable: properties.and_then(|p| p.retain_available) == Some(0),
         }
     }

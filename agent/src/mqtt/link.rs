@@ -14,11 +14,15 @@ use super::{
     connack::{ConnAck, Refusal},
     wire::{self, Decoder, WireError},
 };
-use crate::settings::{MqttVersion, Secret};
+use crate::settings::{MqttSettings, MqttVersion, Secret};
+use dunlin_sync::tls::{self, TlsError};
 use rumqttc::tokio_rustls::{
     TlsConnector,
     rustls::{self, ClientConfig, pki_types::ServerName},
 };
+
+/// Bound on connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection needs to know.
 #[derive(Clone, Debug)]
@@ -232,6 +236,29 @@ impl fmt::Debug for Link {
 }
 
 impl LinkOptions {
+    /// As configured; the last will is left to the caller.
+    ///
+    /// # Errors
+    /// [`TlsError`] if a certificate or key file cannot be used.
+    pub fn new(settings: &MqttSettings) -> Result<Self, TlsError> {
+        Ok(Self {
+            host: settings.host.clone(),
+            port: settings.port,
+            tls: settings.tls.as_ref().map(tls::client_config).transpose()?,
+            version: settings.version,
+            client_id: settings.client_id.clone(),
+            user: settings.user.clone(),
+            password: settings.password.clone(),
+            clean_start: false,
+            session_expiry_s: settings.session_expiry_s,
+            keep_alive_s: settings.keep_alive_s,
+            receive_maximum: settings.receive_maximum,
+            payload_bytes_max: settings.payload_bytes_max as usize,
+            last_will: None,
+            connect_timeout: CONNECT_TIMEOUT,
+        })
+    }
+
     /// Connects and says hello.
     ///
     /// # Errors
@@ -384,6 +411,19 @@ impl Link {
     /// [`LinkProblem`] if the connection breaks before the broker has taken everything.
     pub async fn part(&mut self) -> Result<(), LinkProblem> {
         wire::disconnect(&mut self.writer.out);
+        self.close().await
+    }
+
+    /// As [`Link::part`], and the broker forgets the session.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn part_for_good(&mut self, version: MqttVersion) -> Result<(), LinkProblem> {
+        wire::disconnect_for_good(version, &mut self.writer.out);
+        self.close().await
+    }
+
+    async fn close(&mut self) -> Result<(), LinkProblem> {
         while self.writer.pending() {
             self.writer.drain().await?;
         }

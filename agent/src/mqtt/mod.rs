@@ -17,6 +17,7 @@ mod rest;
 pub mod url;
 pub mod wire;
 
+pub use connack::ConnAck;
 pub use link::{Link, LinkError, LinkOptions, LinkProblem};
 pub(crate) use pulse::Pulse;
 pub(crate) use rest::Rest;

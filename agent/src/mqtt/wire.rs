@@ -373,6 +373,16 @@ pub fn disconnect(out: &mut BytesMut) {
     out.put_slice(&[0xe0, 0]);
 }
 
+/// Appends a DISCONNECT that ends the session too.
+pub fn disconnect_for_good(version: MqttVersion, out: &mut BytesMut) {
+    match version {
+        // Reason 0; five bytes of properties: the session expires after 0 s.
+        MqttVersion::V5 => out.put_slice(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]),
+        // A session that began clean ends with its connection.
+        MqttVersion::V311 => disconnect(out),
+    }
+}
+
 /// Appends a SUBSCRIBE of `QoS` 1 to every filter.
 ///
 /// # Errors

@@ -44,12 +44,26 @@ on_both! {
     out_of_range_rows_are_found
     a_column_of_another_type_rejects_only_its_rows
     a_database_of_another_precision_is_refused
+    what_it_is_is_told_and_nothing_made
     devices_share_a_supertable
     concurrent_writes_on_a_new_database
     extreme_and_unspeakable_numbers
     a_wrong_password_is_rejected
     a_bad_database_option_is_rejected
     tables_dropped_behind_our_back_are_made_again
+}
+
+async fn what_it_is_is_told_and_nothing_made(target: &Target) {
+    let upstream = target.upstream();
+    for _ in 0..2 {
+        let told = upstream.describe().await.unwrap();
+        assert!(told.product.starts_with("TDengine 3."), "{told:?}");
+        assert_eq!(told.database, None);
+    }
+    target.create_database().await;
+    let database = upstream.describe().await.unwrap().database.unwrap();
+    assert_eq!(database.coarse_precision, None);
+    assert!(database.keep.unwrap().contains('d'));
 }
 
 async fn writes_every_type_and_reads_it_back(target: &Target) {

@@ -1,0 +1,125 @@
+//! The broker: whether it lets us in, and what it grants.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Findings;
+use crate::{
+    mqtt::{ConnAck, LinkOptions, LinkProblem},
+    settings::{MqttSettings, MqttVersion},
+};
+
+const ABOUT: &str = "broker";
+/// Bound on saying good-bye.
+const PART_MAX: Duration = Duration::from_secs(2);
+
+/// Connects as the agent would, under another client id: its session is left alone.
+pub(super) async fn examine(settings: &MqttSettings, found: &mut Findings) {
+    let mut link = match LinkOptions::new(settings) {
+        Ok(link) => link,
+        Err(error) => {
+            let advice = "name PEM files that the agent's user may read";
+            return found.problem(ABOUT, error.to_string(), advice);
+        }
+    };
+    link.client_id.push_str("-doctor");
+    link.clean_start = true;
+    let address = link.address();
+    let connack = match connect(&link).await {
+        Ok(connack) => connack,
+        Err(problem) => {
+            let advice = advice_on(&problem, settings);
+            return found.problem(ABOUT, format!("{address}: {problem}"), advice);
+        }
+    };
+    let user = settings.user.as_ref();
+    let user = user.map_or_else(|| "without a user".to_owned(), |user| format!("as {user}"));
+    let with = if link.tls.is_some() {
+        ", TLS verified"
+    } else {
+        ""
+    };
+    let version = match link.version {
+        MqttVersion::V5 => "5",
+        MqttVersion::V311 => "3.1.1",
+    };
+    found.ok(
+        ABOUT,
+        format!("{address} takes us, {user}, with MQTT {version}{with}"),
+    );
+    match link.version {
+        MqttVersion::V5 => grants(&connack, settings, found),
+        MqttVersion::V311 => {
+            link.version = MqttVersion::V5;
+            if connect(&link).await.is_ok() {
+                found.note(
+                    ABOUT,
+                    "speaks MQTT 5 too; with 3.1.1 brokers keep only some 20 publishes under way, \
+                     which bounds the records of a commit",
+                    "remove mqtt.version from the configuration",
+                );
+            }
+        }
+    }
+}
+
+async fn connect(link: &LinkOptions) -> Result<ConnAck, LinkProblem> {
+    let version = link.version;
+    let mut link = link.connect().await?;
+    // It has let us in, however badly we part.
+    let _parted = timeout(PART_MAX, link.part_for_good(version)).await;
+    Ok(link.connack)
+}
+
+fn advice_on(problem: &LinkProblem, settings: &MqttSettings) -> String {
+    let side = match problem {
+        LinkProblem::Refused(_) => {
+            "see mqtt.user, mqtt.password_file and the broker's own log; it may want the client id \
+             of the agent, to which \"-doctor\" was added here"
+        }
+        LinkProblem::Tls(_) if settings.tls.is_some() => "see mqtt.url and mqtt.ca_file",
+        LinkProblem::HungUp(_) if settings.tls.is_none() => {
+            "see mqtt.url: mqtts:// if the broker wants TLS"
+        }
+        _ => "see mqtt.url, the network and the broker",
+    };
+    format!("{side}; the agent tries again by itself")
+}
+
+/// What the broker has said about its limits.
+fn grants(connack: &ConnAck, settings: &MqttSettings, found: &mut Findings) {
+    let kept_s = connack
+        .session_expiry_s
+        .unwrap_or(settings.session_expiry_s);
+    let packets = connack.packet_bytes_max;
+    let packets = packets.map_or_else(
+        || "of any size".to_owned(),
+        |most| format!("of at most {most} bytes"),
+    );
+    let qos = connack.qos_max.unwrap_or(2);
+    let limits = format!(
+        "keeps a session for {kept_s} s without us, takes packets {packets}, {} publishes of ours \
+         under way, QoS up to {qos}; sends us {} under way",
+        connack.receive_maximum.unwrap_or(u16::MAX),
+        settings.receive_maximum
+    );
+    if kept_s < settings.session_expiry_s {
+        let asked = settings.session_expiry_s;
+        found.warning(
+            ABOUT,
+            format!("{limits}; a session of {asked} s was asked for"),
+            "let the broker keep sessions longer (mosquitto: persistent_client_expiration): what \
+             is published after that time without us is lost",
+        );
+    } else {
+        found.note(ABOUT, limits, "");
+    }
+    if qos == 0 {
+        found.problem(
+            ABOUT,
+            "has no QoS 1: what is under way at a lost connection is lost",
+            "use a broker, or a listener of it, that grants QoS 1",
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! The data directory: whose it is, whether an agent is at work on it, what is in it.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::Findings;
+use crate::{
+    commands::terminal::of,
+    control::{self, ControlError},
+    operations::{Local, OperationError},
+    status::Status,
+};
+
+const ABOUT: &str = "data";
+/// Most bytes of a running agent's status.
+const STATUS_BYTES_MAX: usize = 1 << 20;
+const READABLE_BY_ALL: u32 = 0o007;
+/// Entries looked at, so that a large directory takes no time.
+const ENTRIES_MAX: usize = 10_000;
+
+pub(super) async fn examine(data_dir: &Path, found: &mut Findings) {
+    let shown = data_dir.display();
+    if !data_dir.is_dir() {
+        return found.ok(ABOUT, format!("{shown} is made at the first start"));
+    }
+    owner(data_dir, found);
+    match control::get(&control::socket_path(data_dir), "/status").await {
+        Ok(reply) => {
+            let status = reply.bytes(STATUS_BYTES_MAX).await.ok();
+            running(
+                status.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+                found,
+            );
+        }
+        Err(ControlError::NotRunning(_)) => {
+            let dir = data_dir.to_owned();
+            let content = tokio::task::spawn_blocking(move || content(&dir)).await;
+            match content.map_err(OperationError::failed).flatten() {
+                Ok(content) => tell(&content, found),
+                Err(error) => found.problem(
+                    ABOUT,
+                    format!("{shown}: {error}"),
+                    "the agent would not start on it; nothing in it is lost",
+                ),
+            }
+        }
+        Err(error) => found.warning(
+            ABOUT,
+            format!("{error}; what is in the directory was not looked at"),
+            "run this as the user of the agent",
+        ),
+    }
+}
+
+/// Files of another owner than their directory's are what a run as root leaves behind.
+fn owner(data_dir: &Path, found: &mut Findings) {
+    let shown = data_dir.display();
+    let Ok(meta) = data_dir.metadata() else {
+        return;
+    };
+    if meta.mode() & READABLE_BY_ALL != 0 {
+        found.note(
+            ABOUT,
+            format!("{shown}: every user may look into it"),
+            format!("chmod o-rwx {shown}"),
+        );
+    }
+    let (us, theirs) = (rustix::process::geteuid().as_raw(), meta.uid());
+    if us != theirs && us != 0 {
+        found.problem(
+            ABOUT,
+            format!("{shown} belongs to user {theirs}, and this is user {us}"),
+            format!("run the agent (and this) as that user, or: chown -R {us} {shown}"),
+        );
+    } else if us != theirs {
+        found.note(
+            ABOUT,
+            format!("{shown} belongs to user {theirs}; looked at as root, who may do anything"),
+            "run this as that user to see what the agent sees",
+        );
+    }
+    if let Some(stray) = stray(data_dir, theirs) {
+        found.problem(
+            ABOUT,
+            format!(
+                "{} belongs to another user than the directory",
+                stray.display()
+            ),
+            format!("stop the agent, then: chown -R {theirs} {shown}"),
+        );
+    }
+}
+
+/// A file below `dir` that does not belong to `owner`.
+fn stray(dir: &Path, owner: u32) -> Option<PathBuf> {
+    let mut left = vec![dir.to_owned()];
+    let mut seen = 0;
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(dir).ok()?.flatten() {
+            seen += 1;
+            let meta = entry.metadata().ok()?;
+            if meta.uid() != owner {
+                return Some(entry.path());
+            }
+            if seen >= ENTRIES_MAX {
+                return None;
+            }
+            if meta.is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    None
+}
+
+fn running(status: Option<Status>, found: &mut Findings) {
+    let Some(status) = status else {
+        return found.warning(
+            ABOUT,
+            "an agent of another version is at work on it, whose answer is not understood",
+            "use its own dunlin",
+        );
+    };
+    found.note(
+        ABOUT,
+        format!(
+            "an agent, version {}, is at work on it; what is in it was not looked at",
+            status.version
+        ),
+        "ask the agent: dunlin status",
+    );
+    if status.version != env!("CARGO_PKG_VERSION") {
+        found.warning(
+            ABOUT,
+            format!(
+                "this is version {}, the agent is another",
+                env!("CARGO_PKG_VERSION")
+            ),
+            "restart the agent after an upgrade",
+        );
+    }
+    if !status.mqtt.connected {
+        let why = status.mqtt.last_error.unwrap_or_else(|| "not yet".into());
+        found.problem(
+            ABOUT,
+            format!("the agent is not connected to its broker: {why}"),
+            "see what is said of the broker",
+        );
+    }
+    if status.buffer.full {
+        found.problem(
+            ABOUT,
+            "the agent's buffer is full: nothing is acknowledged",
+            "make room on the disk or let the upstream take what waits; see dunlin status",
+        );
+    }
+}
+
+/// What a stopped agent has left.
+struct Content {
+    rows: u64,
+    streams: usize,
+    set_aside: u64,
+    quarantined_bytes: u64,
+}
+
+fn content(data_dir: &Path) -> Result<Content, OperationError> {
+    if !data_dir.join("buffer").is_dir() {
+        return Ok(Content {
+            rows: 0,
+            streams: 0,
+            set_aside: 0,
+            quarantined_bytes: 0,
+        });
+    }
+    let local = Local::open_directory(data_dir)?;
+    let parts = local.parts();
+    let stats = parts.buffer.stats();
+    let content = Content {
+        rows: parts.buffer.shape().rows,
+        streams: parts.buffer.catalog().streams.len(),
+        set_aside: stats
+            .generations_set_aside
+            .load(std::sync::atomic::Ordering::Relaxed),
+        quarantined_bytes: parts.quarantine.bytes(),
+    };
+    local.close()?;
+    Ok(content)
+}
+
+fn tell(content: &Content, found: &mut Findings) {
+    let held = format!(
+        "no agent is at work on it; it holds {} of {}",
+        of(content.rows, "row"),
+        of(content.streams as u64, "stream")
+    );
+    if content.set_aside > 0 {
+        found.warning(
+            ABOUT,
+            format!(
+                "{held}; {} set aside as damaged",
+                of(content.set_aside, "part")
+            ),
+            "see the disk (dmesg, smartctl) and the warnings above; the rest carries on",
+        );
+    } else {
+        found.ok(ABOUT, held);
+    }
+    if content.quarantined_bytes > 0 {
+        found.note(
+            ABOUT,
+            "something is in quarantine",
+            "look at it: dunlin quarantine list",
+        );
+    }
+}
