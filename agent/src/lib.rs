@@ -23,6 +23,7 @@ pub mod logging;
 pub(crate) mod memory;
 pub mod metrics;
 pub mod mqtt;
+pub mod notify;
 pub mod operations;
 #[cfg(feature = "learning")]
 pub mod recipes;

@@ -253,22 +253,22 @@ impl View {
         }
     }
 
-    /// Healthy, or why not: for a supervisor that restarts or alarms.
+    /// Whether every worker is at work at `now`, or why not: for a watchdog, since only a restart
+    /// helps.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub fn working(&self, now: Instant) -> Result<(), String> {
+        let ended = self.ended.get().copied();
+        working(ended, self.writer.committing_for(now))
+    }
+
+    /// Healthy, or why not: for a supervisor that alarms.
     ///
     /// # Errors
     /// The reason, for people.
     pub fn health(&self) -> Result<(), String> {
-        if let Some(worker) = self.ended.get() {
-            return Err(format!("{worker} has ended"));
-        }
-        if let Some(took) = self.writer.committing_for()
-            && took >= COMMIT_MAX
-        {
-            let seconds = took.as_secs();
-            return Err(format!(
-                "nothing is acknowledged: the disk has not finished a commit for {seconds} s"
-            ));
-        }
+        self.working(Instant::now())?;
         if let Some(why) = self.writer.stalled_because() {
             return Err(format!("nothing is acknowledged: {why}"));
         }
@@ -281,6 +281,19 @@ impl View {
             return Err(format!("the broker refuses {refused} of the subscriptions"));
         }
         Ok(())
+    }
+}
+
+fn working(ended: Option<&str>, committing: Option<Duration>) -> Result<(), String> {
+    if let Some(worker) = ended {
+        return Err(format!("{worker} has ended"));
+    }
+    match committing {
+        Some(took) if took >= COMMIT_MAX => Err(format!(
+            "nothing is acknowledged: the disk has not finished a commit for {} s",
+            took.as_secs()
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -299,5 +312,26 @@ fn flash(uptime_s: f64) -> FlashStatus {
         years_to_32_tb: bytes_per_day
             .filter(|bytes| *bytes > 0.0)
             .map(|bytes| CARD_RATED_BYTES / bytes / 365.25),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_has_ended_or_a_disk_that_hangs_is_no_work() {
+        assert_eq!(working(None, None), Ok(()));
+        assert_eq!(working(None, Some(Duration::from_secs(29))), Ok(()));
+        assert!(working(None, Some(Duration::from_secs(30))).is_err());
+        assert!(working(Some("the writer"), None).is_err());
+        let stats = WriterStats::default();
+        let begun = Instant::now();
+        assert_eq!(stats.committing_for(begun), None);
+        stats.set_committing(true);
+        let later = stats.committing_for(begun + COMMIT_MAX + Duration::from_secs(1));
+        assert!(working(None, later).is_err(), "{later:?}");
+        stats.set_committing(false);
+        assert_eq!(stats.committing_for(Instant::now()), None);
     }
 }

@@ -6,7 +6,11 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Outcome, settings};
-use crate::{app::Agent, config::Overrides};
+use crate::{
+    app::Agent,
+    config::Overrides,
+    notify::{self, Notifier, Telling},
+};
 
 /// Arguments of `dunlin run`.
 #[derive(Args, Debug)]
@@ -30,11 +34,14 @@ pub async fn run(args: RunArgs) -> Outcome {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;
 
     let mut agent = Agent::start(settings).await.map_err(|e| failed(&e))?;
+    // A broker that is away must not hold the boot.
+    let telling = Telling::begin(Notifier::from_env(), notify::watchdog(), agent.view());
     tokio::select! {
         error = agent.failed() => return Err(failed(&error)),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    telling.stopping();
     tracing::info!("stopping: committing and uploading what is left");
     tokio::select! {
         left = agent.stop() => {

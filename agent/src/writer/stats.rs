@@ -58,7 +58,7 @@ impl WriterStats {
     }
 
     /// A commit begins (`true`) or has ended.
-    pub(super) fn set_committing(&self, begins: bool) {
+    pub(crate) fn set_committing(&self, begins: bool) {
         let since = begins.then(Instant::now);
         *self
             .committing_since
@@ -66,13 +66,13 @@ impl WriterStats {
             .unwrap_or_else(PoisonError::into_inner) = since;
     }
 
-    /// How long the commit under way has taken so far: a disk that hangs says nothing else.
-    pub fn committing_for(&self) -> Option<Duration> {
+    /// How long the commit under way has taken by `now`: a disk that hangs says nothing else.
+    pub fn committing_for(&self, now: Instant) -> Option<Duration> {
         let since = self
             .committing_since
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        since.map(|since| since.elapsed())
+        since.map(|since| now.saturating_duration_since(since))
     }
 
     /// Whether this is news.
