@@ -75,6 +75,13 @@ pub enum AgentError {
     },
 }
 
+impl AgentError {
+    /// Trying again does not help until somebody changes something.
+    pub const fn is_for_somebody(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_for_somebody())
+    }
+}
+
 /// A running agent.
 pub struct Agent {
     view: Arc<View>,

@@ -2,6 +2,7 @@
 //! cursor.
 //!
 //! ```text
+//! <data_dir>/format             the version of all this
 //! <data_dir>/buffer/            generations of blocks, what was set aside
 //! <data_dir>/quarantine/        what could not be decoded or delivered
 //! <data_dir>/models/            versions of models
@@ -10,6 +11,7 @@
 //! <data_dir>/dunlin.sock        the running agent's control socket
 //! ```
 
+mod directory;
 #[cfg(feature = "learning")]
 mod models;
 
@@ -18,23 +20,60 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 use dunlin_sync::{
     buffer::{Buffer, BufferOptions, OpenError},
     cursor::Cursor,
+    frame,
     quarantine::{Quarantine, QuarantineError},
 };
 
+pub(crate) use self::directory::check as check_format;
 #[cfg(feature = "learning")]
 pub use self::models::{open_models, tell_damage};
 use crate::{
-    clock::{Clock, Past, System},
+    clock::{Clock, EARLIEST_NS, Past, System},
     settings::Settings,
     writer,
 };
 
-/// Why the data directory cannot be used.
+/// Why the data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A newer version has written to it.
+    #[error(
+        "{}: written by a newer version of dunlin (format {format}, this one reads up to {known}): \
+         upgrade dunlin; nothing in the directory was changed",
+        path.display()
+    )]
+    Newer {
+        /// What says so.
+        path: std::path::PathBuf,
+        /// Its format.
+        format: u32,
+        /// The newest that this version reads.
+        known: u32,
+    },
+    /// It belongs to somebody else.
+    #[error(
+        "{}: permission denied: it belongs to user {owner}, and this is user {us}; run dunlin as \
+         that user, or: chown -R {us} on the data directory",
+        path.display()
+    )]
+    Unusable {
+        /// What we may not use.
+        path: std::path::PathBuf,
+        /// Our user.
+        us: u32,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// It cannot be written to.
+    #[error(
+        "{}: its file system is mounted read-only; mount it read-write (one with errors is mounted \
+         so too: see dmesg), or choose another data_dir",
+        .0.display()
+    )]
+    ReadOnly(std::path::PathBuf),
     /// The buffer.
     #[error(transparent)]
-    Buffer(#[from] OpenError),
+    Buffer(OpenError),
     /// The quarantine.
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
@@ -42,6 +81,26 @@ pub enum StoreError {
     #[cfg(feature = "learning")]
     #[error(transparent)]
     Models(#[from] dunlin_models::registry::RegistryError),
+}
+
+impl StoreError {
+    /// As [`OpenError`], with what to do.
+    pub(crate) fn opening(error: OpenError) -> Self {
+        match error {
+            OpenError::Newer { path, format } => Self::Newer {
+                path,
+                format: format.into(),
+                known: frame::FORMAT.into(),
+            },
+            OpenError::Io { path, source } => directory::unusable(&path, source),
+            other => Self::Buffer(other),
+        }
+    }
+
+    /// Trying again does not help until somebody changes something.
+    pub const fn is_for_somebody(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::Unusable { .. })
+    }
 }
 
 /// The parts of a data directory.
@@ -78,6 +137,7 @@ impl Store {
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
         let data_dir = &settings.data_dir;
         let buffer = &settings.buffer;
+        directory::claim(data_dir)?;
         // A damaged cursor is reported by the uploader; here it only cannot help.
         let cursor = Cursor::read(&cursor_path(data_dir)).ok().flatten();
         let seq_floor = cursor.map_or(0, |cursor| cursor.done().end());
@@ -92,7 +152,8 @@ impl Store {
                 .map(|s| s.saturating_mul(1_000_000_000) as i64),
             fingerprints_max: writer::fingerprints_max(settings),
             seq_floor,
-        })?;
+        })
+        .map_err(StoreError::opening)?;
         for what in &recovery.set_aside {
             tracing::error!(what, "damaged, set aside; everything else carries on");
         }
@@ -106,6 +167,12 @@ impl Store {
             buffer_damaged: recovery.newest_lost,
             record: writer::load_clock(&writer::clock_path(data_dir)),
         };
+        if wall_ns() < EARLIEST_NS {
+            tracing::warn!(
+                "the wall clock shows a time before this program was made: timestamps go on from \
+                 the newest record, unsynchronised, until it is set (dunlin doctor)"
+            );
+        }
         let clock = Clock::new(Box::new(System::default()), &settings.clock, &past);
         Ok(Self {
             buffer: Arc::new(buffer),

@@ -20,7 +20,7 @@ pub enum FrameError {
     #[error("checksum does not match")]
     Checksum,
     /// Written by another version.
-    #[error("format {0} is not known to this version")]
+    #[error("written by another version of dunlin (format {0}, this one reads up to {FORMAT})")]
     Format(u8),
     /// Intact, but not what was expected.
     #[error("unexpected content: {0}")]
@@ -52,6 +52,14 @@ pub fn unseal(bytes: &[u8]) -> Result<&[u8], FrameError> {
         Some((&FORMAT, body)) => Ok(body),
         Some((&other, _)) => Err(FrameError::Format(other)),
         None => Err(FrameError::Checksum),
+    }
+}
+
+/// The format of intact bytes that a newer version has sealed: no damage, and nothing to touch.
+pub fn newer(bytes: &[u8]) -> Option<u8> {
+    match unseal(bytes) {
+        Err(FrameError::Format(format)) if format > FORMAT => Some(format),
+        _ => None,
     }
 }
 
@@ -109,6 +117,10 @@ mod tests {
         let mut bytes = vec![9, 1, 2, 3];
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
         assert_eq!(unseal(&bytes), Err(FrameError::Format(9)));
+        assert_eq!(newer(&bytes), Some(9));
+        bytes[2] ^= 1;
+        assert_eq!(newer(&bytes), None, "that is damage");
+        assert_eq!(newer(&seal(b"x")), None);
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(crate) enum GenerationError {
     /// Another process has it open.
     #[error("in use by another process")]
     InUse,
+    /// Something in it has a format of a newer version: no damage.
+    #[error("written by a newer version of dunlin (format {0}): upgrade dunlin")]
+    Newer(u8),
 }
 
 /// sled's page cache for one generation. Blocks are written once and read once or twice.

@@ -28,7 +28,20 @@ pub enum StateFileError {
         /// What the system said.
         source: io::Error,
     },
-    /// Torn, damaged, or of another format.
+    /// Intact, and of a format that this version does not know: leave it alone.
+    #[error(
+        "{} was written by a newer version of dunlin (format {format}, this one reads up to {}): \
+         upgrade dunlin",
+        path.display(),
+        frame::FORMAT
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u8,
+    },
+    /// Torn or damaged.
     #[error("{} is damaged: {reason}", path.display())]
     Corrupt {
         /// The file.
@@ -91,7 +104,7 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 /// The content of the file at `path`; `None` if there is no such file.
 ///
 /// # Errors
-/// [`StateFileError::Corrupt`] if it is torn, damaged, too large or of another format;
+/// [`StateFileError::Corrupt`] if it is torn, damaged or too large; [`StateFileError::Newer`];
 /// [`StateFileError::Io`] if it cannot be read.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateFileError> {
     let io_error = |source| StateFileError::Io {
@@ -107,12 +120,29 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateFileErro
     file.take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(io_error)?;
+    if let Some(format) = frame::newer(&bytes) {
+        return Err(StateFileError::Newer {
+            path: path.to_owned(),
+            format,
+        });
+    }
     match frame::from_bytes(&bytes) {
         Ok(value) => Ok(Some(value)),
         Err(error) => Err(StateFileError::Corrupt {
             path: path.to_owned(),
             reason: error.to_string(),
         }),
+    }
+}
+
+/// Whether the file at `path` is one that this version can read, whatever it holds.
+///
+/// # Errors
+/// As for [`read`], except that its content may be anything.
+pub fn look(path: &Path) -> Result<(), StateFileError> {
+    match read::<()>(path) {
+        Err(error @ (StateFileError::Newer { .. } | StateFileError::Io { .. })) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -164,6 +194,18 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         assert!(read::<u64>(&path).is_err());
+    }
+
+    #[test]
+    fn a_newer_format_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        let mut bytes = vec![frame::FORMAT + 1, 7];
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        let error = read::<u64>(&path).unwrap_err();
+        assert!(matches!(error, StateFileError::Newer { format, .. } if format > frame::FORMAT));
+        assert!(error.to_string().contains("upgrade dunlin"), "{error}");
     }
 
     #[test]

@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::LATEST_NS;
 
-const FORMAT: u32 = 1;
-
 /// Stored durably by the caller (write a new file, fsync, rename, fsync the directory).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockRecord {
@@ -42,6 +40,11 @@ struct Stored {
     record: ClockRecord,
 }
 
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// A stored record that cannot be used: start without it, as after a damaged buffer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClockRecordError {
@@ -49,7 +52,7 @@ pub enum ClockRecordError {
     #[error("the clock's record is damaged: {0}")]
     Damaged(#[from] serde_json::Error),
     /// Written by another version.
-    #[error("the clock's record has format {0}, this program reads format {FORMAT}")]
+    #[error("the clock's record has format {0}, this program reads format {known}", known = ClockRecord::FORMAT)]
     Format(u32),
     /// A ceiling that would leave no timestamps.
     #[error("the clock's record names a ceiling after the year 2199: {0} ns")]
@@ -57,10 +60,13 @@ pub enum ClockRecordError {
 }
 
 impl ClockRecord {
+    /// What this version writes, and the newest that it reads.
+    pub const FORMAT: u32 = 1;
+
     /// The bytes of the file: JSON, with its format.
     pub fn to_bytes(&self) -> Vec<u8> {
         let stored = Stored {
-            format: FORMAT,
+            format: Self::FORMAT,
             record: self.clone(),
         };
         // Numbers, flags and one text: serde_json cannot fail on these.
@@ -72,10 +78,12 @@ impl ClockRecord {
     /// # Errors
     /// What is wrong with them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ClockRecordError> {
-        let Stored { format, record } = serde_json::from_slice(bytes)?;
-        if format != FORMAT {
+        // The format first: what else is in it is that format's affair.
+        let Format { format } = serde_json::from_slice(bytes)?;
+        if format != Self::FORMAT {
             return Err(ClockRecordError::Format(format));
         }
+        let Stored { record, .. } = serde_json::from_slice(bytes)?;
         if record.ceiling_ns >= LATEST_NS {
             return Err(ClockRecordError::Ceiling(record.ceiling_ns));
         }

@@ -33,7 +33,13 @@ pub async fn run(args: RunArgs) -> Outcome {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;
 
-    let mut agent = Agent::start(settings).await.map_err(|e| failed(&e))?;
+    let mut agent = Agent::start(settings).await.map_err(|error| {
+        if error.is_for_somebody() {
+            Exit::Usage(error.to_string())
+        } else {
+            failed(&error)
+        }
+    })?;
     // A broker that is away must not hold the boot.
     let telling = Telling::begin(Notifier::from_env(), notify::watchdog(), agent.view());
     tokio::select! {

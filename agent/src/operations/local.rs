@@ -15,9 +15,19 @@ use crate::{
     app,
     ingest::Ingest,
     settings::{Settings, WhenFull},
-    store::{Store, cursor_path, wall_ns},
+    store::{Store, StoreError, check_format, cursor_path, wall_ns},
     writer::{Parts as WriterParts, Writer},
 };
+
+impl From<StoreError> for OperationError {
+    fn from(error: StoreError) -> Self {
+        if error.is_for_somebody() {
+            Self::Asked(error.to_string())
+        } else {
+            Self::failed(error)
+        }
+    }
+}
 
 /// An open data directory. [`Local::close`] makes what was written durable.
 pub struct Local {
@@ -48,12 +58,13 @@ impl Local {
                 data_dir.display()
             )));
         }
+        check_format(data_dir)?;
         let cursor = Cursor::read(&cursor_path(data_dir)).ok().flatten();
         let cursor = cursor.unwrap_or_default();
         // Nothing is committed, so its bounds do not matter.
         let mut options = BufferOptions::new(data_dir.join("buffer"), u64::MAX);
         options.seq_floor = cursor.done().end();
-        let (buffer, recovery) = Buffer::open(options).map_err(OperationError::failed)?;
+        let (buffer, recovery) = Buffer::open(options).map_err(StoreError::opening)?;
         for what in &recovery.set_aside {
             tracing::error!(what, "damaged, set aside; everything else carries on");
         }
@@ -105,7 +116,7 @@ impl Local {
         let (ingest, inbox, acker, _stopper) =
             Ingest::new(&settings.mqtt, Vec::new(), &settings.device, seed)
                 .map_err(OperationError::failed)?;
-        let store = Store::open(&settings).map_err(OperationError::failed)?;
+        let store = Store::open(&settings)?;
         let (gate, gate_open) = watch::channel(false);
         let uploader = Uploader::open(
             app::uploader_options(&settings),

@@ -198,6 +198,9 @@ fn read_kind<T: DeserializeOwned>(
             tracing::error!(id, "missing in the catalog");
             things.push(Arc::new(place_holder(id)));
         }
+        if let Some(format) = frame::newer(&bytes) {
+            return Err(GenerationError::Newer(format));
+        }
         let thing = frame::from_bytes(&bytes).unwrap_or_else(|error| {
             tracing::error!(id, %error, "damaged entry in the catalog");
             place_holder(id)

@@ -134,6 +134,56 @@ fn numbers_of_unreadable_blocks_at_the_end_are_not_used_again() {
     assert_eq!(device.buffer.next_seq(), next_seq);
 }
 
+/// `bytes` as a newer version would have sealed them.
+fn of_a_newer_version(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes[0] = crate::frame::FORMAT + 1;
+    bytes.truncate(bytes.len() - 4);
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_refused_and_not_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = filled(dir.path(), 1);
+    let path = generation_dir(dir.path(), device.buffer.lock().active.id);
+    let last = block_key(device.buffer.next_seq() - 1);
+    drop(device);
+    let refused = || {
+        let refused = Buffer::open(small(dir.path())).map(|_| ());
+        assert!(
+            matches!(refused, Err(OpenError::Newer { format: 2, .. })),
+            "{refused:?}"
+        );
+        assert!(path.is_dir());
+    };
+    let put = |key: &[u8], value: Vec<u8>| {
+        let generation = Generation::open_existing(&path).unwrap();
+        generation.put(vec![(key.to_vec(), value)]).unwrap();
+    };
+    for key in [&last[..], b"m"] {
+        let generation = Generation::open_existing(&path).unwrap();
+        let known = generation.get(key).unwrap().unwrap().to_vec();
+        drop(generation);
+        put(key, of_a_newer_version(known.clone()));
+        refused();
+        put(key, known);
+    }
+    let corrections = dir.path().join("corrections");
+    let known = fs::read(&corrections).ok();
+    let newer = of_a_newer_version(crate::frame::seal(b"more than we know"));
+    fs::write(&corrections, &newer).unwrap();
+    refused();
+    assert_eq!(fs::read(&corrections).unwrap(), newer);
+    match known {
+        Some(known) => fs::write(&corrections, known).unwrap(),
+        None => fs::remove_file(&corrections).unwrap(),
+    }
+    let (device, recovery) = Device::open(small(dir.path()));
+    assert!(recovery.set_aside.is_empty(), "{recovery:?}");
+    assert_eq!(device.all_ts().len(), 10_000);
+}
+
 #[test]
 fn a_reader_that_holds_a_generation_keeps_nobody_else_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -130,6 +130,19 @@ pub enum OpenError {
     /// Not even the reserve is enough.
     #[error("{}: no space left on the disk; free some and start again", .0.display())]
     Full(PathBuf),
+    /// Something in it has a format of a newer version. Nothing was changed.
+    #[error(
+        "{}: written by a newer version of dunlin (format {format}, this one reads up to {}): \
+         upgrade dunlin; nothing in it was changed",
+        path.display(),
+        crate::frame::FORMAT
+    )]
+    Newer {
+        /// The directory or file.
+        path: PathBuf,
+        /// The format.
+        format: u8,
+    },
     /// The directory cannot be used.
     #[error("{}: {source}", path.display())]
     Io {

@@ -50,6 +50,10 @@ impl Buffer {
         let generation_error = |error| match error {
             GenerationError::Full => OpenError::Full(dir.clone()),
             GenerationError::InUse => OpenError::InUse(dir.clone()),
+            GenerationError::Newer(format) => OpenError::Newer {
+                path: dir.clone(),
+                format,
+            },
             other => io(io::Error::other(other.to_string())),
         };
         state_file::create_dir(&dir).map_err(io)?;
@@ -58,7 +62,11 @@ impl Buffer {
 
         let mut found = Found::default();
         let corrections = found.read_corrections(&dir);
-        let corrections = corrections.map_err(|error| io(io::Error::other(error.to_string())))?;
+        let corrections = corrections.map_err(|error| match error {
+            StateFileError::Newer { path, format } => OpenError::Newer { path, format },
+            StateFileError::Io { path, source } => OpenError::Io { path, source },
+            other @ StateFileError::Corrupt { .. } => io(io::Error::other(other.to_string())),
+        })?;
         // Numbers that were corrected were in use.
         let corrected_to = corrections.iter().map(|correction| correction.to_seq).max();
         let seq_floor = options.seq_floor.max(corrected_to.unwrap_or(0));
@@ -266,13 +274,17 @@ impl Found {
                 self.look_at_newest(dir, *id)?;
                 continue;
             }
-            let extent = if let Ok(Some(extent)) = state_file::read::<Extent>(&summary) {
-                Some(extent)
-            } else {
-                let extent =
-                    self.ask(dir, *id, |path| look_inside(path).map(|(_, extent)| extent))?;
-                self.asked.push(*id);
-                extent
+            let extent = match state_file::read::<Extent>(&summary) {
+                Ok(Some(extent)) => Some(extent),
+                Err(StateFileError::Newer { format, .. }) => {
+                    return Err(GenerationError::Newer(format));
+                }
+                _ => {
+                    let extent =
+                        self.ask(dir, *id, |path| look_inside(path).map(|(_, extent)| extent))?;
+                    self.asked.push(*id);
+                    extent
+                }
             };
             self.sealed.extend(extent.map(|extent| Sealed {
                 id: *id,
@@ -417,6 +429,10 @@ fn look_inside(path: &Path) -> Result<(Generation, Extent), GenerationError> {
     let generation = Generation::open_existing(path)?;
     let start = generation.get(b"m")?;
     let start = start.ok_or_else(|| GenerationError::Damaged("its start is missing".into()))?;
+    if let Some(format) = frame::newer(&start) {
+        return Err(GenerationError::Newer(format));
+    }
+    let mut newer = None;
     let mut extent: Extent = frame::from_bytes(&start)
         .map_err(|error| GenerationError::Damaged(format!("its start: {error}")))?;
     generation.scan_back(b"b", |key, value| {
@@ -425,13 +441,17 @@ fn look_inside(path: &Path) -> Result<(Generation, Extent), GenerationError> {
             extent.next_seq = extent.next_seq.max(seq + 1);
         }
         let Ok(header) = codec::decode_header(value) else {
-            return true;
+            newer = frame::newer(value);
+            return newer.is_none();
         };
         extent.next_row = header.first_row + u64::from(header.rows);
         extent.last_ts = Some(header.last_ts);
         false
     })?;
-    Ok((generation, extent))
+    match newer {
+        Some(format) => Err(GenerationError::Newer(format)),
+        None => Ok((generation, extent)),
+    }
 }
 
 fn look_at_everything(path: &Path) -> Result<Inside, GenerationError> {

@@ -10,6 +10,7 @@
 //! | `upstream` | refused, slow, away, full of wrong tables; the order of a backlog |
 //! | `space` | buffer full under both policies; disk full |
 //! | `life` | start, stop, exit codes, health |
+//! | `start` | a data directory of a newer version, read-only, of another user; the service manager |
 //! | `learning` | trained, judged, swapped, killed and damaged models; every record answered once |
 //! | `tls` | verified and mutual TLS to the broker |
 
@@ -20,6 +21,7 @@ mod broker;
 mod learning;
 mod life;
 mod space;
+mod start;
 mod tls;
 mod upstream;
 mod world;

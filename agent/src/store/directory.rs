@@ -1,0 +1,203 @@
+//! The data directory itself: one we may use, of a format that this version reads.
+//!
+//! Promises: looked at before anything in it is opened; what a newer version has written is neither
+//! read as damage nor changed.
+//!
+//! `<data_dir>/format` is one line of text, `dunlin 1`: the number rises when an older version could
+//! not use, or would spoil, what is in the directory. Each file has a format of its own besides.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use dunlin_sync::{
+    buffer::OpenError,
+    frame,
+    state_file::{self, StateFileError},
+};
+use rustix::fs::Access;
+
+use super::StoreError;
+use crate::{
+    clock::{ClockRecord, ClockRecordError},
+    writer,
+};
+
+/// What this version writes, and the newest that it reads.
+const FORMAT: u32 = 1;
+const MARKER: &str = "format";
+const WORD: &str = "dunlin ";
+
+/// Makes `data_dir` where it is missing, and marks it.
+///
+/// # Errors
+/// [`StoreError::Newer`], [`StoreError::Unusable`] or [`StoreError::ReadOnly`].
+pub(super) fn claim(data_dir: &Path) -> Result<(), StoreError> {
+    let failed = |error| unusable(data_dir, error);
+    state_file::create_dir(data_dir).map_err(failed)?;
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(data_dir, wanted).map_err(|error| failed(error.into()))?;
+    if !check(data_dir)?
+        && let Err(error) = mark(data_dir)
+    {
+        // A full disk must not keep what is in the directory from being uploaded.
+        tracing::warn!(%error, "the data directory cannot be marked with its format");
+    }
+    Ok(())
+}
+
+/// Refuses what a newer version has written; whether the directory is marked.
+///
+/// # Errors
+/// [`StoreError::Newer`]; [`StoreError::Unusable`] if the marker cannot be read.
+pub(crate) fn check(data_dir: &Path) -> Result<bool, StoreError> {
+    let path = data_dir.join(MARKER);
+    let mut text = String::new();
+    let marker = File::open(&path).and_then(|file| file.take(64).read_to_string(&mut text));
+    let marked = match marker {
+        Ok(_) => match text.trim_end().strip_prefix(WORD).map(str::parse::<u32>) {
+            Some(Ok(format)) if format > FORMAT => return Err(newer(path, format, FORMAT)),
+            Some(Ok(_)) => true,
+            _ => {
+                tracing::error!(path = %path.display(), "damaged; written anew");
+                false
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => false,
+        Err(error) => return Err(unusable(&path, error)),
+    };
+    state(&data_dir.join("state"))?;
+    clock(&writer::clock_path(data_dir))?;
+    Ok(marked)
+}
+
+fn newer(path: PathBuf, format: u32, known: u32) -> StoreError {
+    StoreError::Newer {
+        path,
+        format,
+        known,
+    }
+}
+
+/// Each small file in `dir`: whoever reads it could only take it for damage and begin anew.
+fn state(dir: &Path) -> Result<(), StoreError> {
+    for path in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = path.path();
+        let mut first = [0];
+        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut first));
+        if read.is_ok()
+            && first[0] > frame::FORMAT
+            && let Err(StateFileError::Newer { path, format }) = state_file::look(&path)
+        {
+            return Err(newer(path, format.into(), frame::FORMAT.into()));
+        }
+    }
+    Ok(())
+}
+
+/// The clock's record has a format inside its frame.
+fn clock(path: &Path) -> Result<(), StoreError> {
+    let bytes: Option<Vec<u8>> = state_file::read(path).ok().flatten();
+    match bytes.map(|bytes| ClockRecord::from_bytes(&bytes)) {
+        Some(Err(ClockRecordError::Format(format))) if format > ClockRecord::FORMAT => {
+            Err(newer(path.to_owned(), format, ClockRecord::FORMAT))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mark(data_dir: &Path) -> io::Result<()> {
+    let temporary = data_dir.join(format!("{MARKER}.new"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(format!("{WORD}{FORMAT}\n").as_bytes())?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&temporary, data_dir.join(MARKER))?;
+    state_file::sync_dir(data_dir)
+}
+
+/// What to do about a directory or file that the system keeps from us.
+pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let us = rustix::process::geteuid().as_raw();
+            let owner = path
+                .ancestors()
+                .find_map(|path| path.metadata().ok())
+                .map_or(us, |meta| meta.uid());
+            StoreError::Unusable { path, us, owner }
+        }
+        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(path),
+        _ => StoreError::Buffer(OpenError::Io {
+            path,
+            source: error,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_directory_is_marked_once_and_a_newer_one_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        claim(&data_dir).unwrap();
+        assert_eq!(
+            fs::read_to_string(data_dir.join(MARKER)).unwrap(),
+            "dunlin 1\n"
+        );
+        claim(&data_dir).unwrap();
+        fs::write(data_dir.join(MARKER), "dunlin 2\n").unwrap();
+        let error = claim(&data_dir).unwrap_err();
+        assert!(error.is_for_somebody(), "{error}");
+        assert!(error.to_string().contains("upgrade dunlin"), "{error}");
+        assert_eq!(
+            fs::read_to_string(data_dir.join(MARKER)).unwrap(),
+            "dunlin 2\n"
+        );
+        fs::write(data_dir.join(MARKER), "rubbish").unwrap();
+        claim(&data_dir).unwrap();
+        assert!(check(&data_dir).unwrap());
+    }
+
+    #[test]
+    fn a_state_file_or_a_clock_of_a_newer_version_is_neither_damage_nor_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let cursor = crate::store::cursor_path(dir.path());
+        state_file::write(&cursor, &7_u64).unwrap();
+        assert!(!check(dir.path()).unwrap());
+        let mut bytes = fs::read(&cursor).unwrap();
+        bytes[0] = frame::FORMAT + 1;
+        let length = bytes.len() - 4;
+        fs::write(&cursor, &bytes).unwrap();
+        assert!(!check(dir.path()).unwrap(), "its checksum is wrong: damage");
+        bytes.truncate(length);
+        let crc = crc32c(&bytes);
+        bytes.extend(crc.to_le_bytes());
+        fs::write(&cursor, &bytes).unwrap();
+        let error = claim(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("cursor.uploader"), "{error}");
+        assert_eq!(fs::read(&cursor).unwrap(), bytes);
+        fs::remove_file(&cursor).unwrap();
+
+        let clock = writer::clock_path(dir.path());
+        state_file::write(&clock, &br#"{"format":2,"more":1}"#.to_vec()).unwrap();
+        assert!(claim(dir.path()).unwrap_err().is_for_somebody());
+    }
+
+    /// As the frames have it, bit by bit.
+    fn crc32c(bytes: &[u8]) -> u32 {
+        let step = |crc: u32, _| (crc >> 1) ^ (0x82F6_3B78 & 0u32.wrapping_sub(crc & 1));
+        !bytes
+            .iter()
+            .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    }
+}
