@@ -16,6 +16,7 @@ use dunlin_models::{
     recipe::{EpochEnd, Host, Output, Scratch, Step, Stopped},
     recipes::{Algorithm, RecipeSettings, gradient},
 };
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 const ROWS: usize = 8640;
@@ -195,9 +196,8 @@ impl Host for Meter {
 
 /// Processor time of this thread: another process on the same core costs it nothing.
 fn processor_s() -> f64 {
-    let file = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let ns = file.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
-    ns.unwrap_or(f64::NAN) / 1e9
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn median(figures: &[f64]) -> f64 {

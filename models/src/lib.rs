@@ -20,3 +20,4 @@ pub mod registry;
 pub mod scale;
 pub mod train;
 pub mod watch;
+mod wide;

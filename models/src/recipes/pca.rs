@@ -22,6 +22,7 @@ use crate::{
     artifact::{Artifact, ArtifactError},
     data::{Half, Source, WindowShape},
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    wide,
 };
 
 const KIND: &str = "pca";
@@ -205,14 +206,12 @@ impl Usual {
         let directions = self.directions.chunks_exact(self.mean.len());
         for (direction, variance) in directions.zip(&self.variances) {
             // Directions are orthogonal: what was taken away before does not matter.
-            let along: f32 = window.iter().zip(direction).map(|(x, d)| x * d).sum();
+            let along = wide::dot(window, direction);
             t2 += along * along / variance;
-            for ((value, usual), d) in window.iter_mut().zip(usual.iter_mut()).zip(direction) {
-                *value -= along * d;
-                *usual += along * d;
-            }
+            wide::map_with(window, direction, |value, d| value - along * d);
+            wide::map_with(usual, direction, |usual, d| usual + along * d);
         }
-        [t2, window.iter().map(|x| x * x).sum()]
+        [t2, wide::dot(window, window)]
     }
 }
 

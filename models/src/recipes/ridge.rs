@@ -15,6 +15,7 @@ use crate::{
     artifact::{Artifact, ArtifactError},
     data::{Half, Source, WindowShape},
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    wide,
 };
 
 const KIND: &str = "ridge";
@@ -132,9 +133,8 @@ impl Model for RidgeModel {
         standard.extend_from_slice(input);
         self.kept.scale.apply(standard);
         let (weights, bias) = self.weights.split_at(self.weights.len() - 1);
-        let terms = standard.iter().zip(weights).map(|(x, w)| x * w);
         output.values.clear();
-        output.values.push(bias[0] + terms.sum::<f32>());
+        output.values.push(bias[0] + wide::dot(standard, weights));
         (output.score, output.flag) = (0.0, false);
     }
 

@@ -16,6 +16,7 @@ use crate::{
     artifact::{Artifact, ArtifactError},
     data::{Half, Source, WindowShape},
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    wide,
 };
 
 const KIND: &str = "ridge_nlinear";
@@ -159,9 +160,7 @@ impl Model for RidgeNlinearModel {
             let inputs = input.iter().skip(feature).step_by(features);
             for (value, map) in inputs.zip(maps.chunks_exact(shape.horizon)) {
                 let difference = (value - last) / std;
-                for (answer, weight) in answer.iter_mut().zip(map) {
-                    *answer += difference * weight;
-                }
+                wide::map_with(answer, map, |answer, weight| answer + difference * weight);
             }
             let outputs = output.values.iter_mut().skip(feature).step_by(features);
             for (output, answer) in outputs.zip(answer.iter()) {

@@ -1,5 +1,9 @@
 //! Adam (Kingma, Ba 2015) over plain numbers, behind a limit on the gradient's length.
 
+use pulp::NullaryFnOnce;
+
+use crate::wide::{dot, widest};
+
 const DECAY_MEAN: f32 = 0.9;
 const DECAY_SQUARE: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
@@ -34,7 +38,7 @@ impl Adam {
         norm_max: f32,
     ) {
         self.steps += 1;
-        let norm = norm(gradient);
+        let norm = dot(gradient, gradient).sqrt();
         let shrink = if norm > norm_max {
             norm_max / norm
         } else {
@@ -45,21 +49,44 @@ impl Adam {
         let square_weight = (1.0 - f64::from(DECAY_SQUARE).powi(age)).sqrt();
         let rate = (f64::from(rate) * square_weight / mean_weight) as f32;
         let epsilon = EPSILON * square_weight as f32;
-        let moments = self.mean.iter_mut().zip(&mut self.square);
-        for ((parameter, gradient), (mean, square)) in
-            parameters.iter_mut().zip(gradient).zip(moments)
-        {
-            let gradient = gradient * shrink;
-            *mean = DECAY_MEAN * *mean + (1.0 - DECAY_MEAN) * gradient;
-            *square = DECAY_SQUARE * *square + (1.0 - DECAY_SQUARE) * gradient * gradient;
-            *parameter -= rate * *mean / (square.sqrt() + epsilon);
-        }
+        widest(Moves {
+            parameters,
+            gradient,
+            mean: &mut self.mean,
+            square: &mut self.square,
+            shrink,
+            rate,
+            epsilon,
+        });
     }
 }
 
-/// Euclidean norm; the sums run in lanes that the compiler can keep in registers.
-fn norm(values: &[f32]) -> f32 {
-    super::network::dot(values, values).sqrt()
+/// One step of every parameter, all that it needs computed.
+struct Moves<'a> {
+    parameters: &'a mut [f32],
+    gradient: &'a [f32],
+    mean: &'a mut [f32],
+    square: &'a mut [f32],
+    shrink: f32,
+    rate: f32,
+    epsilon: f32,
+}
+
+impl NullaryFnOnce for Moves<'_> {
+    type Output = ();
+
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn call(self) {
+        let moments = self.mean.iter_mut().zip(self.square);
+        let parameters = self.parameters.iter_mut().zip(self.gradient);
+        for ((parameter, gradient), (mean, square)) in parameters.zip(moments) {
+            let gradient = gradient * self.shrink;
+            *mean = DECAY_MEAN * *mean + (1.0 - DECAY_MEAN) * gradient;
+            *square = DECAY_SQUARE * *square + (1.0 - DECAY_SQUARE) * gradient * gradient;
+            *parameter -= self.rate * *mean / (square.sqrt() + self.epsilon);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use super::{
     network::{Layer, Network},
-    product::Matrix,
+    product::{Matrix, Multiplier},
 };
+use crate::wide;
 
 /// Outputs of every layer for one batch; kept from batch to batch.
 #[derive(Debug, Default)]
@@ -13,6 +14,7 @@ pub(super) struct Dense {
     outputs: Vec<Vec<f32>>,
     /// Gradient by the outputs of the layer at hand, and by those of the one before.
     slopes: [Vec<f32>; 2],
+    multiplier: Multiplier,
 }
 
 impl Dense {
@@ -30,17 +32,14 @@ impl Dense {
             let (before, rest) = self.outputs.split_at_mut(at);
             let from = before.last().map_or(inputs, Vec::as_slice);
             let to = &mut rest[0];
-            to.clear();
-            for _ in 0..samples {
-                to.extend_from_slice(&parameters[place.biases.clone()]);
-            }
             let (inputs, outputs) = (place.shape[0], place.shape[1]);
+            to.resize(samples * outputs, 0.0);
             let weights = Matrix::new(&parameters[place.weights.clone()], outputs);
-            Matrix::new(from, inputs).times(weights, true, to);
+            let biases = Some(&parameters[place.biases.clone()]);
+            let from = Matrix::new(from, inputs);
+            self.multiplier.put(from, weights, biases, to);
             if network.layers.get(place.layer + 1) == Some(&Layer::Relu) {
-                for value in to.iter_mut() {
-                    *value = value.max(0.0);
-                }
+                wide::map(to, |value| value.max(0.0));
             }
         }
         // A network without layers does not come up: see `Network::is_dense`.
@@ -75,24 +74,26 @@ impl Dense {
             let biases = &mut gradient[place.biases.clone()];
             biases.fill(0.0);
             for row in slope.chunks_exact(outputs) {
-                for (sum, value) in biases.iter_mut().zip(row) {
-                    *sum += value;
-                }
+                wide::map_with(biases, row, |sum, value| sum + value);
             }
             let slopes = Matrix::new(slope, outputs);
             let weights = &mut gradient[place.weights.clone()];
-            Matrix::new(from, inputs)
-                .turned()
-                .times(slopes, false, weights);
+            let inputs = Matrix::new(from, inputs).turned();
+            self.multiplier.put(inputs, slopes, None, weights);
 
             if at > 0 {
                 slope_before.resize(from.len(), 0.0);
                 let weights = Matrix::new(&parameters[place.weights.clone()], outputs);
-                slopes.times(weights.turned(), false, slope_before);
+                self.multiplier
+                    .put(slopes, weights.turned(), None, slope_before);
                 if network.layers.get(place.layer - 1) == Some(&Layer::Relu) {
-                    for (slope, output) in slope_before.iter_mut().zip(from) {
-                        *slope = if *output > 0.0 { *slope } else { 0.0 };
-                    }
+                    wide::map_with(
+                        slope_before,
+                        from,
+                        |slope, output| {
+                            if output > 0.0 { slope } else { 0.0 }
+                        },
+                    );
                 }
                 std::mem::swap(slope, slope_before);
             }

@@ -1,5 +1,7 @@
 //! What training makes less.
 
+use crate::wide;
+
 /// How wrong a network's outputs are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Loss {
@@ -26,16 +28,8 @@ impl Loss {
     pub fn differentiate(&self, outputs: &mut [f32], targets: &[f32], samples: usize) -> f64 {
         match self {
             Self::Squares => {
-                let slope = 2.0 / outputs.len() as f32;
-                for (output, target) in outputs.iter_mut().zip(targets) {
-                    *output -= target;
-                }
-                let sum = sum_of_squares(outputs);
-                let mean = sum / outputs.len() as f64;
-                for output in outputs {
-                    *output *= slope;
-                }
-                mean
+                let count = outputs.len();
+                squares(outputs, targets) / count as f64
             }
             Self::CrossEntropy { weights } => {
                 let mut sum = 0.0;
@@ -55,12 +49,18 @@ impl Loss {
     }
 }
 
-/// In short stretches: the sum of a stretch in f32, the sum of the stretches in f64.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let stretches = values.chunks(1024);
-    stretches
-        .map(|s| f64::from(super::network::dot(s, s)))
-        .sum()
+/// Sum of the squared errors; `outputs` becomes the gradient of their mean. In short stretches: the sum
+/// of a stretch in f32, the sum of the stretches in f64.
+fn squares(outputs: &mut [f32], targets: &[f32]) -> f64 {
+    const STRETCH: usize = 1024;
+    let slope = 2.0 / outputs.len() as f32;
+    let mut sum = 0.0;
+    for (outputs, targets) in outputs.chunks_mut(STRETCH).zip(targets.chunks(STRETCH)) {
+        wide::map_with(outputs, targets, |output, target| output - target);
+        sum += f64::from(wide::dot(outputs, outputs));
+        wide::map(outputs, |error| error * slope);
+    }
+    sum
 }
 
 /// Makes probabilities of `row`.

@@ -5,7 +5,10 @@
 
 use std::ops::Range;
 
+use pulp::NullaryFnOnce;
+
 use super::random::Random;
+use crate::wide::widest;
 
 /// Most parameters of a network: 64 MiB, with a gradient and two moments 256 MiB.
 pub const PARAMETERS_MAX: usize = 1 << 24;
@@ -262,7 +265,7 @@ impl Layer {
         match *self {
             Self::Dense { .. } => {
                 to.extend_from_slice(biases);
-                add_products(from, weights, to);
+                widest(AddProducts(from, weights, to));
             }
             Self::Conv {
                 rows,
@@ -278,7 +281,8 @@ impl Layer {
                     let skipped = (first + kernel / 2 - middle) * channels * filters;
                     let at = to.len();
                     to.extend_from_slice(biases);
-                    add_products(seen, &weights[skipped..], &mut to[at..]);
+                    let weights = &weights[skipped..];
+                    widest(AddProducts(seen, weights, &mut to[at..]));
                 }
             }
             _ => {}
@@ -286,48 +290,41 @@ impl Layer {
     }
 }
 
-/// Adds to `to` each of `inputs` times its row of `weights`. Inputs of 0, half of what is behind a
-/// [`Layer::Relu`], cost nothing; four rows at a time, so that `to` is read and written a fourth as
-/// often.
-fn add_products(inputs: &[f32], weights: &[f32], to: &mut [f32]) {
-    let rows = weights.chunks_exact(to.len());
-    let mut used = inputs.iter().zip(rows).filter(|(input, _)| **input != 0.0);
-    loop {
-        let four = [used.next(), used.next(), used.next(), used.next()];
-        if let [
-            Some((a, a_row)),
-            Some((b, b_row)),
-            Some((c, c_row)),
-            Some((d, d_row)),
-        ] = four
-        {
-            let rows = a_row.iter().zip(b_row).zip(c_row).zip(d_row);
-            for (to, (((in_a, in_b), in_c), in_d)) in to.iter_mut().zip(rows) {
-                *to += (a * in_a + b * in_b) + (c * in_c + d * in_d);
-            }
-            continue;
-        }
-        for (input, row) in four.into_iter().flatten() {
-            for (to, weight) in to.iter_mut().zip(row) {
-                *to += input * weight;
-            }
-        }
-        return;
-    }
-}
+/// Adds to the third numbers each of the first times its row of the second. Inputs of 0, half of what
+/// is behind a [`Layer::Relu`], cost nothing; four rows at a time, so that the sums are read and written
+/// a fourth as often.
+struct AddProducts<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
 
-const LANES: usize = 16;
+impl NullaryFnOnce for AddProducts<'_> {
+    type Output = ();
 
-/// Sum of products, in lanes that the compiler turns into vector instructions.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
-    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0f32; LANES];
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn call(self) {
+        let Self(inputs, weights, to) = self;
+        let rows = weights.chunks_exact(to.len());
+        let mut used = inputs.iter().zip(rows).filter(|(input, _)| **input != 0.0);
+        loop {
+            let four = [used.next(), used.next(), used.next(), used.next()];
+            if let [
+                Some((a, a_row)),
+                Some((b, b_row)),
+                Some((c, c_row)),
+                Some((d, d_row)),
+            ] = four
+            {
+                let rows = a_row.iter().zip(b_row).zip(c_row).zip(d_row);
+                for (to, (((in_a, in_b), in_c), in_d)) in to.iter_mut().zip(rows) {
+                    *to += (a * in_a + b * in_b) + (c * in_c + d * in_d);
+                }
+                continue;
+            }
+            for (input, row) in four.into_iter().flatten() {
+                for (to, weight) in to.iter_mut().zip(row) {
+                    *to += input * weight;
+                }
+            }
+            return;
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }

@@ -1,12 +1,13 @@
 //! Products of matrices that are views of plain slices, on one thread.
 //!
-//! nalgebra's own loops for a matrix with a side of 5 or less read beyond the end of a view with a
-//! stride (0.34.2), so those are ours; from 6 on it hands over to the `matrixmultiply` crate.
+//! Promises: every number of a product is one sum, from the first to the last, however many are
+//! computed at a time; so the same factors give the same bits on all processors that multiply and add
+//! with one rounding (x86-64 with AVX2 and FMA, with or without AVX-512; aarch64), and the same bits
+//! on all others. Nothing is allocated but two buffers that are kept: a product is often done in less
+//! time than memory can be had from the system and given back.
+#![allow(clippy::inline_always)]
 
-use nalgebra::{DMatrixView, DMatrixViewMut};
-
-/// Shortest side that goes to nalgebra.
-const SIDE_MIN: usize = 6;
+use pulp::{Arch, Scalar128b, Simd, WithSimd};
 
 /// A matrix in a slice, row after row, or turned over.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +15,7 @@ pub(super) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
-    row_stride: usize,
-    column_stride: usize,
+    is_turned: bool,
 }
 
 impl<'a> Matrix<'a> {
@@ -25,8 +25,7 @@ impl<'a> Matrix<'a> {
             data,
             rows: data.len() / columns,
             columns,
-            row_stride: columns,
-            column_stride: 1,
+            is_turned: false,
         }
     }
 
@@ -36,55 +35,201 @@ impl<'a> Matrix<'a> {
             data: self.data,
             rows: self.columns,
             columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
+            is_turned: !self.is_turned,
         }
     }
 
-    fn at(&self, row: usize, column: usize) -> f32 {
-        self.data[row * self.row_stride + column * self.column_stride]
+    /// The numbers row after row; in `room` if they do not lie like that already.
+    fn by_row<'b>(self, room: &'b mut Vec<f32>) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        if !self.is_turned {
+            return self.data;
+        }
+        // What is there already is overwritten.
+        room.resize(self.data.len(), 0.0);
+        turn(self.data, self.columns, room);
+        room
     }
+}
 
-    /// `self * other`, row after row, in place of `to` or added to it.
-    pub(super) fn times(self, other: Matrix<'_>, adds: bool, to: &mut [f32]) {
-        debug_assert_eq!(self.columns, other.rows);
-        debug_assert_eq!(to.len(), self.rows * other.columns);
-        let sides = [self.rows, self.columns, other.columns];
-        if sides.into_iter().any(|side| side < SIDE_MIN) {
-            self.times_small(other, adds, to);
+/// Multiplies; keeps the room for it.
+#[derive(Debug, Default)]
+pub(super) struct Multiplier {
+    left: Vec<f32>,
+    right: Vec<f32>,
+}
+
+impl Multiplier {
+    /// Puts `left * right` into `to`, row after row; `first` is added to every row.
+    pub(super) fn put(
+        &mut self,
+        left: Matrix<'_>,
+        right: Matrix<'_>,
+        first: Option<&[f32]>,
+        to: &mut [f32],
+    ) {
+        debug_assert_eq!(left.columns, right.rows);
+        debug_assert_eq!(to.len(), left.rows * right.columns);
+        if to.is_empty() {
             return;
         }
-        // nalgebra counts columns first: the same slices are the matrices turned over to it.
-        let (a, b) = (other.columns_first(), self.columns_first());
-        let beta = if adds { 1.0 } else { 0.0 };
-        DMatrixViewMut::from_slice(to, other.columns, self.rows).gemm(1.0, &a, &b, beta);
+        let product = Product {
+            left: left.turned().by_row(&mut self.left),
+            rows: left.rows,
+            right: right.by_row(&mut self.right),
+            columns: right.columns,
+            first,
+            to,
+        };
+        Arch::new().dispatch(product);
     }
+}
 
-    fn columns_first(self) -> DMatrixView<'a, f32, nalgebra::Dyn, nalgebra::Dyn> {
-        DMatrixView::from_slice_with_strides(
-            self.data,
-            self.columns,
-            self.rows,
-            self.column_stride,
-            self.row_stride,
-        )
-    }
-
-    fn times_small(self, other: Matrix<'_>, adds: bool, to: &mut [f32]) {
-        if !adds {
-            to.fill(0.0);
-        }
-        if other.columns == 0 {
-            return;
-        }
-        for (row, to) in to.chunks_exact_mut(other.columns).enumerate() {
-            for inner in 0..self.columns {
-                let factor = self.at(row, inner);
-                for (column, to) in to.iter_mut().enumerate() {
-                    *to += factor * other.at(inner, column);
+/// Turns over the matrix `from` of so many rows: a square at a time, of numbers that lie together
+/// before and after.
+fn turn(from: &[f32], rows: usize, to: &mut [f32]) {
+    const SIDE: usize = 16;
+    let columns = from.len() / rows;
+    for row in (0..rows).step_by(SIDE) {
+        for column in (0..columns).step_by(SIDE) {
+            if row + SIDE > rows || column + SIDE > columns {
+                for row in row..rows.min(row + SIDE) {
+                    for column in column..columns.min(column + SIDE) {
+                        to[column * rows + row] = from[row * columns + column];
+                    }
+                }
+                continue;
+            }
+            let mut square = [[0.0; SIDE]; SIDE];
+            for (at, line) in square.iter_mut().enumerate() {
+                line.copy_from_slice(&from[(row + at) * columns + column..][..SIDE]);
+            }
+            for at in 0..SIDE {
+                let to = &mut to[(column + at) * rows + row..][..SIDE];
+                for (to, line) in to.iter_mut().zip(&square) {
+                    *to = line[at];
                 }
             }
         }
+    }
+}
+
+/// Both factors with the side that is summed over first.
+struct Product<'a> {
+    left: &'a [f32],
+    rows: usize,
+    right: &'a [f32],
+    columns: usize,
+    first: Option<&'a [f32]>,
+    to: &'a mut [f32],
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    // Sums that fit into the registers: 32 of 16 numbers, 16 of 8, 32 of 4 (aarch64), 16 of 4.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.run::<S, 8, 3, true>(simd),
+            8 => self.run::<S, 6, 2, true>(simd),
+            4 => self.run::<S, 8, 2, true>(simd),
+            _ => self.run::<Scalar128b, 4, 2, false>(Scalar128b),
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Tile after tile of `ROWS` rows and `WIDTH` vectors; tiles at the ends overlap the ones before,
+    /// which writes the same numbers again.
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const WIDTH: usize, const FUSED: bool>(mut self, simd: S) {
+        if self.rows < ROWS {
+            for row in 0..self.rows {
+                self.row_of_tiles::<S, 1, WIDTH, FUSED>(simd, row);
+            }
+            return;
+        }
+        for row in (0..self.rows).step_by(ROWS) {
+            let row = row.min(self.rows - ROWS);
+            self.row_of_tiles::<S, ROWS, WIDTH, FUSED>(simd, row);
+        }
+    }
+
+    #[inline(always)]
+    fn row_of_tiles<S: Simd, const ROWS: usize, const WIDTH: usize, const FUSED: bool>(
+        &mut self,
+        simd: S,
+        row: usize,
+    ) {
+        let (lanes, columns) = (S::F32_LANES, self.columns);
+        let mut column = 0;
+        while column + WIDTH * lanes <= columns {
+            self.tile::<S, ROWS, WIDTH, FUSED>(simd, row, column);
+            column += WIDTH * lanes;
+        }
+        while column < columns {
+            let last = columns.saturating_sub(lanes);
+            self.tile::<S, ROWS, 1, FUSED>(simd, row, column.min(last));
+            column += lanes;
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const ROWS: usize, const WIDTH: usize, const FUSED: bool>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+    ) {
+        // Fewer only where a matrix is narrower than a vector.
+        let width = (WIDTH * S::F32_LANES).min(self.columns);
+        let mut sums = [[simd.splat_f32s(0.0); WIDTH]; ROWS];
+        if let Some(first) = self.first {
+            sums = [load::<S, WIDTH>(simd, &first[column..][..width]); ROWS];
+        }
+        let left = self.left[row..].chunks(self.rows);
+        let right = self.right[column..].chunks(self.columns);
+        for (left, right) in left.zip(right) {
+            let Some(left) = left.first_chunk::<ROWS>() else {
+                break;
+            };
+            let right = load::<S, WIDTH>(simd, &right[..width]);
+            for (sums, left) in sums.iter_mut().zip(left) {
+                let left = simd.splat_f32s(*left);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = if FUSED {
+                        simd.mul_add_f32s(left, right, *sum)
+                    } else {
+                        simd.add_f32s(simd.mul_f32s(left, right), *sum)
+                    };
+                }
+            }
+        }
+        for (at, sums) in sums.iter().enumerate() {
+            let to = &mut self.to[(row + at) * self.columns + column..][..width];
+            store::<S, WIDTH>(simd, sums, to);
+        }
+    }
+}
+
+/// Numbers as vectors; there are fewer than fit only if it is one vector.
+#[inline(always)]
+fn load<S: Simd, const WIDTH: usize>(simd: S, from: &[f32]) -> [S::f32s; WIDTH] {
+    match S::as_simd_f32s(from).0.first_chunk::<WIDTH>() {
+        Some(whole) => *whole,
+        None => [simd.partial_load_f32s(from); WIDTH],
+    }
+}
+
+/// Takes [`load`] back.
+#[inline(always)]
+fn store<S: Simd, const WIDTH: usize>(simd: S, vectors: &[S::f32s; WIDTH], to: &mut [f32]) {
+    match S::as_mut_simd_f32s(to).0.first_chunk_mut::<WIDTH>() {
+        Some(whole) => *whole = *vectors,
+        None => simd.partial_store_f32s(to, vectors[0]),
     }
 }
 
@@ -101,22 +246,80 @@ mod tests {
     proptest! {
         #[test]
         fn any_shape_turned_or_not_is_the_sum_of_products(
-            (m, k, n) in (1usize..12, 1usize..12, 1usize..12),
-            (a_turned, b_turned, adds) in any::<(bool, bool, bool)>(),
+            (m, k, n) in (1usize..40, 1usize..40, 1usize..70),
+            (a_turned, b_turned, has_first) in any::<(bool, bool, bool)>(),
         ) {
-            let (a, b) = (numbers(m * k, 7), numbers(k * n, 5));
-            let a = if a_turned { Matrix::new(&a, m).turned() } else { Matrix::new(&a, k) };
-            let b = if b_turned { Matrix::new(&b, k).turned() } else { Matrix::new(&b, n) };
+            let (a, b, first) = (numbers(m * k, 7), numbers(k * n, 5), numbers(n, 3));
+            let view = |data, rows, columns, is_turned| if is_turned {
+                Matrix::new(data, rows).turned()
+            } else {
+                Matrix::new(data, columns)
+            };
+            let at = |data: &[f32], (rows, columns), is_turned, row, column| data[if is_turned {
+                column * rows + row
+            } else {
+                row * columns + column
+            }];
             let mut found = vec![3.0; m * n];
-            a.times(b, adds, &mut found);
+            let first = has_first.then_some(&*first);
+            let mut multiplier = Multiplier { left: vec![9.0; 50], right: Vec::new() };
+            multiplier.put(view(&a, m, k, a_turned), view(&b, k, n, b_turned), first, &mut found);
             for row in 0..m {
                 for column in 0..n {
-                    let sum: f32 = (0..k).map(|i| a.at(row, i) * b.at(i, column)).sum();
-                    let expected = sum + if adds { 3.0 } else { 0.0 };
+                    let products = (0..k).map(|inner| {
+                        at(&a, (m, k), a_turned, row, inner) * at(&b, (k, n), b_turned, inner, column)
+                    });
+                    let expected = products.sum::<f32>() + first.map_or(0.0, |first| first[column]);
                     // Whole numbers: exact in whatever order.
                     prop_assert_eq!(found[row * n + column], expected);
                 }
             }
+        }
+
+        #[test]
+        fn instructions_of_any_width_give_the_same_bits(
+            (m, k, n) in (1usize..20, 1usize..40, 1usize..60),
+            seed: u64,
+        ) {
+            let mut random = super::super::random::Random::new(seed, 0);
+            let mut numbers = |count| (0..count).map(|_| random.uniform(1.0)).collect::<Vec<_>>();
+            let (left, right, first) = (numbers(k * m), numbers(k * n), numbers(n));
+            let product = |run: &dyn Fn(Product<'_>)| {
+                let mut to = vec![0.0; m * n];
+                run(Product {
+                    left: &left,
+                    rows: m,
+                    right: &right,
+                    columns: n,
+                    first: Some(&first),
+                    to: &mut to,
+                });
+                to
+            };
+            let expected = |is_fused: bool| (0..m * n).map(|at| {
+                (0..k).fold(first[at % n], |sum, inner| {
+                    let (a, b) = (left[inner * m + at / n], right[inner * n + at % n]);
+                    if is_fused { a.mul_add(b, sum) } else { a * b + sum }
+                })
+            }).collect::<Vec<_>>();
+            let is_fused = Arch::new().dispatch(IsFused);
+            prop_assert_eq!(product(&|it| Arch::new().dispatch(it)), expected(is_fused));
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = pulp::x86::V3::try_new() {
+                prop_assert_eq!(product(&|it| Simd::vectorize(simd, it)), expected(true));
+            }
+            let plain = product(&|it| Simd::vectorize(pulp::Scalar, it));
+            prop_assert_eq!(plain, expected(false));
+        }
+    }
+
+    struct IsFused;
+
+    impl WithSimd for IsFused {
+        type Output = bool;
+
+        fn with_simd<S: Simd>(self, _: S) -> bool {
+            S::F32_LANES > 1
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{
     recipe::{Model, Output, Scratch, Task},
     recipes::{Algorithm, RecipeSettings},
     scale::Scale,
-    train::{loss::softmax, network::dot},
+    train::loss::softmax,
+    wide::dot,
 };
 
 use super::{

@@ -5,6 +5,7 @@ use crate::{
     recipe::Task,
     scale::Scale,
     train::{Batch, Samples},
+    wide,
 };
 
 use super::plan::{Plan, View};
@@ -75,19 +76,22 @@ impl Samples for Windows<'_> {
                 0.0
             };
             let at = batch.inputs.len();
-            batch
-                .inputs
-                .extend(inputs.iter().map(|value| value - level));
+            add_less(inputs, level, &mut batch.inputs);
             if with_trend {
                 put_trend_beside(&mut batch.inputs, at);
             }
             let targets = &series[window.split_at..window.end];
-            batch
-                .targets
-                .extend(targets.iter().map(|value| value - level));
+            add_less(targets, level, &mut batch.targets);
             batch.samples += 1;
         }
     }
+}
+
+/// Adds `values`, each less `level`, to `to`.
+fn add_less(values: &[f32], level: f32, to: &mut Vec<f32>) {
+    let at = to.len();
+    to.extend_from_slice(values);
+    wide::map(&mut to[at..], |value| value - level);
 }
 
 /// Puts the moving mean of `values[from..]` behind them, and leaves what is left without it. Beyond
