@@ -322,6 +322,36 @@ fn fine_tuning_goes_on_from_the_incumbent_and_keeps_its_scale() {
 }
 
 #[test]
+fn a_rare_class_weighs_as_much_as_a_common_one_if_asked_for() {
+    let algorithm = Algorithm::MlpClassifier;
+    let mut source = source(algorithm);
+    // Nothing to tell them apart by; one row in four is of the second class.
+    for rows in &mut source.chunks {
+        let rows = Arc::make_mut(rows);
+        rows.values.fill(1.0);
+        rows.is_train.fill(true);
+        for (row, label) in rows.label.iter_mut().enumerate() {
+            *label = f32::from(u8::from(row % 4 == 0));
+        }
+    }
+    Arc::make_mut(&mut source.chunks[5]).is_train.fill(false);
+    for (balance_classes, expected) in [(false, 0.25), (true, 0.5)] {
+        let settings = RecipeSettings {
+            balance_classes,
+            learning_rate: 2e-2,
+            learning_rate_decay: 0.9,
+            epochs_max: 40,
+            patience_epochs: 40,
+            ..settings(algorithm)
+        };
+        let model = train(&settings, &source).unwrap();
+        let answer = &answers(&*model, &source, settings.shape())[0];
+        let rare = answer.values[1];
+        assert!((rare - expected).abs() < 0.1, "{rare}, not {expected}");
+    }
+}
+
+#[test]
 fn an_incumbent_of_another_recipe_shape_or_width_is_refused() {
     let source = source(Algorithm::Nlinear);
     let own = settings(Algorithm::Nlinear);
