@@ -37,19 +37,22 @@ def main():
     if arguments[:1] == ["worker"]:
         print(json.dumps(WORKERS[arguments[1]](arguments[2])))
         return
-    venv = arguments[1] if arguments[:1] == ["--venv"] else tempfile.mkdtemp(prefix="dunlin-compare-")
+    kept = arguments[1] if arguments[:1] == ["--venv"] else tempfile.mkdtemp(prefix="dunlin-compare-")
+    venv = os.path.abspath(kept)
+    os.makedirs(venv, exist_ok=True)
     figures = {}
     for tool, packages in PACKAGES.items():
         python = os.path.join(venv, tool, "bin", "python")
         if not os.path.exists(python):
-            subprocess.run([sys.executable, "-m", "venv", os.path.join(venv, tool)], check=True)
+            subprocess.run([sys.executable, "-m", "venv", tool], check=True, cwd=venv)
             install = [python, "-m", "pip", "install", "-q", "numpy<3", *packages]
-            subprocess.run(install, check=True)
+            subprocess.run(install, check=True, cwd=venv)
         for case in CASES:
             environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
             run = [python, os.path.abspath(__file__), "worker", tool, case]
-            done = subprocess.run(run, env=environment, stdout=subprocess.PIPE, text=True)
+            # Nothing is left where this was called.
+            done = subprocess.run(run, env=environment, stdout=subprocess.PIPE, text=True, cwd=venv)
             line = done.stdout.strip().splitlines()[-1:] or ["null"]
             figures.setdefault(case, {})[tool] = json.loads(line[0])
     print(json.dumps(figures))
