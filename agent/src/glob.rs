@@ -1,19 +1,29 @@
 //! Patterns over names of streams, the same wherever somebody chooses streams.
 
-/// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one.
+/// A piece of a pattern.
+#[derive(Clone, Copy, PartialEq)]
+enum Piece {
+    Any,
+    One,
+    Literal(char),
+}
+
+/// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one; a
+/// back-slash takes the meaning from the character behind it.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<Piece>, Vec<char>) = (pieces(pattern), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     // The last star and the place in the name it reaches to so far.
     let mut star = None;
     while n < name.len() {
         match pattern.get(p) {
-            Some('*') => {
+            Some(Piece::Any) => {
                 star = Some((p, n));
                 p += 1;
             }
-            Some(c) if *c == '?' || *c == name[n] => (p, n) = (p + 1, n + 1),
+            Some(piece) if *piece == Piece::One || *piece == Piece::Literal(name[n]) => {
+                (p, n) = (p + 1, n + 1);
+            }
             _ => match star {
                 Some((at, reach)) => {
                     star = Some((at, reach + 1));
@@ -23,7 +33,35 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
             },
         }
     }
-    pattern[p..].iter().all(|c| *c == '*')
+    pattern[p..].iter().all(|piece| *piece == Piece::Any)
+}
+
+/// The pattern that `name` alone matches.
+#[cfg(any(test, feature = "learning"))]
+pub(crate) fn exactly(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '*' | '?' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+fn pieces(pattern: &str) -> Vec<Piece> {
+    let mut pieces = Vec::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        pieces.push(match c {
+            '*' => Piece::Any,
+            '?' => Piece::One,
+            // At the end it stands for itself.
+            '\\' => Piece::Literal(chars.next().unwrap_or(c)),
+            _ => Piece::Literal(c),
+        });
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -41,8 +79,21 @@ mod tests {
             ("*b*c", "abcbc", true),
             ("a", "ab", false),
             ("", "a", false),
+            (r"a\*", "a*", true),
+            (r"a\*", "ab", false),
+            (r"a\\*", r"a\b", true),
+            (r"a\", r"a\", true),
         ] {
             assert_eq!(matches(pattern, name), is_match, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_stream_named_exactly_is_that_stream_alone() {
+        let names = ["a*", "ab", "a?", r"a\*", r"a\b", r"a\", "a", "", "ä*?"];
+        for name in names {
+            let found = names.iter().filter(|other| matches(&exactly(name), other));
+            assert_eq!(found.collect::<Vec<_>>(), [&name]);
         }
     }
 }

@@ -6,6 +6,7 @@ use dunlin_models::{gate::GateSettings, recipe::Task};
 
 use crate::{
     cohort::{CohortQuery, Condition},
+    glob,
     learn::topic::PublishTopic,
     recipes::ChosenRecipe,
 };
@@ -104,7 +105,7 @@ impl RecipeRule {
     ) -> Result<CohortQuery, String> {
         let condition = self.condition.as_deref().map(Condition::parse).transpose();
         Ok(CohortQuery {
-            streams: stream.to_owned(),
+            streams: glob::exactly(stream),
             features: self.features.clone(),
             label: self.label.clone(),
             last: Some(self.rows_max),
