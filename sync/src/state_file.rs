@@ -146,10 +146,22 @@ pub fn look(path: &Path) -> Result<(), StateFileError> {
     }
 }
 
+/// Ends the name of a file that is not whole yet.
+const TEMPORARY: &str = "new";
+
 fn temporary_beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().map(OsString::from).unwrap_or_default();
-    name.push(".new");
+    name.push(".");
+    name.push(TEMPORARY);
     path.with_file_name(name)
+}
+
+/// The path as given to [`write`](fn@write), of a file that may not be whole yet.
+pub fn stored_as(path: &Path) -> PathBuf {
+    match path.extension() {
+        Some(extension) if extension == TEMPORARY => path.with_extension(""),
+        _ => path.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +186,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("number");
         write(&path, &1u64).unwrap();
-        fs::write(temporary_beside(&path), b"half").unwrap();
+        let temporary = temporary_beside(&path);
+        fs::write(&temporary, b"half").unwrap();
+        assert_eq!(stored_as(&temporary), path);
+        assert_eq!(stored_as(&path), path);
         assert_eq!(read::<u64>(&path).unwrap(), Some(1));
         write(&path, &2u64).unwrap();
         assert_eq!(read::<u64>(&path).unwrap(), Some(2));

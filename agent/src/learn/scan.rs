@@ -127,11 +127,16 @@ impl Scan {
             }
             if Instant::now() >= next_scan {
                 next_scan = Instant::now() + self.shared.settings.scan;
-                self.bury_dead();
-                self.fill_queues();
-                self.start_tasks();
+                self.look();
             }
         }
+    }
+
+    fn look(&mut self) {
+        self.bury_dead();
+        self.forget_checkpoints();
+        self.fill_queues();
+        self.start_tasks();
     }
 
     fn bury_dead(&mut self) {
@@ -394,7 +399,8 @@ impl Scan {
         let _none = std::fs::remove_file(train::checkpoint_path(&self.shared, task));
     }
 
-    /// Deletes checkpoints of tasks that nobody knows any more.
+    /// Deletes checkpoints of tasks that nobody knows any more: left by a cut, or stored by a worker
+    /// that was given up while it did.
     fn forget_checkpoints(&self) {
         let open = self.table.open.iter();
         let wanted: HashSet<PathBuf> = open
@@ -405,12 +411,14 @@ impl Scan {
             .flatten()
             .flatten()
         {
-            let is_checkpoint = entry
-                .file_name()
+            let name = entry.file_name();
+            let is_checkpoint = name
                 .to_str()
                 .is_some_and(|name| name.starts_with(train::CHECKPOINT));
-            if is_checkpoint && !wanted.contains(&entry.path()) {
-                // The next start tries again.
+            // One that is being stored has a name of its own until it is whole.
+            let of = state_file::stored_as(&entry.path());
+            if is_checkpoint && !wanted.contains(&of) {
+                // The next look tries again.
                 let _left = std::fs::remove_file(entry.path());
             }
         }

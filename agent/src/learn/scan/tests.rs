@@ -25,13 +25,6 @@ fn scan(bench: &Bench) -> Scan {
 }
 
 impl Scan {
-    /// One look, as the loop does it.
-    fn look(&mut self) {
-        self.bury_dead();
-        self.fill_queues();
-        self.start_tasks();
-    }
-
     /// Waits for the task under way.
     fn settle_one(&mut self) {
         let (task, outcome) = self.ended.recv_timeout(PATIENCE).unwrap();
@@ -235,4 +228,27 @@ fn an_interrupted_task_stays_open() {
     scan.settle(task(1, "pca", TaskKind::Scratch), Outcome::TimedOut);
     assert!(scan.table.open.is_empty());
     assert_eq!(bench.rows("dunlin_tasks")[0][1], "dead");
+}
+
+#[test]
+fn a_checkpoint_stored_by_a_worker_that_was_given_up_is_swept() {
+    let bench = Bench::new(vec![rule("pca")]);
+    let file = |name: &str| bench.shared.state_dir.join(name);
+    let mut scan = scan(&bench);
+    scan.queue(task(5, "pca", TaskKind::Scratch));
+    // Another one was dead already when it came to store its own.
+    for name in [
+        "checkpoint-4",
+        "checkpoint-4.new",
+        "checkpoint-5",
+        "checkpoint-5.new",
+    ] {
+        std::fs::write(file(name), "kept").unwrap();
+    }
+    scan.shared.stop.store(true, Relaxed);
+    scan.look();
+    let exists = |name: &str| Path::exists(&file(name));
+    assert!(!exists("checkpoint-4") && !exists("checkpoint-4.new"));
+    assert!(exists("checkpoint-5") && exists("checkpoint-5.new"));
+    scan.settle_one();
 }
