@@ -41,6 +41,8 @@ pub(super) struct Bench {
     pub(super) shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
     next_ts: i64,
+    /// Added to the first value of what is committed.
+    pub(super) shift: f64,
 }
 
 impl Bench {
@@ -72,6 +74,7 @@ impl Bench {
             shared: Arc::new(shared),
             requests: received,
             next_ts: 1,
+            shift: 0.0,
         }
     }
 
@@ -107,7 +110,7 @@ impl Bench {
                 },
                 source_ts: None,
                 values: vec![
-                    Some(Value::F64(angle.sin() + wobble)),
+                    Some(Value::F64(angle.sin() + wobble + self.shift)),
                     Some(Value::F64(angle.sin() * 2.0 - wobble)),
                 ],
             };

@@ -4,6 +4,8 @@
 //! leaves the version that serves alone; candidate, incumbent and baseline are judged on the same
 //! validation windows.
 
+mod data_set;
+
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
@@ -11,16 +13,15 @@ use std::{
 
 use dunlin_models::{
     baseline::baseline,
-    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape},
+    data::{Half, Source},
     evaluation::evaluate,
     gate,
-    recipe::{Model, Output, Recipe, Scratch, Stopped, Task, TrainError},
+    recipe::{Model, Recipe, Stopped, Task, TrainError},
     registry::{Evaluations, NewVersion, RegistryError, Version},
     scale::Scale,
 };
-use rand::{SeedableRng, rngs::SmallRng, seq::index};
-use xxhash_rust::xxh3::xxh3_64;
 
+use self::data_set::data_set;
 use super::{
     Shared,
     governor::Governor,
@@ -28,10 +29,7 @@ use super::{
     line,
     task::{Task as Job, TaskKind},
 };
-use crate::{
-    cohort::{self, Cohort, CohortQuery},
-    settings::RecipeRule,
-};
+use crate::settings::RecipeRule;
 
 /// How a task has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +91,7 @@ fn attempt(
     if let Some((_, model)) = &parent
         && recipe.task() == Task::Anomaly
     {
-        data.leave_out_flagged(&**model, recipe.shape())?;
+        data.leave_out_flagged(shared, rule, task, &**model)?;
     }
     task.query.clone_from(&data.lineage().query);
 
@@ -233,175 +231,6 @@ pub(super) const CHECKPOINT: &str = "checkpoint-";
 /// Where the checkpoint of a task lies.
 pub(super) fn checkpoint_path(shared: &Shared, task: &Job) -> PathBuf {
     shared.state_dir.join(format!("{CHECKPOINT}{}", task.id))
-}
-
-/// The data set of `task`: the newest records, or those after `after` with a sample of those before.
-fn data_set(
-    shared: &Shared,
-    rule: &RecipeRule,
-    task: &Job,
-    after: Option<i64>,
-) -> Result<Mixed<'static>, TrainError> {
-    let query = cohort_query(shared, rule, &task.key.stream, task.to_ts)?;
-    let resolve = |query: CohortQuery| {
-        let resolved = cohort::resolve(&shared.buffer, &query, rule.recipe.shape());
-        resolved.map_err(|error| TrainError::Data(error.to_string()))
-    };
-    let Some(after) = after else {
-        return Ok(Mixed::new(resolve(query)?, None));
-    };
-    let new = resolve(CohortQuery {
-        after: Some(after),
-        ..query.clone()
-    })?;
-    let wanted = (new.lineage().rows as f64 * rule.replay_share) as u64;
-    if wanted == 0 {
-        return Ok(Mixed::new(new, None));
-    }
-    let shape = rule.recipe.shape();
-    let window = shape.lookback + shape.horizon;
-    let old = resolve(CohortQuery {
-        to: Some(after),
-        // Small enough that a sample of chunks is spread over all there is.
-        rows_per_chunk_max: (4 * window).max(500).min(query.rows_per_chunk_max),
-        ..query
-    })?;
-    let chosen = sample(&old, wanted, task.seed);
-    Ok(Mixed::new(new, Some((old, chosen))))
-}
-
-/// Chunks of `old` with about `wanted` rows in all, in order; the same for the same seed.
-fn sample(old: &Cohort, wanted: u64, seed: u64) -> Vec<usize> {
-    let chunks = old.chunks();
-    let rows = old.lineage().rows.max(1);
-    let share = wanted as f64 / rows as f64;
-    let count = ((chunks as f64 * share).ceil() as usize).min(chunks);
-    let mut rng = SmallRng::seed_from_u64(seed);
-    let mut chosen = index::sample(&mut rng, chunks, count).into_vec();
-    chosen.sort_unstable();
-    chosen
-}
-
-/// What a rule means by its data, on one stream.
-pub(super) fn cohort_query(
-    shared: &Shared,
-    rule: &RecipeRule,
-    stream: &str,
-    to_ts: i64,
-) -> Result<CohortQuery, TrainError> {
-    rule.query(stream, to_ts, shared.settings.rows_per_chunk_max)
-        .map_err(TrainError::Recipe)
-}
-
-/// New records first, a sample of old ones behind them.
-struct Mixed<'a> {
-    new: Cohort,
-    replay: Option<(Cohort, Vec<usize>)>,
-    lineage: Lineage,
-    /// Whose flags are left out.
-    watchman: Option<(&'a dyn Model, WindowShape)>,
-}
-
-impl<'a> Mixed<'a> {
-    /// What the version that serves calls an anomaly is not learnt as usual; unless that is most of
-    /// what is new, for then the usual has changed.
-    fn leave_out_flagged(
-        &mut self,
-        model: &'a dyn Model,
-        shape: WindowShape,
-    ) -> Result<(), DataError> {
-        let (mut windows, mut flagged) = (0, 0);
-        for index in 0..self.new.chunks() {
-            let mut rows = Arc::unwrap_or_clone(self.new.read(index)?);
-            let features = self.columns().features.len();
-            windows += rows.windows(shape, features, false, Half::Both).count();
-            flagged += leave_out_flagged(&mut rows, model, shape, features);
-        }
-        if 2 * flagged <= windows {
-            self.watchman = Some((model, shape));
-        }
-        Ok(())
-    }
-
-    fn new(new: Cohort, replay: Option<(Cohort, Vec<usize>)>) -> Self {
-        let mut lineage = new.lineage().clone();
-        if let Some((old, chosen)) = &replay {
-            let (all, query) = (old.chunks(), &old.lineage().query);
-            // What is replayed is part of what tells this data set, and a checkpoint on it, from others.
-            let rows_hash = (lineage.rows_hash, old.lineage().rows_hash);
-            lineage.rows_hash = xxh3_64(format!("{rows_hash:?} {chosen:?}").as_bytes());
-            let chosen = chosen.len();
-            lineage.query = format!(
-                "{}; replay {chosen} of {all} chunks of {query}",
-                lineage.query
-            );
-        }
-        Self {
-            new,
-            replay,
-            lineage,
-            watchman: None,
-        }
-    }
-
-    fn read_all(&self, index: usize) -> Result<Arc<Rows>, DataError> {
-        let Some(at) = index.checked_sub(self.new.chunks()) else {
-            return self.new.read(index);
-        };
-        let replay = self.replay.as_ref();
-        let chosen = replay.and_then(|(old, chosen)| Some((old, *chosen.get(at)?)));
-        let (old, chunk) = chosen.ok_or_else(|| DataError(format!("there is no chunk {index}")))?;
-        let mut rows = Arc::unwrap_or_clone(old.read(chunk)?);
-        rows.is_replay = true;
-        Ok(Arc::new(rows))
-    }
-}
-
-/// Lets no window end where `model` flags one; returns how many these are.
-fn leave_out_flagged(
-    rows: &mut Rows,
-    model: &dyn Model,
-    shape: WindowShape,
-    features: usize,
-) -> usize {
-    let (mut scratch, mut output) = (Scratch::default(), Output::default());
-    let windows: Vec<_> = rows.windows(shape, features, false, Half::Both).collect();
-    let flagged = windows.into_iter().filter(|window| {
-        let input = rows.values_of(window.start..window.split_at, features);
-        model.infer(input, &mut scratch, &mut output);
-        output.flag
-    });
-    let flagged: Vec<usize> = flagged.map(|window| window.end - 1).collect();
-    rows.ends.resize(rows.ts.len(), true);
-    for row in &flagged {
-        rows.ends[*row] = false;
-    }
-    flagged.len()
-}
-
-impl Source for Mixed<'_> {
-    fn columns(&self) -> &Columns {
-        self.new.columns()
-    }
-
-    fn chunks(&self) -> usize {
-        let replay = self.replay.as_ref();
-        self.new.chunks() + replay.map_or(0, |(_, chosen)| chosen.len())
-    }
-
-    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
-        let rows = self.read_all(index)?;
-        let Some((model, shape)) = self.watchman else {
-            return Ok(rows);
-        };
-        let mut rows = Arc::unwrap_or_clone(rows);
-        leave_out_flagged(&mut rows, model, shape, self.columns().features.len());
-        Ok(Arc::new(rows))
-    }
-
-    fn lineage(&self) -> &Lineage {
-        &self.lineage
-    }
 }
 
 #[cfg(test)]

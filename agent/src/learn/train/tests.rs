@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_models::{
     artifact::{Artifact, ArtifactError},
+    data::WindowShape,
     gate::{Decision, Reason},
-    recipe::Host,
+    recipe::{Host, Output, Scratch},
     recipes::Algorithm,
     registry::ModelKey,
 };
@@ -30,24 +31,6 @@ impl Model for Above10 {
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }
-}
-
-#[test]
-fn what_is_flagged_is_not_learnt_as_usual() {
-    let shape = WindowShape {
-        lookback: 2,
-        horizon: 0,
-    };
-    let mut rows = Rows {
-        ts: (0..6).collect(),
-        values: vec![0.0, 1.0, 11.0, 1.0, 1.0, 1.0],
-        is_train: vec![true; 6],
-        ..Rows::default()
-    };
-    assert_eq!(leave_out_flagged(&mut rows, &Above10, shape, 1), 2);
-    let left = rows.windows(shape, 1, false, Half::Both);
-    let ends: Vec<usize> = left.map(|window| window.end - 1).collect();
-    assert_eq!(ends, [1, 4, 5]);
 }
 
 fn task(id: u64, parent: Option<u64>) -> Job {
