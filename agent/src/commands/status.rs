@@ -307,10 +307,12 @@ fn running(s: &Status, lines: &mut Lines) {
         }
         lines.add("learning", &text);
         let answered = of(learn.predictions, "record");
-        lines.add(
-            "",
-            &format!("{answered} answered, {} flagged", learn.flagged),
-        );
+        let mut text = format!("{answered} answered, {} flagged", learn.flagged);
+        if learn.missed > 0 {
+            let missed = of(learn.missed, "record");
+            let _ok = write!(text, "; {missed} of all streams let go before that");
+        }
+        lines.add("", &text);
     }
 }
 
@@ -410,7 +412,7 @@ mod tests {
                 "years_to_32_tb": 1_014.0},
             "learn": {"recipes": 1, "tasks_open": 1, "tasks_started": 4, "models_promoted": 1,
                 "models_rejected": 2, "tasks_failed": 0, "rollbacks": 1, "drifts": 0,
-                "predictions": 3_000, "flagged": 7, "broken": 0, "published": 0,
+                "predictions": 3_000, "flagged": 7, "missed": 1_200, "broken": 0, "published": 0,
                 "publishes_dropped": 0}
         }))
         .unwrap()
@@ -442,7 +444,7 @@ mod tests {
              clock      synchronised\n\
              flash      86.4 MB written a day: 1014 years to 32 TB (a 32 GB card 1,000 times over)\n\
              learning   1 model promoted, 2 refused, 1 task open, 1 taken back\n\
-             \x20          3,000 records answered, 7 flagged\n\
+             \x20          3,000 records answered, 7 flagged; 1,200 records of all streams let go before that\n\
              quarantine 2 items: 2 not_json\n"
         );
     }

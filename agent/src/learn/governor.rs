@@ -204,7 +204,7 @@ mod tests {
         stop: Arc<AtomicBool>,
         given_up: Arc<AtomicBool>,
         stats: Arc<LearnStats>,
-        requests: Option<std::sync::mpsc::Receiver<crate::writer::Request>>,
+        requests: Option<std::sync::mpsc::Receiver<Vec<crate::writer::Request>>>,
     }
 
     impl Desk {
@@ -313,6 +313,7 @@ mod tests {
         let requests = desk.requests.take().unwrap();
         let rows: usize = requests
             .try_iter()
+            .flatten()
             .map(|request| match request.content {
                 crate::writer::RequestContent::Records { records, .. } => records.len(),
                 crate::writer::RequestContent::Publish { .. } => 0,

@@ -48,7 +48,7 @@ pub(super) struct Prediction {
 /// Something worth knowing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
-    /// What: `promoted`, `rolled_back`, `drift`.
+    /// What: `promoted`, `rolled_back`, `drift`, `unusable`, `given_up`, `ended`.
     pub(super) kind: &'static str,
     /// Version concerned.
     pub(super) version: Option<u64>,
@@ -164,50 +164,28 @@ impl Journal {
         self.post(EVENTS, key, vec![cells]);
     }
 
-    /// Makes predictions durable.
-    ///
-    /// # Errors
-    /// Why they are not; nothing of them is stored then.
-    pub(super) fn keep(&self, key: &ModelKey, predictions: &[Prediction]) -> Result<(), String> {
-        let rows = predictions.iter().map(|prediction| {
-            let cells = vec![
-                integer("version", prediction.version),
-                (
-                    "first_ts",
-                    FieldType::I64,
-                    Some(Value::I64(prediction.input.0)),
-                ),
-                (
-                    "last_ts",
-                    FieldType::I64,
-                    Some(Value::I64(prediction.input.1)),
-                ),
-                real("score", prediction.score),
-                ("flag", FieldType::Bool, Some(Value::Bool(prediction.flag))),
-                (
-                    "class",
-                    FieldType::Text,
-                    prediction.class.as_deref().map(clipped),
-                ),
-                ("error", FieldType::F64, prediction.error.and_then(finite)),
-                (
-                    "outputs",
-                    FieldType::Text,
-                    prediction.outputs.as_deref().map(clipped),
-                ),
-            ];
-            (Some(prediction.input.1), cells)
+    /// Makes predictions of many lines durable, all handed over before the first is waited for; for
+    /// each line, in order, why they are not: nothing of that line's is stored then.
+    pub(super) fn keep<'a>(
+        &self,
+        lines: impl Iterator<Item = (&'a ModelKey, &'a [Prediction])>,
+    ) -> Vec<Result<(), String>> {
+        let asked = lines.map(|(key, predictions)| {
+            let rows = predictions.iter().map(prediction_row).collect();
+            let (reply, answer) = mpsc::channel();
+            (request(PREDICTIONS, key, rows, reply), answer)
         });
-        let (reply, answer) = mpsc::channel();
-        let request = request(PREDICTIONS, key, rows.collect(), reply);
-        self.requests
-            .send(request)
-            .map_err(|_| "the writer has ended".to_owned())?;
-        match answer.recv() {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(why)) => Err(why),
-            Err(_) => Err("the writer has ended".into()),
+        let (requests, answers): (Vec<_>, Vec<_>) = asked.unzip();
+        if requests.is_empty() {
+            return Vec::new();
         }
+        // Nobody answers then.
+        let _ended = self.requests.send_together(requests);
+        let answers = answers.into_iter().map(|answer| match answer.recv() {
+            Ok(stored) => stored.map(|_| ()),
+            Err(_) => Err("the writer has ended".into()),
+        });
+        answers.collect()
     }
 
     /// Hands rows over without waiting until they are durable.
@@ -223,6 +201,30 @@ impl Journal {
             self.stats.rows_lost.fetch_add(count, Relaxed);
         }
     }
+}
+
+/// A prediction as a row, whose source time is that of the record it answers.
+fn prediction_row(prediction: &Prediction) -> (Option<i64>, Vec<Cell>) {
+    let (first, last) = prediction.input;
+    let cells = vec![
+        integer("version", prediction.version),
+        ("first_ts", FieldType::I64, Some(Value::I64(first))),
+        ("last_ts", FieldType::I64, Some(Value::I64(last))),
+        real("score", prediction.score),
+        ("flag", FieldType::Bool, Some(Value::Bool(prediction.flag))),
+        (
+            "class",
+            FieldType::Text,
+            prediction.class.as_deref().map(clipped),
+        ),
+        ("error", FieldType::F64, prediction.error.and_then(finite)),
+        (
+            "outputs",
+            FieldType::Text,
+            prediction.outputs.as_deref().map(clipped),
+        ),
+    ];
+    (Some(last), cells)
 }
 
 /// Name of the stream of `key` in one of the agent's own tables.

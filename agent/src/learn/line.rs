@@ -5,6 +5,8 @@
 //! gap costs the windows that it lies in, nothing else; a model that panics is given up and ends
 //! nothing else.
 
+mod kept;
+
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -26,6 +28,7 @@ use dunlin_models::{
 };
 use dunlin_sync::rows::Column;
 
+pub(super) use self::kept::KeptLine;
 use super::journal::Prediction;
 use crate::{cohort::Labels, settings::RecipeRule};
 
@@ -78,7 +81,8 @@ pub(super) struct Line {
     /// The version that serves has panicked.
     is_broken: bool,
     shadow: Option<Shadow>,
-    scale: Scale,
+    /// On which errors are measured: that of the serving version's training records.
+    pub(super) scale: Scale,
     rows: Rows,
     /// Forecasts that wait for what they forecast, oldest first; `None` where there was no answer.
     forecasts: VecDeque<Option<Vec<f32>>>,
@@ -86,7 +90,12 @@ pub(super) struct Line {
     input_drift: Option<InputDrift>,
     scratch: Scratch,
     output: Output,
-    /// Timestamp of the last record answered, or passed before the line began, nanoseconds UTC.
+    /// Answers that are not durable yet.
+    pub(super) waiting: Vec<Prediction>,
+    /// Timestamp of the last record taken, nanoseconds UTC.
+    pub(super) seen_to: i64,
+    /// Timestamp of the last record answered, or passed before the line began, nanoseconds UTC. What
+    /// is taken up to there is looked at, and not answered again.
     pub(super) answered_to: i64,
     /// Records without an answer: their window was not whole.
     pub(super) unanswered: u64,
@@ -122,6 +131,8 @@ impl Line {
             input_drift,
             scratch: Scratch::default(),
             output: Output::default(),
+            waiting: Vec::new(),
+            seen_to: answered_to,
             answered_to,
             unanswered: 0,
         }
@@ -169,8 +180,22 @@ impl Line {
         self.input_drift = input_drift;
     }
 
-    /// Takes a record without answering it: what came before the line began.
-    pub(super) fn remember(&mut self, ts: i64, features: &[f32], label: f32) {
+    /// Takes a record from before the line began: part of windows, and of forecasts not due yet.
+    pub(super) fn recall(&mut self, ts: i64, features: &[f32]) {
+        // Only the label of the record that is answered is looked at.
+        self.remember(ts, features, f32::NAN);
+        let Some(start) = self.rows.len().checked_sub(self.shape.lookback) else {
+            return;
+        };
+        if self.task == Task::Forecast {
+            let is_whole = self.is_whole(start);
+            // A model that panics here does so again, and is given up then.
+            let _known = guarded(|| self.infer(start, is_whole));
+            let _known = guarded(|| self.shadow_error(is_whole));
+        }
+    }
+
+    fn remember(&mut self, ts: i64, features: &[f32], label: f32) {
         let is_gap = self.rule.gap_ns_max.is_some_and(|gap| {
             self.rows
                 .ts
@@ -192,7 +217,7 @@ impl Line {
         self.rows.values.extend_from_slice(features);
         self.rows.label.push(label);
         self.rows.is_train.push(false);
-        self.answered_to = self.answered_to.max(ts);
+        self.seen_to = self.seen_to.max(ts);
     }
 
     fn forget(&mut self, rows: usize) {
@@ -202,9 +227,11 @@ impl Line {
         self.rows.is_train.drain(..rows);
     }
 
-    /// Takes a record and answers it.
+    /// Takes a record and answers it, if it is not answered.
     pub(super) fn answer(&mut self, ts: i64, features: &[f32], label: f32) -> Findings {
         self.remember(ts, features, label);
+        let is_answered = ts <= self.answered_to;
+        self.answered_to = self.answered_to.max(ts);
         let mut found = Findings::default();
         if let Some(drift) = &mut self.input_drift {
             found.alarms.extend(drift.add(features));
@@ -214,23 +241,14 @@ impl Line {
             self.unanswered += 1;
             return found;
         };
-        let input = self.rows.values_of(start..end, self.fields.len());
-        let is_whole = input.iter().all(|value| value.is_finite());
+        let is_whole = self.is_whole(start);
         if self.is_broken || !is_whole {
             self.unanswered += 1;
         }
         if self.is_broken {
             return found;
         }
-        let answered = guarded(|| {
-            if is_whole {
-                let input = self.rows.values_of(start..end, self.fields.len());
-                let (scratch, output) = (&mut self.scratch, &mut self.output);
-                self.serving.model.infer(input, scratch, output);
-            }
-            self.live_error(is_whole)
-        });
-        let error = match answered {
+        let error = match guarded(|| self.infer(start, is_whole)) {
             Ok(error) => error,
             Err(what) => {
                 self.give_up();
@@ -256,10 +274,28 @@ impl Line {
                 }
             }
         }
-        if is_whole {
+        if is_whole && !is_answered {
             found.prediction = Some(self.prediction(start, end, error));
         }
         found
+    }
+
+    fn is_whole(&self, start: usize) -> bool {
+        let input = self
+            .rows
+            .values_of(start..self.rows.len(), self.fields.len());
+        input.iter().all(|value| value.is_finite())
+    }
+
+    /// Has the version that serves answer the newest window, if it is whole; the error known by now.
+    fn infer(&mut self, start: usize, is_whole: bool) -> Option<f64> {
+        if is_whole {
+            let rows = start..self.rows.len();
+            let input = self.rows.values_of(rows, self.fields.len());
+            let (scratch, output) = (&mut self.scratch, &mut self.output);
+            self.serving.model.infer(input, scratch, output);
+        }
+        self.live_error(is_whole)
     }
 
     /// The version that serves answers no more; what it knew is let go.

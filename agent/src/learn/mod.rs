@@ -9,6 +9,7 @@
 //! promotion shows to all.
 
 mod answer;
+mod drifted;
 mod governor;
 mod journal;
 mod line;
@@ -25,20 +26,19 @@ mod own_tests;
 mod tests;
 
 use std::{
-    collections::HashSet,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64},
     },
 };
 
-use dunlin_models::registry::{ModelKey, Registry};
+use dunlin_models::registry::Registry;
 use dunlin_sync::buffer::Buffer;
 
 pub use self::journal::PREDICTIONS;
 pub(crate) use self::line::guarded;
-use self::{answer::Answering, journal::Journal, scan::Scan};
+use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};
 use crate::{
     mqtt::outgoing::Publisher,
     settings::{LearnSettings, RecipeRule},
@@ -64,6 +64,9 @@ pub struct LearnStats {
     pub rollbacks: AtomicU64,
     /// Versions given up because their model panicked while answering.
     pub broken: AtomicU64,
+    /// Rows that were let go, or lost, before they could be answered: of all streams, for nobody can
+    /// look any more.
+    pub missed: AtomicU64,
     /// Alarms of drift.
     pub drifts: AtomicU64,
     /// Tasks that wait or work now.
@@ -83,8 +86,7 @@ pub(crate) struct Shared {
     stats: Arc<LearnStats>,
     state_dir: PathBuf,
     stop: Arc<AtomicBool>,
-    /// Lines in which drift was noticed since their last task.
-    drifted: Mutex<HashSet<ModelKey>>,
+    drifted: Drifted,
     wall_ns: fn() -> i64,
 }
 
@@ -123,26 +125,11 @@ impl Shared {
             journal: Journal::new(parts.requests, Arc::clone(&stats)),
             publisher: parts.publisher,
             stats,
-            state_dir: parts.state_dir,
             stop: parts.stop,
-            drifted: Mutex::default(),
+            drifted: Drifted::open(&parts.state_dir),
+            state_dir: parts.state_dir,
             wall_ns: parts.wall_ns,
         }
-    }
-
-    fn note_drift(&self, key: &ModelKey) {
-        let mut drifted = self.drifted.lock().unwrap_or_else(PoisonError::into_inner);
-        drifted.insert(key.clone());
-    }
-
-    fn has_drifted(&self, key: &ModelKey) -> bool {
-        let drifted = self.drifted.lock().unwrap_or_else(PoisonError::into_inner);
-        drifted.contains(key)
-    }
-
-    fn forget_drift(&self, key: &ModelKey) {
-        let mut drifted = self.drifted.lock().unwrap_or_else(PoisonError::into_inner);
-        drifted.remove(key);
     }
 }
 

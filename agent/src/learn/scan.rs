@@ -78,6 +78,9 @@ pub(super) struct Scan {
     working: Vec<(u64, Arc<AtomicBool>)>,
     lost_workers: usize,
     counts: HashMap<(ModelKey, bool), Count>,
+    /// Newest record that any version of a line has seen, as of `seen_at` changes of the registry.
+    seen_to: HashMap<ModelKey, Option<i64>>,
+    seen_at: u64,
     tell_end: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
 }
@@ -103,6 +106,8 @@ impl Scan {
             working: Vec::new(),
             lost_workers: 0,
             counts: HashMap::new(),
+            seen_to: HashMap::new(),
+            seen_at: 0,
             tell_end,
             ended,
         };
@@ -159,7 +164,7 @@ impl Scan {
             }
             if !was_working && task.reason == DRIFT {
                 // Nobody has looked into it yet.
-                self.shared.note_drift(&task.key);
+                self.shared.drifted.note(&task.key);
             }
             task.status.clone_from(&settings.status.dead);
             task.reason = too_old(&settings);
@@ -192,10 +197,9 @@ impl Scan {
                 ..LineState::default()
             };
         }
+        let tried_to = self.table.tried_to.get(key).copied();
+        let tried_to = tried_to.max(self.seen_to(key));
         let models = &self.shared.models;
-        let versions = models.versions(key).unwrap_or_default();
-        let seen_to = versions.iter().map(|version| version.lineage.last_ts).max();
-        let tried_to = self.table.tried_to.get(key).copied().max(seen_to);
         LineState {
             has_model: models.number_among(key, &rule.available_status).is_some(),
             rows: self.count((key, false), stream, i64::MIN, rule.min_start_count),
@@ -205,10 +209,25 @@ impl Scan {
                 tried_to.unwrap_or(i64::MIN),
                 rule.min_update_count,
             ),
-            has_drifted: self.shared.has_drifted(key),
+            has_drifted: self.shared.drifted.has(key),
             has_task,
             was_tried: tried_to.is_some(),
         }
+    }
+
+    /// Newest record that any version has seen, nanoseconds UTC; looks at the disk only if versions
+    /// have changed.
+    fn seen_to(&mut self, key: &ModelKey) -> Option<i64> {
+        let models = &self.shared.models;
+        let changes = models.changes();
+        if self.seen_at != changes {
+            self.seen_to.clear();
+            self.seen_at = changes;
+        }
+        *self.seen_to.entry(key.clone()).or_insert_with(|| {
+            let versions = models.versions(key).unwrap_or_default();
+            versions.iter().map(|version| version.lineage.last_ts).max()
+        })
     }
 
     /// Records of `stream` after `since` (nanoseconds UTC), as far as `enough` asks; reads only what
@@ -255,12 +274,11 @@ impl Scan {
         let parent = (kind == TaskKind::FineTune)
             .then(|| shared.models.number_among(&key, &rule.available_status))
             .flatten();
-        let reason = if shared.has_drifted(&key) {
+        let reason = if shared.drifted.has(&key) {
             DRIFT
         } else {
             "enough records"
         };
-        shared.forget_drift(&key);
         let task = Task {
             id: self.table.next_id,
             kind,
@@ -276,8 +294,10 @@ impl Scan {
         };
         self.enqueue(&task);
         shared.journal.task(&task);
-        self.table.open.push(task);
+        self.table.open.push(task.clone());
         self.save();
+        // The task is stored: somebody looks into it.
+        shared.drifted.forget(&task.key);
     }
 
     fn enqueue(&mut self, task: &Task) {

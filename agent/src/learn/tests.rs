@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicBool, mpsc},
+    sync::{Arc, atomic::AtomicBool, mpsc},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use tempfile::TempDir;
 
 use super::{
     LearnStats, Shared,
+    drifted::Drifted,
     journal::Journal,
     task::{Task, TaskKind},
 };
@@ -39,7 +40,7 @@ pub(super) const NOW_NS: i64 = 1_000_000_000_000;
 pub(super) struct Bench {
     dir: TempDir,
     pub(super) shared: Arc<Shared>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Vec<Request>>,
     next_ts: i64,
     /// Added to the first value of what is committed.
     pub(super) shift: f64,
@@ -47,8 +48,16 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(rules: Vec<RecipeRule>) -> Self {
+        Self::with_buffer(rules, |_| {})
+    }
+
+    pub(super) fn with_buffer(
+        rules: Vec<RecipeRule>,
+        change: impl FnOnce(&mut BufferOptions),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = BufferOptions::new(dir.path().join("buffer"), 64 << 20);
+        let mut options = BufferOptions::new(dir.path().join("buffer"), 64 << 20);
+        change(&mut options);
         let (buffer, _) = Buffer::open(options).unwrap();
         let models = Registry::open(RegistryOptions::new(dir.path().join("models"))).unwrap();
         let state_dir = dir.path().join("state");
@@ -63,10 +72,10 @@ impl Bench {
             models: Arc::new(models),
             journal: Journal::new(requests, Arc::clone(&stats)),
             stats,
+            drifted: Drifted::open(&state_dir),
             state_dir,
             publisher: crate::mqtt::outgoing::channel().0,
             stop: Arc::new(AtomicBool::new(false)),
-            drifted: Mutex::default(),
             wall_ns: || NOW_NS,
         };
         Self {
@@ -83,7 +92,7 @@ impl Bench {
     }
 
     /// What is written from now on, for somebody who answers.
-    pub(super) fn take_requests(&mut self) -> mpsc::Receiver<Request> {
+    pub(super) fn take_requests(&mut self) -> mpsc::Receiver<Vec<Request>> {
         std::mem::replace(&mut self.requests, mpsc::channel().1)
     }
 
@@ -122,17 +131,18 @@ impl Bench {
 
     /// Texts in the rows written since the last call to the table `schema`, row by row.
     pub(super) fn rows(&self, schema: &str) -> Vec<Vec<String>> {
-        let contents = self
-            .requests
-            .try_iter()
-            .filter_map(|request| match request.content {
-                RequestContent::Records {
-                    schema: name,
-                    records,
-                    ..
-                } if name == schema => Some(records),
-                _ => None,
-            });
+        let contents =
+            self.requests
+                .try_iter()
+                .flatten()
+                .filter_map(|request| match request.content {
+                    RequestContent::Records {
+                        schema: name,
+                        records,
+                        ..
+                    } if name == schema => Some(records),
+                    _ => None,
+                });
         let texts = contents.flatten().map(|record| {
             let values = record.values.into_iter().flatten();
             values

@@ -27,6 +27,9 @@ pub struct LearnStatus {
     pub predictions: u64,
     /// Answers that flagged an anomaly.
     pub flagged: u64,
+    /// Records of all streams that were let go, or lost, before they could be answered.
+    #[serde(default)]
+    pub missed: u64,
     /// Versions given up because their model panicked while answering.
     pub broken: u64,
     /// Predictions published, written to a connection.
@@ -51,6 +54,7 @@ impl super::View {
             drifts: self.learn.drifts.load(Relaxed),
             predictions: self.learn.predictions.load(Relaxed),
             flagged: self.learn.flagged.load(Relaxed),
+            missed: self.learn.missed.load(Relaxed),
             broken: self.learn.broken.load(Relaxed),
             published: self.publisher.stats().written.load(Relaxed),
             publishes_dropped: self.publisher.stats().dropped.load(Relaxed),
@@ -72,6 +76,11 @@ impl LearnStatus {
                 "dunlin_predictions_flagged_total",
                 "Answers that flagged an anomaly",
                 self.flagged,
+            ),
+            counter(
+                "dunlin_predictions_missed_total",
+                "Records of all streams let go, or lost, before they were answered",
+                self.missed,
             ),
             counter(
                 "dunlin_predictions_published_total",

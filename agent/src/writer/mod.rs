@@ -48,7 +48,7 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// Wait between attempts while the buffer takes nothing.
 const RETRY: Duration = Duration::from_millis(250);
-/// Requests from inside that may wait; each holds a bounded batch of records.
+/// Batches of requests from inside that may wait; each holds a bounded number of records.
 const REQUESTS_MAX: usize = 4;
 /// Records from inside that are worth a commit of their own, like a full block: an import need not
 /// wait for the smallest gap between commits.
@@ -78,7 +78,7 @@ pub struct Parts {
 pub struct Writer {
     parts: Parts,
     intake: Intake,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Vec<Request>>,
     stats: Arc<WriterStats>,
     clock_path: PathBuf,
     gap: Duration,
@@ -155,9 +155,11 @@ impl Writer {
         }
         // No more than a commit's worth at once; the rest waits until that is durable.
         while !self.commit_is_due()
-            && let Ok(request) = self.requests.try_recv()
+            && let Ok(together) = self.requests.try_recv()
         {
-            self.take_request(request)?;
+            for request in together {
+                self.take_request(request)?;
+            }
         }
         let mut closed = false;
         if self.arrived.is_empty() {

@@ -52,7 +52,7 @@ pub struct WriterEnded;
 /// Hands [`Request`]s to the writer; bounded.
 #[derive(Clone, Debug)]
 pub struct Requests {
-    pub(super) queue: mpsc::SyncSender<Request>,
+    pub(super) queue: mpsc::SyncSender<Vec<Request>>,
     pub(super) waker: Waker,
 }
 
@@ -62,7 +62,16 @@ impl Requests {
     /// # Errors
     /// [`WriterEnded`]
     pub fn send(&self, request: Request) -> Result<(), WriterEnded> {
-        self.queue.send(request).map_err(|_| WriterEnded)?;
+        self.send_together(vec![request])
+    }
+
+    /// Queues requests that one commit makes durable, unless one of them cannot be taken; blocks the
+    /// thread while the queue is full.
+    ///
+    /// # Errors
+    /// [`WriterEnded`]
+    pub fn send_together(&self, requests: Vec<Request>) -> Result<(), WriterEnded> {
+        self.queue.send(requests).map_err(|_| WriterEnded)?;
         self.waker.wake();
         Ok(())
     }
@@ -71,7 +80,7 @@ impl Requests {
 #[cfg(all(test, feature = "learning"))]
 impl Requests {
     /// Requests that go to the receiver, of which there may be `count` at a time.
-    pub(crate) fn to_nobody(count: usize) -> (Self, mpsc::Receiver<Request>) {
+    pub(crate) fn to_nobody(count: usize) -> (Self, mpsc::Receiver<Vec<Request>>) {
         let (queue, requests) = mpsc::sync_channel(count);
         let (_outlet, inbox) = crate::ingest::inbox::channel(1, 1);
         let waker = inbox.waker();

@@ -9,17 +9,26 @@ use super::{
     super::journal::{PREDICTIONS, own_stream},
     Answering,
     rows::parts,
+    state,
 };
 
 /// Newest blocks searched for the last predictions before a restart.
 const RESUME_BLOCKS_MAX: u64 = 2_048;
 
 impl Answering<'_> {
-    /// Finds the last predictions, behind which each line goes on.
+    /// Finds the last predictions, behind which each line goes on, and what lines have taken along.
     pub(super) fn resume(&mut self) {
         let buffer = &self.shared.buffer;
         let shape = buffer.shape();
+        if let Some(kept) = state::load(&self.shared.state_dir.join(state::FILE)) {
+            let lines = kept.lines.into_iter();
+            self.kept = lines.map(|line| (line.key.clone(), line)).collect();
+            if !self.kept.is_empty() {
+                self.miss(kept.rows, buffer.rows_before(shape.oldest_seq));
+            }
+        }
         self.next_seq = shape.next_seq;
+        self.next_row = buffer.rows_before(shape.next_seq);
         self.read_to = shape.newest_ts.unwrap_or(i64::MIN);
         let catalog = buffer.catalog();
         let mut seq = shape.next_seq;
@@ -55,14 +64,19 @@ impl Answering<'_> {
         let seq = buffer.locate(ts, oldest)?;
         // The block before may reach beyond.
         let seq = buffer.previous_stored(seq).max(oldest);
-        self.next_seq = self.next_seq.min(seq);
+        if seq < self.next_seq {
+            self.next_seq = seq;
+            self.next_row = buffer.rows_before(seq);
+        }
         Ok(())
     }
 
     /// After which record a new line of `key` begins to answer, nanoseconds UTC.
     pub(super) fn start_of(&self, key: &ModelKey, version: &Version) -> i64 {
-        match self.resume.get(&own_stream(PREDICTIONS, key)) {
-            Some(answered_to) => *answered_to,
+        let answered_to = self.resume.get(&own_stream(PREDICTIONS, key)).copied();
+        let kept_to = self.kept.get(key).map(|kept| kept.answered_to);
+        match answered_to.max(kept_to) {
+            Some(answered_to) => answered_to,
             // The gate let it serve just before the agent ended, and it has answered nothing since.
             None if self.registry_seen.is_none()
                 && version.decision.as_ref().is_some_and(|gate| gate.promoted)

@@ -4,12 +4,16 @@
 
 use std::sync::Mutex;
 
-use dunlin_models::{data::WindowShape, recipe::Quiet, registry::NewVersion};
-use dunlin_sync::sample::Value;
+use dunlin_models::{recipe::Quiet, recipes::Algorithm, registry::NewVersion};
+use dunlin_sync::{buffer::WhenFull, sample::Value};
 
 use super::*;
 use crate::{
-    learn::tests::{Bench, rule, settings_of},
+    learn::{
+        journal::{PREDICTIONS, own_stream},
+        tests::{Bench, rule, settings_of},
+    },
+    settings::RecipeRule,
     writer::RequestContent,
 };
 
@@ -21,7 +25,7 @@ fn keeper(bench: &mut Bench) -> Kept {
     let (kept, requests) = (Kept::default(), bench.take_requests());
     let ours = Arc::clone(&kept);
     thread::spawn(move || {
-        for request in requests {
+        for request in requests.into_iter().flatten() {
             let RequestContent::Records {
                 schema, records, ..
             } = request.content
@@ -48,16 +52,16 @@ fn key() -> ModelKey {
 
 /// Trains on what there is with these features, and lets it serve.
 fn promote(bench: &Bench, features: &[&str]) -> u64 {
-    let shape = WindowShape {
-        lookback: 2,
-        horizon: 0,
-    };
+    promote_by(bench, &rule("pca"), features)
+}
+
+fn promote_by(bench: &Bench, rule: &RecipeRule, features: &[&str]) -> u64 {
     let query = crate::cohort::CohortQuery {
         features: features.iter().map(ToString::to_string).collect(),
         ..crate::cohort::CohortQuery::of("plant/*")
     };
-    let cohort = crate::cohort::resolve(&bench.shared.buffer, &query, shape).unwrap();
-    let recipe = rule("pca").recipe.build().unwrap();
+    let cohort = crate::cohort::resolve(&bench.shared.buffer, &query, rule.recipe.shape()).unwrap();
+    let recipe = rule.recipe.build().unwrap();
     let model = recipe
         .train(&cohort, None, 1, &mut Quiet::default())
         .unwrap();
@@ -72,6 +76,13 @@ fn promote(bench: &Bench, features: &[&str]) -> u64 {
         .promote(&key(), number, "available", "retired")
         .unwrap();
     number
+}
+
+impl Answering<'_> {
+    /// Answers everything there is, in as many rounds as it takes.
+    fn catch_up(&mut self) {
+        while self.round() == Round::More {}
+    }
 }
 
 #[test]
@@ -162,4 +173,258 @@ fn a_line_that_comes_to_serve_late_does_not_disturb_the_others() {
     let mut expected: Vec<i64> = (501..=560).chain(521..=560).collect();
     expected.sort_unstable();
     assert_eq!(answered, expected);
+}
+
+#[test]
+fn a_version_promoted_amidst_a_backlog_answers_from_the_next_round_on() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(500);
+    let kept = keeper(&mut bench);
+    promote(&bench, &["x", "y"]);
+    let shared = Arc::clone(&bench.shared);
+    let mut answering = Answering::new(&shared);
+    answering.resume();
+    answering.refresh();
+    for _ in 0..50 {
+        bench.commit(100);
+    }
+    assert_eq!(answering.round(), Round::More);
+    promote(&bench, &["x", "y"]);
+    answering.refresh();
+    answering.catch_up();
+    let kept = kept.lock().unwrap();
+    let times: Vec<i64> = kept.iter().map(|(ts, _)| *ts).collect();
+    assert_eq!(times, (501..=5_500).collect::<Vec<_>>());
+    let of_the_first = kept.iter().filter(|(_, version)| *version == 1).count();
+    assert_eq!(of_the_first, ROUND_ANSWERS, "a round is bounded");
+}
+
+#[test]
+fn the_answers_of_all_lines_are_handed_over_before_the_first_is_waited_for() {
+    let names = ["pca", "second", "third"];
+    let mut bench = Bench::new(names.map(rule).to_vec());
+    bench.commit(500);
+    let artifact = {
+        promote(&bench, &["x"]);
+        let version = bench.shared.models.version(&key(), 1).unwrap();
+        bench.shared.models.load(&version).unwrap()
+    };
+    for name in &names[1..] {
+        let (key, models) = (ModelKey::new(*name, "plant/press"), &bench.shared.models);
+        let new = NewVersion {
+            status: "available".into(),
+            ..NewVersion::default()
+        };
+        models.add(&key, &artifact, new).unwrap();
+    }
+    let requests = bench.take_requests();
+    let writer = thread::spawn(move || {
+        let mut together: Vec<_> = requests.recv().unwrap();
+        // The first attempt fails for one of them alone.
+        let one = together.remove(1);
+        let count = together.len();
+        one.reply.send(Err("no room".into())).unwrap();
+        for request in together {
+            request.reply.send(Ok(1)).unwrap();
+        }
+        let again = requests.recv().unwrap();
+        for request in &again {
+            request.reply.send(Ok(1)).unwrap();
+        }
+        (count, again.len())
+    });
+    let shared = Arc::clone(&bench.shared);
+    let mut answering = Answering::new(&shared);
+    answering.resume();
+    answering.refresh();
+    bench.commit(1);
+    assert_eq!(answering.round(), Round::Done);
+    assert_eq!(
+        writer.join().unwrap(),
+        (2, 1),
+        "nothing is handed over twice"
+    );
+    assert_eq!(shared.stats.predictions.load(Relaxed), 3);
+}
+
+#[test]
+fn a_version_that_loses_its_status_answers_no_more() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(500);
+    let kept = keeper(&mut bench);
+    promote(&bench, &["x"]);
+    let shared = Arc::clone(&bench.shared);
+    let mut answering = Answering::new(&shared);
+    answering.resume();
+    let mut pass = |status: &str| {
+        bench.shared.models.set_status(&key(), 1, status).unwrap();
+        answering.refresh();
+        bench.commit(10);
+        answering.catch_up();
+    };
+    pass("available");
+    pass("in quarantine");
+    pass("available");
+    let times: Vec<i64> = kept.lock().unwrap().iter().map(|(ts, _)| *ts).collect();
+    assert_eq!(times, (501..=510).chain(521..=530).collect::<Vec<_>>());
+}
+
+#[test]
+fn records_let_go_before_they_were_answered_are_counted_also_over_a_restart() {
+    let mut bench = Bench::with_buffer(vec![rule("pca")], |options| {
+        options.bytes_max = 3 << 20;
+        options.when_full = WhenFull::DropOldest;
+    });
+    bench.commit(500);
+    let kept = keeper(&mut bench);
+    promote(&bench, &["x", "y"]);
+    let shared = Arc::clone(&bench.shared);
+    let mut committed = 0;
+    let mut flood = |unread: u64| {
+        while shared.buffer.oldest_seq() <= unread {
+            bench.commit(5_000);
+            committed += 5_000;
+        }
+        committed
+    };
+    let counted = || {
+        let stats = &shared.stats;
+        (stats.predictions.load(Relaxed), stats.missed.load(Relaxed))
+    };
+    let mut answering = restart(&shared, &kept);
+    let committed = flood(answering.next_seq);
+    answering.catch_up();
+    let (answered, missed) = counted();
+    assert!(missed > 0);
+    assert_eq!(answered + missed, committed);
+    answering.store(true);
+    let unread = answering.next_seq;
+    drop(answering);
+
+    let committed = flood(unread);
+    restart(&shared, &kept).catch_up();
+    let (answered, missed_by_now) = counted();
+    assert!(missed_by_now > missed);
+    // The record before the first one is gone, and its window with it.
+    assert_eq!(answered + missed_by_now + 1, committed);
+}
+
+/// The state of the only line.
+fn line<'a>(answering: &'a Answering<'_>) -> &'a Line {
+    answering.lines.values().flatten().next().unwrap()
+}
+
+/// An answering that begins as after a restart.
+fn restart<'a>(shared: &'a Shared, kept: &Kept) -> Answering<'a> {
+    let mut answering = Answering::new(shared);
+    answering.resume();
+    let last = kept.lock().unwrap().iter().map(|(ts, _)| *ts).max();
+    let stream = own_stream(PREDICTIONS, &key());
+    answering.resume.extend(last.map(|last| (stream, last)));
+    answering.refresh();
+    answering
+}
+
+fn forecaster() -> RecipeRule {
+    let mut rule = rule("pca");
+    let settings = settings_of(&mut rule);
+    settings.algorithm = Algorithm::RidgeNlinear;
+    (settings.lookback, settings.horizon) = (8, 5);
+    rule
+}
+
+#[test]
+fn detectors_and_trials_go_on_after_a_restart_and_count_no_record_twice() {
+    for rule in [rule("pca"), forecaster()] {
+        let run = |restarts: bool| {
+            let mut bench = Bench::new(vec![rule.clone()]);
+            bench.commit(500);
+            let kept = keeper(&mut bench);
+            promote_by(&bench, &rule, &["x", "y"]);
+            let shared = Arc::clone(&bench.shared);
+            let mut answering = restart(&shared, &kept);
+            for round in 0..40 {
+                if round == 7 {
+                    promote_by(&bench, &rule, &["x", "y"]);
+                    answering.refresh();
+                }
+                bench.commit(97);
+                answering.catch_up();
+                if round % 3 == 1 {
+                    answering.store(true);
+                }
+                // Killed: some rounds are not in what was stored.
+                if restarts && round % 5 == 2 {
+                    answering = restart(&shared, &kept);
+                }
+            }
+            answering.catch_up();
+            let times: Vec<i64> = kept.lock().unwrap().iter().map(|(ts, _)| *ts).collect();
+            assert_eq!(times, (501..=500 + 40 * 97).collect::<Vec<_>>());
+            line(&answering).kept()
+        };
+        let (without, with) = (run(false), run(true));
+        assert_eq!(with.on_trial_against(), Some(1));
+        assert_eq!(without, with, "{rule:?}");
+    }
+}
+
+#[test]
+fn a_version_promoted_while_nobody_answered_is_put_on_trial() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(500);
+    let kept = keeper(&mut bench);
+    let shared = Arc::clone(&bench.shared);
+    promote(&bench, &["x", "y"]);
+    let mut answering = restart(&shared, &kept);
+    bench.commit(100);
+    answering.catch_up();
+    assert_eq!(line(&answering).kept().on_trial_against(), None);
+    answering.store(true);
+
+    promote(&bench, &["x", "y"]);
+    bench.commit(100);
+    let mut answering = restart(&shared, &kept);
+    answering.catch_up();
+    assert_eq!(line(&answering).kept().on_trial_against(), Some(1));
+    answering.store(true);
+
+    // One that was gone back to is not.
+    shared.models.rollback(&key(), "rolled_back").unwrap();
+    let mut answering = restart(&shared, &kept);
+    assert_eq!(line(&answering).kept().on_trial_against(), None);
+    bench.commit(100);
+    answering.catch_up();
+    let answers = kept.lock().unwrap();
+    let versions: Vec<i64> = answers.iter().map(|(_, version)| *version).collect();
+    assert_eq!(versions, [[1; 100], [2; 100], [1; 100]].concat());
+}
+
+#[test]
+fn a_state_that_is_damaged_or_of_another_format_is_as_none() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(500);
+    let kept = keeper(&mut bench);
+    let shared = Arc::clone(&bench.shared);
+    promote(&bench, &["x"]);
+    let mut answering = restart(&shared, &kept);
+    bench.commit(100);
+    answering.catch_up();
+    answering.store(true);
+    let path = shared.state_dir.join(state::FILE);
+    assert_eq!(restart(&shared, &kept).lines.len(), 1);
+    assert!(state::load(&path).is_some());
+    let bytes = std::fs::read(&path).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    assert!(state::load(&path).is_none());
+    dunlin_sync::state_file::write(&path, &(2_u32, 0_u64, 0_u8)).unwrap();
+    assert!(state::load(&path).is_none());
+    dunlin_sync::state_file::write(&path, &2_u32).unwrap();
+    assert!(state::load(&path).is_none());
+    let mut answering = restart(&shared, &kept);
+    bench.commit(10);
+    answering.catch_up();
+    assert_eq!(kept.lock().unwrap().len(), 110);
 }

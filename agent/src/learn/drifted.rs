@@ -1,0 +1,87 @@
+//! Lines in which drift was noticed and no task has looked into it yet.
+//!
+//! Promises: what was noticed survives a restart, in a file of its own; what cannot be stored is known
+//! until the agent ends, and told.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use dunlin_models::registry::ModelKey;
+use dunlin_sync::state_file;
+
+/// Name of the file.
+const FILE: &str = "drifted";
+
+pub(super) struct Drifted {
+    path: PathBuf,
+    lines: Mutex<BTreeSet<ModelKey>>,
+}
+
+impl Drifted {
+    /// What was known when the agent ended.
+    pub(super) fn open(state_dir: &Path) -> Self {
+        let path = state_dir.join(FILE);
+        let lines = state_file::read(&path).unwrap_or_else(|error| {
+            tracing::warn!(%error, "drift noticed before is forgotten");
+            None
+        });
+        Self {
+            path,
+            lines: Mutex::new(lines.unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn note(&self, key: &ModelKey) {
+        let mut lines = self.lock();
+        if lines.insert(key.clone()) {
+            self.store(&lines);
+        }
+    }
+
+    pub(super) fn has(&self, key: &ModelKey) -> bool {
+        self.lock().contains(key)
+    }
+
+    pub(super) fn forget(&self, key: &ModelKey) {
+        let mut lines = self.lock();
+        if lines.remove(key) {
+            self.store(&lines);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<ModelKey>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self, lines: &BTreeSet<ModelKey>) {
+        if let Err(error) = state_file::write(&self.path, lines) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "cannot store in which lines drift was noticed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn drift_that_nobody_has_looked_into_survives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = ["a", "b"].map(|stream| ModelKey::new("r", stream));
+        let drifted = Drifted::open(dir.path());
+        for key in &keys {
+            drifted.note(key);
+        }
+        drifted.forget(&keys[0]);
+        let drifted = Drifted::open(dir.path());
+        assert_eq!(keys.each_ref().map(|key| drifted.has(key)), [false, true]);
+        std::fs::write(dir.path().join(FILE), "rubbish").unwrap();
+        assert!(!Drifted::open(dir.path()).has(&keys[1]));
+    }
+}
