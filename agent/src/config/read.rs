@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::Read,
+    io::{self, Read},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -43,7 +43,12 @@ impl Source {
         let read =
             File::open(path).and_then(|f| f.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
         if let Err(error) = read {
-            let hint = "`dunlin init` writes one; name it with -c";
+            let hint = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "run dunlin as a user who may read it, or let its group do so: chmod 640, chgrp"
+                }
+                _ => "`dunlin init` writes one; name it with -c",
+            };
             found.mistake(&place, format!("cannot be read: {error}"), hint);
             return None;
         }

@@ -216,6 +216,13 @@ fn tls_advice(error: &rustls::Error) -> String {
         Error::InvalidCertificate(Cert::NotValidForName | Cert::NotValidForNameContext { .. }) => {
             "the broker's certificate is for another host name".into()
         }
+        Error::InvalidCertificate(Cert::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "the broker shows the certificate of an authority as its own; give it one that the \
+             authority has signed (with CA:FALSE)"
+                .into()
+        }
         Error::AlertReceived(Alert::CertificateRequired | Alert::HandshakeFailure) => {
             format!("the broker wants a client certificate; name cert_file and key_file ({error})")
         }

@@ -133,6 +133,9 @@ pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
             StoreError::Unusable { path, us, owner }
         }
         io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(path),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            StoreError::Buffer(OpenError::Full(path))
+        }
         _ => StoreError::Buffer(OpenError::Io {
             path,
             source: error,

@@ -3,12 +3,16 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram, process::CommandExt as _},
     path::Path,
     process::Command,
 };
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, PROGRAM, World};
+
+/// A user who owns nothing.
+const NOBODY: u32 = 65_534;
 
 /// Starts the agent, which does not stay; the code it ended with and what it said.
 fn refused(world: &mut World) -> (Option<i32>, String) {
@@ -96,8 +100,35 @@ fn a_read_only_file_system_is_named_and_keeps_what_it_has() {
 }
 
 #[test]
+fn a_disk_without_any_room_is_named_and_one_with_room_again_is_taken() {
+    let mut world = World::with_sessions();
+    let dir = world.path("disk");
+    let Some(_disk) = Disk::mount(&dir) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let others = dir.join("others");
+    let mut file = fs::File::create(&others).unwrap();
+    while file.write_all(&[0; 1 << 16]).is_ok() {}
+    drop(file);
+    world.device.set("--buffer-bytes-max", 8 << 20);
+    world.device.set("--buffer-disk-free-bytes-min", 0);
+    world.device.move_to(&dir.join("data"));
+    let (code, log) = refused(&mut world);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(
+        log.contains("no space left") && log.contains("free some"),
+        "{log}"
+    );
+    fs::remove_file(&others).unwrap();
+    world.start();
+    world.publish(1_000);
+    world.all_upstream();
+    world.stop();
+}
+
+#[test]
 fn a_directory_of_another_user_is_named_with_what_to_do() {
-    const NOBODY: u32 = 65_534;
     let mut world = World::new();
     let data_dir = world.device.data_dir().to_owned();
     fs::create_dir(&data_dir).unwrap();
@@ -119,6 +150,28 @@ fn a_directory_of_another_user_is_named_with_what_to_do() {
     world.start();
     world.publish(10);
     world.all_upstream();
+}
+
+#[test]
+fn a_configuration_that_may_not_be_read_is_named_with_what_to_do() {
+    let world = World::new();
+    let file = world.write("dunlin.toml", "");
+    fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    for name in ["check", "run", "doctor"] {
+        let mut command = Command::new(PROGRAM);
+        command.args([name, "-c"]).arg(&file);
+        let Ok(output) = command.uid(NOBODY).gid(NOBODY).output() else {
+            println!("skipped: only root can become another user");
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("Permission denied") && said.contains("chmod 640"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
