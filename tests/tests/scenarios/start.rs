@@ -109,7 +109,7 @@ fn a_disk_without_any_room_is_named_and_one_with_room_again_is_taken() {
     };
     let others = dir.join("others");
     let mut file = fs::File::create(&others).unwrap();
-    while file.write_all(&[0; 1 << 16]).is_ok() {}
+    while file.write_all(&[0; 1 << 12]).is_ok() {}
     drop(file);
     world.device.set("--buffer-bytes-max", 8 << 20);
     world.device.set("--buffer-disk-free-bytes-min", 0);
