@@ -28,6 +28,17 @@ pub struct Section {
     pub rows: Rows,
 }
 
+/// A block without its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// First timestamp in the block, nanoseconds UTC, corrected.
+    pub first_ts: i64,
+    /// Last timestamp in the block, nanoseconds UTC, corrected.
+    pub last_ts: i64,
+    /// Whose rows are in it, section after section; a stream has at most one run.
+    pub runs: Vec<Run>,
+}
+
 /// One decoded block. All its timestamps are later than those of the block before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {

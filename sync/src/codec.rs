@@ -7,7 +7,7 @@
 use bincode::{BorrowDecode, Encode, config};
 
 use crate::{
-    block::{Block, Run, Section},
+    block::{Block, Outline, Run, Section},
     builder::OpenSection,
     frame,
     pack::{self, Compression, Packed, PackedRef, Unpackable},
@@ -382,6 +382,30 @@ pub(crate) fn decode_fields<'f>(
     Ok(block)
 }
 
+/// Whose rows are in a block, of the schemas that `wanted` accepts, without unpacking a column.
+///
+/// # Errors
+/// [`CodecError`] if the bytes are not an intact block of this format.
+pub(crate) fn outline(
+    stored: &[u8],
+    shift_ns: i64,
+    wanted: impl Fn(SchemaId) -> bool,
+) -> Result<Outline, CodecError> {
+    let (header, rest) = header_and_rest(stored)?;
+    let mut runs = Vec::new();
+    for wire in sections(rest)? {
+        section_rows(&wire)?;
+        if wanted(wire.schema) {
+            runs.extend(runs_of(&wire));
+        }
+    }
+    Ok(Outline {
+        first_ts: header.first_ts.saturating_add(shift_ns),
+        last_ts: header.last_ts.saturating_add(shift_ns),
+        runs,
+    })
+}
+
 fn empty_block(seq: u64, header: &Header, shift_ns: i64) -> Block {
     Block {
         seq,
@@ -407,14 +431,17 @@ fn decode_keys(wire: &SectionRef<'_>, shift_ns: i64) -> Result<(usize, Rows), Co
     }
 }
 
-fn section_of(wire: &SectionRef<'_>, rows: Rows) -> Section {
-    let runs = wire.runs.iter().map(|(stream, rows)| Run {
+fn runs_of(wire: &SectionRef<'_>) -> impl Iterator<Item = Run> {
+    wire.runs.iter().map(|(stream, rows)| Run {
         stream: *stream,
         rows: *rows,
-    });
+    })
+}
+
+fn section_of(wire: &SectionRef<'_>, rows: Rows) -> Section {
     Section {
         schema: wire.schema,
-        runs: runs.collect(),
+        runs: runs_of(wire).collect(),
         rows,
     }
 }

@@ -212,9 +212,13 @@ pub(crate) fn unpack_bits(bytes: &[u8], rows: usize) -> Result<Vec<bool>, Unpack
     if bytes.len() != rows.div_ceil(8) {
         return Err(Unpackable("flag count"));
     }
-    Ok((0..rows)
-        .map(|row| bytes[row / 8] >> (row % 8) & 1 == 1)
-        .collect())
+    let mut flags = vec![false; rows];
+    for (byte, flags) in bytes.iter().zip(flags.chunks_mut(8)) {
+        for (bit, flag) in flags.iter_mut().enumerate() {
+            *flag = byte >> bit & 1 == 1;
+        }
+    }
+    Ok(flags)
 }
 
 /// Packs flags as a column of values.

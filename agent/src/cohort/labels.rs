@@ -1,6 +1,6 @@
 //! Labels as numbers: as they are, or positions among the classes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use dunlin_sync::rows::{Column, Values};
 
@@ -60,6 +60,33 @@ pub(super) fn number(column: &Column, row: usize) -> f32 {
         Values::Bool(v) => f32::from(u8::from(v[row])),
         Values::Text(_) => f32::NAN,
     }
+}
+
+/// Sets `cells` to the values of `rows`, as [`number`] gives them.
+pub(super) fn numbers<'c>(
+    column: &Column,
+    rows: Range<usize>,
+    cells: impl Iterator<Item = &'c mut f32>,
+) {
+    if column.present.is_some() {
+        cells
+            .zip(rows)
+            .for_each(|(cell, row)| *cell = number(column, row));
+        return;
+    }
+    match &column.values {
+        Values::F64(v) => set(cells, &v[rows], |x| *x as f32),
+        Values::F32(v) => set(cells, &v[rows], |x| *x),
+        Values::I64(v) => set(cells, &v[rows], |x| *x as f32),
+        Values::Bool(v) => set(cells, &v[rows], |x| f32::from(u8::from(*x))),
+        Values::Text(_) => cells.take(rows.len()).for_each(|cell| *cell = f32::NAN),
+    }
+}
+
+fn set<'c, T>(cells: impl Iterator<Item = &'c mut f32>, values: &[T], number: impl Fn(&T) -> f32) {
+    cells
+        .zip(values)
+        .for_each(|(cell, value)| *cell = number(value));
 }
 
 fn text(column: &Column, row: usize) -> Option<&str> {

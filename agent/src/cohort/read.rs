@@ -1,10 +1,14 @@
 //! A cohort: which rows there are, read from the buffer chunk by chunk.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use dunlin_models::data::{Columns, DataError, Lineage, Rows, Source};
 use dunlin_sync::{
-    buffer::{Buffer, Fields},
+    block::Block,
+    buffer::{Buffer, FieldReader, Fields},
     rows,
     sample::{Catalog, Schema, SchemaId, Stream},
 };
@@ -67,6 +71,8 @@ pub struct Cohort {
     pub(super) labels: Option<Labels>,
     pub(super) parts: Vec<Part>,
     pub(super) chunks: Vec<Chunk>,
+    /// The block read last: the next chunk mostly begins where this one has ended.
+    pub(super) last_block: Mutex<Option<Arc<Block>>>,
 }
 
 impl Cohort {
@@ -139,10 +145,10 @@ impl Cohort {
                         && let Some(span) = span_at(&part.spans, seq)
                     {
                         let mut wanted = rows::Rows::default();
-                        for row in 0..end - start {
-                            if span.taken.has(row) && span.counted.has(row) {
-                                wanted.extend_from(&section.rows, start + row..start + row + 1);
-                            }
+                        let rows = end - start;
+                        let counted = span.taken.and(&span.counted, rows);
+                        for rows in counted.iter().flat_map(|bits| bits.stretches(0..rows)) {
+                            wanted.extend_from(&section.rows, start + rows.start..start + rows.end);
                         }
                         each(&part.stream, &wanted)?;
                     }
@@ -174,8 +180,7 @@ impl Cohort {
                 if out.len() == chunk.rows {
                     break 'spans;
                 }
-                let block = reader.block(seq).map_err(DataError)?;
-                let block = block.ok_or_else(|| DataError(gone(seq)))?;
+                let block = self.block(&mut reader, seq).map_err(DataError)?;
                 let section = block
                     .sections
                     .iter()
@@ -213,6 +218,20 @@ impl Cohort {
         Ok(out)
     }
 
+    fn block(&self, reader: &mut FieldReader<'_>, seq: u64) -> Result<Arc<Block>, String> {
+        let last = || {
+            self.last_block
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(block) = last().as_ref().filter(|block| block.seq == seq) {
+            return Ok(Arc::clone(block));
+        }
+        let block = Arc::new(reader.block(seq)?.ok_or_else(|| gone(seq))?);
+        *last() = Some(Arc::clone(&block));
+        Ok(block)
+    }
+
     /// Appends the rows `range` of a block that are taken, as far as they belong to the chunk.
     fn append(
         &self,
@@ -228,23 +247,25 @@ impl Cohort {
         } else {
             0
         };
-        let wanted = (before..range.len()).filter(|row| span.taken.has(*row));
-        let wanted: Vec<usize> = wanted.take(chunk.rows - out.len()).collect();
-        let (width, first) = (self.columns.features.len(), out.values.len());
-        out.values.resize(first + wanted.len() * width, f32::NAN);
-        for (feature, column) in rows.columns.iter().take(width).enumerate() {
-            let cells = out.values[first..].iter_mut().skip(feature).step_by(width);
-            for (cell, row) in cells.zip(&wanted) {
-                *cell = labels::number(column, range.start + row);
+        for stretch in span.taken.stretches(before..range.len()) {
+            let room = chunk.rows - out.len();
+            let places = stretch.start..stretch.end.min(stretch.start + room);
+            if places.is_empty() {
+                break;
             }
-        }
-        for row in wanted {
-            let at = range.start + row;
-            out.ts.push(rows.ts[at]);
-            out.is_train.push(rows.is_train[at]);
-            out.ends.push(span.counted.has(row));
+            let wanted = range.start + places.start..range.start + places.end;
+            let (width, first) = (self.columns.features.len(), out.values.len());
+            out.values.resize(first + wanted.len() * width, f32::NAN);
+            for (feature, column) in rows.columns.iter().take(width).enumerate() {
+                let cells = out.values[first..].iter_mut().skip(feature).step_by(width);
+                labels::numbers(column, wanted.clone(), cells);
+            }
+            out.ts.extend_from_slice(&rows.ts[wanted.clone()]);
+            let is_train = &rows.is_train[wanted.clone()];
+            out.is_train.extend_from_slice(is_train);
+            out.ends.extend(places.map(|place| span.counted.has(place)));
             if let (Some(labels), Some(column)) = (&self.labels, rows.columns.get(width)) {
-                out.label.push(labels.of(column, at));
+                out.label.extend(wanted.map(|row| labels.of(column, row)));
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use dunlin_models::data::{Columns, Lineage, WindowShape};
@@ -146,6 +146,7 @@ pub(crate) fn resolve_telling(
         labels,
         parts: Vec::new(),
         chunks: Vec::new(),
+        last_block: Mutex::default(),
     };
     finish(&mut cohort, streams, lines);
     Ok(cohort)

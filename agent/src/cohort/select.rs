@@ -141,7 +141,7 @@ impl Passes<'_> {
                 break;
             }
             (self.tell)(self.end - seq, self.end - self.first)?;
-            let Some(block) = reader.block(seq).map_err(CohortError::Unreadable)? else {
+            let Some(outline) = reader.outline(seq).map_err(CohortError::Unreadable)? else {
                 if seq < self.buffer.oldest_seq() {
                     // Trimmed just now, and so is everything before.
                     break;
@@ -149,7 +149,7 @@ impl Passes<'_> {
                 lost.insert(seq);
                 continue;
             };
-            if query.after.is_some() && block.last_ts <= after {
+            if query.after.is_some() && outline.last_ts <= after {
                 let has_rows = newest_first.iter().map(|spans| !spans.is_empty());
                 let mut open = wants.iter().zip(has_rows);
                 blocks_before += 1;
@@ -162,6 +162,40 @@ impl Passes<'_> {
                 break;
             }
             oldest = seq;
+            let mut take = |place: usize, taken| {
+                let counted = Bits::All;
+                let span = Span {
+                    first: seq,
+                    last: seq,
+                    taken,
+                    counted,
+                };
+                push_before(&mut newest_first[place], span, &lost);
+            };
+            let is_inside = range.contains(Timestamp(outline.first_ts))
+                && range.contains(Timestamp(outline.last_ts))
+                && (query.after.is_none() || outline.first_ts > after);
+            let runs = outline.runs.iter().filter(|run| run.rows > 0);
+            let ours = runs.filter_map(|run| {
+                let place = *self.places.get(&run.stream)?;
+                (wants[place].last > 0).then_some((place, u64::from(run.rows)))
+            });
+            let ours: Vec<(usize, u64)> = ours.collect();
+            let is_whole = |(place, rows): &(usize, u64)| {
+                conditions[*place].is_none() && wants[*place].last >= *rows
+            };
+            if is_inside && ours.iter().all(is_whole) {
+                // Nothing is to be seen in the rows themselves.
+                for (place, rows) in ours {
+                    wants[place].last -= rows;
+                    take(place, Bits::All);
+                }
+                continue;
+            }
+            let Some(block) = reader.block(seq).map_err(CohortError::Unreadable)? else {
+                lost.insert(seq);
+                continue;
+            };
             self.runs(&block, |run| {
                 let wanted = &mut wants[run.place];
                 let condition = conditions[run.place].as_ref();
@@ -176,13 +210,7 @@ impl Passes<'_> {
                         && wanted.take(ts > after);
                 }
                 if let Some(taken) = Bits::of(&flags) {
-                    let span = Span {
-                        first: seq,
-                        last: seq,
-                        taken,
-                        counted: Bits::All,
-                    };
-                    push_before(&mut newest_first[run.place], span, &lost);
+                    take(run.place, taken);
                 }
                 Ok(())
             })?;

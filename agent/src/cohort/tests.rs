@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use dunlin_models::data::{Half, Rows, Source, WindowShape};
+use dunlin_models::data::{Rows, Source, WindowShape};
 use dunlin_sync::{
     buffer::{Buffer, BufferOptions},
     builder::BlockBuilder,
     pack::Compression,
     sample::{Field, FieldType, Sample, Split, Timestamp, Value},
 };
-use proptest::prelude::*;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::*;
+
+mod choosing;
+mod refusing;
+mod windows;
 
 const ROWS: WindowShape = WindowShape {
     lookback: 1,
@@ -131,17 +135,6 @@ fn times(cohort: &Cohort) -> Vec<i64> {
     times
 }
 
-/// Timestamps at which a window ends.
-fn ends(cohort: &Cohort) -> Vec<i64> {
-    let width = cohort.columns().features.len();
-    let mut ends = Vec::new();
-    for rows in chunks(cohort) {
-        let windows = rows.windows(WINDOWS, width, false, Half::Both);
-        ends.extend(windows.map(|window| rows.ts[window.end - 1]));
-    }
-    ends
-}
-
 fn condition(text: &str) -> Condition {
     Condition::parse(text).unwrap()
 }
@@ -183,292 +176,28 @@ fn a_query_gives_columns_rows_and_lineage() {
 }
 
 #[test]
-fn rows_are_chosen_by_time_condition_and_count() {
+fn the_hash_is_of_streams_counts_and_timestamps() {
     let device = Device::with_presses();
     let query = CohortQuery {
-        from: Some(100),
-        to: Some(130),
-        ..CohortQuery::of("*")
-    };
-    // Streams by name, each in order of time.
-    let expected: Vec<i64> = (126..131).chain(100..126).collect();
-    assert_eq!(device.times(&query), expected);
-    let query = CohortQuery {
-        condition: Some(condition(
-            "temperature > 990 and machine = \"a\" or temperature <= 2",
-        )),
-        ..CohortQuery::of("*")
-    };
-    let expected: Vec<i64> = (991..1_001).chain(1..3).collect();
-    assert_eq!(device.times(&query), expected);
-    let query = CohortQuery {
-        last: Some(3),
-        condition: Some(condition("state = 'stopped'")),
-        ..CohortQuery::of("*")
-    };
-    assert_eq!(device.times(&query), [980, 990, 1_000, 850, 860, 870]);
-    let query = CohortQuery {
-        after: Some(998),
-        ..query
-    };
-    assert_eq!(device.times(&query), [1_000]);
-    let query = CohortQuery {
-        after: Some(1_000),
-        ..query
-    };
-    let cohort = device.resolve(&query, ROWS);
-    assert_eq!((cohort.chunks(), cohort.lineage().rows), (0, 0));
-    assert_eq!(
-        (cohort.lineage().first_ts, cohort.lineage().last_ts),
-        (0, 0)
-    );
-}
-
-#[test]
-fn a_fold_and_its_complement_are_all_and_so_are_the_halves() {
-    let device = Device::with_presses();
-    let part = |split| {
-        let query = CohortQuery {
-            split,
-            last: Some(301),
-            ..CohortQuery::of("*")
-        };
-        device.times(&query).into_iter().collect::<BTreeSet<_>>()
-    };
-    let all = part(Part::All);
-    assert_eq!(all.len(), 602);
-    let pairs = [
-        (Part::Fold(0), Part::NotFold(0)),
-        (Part::Fold(2), Part::NotFold(2)),
-        (Part::Fold(9), Part::NotFold(9)),
-        (Part::Train, Part::Validation),
-    ];
-    for (one, other) in pairs {
-        let (one, other) = (part(one), part(other));
-        assert!(one.is_disjoint(&other));
-        assert_eq!(&one | &other, all);
-    }
-}
-
-#[test]
-fn a_fraction_is_drawn_the_same_each_time_whatever_else_is_asked() {
-    let device = Device::with_presses();
-    let query = |fraction, seed| CohortQuery {
-        fraction,
-        seed,
-        ..CohortQuery::of("*")
-    };
-    let some = device.times(&query(0.3, 1));
-    assert!((250..350).contains(&some.len()), "{}", some.len());
-    assert_eq!(device.times(&query(0.3, 1)), some);
-    assert_ne!(device.times(&query(0.3, 2)), some);
-    let more: BTreeSet<i64> = device.times(&query(0.6, 1)).into_iter().collect();
-    assert!(some.iter().all(|ts| more.contains(ts)));
-    let late = CohortQuery {
-        from: Some(500),
-        ..query(0.3, 1)
-    };
-    let expected: Vec<i64> = some.into_iter().filter(|ts| *ts >= 500).collect();
-    assert_eq!(device.times(&late), expected);
-}
-
-#[test]
-fn classes_are_found_and_balanced() {
-    let device = Device::with_presses();
-    let query = CohortQuery {
-        label: Some("state".into()),
-        balance: true,
-        ..CohortQuery::of("*")
-    };
-    let cohort = device.resolve(&query, ROWS);
-    assert_eq!(cohort.columns().classes, ["running", "stopped"]);
-    assert_eq!(cohort.columns().features, ["temperature", "speed"]);
-    let mut counts = [0; 2];
-    for rows in chunks(&cohort) {
-        for (ts, label) in rows.ts.iter().zip(&rows.label) {
-            assert_eq!(*label, f32::from(u8::from(ts % 10 == 0)));
-            counts[*label as usize] += 1;
-        }
-    }
-    assert_eq!(counts, [100, 100]);
-    assert_eq!(device.resolve(&query, ROWS).lineage(), cohort.lineage());
-    // A model's classes are given; other values are no label.
-    let query = CohortQuery {
-        classes: vec!["stopped".into(), "broken".into()],
-        balance: false,
-        ..query
-    };
-    let labels = chunks(&device.resolve(&query, ROWS));
-    let labels: Vec<f32> = labels.iter().flat_map(|rows| rows.label.clone()).collect();
-    assert_eq!(labels.len(), 1_000);
-    assert_eq!(labels.iter().filter(|label| **label == 0.0).count(), 100);
-    assert!(labels.iter().all(|label| *label == 0.0 || label.is_nan()));
-    // Numbers as classes are sorted as numbers.
-    let query = CohortQuery {
-        label: Some("speed".into()),
-        classify: true,
-        condition: Some(condition("speed in (5, 2) or speed = 3 * 2")),
-        ..CohortQuery::of("*")
-    };
-    assert_eq!(
-        device.resolve(&query, ROWS).columns().classes,
-        ["2", "5", "6"]
-    );
-    let query = CohortQuery {
-        label: Some("temperature".into()),
-        classify: true,
-        ..CohortQuery::of("*")
-    };
-    assert!(
-        device
-            .refused(&query)
-            .contains("more than 256 different values")
-    );
-}
-
-#[test]
-fn balance_thins_what_windows_end_in_not_what_they_see() {
-    let device = Device::with_presses();
-    let query = CohortQuery {
-        label: Some("state".into()),
-        balance: true,
-        rows_per_chunk_max: 50,
-        ..CohortQuery::of("*")
-    };
-    let cohort = device.resolve(&query, WINDOWS);
-    assert_eq!(cohort.lineage().rows, 200);
-    let thinned = ends(&cohort);
-    assert!(thinned.len() > 190, "{}", thinned.len());
-    let all = ends(&device.resolve(
-        &CohortQuery {
-            balance: false,
-            ..query
-        },
-        WINDOWS,
-    ));
-    assert!(thinned.iter().all(|ts| all.contains(ts)));
-}
-
-#[test]
-fn chunks_are_bounded_and_their_windows_are_those_of_one_chunk() {
-    let device = Device::with_presses();
-    let whole = CohortQuery {
-        rows_per_chunk_max: 100_000,
-        ..CohortQuery::of("*")
-    };
-    let cohort = device.resolve(&whole, WINDOWS);
-    assert_eq!(cohort.chunks(), 2);
-    let expected = ends(&cohort);
-    assert_eq!(expected.len(), 1_000 - 2 * 3);
-    for rows_per_chunk_max in [1, 2, 3, 64, 499] {
-        let query = CohortQuery {
-            rows_per_chunk_max,
-            ..whole.clone()
-        };
-        let cohort = device.resolve(&query, WINDOWS);
-        for rows in chunks(&cohort) {
-            assert!(rows.lead <= 3 && rows.len() - rows.lead <= rows_per_chunk_max);
-        }
-        assert_eq!(ends(&cohort), expected, "{rows_per_chunk_max}");
-        assert_eq!(
-            cohort.lineage().rows_hash,
-            device.resolve(&whole, WINDOWS).lineage().rows_hash
-        );
-    }
-}
-
-#[test]
-fn no_window_reaches_over_a_gap_or_an_excluded_row() {
-    let device = Device::with_presses();
-    // Press b rests for 125 ns between 125 and 251.
-    let query = CohortQuery {
+        split: Part::Train,
         gap_ns_max: Some(100),
-        ..CohortQuery::of("press/b")
+        rows_per_chunk_max: 7,
+        ..CohortQuery::of("*")
     };
-    let found = ends(&device.resolve(&query, WINDOWS));
-    let expected: Vec<i64> = (0..4).flat_map(|i| i * 250 + 4..i * 250 + 126).collect();
-    assert_eq!(found, expected);
-    let query = CohortQuery {
-        condition: Some(condition("state != 'stopped'")),
-        ..query
-    };
-    let found = ends(&device.resolve(&query, WINDOWS));
-    let expected: Vec<i64> = expected
-        .into_iter()
-        .filter(|ts| (4..10).contains(&(ts % 10)))
-        .collect();
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn windows_look_back_over_the_last_training() {
-    let device = Device::with_presses();
-    let query = CohortQuery {
-        after: Some(990),
-        ..CohortQuery::of("press/a")
-    };
-    let cohort = device.resolve(&query, WINDOWS);
-    assert_eq!(ends(&cohort), (991..1_001).collect::<Vec<_>>());
-    let rows: usize = chunks(&cohort).iter().map(|rows| rows.len()).sum();
-    assert_eq!(
-        (cohort.lineage().rows, cohort.lineage().first_ts, rows),
-        (10, 991, 13)
-    );
-}
-
-#[test]
-fn missing_values_stay_missing_or_repeat_the_last() {
-    let mut device = Device::new();
-    let cell = |value: f64| Some(Value::F64(value));
-    let readings = [
-        None,
-        cell(1.0),
-        cell(f64::NAN),
-        None,
-        cell(4.0),
-        None,
-        None,
-        cell(f64::INFINITY),
-    ];
-    for (ts, reading) in (1..).zip(readings) {
-        // A pause before the sixth.
-        device.press(
-            "a",
-            if ts < 6 { ts } else { ts + 100 },
-            [reading, None, None],
-        );
+    let mut expected = Xxh3::new();
+    for (name, first) in [("press/a", 126_i64), ("press/b", 1)] {
+        let times = (0..4).flat_map(|i| first + 250 * i..first + 125 + 250 * i);
+        let times: Vec<i64> = times.filter(|ts| ts % 5 != 0).collect();
+        let bytes: Vec<u8> = times.iter().flat_map(|ts| ts.to_le_bytes()).collect();
+        expected.update(&(name.len() as u64).to_le_bytes());
+        expected.update(name.as_bytes());
+        expected.update(&(times.len() as u64).to_le_bytes());
+        expected.update(&xxh3_64(&bytes).to_le_bytes());
     }
-    device.commit();
-    let values = |missing, rows_per_chunk_max| {
-        let query = CohortQuery {
-            features: vec!["temperature".into()],
-            gap_ns_max: Some(50),
-            missing,
-            rows_per_chunk_max,
-            ..CohortQuery::of("*")
-        };
-        let cohort = device.resolve(&query, WINDOWS);
-        let of = |rows: &Arc<Rows>| rows.values[rows.lead..].to_vec();
-        let values = chunks(&cohort).iter().flat_map(of).collect::<Vec<f32>>();
-        values
-            .into_iter()
-            .map(|v| v.is_finite().then_some(v))
-            .collect::<Vec<_>>()
-    };
-    let filled = [
-        None,
-        Some(1.0),
-        Some(1.0),
-        Some(1.0),
-        Some(4.0),
-        None,
-        None,
-        None,
-    ];
-    for rows_per_chunk_max in [1, 2, 100] {
-        assert_eq!(values(Missing::LastValue, rows_per_chunk_max), filled);
-        let skipped = [None, Some(1.0), None, None, Some(4.0), None, None, None];
-        assert_eq!(values(Missing::Skip, rows_per_chunk_max), skipped);
+    // Stored with every version of a model: it must mean the same for ever.
+    for shape in [ROWS, WINDOWS] {
+        let found = device.resolve(&query, shape).lineage().rows_hash;
+        assert_eq!(found, expected.digest());
     }
 }
 
@@ -505,170 +234,4 @@ fn what_arrives_or_is_trimmed_later_changes_nothing_unnoticed() {
     assert!(error.contains("was trimmed or lost since"), "{error}");
     assert!(cohort.read(99).is_err());
     drop(device.dir);
-}
-
-#[test]
-fn wrong_queries_are_refused_with_what_to_do() {
-    let mut device = Device::with_presses();
-    let other = device.buffer.declare_schema(
-        "oven",
-        &["device".into()],
-        &fields(&[("heat", FieldType::F32)]),
-    );
-    device
-        .buffer
-        .declare_stream(other.unwrap().id, "oven", &["pi".into()]);
-    device.commit();
-    let of = |streams: &str| CohortQuery::of(streams);
-    let press = || of("press/*");
-    let feature = |name: &str| CohortQuery {
-        features: vec![name.into()],
-        ..press()
-    };
-    for (query, words) in [
-        (of("*"), "the stream press/a has no field `heat`"),
-        (
-            of("pres"),
-            "no stream is called \"pres\"; streams: press/b, press/a, oven",
-        ),
-        (feature("speeed"), "fields: temperature, speed, state"),
-        (feature("state"), "a feature is a number or a flag"),
-        (
-            CohortQuery {
-                fraction: 0.0,
-                ..press()
-            },
-            "0.1 takes a tenth",
-        ),
-        (
-            CohortQuery {
-                fraction: f64::NAN,
-                ..press()
-            },
-            "0.1 takes a tenth",
-        ),
-        (
-            CohortQuery {
-                balance: true,
-                ..press()
-            },
-            "need a label",
-        ),
-        (
-            CohortQuery {
-                from: Some(2),
-                to: Some(1),
-                ..press()
-            },
-            "swap them",
-        ),
-        (
-            CohortQuery {
-                gap_ns_max: Some(0),
-                ..press()
-            },
-            "above 0",
-        ),
-        (
-            CohortQuery {
-                rows_per_chunk_max: 0,
-                ..press()
-            },
-            "0 rows",
-        ),
-        (
-            CohortQuery {
-                features: vec!["speed".into(); 2],
-                ..press()
-            },
-            "named twice",
-        ),
-        (
-            CohortQuery {
-                condition: Some(condition("heat > 1")),
-                ..press()
-            },
-            "character 1: press has no field or tag `heat`",
-        ),
-        (
-            CohortQuery {
-                condition: Some(condition("temperature > 'hot'")),
-                ..press()
-            },
-            "character 15: a number cannot be compared with a text",
-        ),
-    ] {
-        let error = device.refused(&query);
-        assert!(error.contains(words), "{error}");
-    }
-}
-
-#[test]
-fn an_empty_buffer_and_a_stream_without_records_are_no_error() {
-    let device = Device::new();
-    assert!(matches!(
-        resolve(&device.buffer, &CohortQuery::default(), ROWS),
-        Err(CohortError::NoStream(_))
-    ));
-    let schema = device
-        .buffer
-        .declare_schema("s", &[], &fields(&[("x", FieldType::F64)]))
-        .unwrap();
-    device.buffer.declare_stream(schema.id, "s", &[]);
-    let cohort = device.resolve(&CohortQuery::default(), WINDOWS);
-    assert_eq!((cohort.chunks(), cohort.lineage().rows), (0, 0));
-    let query = CohortQuery {
-        label: Some("x".into()),
-        balance: true,
-        ..CohortQuery::default()
-    };
-    assert_eq!(
-        device.resolve(&query, WINDOWS).columns().classes,
-        Vec::<String>::new()
-    );
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    /// Any cohort is what choosing among all rows in memory gives.
-    #[test]
-    fn resolving_is_choosing(
-        runs in prop::collection::vec((0_usize..3, 1_i64..40, 1_i64..60, any::<bool>()), 1..12),
-        last in prop::option::of(0_u64..60),
-        from in prop::option::of(0_i64..300),
-        modulus in 1_i64..6,
-        split in prop_oneof![Just(Part::All), Just(Part::Train), Just(Part::NotFold(1))],
-        rows_per_chunk_max in 1_usize..40,
-    ) {
-        let mut device = Device::new();
-        let (mut ts, mut all) = (1, Vec::new());
-        for (machine, rows, pause, commits) in runs {
-            let name = ["a", "b", "c"][machine];
-            device.presses(name, ts..ts + rows);
-            all.extend((ts..ts + rows).map(|ts| (name, ts)));
-            ts += rows + pause;
-            if commits {
-                device.commit();
-            }
-        }
-        device.commit();
-        let query = CohortQuery {
-            last,
-            from,
-            condition: Some(condition(&format!("temperature % {modulus} = 0"))),
-            split,
-            rows_per_chunk_max,
-            ..CohortQuery::of("*")
-        };
-        let mut expected = Vec::new();
-        for name in ["a", "b", "c"] {
-            let of_stream = all.iter().filter(|(n, ts)| *n == name && from.is_none_or(|from| *ts >= from) && ts % modulus == 0);
-            let times: Vec<i64> = of_stream.map(|(_, ts)| *ts).collect();
-            let skipped = last.map_or(0, |last| times.len().saturating_sub(last as usize));
-            let counts = |ts: &i64| split.takes(ts % 5 != 0, (ts % 3) as u8);
-            expected.extend(times[skipped..].iter().copied().filter(counts));
-        }
-        prop_assert_eq!(device.times(&query), expected);
-    }
 }

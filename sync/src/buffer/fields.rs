@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Buffer;
 use crate::{
-    block::Block,
-    codec,
+    block::{Block, Outline},
+    codec::{self, CodecError},
     generation::Generation,
     sample::{FieldType, SchemaId},
 };
@@ -39,12 +39,39 @@ impl FieldReader<'_> {
     /// # Errors
     /// A text for people, when the disk refuses: the block may be there, try again later.
     pub fn block(&mut self, seq: u64) -> Result<Option<Block>, String> {
+        let fields = self.fields;
+        let wanted = |schema| fields.get(&schema).map(Vec::as_slice);
+        self.decoded(seq, |stored, shift_ns| {
+            codec::decode_fields(seq, stored, shift_ns, wanted)
+        })
+    }
+
+    /// As [`Self::block`], but only whose rows there are: no column is unpacked.
+    ///
+    /// # Errors
+    /// As [`Self::block`].
+    pub fn outline(&mut self, seq: u64) -> Result<Option<Outline>, String> {
+        // Damage in a column shows only when it is unpacked.
+        if self.buffer.is_lost(seq) {
+            return Ok(None);
+        }
+        let fields = self.fields;
+        let wanted = |schema| fields.contains_key(&schema);
+        self.decoded(seq, |stored, shift_ns| {
+            codec::outline(stored, shift_ns, wanted)
+        })
+    }
+
+    fn decoded<T>(
+        &mut self,
+        seq: u64,
+        decode: impl FnOnce(&[u8], i64) -> Result<T, CodecError>,
+    ) -> Result<Option<T>, String> {
         let Some((stored, shift_ns)) = self.buffer.stored_keeping(seq, &mut self.held)? else {
             return Ok(None);
         };
-        let wanted = |schema| self.fields.get(&schema).map(Vec::as_slice);
-        match codec::decode_fields(seq, &stored, shift_ns, wanted) {
-            Ok(block) => Ok(Some(block)),
+        match decode(&stored, shift_ns) {
+            Ok(decoded) => Ok(Some(decoded)),
             Err(error) => {
                 self.buffer
                     .set_block_aside(seq, &stored, &error.to_string());

@@ -242,6 +242,11 @@ impl Buffer {
         true
     }
 
+    /// Whether block `seq` was given up.
+    pub(super) fn is_lost(&self, seq: u64) -> bool {
+        unpoisoned(self.unreadable.lock()).lost.contains(seq)
+    }
+
     /// Whether the device has failed here, in block `seq` of a generation or in opening it, for so
     /// long that nobody need try again.
     fn is_beyond_patience(&self, id: u64, seq: Option<u64>) -> bool {

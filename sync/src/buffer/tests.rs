@@ -450,8 +450,32 @@ fn some_fields_are_read_as_in_the_whole_block() {
             assert_eq!(some.rows.columns[1], whole.rows.columns[0]);
             assert!(!some.rows.columns[0].is_present(0));
         }
+        let outline = reader.outline(seq).unwrap().unwrap();
+        let runs = whole.sections.iter().flat_map(|section| &section.runs);
+        assert!(runs.eq(&outline.runs));
+        assert_eq!(
+            (outline.first_ts, outline.last_ts),
+            (whole.first_ts, whole.last_ts)
+        );
         let block = device.buffer.read_fields(&none).block(seq).unwrap();
         assert!(block.unwrap().sections.is_empty());
+        let outline = device.buffer.read_fields(&none).outline(seq).unwrap();
+        assert!(outline.unwrap().runs.is_empty());
     }
     assert_eq!(reader.block(device.buffer.next_seq()).unwrap(), None);
+    assert_eq!(reader.outline(device.buffer.next_seq()).unwrap(), None);
+}
+
+#[test]
+fn a_block_that_was_given_up_has_no_outline() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut device, _) = Device::open(small(dir.path()));
+    let fields = Fields::from([(device.stream("x").schema, Vec::new())]);
+    device.push("x", 10);
+    let seq = device.commit().unwrap() - 1;
+    let mut reader = device.buffer.read_fields(&fields);
+    assert!(reader.outline(seq).unwrap().is_some());
+    // Its frame is whole, so that only unpacking a column has told.
+    device.buffer.lose_block(seq, "a column cannot be unpacked");
+    assert_eq!(reader.outline(seq).unwrap(), None);
 }

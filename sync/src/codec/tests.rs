@@ -86,6 +86,10 @@ proptest! {
             for (seq, body) in builder.finish().into_iter().enumerate() {
                 let block = decode(seq as u64, &body.stored(7).unwrap(), shift).unwrap();
                 prop_assert_eq!(block.first_row, 7);
+                let outlined = outline(&body.stored(7).unwrap(), shift, |schema| schema != 1).unwrap();
+                let runs = block.sections.iter().filter(|s| s.schema != 1).flat_map(|s| s.runs.clone());
+                let runs = runs.collect();
+                prop_assert_eq!(outlined, Outline { first_ts: block.first_ts, last_ts: block.last_ts, runs });
                 for section in &block.sections {
                     let mut row = 0;
                     for run in &section.runs {
@@ -115,6 +119,7 @@ proptest! {
         prop_assert!(decode(0, &garbage, 0).is_err());
         // Even when the checksum is right.
         let _ = decode(0, &frame::seal(&garbage), 0);
+        let _ = outline(&frame::seal(&garbage), 0, |_| true);
         let _ = project(&frame::seal(&garbage), 0, 0, &[0], 0, &mut [Vec::new()]);
     }
 }
