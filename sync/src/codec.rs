@@ -329,16 +329,16 @@ pub fn decode(seq: u64, stored: &[u8], shift_ns: i64) -> Result<Block, CodecErro
     let mut block = empty_block(seq, &header, shift_ns);
     for wire in sections(rest)? {
         let (count, mut rows) = decode_keys(&wire, shift_ns)?;
-        if let Some((bits, packed)) = wire.source_ts {
-            let present = pack::unpack_bits(bits, count)?;
-            let mut times = Vec::with_capacity(count);
-            pack::unpack_times(packed, count, &mut times)?;
-            rows.source_ts = times
-                .into_iter()
-                .zip(present)
-                .map(|(t, there)| there.then_some(t))
-                .collect();
-        }
+        rows.source_ts = match wire.source_ts {
+            None => vec![None; count],
+            Some((bits, packed)) => {
+                let present = pack::unpack_bits(bits, count)?;
+                let mut times = Vec::with_capacity(count);
+                pack::unpack_times(packed, count, &mut times)?;
+                let times = times.into_iter().zip(present);
+                times.map(|(t, there)| there.then_some(t)).collect()
+            }
+        };
         let columns = wire
             .columns
             .iter()
@@ -354,7 +354,7 @@ pub fn decode(seq: u64, stored: &[u8], shift_ns: i64) -> Result<Block, CodecErro
 }
 
 /// As [`decode`], but only the sections for whose schema `fields` names positions of fields: their
-/// `columns` are those fields, in that order, and no row has a source time.
+/// `columns` are those fields, in that order, and their source times are left out.
 ///
 /// # Errors
 /// [`CodecError`] if the bytes are not an intact block of this format.
@@ -423,7 +423,6 @@ fn decode_keys(wire: &SectionRef<'_>, shift_ns: i64) -> Result<(usize, Rows), Co
     unpack_times_shifted(wire.ts, count, shift_ns, &mut rows.ts)?;
     rows.is_train = pack::unpack_bits(wire.is_train, count)?;
     rows.fold = wire.fold.map_or_else(|| vec![0; count], <[u8]>::to_vec);
-    rows.source_ts = vec![None; count];
     if rows.fold.len() == count {
         Ok((count, rows))
     } else {

@@ -207,7 +207,7 @@ pub struct Rows {
     pub is_train: Vec<bool>,
     /// Fold number of each row.
     pub fold: Vec<u8>,
-    /// The time the source claims, nanoseconds UTC.
+    /// The time the source claims, nanoseconds UTC. Empty where only some fields were read.
     pub source_ts: Vec<Option<i64>>,
     /// One column per field of the schema; there may be fewer: the rest is missing in every row.
     pub columns: Vec<Column>,
@@ -231,8 +231,10 @@ impl Rows {
         self.is_train
             .extend_from_slice(&other.is_train[range.clone()]);
         self.fold.extend_from_slice(&other.fold[range.clone()]);
-        self.source_ts
-            .extend_from_slice(&other.source_ts[range.clone()]);
+        match other.source_ts.get(range.clone()) {
+            Some(times) => self.source_ts.extend_from_slice(times),
+            None => self.source_ts.resize(before + added, None),
+        }
         for (index, theirs) in other.columns.iter().enumerate() {
             if index == self.columns.len() {
                 self.columns

@@ -62,31 +62,36 @@ pub(super) fn number(column: &Column, row: usize) -> f32 {
     }
 }
 
-/// Sets `cells` to the values of `rows`, as [`number`] gives them.
+/// Sets the next of `cells` to the values of `rows`, as [`number`] gives them.
 pub(super) fn numbers<'c>(
     column: &Column,
     rows: Range<usize>,
-    cells: impl Iterator<Item = &'c mut f32>,
+    cells: &mut impl Iterator<Item = &'c mut f32>,
 ) {
     if column.present.is_some() {
-        cells
-            .zip(rows)
-            .for_each(|(cell, row)| *cell = number(column, row));
+        for (row, cell) in rows.zip(cells) {
+            *cell = number(column, row);
+        }
         return;
     }
     match &column.values {
-        Values::F64(v) => set(cells, &v[rows], |x| *x as f32),
-        Values::F32(v) => set(cells, &v[rows], |x| *x),
-        Values::I64(v) => set(cells, &v[rows], |x| *x as f32),
-        Values::Bool(v) => set(cells, &v[rows], |x| f32::from(u8::from(*x))),
-        Values::Text(_) => cells.take(rows.len()).for_each(|cell| *cell = f32::NAN),
+        Values::F64(v) => set(&v[rows], cells, |x| *x as f32),
+        Values::F32(v) => set(&v[rows], cells, |x| *x),
+        Values::I64(v) => set(&v[rows], cells, |x| *x as f32),
+        Values::Bool(v) => set(&v[rows], cells, |x| f32::from(u8::from(*x))),
+        Values::Text(v) => set(&v[rows], cells, |_| f32::NAN),
     }
 }
 
-fn set<'c, T>(cells: impl Iterator<Item = &'c mut f32>, values: &[T], number: impl Fn(&T) -> f32) {
-    cells
-        .zip(values)
-        .for_each(|(cell, value)| *cell = number(value));
+/// The values come first: no cell is taken for which there is none.
+fn set<'c, T>(
+    values: &[T],
+    cells: &mut impl Iterator<Item = &'c mut f32>,
+    number: impl Fn(&T) -> f32,
+) {
+    for (value, cell) in values.iter().zip(cells) {
+        *cell = number(value);
+    }
 }
 
 fn text(column: &Column, row: usize) -> Option<&str> {

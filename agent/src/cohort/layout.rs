@@ -140,6 +140,7 @@ impl Layout<'_> {
             (span.taken.and(&counted, length), Bits::All)
         };
         let Some(taken) = taken else { return };
+        self.count(run, &taken, &counted);
         let mut end = 0;
         for stretch in taken.stretches(0..length) {
             self.lines[run.place].is_broken |= stretch.start > end;
@@ -155,6 +156,21 @@ impl Layout<'_> {
             counted,
         };
         select::push(&mut line.spans, span, &passes.lost);
+    }
+
+    /// Counts the rows of a run that are taken and count.
+    fn count(&mut self, run: &Run<'_>, taken: &Bits, counted: &Bits) {
+        let times = &run.rows.ts[run.start..run.end];
+        let line = &mut self.lines[run.place];
+        match taken.and(counted, times.len()) {
+            None => {}
+            Some(Bits::All) => line.count(times),
+            Some(some) => {
+                let stretches = some.stretches(0..times.len());
+                let counted = stretches.flat_map(|rows| &times[rows]).copied();
+                line.count(&counted.collect::<Vec<i64>>());
+            }
+        }
     }
 
     /// Appends rows that follow each other in a block, parted by gaps.
@@ -175,9 +191,6 @@ impl Layout<'_> {
             let gap = pairs.position(|pair| is_gap(pair[0], pair[1]));
             let end = gap.map_or(rows.end, |at| rows.start + at + 1);
             line.last_ts = Some(times[end - 1]);
-            for counted in counted.stretches(rows.start..end) {
-                line.count(&times[counted]);
-            }
             self.place(run, rows.start..end, counted);
             rows.start = end;
         }
@@ -227,7 +240,9 @@ impl Layout<'_> {
                 rows: added,
                 fill,
             };
-            line.remember(added, self.context);
+            if self.context > 0 {
+                line.remember(added, self.context);
+            }
         }
     }
 }

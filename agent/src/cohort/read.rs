@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -236,7 +237,7 @@ impl Cohort {
     fn append(
         &self,
         rows: &rows::Rows,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         span: &Span,
         seq: u64,
         chunk: &Chunk,
@@ -247,25 +248,33 @@ impl Cohort {
         } else {
             0
         };
+        let mut room = chunk.rows - out.len();
+        let mut stretches = Vec::new();
         for stretch in span.taken.stretches(before..range.len()) {
-            let room = chunk.rows - out.len();
-            let places = stretch.start..stretch.end.min(stretch.start + room);
-            if places.is_empty() {
+            let end = stretch.end.min(stretch.start + room);
+            room -= end - stretch.start;
+            stretches.push(range.start + stretch.start..range.start + end);
+            if room == 0 {
                 break;
             }
-            let wanted = range.start + places.start..range.start + places.end;
-            let (width, first) = (self.columns.features.len(), out.values.len());
-            out.values.resize(first + wanted.len() * width, f32::NAN);
-            for (feature, column) in rows.columns.iter().take(width).enumerate() {
-                let cells = out.values[first..].iter_mut().skip(feature).step_by(width);
-                labels::numbers(column, wanted.clone(), cells);
+        }
+        let (width, first) = (self.columns.features.len(), out.values.len());
+        let added: usize = stretches.iter().map(Range::len).sum();
+        out.values.resize(first + added * width, f32::NAN);
+        for (feature, column) in rows.columns.iter().take(width).enumerate() {
+            let mut cells = out.values[first..].iter_mut().skip(feature).step_by(width);
+            for stretch in &stretches {
+                labels::numbers(column, stretch.clone(), &mut cells);
             }
-            out.ts.extend_from_slice(&rows.ts[wanted.clone()]);
-            let is_train = &rows.is_train[wanted.clone()];
-            out.is_train.extend_from_slice(is_train);
+        }
+        for stretch in stretches {
+            out.ts.extend_from_slice(&rows.ts[stretch.clone()]);
+            out.is_train
+                .extend_from_slice(&rows.is_train[stretch.clone()]);
+            let places = stretch.start - range.start..stretch.end - range.start;
             out.ends.extend(places.map(|place| span.counted.has(place)));
             if let (Some(labels), Some(column)) = (&self.labels, rows.columns.get(width)) {
-                out.label.extend(wanted.map(|row| labels.of(column, row)));
+                out.label.extend(stretch.map(|row| labels.of(column, row)));
             }
         }
     }
