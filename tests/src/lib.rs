@@ -12,3 +12,4 @@ pub mod publisher;
 pub mod records;
 pub mod relay;
 pub mod taos_double;
+pub mod vibration;

@@ -9,10 +9,29 @@ pub fn median(figures: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
+/// Time that all threads of this process have computed, seconds.
+pub fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// Resident memory of this process, bytes.
 pub fn rss_bytes() -> u64 {
+    status_bytes("VmRSS:")
+}
+
+/// The most that `work` had in memory beyond what was there before, bytes.
+pub fn peak_rss_bytes<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    // 5: the peak begins anew.
+    let _else_an_older_peak = fs::write("/proc/self/clear_refs", "5");
+    let before = rss_bytes();
+    let done = work();
+    (done, status_bytes("VmHWM:").saturating_sub(before))
+}
+
+fn status_bytes(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kib.unwrap_or_default() * 1024
 }
