@@ -22,6 +22,7 @@ pub mod learn;
 pub mod logging;
 pub(crate) mod memory;
 pub mod metrics;
+pub(crate) mod moment;
 pub mod mqtt;
 pub mod notify;
 pub mod operations;

@@ -11,7 +11,7 @@ pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
 use dunlin_sync::{sample::Field, tls::TlsFiles};
 
 #[cfg(feature = "learning")]
-pub use self::learn::{LearnSettings, RecipeRule, StatusWords};
+pub use self::learn::{LearnSettings, RecipeRule, Sampling, StatusWords};
 use crate::topic::TopicFilter;
 
 /// A password or token. Never printed, not even by `Debug`.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     cohort::{CohortQuery, Condition, Missing, Part, names},
+    moment,
     operations::{
         Ask, CohortAsk, CohortFound, CohortView, ExportFormat, LearningAsk, SHOWN_ROWS_MAX,
         ShownRow,
@@ -123,6 +124,9 @@ struct QueryArgs {
     /// Only rows later than this, written as with --from
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     after: Option<String>,
+    /// Only rows since the last training: later than those that the serving model of this recipe saw
+    #[arg(long, value_name = "RECIPE", conflicts_with = "after")]
+    since_training: Option<String>,
     /// Only one half
     #[arg(long, value_enum, default_value_t = Half::All)]
     split: Half,
@@ -161,10 +165,18 @@ struct QueryArgs {
 }
 
 impl QueryArgs {
+    fn ask(&self, view: CohortView) -> Result<Ask, Exit> {
+        Ok(Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk {
+            query: self.query()?,
+            since_training: self.since_training.clone(),
+            view,
+        }))))
+    }
+
     fn query(&self) -> Result<CohortQuery, Exit> {
         let range = export::range(self.from.as_deref(), self.to.as_deref())?;
         let after = self.after.as_deref().map(|text| {
-            export::parse_time(text, true).ok_or_else(|| {
+            moment::parse(text, true).ok_or_else(|| {
                 Exit::Usage(format!(
                     "--after {text:?} is no time; write it as for --from"
                 ))
@@ -223,9 +235,8 @@ pub async fn run(args: CohortArgs) -> Outcome {
 }
 
 async fn found(query: &QueryArgs, view: CohortView, site: &SiteArgs) -> Result<CohortFound, Exit> {
-    let query = query.query()?;
+    let ask = query.ask(view)?;
     let mut site = Site::find(site).await?;
-    let ask = Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk { query, view })));
     let answer = site.ask(ask, Show::new("reading")).await;
     let (found, _) = answer?;
     site.close().await?;
@@ -233,13 +244,11 @@ async fn found(query: &QueryArgs, view: CohortView, site: &SiteArgs) -> Result<C
 }
 
 async fn write(args: ExportArgs) -> Outcome {
-    let query = args.query.query()?;
+    let ask = args.query.ask(CohortView::Export(args.format))?;
     if args.format == ExportFormat::Parquet && args.output.is_none() {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
     }
     let mut site = Site::find(&args.site).await?;
-    let view = CohortView::Export(args.format);
-    let ask = Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk { query, view })));
     let (found, place) =
         export::written::<CohortFound>(&mut site, ask, args.output.as_deref()).await?;
     site.close().await?;

@@ -18,9 +18,10 @@ use super::{
     site::{Site, SiteArgs},
     terminal::{self, Show},
 };
-use crate::operations::{Ask, ExportAsk, ExportDone, ExportFormat};
-
-const DAY_NS: i64 = 86_400_000_000_000;
+use crate::{
+    moment,
+    operations::{Ask, ExportAsk, ExportDone, ExportFormat},
+};
 
 /// Arguments of `dunlin export`.
 #[derive(Args, Debug)]
@@ -130,11 +131,9 @@ pub async fn to_file<T: DeserializeOwned>(
 pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {
     let time = |flag: &str, text: Option<&str>, end| {
         text.map(|text| {
-            parse_time(text, end).ok_or_else(|| {
-                Exit::Usage(format!(
-                    "{flag} {text:?} is no time; write 2026-05-28T20:26:40Z, 2026-05-28 (UTC), or \
-                     nanoseconds since 1970"
-                ))
+            moment::parse(text, end).ok_or_else(|| {
+                let examples = moment::EXAMPLES;
+                Exit::Usage(format!("{flag} {text:?} is no time; write {examples}"))
             })
         })
         .transpose()
@@ -149,47 +148,13 @@ pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, E
     Ok(range)
 }
 
-/// Nanoseconds UTC; for a date its first, or at the `end` of a range its last.
-pub(super) fn parse_time(text: &str, end: bool) -> Option<i64> {
-    if let Ok(ns) = text.parse() {
-        return Some(ns);
-    }
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return i64::try_from(time.as_nanosecond()).ok();
-    }
-    // A date alone: with a time but no offset, nobody knows which time is meant.
-    let date: jiff::civil::Date = (text.len() == 10).then(|| text.parse().ok())??;
-    let midnight = jiff::tz::Offset::UTC
-        .to_timestamp(date.at(0, 0, 0, 0))
-        .ok()?;
-    let midnight = i64::try_from(midnight.as_nanosecond()).ok()?;
-    Some(if end {
-        midnight.saturating_add(DAY_NS - 1)
-    } else {
-        midnight
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
-    fn times_are_read_in_three_ways() {
-        for (text, end, ns) in [
-            ("-5", false, Some(-5)),
-            ("1780000000000000000", true, Some(1_780_000_000_000_000_000)),
-            ("1970-01-01T00:00:01Z", true, Some(1_000_000_000)),
-            ("1970-01-01T01:00:00+01:00", false, Some(0)),
-            ("1970-01-02", false, Some(DAY_NS)),
-            ("1970-01-01", true, Some(DAY_NS - 1)),
-            ("1970-01-01T01:00:00", false, None),
-            ("yesterday", false, None),
-            ("1970-13-01", false, None),
-        ] {
-            assert_eq!(parse_time(text, end), ns, "{text}");
-        }
+    fn a_range_names_its_mistakes() {
         let error = range(Some("soon"), None).unwrap_err();
         assert!(
             error

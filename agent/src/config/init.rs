@@ -64,6 +64,9 @@ const RECIPES: &str = r#"
 # features = ["rms", "peak"]       # default: every number
 # label = "state"                  # to classify or estimate
 # where = 'temperature > 40 and machine = "press-7"'
+# from = "2026-05-01"              # and to: no records before or after
+# fraction = 0.5                   # a share of the records, drawn by `seed`
+# balance = true                   # as many records of every class as of the rarest
 # lookback = 32                    # records a model looks at
 # horizon = 24                     # records it forecasts
 # false_alarm_rate = 0.01          # share of usual windows that may be flagged

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     recipes::ChosenRecipe,
-    settings::{LearnSettings, RecipeRule, StatusWords},
+    settings::{LearnSettings, RecipeRule, Sampling, StatusWords},
     writer::{Request, RequestContent, Requests},
 };
 
@@ -176,6 +176,7 @@ pub(super) fn rule(name: &str) -> RecipeRule {
         features: Vec::new(),
         label: None,
         condition: None,
+        sampling: Sampling::default(),
         min_start_count: 1_000,
         min_update_count: 2_000,
         rows_max: 20_000,

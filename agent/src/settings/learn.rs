@@ -57,6 +57,33 @@ pub struct StatusWords {
     pub dead: String,
 }
 
+/// Which records a data set takes, of those that count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// First timestamp, nanoseconds UTC.
+    pub from: Option<i64>,
+    /// Last timestamp, nanoseconds UTC, itself included.
+    pub to: Option<i64>,
+    /// As many of every class as of the rarest.
+    pub balance: bool,
+    /// This share, above 0 and up to 1.
+    pub fraction: f64,
+    /// Decides which of them `balance` and `fraction` take.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            from: None,
+            to: None,
+            balance: false,
+            fraction: 1.0,
+            seed: 0,
+        }
+    }
+}
+
 /// One `[[recipe]]`: what to learn from which streams, one model a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecipeRule {
@@ -72,6 +99,8 @@ pub struct RecipeRule {
     pub label: Option<String>,
     /// Which records count.
     pub condition: Option<String>,
+    /// Which of them are taken.
+    pub sampling: Sampling,
     /// Records before a first model is trained.
     pub min_start_count: u64,
     /// New records before it is fine-tuned.
@@ -104,12 +133,21 @@ impl RecipeRule {
         rows_per_chunk_max: usize,
     ) -> Result<CohortQuery, String> {
         let condition = self.condition.as_deref().map(Condition::parse).transpose();
+        let sampling = &self.sampling;
+        let to = sampling.to.map_or(to_ts, |to| to.min(to_ts));
+        if sampling.from.is_some_and(|from| from > to) {
+            return Err("no record is as late as `from` yet".into());
+        }
         Ok(CohortQuery {
             streams: glob::exactly(stream),
             features: self.features.clone(),
             label: self.label.clone(),
             last: Some(self.rows_max),
-            to: Some(to_ts),
+            from: sampling.from,
+            to: Some(to),
+            balance: sampling.balance,
+            fraction: sampling.fraction,
+            seed: sampling.seed,
             classify: self.recipe.task() == Task::Classify,
             condition: condition.map_err(|error| error.to_string())?,
             gap_ns_max: self.gap_ns_max,

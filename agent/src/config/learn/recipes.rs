@@ -17,18 +17,24 @@ use super::super::{
 use crate::{
     cohort::Condition,
     learn::topic::PublishTopic,
+    moment,
     recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
-    settings::{RecipeRule, StatusWords, StreamRule},
+    settings::{RecipeRule, Sampling, StatusWords, StreamRule},
 };
 
 /// What a rule of any recipe may say.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 21] = [
     "name",
     "streams",
     "algorithm",
     "features",
     "label",
     "where",
+    "from",
+    "to",
+    "balance",
+    "fraction",
+    "seed",
     "min_start_count",
     "min_update_count",
     "rows_max",
@@ -92,6 +98,10 @@ const COUNT: Kind = Kind::Integer {
 const ROWS: Kind = Kind::Integer {
     min: 1,
     max: 100_000,
+};
+const SEED: Kind = Kind::Integer {
+    min: 0,
+    max: i64::MAX as u64,
 };
 const GAP: Kind = Kind::Duration {
     unit: Unit::Millis,
@@ -181,6 +191,7 @@ fn rule(
     Some(RecipeRule {
         features: entry.texts("features", 256, found),
         condition: condition(entry, found),
+        sampling: sampling(entry, label.is_some(), found),
         min_start_count: count("min_start_count", START_COUNT_DEFAULT, found),
         min_update_count: count("min_update_count", UPDATE_COUNT_DEFAULT, found),
         rows_max: count("rows_max", ROWS_MAX_DEFAULT, found),
@@ -247,6 +258,36 @@ fn condition(entry: &Entry<'_>, found: &mut Findings) -> Option<String> {
         entry.wrong("where", error, hint, found);
     }
     Some(text)
+}
+
+/// Which records are taken of those that count.
+fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Findings) -> Sampling {
+    let default = Sampling::default();
+    let time = |key: &str, end: bool, found: &mut Findings| {
+        let text = entry.text(key, &TEXT, found)?;
+        let time = moment::parse(&text, end);
+        if time.is_none() {
+            let hint = format!("write {}, in quotes", moment::EXAMPLES);
+            entry.wrong(key, format!("\"{text}\" is no time"), hint, found);
+        }
+        time
+    };
+    let (from, to) = (time("from", false, found), time("to", true, found));
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        entry.wrong("from", "is later than `to`", "swap them", found);
+    }
+    let balance = entry.flag("balance", default.balance, found);
+    if balance && !has_label {
+        let hint = "add label = \"...\": the field that says which class it is";
+        entry.wrong("balance", "needs a label", hint, found);
+    }
+    Sampling {
+        from,
+        to,
+        balance,
+        fraction: entry.real("fraction", default.fraction, (1e-6, 1.0), found),
+        seed: entry.number("seed", &SEED, found).unwrap_or(default.seed),
+    }
 }
 
 fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Findings) -> Option<ChosenRecipe> {

@@ -9,7 +9,10 @@ use dunlin_models::{
 };
 
 use super::*;
-use crate::{recipes::OwnRecipes, settings::RecipeRule};
+use crate::{
+    recipes::OwnRecipes,
+    settings::{RecipeRule, Sampling},
+};
 
 fn own() -> OwnRecipes {
     let shape = WindowShape {
@@ -75,6 +78,46 @@ fn a_condition_that_makes_no_sense_is_told_with_its_place() {
     assert_eq!(with("a > 1").unwrap().condition.as_deref(), Some("a > 1"));
     let told = with("a >").unwrap_err();
     assert!(told.contains("recipe \"r\".where"), "{told}");
+}
+
+#[test]
+fn which_records_are_taken_is_said_with_the_recipe() {
+    let with = |lines: &str| found(&format!("algorithm = \"pca\"\n{lines}"), &own());
+    assert_eq!(with("").unwrap().sampling, Sampling::default());
+    let rule = with(
+        "label = \"state\"\nfrom = \"1970-01-02\"\nto = \"1970-01-02\"\nbalance = true\n\
+         fraction = 0.25\nseed = 7",
+    );
+    let rule = rule.unwrap();
+    let day_ns = 86_400_000_000_000;
+    let expected = Sampling {
+        from: Some(day_ns),
+        to: Some(2 * day_ns - 1),
+        balance: true,
+        fraction: 0.25,
+        seed: 7,
+    };
+    assert_eq!(rule.sampling, expected);
+    let query = rule.query("v/1", day_ns + 5, 100).unwrap();
+    assert_eq!(
+        query.to_string(),
+        format!(
+            "--streams=v/1 --label=state --last=20000 --from={day_ns} --to={} --fraction=0.25 \
+             --seed=7 --rows-per-chunk-max=100 --balance",
+            day_ns + 5
+        )
+    );
+    let early = rule.query("v/1", day_ns - 1, 100).unwrap_err();
+    assert_eq!(early, "no record is as late as `from` yet");
+    for (lines, told) in [
+        ("from = \"soon\"", "\"soon\" is no time"),
+        ("from = \"2\"\nto = \"1\"", "is later than `to`"),
+        ("balance = true", "balance: needs a label"),
+        ("fraction = 0.0", "write a number from 0.000001 to 1"),
+    ] {
+        let error = with(lines).unwrap_err();
+        assert!(error.contains(told), "{lines}: {error}");
+    }
 }
 
 #[test]

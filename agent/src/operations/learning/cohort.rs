@@ -1,14 +1,18 @@
 //! Looking at a cohort: how many rows, the first and the last of them, all of them in a file.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use dunlin_models::data::{Columns, Lineage, Source as _, WindowShape};
+use dunlin_models::{
+    data::{Columns, Lineage, Source as _, WindowShape},
+    registry::ModelKey,
+};
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, OperationError};
+use super::{Listener, OperationError, Parts};
 use crate::{
     cohort::{Cohort, CohortError, CohortQuery, StreamRows, resolve_telling},
+    glob::matches,
     operations::export::{Data, ExportFormat, File, Shared, failed, lock},
 };
 
@@ -20,6 +24,8 @@ pub const SHOWN_ROWS_MAX: u64 = 1_000;
 pub struct CohortAsk {
     /// The cohort.
     pub query: CohortQuery,
+    /// Only rows later than those from which the version that serves of this recipe was trained.
+    pub since_training: Option<String>,
     /// What of it.
     pub view: CohortView,
 }
@@ -82,10 +88,14 @@ impl From<String> for OperationError {
 
 /// Resolves the cohort, row by row (no windows), and does with it what is asked.
 pub(super) fn cohort(
-    buffer: &Arc<Buffer>,
-    ask: &CohortAsk,
+    parts: &Parts,
+    ask: CohortAsk,
     listener: &mut (dyn Listener + Send),
 ) -> Result<CohortFound, OperationError> {
+    let (buffer, mut query) = (&parts.buffer, ask.query);
+    if let Some(recipe) = &ask.since_training {
+        query.after = last_training(parts, recipe, &query.streams)?;
+    }
     let listener: Shared<'_> = Mutex::new(listener);
     let shape = WindowShape {
         lookback: 1,
@@ -95,7 +105,7 @@ pub(super) fn cohort(
         let told = lock(&listener).progress(done, total);
         told.map_err(|error| CohortError::Unreadable(error.to_string()))
     };
-    let cohort = resolve_telling(buffer, &ask.query, shape, &tell)?;
+    let cohort = resolve_telling(buffer, &query, shape, &tell)?;
     let mut found = CohortFound {
         columns: cohort.columns().clone(),
         lineage: cohort.lineage().clone(),
@@ -114,6 +124,34 @@ pub(super) fn cohort(
         CohortView::Export(format) => write(&cohort, buffer, format, &listener)?,
     }
     Ok(found)
+}
+
+/// Timestamp of the last record from which the version that serves was trained; nothing if there is no
+/// such stream.
+fn last_training(
+    parts: &Parts,
+    recipe: &str,
+    streams: &str,
+) -> Result<Option<i64>, OperationError> {
+    let catalog = parts.buffer.catalog();
+    let mut named = catalog.streams.iter().filter(|s| matches(streams, &s.name));
+    let Some(stream) = named.next() else {
+        return Ok(None);
+    };
+    if named.next().is_some() {
+        let what = "every stream has a model of its own; name one stream";
+        return Err(OperationError::Asked(what.into()));
+    }
+    let models = (parts.learning.models)()?;
+    let serves = models.current(&ModelKey::new(recipe, &stream.name));
+    match serves.map_err(OperationError::failed)? {
+        Some(version) => Ok(Some(version.lineage.last_ts)),
+        None => Err(OperationError::Asked(format!(
+            "no model of recipe {} serves {} yet; `dunlin models list` shows those there are",
+            recipe.escape_debug(),
+            stream.name.escape_debug()
+        ))),
+    }
 }
 
 /// The first `rows` of the chunks that come, or the last of each if they come `backwards`.

@@ -26,6 +26,7 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
     let ask = |view| {
         Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk {
             query: query.clone(),
+            since_training: None,
             view,
         })))
     };
@@ -64,15 +65,26 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
         );
         seen.push((counted, shown, text));
         let wrong = CohortQuery::of("nobody");
-        let refused =
-            device.ask::<CohortFound>(Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk {
-                query: wrong,
+        let untrained = CohortQuery::of("plant/*");
+        for (query, since, told) in [
+            (wrong, None, "streams: plant/m1"),
+            (
+                untrained,
+                Some("health"),
+                "no model of recipe health serves",
+            ),
+        ] {
+            let ask = CohortAsk {
+                query,
+                since_training: since.map(String::from),
                 view: CohortView::Count,
-            }))));
-        let Err(Exit::Usage(text)) = refused.await else {
-            panic!("not refused");
-        };
-        assert!(text.contains("streams: plant/m1"), "{text}");
+            };
+            let ask = Ask::Learning(LearningAsk::Cohort(Box::new(ask)));
+            let Err(Exit::Usage(text)) = device.ask::<CohortFound>(ask).await else {
+                panic!("not refused");
+            };
+            assert!(text.contains(told), "{text}");
+        }
     }
     assert_eq!(seen[0], seen[1]);
 }

@@ -85,7 +85,7 @@ pub(super) fn perform(
     listener: &mut (dyn Listener + Send),
 ) -> Result<Vec<u8>, OperationError> {
     match ask {
-        LearningAsk::Cohort(ask) => json(&cohort::cohort(&parts.buffer, &ask, listener)?),
+        LearningAsk::Cohort(ask) => json(&cohort::cohort(parts, *ask, listener)?),
         LearningAsk::Evaluate(ask) => json(&evaluate::evaluate(parts, &ask, listener)?),
         LearningAsk::Models(ask) => models::models(&(parts.learning.models)()?, ask, listener),
     }

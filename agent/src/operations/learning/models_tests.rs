@@ -9,8 +9,9 @@ use dunlin_models::{
     registry::{AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version},
 };
 
-use super::{LearningAsk, ModelSummary, ModelsAsk, Which};
+use super::{CohortAsk, CohortFound, CohortView, LearningAsk, ModelSummary, ModelsAsk, Which};
 use crate::{
+    cohort::CohortQuery,
     commands::{
         Exit,
         models::{read_model, to_file},
@@ -160,6 +161,30 @@ async fn models_go_in_serve_are_taken_back_and_go_out() {
         device.start().await;
         assert_eq!(list(&device, "*").await.len(), 2);
         device.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cohort_since_the_last_training_begins_behind_it() {
+    let mut device = Device::new(true).await;
+    device.import("plant/m1", "x\n1\n2\n").await.unwrap();
+    import(&device, model(1)).await.unwrap();
+    let trained_to = promote(&device, 1).await.unwrap().lineage.last_ts;
+    for running in [true, false] {
+        if !running {
+            device.stop().await;
+        }
+        let ask = CohortAsk {
+            query: CohortQuery::of("plant/*"),
+            since_training: Some("ridge".into()),
+            view: CohortView::Count,
+        };
+        let found: CohortFound = device
+            .ask(Ask::Learning(LearningAsk::Cohort(Box::new(ask))))
+            .await
+            .unwrap();
+        let expected = format!("--streams='plant/*' --after={trained_to}");
+        assert_eq!((found.lineage.query, found.lineage.rows), (expected, 2));
     }
 }
 
