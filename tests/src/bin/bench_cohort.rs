@@ -302,7 +302,7 @@ fn log_steps(buffer: &Buffer, rows: u64) -> Result<(), Error> {
     for row in 0..rows {
         let (task, step) = (row / STEPS, row % STEPS);
         // Falls with the step, jitters with the batch.
-        let jitter = (row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / (1 << 24) as f64;
+        let jitter = (row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24);
         let loss = (1.0 + 0.2 * jitter) / (1.0 + step as f64 / 50.0);
         let integer = |number: u64| Some(Value::I64(number as i64));
         let sample = Sample {
@@ -339,7 +339,7 @@ fn upload(buffer: &Buffer, file: &Path) -> Result<(), Error> {
     }
     let sqlite = upstream::connect(&UpstreamOptions {
         url: format!("sqlite:{}", file.display()),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         database_options: std::collections::BTreeMap::new(),
         ca_file: None,
         cert_file: None,
