@@ -78,11 +78,8 @@ impl Journal {
             integer("task", task.id),
             text("kind", task.kind.as_str()),
             text("status", &task.status),
-            (
-                "version",
-                FieldType::I64,
-                task.version.map(|v| Value::I64(v as i64)),
-            ),
+            number("version", task.version),
+            number("parent", task.parent),
             text("reason", &task.reason),
             text("query", &task.query),
             (
@@ -90,6 +87,9 @@ impl Journal {
                 FieldType::I64,
                 Some(Value::I64(task.started_ns)),
             ),
+            // Newest record that it may see, and what its training draws from: what made it once makes it again.
+            ("to_ts", FieldType::I64, Some(Value::I64(task.to_ts))),
+            text("seed", &task.seed.to_string()),
         ];
         self.post(TASKS, &task.key, vec![cells]);
     }
@@ -152,11 +152,7 @@ impl Journal {
         let (figure, bound) = event.figures.unzip();
         let cells = vec![
             text("kind", event.kind),
-            (
-                "version",
-                FieldType::I64,
-                event.version.map(|version| Value::I64(version as i64)),
-            ),
+            number("version", event.version),
             text("what", &event.what),
             ("figure", FieldType::F64, figure.and_then(finite)),
             ("bound", FieldType::F64, bound.and_then(finite)),
@@ -267,6 +263,10 @@ fn request(
 fn integer(name: &'static str, number: u64) -> Cell {
     let number = i64::try_from(number).unwrap_or(i64::MAX);
     (name, FieldType::I64, Some(Value::I64(number)))
+}
+
+fn number(name: &'static str, number: Option<u64>) -> Cell {
+    number.map_or((name, FieldType::I64, None), |number| integer(name, number))
 }
 
 fn real(name: &'static str, number: f64) -> Cell {

@@ -252,3 +252,28 @@ fn a_checkpoint_stored_by_a_worker_that_was_given_up_is_swept() {
     assert!(exists("checkpoint-5") && exists("checkpoint-5.new"));
     scan.settle_one();
 }
+
+#[test]
+fn a_stream_that_stops_opens_no_task_and_keeps_its_version() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(1_000);
+    let mut scan = scan(&bench);
+    scan.look();
+    scan.settle_one();
+    bench.commit(150);
+    let key = ModelKey::new("pca", "plant/press");
+    for _ in 0..5 {
+        scan.look();
+        assert!(scan.table.open.is_empty());
+    }
+    // Drift noticed before it stopped is looked into once, with what there is.
+    scan.shared.drifted.note(&key);
+    scan.look();
+    assert_eq!(scan.table.open[0].reason, DRIFT);
+    scan.settle_one();
+    for _ in 0..5 {
+        scan.look();
+        assert!(scan.table.open.is_empty());
+    }
+    assert!(bench.shared.models.current_number(&key).is_some());
+}
