@@ -35,6 +35,16 @@ pub fn as_agent() -> Option<ExitCode> {
     })
 }
 
+/// The program that a device runs: this one (see [`as_agent`]), unless `DUNLIN_AGENT_PROGRAM` names another, such
+/// as one built for another processor behind its emulator.
+///
+/// # Errors
+/// The operating system's.
+pub fn program() -> io::Result<PathBuf> {
+    std::env::var_os("DUNLIN_AGENT_PROGRAM")
+        .map_or_else(std::env::current_exe, |named| Ok(named.into()))
+}
+
 /// An agent with its data directory. Killed when dropped.
 pub struct Device {
     program: PathBuf,
@@ -45,7 +55,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device that runs `program` (one that calls [`as_agent`]) on `data_dir`; its log goes to
+    /// A device that runs `program` (`dunlin`, or one that calls [`as_agent`]) on `data_dir`; its log goes to
     /// `log`. Nothing is started yet.
     pub fn new(program: &Path, data_dir: &Path, log: &Path) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! Kills the agent at random moments while it ingests at full speed, and counts what arrived.
 //!
 //! `crash_loop [--kills N] [--seed S]`. Broker (a double, or the one that `DUNLIN_MQTT_URL` names) and
-//! upstream stay up. At the end every record that was
-//! acknowledged, and every one published at all, is upstream exactly once, with timestamps in the
+//! upstream stay up; the agent is this program, or the one that `DUNLIN_AGENT_PROGRAM` names. At the end every
+//! record that was acknowledged, and every one published at all, is upstream exactly once, with timestamps in the
 //! order of arrival, and no row has changed since it was first seen there. Prints one line of JSON;
 //! exits with 1 on a violation. A SIGKILL says nothing about a power cut: that is `power_cut`.
 
@@ -22,7 +22,7 @@ use std::{
 use dunlin_agent::mqtt::url::BrokerUrl;
 use dunlin_tests::{
     central::{Central, Row},
-    device::{Device, as_agent, until},
+    device::{Device, as_agent, program, until},
     mqtt_double::MqttDouble,
     options::{option, refuse_others},
     publisher::Publisher,
@@ -79,7 +79,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     };
     let broker = Source::start()?;
     let relay = Relay::mqtt(broker.address()?).map_err(|e| failed(&e))?;
-    let program = std::env::current_exe().map_err(|e| failed(&e))?;
+    let program = program().map_err(|e| failed(&e))?;
     let mut device = Device::new(&program, &dir.path().join("data"), &dir.path().join("log"))
         .with("--mqtt", relay.mqtt_url())
         .with("--topic", numbered.rule())
