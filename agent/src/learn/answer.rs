@@ -123,6 +123,7 @@ impl<'a> Answering<'a> {
             let ended = self.round();
             if ended != Round::Ended {
                 self.store(stopping);
+                self.want();
             }
             match ended {
                 _ if stopping => return Ok(()),
@@ -178,6 +179,13 @@ impl<'a> Answering<'a> {
         } else {
             Round::Done
         }
+    }
+
+    /// Says what is still to be read, so that it is not let go while there is room.
+    fn want(&self) {
+        let reads = !self.lines.is_empty();
+        let from = if reads { self.next_seq } else { u64::MAX };
+        self.shared.buffer.wanted_from(from);
     }
 
     /// Counts rows that were let go, or lost, before they were read: those between two numbers.

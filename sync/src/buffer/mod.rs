@@ -16,7 +16,8 @@
 //! failing batch and a new one begins: the same blocks can be committed again.
 //!
 //! Delete. A sealed generation goes when all of it lies before
-//! `min(uploaded, start of the replay window)`; when space is short, before `uploaded`; under
+//! `min(uploaded, start of the replay window)`, and nobody reads it any more
+//! ([`Buffer::wanted_from`]); when space is short, before `uploaded`; under
 //! [`WhenFull::DropOldest`], whatever it holds, counted.
 //!
 //! Read. An error of the device or the system is told to the reader, who tries again; only what stays
@@ -348,6 +349,8 @@ pub struct Buffer {
     patience: Duration,
     catalog: RwLock<Arc<Catalog>>,
     committed: watch::Sender<u64>,
+    /// First block that somebody still reads.
+    wanted_from: AtomicU64,
     stats: BufferStats,
     /// Holds the directory against other processes.
     _lock: File,

@@ -6,7 +6,10 @@ use std::{
     fs::{self, File},
     io,
     path::Path,
-    sync::{Mutex, RwLock, atomic::Ordering::Relaxed},
+    sync::{
+        Mutex, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
@@ -122,6 +125,7 @@ impl Buffer {
             inner: Mutex::new(inner),
             open: Mutex::new(Handles::default()),
             unreadable: Mutex::new(Unreadable::default()),
+            wanted_from: AtomicU64::new(u64::MAX),
             patience: PATIENCE,
             catalog: RwLock::new(Arc::new(catalog)),
             committed,

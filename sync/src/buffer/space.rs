@@ -300,6 +300,12 @@ impl Buffer {
         }
     }
 
+    /// Says that somebody still reads the blocks from `seq` on: the replay window reaches back to them,
+    /// however long it is. `u64::MAX`: nobody does.
+    pub fn wanted_from(&self, seq: u64) {
+        self.wanted_from.store(seq, Relaxed);
+    }
+
     /// First block of the replay window.
     fn replay_start(&self, inner: &Inner) -> u64 {
         let newest_ts = inner.last_ts(&inner.active.extent).unwrap_or(i64::MIN);
@@ -313,7 +319,7 @@ impl Buffer {
                 .replay_age_ns_max
                 .is_some_and(|max| age_ns > max);
             if bytes > self.options.replay_bytes_max || too_old {
-                return sealed.extent.next_seq;
+                return sealed.extent.next_seq.min(self.wanted_from.load(Relaxed));
             }
         }
         0

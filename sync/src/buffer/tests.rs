@@ -183,6 +183,35 @@ fn nothing_is_trimmed_past_the_uploader() {
 }
 
 #[test]
+fn what_is_still_read_is_kept_until_space_is_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = small(dir.path());
+    options.replay_bytes_max = 0;
+    let (mut device, _) = Device::open(options);
+    for _ in 0..30 {
+        device.push("x", 10_000);
+        device.commit().unwrap();
+    }
+    let reached = device.buffer.next_seq() / 2;
+    device.buffer.wanted_from(reached);
+    device.buffer.uploaded_to(device.buffer.next_seq());
+    let kept = device.buffer.oldest_seq();
+    assert!(kept <= reached && kept > 0, "{kept} of {reached}");
+    for _ in 0..120 {
+        device.push("x", 10_000);
+        device.commit().unwrap();
+        device.buffer.uploaded_to(device.buffer.next_seq());
+    }
+    assert!(
+        device.buffer.oldest_seq() > reached,
+        "new records come first"
+    );
+    device.buffer.wanted_from(u64::MAX);
+    device.buffer.uploaded_to(device.buffer.next_seq());
+    assert_eq!(device.buffer.shape().generations, 1);
+}
+
+#[test]
 fn full_blocks_until_something_is_uploaded() {
     let dir = tempfile::tempdir().unwrap();
     let (mut device, _) = Device::open(small(dir.path()));
