@@ -11,11 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_agent::{control::socket_path, status::Status};
+use dunlin_agent::{
+    control::{self, socket_path},
+    operations::{self, Ask, LearningAsk, Listener, ModelsAsk},
+    status::Status,
+};
+use dunlin_sync::frame;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
 
 /// Pause between two looks at something that must change before a deadline.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// For every thread of a device to stop: one that waits for the disk does so only after that.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// If this process was started as a device, runs `dunlin` and returns its exit code.
 ///
@@ -149,11 +158,11 @@ impl Device {
     /// SIGSTOP; returns when every thread has stopped.
     ///
     /// # Errors
-    /// It did not stop within a second, or is not running.
+    /// It did not stop in time, or is not running.
     pub fn freeze(&self) -> Result<(), String> {
         let pid = self.child.as_ref().ok_or("not running")?.id();
         self.signal(Signal::STOP);
-        until(Duration::from_secs(1), "the agent to stop", || {
+        until(STOP_MAX, "the agent to stop", || {
             let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
             let stopped = tasks.flatten().all(|task| {
                 let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
@@ -207,6 +216,16 @@ impl Device {
         socket.read_to_string(&mut answer).ok()?;
         let (_, body) = answer.split_once("\r\n\r\n")?;
         serde_json::from_str(body).ok()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Its control socket.
+    pub fn control(&self) -> Control {
+        Control(socket_path(&self.data_dir))
     }
 
     /// Waits until its status is as wanted.
@@ -275,6 +294,54 @@ impl Device {
     /// Its whole log, over all starts.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+/// The control socket of a device, for any thread.
+#[derive(Clone, Debug)]
+pub struct Control(PathBuf);
+
+impl Control {
+    /// Has the agent do something; the answer as [`Ask`] names it, and the data that came before it.
+    ///
+    /// # Errors
+    /// What is in the way, in words.
+    pub fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<(T, Vec<u8>), String> {
+        let failed = |error: &dyn fmt::Display| error.to_string();
+        let body = frame::to_bytes(ask).map_err(|e| failed(&e))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.map_err(|e| failed(&e))?.block_on(async {
+            let reply = control::post(&self.0, operations::TARGET, body).await;
+            let mut data = Data::default();
+            let answer = operations::listen(reply.map_err(|e| failed(&e))?, &mut data).await;
+            let answer = serde_json::from_slice(&answer.map_err(|e| failed(&e))?);
+            Ok((answer.map_err(|e| failed(&e))?, data.0))
+        })
+    }
+
+    /// As [`Control::ask`], about models.
+    ///
+    /// # Errors
+    /// As for [`Control::ask`].
+    pub fn models<T: DeserializeOwned>(&self, ask: ModelsAsk) -> Result<(T, Vec<u8>), String> {
+        self.ask(&Ask::Learning(LearningAsk::Models(ask)))
+    }
+}
+
+/// Keeps what an operation produces.
+#[derive(Default)]
+struct Data(Vec<u8>);
+
+impl Listener for Data {
+    fn progress(&mut self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
