@@ -26,6 +26,17 @@ pub struct Rows {
     pub duplicates: Vec<u64>,
 }
 
+/// An answer of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The stream of answers that it is in.
+    pub stream: String,
+    /// Its own timestamp, nanoseconds UTC.
+    pub ts: i64,
+    /// That of the record it answers.
+    pub record_ts: i64,
+}
+
 /// The upstream's file. Every look opens it anew: it may not exist yet.
 #[derive(Clone, Debug)]
 pub struct Central {
@@ -95,7 +106,8 @@ impl Central {
         let Some(connection) = self.open()? else {
             return Ok(());
         };
-        let mut streams = connection.prepare("SELECT stream FROM dunlin_streams")?;
+        let mut streams =
+            connection.prepare("SELECT stream FROM dunlin_streams WHERE schema = 'records'")?;
         let streams: Vec<String> = streams
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
@@ -110,6 +122,36 @@ impl Central {
             }
         }
         Ok(())
+    }
+
+    /// Every answer later than `after_ts`, stream by stream.
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn answers_after(&self, after_ts: i64) -> rusqlite::Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        let Some(connection) = self.open()? else {
+            return Ok(answers);
+        };
+        let mut streams = connection
+            .prepare("SELECT stream FROM dunlin_streams WHERE schema = 'dunlin_predictions'")?;
+        let streams: Vec<String> = streams
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for stream in streams {
+            let mut rows = connection.prepare(
+                "SELECT ts, source_ts FROM dunlin_predictions WHERE stream = ?1 AND ts > ?2",
+            )?;
+            let mut found = rows.query((&stream, after_ts))?;
+            while let Some(row) = found.next()? {
+                answers.push(Answer {
+                    stream: stream.clone(),
+                    ts: row.get(0)?,
+                    record_ts: row.get(1)?,
+                });
+            }
+        }
+        Ok(answers)
     }
 
     /// All rows.

@@ -38,6 +38,7 @@ use dunlin_sync::buffer::Buffer;
 
 pub use self::journal::PREDICTIONS;
 pub(crate) use self::line::guarded;
+pub use self::scan::open_tasks;
 use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};
 use crate::{
     mqtt::outgoing::Publisher,

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -20,7 +20,7 @@ use dunlin_models::registry::ModelKey;
 use dunlin_sync::{
     buffer::Query,
     sample::{Catalog, StreamId, TimeRange, Timestamp},
-    state_file,
+    state_file::{self, StateFileError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,9 @@ const NICENESS: i32 = 15;
 /// Tasks waiting at most, all recipes together.
 const QUEUE_MAX: usize = 4_096;
 
+/// Name of the list of open tasks.
+const TASKS: &str = "tasks";
+
 /// Why a task was queued before there were enough records.
 const DRIFT: &str = "drift";
 
@@ -55,6 +58,18 @@ struct Table {
     open: Vec<Task>,
     /// Newest record that the last failed task of a line saw.
     tried_to: HashMap<ModelKey, i64>,
+}
+
+/// Tasks that were open when an agent ended, by the list in its `state_dir`.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn open_tasks(state_dir: &Path) -> Result<Vec<Task>, StateFileError> {
+    Ok(read_table(state_dir)?.open)
+}
+
+fn read_table(state_dir: &Path) -> Result<Table, StateFileError> {
+    Ok(state_file::read(&state_dir.join(TASKS))?.unwrap_or_default())
 }
 
 /// Records of a stream counted so far.
@@ -88,14 +103,11 @@ pub(super) struct Scan {
 impl Scan {
     /// Takes up the tasks that were open when the agent ended.
     pub(super) fn open(shared: Arc<Shared>) -> Self {
-        let path = shared.state_dir.join("tasks");
-        let table: Table = match state_file::read(&path) {
-            Ok(table) => table.unwrap_or_default(),
-            Err(error) => {
-                tracing::error!(%error, "open tasks are forgotten; the scan finds them again");
-                Table::default()
-            }
-        };
+        let path = shared.state_dir.join(TASKS);
+        let table = read_table(&shared.state_dir).unwrap_or_else(|error| {
+            tracing::error!(%error, "open tasks are forgotten; the scan finds them again");
+            Table::default()
+        });
         let (tell_end, ended) = mpsc::channel();
         let mut scan = Self {
             shared,

@@ -6,6 +6,8 @@
 //! - Timestamps rise from block to block, and the newest one known outside is not above them.
 //! - Every acknowledged publish that was no record is in the quarantine.
 //! - Nothing is set aside: a power cut damages nothing.
+//!
+//! And what `learning` names.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -19,13 +21,16 @@ use dunlin_sync::{
     state_file,
 };
 use dunlin_tests::{
-    central::Row,
+    central::{Answer, Row},
     records::{Numbered, number_in},
 };
 
-pub(crate) const BUFFER_BYTES_MAX: u64 = 8 << 20;
+use super::learning::{self, Answers};
+
+pub(crate) const BUFFER_BYTES_MAX: u64 = 16 << 20;
 pub(crate) const QUARANTINE_BYTES_MAX: u64 = 2 << 20;
 const FINGERPRINTS_MAX: usize = 16_384;
+const ANSWERS_LATE_NS_MAX: i64 = 10_000_000_000;
 
 /// What is known outside the device: the promises it has made.
 pub(crate) struct Known {
@@ -38,6 +43,9 @@ pub(crate) struct Known {
     /// Every good record below this number is upstream, for good.
     settled_below: u64,
     settled_ts: i64,
+    answers: Answers,
+    /// No answer upstream is later, nanoseconds UTC.
+    newest_answer_ts: i64,
 }
 
 impl Known {
@@ -51,6 +59,8 @@ impl Known {
             newest_ts: i64::MIN,
             settled_below: 0,
             settled_ts: i64::MIN,
+            answers: Answers::default(),
+            newest_answer_ts: 0,
         }
     }
 
@@ -71,6 +81,23 @@ impl Known {
 
     pub(crate) fn upstream_rows(&self) -> usize {
         self.upstream.len()
+    }
+
+    pub(crate) fn answers(&self) -> usize {
+        self.answers.count()
+    }
+
+    /// Answers up to here have all been seen: batches under way at once arrive in any order, but not
+    /// that much later than each other.
+    pub(crate) fn answers_seen_ts(&self) -> i64 {
+        self.newest_answer_ts - ANSWERS_LATE_NS_MAX
+    }
+
+    /// Adds answers found upstream, after the records there.
+    pub(crate) fn answered(&mut self, answers: &[Answer]) -> Result<(), String> {
+        let newest = answers.iter().map(|answer| answer.ts).max();
+        self.newest_answer_ts = self.newest_answer_ts.max(newest.unwrap_or_default());
+        self.answers.add(answers, &self.upstream, &self.numbered)
     }
 
     pub(crate) fn row(&self, n: u64) -> Option<Row> {
@@ -105,11 +132,14 @@ impl Known {
 pub(crate) struct Found {
     pub(crate) rows: u64,
     pub(crate) quarantined: u64,
+    pub(crate) answers: u64,
+    pub(crate) versions: u64,
+    pub(crate) checkpoints: u64,
     pub(crate) violations: Vec<String>,
 }
 
 impl Found {
-    fn wrong(&mut self, what: impl Into<String>) {
+    pub(crate) fn wrong(&mut self, what: impl Into<String>) {
         self.violations.push(what.into());
     }
 }
@@ -142,11 +172,13 @@ pub(crate) fn check(data_dir: &Path, known: &Known) -> Found {
         found.wrong(format!("set aside: {what}"));
     }
     let mut buffered = BTreeMap::new();
-    read_blocks(&buffer, &cursor, known, &mut buffered, &mut found);
+    let answers = read_blocks(&buffer, &cursor, known, &mut buffered, &mut found);
     found.rows = buffered.len() as u64;
     check_acknowledged(known, &buffered, &mut found);
     check_clock(data_dir, &buffer, known, &mut found);
     check_quarantine(data_dir, known, &mut found);
+    let records = [&known.upstream, &buffered];
+    learning::check(data_dir, &known.answers, &answers, &records, &mut found);
     found
 }
 
@@ -156,7 +188,8 @@ fn read_blocks(
     known: &Known,
     buffered: &mut BTreeMap<u64, Row>,
     found: &mut Found,
-) {
+) -> Vec<Answer> {
+    let mut answers = Vec::new();
     if cursor.done().end() > buffer.next_seq() {
         found.wrong(format!(
             "the cursor stands at {}, the buffer ends at {}",
@@ -176,6 +209,7 @@ fn read_blocks(
                     ));
                 }
                 last_ts = block.last_ts;
+                answers.extend(learning::answers_in(&block, &catalog));
                 for (n, row) in rows_of(&block, &catalog) {
                     if buffered.insert(n, row).is_some() {
                         found.wrong(format!("record {n} is in the buffer twice"));
@@ -196,6 +230,7 @@ fn read_blocks(
         }
         seq = buffer.next_stored(seq);
     }
+    answers
 }
 
 fn rows_of(block: &Block, catalog: &Catalog) -> Vec<(u64, Row)> {

@@ -1,15 +1,16 @@
-//! Cuts the power at random moments while the whole agent ingests, and looks at what is left.
+//! Cuts the power at random moments while the whole agent ingests and learns, and looks at what is left.
 //!
 //! `power_cut [--cuts N] [--seed S]`. Needs root, Linux, loop devices and ext4; says so and ends with 0
 //! otherwise. The data directory lies on a disk image; broker and upstream are elsewhere. A cut: the
 //! agent is stopped with SIGSTOP, what it had acknowledged is noted, the image is copied. The copy is
-//! opened by the library and, in another copy, by the agent; see `check` for what must hold. After
+//! opened by the library and, in another copy, by the agent; see `check` and `learning` for what must hold. After
 //! some cuts the copy becomes the device, so that recoveries follow on one another.
 //!
 //! Generations are small, so that they are made and deleted all the time. Prints one line of JSON;
 //! exits with 1 on a violation and keeps the image.
 
 mod check;
+mod learning;
 mod parts;
 
 use std::{
@@ -41,9 +42,13 @@ use self::{
     parts::Parts,
 };
 
+/// Name of the device, before that of every stream upstream.
+const DEVICE: &str = "power";
+/// What is learnt, beside the image.
+const CONFIG: &str = "dunlin.toml";
 const IMAGE_BYTES: u64 = 96 << 20;
-const RATE_PER_S: f64 = 12_000.0;
-/// Text in each record: a generation of 1 MiB fills in about a second.
+const RATE_PER_S: f64 = 5_000.0;
+/// Text in each record: a generation of 2 MiB fills in about two seconds.
 const PAD_BYTES: usize = 40;
 /// For an agent to answer on what a cut has left. It does in milliseconds; `answer_ms_max` tells.
 const OPEN_MAX: Duration = Duration::from_secs(20);
@@ -116,6 +121,11 @@ struct Tally {
     answer_ms_max: u64,
     rows_checked: u64,
     quarantined_checked: u64,
+    promoted_by_hand: u64,
+    answers_checked: u64,
+    versions_checked: u64,
+    versions_made: u64,
+    checkpoints_checked: u64,
 }
 
 struct Rig {
@@ -149,6 +159,7 @@ impl Rig {
         let broker = MqttDouble::start().map_err(failed)?;
         let central = Central::new(dir);
         let program = std::env::current_exe().map_err(failed)?;
+        fs::write(dir.join(CONFIG), learning::config()).map_err(failed)?;
         let mut device = device(&program, dir, "live", &central.url(), &numbered);
         device.set("--mqtt", broker.url());
         let image = dir.join("disk-0.img");
@@ -204,7 +215,10 @@ impl Rig {
             "generations_made": tally.generations_made,
             "generations_deleted": tally.generations_deleted,
             "rows_checked": tally.rows_checked, "answer_ms_max": tally.answer_ms_max,
-            "quarantined_checked": tally.quarantined_checked,
+            "quarantined_checked": tally.quarantined_checked, "answers": self.known.answers(),
+            "answers_checked": tally.answers_checked, "versions_checked": tally.versions_checked,
+            "versions_made": tally.versions_made, "checkpoints_checked": tally.checkpoints_checked,
+            "promoted_by_hand": tally.promoted_by_hand,
             "violations": violations.len(), "seconds": begun.elapsed().as_secs_f64(),
         });
         println!("{line}");
@@ -231,6 +245,11 @@ impl Rig {
         let pause = Duration::from_millis(self.rng.random_range(20..700));
         thread::sleep(pause);
         self.change_weather()?;
+        if self.rng.random_range(0..3) == 0 {
+            let control = self.device.control();
+            let promoted = learning::promote_any(&control, &mut self.rng)?;
+            self.tally.promoted_by_hand += u64::from(promoted.is_some());
+        }
         let chain = self.rng.random_range(0..3) == 0;
         let stopping = chain && self.rng.random_range(0..4) == 0;
         // What it has acknowledged last may not have reached the broker, which then sends it again.
@@ -314,8 +333,12 @@ impl Rig {
             let looked = self
                 .central
                 .each_after(self.known.settled_ts(), |n, row| arrived.push((n, row)));
-            match looked {
-                Ok(()) => return self.known.upstream(arrived),
+            let after_ts = self.known.answers_seen_ts();
+            match looked.and_then(|()| self.central.answers_after(after_ts)) {
+                Ok(answers) => {
+                    self.known.upstream(arrived)?;
+                    return self.known.answered(&answers);
+                }
                 // Stopped in one of the moments in which SQLite lets nobody else read: cut later.
                 Err(error) if is_locked(&error) && tries < FREEZE_TRIES_MAX => {
                     tries += 1;
@@ -347,6 +370,9 @@ impl Rig {
         let found = check::check(&mounted.dir().join("data"), &self.known);
         self.tally.rows_checked += found.rows;
         self.tally.quarantined_checked += found.quarantined;
+        self.tally.answers_checked += found.answers;
+        self.tally.versions_checked += found.versions;
+        self.tally.checkpoints_checked += found.checkpoints;
         Ok(found.violations)
     }
 
@@ -405,9 +431,17 @@ impl Rig {
         let drained = "the last upload";
         self.device
             .wait_status(DRAIN_MAX, drained, |s| s.upstream.lag_rows == 0)?;
+        let failed = |error: rusqlite::Error| format!("upstream: {error}");
+        until(DRAIN_MAX, "the last answers upstream", || {
+            let central = self.central.open().ok().flatten()?;
+            learning::has_caught_up(&central).ok()?.then_some(())
+        })?;
         self.device.terminate();
         let end = self.device.wait_exit(Duration::from_secs(30))?;
-        let mut violations = Vec::new();
+        let central = self.central.open().map_err(failed)?;
+        let central = central.ok_or("there is no table upstream")?;
+        self.tally.versions_made = learning::versions_made(&central).map_err(failed)?;
+        let mut violations = learning::check_upstream(&central).map_err(failed)?;
         if !end.success() {
             violations.push(format!("the last stop ended with {end}"));
         }
@@ -434,9 +468,10 @@ impl Rig {
 fn device(program: &Path, dir: &Path, log: &str, upstream: &str, numbered: &Numbered) -> Device {
     let log = dir.join(format!("{log}.log"));
     Device::new(program, &dir.join("nowhere"), &log)
+        .with("--config", dir.join(CONFIG).display())
         .with("--topic", numbered.rule())
         .with("--upstream", upstream)
-        .with("--device", "power")
+        .with("--device", DEVICE)
         .with("--clock-hold-s", 0)
         .with("--http-listen", "")
         .with("--buffer-bytes-max", BUFFER_BYTES_MAX)
