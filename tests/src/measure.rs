@@ -9,6 +9,15 @@ pub fn median(figures: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
+/// The figure below which the share `part` of them lies, 0..1. Zero for none.
+pub fn quantile(figures: &[f64], part: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (sorted.len() as f64 * part) as usize;
+    let at = at.min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().unwrap_or_default()
+}
+
 /// Time that all threads of this process have computed, seconds.
 pub fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -30,7 +39,13 @@ pub fn peak_rss_bytes<T>(work: impl FnOnce() -> T) -> (T, u64) {
 }
 
 fn status_bytes(name: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    memory_bytes(std::process::id(), name)
+}
+
+/// Memory of a process as Linux calls it in its `status` (`VmRSS:` is resident now, `VmHWM:` the most
+/// so far), bytes.
+pub fn memory_bytes(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kib.unwrap_or_default() * 1024

@@ -9,7 +9,7 @@ use std::{
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{mqtt_packet, records::number_in};
@@ -46,9 +46,21 @@ pub struct Seen {
     pub acks: u64,
 }
 
+/// When what was read along.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// Records sent to the agent, by number.
+    pub sent: HashMap<u64, Instant>,
+    /// PUBACKs of the agent, by number of the record.
+    pub acknowledged: HashMap<u64, Instant>,
+    /// Publishes of the agent with their payloads, in order.
+    pub published: Vec<(Instant, Vec<u8>)>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     seen: Seen,
+    times: Option<Times>,
     sockets: Vec<(u64, TcpStream)>,
     refuses: bool,
     is_stalled: bool,
@@ -123,6 +135,16 @@ impl Relay {
     /// What was read along.
     pub fn seen(&self) -> Seen {
         self.shared.lock().seen.clone()
+    }
+
+    /// Takes times from now on.
+    pub fn start_times(&self) {
+        self.shared.lock().times = Some(Times::default());
+    }
+
+    /// The times taken so far.
+    pub fn times(&self) -> Times {
+        self.shared.lock().times.clone().unwrap_or_default()
     }
 
     /// Number of records acknowledged so far.
@@ -297,6 +319,16 @@ impl Pump {
                     reading.is_v5 = packet.get(head + 6) == Some(&5);
                     true
                 }
+                (Direction::Out, 3) => {
+                    if let Some(times) = &mut state.times {
+                        let publish =
+                            mqtt_packet::read_publish(packet[0], &packet[head..], reading.is_v5)?;
+                        times
+                            .published
+                            .push((Instant::now(), publish.payload.to_vec()));
+                    }
+                    true
+                }
                 (Direction::Out, 4) => acknowledge(&mut reading, &packet[head..], &mut state),
                 (Direction::In, 9) => {
                     state.seen.subscribed += 1;
@@ -333,6 +365,9 @@ fn acknowledge(reading: &mut Reading, body: &[u8], state: &mut State) -> bool {
         state.seen.acks_lost.extend(n);
         return false;
     }
+    if let (Some(times), Some(n)) = (&mut state.times, n) {
+        times.acknowledged.insert(n, Instant::now());
+    }
     state.seen.acks += 1;
     state.seen.acknowledged.extend(n);
     true
@@ -349,6 +384,9 @@ fn sent(reading: &mut Reading, packet: &[u8], head: usize, state: &mut State) ->
     }
     let publish = mqtt_packet::read_publish(packet[0], &packet[head..], reading.is_v5)?;
     let n = number_in(publish.payload);
+    if let (Some(times), Some(n)) = (&mut state.times, n) {
+        times.sent.insert(n, Instant::now());
+    }
     state.seen.sent.extend(n);
     state.seen.sent_again += u64::from(publish.dup);
     if let Some(id) = publish.id {
