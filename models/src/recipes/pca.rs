@@ -1,5 +1,8 @@
 //! Anomaly detection by principal components of the window: Hotelling's T² tells how far a window is
-//! from the usual within the usual directions, the squared prediction error Q how far outside of them.
+//! from the usual within its main directions, Q how far outside of them.
+//!
+//! Q counts every direction by what is usual along it, not by its size: a slow sensor that leaves what the
+//! others say of it moves little, and would be lost in the noise of a fast one.
 //!
 //! Promises: what is usual comes from the training windows, the limits from the validation windows
 //! (from the training windows only if there are too few), nothing from labels; fine-tuning is the old
@@ -30,8 +33,14 @@ const KIND: &str = "pca";
 const INPUTS_MAX: usize = 1_024;
 /// Variance, beside the greatest, below which a direction is rounding.
 const RELATIVE_VARIANCE_MIN: f64 = 1e-7;
+/// Along no direction outside of the main ones counts less than this as usual, squared standard deviations:
+/// of what varied less, the training windows say too little.
+const USUAL_VARIANCE_MIN: f32 = 2e-3;
 /// Fewer validation windows say nothing about limits.
 const VALIDATION_WINDOWS_MIN: u64 = 20;
+
+/// No limit is below this times the numbers of a window, squared standard deviations.
+const LIMIT_MIN: f32 = 1e-6;
 
 /// Makes [`PcaModel`]s.
 #[derive(Debug)]
@@ -47,15 +56,18 @@ struct PcaModel {
     limits: [f32; 2],
 }
 
-/// Mean and main directions of the standardised windows.
+/// Mean and directions of the standardised windows.
 #[derive(Clone, Debug)]
 struct Usual {
     /// One a number of the window.
     mean: Vec<f32>,
-    /// One direction of unit length after the other, the main one first.
+    /// One direction of unit length after the other, the main ones first; those along which hardly
+    /// anything varies are left out.
     directions: Vec<f32>,
     /// Along each direction; above 0.
     variances: Vec<f32>,
+    /// How many of them are main ones.
+    main: usize,
 }
 
 impl Recipe for Pca {
@@ -108,6 +120,7 @@ impl Recipe for Pca {
             Some([count]) if *count <= inputs => *count,
             _ => return Err(ArtifactError::Misfit("its directions are too many".into())),
         };
+        let main = artifact.f32("main", &[1])?[0] as usize;
         let limits = artifact.f32("limits", &[2])?;
         let model = PcaModel {
             sums: NormalEquations::load(artifact, inputs, 0)?,
@@ -115,6 +128,7 @@ impl Recipe for Pca {
                 mean: artifact.f32("window_mean", &[inputs])?,
                 directions: artifact.f32("directions", &[count, inputs])?,
                 variances: artifact.f32("variances", &[count])?,
+                main: main.min(count),
             },
             limits: [limits[0], limits[1]],
             kept,
@@ -175,21 +189,22 @@ impl Usual {
         let variance = |at: usize| eigen.eigenvalues[at].max(0.0);
         let total: f64 = order.iter().map(|at| variance(*at)).sum();
         let least = variance(order[0]) * RELATIVE_VARIANCE_MIN;
-        let (mut main, mut held) = (Vec::new(), 0.0);
-        for at in order {
-            // A variance that f32 cannot hold is none.
-            let is_usual = variance(at) > least && variance(at) as f32 > f32::MIN_POSITIVE;
-            if !is_usual || held >= variance_kept * total {
-                break;
-            }
-            held += variance(at);
-            main.push(at);
+        // A variance that f32 cannot hold is none.
+        let is_usual = |at: usize| variance(at) > least && variance(at) as f32 > f32::MIN_POSITIVE;
+        let (mut main, mut held) = (0, 0.0);
+        while main < inputs && is_usual(order[main]) && held < variance_kept * total {
+            held += variance(order[main]);
+            main += 1;
         }
-        let directions = main.iter().flat_map(|at| eigen.eigenvectors.column(*at));
+        let rest = &order[main..];
+        let counts = |at: &&usize| is_usual(**at) && variance(**at) as f32 > USUAL_VARIANCE_MIN;
+        let kept = &order[..main + rest.iter().take_while(counts).count()];
+        let directions = kept.iter().flat_map(|at| eigen.eigenvectors.column(*at));
         let usual = Self {
             mean: mean.iter().map(|mean| *mean as f32).collect(),
             directions: directions.map(|value| *value as f32).collect(),
-            variances: main.iter().map(|at| variance(*at) as f32).collect(),
+            variances: kept.iter().map(|at| variance(*at) as f32).collect(),
+            main,
         };
         Some((usual, (total - held).max(0.0) / inputs as f64))
     }
@@ -202,16 +217,20 @@ impl Usual {
         for (value, mean) in window.iter_mut().zip(&self.mean) {
             *value -= mean;
         }
-        let mut t2 = 0.0;
+        let (mut t2, mut q) = (0.0, 0.0);
         let directions = self.directions.chunks_exact(self.mean.len());
-        for (direction, variance) in directions.zip(&self.variances) {
+        for (at, (direction, variance)) in directions.zip(&self.variances).enumerate() {
             // Directions are orthogonal: what was taken away before does not matter.
             let along = wide::dot(window, direction);
-            t2 += along * along / variance;
             wide::map_with(window, direction, |value, d| value - along * d);
-            wide::map_with(usual, direction, |usual, d| usual + along * d);
+            if at < self.main {
+                t2 += along * along / variance;
+                wide::map_with(usual, direction, |usual, d| usual + along * d);
+            } else {
+                q += along * along / variance;
+            }
         }
-        [t2, wide::dot(window, window)]
+        [t2, q + wide::dot(window, window) / USUAL_VARIANCE_MIN]
     }
 }
 
@@ -223,7 +242,9 @@ impl PcaModel {
             seen = self.distances_of(data, Half::Train, host)?;
         }
         let rate = self.kept.settings.false_alarm_rate;
-        self.limits = Limit::of(&seen, rate, self.kept.inputs()).0;
+        // A thousandth of a standard deviation, each number.
+        let least = LIMIT_MIN * self.kept.inputs() as f32;
+        self.limits = Limit::of(&seen, rate, [least, least / USUAL_VARIANCE_MIN]).0;
         Ok(())
     }
 
@@ -274,6 +295,7 @@ impl Model for PcaModel {
         artifact.insert_f32("window_mean", &[inputs], usual.mean.clone());
         artifact.insert_f32("directions", &[count, inputs], usual.directions.clone());
         artifact.insert_f32("variances", &[count], usual.variances.clone());
+        artifact.insert_f32("main", &[1], vec![usual.main as f32]);
         artifact.insert_f32("limits", &[2], self.limits.to_vec());
         self.sums.save(&mut artifact);
         artifact
@@ -283,3 +305,6 @@ impl Model for PcaModel {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,6 @@ const BEYOND_MIN: f64 = 10.0;
 /// How much farther T² may go than what was seen: an operating point wanders (1.7 times as far), while
 /// what holds between sensors (Q) stays.
 const WANDERING: f32 = 3.0;
-/// No limit is below this times the numbers of a window: a thousandth of a standard deviation.
-const LIMIT_MIN: f32 = 1e-6;
 
 /// T² and Q of many windows, thinned out evenly once they are very many.
 #[derive(Debug, Default)]
@@ -48,21 +46,20 @@ impl Thinned {
 pub(super) struct Limit(pub [f32; 2]);
 
 impl Limit {
-    /// Limits that a share `rate` of such windows exceeds; `inputs` numbers a window.
-    pub(super) fn of(seen: &Thinned, rate: f64, inputs: usize) -> Self {
-        let least = LIMIT_MIN * inputs as f32;
+    /// Limits that a share `rate` of such windows exceeds, neither below its `least`.
+    pub(super) fn of(seen: &Thinned, rate: f64, least: [f32; 2]) -> Self {
         let of = |which: usize| {
             let distances = seen.kept.iter().map(|distances| distances[which]);
             limit(distances.collect(), rate)
         };
-        let limit = Self([(WANDERING * of(0)).max(least), of(1).max(least)]);
+        let limit = Self([(WANDERING * of(0)).max(least[0]), of(1).max(least[1])]);
         if seen.kept.len() as f64 * rate < BEYOND_MIN {
             return limit;
         }
         // Enough windows to set the rate of both together.
         let scores = seen.kept.iter().map(|distances| limit.score(*distances));
         let both = self::limit(scores.collect(), rate);
-        Self(limit.0.map(|limit| (limit * both).max(least)))
+        Self([0, 1].map(|which| (limit.0[which] * both).max(least[which])))
     }
 
     /// 1 where one of the two reaches its limit.
@@ -114,14 +111,14 @@ mod tests {
     #[test]
     fn many_windows_exceed_at_just_the_rate() {
         let seen = seen(10_000);
-        let limit = Limit::of(&seen, 0.05, 1);
+        let limit = Limit::of(&seen, 0.05, [1e-6; 2]);
         let beyond = seen.kept.iter().filter(|d| limit.score(**d) > 1.0).count();
         assert_eq!(beyond, 500);
     }
 
     #[test]
     fn few_windows_give_a_limit_beyond_them() {
-        let limit = Limit::of(&seen(50), 1e-3, 1);
+        let limit = Limit::of(&seen(50), 1e-3, [1e-6; 2]);
         assert!(limit.0[1] > 2.0 && limit.0[1] < 20.0, "{limit:?}");
         assert!(limit.0[0] > 1.0 * WANDERING, "{limit:?}");
     }
@@ -141,11 +138,11 @@ mod tests {
     #[test]
     fn nothing_or_only_zeros_still_give_a_positive_limit() {
         let mut seen = Thinned::default();
-        assert_eq!(Limit::of(&seen, 0.01, 10).0, [1e-5; 2]);
+        assert_eq!(Limit::of(&seen, 0.01, [1e-5, 1e-2]).0, [1e-5, 1e-2]);
         seen.add([f32::INFINITY, f32::NAN]);
         assert_eq!(seen.count(), 0);
         seen.add([0.0, 0.0]);
-        assert_eq!(Limit::of(&seen, 0.01, 10).0, [1e-5; 2]);
+        assert_eq!(Limit::of(&seen, 0.01, [1e-5, 1e-2]).0, [1e-5, 1e-2]);
     }
 
     #[test]
