@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 use dunlin_models::{
     data::{Columns, InMemory, Rows},
     drift::population::{InputDrift, InputDriftSettings, Population},
-    registry::{ModelKey, Version},
+    registry::{ModelKey, RegistryError, Version},
     scale::Scale,
 };
 use dunlin_sync::{
@@ -26,6 +26,17 @@ use super::{
     rows::classes,
 };
 use crate::{cohort::Labels, glob::matches, settings::RecipeRule, writer::OWN_TABLE_PREFIX};
+
+/// Why a version does not serve.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    /// It may later: what is in the way is not the version itself.
+    #[error("{0}")]
+    Now(String),
+    /// This recipe, or this stream, can do nothing with it.
+    #[error("{0}")]
+    ForGood(String),
+}
 
 impl Answering<'_> {
     /// Makes lines for new streams and versions, swaps versions, and ends lines without one.
@@ -73,10 +84,15 @@ impl Answering<'_> {
         if serves == Some(number) {
             return;
         }
-        let Err(mut why) = self.serve(&key, rule, stream, schema, number) else {
+        let Err(unfit) = self.serve(&key, rule, stream, schema, number) else {
             return;
         };
-        // If it was damaged, the version before has taken its place.
+        if let Unfit::ForGood(_) = unfit {
+            // What comes of it shows below.
+            self.take_out(&key, number);
+        }
+        let mut why = unfit.to_string();
+        // If it was damaged or is of no use, the version before has taken its place.
         if let Some(before) = among().filter(|before| *before != number) {
             let is_served = serves == Some(before)
                 || match self.serve(&key, rule, stream, schema, before) {
@@ -119,9 +135,11 @@ impl Answering<'_> {
         stream: &Stream,
         schema: &Schema,
         number: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unfit> {
         let loaded = self.load(key, rule, schema, number)?;
-        let (scale, drift) = self.trained_on(&loaded.version, stream.id, &loaded.fields)?;
+        let (scale, drift) = self
+            .trained_on(&loaded.version, stream.id, &loaded.fields)
+            .map_err(Unfit::Now)?;
         let lines = self.lines.entry(stream.id).or_default();
         let at = lines.iter().position(|line| &line.key == key);
         let answered_to = at.map(|at| lines[at].answered_to);
@@ -152,9 +170,9 @@ impl Answering<'_> {
         if let Some(kept) = self.kept.get(key) {
             self.take_up(&mut line, kept.clone(), schema);
         }
-        self.prefill(&mut line, stream.id)?;
+        self.prefill(&mut line, stream.id).map_err(Unfit::Now)?;
         if line.seen_to < self.read_to {
-            self.rewind(line.seen_to)?;
+            self.rewind(line.seen_to).map_err(Unfit::Now)?;
         }
         self.resume.remove(&own_stream(PREDICTIONS, key));
         self.kept.remove(key);
@@ -178,7 +196,7 @@ impl Answering<'_> {
             let loaded = self.load(&line.key, &rule, schema, before);
             let loaded = loaded.inspect_err(|why| {
                 let key = &line.key;
-                tracing::info!(%key, version = before, why, "no longer there to compare with");
+                tracing::info!(%key, version = before, %why, "no longer there to compare with");
             });
             let loaded = loaded.ok().filter(|before| before.fields == line.fields);
             Some(loaded?.serving)
@@ -196,18 +214,18 @@ impl Answering<'_> {
         rule: &RecipeRule,
         schema: &Schema,
         number: u64,
-    ) -> Result<Loaded, String> {
+    ) -> Result<Loaded, Unfit> {
+        let now = |error: RegistryError| Unfit::Now(error.to_string());
         let models = &self.shared.models;
-        let version = models.version(key, number);
-        let version = version.map_err(|error| error.to_string())?;
-        let artifact = models.load(&version).map_err(|e| e.to_string())?;
-        let recipe = rule.recipe.build()?;
+        let version = models.version(key, number).map_err(now)?;
+        let artifact = models.load(&version).map_err(now)?;
+        let recipe = rule.recipe.build().map_err(Unfit::Now)?;
         let model = guarded(|| recipe.load(&artifact));
-        let model = model.map_err(|what| format!("reading it panicked: {what}"))?;
-        let model = model.map_err(|error| error.to_string())?;
+        let model = model.map_err(|what| Unfit::ForGood(format!("reading it panicked: {what}")))?;
+        let model = model.map_err(|error| Unfit::ForGood(error.to_string()))?;
         let fields = artifact.features.iter().map(|name| {
             let field = schema.field(name);
-            field.ok_or_else(|| format!("the stream has no field {name:?}"))
+            field.ok_or_else(|| Unfit::ForGood(format!("the stream has no field {name:?}")))
         });
         let classes = classes(&artifact.settings);
         Ok(Loaded {

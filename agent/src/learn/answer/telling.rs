@@ -33,17 +33,7 @@ impl Answering<'_> {
     /// A version that has panicked serves no more; the one before does, or none. Records until then
     /// go unanswered.
     pub(super) fn give_up(&mut self, key: &ModelKey, version: u64, what: &str) {
-        let (models, failed) = (&self.shared.models, &self.shared.settings.status.failed);
-        // The rule may serve a version that the line's pointer does not name.
-        let is_current = models.current_number(key) == Some(version);
-        let before = is_current.then(|| models.rollback(key, failed).ok());
-        let after = match before.flatten() {
-            Some(serves) => format!("version {} serves again", serves.number),
-            None => match models.set_status(key, version, failed) {
-                Ok(()) => "it serves no more".to_owned(),
-                Err(why) => format!("it serves no more, which cannot be kept: {why}"),
-            },
-        };
+        let after = self.take_out(key, version);
         let what = format!("the model panicked: {what}; {after}");
         tracing::error!(%key, version, what, "given up");
         self.shared.stats.broken.fetch_add(1, Relaxed);
@@ -57,6 +47,25 @@ impl Answering<'_> {
             },
         );
         self.is_unsettled = true;
+    }
+
+    /// A version that is of no use gets the status `failed`, and the one before its place, or none; tells
+    /// what comes of it.
+    pub(super) fn take_out(&self, key: &ModelKey, version: u64) -> String {
+        let (models, failed) = (&self.shared.models, &self.shared.settings.status.failed);
+        // The rule may serve a version that the line's pointer does not name.
+        let is_current = models.current_number(key) == Some(version);
+        let before = is_current.then(|| models.rollback(key, failed).ok());
+        match before.flatten() {
+            Some(serves) => format!("version {} serves again", serves.number),
+            None => match models.set_status(key, version, failed) {
+                Ok(()) => "it serves no more".to_owned(),
+                Err(why) => {
+                    tracing::warn!(%key, version, %why, "cannot keep that it is of no use");
+                    format!("it serves no more, which cannot be kept: {why}")
+                }
+            },
+        }
     }
 
     pub(super) fn tell_drift(&self, key: &ModelKey, version: u64, alarm: &Alarm) {

@@ -139,6 +139,29 @@ fn a_damaged_version_gives_way_to_the_one_before() {
 }
 
 #[test]
+fn a_version_of_another_shape_gives_way_and_nobody_waits_for_it_after_a_restart() {
+    let mut longer = rule("longer");
+    settings_of(&mut longer).lookback = 7;
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(500);
+    let kept = keeper(&mut bench);
+    promote(&bench, &["x", "y"]);
+    promote_by(&bench, &longer, &["x", "y"]);
+    let shared = Arc::clone(&bench.shared);
+    for first in [501, 601] {
+        let mut answering = restart(&shared, &kept);
+        bench.commit(100);
+        answering.catch_up();
+        let expected: Vec<_> = (501..first + 100).map(|ts| (ts, 1)).collect();
+        assert_eq!(*kept.lock().unwrap(), expected);
+    }
+    let models = &bench.shared.models;
+    assert_eq!(models.current_number(&key()), Some(1));
+    let failed = models.version(&key(), 2).unwrap();
+    assert_eq!(failed.status, bench.shared.settings.status.failed);
+}
+
+#[test]
 fn a_line_that_comes_to_serve_late_does_not_disturb_the_others() {
     let mut other = rule("other");
     settings_of(&mut other).lookback = 2;
