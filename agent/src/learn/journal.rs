@@ -19,11 +19,13 @@ use crate::{
 
 /// Answers of models.
 pub const PREDICTIONS: &str = "dunlin_predictions";
-const TASKS: &str = "dunlin_tasks";
+/// Tasks as they come and go.
+pub const TASKS: &str = "dunlin_tasks";
 const TRAINING_LOG: &str = "dunlin_training_log";
 const EPOCHS: &str = "dunlin_epochs";
 const EVALUATIONS: &str = "dunlin_evaluations";
-const EVENTS: &str = "dunlin_events";
+/// Promotions, drift, versions taken back.
+pub const EVENTS: &str = "dunlin_events";
 
 /// Longest text kept in a row, bytes.
 const TEXT_BYTES_MAX: usize = 2_000;

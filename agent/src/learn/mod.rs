@@ -22,6 +22,8 @@ mod train;
 mod broken_tests;
 #[cfg(all(test, feature = "sqlite"))]
 mod own_tests;
+#[cfg(all(test, feature = "demo"))]
+pub(crate) mod rehearsal;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +38,7 @@ use std::{
 use dunlin_models::registry::Registry;
 use dunlin_sync::buffer::Buffer;
 
-pub use self::journal::PREDICTIONS;
+pub use self::journal::{EVENTS, PREDICTIONS, TASKS};
 pub(crate) use self::line::guarded;
 pub use self::scan::open_tasks;
 use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};

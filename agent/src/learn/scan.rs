@@ -23,6 +23,7 @@ use dunlin_sync::{
     state_file::{self, StateFileError},
 };
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Shared,
@@ -154,6 +155,19 @@ impl Scan {
         self.forget_checkpoints();
         self.fill_queues();
         self.start_tasks();
+    }
+
+    /// One scan, and everything that it finds to do, however long it takes.
+    #[cfg(all(test, feature = "demo"))]
+    pub(super) fn work_off(&mut self) {
+        self.look();
+        while !self.working.is_empty() {
+            let Ok((task, outcome)) = self.ended.recv() else {
+                return;
+            };
+            self.settle(task, outcome);
+            self.start_tasks();
+        }
     }
 
     fn bury_dead(&mut self) {
@@ -291,13 +305,16 @@ impl Scan {
         } else {
             "enough records"
         };
+        let id = self.table.next_id;
+        let to_ts = shared.buffer.shape().newest_ts.unwrap_or_default();
         let task = Task {
-            id: self.table.next_id,
+            id,
             kind,
             status: shared.settings.status.queued.clone(),
             started_ns: (shared.wall_ns)(),
-            seed: rand::random(),
-            to_ts: shared.buffer.shape().newest_ts.unwrap_or_default(),
+            // The same records, the same model.
+            seed: xxh3_64(format!("{id} {key} {to_ts}").as_bytes()),
+            to_ts,
             parent,
             version: None,
             query: String::new(),

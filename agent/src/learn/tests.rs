@@ -51,10 +51,18 @@ impl Bench {
         Self::with_buffer(rules, |_| {})
     }
 
+    pub(super) fn with_settings(settings: LearnSettings) -> Self {
+        Self::of(settings, |_| {})
+    }
+
     pub(super) fn with_buffer(
         rules: Vec<RecipeRule>,
         change: impl FnOnce(&mut BufferOptions),
     ) -> Self {
+        Self::of(settings(rules), change)
+    }
+
+    fn of(settings: LearnSettings, change: impl FnOnce(&mut BufferOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut options = BufferOptions::new(dir.path().join("buffer"), 64 << 20);
         change(&mut options);
@@ -64,7 +72,6 @@ impl Bench {
         std::fs::create_dir(&state_dir).unwrap();
         let (requests, received) = Requests::to_nobody(100_000);
         let stats = Arc::new(LearnStats::default());
-        let settings = settings(rules);
         let shared = Shared {
             rules: settings.recipes.iter().cloned().map(Arc::new).collect(),
             settings,

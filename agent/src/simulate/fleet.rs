@@ -30,7 +30,7 @@ struct Member {
 
 /// All machines, taking turns.
 #[derive(Debug)]
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     members: Vec<Member>,
     step_s: f64,
     bad_every: u64,
@@ -46,13 +46,13 @@ pub(super) struct Fleet {
 }
 
 /// One reading to publish.
-pub(super) struct Words<'a> {
-    pub(super) topic: &'a str,
-    pub(super) payload: &'a [u8],
+pub(crate) struct Words<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
 }
 
 impl Fleet {
-    pub(super) fn new(options: &SimulateOptions) -> Self {
+    pub(crate) fn new(options: &SimulateOptions) -> Self {
         let streams = options.streams.max(1);
         let member = |at: u32| {
             let place = format!(
@@ -94,12 +94,12 @@ impl Fleet {
     }
 
     /// Readings made so far.
-    pub(super) fn made(&self) -> u64 {
+    pub(crate) fn made(&self) -> u64 {
         self.made
     }
 
     /// The next reading, stamped `time_ms`. Ask [`Fleet::truth`] right after it.
-    pub(super) fn reading(&mut self, time_ms: i64) -> Words<'_> {
+    pub(crate) fn reading(&mut self, time_ms: i64) -> Words<'_> {
         let turn = self.turn;
         self.turn = (turn + 1) % self.members.len();
         let member = &mut self.members[turn];
@@ -152,13 +152,13 @@ impl Fleet {
 
     /// The truth about the machine of the last reading, if it has just changed: which fault it has
     /// from that reading on (`n`), or `null` from there on.
-    pub(super) fn truth(&mut self) -> Option<(&str, String)> {
+    pub(crate) fn truth(&mut self) -> Option<(&str, String)> {
         let (turn, truth) = self.truth.take()?;
         Some((&self.members[turn].truth_topic, truth))
     }
 
     /// Fills in what was made.
-    pub(super) fn report(&self, report: &mut Report) {
+    pub(crate) fn report(&self, report: &mut Report) {
         report.published = self.made;
         report.bad = self.bad;
         report.bytes = self.bytes;

@@ -20,6 +20,8 @@ use dunlin_sync::tls::{TlsError, TlsFiles};
 use serde::Serialize;
 use tokio::{runtime, sync::watch};
 
+#[cfg(all(test, feature = "demo"))]
+pub(crate) use self::fleet::Fleet;
 pub use self::machine::{Fault, FaultKind, Machine, Reading};
 use crate::{ingest::IngestStats, mqtt::LinkError, mqtt::url::BrokerUrl, settings::MqttVersion};
 

@@ -2,10 +2,15 @@
 //!
 //! Promises: nothing listens but on 127.0.0.1 and free ports; nothing is left behind unless a directory
 //! is named; the agent is the one of `dunlin run`, on a configuration file like any other. At the
-//! end every record published is accounted for, or the demo fails and says which is not.
+//! end every record published is accounted for, or the demo fails and says which is not. How many faults
+//! were found fails nothing: that depends on what happened to the machines, and on how long they ran; a test
+//! holds it over seeds (`rehearsal`).
 
+mod news;
 mod observer;
 mod play;
+#[cfg(test)]
+mod rehearsal;
 mod screen;
 mod stage;
 mod tally;

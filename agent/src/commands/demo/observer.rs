@@ -12,20 +12,17 @@ use dunlin_sync::{
     sample::{Catalog, StreamId},
 };
 
-use super::stage::STREAM;
+use super::{
+    news::{News, runs},
+    stage::STREAM,
+};
 use crate::{
     simulate::{FaultKind, Progress},
     status::{Status, View},
 };
 
 /// The fields of a reading that are shown.
-const FIELDS: [&str; 5] = [
-    "vibration_mm_s",
-    "peak_mm_s",
-    "temperature_c",
-    "current_a",
-    "rpm",
-];
+const FIELDS: [&str; 4] = ["vibration_mm_s", "peak_mm_s", "temperature_c", "current_a"];
 /// Machines shown; more are only counted.
 pub(super) const MACHINES_MAX: usize = 6;
 /// Rates are means over this time: commits come in lumps.
@@ -60,11 +57,12 @@ pub(super) struct Stations<T> {
 pub(super) struct MachineNow {
     /// Such as `line1/machine3`.
     pub(super) name: String,
-    /// In the order of vibration (mm/s), its peak (mm/s), temperature (degrees C), current (A), speed
-    /// (rpm).
-    pub(super) reading: [f64; 5],
+    /// In the order of vibration (mm/s), its peak (mm/s), temperature (degrees C), current (A).
+    pub(super) reading: [f64; 4],
     /// What is wrong with it in truth; the agent does not know.
     pub(super) fault: Option<FaultKind>,
+    /// Whether its model flagged it last; `None` while it has none.
+    pub(super) flag: Option<bool>,
 }
 
 /// A demo at one moment.
@@ -82,6 +80,8 @@ pub(super) struct Snapshot {
     pub(super) train: u64,
     pub(super) validation: u64,
     pub(super) machines: Vec<MachineNow>,
+    /// What has happened since the last look.
+    pub(super) news: Vec<String>,
 }
 
 /// Makes [`Snapshot`]s.
@@ -94,12 +94,15 @@ pub(super) struct Observer {
     next_seq: u64,
     train: u64,
     validation: u64,
-    latest: HashMap<StreamId, [f64; 5]>,
+    latest: HashMap<StreamId, [f64; 4]>,
+    news: News,
 }
 
 impl Observer {
     pub(super) fn new(view: Arc<View>, progress: Arc<Progress>, length: Duration) -> Self {
+        let news = News::new(view.settings.learn.status.clone());
         Self {
+            news,
             view,
             progress,
             length,
@@ -139,6 +142,7 @@ impl Observer {
             train: self.train,
             validation: self.validation,
             machines: self.machines(&catalog),
+            news: self.news.take_untold(),
         }
     }
 
@@ -184,20 +188,20 @@ impl Observer {
     fn take(&mut self, block: &Block, catalog: &Catalog) {
         for section in &block.sections {
             let schema = catalog.schema(section.schema);
-            let Some(schema) = schema.filter(|schema| schema.name == STREAM) else {
+            let Some(schema) = schema else { continue };
+            if schema.name != STREAM {
+                self.news.read(section, schema, catalog);
                 continue;
-            };
+            }
             let train = section.rows.is_train.iter().filter(|train| **train);
             let train = train.count() as u64;
             self.train += train;
             self.validation += section.rows.len() as u64 - train;
             let places = FIELDS.map(|field| schema.field(field));
-            let mut end = 0;
-            for run in &section.runs {
-                end += run.rows as usize;
-                let value = |place: Option<usize>| value(section, place?, end.checked_sub(1)?);
+            for (stream, rows) in runs(section) {
+                let value = |place: Option<usize>| value(section, place?, rows.end.checked_sub(1)?);
                 let reading = places.map(|place| value(place).unwrap_or(f64::NAN));
-                self.latest.insert(run.stream, reading);
+                self.latest.insert(stream, reading);
             }
         }
     }
@@ -217,6 +221,7 @@ impl Observer {
                     name: name.to_owned(),
                     reading: *reading,
                     fault: faults.get(&format!("plant/{name}/fault")).copied(),
+                    flag: self.news.flag(name),
                 })
             })
             .collect()

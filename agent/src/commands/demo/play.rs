@@ -57,21 +57,11 @@ pub(super) async fn play(
     let mut agent = Agent::start(settings).await.map_err(|e| failed(&e))?;
     let view = Arc::clone(agent.view());
     let options = SimulateOptions {
-        client_id: "dunlin-demo-machines".into(),
-        rate: args.rate,
-        streams: args.machines,
-        seed: args.seed,
-        bad_every: args.bad_every,
-        fault_gap_s: FAULT_GAP_S,
-        healthy_s: HEALTHY_SHARE * args.seconds as f64 * SPEED,
-        fault_s: FAULT_S,
-        speed: SPEED,
-        drain_max: PATIENCE,
         lead: Some(Lead {
             consumer: Arc::clone(&view.ingest),
             publishes_max: LEAD_MAX,
         }),
-        ..SimulateOptions::new(broker)
+        ..simulation(args, broker)
     };
     let length = Duration::from_secs(args.seconds);
     let observer = Observer::new(Arc::clone(&view), Arc::clone(&options.progress), length);
@@ -112,6 +102,23 @@ pub(super) async fn play(
         ))
     })?;
     Ok(Tally::new(&report, &view, upstream, flags, elapsed))
+}
+
+/// What the machines do.
+pub(super) fn simulation(args: &DemoArgs, broker: BrokerUrl) -> SimulateOptions {
+    SimulateOptions {
+        client_id: "dunlin-demo-machines".into(),
+        rate: args.rate,
+        streams: args.machines,
+        seed: args.seed,
+        bad_every: args.bad_every,
+        fault_gap_s: FAULT_GAP_S,
+        healthy_s: HEALTHY_SHARE * args.seconds as f64 * SPEED,
+        fault_s: FAULT_S,
+        speed: SPEED,
+        drain_max: PATIENCE,
+        ..SimulateOptions::new(broker)
+    }
 }
 
 /// Nobody is there to hear what is published before the agent has subscribed.

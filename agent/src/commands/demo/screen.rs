@@ -1,6 +1,7 @@
 //! Shows a demo: a live view on a terminal, a line now and then elsewhere, or nothing.
 
 use std::{
+    collections::VecDeque,
     fmt::Write as _,
     io::Write as _,
     net::SocketAddr,
@@ -14,7 +15,7 @@ use indicatif::{
 };
 
 use super::{
-    observer::{MACHINES_MAX, Observer, Phase, Snapshot},
+    observer::{MACHINES_MAX, MachineNow, Observer, Phase, Snapshot},
     stage::{STREAM, Stage},
     tally::Tally,
 };
@@ -54,11 +55,14 @@ impl Screen {
         let thread = std::thread::Builder::new().name("screen".into());
         let thread = thread.spawn(move || {
             if style == Style::Live {
-                let live = Live::new(places);
+                let mut live = Live::new(places);
                 watch(observer, &phases, LIVE_GAP, |snapshot| live.show(snapshot));
             } else {
                 say(&headline(places));
-                watch(observer, &phases, LINE_GAP, |snapshot| say(&line(snapshot)));
+                watch(observer, &phases, LINE_GAP, |snapshot| {
+                    news(snapshot).for_each(|text| say(&text));
+                    say(&line(snapshot));
+                });
             }
         });
         // Nothing to see is no reason to stop.
@@ -97,7 +101,7 @@ fn watch(
             Ok(next) => {
                 phase = next;
                 // So that the time counts from here.
-                observer.look(phase);
+                show(&observer.look(phase));
             }
             Err(RecvTimeoutError::Timeout) => show(&observer.look(phase)),
             Err(RecvTimeoutError::Disconnected) => return show(&observer.look(Phase::Done)),
@@ -109,6 +113,8 @@ fn watch(
 struct Live {
     time: ProgressBar,
     lines: Vec<ProgressBar>,
+    /// The latest, oldest first.
+    news: VecDeque<String>,
     /// Said once; a line goes when it is dropped.
     still: Vec<ProgressBar>,
 }
@@ -129,7 +135,7 @@ impl Live {
             time.set_style(style);
         }
         let machines = MACHINES_MAX.min(places.machines as usize);
-        let lines = 0..STATION_LINES + machines;
+        let lines = 0..STATION_LINES + machines + NEWS_LINES;
         let lines = lines.map(|_| line()).collect();
         let mut still = vec![head];
         if let Some(metrics) = places.metrics {
@@ -137,17 +143,27 @@ impl Live {
             line.set_message(format!("metrics at http://{metrics}/metrics"));
             still.push(line);
         }
-        Self { time, lines, still }
+        Self {
+            time,
+            lines,
+            news: VecDeque::new(),
+            still,
+        }
     }
 
-    fn show(&self, snapshot: &Snapshot) {
+    fn show(&mut self, snapshot: &Snapshot) {
         self.time.set_length(snapshot.length.as_millis() as u64);
         self.time.set_position(snapshot.elapsed.as_millis() as u64);
         self.time.set_message(time(snapshot));
-        let texts = stations(snapshot).into_iter().chain(machines(snapshot));
-        for (line, text) in self.lines.iter().zip(texts) {
-            line.set_message(text);
-        }
+        self.news.extend(news(snapshot));
+        self.news
+            .drain(..self.news.len().saturating_sub(NEWS_LINES));
+        let upper = stations(snapshot)
+            .into_iter()
+            .chain(snapshot.machines.iter().map(machine));
+        let (above, below) = self.lines.split_at(self.lines.len() - NEWS_LINES);
+        let texts = upper.zip(above).chain(self.news.iter().cloned().zip(below));
+        texts.for_each(|(text, line)| line.set_message(text));
         if snapshot.phase == Phase::Done {
             let still = self.still.iter().chain(&self.lines);
             still.chain([&self.time]).for_each(ProgressBar::abandon);
@@ -159,7 +175,7 @@ impl Live {
 
 fn headline(places: Places) -> String {
     format!(
-        "{} machines -> MQTT broker {} -> this agent -> SQLite; Ctrl-C ends it early",
+        "{} machines -> MQTT {} -> agent -> SQLite; Ctrl-C ends it early",
         places.machines, places.broker
     )
 }
@@ -176,6 +192,8 @@ fn time(snapshot: &Snapshot) -> String {
 }
 
 const STATION_LINES: usize = 7;
+/// The newest events shown.
+const NEWS_LINES: usize = 6;
 
 /// Where the records are, a line each.
 fn stations(snapshot: &Snapshot) -> [String; STATION_LINES] {
@@ -188,12 +206,8 @@ fn stations(snapshot: &Snapshot) -> [String; STATION_LINES] {
         format!("{name:<11} {count:>10} {:>9}/s  {more}", rate.to_string())
     };
     let shape = &status.buffer.shape;
-    let generations = match shape.generations {
-        1 => "1 generation".to_owned(),
-        n => format!("{n} generations"),
-    };
     let buffer = format!(
-        "on disk: {} in {generations}, {} commits",
+        "on disk: {}, {} commits",
         HumanBytes(shape.bytes),
         HumanCount(status.buffer.commits)
     );
@@ -252,14 +266,12 @@ fn stations(snapshot: &Snapshot) -> [String; STATION_LINES] {
 /// What is learnt, in a line.
 fn learning(learn: &LearnStatus) -> String {
     format!(
-        "{:<11} {:>10}              flagged {}; models promoted {}, refused {}, taken back {}; \
-         drift {}",
+        "{:<11} {:>10}  flagged {}; models promoted {}, refused {}; drift {}",
         "answered",
         HumanCount(learn.predictions).to_string(),
         HumanCount(learn.flagged),
         learn.models_promoted,
         learn.models_rejected,
-        learn.rollbacks,
         learn.drifts
     )
 }
@@ -272,24 +284,34 @@ fn share(snapshot: &Snapshot) -> String {
     format!("{:.1} % train", 100.0 * snapshot.train as f64 / all as f64)
 }
 
-fn machines(snapshot: &Snapshot) -> impl Iterator<Item = String> {
-    snapshot.machines.iter().map(|machine| {
-        let [vibration, peak, temperature, current, rpm] = machine.reading;
-        let fault = machine.fault.map_or("", fault_in_words);
-        format!(
-            "{:<15} {vibration:5.2} mm/s, peak {peak:5.2}  {temperature:5.1} C {current:5.1} A \
-             {rpm:6.0} rpm  {fault}",
-            machine.name
-        )
-    })
+/// What a machine's sensors say, what is wrong with it, and what its model says.
+fn machine(machine: &MachineNow) -> String {
+    let [vibration, peak, temperature, current] = machine.reading;
+    let fault = match machine.fault {
+        None => "healthy",
+        Some(FaultKind::Bearing) => "bearing",
+        Some(FaultKind::Overheating) => "overheating",
+        Some(FaultKind::Imbalance) => "imbalance",
+    };
+    let flag = match machine.flag {
+        None => "no model yet",
+        Some(true) => "FLAGGED",
+        Some(false) => "not flagged",
+    };
+    format!(
+        "{:<14} {vibration:5.2} mm/s, peak {peak:5.2} {temperature:5.1} C {current:4.1} A  \
+         {fault}, {flag}",
+        machine.name
+    )
 }
 
-fn fault_in_words(kind: FaultKind) -> &'static str {
-    match kind {
-        FaultKind::Bearing => "FAULT: bearing",
-        FaultKind::Overheating => "FAULT: overheating",
-        FaultKind::Imbalance => "FAULT: imbalance",
-    }
+/// What has happened, a line each.
+fn news(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    let elapsed = snapshot.elapsed.as_secs();
+    snapshot
+        .news
+        .iter()
+        .map(move |news| format!("{elapsed:>4} s  {news}"))
 }
 
 /// All of it in one line, for logs.
@@ -309,6 +331,38 @@ fn line(snapshot: &Snapshot) -> String {
         snapshot.status.learn.models_promoted,
         snapshot.status.learn.predictions,
         snapshot.status.learn.flagged
+    )
+}
+
+/// What was learnt, and how good it was.
+fn learnt(tally: &Tally) -> String {
+    if tally.predictions == 0 {
+        return "No model was there in time to answer a record; 60 seconds are enough for one.\n"
+            .into();
+    }
+    let faulty = tally.anomalies_true_positive + tally.anomalies_missed;
+    let healthy = tally.anomalies_false_positive + tally.anomalies_true_negative;
+    let percent = |part: u64, all: u64| format!("{:.1} %", 100.0 * part as f64 / all as f64);
+    let found = match faulty {
+        0 => "No machine had a fault by then.".to_owned(),
+        _ => format!(
+            "Of the records of a faulty machine they flagged {}.",
+            percent(tally.anomalies_true_positive, faulty)
+        ),
+    };
+    let false_alarms = match healthy {
+        0 => String::new(),
+        _ => format!(
+            " Of those of a healthy one {} (false alarms).",
+            percent(tally.anomalies_false_positive, healthy)
+        ),
+    };
+    format!(
+        "Models promoted, trained here on what was usual: {}; records they answered: {}.\n\
+         {found}{false_alarms}\nDrift was noticed {} times.\n",
+        HumanCount(tally.models_promoted),
+        HumanCount(tally.predictions),
+        HumanCount(tally.drifts)
     )
 }
 
@@ -334,19 +388,7 @@ pub(super) fn summary(tally: &Tally, stage: &Stage) -> String {
             100.0 * fraction
         );
     }
-    let faulty = tally.anomalies_true_positive + tally.anomalies_missed;
-    let healthy = tally.anomalies_false_positive + tally.anomalies_true_negative;
-    let percent = |part: u64, all: u64| 100.0 * part as f64 / all.max(1) as f64;
-    let _infallible = writeln!(
-        text,
-        "{} models were trained here and promoted; they answered {} records, and flagged {:.1} % of \
-         those\nof a faulty machine, {:.1} % of those of a healthy one. Drift was noticed {} times.",
-        tally.models_promoted,
-        count(tally.predictions),
-        percent(tally.anomalies_true_positive, faulty),
-        percent(tally.anomalies_false_positive, healthy),
-        tally.drifts
-    );
+    text.push_str(&learnt(tally));
     let (kept, dir) = match stage.kept() {
         Some(dir) => (true, dir.display().to_string()),
         None => (false, "demo-data".to_owned()),

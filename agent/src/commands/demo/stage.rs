@@ -39,18 +39,35 @@ impl Stage {
             broker,
         };
         let path = stage.config_path();
-        std::fs::write(&path, stage.config(args))
+        std::fs::write(&path, config(args, &stage.broker.url()))
             .map_err(|error| Exit::Failed(format!("{}: {error}", path.display())))?;
         Ok(stage)
     }
 
-    /// What the agent runs on. Its paths are relative to its own directory.
-    fn config(&self, args: &DemoArgs) -> String {
-        let (url, seed) = (self.broker.url(), args.seed);
-        let start = learn_rows(args);
-        let update = start * 3 / 2;
-        format!(
-            r#"# What `dunlin demo` ran on. Its broker is gone: name yours to go on with `dunlin run`.
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.dir.join("dunlin.toml")
+    }
+
+    pub(super) fn database_path(&self) -> PathBuf {
+        self.dir.join(DATABASE)
+    }
+
+    pub(super) fn broker(&self) -> &EmbeddedBroker {
+        &self.broker
+    }
+
+    /// Where everything lies, if it stays.
+    pub(super) fn kept(&self) -> Option<&Path> {
+        self.temporary.is_none().then_some(&*self.dir)
+    }
+}
+
+/// What the agent runs on, against the broker at `url`. Its paths are relative to its own directory.
+pub(super) fn config(args: &DemoArgs, url: &str) -> String {
+    let (start, seed) = (learn_rows(args), args.seed);
+    let update = start * 3 / 2;
+    format!(
+        r#"# What `dunlin demo` ran on. Its broker is gone: name yours to go on with `dunlin run`.
 device = "demo"
 shutdown_ms_max = 120000
 
@@ -88,34 +105,16 @@ name = "{RECIPE}"
 streams = "{STREAM}/*"
 algorithm = "pca"
 features = ["vibration_mm_s", "peak_mm_s", "temperature_c", "current_a", "rpm"]
-lookback = 32
-false_alarm_rate = 0.01
-variance_kept = 0.98
+lookback = 8
+false_alarm_rate = 0.005
+variance_kept = 0.95
 margin = 0.1
 min_start_count = {start}
 min_update_count = {update}
 windows_min = 30
 outputs = false
 "#
-        )
-    }
-
-    pub(super) fn config_path(&self) -> PathBuf {
-        self.dir.join("dunlin.toml")
-    }
-
-    pub(super) fn database_path(&self) -> PathBuf {
-        self.dir.join(DATABASE)
-    }
-
-    pub(super) fn broker(&self) -> &EmbeddedBroker {
-        &self.broker
-    }
-
-    /// Where everything lies, if it stays.
-    pub(super) fn kept(&self) -> Option<&Path> {
-        self.temporary.is_none().then_some(&*self.dir)
-    }
+    )
 }
 
 /// What rumqttd sends before a PUBACK, whatever it is told: half of it must make a commit at once.

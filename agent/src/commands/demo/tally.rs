@@ -85,25 +85,34 @@ impl Flags {
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let (stream, n, flag): (String, f64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            flags.all += 1;
-            let outcome = match state_at(states, &stream, n as u64) {
-                State::Healthy => 0,
-                State::Faulty => 1,
-                State::Incipient => continue,
-            };
-            let counts = if flag {
-                &mut flags.flagged
-            } else {
-                &mut flags.unflagged
-            };
-            counts[outcome] += 1;
+            flags.add(state_at(states, &stream, n as u64), flag);
         }
         Ok(flags)
+    }
+
+    /// Counts one answer about a machine in this state.
+    pub(super) fn add(&mut self, state: State, flag: bool) {
+        self.all += 1;
+        let outcome = match state {
+            State::Healthy => 0,
+            State::Faulty => 1,
+            State::Incipient => return,
+        };
+        let counts = if flag {
+            &mut self.flagged
+        } else {
+            &mut self.unflagged
+        };
+        counts[outcome] += 1;
     }
 }
 
 /// The state of the machine behind `stream` (`device/vibration/line1/machine2`) at its reading `n`.
-fn state_at(states: &BTreeMap<String, Vec<(u64, State)>>, stream: &str, n: u64) -> State {
+pub(super) fn state_at(
+    states: &BTreeMap<String, Vec<(u64, State)>>,
+    stream: &str,
+    n: u64,
+) -> State {
     let mut levels = stream.rsplit('/');
     let (machine, line) = (levels.next().unwrap_or(""), levels.next().unwrap_or(""));
     let changes = states.get(&format!("plant/{line}/{machine}/{STREAM}"));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config;
 
-fn args(seconds: u64) -> DemoArgs {
+pub(super) fn args(seconds: u64) -> DemoArgs {
     DemoArgs {
         seconds,
         rate: 400.0,

@@ -17,7 +17,7 @@ const RESUME_BLOCKS_MAX: u64 = 2_048;
 
 impl Answering<'_> {
     /// Finds the last predictions, behind which each line goes on, and what lines have taken along.
-    pub(super) fn resume(&mut self) {
+    pub(in crate::learn) fn resume(&mut self) {
         let buffer = &self.shared.buffer;
         let shape = buffer.shape();
         if let Some(kept) = state::load(&self.shared.state_dir.join(state::FILE)) {

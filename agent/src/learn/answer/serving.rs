@@ -40,7 +40,7 @@ enum Unfit {
 
 impl Answering<'_> {
     /// Makes lines for new streams and versions, swaps versions, and ends lines without one.
-    pub(super) fn refresh(&mut self) {
+    pub(in crate::learn) fn refresh(&mut self) {
         let shared = self.shared;
         let (changes, catalog) = (shared.models.changes(), shared.buffer.catalog());
         let now = Instant::now();

@@ -80,7 +80,7 @@ fn promote_by(bench: &Bench, rule: &RecipeRule, features: &[&str]) -> u64 {
 
 impl Answering<'_> {
     /// Answers everything there is, in as many rounds as it takes.
-    fn catch_up(&mut self) {
+    pub(in crate::learn) fn catch_up(&mut self) {
         while self.round() == Round::More {}
     }
 }
