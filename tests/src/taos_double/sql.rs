@@ -40,6 +40,10 @@ pub(super) fn run(
         select(model, p)
     } else if p.is_word("create") {
         create(model, p)
+    } else if p.is_word("drop") {
+        p.are_words("database if exists")?;
+        model.databases.remove(&p.name()?);
+        Ok(Answer::default())
     } else if p.is_word("alter") {
         alter(model, p)
     } else if p.is_word("insert") {

@@ -139,6 +139,23 @@ async fn wrong_password_and_rights_are_rejected_without_the_password() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_server_has_ended_is_replaced() {
+    let double = TaosDouble::start().await;
+    let upstream = connect(&options(&double.url("plant"))).unwrap();
+    let schema = schema("s", &[("x", FieldType::F64)]);
+    let batch = one(waves(&schema, "m", 5));
+    write_all(&*upstream, &batch).await;
+    // KILL CONNECTION: the socket stays open, and every statement over it is answered like this.
+    double
+        .faults()
+        .fail_sql("INSERT", 0x0213, "Disconnected from server");
+    assert!(is_unavailable(&upstream.write(&batch).await.unwrap_err()));
+    double.faults().clear();
+    write_all(&*upstream, &batch).await;
+    assert_eq!(double.connections(), 2);
+}
+
+#[tokio::test]
 async fn rows_too_far_in_the_future_are_found() {
     let double = TaosDouble::start().await;
     let upstream = connect(&options(&double.url("plant"))).unwrap();

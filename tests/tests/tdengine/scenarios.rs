@@ -51,6 +51,7 @@ on_both! {
     a_wrong_password_is_rejected
     a_bad_database_option_is_rejected
     tables_dropped_behind_our_back_are_made_again
+    a_database_dropped_behind_our_back_is_made_again
 }
 
 async fn what_it_is_is_told_and_nothing_made(target: &Target) {
@@ -498,13 +499,30 @@ async fn tables_dropped_behind_our_back_are_made_again(target: &Target) {
         let batch = one(waves(&schema, "m", rows));
         write_all(&*upstream, &batch).await;
         target.drop_tables("lost").await;
-        // Once or twice: the server's own caches are a moment behind.
-        let mut tries = 0;
-        while let Err(error) = upstream.write(&batch).await {
-            assert!(matches!(error, UpstreamError::Unavailable(_)), "{error}");
-            tries += 1;
-            assert!(tries < 5, "{error}");
-        }
+        write_in_a_few_tries(&*upstream, &batch).await;
         assert_eq!(count(&*upstream, &batch.tables[0]).await, rows as u64);
+    }
+}
+
+async fn a_database_dropped_behind_our_back_is_made_again(target: &Target) {
+    let schema = schema("lost", &[("x", FieldType::F64)]);
+    let upstream = target.upstream();
+    for rows in [5, 200] {
+        let batch = one(waves(&schema, "m", rows));
+        write_all(&*upstream, &batch).await;
+        let drop = format!("DROP DATABASE IF EXISTS `{}`", target.database());
+        target.execute(&drop).await;
+        write_in_a_few_tries(&*upstream, &batch).await;
+        assert_eq!(count(&*upstream, &batch.tables[0]).await, rows as u64);
+    }
+}
+
+/// Once or twice: the server's own caches are a moment behind.
+async fn write_in_a_few_tries(upstream: &dyn Upstream, batch: &Batch) {
+    let mut tries = 0;
+    while let Err(error) = upstream.write(batch).await {
+        assert!(matches!(error, UpstreamError::Unavailable(_)), "{error}");
+        tries += 1;
+        assert!(tries < 5, "{error}");
     }
 }

@@ -32,7 +32,7 @@ const CONNECTOR_CODES_FROM: i32 = 0xE000;
 pub(super) enum Failure {
     /// Nothing is known about what was done; the connection is of no more use.
     Broken(String),
-    /// The server refused; the connection is fine.
+    /// The server refused; the connection is fine, unless the number says otherwise.
     Refused(Refusal),
 }
 
@@ -230,7 +230,12 @@ impl Client {
         work: impl Future<Output = RawResult<T>> + Send + 'static,
     ) -> Result<T, Failure> {
         let done = self.race(work).await;
-        if matches!(done, Err(Failure::Broken(_))) {
+        let is_over = match &done {
+            Err(Failure::Broken(_)) => true,
+            Err(Failure::Refused(refusal)) => codes::ends_the_connection(refusal.code),
+            Ok(_) => false,
+        };
+        if is_over {
             self.broken.store(true, Relaxed);
         }
         done

@@ -15,13 +15,22 @@ pub(super) fn needs_somebody(code: i32) -> bool {
     )
 }
 
-/// A table, column or database is not what we remember: forget, look again.
+/// The server has ended the connection behind its socket, or the database it uses is gone: a new one
+/// is made, and the database where missing.
+pub(super) fn ends_the_connection(code: i32) -> bool {
+    matches!(
+        code,
+        0x0213 | 0x0215 // killed by an administrator
+            | 0x0217 | 0x0380 | 0x0383 | 0x0386 | 0x0388 | 0x2616 // database
+    )
+}
+
+/// A table or column is not what we remember: forget, look again.
 pub(super) fn is_stale(code: i32) -> bool {
     matches!(
         code,
-        0x0217 | 0x0380 | 0x0383 | 0x0386 | 0x0388 // database
-            | 0x0362 | 0x0520 | 0x0522 | 0x0600 | 0x0602 | 0x0618 | 0x061A | 0x061B // table
-            | 0x2602 | 0x2603 | 0x2616 | 0x2662 // column, table, database, as the parser says it
+        0x0362 | 0x0520 | 0x0522 | 0x0600 | 0x0602 | 0x0618 | 0x061A | 0x061B // table
+            | 0x2602 | 0x2603 | 0x2662 // column, table, as the parser says it
     )
 }
 
@@ -43,7 +52,8 @@ pub(super) fn is_about_the_statement(code: i32) -> bool {
             | 0x0200 | 0x0202 | 0x0203 | 0x0216 | 0x0218..=0x0229
             | 0x0360..=0x0379 | 0x0382 | 0x0390..=0x0395
             | 0x2600..=0x26FE
-    ) && !is_stale(code)
+    ) && !ends_the_connection(code)
+        && !is_stale(code)
         && !needs_somebody(code)
 }
 
@@ -54,14 +64,20 @@ mod tests {
     #[test]
     fn each_number_asks_for_one_thing() {
         for code in 0..=0xFFFF {
-            let asks = [needs_somebody(code), is_stale(code), is_about_rows(code)];
+            let asks = [
+                needs_somebody(code),
+                ends_the_connection(code),
+                is_stale(code),
+                is_about_rows(code),
+            ];
             assert!(asks.iter().filter(|ask| **ask).count() <= 1, "{code:#06x}");
         }
         assert!(is_about_rows(OUT_OF_RANGE) && is_about_rows(0x0118) && is_about_rows(0x2653));
-        assert!(is_stale(0x2603) && needs_somebody(0x0357));
+        assert!(is_stale(0x2603) && needs_somebody(0x0357) && ends_the_connection(0x0388));
         // No disk space, not the leader, flow control: later.
         for later in [0x012E, 0x090C, 0x050C] {
             assert!(!needs_somebody(later) && !is_stale(later) && !is_about_rows(later));
+            assert!(!ends_the_connection(later));
         }
     }
 }
