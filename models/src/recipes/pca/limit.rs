@@ -4,6 +4,8 @@
 const DISTANCES_MAX: usize = 1 << 16;
 /// With fewer windows beyond a limit, the limit is extrapolated instead of read off.
 const BEYOND_MIN: f64 = 10.0;
+/// How sure an extrapolated limit is not to be exceeded more often than named.
+const CONFIDENCE: f64 = 0.9;
 /// How much farther T² may go than what was seen: an operating point wanders (1.7 times as far), while
 /// what holds between sensors (Q) stays.
 const WANDERING: f32 = 3.0;
@@ -69,7 +71,8 @@ impl Limit {
 }
 
 /// What a share `rate` of values like these exceeds: read off, or, if too few of them are beyond it,
-/// extrapolated by Wilson and Hilferty (1931): the cube roots of sums of squares are nearly normal.
+/// extrapolated by Wilson and Hilferty (1931): the cube roots of sums of squares are nearly normal; on the
+/// safe side, as few values say little.
 fn limit(mut values: Vec<f32>, rate: f64) -> f32 {
     let count = values.len();
     if count as f64 * rate >= BEYOND_MIN {
@@ -81,8 +84,23 @@ fn limit(mut values: Vec<f32>, rate: f64) -> f32 {
     let mut moments = crate::scale::Moments::default();
     roots.for_each(|root| moments.add(root));
     let variance = moments.squares / moments.count.max(1) as f64;
-    let root = moments.mean + normal_quantile(rate) * variance.sqrt();
+    let root = moments.mean + tolerance_factor(count, rate) * variance.sqrt();
     (root.max(0.0).powi(3) as f32).min(f32::MAX)
+}
+
+/// How many standard deviations above the mean, both taken from `count` normal numbers, a limit must be
+/// that no more than a share `rate` exceeds, with a confidence of [`CONFIDENCE`] (Natrella 1963, one-sided
+/// tolerance limits): the fewer numbers, the less they say about their tail.
+fn tolerance_factor(count: usize, rate: f64) -> f64 {
+    let count = count.max(2) as f64;
+    let (tail, unsure) = (
+        normal_quantile(rate),
+        normal_quantile(1.0 - CONFIDENCE).powi(2),
+    );
+    // Below a handful of numbers the approximation ends.
+    let a = (1.0 - unsure / (2.0 * (count - 1.0))).max(0.5);
+    let b = tail.powi(2) - unsure / count;
+    (tail + (tail.powi(2) - a * b).max(0.0).sqrt()) / a
 }
 
 /// What a standard normal number exceeds with probability `rate`, to 0.0005 (Hastings 1955).
@@ -114,6 +132,17 @@ mod tests {
         let limit = Limit::of(&seen, 0.05, [1e-6; 2]);
         let beyond = seen.kept.iter().filter(|d| limit.score(**d) > 1.0).count();
         assert_eq!(beyond, 500);
+    }
+
+    #[test]
+    fn the_fewer_windows_the_farther_off_the_limit() {
+        // Exact factors for 90 % confidence and 99 % of the population (Natrella 1963, table A-7).
+        for (count, factor) in [(10, 3.53), (20, 3.05), (50, 2.73), (100, 2.60)] {
+            let ours = tolerance_factor(count, 0.01);
+            assert!((ours - factor).abs() < 0.1, "{count}: {ours}");
+        }
+        assert!((tolerance_factor(usize::MAX, 0.01) - normal_quantile(0.01)).abs() < 1e-3);
+        assert!(tolerance_factor(0, 0.5).is_finite() && tolerance_factor(1, 1e-9).is_finite());
     }
 
     #[test]
