@@ -65,7 +65,8 @@ struct State {
     refuses: bool,
     is_stalled: bool,
     bytes_per_s: Option<u64>,
-    loses_acks: bool,
+    /// So many more PUBACKs pass, the rest is lost; `None`: all pass.
+    acks_left: Option<u64>,
     /// Connections up to this number carry nothing any more and do not say so.
     dead_to: u64,
     /// Cuts every connection after this many more publishes.
@@ -189,7 +190,12 @@ impl Relay {
 
     /// The agent's PUBACKs get lost (or no longer).
     pub fn lose_acks(&self, lose: bool) {
-        self.shared.lock().loses_acks = lose;
+        self.shared.lock().acks_left = lose.then_some(0);
+    }
+
+    /// So many more of the agent's PUBACKs pass, those behind get lost.
+    pub fn lose_acks_after(&self, count: u64) {
+        self.shared.lock().acks_left = Some(count);
     }
 }
 
@@ -361,9 +367,13 @@ fn acknowledge(reading: &mut Reading, body: &[u8], state: &mut State) -> bool {
     };
     let under_way = reading.under_way.get_mut(&u16::from_be_bytes(*id));
     let n = under_way.and_then(VecDeque::pop_front).flatten();
-    if state.loses_acks {
-        state.seen.acks_lost.extend(n);
-        return false;
+    match &mut state.acks_left {
+        Some(0) => {
+            state.seen.acks_lost.extend(n);
+            return false;
+        }
+        Some(left) => *left -= 1,
+        None => {}
     }
     if let (Some(times), Some(n)) = (&mut state.times, n) {
         times.acknowledged.insert(n, Instant::now());
