@@ -119,9 +119,8 @@ fn a_stalled_broker_is_outlived() {
 
 #[test]
 fn a_broker_that_ignores_our_window_costs_no_memory_and_no_duplicates() {
-    let mut world = World::with_sessions();
+    let mut world = World::without_window();
     world.device.set("--mqtt-receive-maximum", 100);
-    world.ignore_window();
     world.start();
     world.relay.lose_acks_after(200);
     world.publish(15_000);

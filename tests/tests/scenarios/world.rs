@@ -105,6 +105,14 @@ impl World {
         Self::on(address, broker, "5")
     }
 
+    /// A broker that sends everything at once, whatever window it was told. Always the double: real ones do so
+    /// in some versions, with some backlogs.
+    pub(crate) fn without_window() -> Self {
+        let double = MqttDouble::start().unwrap();
+        double.ignore_window(true);
+        Self::on(double.address(), Broker::Double(double), "5")
+    }
+
     fn on(broker_address: SocketAddr, broker: Broker, version: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let name = unique("scenario");
@@ -144,13 +152,6 @@ impl World {
     pub(crate) fn write(&self, name: &str, content: &str) -> std::path::PathBuf {
         std::fs::write(self.path(name), content).unwrap();
         self.path(name)
-    }
-
-    /// The broker sends more than the window lets it, as mosquitto does under backlog.
-    pub(crate) fn ignore_window(&self) {
-        if let Broker::Double(double) = &self.broker {
-            double.ignore_window(true);
-        }
     }
 
     /// Starts the device and waits until it is subscribed.
