@@ -168,13 +168,13 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rand::{RngExt as _, SeedableRng, rngs::SmallRng};
+    use rand::{RngExt as _, SeedableRng, rngs::Xoshiro256PlusPlus};
 
     use super::*;
 
     /// The verdict after `rows` rows with errors of the new version `factor` times as great.
     fn run(factor: f64, rows: usize, seed: u64) -> (Verdict, usize) {
-        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut watch = Watch::new(WatchSettings::default());
         for row in 1..=rows {
             // A fault now and then, which both see.

@@ -6,7 +6,7 @@ use dunlin_models::{
     data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape},
     recipe::{Model, Output, Scratch, TrainError},
 };
-use rand::{SeedableRng, rngs::SmallRng, seq::index};
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::index};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::{Shared, task::Task as Job};
@@ -56,13 +56,13 @@ fn resolve(shared: &Shared, rule: &RecipeRule, query: &CohortQuery) -> Result<Co
     resolved.map_err(|error| TrainError::Data(error.to_string()))
 }
 
-/// Chunks of `old` with about `wanted` rows in all, in order; the same for the same seed.
+/// Chunks of `old` with about `wanted` rows in all, in order; the same for the same seed, on any processor.
 fn sample(old: &Cohort, wanted: u64, seed: u64) -> Vec<usize> {
     let chunks = old.chunks();
     let rows = old.lineage().rows.max(1);
     let share = wanted as f64 / rows as f64;
     let count = ((chunks as f64 * share).ceil() as usize).min(chunks);
-    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut chosen = index::sample(&mut rng, chunks, count).into_vec();
     chosen.sort_unstable();
     chosen
