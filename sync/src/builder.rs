@@ -201,8 +201,9 @@ impl BlockBuilder {
         let blocks_before = self.done.len();
         let encoded_bytes = self.encode(open);
         if self.done.len() == blocks_before + 1 || encoded_bytes > BLOCK_BYTES_MAX {
-            // Aim a little below the bound, so that few blocks must be halved.
-            let full = (raw_bytes * BLOCK_BYTES_MAX * 9 / 10) / encoded_bytes.max(1);
+            // Aim a little below the bound, so that few blocks must be halved. The product outgrows 32 bits.
+            let full = raw_bytes as u64 * BLOCK_BYTES_MAX as u64 * 9 / 10;
+            let full = (full / encoded_bytes.max(1) as u64) as usize;
             let target = usize::midpoint(full, self.raw_bytes_target);
             self.raw_bytes_target = target.clamp(RAW_BYTES_MIN, RAW_BYTES_MAX);
         }
