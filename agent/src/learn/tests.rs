@@ -51,6 +51,7 @@ impl Bench {
         Self::with_buffer(rules, |_| {})
     }
 
+    #[cfg(feature = "demo")]
     pub(super) fn with_settings(settings: LearnSettings) -> Self {
         Self::of(settings, |_| {})
     }
