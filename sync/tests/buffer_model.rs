@@ -702,7 +702,8 @@ impl Device {
         let mut bytes = fs::read(&path).unwrap();
         for (place, mask) in at {
             // The end of the file is often an empty part of a segment.
-            let place = (bytes.len() - 1) * usize::from(*place) / usize::from(u16::MAX);
+            let place = (bytes.len() - 1) as u64 * u64::from(*place) / u64::from(u16::MAX);
+            let place = place as usize;
             for byte in bytes.iter_mut().skip(place).take(40) {
                 *byte ^= mask | 1;
             }
