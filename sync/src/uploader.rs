@@ -60,11 +60,19 @@ pub struct Uploader {
     /// Done, or under way.
     claimed: IntervalSet,
     jobs: JoinSet<Result<Delivered, Failure>>,
-    job_of: HashMap<Id, Job>,
+    /// Each with when it began.
+    job_of: HashMap<Id, (Job, Instant)>,
     backoff: Backoff,
     /// No new job before this.
     resume_at: Instant,
     last_take: Option<Instant>,
+    /// When the upstream last took anything.
+    taken_at: Option<Instant>,
+    /// The first of the blocks that it refused as a whole, and when that attempt began.
+    refused: Option<(u64, Instant)>,
+    /// Whether the next batch comes from the other end of what there is, to learn whether the upstream
+    /// refuses some streams or everything: a batch may hold nothing but refused ones.
+    from_other_end: bool,
     /// When a held stream is tried next; at once if not named.
     retry_at: HashMap<StreamId, Instant>,
     /// Position told to the source last.
@@ -105,6 +113,9 @@ impl Uploader {
             backoff,
             resume_at: now,
             last_take: None,
+            taken_at: None,
+            refused: None,
+            from_other_end: false,
             retry_at: HashMap::new(),
             told: None,
             look_at: now,
@@ -195,21 +206,25 @@ impl Uploader {
             if !self.take(&job).await {
                 return;
             }
-            let (held, rows_max) = (
-                self.cursor.held().keys().copied().collect(),
-                self.options.batch_rows_max,
-            );
             let work = job::run(
                 job.clone(),
-                held,
-                rows_max,
+                self.cursor.held().keys().copied().collect(),
+                self.options.batch_rows_max,
+                self.others_are_taken(),
                 Arc::clone(&self.source),
                 Arc::clone(&self.upstream),
                 Arc::clone(&self.rejected),
             );
             let handle = self.jobs.spawn(work);
-            self.job_of.insert(handle.id(), job);
+            self.job_of.insert(handle.id(), (job, Instant::now()));
         }
+    }
+
+    /// Whether the upstream took something since it began to refuse a batch that is still not done.
+    fn others_are_taken(&self) -> bool {
+        self.refused.is_some_and(|(seq, since)| {
+            !self.cursor.done().contains(seq) && self.taken_at.is_some_and(|at| at >= since)
+        })
     }
 
     async fn next_job(&self, draining: bool) -> Option<Job> {
@@ -217,12 +232,17 @@ impl Uploader {
             return Some(job);
         }
         let next = self.source.next_seq();
-        let gap = match self.options.order {
+        let order = match (self.options.order, self.from_other_end) {
+            (order, false) => order,
+            (UploadOrder::OldestFirst, true) => UploadOrder::LiveFirst,
+            (UploadOrder::LiveFirst, true) => UploadOrder::OldestFirst,
+        };
+        let gap = match order {
             UploadOrder::OldestFirst => self.claimed.first_gap(next),
             UploadOrder::LiveFirst => self.claimed.last_gap(next),
         }?;
         let (source, wanted) = (Arc::clone(&self.source), gap.clone());
-        let (order, rows_max) = (self.options.order, self.options.batch_rows_max as u64);
+        let rows_max = self.options.batch_rows_max as u64;
         let planned = spawn_blocking(move || job::plan(&*source, order, rows_max, wanted)).await;
         // If the buffer panics here it will do so again in the job, which reports it.
         let blocks = planned.unwrap_or(gap.start..gap.start + 1);
@@ -242,7 +262,7 @@ impl Uploader {
     /// The held stream whose turn it is, unless one is being tried.
     fn held_job(&self) -> Option<Job> {
         let mut jobs = self.job_of.values();
-        if jobs.any(|job| matches!(job.scope, Scope::Only(_))) {
+        if jobs.any(|(job, _)| matches!(job.scope, Scope::Only(_))) {
             return None;
         }
         let now = Instant::now();
@@ -281,27 +301,38 @@ impl Uploader {
             Ok(ended) => ended,
             Err(error) => (
                 error.id(),
-                Err(Failure(format!("a worker failed: {error}"))),
+                Err(Failure::Failed(format!("a worker failed: {error}"))),
             ),
         };
-        let Some(job) = self.job_of.remove(&id) else {
+        let Some((job, begun)) = self.job_of.remove(&id) else {
             return;
         };
         match result {
             Ok(delivered) => self.delivered(&job, delivered),
-            Err(failure) => self.failed(&job, &failure),
+            Err(failure) => {
+                if let Failure::RefusedAll(_) = failure {
+                    let known = self
+                        .refused
+                        .filter(|(seq, _)| !self.cursor.done().contains(*seq));
+                    self.refused = known.or(Some((job.blocks.start, begun)));
+                    self.from_other_end = !self.from_other_end;
+                }
+                self.failed(&job, failure.text());
+            }
         }
     }
 
     fn delivered(&mut self, job: &Job, delivered: Delivered) {
         if delivered.taken {
             self.backoff.reset();
+            self.taken_at = Some(Instant::now());
         }
         self.stats.count_delivered(&delivered);
         let rows = delivered.rows_written + delivered.rows_rejected;
         let end = delivered.read_to;
         match job.scope {
             Scope::AllButHeld => {
+                self.from_other_end = false;
                 self.cursor.change().advance(job.blocks.clone(), rows);
                 for (stream, seq) in delivered.skipped {
                     self.cursor.change().hold(stream, seq);
@@ -345,30 +376,24 @@ impl Uploader {
         }
     }
 
-    fn failed(&mut self, job: &Job, failure: &Failure) {
+    fn failed(&mut self, job: &Job, error: &str) {
         if job.scope == Scope::AllButHeld {
             self.claimed.remove(job.blocks.clone());
         }
-        let said = self
-            .stats
-            .last_error()
-            .is_some_and(|last| last == failure.0)
+        let said = self.stats.last_error().is_some_and(|last| last == error)
             && !self
                 .stats
                 .connected
                 .load(std::sync::atomic::Ordering::Relaxed);
-        self.stats.count_failure(failure.0.clone());
+        self.stats.count_failure(error.to_owned());
         // Several batches that fail together are one failure.
         if Instant::now() >= self.resume_at {
             let wait = self.backoff.after_failure();
             self.resume_at = Instant::now() + wait;
             if said {
-                tracing::debug!(error = failure.0, ?wait, "upload failed again");
+                tracing::debug!(error, ?wait, "upload failed again");
             } else {
-                tracing::warn!(
-                    error = failure.0,
-                    "upload failed; trying again until it works"
-                );
+                tracing::warn!(error, "upload failed; trying again until it works");
             }
         }
     }

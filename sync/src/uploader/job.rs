@@ -57,9 +57,20 @@ pub(super) struct Delivered {
     pub(super) refused: Vec<(StreamId, String)>,
 }
 
-/// Nothing is known about what was written; the whole job is done again later.
+/// Nothing is known about what was written; the whole job is done again later. What was said:
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) String);
+pub(super) enum Failure {
+    Failed(String),
+    /// The upstream refused every stream in the batch: for their sake or for its own, who knows.
+    RefusedAll(String),
+}
+
+impl Failure {
+    pub(super) fn text(&self) -> &str {
+        let (Self::Failed(text) | Self::RefusedAll(text)) = self;
+        text
+    }
+}
 
 /// What was read for a job.
 struct Gathered {
@@ -101,18 +112,20 @@ pub(super) fn plan(
     part(fitting)
 }
 
-/// Does `job`.
+/// Does `job`. If `others_are_taken`, the upstream is known to refuse streams and not everything.
 pub(super) async fn run(
     job: Job,
     held: HashSet<StreamId>,
     rows_max: usize,
+    others_are_taken: bool,
     source: Arc<dyn BlockSource>,
     upstream: Arc<dyn Upstream>,
     rejected: Arc<dyn RejectedRows>,
 ) -> Result<Delivered, Failure> {
-    let alone = job.scope != Scope::AllButHeld;
+    let of_streams = job.scope != Scope::AllButHeld || others_are_taken;
     let gathered = spawn_blocking(move || gather(&job, &held, rows_max, &*source)).await;
-    let gathered = gathered.map_err(|panic| Failure(format!("reading the buffer: {panic}")))??;
+    let gathered =
+        gathered.map_err(|panic| Failure::Failed(format!("reading the buffer: {panic}")))??;
     let mut delivered = gathered.delivered;
     let mut aside = Vec::new();
     for table in &gathered.unknown {
@@ -120,18 +133,20 @@ pub(super) async fn run(
         let rows = 0..table.rows.len();
         aside.extend(rows.map(|row| RejectedRow::of(table, row, reason.into())));
     }
-    write(gathered.batch, &*upstream, &mut delivered, &mut aside).await?;
+    let refusals_max = if of_streams { usize::MAX } else { REFUSALS_MAX };
+    let batch = gathered.batch;
+    write(batch, refusals_max, &*upstream, &mut delivered, &mut aside).await?;
     if !delivered.taken
-        && !alone
+        && !of_streams
         && let Some((_, reason)) = delivered.refused.pop()
     {
-        return Err(Failure(reason));
+        return Err(Failure::RefusedAll(reason));
     }
     if !aside.is_empty() {
         delivered.rows_rejected += aside.len() as u64;
         let put = spawn_blocking(move || rejected.reject(aside)).await;
         let put = put.unwrap_or_else(|panic| Err(panic.to_string()));
-        put.map_err(|error| Failure(format!("cannot put rejected rows aside: {error}")))?;
+        put.map_err(|error| Failure::Failed(format!("cannot put rejected rows aside: {error}")))?;
     }
     Ok(delivered)
 }
@@ -155,7 +170,7 @@ fn gather(
         delivered.read_to = next;
         let block = source
             .read_block(seq)
-            .map_err(|error| Failure(format!("cannot read block {seq}: {error}")))?;
+            .map_err(|error| Failure::Failed(format!("cannot read block {seq}: {error}")))?;
         let Some(block) = block else {
             delivered.blocks_missing += 1;
             next = source.next_stored(seq).max(next).min(job.blocks.end);
@@ -184,6 +199,7 @@ fn gather(
 /// Writes `batch`; if the upstream refuses it, in ever smaller parts, to find whom it refuses.
 async fn write(
     batch: Batch,
+    refusals_max: usize,
     upstream: &dyn Upstream,
     delivered: &mut Delivered,
     aside: &mut Vec<RejectedRow>,
@@ -203,16 +219,18 @@ async fn write(
                     let table = table.filter(|table| rejection.row < table.rows.len());
                     let Some(table) = table else {
                         let message = "the upstream rejected a row that it was not given";
-                        return Err(Failure(message.into()));
+                        return Err(Failure::Failed(message.into()));
                     };
                     aside.push(RejectedRow::of(table, rejection.row, rejection.reason));
                 }
             }
-            Err(error @ UpstreamError::Unavailable(_)) => return Err(Failure(error.to_string())),
+            Err(error @ UpstreamError::Unavailable(_)) => {
+                return Err(Failure::Failed(error.to_string()));
+            }
             Err(error @ UpstreamError::Rejected(_)) => {
                 refusals += 1;
-                if !delivered.taken && refusals >= REFUSALS_MAX {
-                    return Err(Failure(error.to_string()));
+                if !delivered.taken && refusals >= refusals_max {
+                    return Err(Failure::RefusedAll(error.to_string()));
                 }
                 if let [table] = &part.tables[..] {
                     delivered.refused.push((table.stream.id, error.to_string()));
