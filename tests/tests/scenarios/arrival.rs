@@ -26,9 +26,8 @@ fn records_arrive_once_with_timestamp_split_and_tags() {
         .unwrap();
     assert_eq!((line.as_str(), v), ("line3", 123.5));
     assert!(tags.contains("\"device\":\"scenario-") && tags.contains("\"line\":\"line3\""));
-    let status = world.device.status().unwrap();
+    let status = world.wait("the count", |s| s.upstream.uploaded == 1_000);
     assert_eq!(status.records.committed, 1_000);
-    assert_eq!(status.upstream.uploaded, 1_000);
     world.stop();
 }
 

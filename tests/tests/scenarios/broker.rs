@@ -110,7 +110,8 @@ fn a_stalled_broker_is_outlived() {
     world.publish(200);
     // The stall itself: long enough for a batch and its PUBACKs to wait, short of the keep-alive.
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(world.device.status().unwrap().records.committed, 200);
+    let status = world.wait("an answer", |_| true);
+    assert_eq!(status.records.committed, 200);
     world.relay.stall(false);
     world.all_acknowledged();
     world.all_upstream();

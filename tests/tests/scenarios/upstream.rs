@@ -183,6 +183,9 @@ fn with_live_first_what_happens_now_goes_first() {
     world.start();
     world.publish(5_000);
     world.all_acknowledged();
+    // What is tried from the next attempt on was chosen with everything there.
+    let before = world.wait("a status", |_| true).upstream.retries;
+    world.wait("another attempt", |s| s.upstream.retries > before);
     double.faults().slow(Duration::from_millis(60));
     double.faults().refuse_connections(false);
     let first = world.until("the first rows", |_| {

@@ -228,10 +228,13 @@ impl World {
 
     /// Waits until every record published so far is acknowledged.
     pub(crate) fn all_acknowledged(&self) {
-        let expected = self.published as usize;
-        self.until(&format!("{expected} PUBACKs"), |world| {
-            (world.relay.acknowledged() >= expected).then_some(())
-        });
+        let (expected, mut before) = (self.published as usize, 0);
+        while before < expected {
+            before = self.until(&format!("more of {expected} PUBACKs"), |world| {
+                let now = world.relay.acknowledged();
+                (now > before).then_some(now)
+            });
+        }
     }
 
     /// Waits until every good record published so far is upstream; each must be there once, in order.

@@ -12,7 +12,7 @@ use dunlin_tests::taos_double::{Cut, TaosDouble};
 use crate::support::{count, now_ns, one, options, schema, waves, write_all};
 
 fn impatient(url: &str) -> Box<dyn Upstream> {
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_secs(1);
     connect(&UpstreamOptions {
         timeout,
         ..options(url)
@@ -85,7 +85,7 @@ async fn refused_and_garbled_connections_are_unavailable_until_they_are_not() {
     assert!(is_unavailable(&error), "{error}");
     write_all(&*upstream, &batch).await;
 
-    double.faults().slow(Duration::from_secs(1));
+    double.faults().slow(Duration::from_secs(3));
     assert!(is_unavailable(&upstream.write(&batch).await.unwrap_err()));
     double.faults().clear();
     write_all(&*upstream, &batch).await;

@@ -126,17 +126,20 @@ fn without_a_place_for_checkpoints_the_task_fails_and_the_next_one_need_not() {
                   windows_min = 20\n";
     let mut school = School::new("", &[("slow", recipe), ("health", PCA)]);
     // A directory that is not empty is replaced by no file.
-    let taken = school.world.device.data_dir().join("state/checkpoint-1");
-    fs::create_dir_all(taken.join("x")).unwrap();
+    let state = school.world.device.data_dir().join("state");
+    // Whichever of the two is counted first.
+    for task in [1, 2] {
+        fs::create_dir_all(state.join(format!("checkpoint-{task}/x"))).unwrap();
+    }
     school.world.start();
     school.publish(620);
     school.promoted();
-    let failed = school.some("SELECT task, reason FROM dunlin_tasks WHERE status = 'failed'");
-    assert_eq!(failed[0][0], "1");
-    assert!(failed[0][1].contains("checkpoint"), "{failed:?}");
+    let failed = school
+        .some("SELECT reason FROM dunlin_tasks WHERE status = 'failed' AND stream LIKE '%/slow/%'");
+    assert!(failed[0][0].contains("checkpoint"), "{failed:?}");
     school.until_answered("health");
     school.publish(400);
-    school.wait("another try", |s| s.learn.models_promoted == 2);
+    school.wait("another try", |s| s.learn.models_promoted >= 2);
     school.until_answered("slow");
     for line in ["slow", "health"] {
         school.every_record_is_answered_once(line);

@@ -121,7 +121,10 @@ fn records_trimmed_under_a_task_fail_it_and_nothing_else() {
         failed[0][2].contains("since the cohort was resolved"),
         "{failed:?}"
     );
-    assert!(!checkpoint.exists());
+    until(PATIENCE, "the checkpoint to go", || {
+        (!checkpoint.exists()).then_some(())
+    })
+    .unwrap();
     school.text_bytes = 0;
     // Its worker is free for others, and who served serves on.
     school.until_answered("health");

@@ -120,9 +120,21 @@ impl School {
     pub(super) fn until_answered(&mut self, recipe: &str) {
         let answers =
             format!("SELECT 1 FROM dunlin_predictions WHERE stream LIKE '%/{recipe}/%' LIMIT 1");
-        until(PATIENCE, "an answer", || {
-            self.publish(10);
-            (!self.rows(&answers).is_empty()).then_some(())
+        self.publish_until("an answer", &answers, |school| school.publish(10));
+    }
+
+    /// Publishes again and again until a query has rows upstream; seldom, since much would be enough for
+    /// another task.
+    pub(super) fn publish_until(
+        &mut self,
+        what: &str,
+        sql: &str,
+        mut publish: impl FnMut(&mut Self),
+    ) {
+        until(PATIENCE, what, || {
+            publish(self);
+            let soon = Duration::from_millis(200);
+            until(soon, what, || (!self.rows(sql).is_empty()).then_some(())).ok()
         })
         .unwrap();
     }

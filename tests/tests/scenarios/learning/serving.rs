@@ -17,6 +17,9 @@ fn killed_while_answering_it_goes_on_without_a_gap_and_without_a_double() {
     school.world.start();
     school.publish(700);
     school.wait("two promotions", |s| s.learn.models_promoted == 2);
+    for recipe in ["health", "second"] {
+        school.until_answered(recipe);
+    }
     for _ in 0..8 {
         school.publish(400);
         let predictions = rng.random_range(0..600);
@@ -61,8 +64,8 @@ fn a_damaged_version_is_told_and_replaced_and_ingestion_goes_on() {
     assert_eq!(event[0][0], "1");
     // Nothing is left to serve, so another one is trained at once.
     school.promoted();
-    school.publish(100);
-    school.some("SELECT 1 FROM dunlin_predictions WHERE version = 2");
+    let answers = "SELECT 1 FROM dunlin_predictions WHERE version = 2";
+    school.publish_until("an answer", answers, |school| school.publish(10));
     school.all_upstream();
 }
 
@@ -77,6 +80,10 @@ fn what_is_promoted_and_rolled_back_by_hand_answers_from_then_on() {
     school.some(
         "SELECT 1 FROM dunlin_tasks WHERE kind = 'fine_tune' AND status IN ('available', 'rejected')",
     );
+    // From now on nobody but us promotes.
+    school.world.stop();
+    school.configure("", &[("health", PCA)]);
+    school.world.start();
     let stream = School::STREAM;
     for (words, version) in [
         (vec!["promote", "health", stream, "2"], "2"),
@@ -90,12 +97,10 @@ fn what_is_promoted_and_rolled_back_by_hand_answers_from_then_on() {
             "SELECT 1 FROM dunlin_predictions WHERE version = {version} AND last_ts > {before}"
         );
         let mut published = 0;
-        until(PATIENCE, "answers of the other version", || {
+        school.publish_until("answers of the other version", &answers, |school| {
             published += 1;
             school.publish(20);
-            (!school.rows(&answers).is_empty()).then_some(())
-        })
-        .unwrap();
+        });
         assert!(published < 1_000);
     }
     school.every_record_is_answered_once("health");
@@ -122,11 +127,7 @@ fn what_was_learnt_from_a_phase_that_is_over_is_taken_back() {
     publish(&mut school, 2_600, 1.0);
     school.promoted();
     let answered = "SELECT 1 FROM dunlin_predictions";
-    until(PATIENCE, "an answer", || {
-        publish(&mut school, 10, 1.0);
-        (!school.rows(answered).is_empty()).then_some(())
-    })
-    .unwrap();
+    school.publish_until("an answer", answered, |school| publish(school, 10, 1.0));
     school.every_record_is_answered_once("estimate");
 
     // The machine turns the other way, for so long that the gate lets that serve.
@@ -140,11 +141,9 @@ fn what_was_learnt_from_a_phase_that_is_over_is_taken_back() {
         school.some("SELECT version FROM dunlin_events WHERE kind = 'promoted' AND version > 1");
     let learnt = &learnt[0][0];
     let answered = format!("SELECT 1 FROM dunlin_predictions WHERE version = {learnt}");
-    until(PATIENCE, "its answers", || {
-        publish(&mut school, 10, -1.0);
-        (!school.rows(&answered).is_empty()).then_some(())
-    })
-    .unwrap();
+    school.publish_until("its answers", &answered, |school| {
+        publish(school, 10, -1.0);
+    });
 
     // And back again: it is watched beside the version before, and worse.
     publish(&mut school, 600, 1.0);
