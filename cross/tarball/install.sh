@@ -101,7 +101,7 @@ stop_service() {
         systemd) systemctl disable --now dunlin.service ;;
         openrc)
             rc-service dunlin stop
-            rc-update --all del dunlin
+            rc-update del dunlin default
             ;;
         sysv)
             /etc/init.d/dunlin stop
