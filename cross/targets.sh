@@ -103,8 +103,8 @@ check_binary() {
     local file=$1 found needed
     found=$(readelf --file-header "$file" | sed -n 's/^ *Machine: *//p')
     [[ $found == *"$machine"* ]] || fail "$file is for $found, not for $machine"
-    # Every version of every glibc symbol that the dynamic linker will look for.
-    needed=$(readelf --version-info --wide "$file" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -n 1)
+    # Every version of every glibc symbol that the dynamic linker will look for; none in a static binary.
+    needed=$(readelf --version-info --wide "$file" | sed -nE 's/.*GLIBC_([0-9.]+).*/\1/p' | sort -Vu | tail -n 1)
     if [[ $target == *-musl ]]; then
         [[ -z $needed ]] || fail "$file asks for glibc $needed; it should be static"
         needed='no C library'
