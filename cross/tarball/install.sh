@@ -184,5 +184,5 @@ fi
 # that does not start.
 dunlin check -c /etc/dunlin/dunlin.toml
 start_service
-echo "Installed $(dunlin --version) ($init). Name your broker and database in /etc/dunlin/dunlin.toml,"
+echo "Installed $(dunlin --version | head -n 1) ($init). Name your broker and database in /etc/dunlin/dunlin.toml,"
 echo 'then restart the service.'
