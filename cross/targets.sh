@@ -54,34 +54,54 @@ know() {
 # choose_compiler PROFILE: checks the tools and sets `build` and `test`, cargo commands for $target.
 #
 # zig is a C compiler and linker for every target, and links against the glibc it is told; Debian's
-# compilers link against Debian's own, which is too new for older devices. Tests run here alone.
+# compilers link against Debian's own, which is too new for older devices. Tests run here alone. musl
+# and a linker for it come with Rust: only SQLite's and ring's C needs a compiler there.
 choose_compiler() {
     command -v cargo >/dev/null || fail 'cargo is missing; see https://rustup.rs'
     command -v readelf >/dev/null || fail 'readelf is missing; on Debian: apt-get install binutils'
     [[ -d $(rustc --print target-libdir --target "$target") ]] ||
         fail "this toolchain lacks the target; type: rustup target add $target"
     local zig='pipx install cargo-zigbuild (or: cargo install cargo-zigbuild, and zig)'
-    local debian="on Debian: apt-get install $cc_package"
-    if [[ -z $cc || $1 != dev ]] && command -v cargo-zigbuild >/dev/null; then
+    local under=${target//-/_} with_zig=''
+    if command -v cargo-zigbuild >/dev/null; then
+        with_zig=yes
         # pipx keeps zig out of sight, where only this Python finds it.
         local python
         python=$(dirname "$(readlink -f "$(command -v cargo-zigbuild)")")/python
         if ! command -v zig >/dev/null && [[ -x $python ]]; then
             export CARGO_ZIGBUILD_PYTHON_PATH=${CARGO_ZIGBUILD_PYTHON_PATH:-$python}
         fi
-        local to=$target
-        if [[ $target != *-musl ]]; then to+=.$glibc_max; fi
-        build=(cargo-zigbuild zigbuild --locked --target "$to")
-        test=(cargo-zigbuild test --locked --target "$to")
-        return
     fi
-    [[ -n $cc ]] || fail "cargo-zigbuild is missing; type: $zig"
-    command -v "$cc" >/dev/null || fail "$cc is missing; $debian; or: $zig"
-    local under=${target//-/_}
-    # The C compiler serves SQLite and ring, and links.
-    export "CC_$under=$cc" "CARGO_TARGET_${under^^}_LINKER=$cc"
     build=(cargo build --locked --target "$target")
     test=(cargo test --locked --target "$target")
+    if [[ $target == *-musl ]]; then
+        # Not zig's: its C library takes and writes all the memory that is only asked for, 20 MB more at rest.
+        export "CARGO_TARGET_${under^^}_LINKER=rust-lld"
+    elif [[ -n $with_zig && $1 != dev ]]; then
+        build=(cargo-zigbuild zigbuild --locked --target "$target.$glibc_max")
+        test=(cargo-zigbuild test --locked --target "$target.$glibc_max")
+        return
+    fi
+    # The C compiler serves SQLite and ring; for glibc it links, too.
+    if [[ -n $cc ]] && command -v "$cc" >/dev/null; then
+        export "CC_$under=$cc"
+    elif [[ $target == *-musl && -n $with_zig ]]; then
+        local tools tool
+        tools=$(built_in)/zig
+        mkdir -p "$tools"
+        for tool in cc ar; do
+            local options=''
+            if [[ $tool == cc ]]; then options="-target ${target%%-*}-linux-musl"; fi
+            printf '#!/bin/sh\nexec cargo-zigbuild zig %s -- %s "$@"\n' "$tool" "$options" >"$tools/$tool-$target"
+            chmod +x "$tools/$tool-$target"
+        done
+        export "CC_$under=$tools/cc-$target" "AR_$under=$tools/ar-$target"
+    elif [[ -n $cc ]]; then
+        fail "$cc is missing; on Debian: apt-get install $cc_package; or: $zig"
+    else
+        fail "cargo-zigbuild is missing; type: $zig"
+    fi
+    if [[ $target != *-musl ]]; then export "CARGO_TARGET_${under^^}_LINKER=$cc"; fi
 }
 
 # built_in: the directory that cargo builds into.
