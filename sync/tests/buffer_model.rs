@@ -612,7 +612,8 @@ impl Device {
                 true
             }
             Err(CommitError::Full(why)) => {
-                let short = before.bytes + 2 * bytes + HEADROOM_BYTES > BYTES_MAX;
+                // It may have to begin a generation.
+                let short = before.bytes + 2 * bytes + 2 * HEADROOM_BYTES > BYTES_MAX;
                 assert!(short || self.disk_full, "refused with room to spare: {why}");
                 let policy = self.options.when_full;
                 assert!(policy == WhenFull::Block || self.disk_full, "{why}");

@@ -473,8 +473,7 @@ impl Buffer {
         let room = self.make_room(&mut inner, (bytes + fingerprints.len() * 8) as u64);
         self.stats.full.store(u64::from(room.is_err()), Relaxed);
         room?;
-        let active = &inner.active;
-        if active.failed || active.generation.disk_bytes() >= self.options.generation_bytes() {
+        if self.is_rotation_due(&inner) {
             self.rotate(&mut inner)?;
         }
 

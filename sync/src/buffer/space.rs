@@ -24,6 +24,8 @@ pub(super) const RESERVE_BYTES: u64 = 4 << 20;
 const SET_ASIDE_MAX: usize = 16;
 /// sled writes whole segments of 512 KiB and rewrites pages: a commit may take this much more disk.
 const SLED_HEADROOM_BYTES: u64 = 1 << 20;
+/// What a new generation takes before anything is in it.
+const NEW_GENERATION_BYTES: u64 = 1 << 20;
 /// A smaller generation is not worth sealing to gain space.
 const SEAL_BYTES_MIN: u64 = 768 << 10;
 
@@ -148,9 +150,12 @@ impl Buffer {
     /// Room for `bytes` more, by trimming and by the policy.
     pub(super) fn make_room(&self, inner: &mut Inner, bytes: u64) -> Result<(), CommitError> {
         let options = &self.options;
-        let needed = 2 * bytes + SLED_HEADROOM_BYTES;
         loop {
             let used = inner.used_bytes();
+            let mut needed = 2 * bytes + SLED_HEADROOM_BYTES;
+            if self.is_rotation_due(inner) {
+                needed += NEW_GENERATION_BYTES;
+            }
             let free = disk_free_bytes(&options.dir);
             let disk_short = free < options.disk_free_bytes_min.saturating_add(needed);
             if used + needed <= options.bytes_max && !disk_short {
@@ -185,6 +190,12 @@ impl Buffer {
                 )));
             }
         }
+    }
+
+    /// Whether the next commit begins a generation.
+    pub(super) fn is_rotation_due(&self, inner: &Inner) -> bool {
+        let active = &inner.active;
+        active.failed || active.generation.disk_bytes() >= self.options.generation_bytes()
     }
 
     /// Seals the newest generation and begins another.
