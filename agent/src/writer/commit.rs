@@ -17,9 +17,9 @@ use dunlin_sync::{
 use super::{Answer, RETRY, Writer};
 use crate::ingest::Ack;
 
-/// Bytes of full blocks and refused payloads that are enough for one commit: what the buffer needs at
-/// once stays small beside its bound, whatever arrives together.
-const PENDING_BYTES_MAX: usize = 1 << 20;
+/// Bytes of full blocks and refused payloads that are enough for one commit: with another block and the
+/// fingerprints it stays below what would begin a generation.
+const PENDING_BYTES_MAX: usize = 96 << 10;
 
 /// What the next commit makes durable and answers.
 pub(super) struct Pending {

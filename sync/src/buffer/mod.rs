@@ -463,17 +463,22 @@ impl Buffer {
     }
 
     /// Makes the blocks durable, all or none, with the fingerprints of the publishes they came from.
-    /// Returns one past the number of the last block.
+    /// Returns one past the number of the last block. More than 128 KiB begin a generation of their own.
     ///
     /// # Errors
     /// [`CommitError`]; the blocks can be committed again.
     pub fn commit(&self, blocks: &[BlockBody], fingerprints: &[u64]) -> Result<u64, CommitError> {
         let mut inner = self.change();
         let bytes: usize = blocks.iter().map(BlockBody::encoded_bytes).sum();
-        let room = self.make_room(&mut inner, (bytes + fingerprints.len() * 8) as u64);
+        let pending = inner
+            .pending
+            .iter()
+            .map(|(key, value)| key.len() + value.len());
+        let put_bytes = (bytes + fingerprints.len() * 8 + pending.sum::<usize>()) as u64;
+        let room = self.make_room(&mut inner, put_bytes);
         self.stats.full.store(u64::from(room.is_err()), Relaxed);
         room?;
-        if self.is_rotation_due(&inner) {
+        if self.is_rotation_due(&inner, put_bytes) {
             self.rotate(&mut inner)?;
         }
 

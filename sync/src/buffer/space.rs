@@ -24,6 +24,11 @@ pub(super) const RESERVE_BYTES: u64 = 4 << 20;
 const SET_ASIDE_MAX: usize = 16;
 /// sled writes whole segments of 512 KiB and rewrites pages: a commit may take this much more disk.
 const SLED_HEADROOM_BYTES: u64 = 1 << 20;
+/// Most bytes put at once into a generation that holds something. What sled has moved away from it
+/// overwrites again as soon as the move is written, three segments later: within one put that is before
+/// the device has been told to keep the move, and a power cut would leave neither. Putting a block makes
+/// sled write some four times its bytes.
+const PUT_BYTES_MAX: u64 = 128 << 10;
 /// What a new generation takes before anything is in it.
 const NEW_GENERATION_BYTES: u64 = 1 << 20;
 /// A smaller generation is not worth sealing to gain space.
@@ -153,7 +158,7 @@ impl Buffer {
         loop {
             let used = inner.used_bytes();
             let mut needed = 2 * bytes + SLED_HEADROOM_BYTES;
-            if self.is_rotation_due(inner) {
+            if self.is_rotation_due(inner, bytes) {
                 needed += NEW_GENERATION_BYTES;
             }
             let free = disk_free_bytes(&options.dir);
@@ -192,10 +197,13 @@ impl Buffer {
         }
     }
 
-    /// Whether the next commit begins a generation.
-    pub(super) fn is_rotation_due(&self, inner: &Inner) -> bool {
+    /// Whether a commit of so many bytes begins a generation.
+    pub(super) fn is_rotation_due(&self, inner: &Inner, bytes: u64) -> bool {
         let active = &inner.active;
-        active.failed || active.generation.disk_bytes() >= self.options.generation_bytes()
+        let too_large = bytes > PUT_BYTES_MAX && !active.extent.is_empty();
+        active.failed
+            || too_large
+            || active.generation.disk_bytes() >= self.options.generation_bytes()
     }
 
     /// Seals the newest generation and begins another.

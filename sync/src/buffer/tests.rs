@@ -161,6 +161,21 @@ fn generations_rotate_and_are_deleted_once_uploaded_and_out_of_the_replay_window
 }
 
 #[test]
+fn a_commit_that_may_overwrite_what_it_moves_begins_a_generation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut device, _) = Device::open(small(dir.path()));
+    let mut generations = Vec::new();
+    // Small ones share a generation, and a new generation takes a large one whole.
+    for rows in [1_000, 10_000, 60_000, 1_000, 60_000] {
+        device.push("x", rows);
+        device.commit().unwrap();
+        generations.push(device.buffer.shape().generations);
+    }
+    assert_eq!(generations, [1, 1, 2, 2, 3]);
+    assert_eq!(device.all_ts().len(), 132_000);
+}
+
+#[test]
 fn nothing_is_trimmed_past_the_uploader() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = small(dir.path());
