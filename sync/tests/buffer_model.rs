@@ -612,9 +612,13 @@ impl Device {
                 true
             }
             Err(CommitError::Full(why)) => {
-                // It may have to begin a generation.
-                let short = before.bytes + 2 * bytes + 2 * HEADROOM_BYTES > BYTES_MAX;
-                assert!(short || self.disk_full, "refused with room to spare: {why}");
+                // It may have to begin a generation. sled's threads may have written since `before`.
+                let used = before.bytes.max(self.buffer().shape().bytes);
+                let short = used + 2 * bytes + 2 * HEADROOM_BYTES > BYTES_MAX;
+                assert!(
+                    short || self.disk_full,
+                    "refused {bytes} with room to spare: {why}, {before:?}"
+                );
                 let policy = self.options.when_full;
                 assert!(policy == WhenFull::Block || self.disk_full, "{why}");
                 assert_eq!(self.buffer().stats().full.load(Relaxed), 1);
