@@ -3,7 +3,7 @@
 //! Promises: looked at before anything in it is opened; what a newer version has written is neither
 //! read as damage nor changed.
 //!
-//! `<data_dir>/format` is one line of text, `dunlin 1`: the number rises when an older version could
+//! `<data_dir>/format` is one line of text, `dunlin 2`: the number rises when an older version could
 //! not use, or would spoil, what is in the directory. Each file has a format of its own besides.
 
 use std::{
@@ -26,8 +26,10 @@ use crate::{
     writer,
 };
 
-/// What this version writes, and the newest that it reads.
-const FORMAT: u32 = 1;
+/// What this version writes, and the newest that it reads. A directory of an older format is taken
+/// over: marked with this one before anything else in it changes, so that no older version that was
+/// started by mistake reads what it does not know.
+const FORMAT: u32 = 2;
 const MARKER: &str = "format";
 const WORD: &str = "dunlin ";
 
@@ -49,7 +51,7 @@ pub(super) fn claim(data_dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refuses what a newer version has written; whether the directory is marked.
+/// Refuses what a newer version has written; whether the directory is marked with this format.
 ///
 /// # Errors
 /// [`StoreError::Newer`]; [`StoreError::Unusable`] if the marker cannot be read.
@@ -60,7 +62,7 @@ pub(crate) fn check(data_dir: &Path) -> Result<bool, StoreError> {
     let marked = match marker {
         Ok(_) => match text.trim_end().strip_prefix(WORD).map(str::parse::<u32>) {
             Some(Ok(format)) if format > FORMAT => return Err(newer(path, format, FORMAT)),
-            Some(Ok(_)) => true,
+            Some(Ok(format)) => format == FORMAT,
             _ => {
                 tracing::error!(path = %path.display(), "damaged; written anew");
                 false
@@ -155,20 +157,30 @@ mod tests {
         claim(&data_dir).unwrap();
         assert_eq!(
             fs::read_to_string(data_dir.join(MARKER)).unwrap(),
-            "dunlin 1\n"
+            "dunlin 2\n"
         );
         claim(&data_dir).unwrap();
-        fs::write(data_dir.join(MARKER), "dunlin 2\n").unwrap();
+        fs::write(data_dir.join(MARKER), "dunlin 3\n").unwrap();
         let error = claim(&data_dir).unwrap_err();
         assert!(error.is_for_somebody(), "{error}");
         assert!(error.to_string().contains("upgrade dunlin"), "{error}");
         assert_eq!(
             fs::read_to_string(data_dir.join(MARKER)).unwrap(),
-            "dunlin 2\n"
+            "dunlin 3\n"
         );
         fs::write(data_dir.join(MARKER), "rubbish").unwrap();
         claim(&data_dir).unwrap();
         assert!(check(&data_dir).unwrap());
+    }
+
+    #[test]
+    fn a_directory_of_an_older_format_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MARKER), "dunlin 1\n").unwrap();
+        assert!(!check(dir.path()).unwrap());
+        claim(dir.path()).unwrap();
+        let marker = fs::read_to_string(dir.path().join(MARKER)).unwrap();
+        assert_eq!(marker, "dunlin 2\n");
     }
 
     #[test]
