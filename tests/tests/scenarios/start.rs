@@ -29,14 +29,14 @@ fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
     world.all_upstream();
     world.stop();
     let marker = world.device.data_dir().join("format");
-    assert_eq!(fs::read_to_string(&marker).unwrap(), "dunlin 1\n");
-    fs::write(&marker, "dunlin 2\n").unwrap();
+    assert_eq!(fs::read_to_string(&marker).unwrap(), "dunlin 2\n");
+    fs::write(&marker, "dunlin 3\n").unwrap();
     let (code, log) = refused(&mut world);
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("upgrade dunlin"), "{log}");
-    assert_eq!(fs::read_to_string(&marker).unwrap(), "dunlin 2\n");
+    assert_eq!(fs::read_to_string(&marker).unwrap(), "dunlin 3\n");
     // As the newer version would find it.
-    fs::write(&marker, "dunlin 1\n").unwrap();
+    fs::write(&marker, "dunlin 2\n").unwrap();
     world.start();
     world.publish(1_000);
     world.all_upstream();
