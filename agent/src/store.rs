@@ -165,7 +165,7 @@ impl Store {
         let past = Past {
             newest: buffer.shape().newest_ts,
             buffer_damaged: recovery.newest_lost,
-            record: writer::load_clock(&writer::clock_path(data_dir)),
+            record: writer::load_clock(&writer::clock_path(data_dir), recovery.newest_lost),
         };
         if wall_ns() < EARLIEST_NS {
             tracing::warn!(

@@ -62,7 +62,9 @@
 //! [`Clock::next`] refuses with [`ClockError::RaiseCeiling`] until the caller has stored a higher
 //! one and said so with [`Clock::stored`]. [`Clock::ceiling_due`], asked once a second, returns a
 //! record about once a minute, so that `next` rarely has to. If the buffer then loses something,
-//! the clock starts above the ceiling instead of above the newest record.
+//! the clock starts above the ceiling instead of above the newest record, and the record keeps that
+//! floor until later starts too. Before the very first timestamp the record says that there will be
+//! one: only a device that has never issued any starts at the wall clock with an empty buffer.
 
 mod event;
 mod judge;
@@ -124,6 +126,10 @@ pub struct Clock {
     last: Option<i64>,
     /// Durable; `i64::MIN`: none stored yet.
     ceiling: i64,
+    /// Durable: a timestamp may have been issued, now or in any run before.
+    issued: bool,
+    /// Durable: see [`ClockRecord::floor_ns`].
+    floor: Option<i64>,
     offset: i64,
     /// The wall clock has agreed with the offset for `confirm` at least once in this boot.
     anchored: bool,
@@ -162,6 +168,8 @@ impl Clock {
                 .record
                 .as_ref()
                 .map_or(i64::MIN, |record| record.ceiling_ns),
+            issued: past.issued(),
+            floor: past.record.as_ref().and_then(|record| record.floor_ns),
             offset: 0,
             anchored: false,
             agreeing_since: None,
@@ -213,8 +221,11 @@ impl Clock {
             self.record_stale |= doubt.from_ts.is_none();
             doubt.from_ts.get_or_insert(first);
         }
-        if newest > self.ceiling {
-            let record = self.record(newest.saturating_add(CEILING_AHEAD_NS));
+        if newest > self.ceiling || !self.issued {
+            let record = ClockRecord {
+                issued: true,
+                ..self.record(newest.saturating_add(CEILING_AHEAD_NS))
+            };
             return Err(ClockError::RaiseCeiling(Box::new(record)));
         }
         self.last = Some(newest);
@@ -280,6 +291,7 @@ impl Clock {
     /// `record` survives a power cut from here on.
     pub fn stored(&mut self, record: &ClockRecord) {
         self.ceiling = record.ceiling_ns;
+        self.issued = record.issued;
         self.record_stale = false;
     }
 
@@ -354,6 +366,8 @@ impl Clock {
             offset_ns: self.offset,
             anchored: self.anchored,
             doubt: self.doubt.clone(),
+            issued: self.issued,
+            floor_ns: self.floor,
         }
     }
 }

@@ -17,6 +17,19 @@ pub struct ClockRecord {
     pub anchored: bool,
     /// Records whose timestamps may have to be corrected.
     pub doubt: Option<Doubt>,
+    /// Whether a timestamp was ever issued: stored before the first one is. Until then the ceiling
+    /// keeps nothing from being issued twice.
+    #[serde(default = "unknown_is_issued")]
+    pub issued: bool,
+    /// The buffer has lost its newest records: nothing at or below this may be issued, whatever is
+    /// left in it, nanoseconds UTC.
+    #[serde(default)]
+    pub floor_ns: Option<i64>,
+}
+
+/// Format 1 did not say.
+const fn unknown_is_issued() -> bool {
+    true
 }
 
 /// Records issued under an offset that may turn out wrong.
@@ -61,7 +74,17 @@ pub enum ClockRecordError {
 
 impl ClockRecord {
     /// What this version writes, and the newest that it reads.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
+
+    /// The buffer has lost its newest records: the ceiling is the floor from here on. Whether that
+    /// changes anything.
+    pub fn lose_newest(&mut self) -> bool {
+        let raised = self.issued && self.floor_ns < Some(self.ceiling_ns);
+        if raised {
+            self.floor_ns = Some(self.ceiling_ns);
+        }
+        raised
+    }
 
     /// The bytes of the file: JSON, with its format.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -80,7 +103,7 @@ impl ClockRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ClockRecordError> {
         // The format first: what else is in it is that format's affair.
         let Format { format } = serde_json::from_slice(bytes)?;
-        if format != Self::FORMAT {
+        if !(1..=Self::FORMAT).contains(&format) {
             return Err(ClockRecordError::Format(format));
         }
         let Stored { record, .. } = serde_json::from_slice(bytes)?;
@@ -105,12 +128,20 @@ pub struct Past {
 
 impl Past {
     /// Nothing at or below this may be issued. An empty buffer proves nothing: it may have been
-    /// drained, so the ceiling decides then too.
+    /// drained, so the ceiling decides then too, unless the record says that nothing was ever issued.
     pub(super) fn floor(&self) -> Option<i64> {
-        let ceiling = self.record.as_ref().map(|record| record.ceiling_ns);
+        let record = self.record.as_ref();
+        let lost_to = record.and_then(|record| record.floor_ns);
+        let ceiling = record.filter(|record| record.issued).map(|r| r.ceiling_ns);
         match self.newest {
-            Some(newest) if !self.buffer_damaged => Some(newest),
-            newest => newest.max(ceiling),
+            Some(newest) if !self.buffer_damaged => Some(newest).max(lost_to),
+            newest => newest.max(ceiling).max(lost_to),
         }
+    }
+
+    /// Whether a timestamp may have been issued before this start.
+    pub(super) fn issued(&self) -> bool {
+        let told = self.record.as_ref().is_some_and(|record| record.issued);
+        told || self.newest.is_some() || self.buffer_damaged
     }
 }

@@ -25,6 +25,18 @@ struct Device {
     issued: Vec<i64>,
     /// How many of them are uploaded, hence never moved.
     uploaded: usize,
+    /// How many of them the buffer still knew when it was opened last, if it had lost some.
+    left: Option<usize>,
+}
+
+/// What a buffer has lost when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loss {
+    Nothing,
+    /// All but the oldest record, and it knows.
+    Newest,
+    /// Everything, and it does not know.
+    All,
 }
 
 impl Device {
@@ -46,6 +58,7 @@ impl Device {
             record: past.record.clone(),
             issued: Vec::new(),
             uploaded: 0,
+            left: None,
         }
     }
 
@@ -65,6 +78,7 @@ impl Device {
             }
         };
         self.issued.extend(first..first + count.max(1) as i64);
+        self.left = None;
         assert!(*self.issued.last().unwrap() <= self.record.as_ref().unwrap().ceiling_ns);
         first
     }
@@ -126,16 +140,20 @@ impl Device {
         );
     }
 
-    fn restart(&mut self, damaged: bool) {
-        // Of a damaged buffer, the oldest record is left.
-        let left = if damaged {
-            self.issued.first()
-        } else {
-            self.issued.last()
+    fn restart(&mut self, loss: Loss) {
+        self.left = match loss {
+            Loss::Nothing => self.left,
+            Loss::Newest => Some(self.left.unwrap_or(1).min(1)),
+            Loss::All => Some(0),
         };
+        let buffer_damaged = loss == Loss::Newest;
+        if let Some(record) = self.record.as_mut().filter(|_| buffer_damaged) {
+            record.lose_newest();
+        }
+        let left = self.left.unwrap_or(self.issued.len());
         let past = Past {
-            newest: left.copied(),
-            buffer_damaged: damaged,
+            newest: self.issued[..left.min(self.issued.len())].last().copied(),
+            buffer_damaged,
             record: self.record.clone(),
         };
         self.clock = Clock::new(Box::new(self.hands.clone()), &settings(), &past);
@@ -397,7 +415,7 @@ fn a_restart_in_the_same_boot_goes_on() {
         .from_ts;
     assert_eq!(from_ts, Some(device.issued[0]));
     hands.advance(Duration::from_secs(1000));
-    device.restart(false);
+    device.restart(Loss::Nothing);
     assert!(!device.clock.uploads_held(), "the hold does not begin anew");
     let ts = device.issue();
     assert!(
@@ -420,7 +438,9 @@ fn a_damaged_buffer_starts_above_the_ceiling() {
         *device.issued.last().unwrap(),
         device.record.as_ref().unwrap().ceiling_ns,
     );
-    device.restart(true);
+    device.restart(Loss::Newest);
+    // The next start finds the buffer whole.
+    device.restart(Loss::Nothing);
     assert!(device.issue() > ceiling && ceiling > newest);
     // Closed in order, the ceiling is the last timestamp itself.
     let record = Device::new(&hands).clock.close();
@@ -428,6 +448,57 @@ fn a_damaged_buffer_starts_above_the_ceiling() {
     let mut device = Device::new(&hands);
     let ts = device.issue();
     assert_eq!(device.clock.close().ceiling_ns, ts);
+}
+
+#[test]
+fn starts_before_the_first_timestamp_leave_the_ceiling_aside() {
+    let hands = Manual::new(NOW, Some(true));
+    let mut device = Device::new(&hands);
+    for orderly in [true, false, true, false] {
+        hands.advance(Duration::from_secs(1));
+        device.tick();
+        if orderly {
+            let past = Past::default();
+            let clock = Clock::new(Box::new(hands.clone()), &settings(), &past);
+            let record = std::mem::replace(&mut device.clock, clock).close();
+            device.store(record);
+        }
+        device.restart(Loss::Nothing);
+    }
+    assert_eq!(device.skew(), 0);
+    // From the first one on the ceiling counts, also if nothing of it was committed.
+    let ceiling = device.record.as_ref().unwrap().ceiling_ns;
+    device.restart(Loss::All);
+    assert!(device.issue() > ceiling);
+}
+
+#[test]
+fn that_a_timestamp_is_issued_is_durable_before_it_is() {
+    let hands = Manual::new(NOW, Some(true));
+    let mut device = Device::new(&hands);
+    device.tick();
+    let record = device.record.clone().unwrap();
+    assert!(!record.issued && record.ceiling_ns > NOW);
+    let Err(ClockError::RaiseCeiling(record)) = device.clock.next(1) else {
+        panic!("issued before the record says so")
+    };
+    assert!(record.issued && device.clock.next(1).is_err());
+    device.store(*record);
+    assert!(device.clock.next(1).is_ok());
+}
+
+#[test]
+fn a_record_of_format_1_counts_as_issued() {
+    let ceiling = NOW + CEILING_AHEAD_NS;
+    let text = format!(
+        r#"{{"format":1,"ceiling_ns":{ceiling},"boot_id":null,"offset_ns":0,"anchored":false,"doubt":null}}"#
+    );
+    let past = Past {
+        record: Some(ClockRecord::from_bytes(text.as_bytes()).unwrap()),
+        ..Past::default()
+    };
+    let mut device = Device::with(&Manual::new(NOW, Some(true)), &past);
+    assert!(device.issue() > ceiling);
 }
 
 #[test]
@@ -500,7 +571,7 @@ fn damaged_records_are_refused() {
     let good = Device::new(&Manual::new(NOW, None)).clock.record(NOW);
     assert!(ClockRecord::from_bytes(&good.to_bytes()).is_ok());
     for (from, to) in [
-        ("\"format\":1", "\"format\":2"),
+        ("\"format\":2", "\"format\":3"),
         ("ceiling_ns\":1", "ceiling_ns\":9"),
         ("{", ""),
     ] {
@@ -535,8 +606,8 @@ mod any_sequence {
         SetWall(i64),
         Kernel(Option<bool>),
         Upload,
-        Restart { damaged: bool },
-        Reboot { wall: i64, damaged: bool },
+        Restart(Loss),
+        Reboot(i64, Loss),
     }
 
     fn any_wall() -> impl Strategy<Value = i64> {
@@ -557,6 +628,14 @@ mod any_sequence {
         ]
     }
 
+    fn any_loss() -> impl Strategy<Value = Loss> {
+        prop_oneof![
+            2 => Just(Loss::Nothing),
+            1 => Just(Loss::Newest),
+            1 => Just(Loss::All),
+        ]
+    }
+
     fn any_op() -> impl Strategy<Value = Op> {
         prop_oneof![
             4 => (0..2000_usize).prop_map(Op::Issue),
@@ -565,8 +644,8 @@ mod any_sequence {
             1 => any_wall().prop_map(Op::SetWall),
             2 => any::<Option<bool>>().prop_map(Op::Kernel),
             1 => Just(Op::Upload),
-            1 => any::<bool>().prop_map(|damaged| Op::Restart { damaged }),
-            1 => (any_wall(), any::<bool>()).prop_map(|(wall, damaged)| Op::Reboot { wall, damaged }),
+            1 => any_loss().prop_map(Op::Restart),
+            1 => (any_wall(), any_loss()).prop_map(|(wall, loss)| Op::Reboot(wall, loss)),
         ]
     }
 
@@ -592,13 +671,13 @@ mod any_sequence {
                     Op::SetWall(wall) => hands.set_wall(wall),
                     Op::Kernel(answer) => hands.set_synchronised(answer),
                     Op::Upload => device.uploaded = device.issued.len(),
-                    Op::Restart { damaged } => device.restart(damaged),
-                    Op::Reboot { wall, damaged } => {
+                    Op::Restart(loss) => device.restart(loss),
+                    Op::Reboot(wall, loss) => {
                         hands.reboot(wall);
-                        device.restart(damaged);
+                        device.restart(loss);
                     }
                 }
-                if matches!(op, Op::Restart { damaged: true } | Op::Reboot { damaged: true, .. }) {
+                if device.left.is_some() && matches!(op, Op::Restart(_) | Op::Reboot(..)) {
                     // What was lost may have been anything up to the ceiling; none of it is moved.
                     device.uploaded = device.issued.len();
                     reach += CEILING_AHEAD_NS + 120 * SECOND_NS;

@@ -16,7 +16,7 @@ use crate::{
     ingest::Ingest,
     settings::{Settings, WhenFull},
     store::{Store, StoreError, check_format, cursor_path, wall_ns},
-    writer::{Parts as WriterParts, Writer},
+    writer::{self, Parts as WriterParts, Writer},
 };
 
 impl From<StoreError> for OperationError {
@@ -67,6 +67,10 @@ impl Local {
         let (buffer, recovery) = Buffer::open(options).map_err(StoreError::opening)?;
         for what in &recovery.set_aside {
             tracing::error!(what, "damaged, set aside; everything else carries on");
+        }
+        if recovery.newest_lost {
+            // The agent will find the buffer whole, and must hear of this.
+            writer::load_clock(&writer::clock_path(data_dir), true);
         }
         let quarantine = Quarantine::open(&data_dir.join("quarantine"), u64::MAX, wall_ns);
         Ok(Self {

@@ -204,7 +204,7 @@ mod tests {
         fs::remove_file(&cursor).unwrap();
 
         let clock = writer::clock_path(dir.path());
-        state_file::write(&clock, &br#"{"format":2,"more":1}"#.to_vec()).unwrap();
+        state_file::write(&clock, &br#"{"format":3,"more":1}"#.to_vec()).unwrap();
         assert!(claim(dir.path()).unwrap_err().is_for_somebody());
     }
 

@@ -7,8 +7,20 @@ use dunlin_sync::{sample::Timestamp, state_file};
 use super::{Writer, commit::no_ceiling};
 use crate::clock::{Clock, ClockError, ClockEvent, ClockRecord, safe_delta};
 
-/// The clock's durable record at `path`, if it is whole.
-pub(crate) fn load(path: &Path) -> Option<ClockRecord> {
+/// The clock's durable record at `path`, if it is whole. That the buffer has lost its newest records is
+/// told there first: the next start finds the buffer whole again.
+pub(crate) fn load(path: &Path, newest_lost: bool) -> Option<ClockRecord> {
+    let mut record = read(path)?;
+    if newest_lost
+        && record.lose_newest()
+        && let Err(error) = state_file::write(path, &record.to_bytes())
+    {
+        tracing::warn!(%error, "cannot store what the buffer has lost in the clock's record");
+    }
+    Some(record)
+}
+
+fn read(path: &Path) -> Option<ClockRecord> {
     let bytes: Option<Vec<u8>> = state_file::read(path).unwrap_or_else(|error| {
         tracing::error!(%error, "the clock goes on without its record");
         None

@@ -76,7 +76,7 @@ impl Device {
         let past = Past {
             newest: store.buffer.shape().newest_ts,
             buffer_damaged: false,
-            record: load_clock(&clock_path(&settings.data_dir)),
+            record: load_clock(&clock_path(&settings.data_dir), false),
         };
         let (outlet, inbox) = inbox::channel(4096, 16 << 20);
         let (acker, acks) = Acker::observed();
@@ -435,6 +435,6 @@ fn shutdown_commits_what_is_pending() {
     let device = device.restart();
     assert_eq!(device.stored().values(), [9.5, 1.5, 2.5]);
     // In good order, the clock's ceiling is the last timestamp.
-    let record = load_clock(&clock_path(&device.settings.data_dir)).unwrap();
+    let record = load_clock(&clock_path(&device.settings.data_dir), false).unwrap();
     assert_eq!(Some(&record.ceiling_ns), device.stored().times().last());
 }

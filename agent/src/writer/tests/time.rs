@@ -96,16 +96,16 @@ fn the_ceiling_is_durable_before_any_timestamp_below_it() {
     device.arrive([value(1, 1)]);
     device.turn().unwrap();
     let path = clock_path(&device.settings.data_dir);
-    let ceiling = load_clock(&path).unwrap().ceiling_ns;
+    let ceiling = load_clock(&path, false).unwrap().ceiling_ns;
     assert!(ceiling > NOW);
     for _ in 0..130 {
         tick_after(&mut device, 1);
         device.arrive([value(0, 1)]);
         device.turn_after_gap();
         let newest = *device.stored().times().last().unwrap();
-        assert!(newest <= load_clock(&path).unwrap().ceiling_ns);
+        assert!(newest <= load_clock(&path, false).unwrap().ceiling_ns);
     }
-    assert!(load_clock(&path).unwrap().ceiling_ns > ceiling);
+    assert!(load_clock(&path, false).unwrap().ceiling_ns > ceiling);
     // After a loss the clock starts above what it last issued.
     let mut device = device.restart();
     let newest = *device.stored().times().last().unwrap();
