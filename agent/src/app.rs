@@ -122,8 +122,17 @@ impl Agent {
     ///
     /// # Errors
     /// [`AgentError`] if something on this device is in the way.
-    pub async fn start(settings: Settings) -> Result<Self, AgentError> {
+    pub async fn start(mut settings: Settings) -> Result<Self, AgentError> {
         let upstream = connect_upstream(&settings)?;
+        let Store {
+            buffer,
+            quarantine,
+            #[cfg(feature = "learning")]
+            models,
+            clock,
+            identity,
+        } = Store::open(&settings)?;
+        settings.mqtt.client_id.clone_from(&identity.client_id);
         let filters = settings
             .streams
             .iter()
@@ -132,13 +141,6 @@ impl Agent {
         let seed = rand::random();
         let (ingest, inbox, acker, stopper) =
             Ingest::new(&settings.mqtt, filters, &settings.device, seed)?;
-        let Store {
-            buffer,
-            quarantine,
-            #[cfg(feature = "learning")]
-            models,
-            clock,
-        } = Store::open(&settings)?;
 
         let (gate, gate_open) = watch::channel(!clock.uploads_held());
         let uploader = Uploader::open(
@@ -176,6 +178,7 @@ impl Agent {
             #[cfg(feature = "learning")]
             learn: Arc::default(),
             ended: OnceLock::new(),
+            identity,
             settings,
         });
 

@@ -150,7 +150,7 @@ impl<W: Write> CsvExport<W> {
     /// The output could not be written, or a column has not the type of its field.
     pub fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
         check_types(&self.schema, rows)?;
-        let mut names: Vec<_> = vec![defused(&stream.name)];
+        let mut names: Vec<_> = vec![defused(stream.plain_name())];
         names.extend(tag_values(&self.schema, stream).into_iter().map(defused));
         for row in 0..rows.len() {
             let ts = rows.ts[row];
@@ -242,7 +242,7 @@ impl<W: Write + Send> ParquetExport<W> {
     /// The output could not be written, or a column has not the type of its field.
     pub fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
         check_types(&self.schema, rows)?;
-        let mut names = vec![ByteArray::from(stream.name.as_str())];
+        let mut names = vec![ByteArray::from(stream.plain_name())];
         names.extend(
             tag_values(&self.schema, stream)
                 .into_iter()

@@ -1,5 +1,10 @@
 //! Patterns over names of streams, the same wherever somebody chooses streams.
 
+use dunlin_sync::{
+    naming::{DEVICE_MARK, marked},
+    sample::{Catalog, Stream},
+};
+
 /// A piece of a pattern.
 #[derive(Clone, Copy, PartialEq)]
 enum Piece {
@@ -34,6 +39,14 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
         }
     }
     pattern[p..].iter().all(|piece| *piece == Piece::Any)
+}
+
+/// Whether `pattern` means `stream`: its name on the device that the directory works for now; with
+/// [`DEVICE_MARK`], name and device of any.
+pub(crate) fn means(pattern: &str, catalog: &Catalog, stream: &Stream) -> bool {
+    let plain = stream.plain_name();
+    catalog.is_here(stream) && matches(pattern, plain)
+        || pattern.contains(DEVICE_MARK) && matches(pattern, &marked(plain, stream.device()))
 }
 
 /// The pattern that `name` alone matches.

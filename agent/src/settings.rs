@@ -41,6 +41,10 @@ impl fmt::Debug for Secret {
 pub struct Settings {
     /// Name of this device: the `device` tag of every stream and part of the default MQTT client id.
     pub device: String,
+    /// Nobody has configured it: it is the host's name, and changes with that.
+    pub device_is_host_name: bool,
+    /// The data directory was moved here from another machine, with its disk.
+    pub adopt_identity: bool,
     /// Where buffer, state and quarantine live.
     pub data_dir: PathBuf,
     /// MQTT side.
@@ -88,6 +92,8 @@ pub struct MqttSettings {
     pub version: MqttVersion,
     /// Stable client id: names the persistent session.
     pub client_id: String,
+    /// Nobody has configured it: the data directory may have another one, which lasts.
+    pub client_id_is_default: bool,
     /// User name.
     pub user: Option<String>,
     /// Password, from the file, the environment or a secret file.

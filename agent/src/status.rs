@@ -12,6 +12,7 @@ use std::{
 use dunlin_sync::{
     buffer::{Buffer, BufferShape},
     quarantine::Quarantine,
+    sample::Catalog,
     uploader::UploadStats,
     upstream::Upstream,
 };
@@ -19,7 +20,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::learn::LearnStatus;
 use crate::{
-    ingest::IngestStats, mqtt::outgoing::Publisher, settings::Settings, store::wall_ns,
+    ingest::IngestStats,
+    mqtt::outgoing::Publisher,
+    settings::Settings,
+    store::{Identity, wall_ns},
     writer::WriterStats,
 };
 
@@ -35,6 +39,8 @@ pub struct View {
     pub started: Instant,
     /// The configuration it runs on.
     pub settings: Settings,
+    /// Whose data directory it is.
+    pub identity: Identity,
     /// Committed records.
     pub buffer: Arc<Buffer>,
     /// What could not be decoded or delivered.
@@ -66,6 +72,9 @@ pub struct Status {
     pub version: String,
     /// Name of the device.
     pub device: String,
+    /// What it was called before, if it has been renamed.
+    #[serde(default)]
+    pub device_before: Option<String>,
     /// Seconds since the start.
     pub uptime_s: u64,
     /// MQTT side.
@@ -90,6 +99,9 @@ pub struct Status {
 pub struct MqttStatus {
     /// Broker address.
     pub broker: String,
+    /// The client id that names the session there.
+    #[serde(default)]
+    pub client_id: String,
     /// Connected now.
     pub connected: bool,
     /// Connections made.
@@ -131,6 +143,12 @@ pub struct BufferStatus {
     pub full: bool,
     /// Streams known.
     pub streams: usize,
+    /// Those of other devices among them: this one was called so before.
+    #[serde(default)]
+    pub streams_elsewhere: usize,
+    /// Those of this device whose tags have changed since they began.
+    #[serde(default)]
+    pub streams_retagged: usize,
     /// Commits.
     pub commits: u64,
     /// Blocks that could not be read.
@@ -195,14 +213,17 @@ impl View {
     pub fn status(&self) -> Status {
         let (ingest, writer, uploads) = (&self.ingest, &self.writer, &self.uploads);
         let (buffer, clock) = (self.buffer.stats(), writer.clock());
+        let catalog = self.buffer.catalog();
         let uptime = self.started.elapsed();
         let mqtt = &self.settings.mqtt;
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             device: self.settings.device.clone(),
+            device_before: self.identity.device_before.clone(),
             uptime_s: uptime.as_secs(),
             mqtt: MqttStatus {
                 broker: format!("{}:{}", mqtt.host, mqtt.port),
+                client_id: mqtt.client_id.clone(),
                 connected: ingest.connected.load(Relaxed),
                 connections: ingest.connections.load(Relaxed),
                 publishes: ingest.publishes.load(Relaxed),
@@ -221,7 +242,9 @@ impl View {
                 shape: self.buffer.shape(),
                 bytes_max: self.settings.buffer.bytes_max,
                 full: writer.stalled.load(Relaxed),
-                streams: self.buffer.catalog().streams.len(),
+                streams: catalog.streams.len(),
+                streams_elsewhere: elsewhere(&catalog),
+                streams_retagged: retagged(&catalog),
                 commits: buffer.commits.load(Relaxed),
                 blocks_corrupt: buffer.blocks_corrupt.load(Relaxed),
                 set_aside: buffer.generations_set_aside.load(Relaxed),
@@ -282,6 +305,19 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// Streams of other devices than the one that the directory works for.
+pub fn elsewhere(catalog: &Catalog) -> usize {
+    let all = catalog.streams.iter();
+    all.filter(|stream| !catalog.is_here(stream)).count()
+}
+
+/// Streams of this device whose tags have changed since they began.
+pub fn retagged(catalog: &Catalog) -> usize {
+    let all = catalog.streams.iter();
+    all.filter(|stream| catalog.is_here(stream) && stream.first_tags.is_some())
+        .count()
 }
 
 fn working(ended: Option<&str>, committing: Option<Duration>) -> Result<(), String> {

@@ -7,11 +7,14 @@
 //! <data_dir>/quarantine/        what could not be decoded or delivered
 //! <data_dir>/models/            versions of models
 //! <data_dir>/state/clock        the clock's durable record
+//! <data_dir>/state/identity     whose directory it is
 //! <data_dir>/state/cursor.uploader
 //! <data_dir>/dunlin.sock        the running agent's control socket
 //! ```
 
 mod directory;
+mod hardware;
+mod identity;
 #[cfg(feature = "learning")]
 mod models;
 
@@ -24,9 +27,13 @@ use dunlin_sync::{
     quarantine::{Quarantine, QuarantineError},
 };
 
-pub(crate) use self::directory::check as check_format;
+pub use self::identity::{Identity, default_client_id};
 #[cfg(feature = "learning")]
 pub use self::models::{open_models, tell_damage};
+pub(crate) use self::{
+    directory::check as check_format,
+    identity::{check as check_identity, read as read_identity},
+};
 use crate::{
     clock::{Clock, EARLIEST_NS, Past, System},
     settings::Settings,
@@ -64,6 +71,14 @@ pub enum StoreError {
         /// Whose it is.
         owner: u32,
     },
+    /// It comes from another machine.
+    #[error(
+        "{}: another machine has written this data directory (machine id, board serial and network \
+         cards all differ): if its disk was moved here, start once with --adopt-identity; if it is a \
+         copy, give this device an empty data_dir, since two devices must not go on with one history",
+        .0.display()
+    )]
+    OtherMachine(std::path::PathBuf),
     /// It cannot be written to.
     #[error(
         "{}: its file system is mounted read-only; mount it read-write (one with errors is mounted \
@@ -99,7 +114,10 @@ impl StoreError {
 
     /// Trying again does not help until somebody changes something.
     pub const fn is_for_somebody(&self) -> bool {
-        matches!(self, Self::Newer { .. } | Self::Unusable { .. })
+        matches!(
+            self,
+            Self::Newer { .. } | Self::Unusable { .. } | Self::OtherMachine(_)
+        )
     }
 }
 
@@ -114,6 +132,8 @@ pub struct Store {
     pub models: Arc<dunlin_models::registry::Registry>,
     /// Gives timestamps.
     pub clock: Clock,
+    /// Whose directory it is.
+    pub identity: Identity,
 }
 
 /// The wall clock, nanoseconds UTC; for people's eyes, never for records.
@@ -138,6 +158,7 @@ impl Store {
         let data_dir = &settings.data_dir;
         let buffer = &settings.buffer;
         directory::claim(data_dir)?;
+        let found = identity::check(data_dir, Path::new("/"), settings.adopt_identity)?;
         // A damaged cursor is reported by the uploader; here it only cannot help.
         let cursor = Cursor::read(&cursor_path(data_dir)).ok().flatten();
         let seq_floor = cursor.map_or(0, |cursor| cursor.done().end());
@@ -157,6 +178,9 @@ impl Store {
         for what in &recovery.set_aside {
             tracing::error!(what, "damaged, set aside; everything else carries on");
         }
+        let identity = found.settle(settings, &buffer.catalog(), settings.adopt_identity);
+        identity.save(data_dir);
+        buffer.set_devices(identity.devices());
         let quarantine = Quarantine::open(
             &data_dir.join("quarantine"),
             settings.quarantine_bytes_max,
@@ -180,6 +204,7 @@ impl Store {
             #[cfg(feature = "learning")]
             models: Arc::new(open_models(data_dir)?),
             clock,
+            identity,
         })
     }
 }

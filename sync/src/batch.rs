@@ -85,6 +85,7 @@ fn nameless(id: StreamId, rows: &Rows) -> TableRows {
             schema: u32::MAX,
             name,
             tags: Vec::new(),
+            first_tags: None,
         }),
         rows: Rows::default(),
     }

@@ -14,6 +14,7 @@ pub mod frame;
 mod generation;
 pub mod horizon;
 pub mod interval_set;
+pub mod naming;
 pub mod pack;
 pub mod quarantine;
 pub mod rows;

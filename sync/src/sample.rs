@@ -7,6 +7,8 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::naming::Devices;
+
 /// Nanoseconds since 1970-01-01T00:00:00 UTC; unique on one device.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -151,14 +153,15 @@ pub type SchemaId = u32;
 /// Number of a stream in this device's catalog; dense from 0, never reused.
 pub type StreamId = u32;
 
-/// One kind of record: a supertable. Fields are only ever appended.
+/// One kind of record: a supertable. Fields and tags are only ever appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// Its number in the catalog.
     pub id: SchemaId,
     /// The name given in the configuration.
     pub name: String,
-    /// Names of the tags: `device` first, then captures and configured tags.
+    /// Names of the tags: `device` first, then captures and configured tags, as of the first
+    /// declaration; those that came later follow. Only ever appended.
     pub tag_names: Vec<String>,
     /// The fields, in order of appearance.
     pub fields: Vec<Field>,
@@ -178,10 +181,28 @@ pub struct Stream {
     pub id: StreamId,
     /// The schema its records follow.
     pub schema: SchemaId,
-    /// What people call it: the schema's name and the captured values, joined with `/`.
+    /// Its name, unique in the catalog (see [`crate::naming`]).
     pub name: String,
-    /// Tag values, one for each of the schema's tag names.
+    /// Tag values in the order of the schema's tag names, that of `device` first; they may change, all
+    /// but that. The schema may have more tags at its end: the stream has no value for those.
     pub tags: Vec<String>,
+    /// The tag values it was declared with, if they have changed: what is named after tags keeps its name.
+    #[serde(deserialize_with = "none_at_the_end")]
+    pub first_tags: Option<Vec<String>>,
+}
+
+/// The last field of a stream, which format 1 did not have.
+fn none_at_the_end<'de, D: serde::Deserializer<'de>>(
+    field: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    Ok(Option::deserialize(field).unwrap_or_default())
+}
+
+impl Stream {
+    /// The tag values that it was declared with.
+    pub fn naming_tags(&self) -> &[String] {
+        self.first_tags.as_ref().unwrap_or(&self.tags)
+    }
 }
 
 /// One record on its way into a block.
@@ -215,6 +236,8 @@ pub struct Catalog {
     pub schemas: Vec<Arc<Schema>>,
     /// Streams by number.
     pub streams: Vec<Arc<Stream>>,
+    /// Whose streams are meant by names without a device; `None`: nobody has said.
+    pub devices: Option<Arc<Devices>>,
 }
 
 impl Catalog {

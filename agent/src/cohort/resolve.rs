@@ -25,7 +25,7 @@ use super::{
     read::Part,
     select::{Event, Passes},
 };
-use crate::glob::matches;
+use crate::glob::means;
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 12;
@@ -261,8 +261,9 @@ fn check(query: &CohortQuery, shape: WindowShape) -> Result<(), CohortError> {
     Err(CohortError::Asked(wrong))
 }
 
-fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    let names: Vec<_> = names.map(|name| name.escape_debug().to_string()).collect();
+fn listed(names: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let names = names.map(|name| name.as_ref().escape_debug().to_string());
+    let names: Vec<_> = names.collect();
     match names.len().saturating_sub(NAMES_MAX) {
         0 if names.is_empty() => "none yet".into(),
         0 => names.join(", "),
@@ -272,7 +273,8 @@ fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 /// The streams that `pattern` names, by name, with their schemas.
 fn streams(catalog: &Catalog, pattern: &str) -> Result<Vec<Described>, CohortError> {
-    let matching = catalog.streams.iter().filter(|s| matches(pattern, &s.name));
+    let all = catalog.streams.iter();
+    let matching = all.filter(|stream| means(pattern, catalog, stream));
     let with_schema = matching.filter_map(|stream| {
         let schema = catalog.schema(stream.schema)?;
         Some((Arc::clone(stream), Arc::clone(schema)))
@@ -283,7 +285,7 @@ fn streams(catalog: &Catalog, pattern: &str) -> Result<Vec<Described>, CohortErr
         return Err(CohortError::NoStream(format!(
             "no stream is called \"{}\"; streams: {}",
             pattern.escape_debug(),
-            listed(catalog.streams.iter().map(|stream| stream.name.as_str()))
+            listed(catalog.streams.iter().map(|stream| catalog.shown(stream)))
         )));
     }
     Ok(found)

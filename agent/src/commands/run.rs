@@ -18,6 +18,9 @@ pub struct RunArgs {
     /// Configuration file; without it, name at least --mqtt and --topic
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Go on with a data directory that was moved here, with its disk, from another machine
+    #[arg(long)]
+    pub adopt_identity: bool,
     /// Settings that override the file
     #[command(flatten)]
     pub overrides: Overrides,
@@ -28,7 +31,8 @@ pub struct RunArgs {
 /// # Errors
 /// [`Exit`]
 pub async fn run(args: RunArgs) -> Outcome {
-    let settings = settings(args.config.as_deref(), &args.overrides)?;
+    let mut settings = settings(args.config.as_deref(), &args.overrides)?;
+    settings.adopt_identity = args.adopt_identity;
     let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;

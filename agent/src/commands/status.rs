@@ -182,16 +182,24 @@ fn running(s: &Status, lines: &mut Lines) {
         "agent",
         &format!("{}, version {}, running for {uptime}", s.device, s.version),
     );
+    if let Some(before) = &s.device_before {
+        let elsewhere = of(s.buffer.streams_elsewhere as u64, "stream");
+        lines.add(
+            "",
+            &format!("called {before} before; {elsewhere} of that name, as NAME#{before}"),
+        );
+    }
     let trouble = |error: &Option<String>| {
         let error = error.as_ref().map(|e| terminal::printable(e));
         error.map_or_else(String::new, |error| format!(": {error}"))
     };
     let broker = if s.mqtt.connected {
-        format!("connected to {}", s.mqtt.broker)
+        format!("connected to {} as {}", s.mqtt.broker, s.mqtt.client_id)
     } else {
         format!(
-            "NOT connected to {}{}",
+            "NOT connected to {} as {}{}",
             s.mqtt.broker,
+            s.mqtt.client_id,
             trouble(&s.mqtt.last_error)
         )
     };
@@ -244,6 +252,13 @@ fn running(s: &Status, lines: &mut Lines) {
         use_.push_str(", FULL: nothing is acknowledged");
     }
     lines.add("buffer", &use_);
+    if buffer.streams_retagged > 0 {
+        let streams = of(buffer.streams_retagged as u64, "stream");
+        lines.add(
+            "",
+            &format!("{streams} with other tags than in the beginning"),
+        );
+    }
     if let Some(lasts_s) = lasts_s(s) {
         let lasts = seconds(lasts_s);
         lines.add(

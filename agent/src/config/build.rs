@@ -18,6 +18,7 @@ use crate::{
         BufferSettings, ClockSettings, LogSettings, MqttSettings, MqttVersion, Secret, Settings,
         UploadOrder, UpstreamSettings, WhenFull,
     },
+    store::default_client_id,
 };
 
 /// Commits closer together than this wear a flash card out within a year or two.
@@ -63,6 +64,8 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
     Settings {
         data_dir: data_dir(values, inputs.base, found),
         device,
+        device_is_host_name: values.text("device").is_none(),
+        adopt_identity: false,
         mqtt,
         streams,
         clock: ClockSettings {
@@ -204,7 +207,8 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
         },
         client_id: values
             .text("mqtt.client_id")
-            .map_or_else(|| format!("dunlin-{device}"), str::to_owned),
+            .map_or_else(|| default_client_id(device), str::to_owned),
+        client_id_is_default: values.text("mqtt.client_id").is_none(),
         user,
         password,
         session_expiry_s: values.number("mqtt.session_expiry_s") as u32,

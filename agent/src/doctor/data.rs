@@ -11,7 +11,9 @@ use crate::{
     commands::terminal::of,
     control::{self, ControlError},
     operations::{Local, OperationError},
-    status::Status,
+    settings::Settings,
+    status::{Status, elsewhere, retagged},
+    store::{check_identity, read_identity},
 };
 
 const ABOUT: &str = "data";
@@ -21,12 +23,14 @@ const READABLE_BY_ALL: u32 = 0o007;
 /// Entries looked at, so that a large directory takes no time.
 const ENTRIES_MAX: usize = 10_000;
 
-pub(super) async fn examine(data_dir: &Path, found: &mut Findings) {
+pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
+    let data_dir = &settings.data_dir;
     let shown = data_dir.display();
     if !data_dir.is_dir() {
         return found.ok(ABOUT, format!("{shown} is made at the first start"));
     }
     owner(data_dir, found);
+    identity(settings, found);
     match control::get(&control::socket_path(data_dir), "/status").await {
         Ok(reply) => {
             let status = reply.bytes(STATUS_BYTES_MAX).await.ok();
@@ -52,6 +56,64 @@ pub(super) async fn examine(data_dir: &Path, found: &mut Findings) {
             format!("{error}; what is in the directory was not looked at"),
             "run this as the user of the agent",
         ),
+    }
+}
+
+/// Whether the directory is this machine's and this device's.
+fn identity(settings: &Settings, found: &mut Findings) {
+    let Some(identity) = read_identity(&settings.data_dir) else {
+        return;
+    };
+    let is_copy = check_identity(&settings.data_dir, Path::new("/"), false);
+    if let Err(error) = is_copy {
+        found.problem(ABOUT, error.to_string(), "the agent would not start on it");
+    }
+    let (before, now) = (&identity.device, &settings.device);
+    if before != now {
+        let own = if settings.device_is_host_name {
+            "the host's name, since `device` is not configured"
+        } else {
+            "configured"
+        };
+        found.warning(
+            ABOUT,
+            format!(
+                "the device was called {before} and is {now} now ({own}): its streams begin anew, those \
+                 of {before} stay as NAME#{before}"
+            ),
+            format!("device = \"{before}\" goes on with them"),
+        );
+    }
+    if settings.mqtt.client_id_is_default && identity.client_id != settings.mqtt.client_id {
+        found.note(
+            ABOUT,
+            format!("the MQTT client id stays {}", identity.client_id),
+            "mqtt.client_id names another; what the broker holds for the old one does not arrive then",
+        );
+    }
+}
+
+/// Streams that are not what they were.
+fn streams(elsewhere: usize, retagged: usize, found: &mut Findings) {
+    if elsewhere > 0 {
+        found.note(
+            ABOUT,
+            format!(
+                "{} of other devices: this one was called so before",
+                of(elsewhere as u64, "stream")
+            ),
+            "they stay readable as NAME#DEVICE until their records are let go",
+        );
+    }
+    if retagged > 0 {
+        found.note(
+            ABOUT,
+            format!(
+                "{} with other tags than in the beginning",
+                of(retagged as u64, "stream")
+            ),
+            "their tags upstream follow; records and models stay theirs",
+        );
     }
 }
 
@@ -142,6 +204,8 @@ fn running(status: Option<Status>, found: &mut Findings) {
             "restart the agent after an upgrade",
         );
     }
+    let buffer = &status.buffer;
+    streams(buffer.streams_elsewhere, buffer.streams_retagged, found);
     if !status.mqtt.connected {
         let why = status.mqtt.last_error.unwrap_or_else(|| "not yet".into());
         found.problem(
@@ -160,28 +224,28 @@ fn running(status: Option<Status>, found: &mut Findings) {
 }
 
 /// What a stopped agent has left.
+#[derive(Default)]
 struct Content {
     rows: u64,
     streams: usize,
+    elsewhere: usize,
+    retagged: usize,
     set_aside: u64,
     quarantined_bytes: u64,
 }
 
 fn content(data_dir: &Path) -> Result<Content, OperationError> {
     if !data_dir.join("buffer").is_dir() {
-        return Ok(Content {
-            rows: 0,
-            streams: 0,
-            set_aside: 0,
-            quarantined_bytes: 0,
-        });
+        return Ok(Content::default());
     }
     let local = Local::open_directory(data_dir)?;
     let parts = local.parts();
-    let stats = parts.buffer.stats();
+    let (stats, catalog) = (parts.buffer.stats(), parts.buffer.catalog());
     let content = Content {
         rows: parts.buffer.shape().rows,
-        streams: parts.buffer.catalog().streams.len(),
+        streams: catalog.streams.len(),
+        elsewhere: elsewhere(&catalog),
+        retagged: retagged(&catalog),
         set_aside: stats
             .generations_set_aside
             .load(std::sync::atomic::Ordering::Relaxed),
@@ -209,6 +273,7 @@ fn tell(content: &Content, found: &mut Findings) {
     } else {
         found.ok(ABOUT, held);
     }
+    streams(content.elsewhere, content.retagged, found);
     if content.quarantined_bytes > 0 {
         found.note(
             ABOUT,

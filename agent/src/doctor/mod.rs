@@ -121,7 +121,7 @@ pub async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     clock::examine(&System::default(), &roots.sys, settings, &mut found);
     machine::examine(roots, heat_limit_c(settings), &mut found);
     disk::examine(settings, &mut found);
-    data::examine(&settings.data_dir, &mut found).await;
+    data::examine(settings, &mut found).await;
     broker::examine(&settings.mqtt, &mut found).await;
     upstream::examine(settings, &mut found).await;
     found.0

@@ -14,6 +14,7 @@ use crate::{
     broker::EmbeddedBroker,
     clock::{EARLIEST_NS, Manual},
     config::{self, Overrides},
+    store::Store,
 };
 
 fn settings(data_dir: &Path, set: &[(&str, &str)]) -> Settings {
@@ -170,8 +171,37 @@ async fn a_broker_lets_us_in_or_says_why_not_and_never_shows_the_password() {
 
 async fn data_told(dir: &Path) -> Findings {
     let mut found = Findings::default();
-    data::examine(dir, &mut found).await;
+    data::examine(&settings(dir, &[]), &mut found).await;
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_renamed_is_told_with_the_client_id_that_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = |device: &str| settings(dir.path(), &[("device", device)]);
+    let told_of = async |device: &str| {
+        let mut found = Findings::default();
+        data::examine(&named(device), &mut found).await;
+        found
+    };
+    drop(Store::open(&named("press-7")).unwrap());
+    let found = told_of("press-7").await;
+    assert!(
+        !told(&found)
+            .iter()
+            .any(|(_, what)| what.contains("press-7")),
+        "{found:?}"
+    );
+    let found = told_of("press-8").await;
+    let of = |level: Level, words: &str| {
+        let mut all = found.0.iter();
+        all.any(|f| f.level == level && f.what.contains(words) && f.advice.contains("press-7"))
+    };
+    assert!(
+        of(Level::Warning, "was called press-7 and is press-8 now"),
+        "{found:?}"
+    );
+    assert!(told(&found).contains(&(Level::Note, "the MQTT client id stays dunlin-press-7")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

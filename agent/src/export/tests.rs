@@ -37,6 +37,7 @@ fn stream(machine: &str) -> Stream {
         schema: 0,
         name: format!("plant/{machine}"),
         tags: vec!["pi".to_owned(), machine.to_owned()],
+        first_tags: None,
     }
 }
 

@@ -9,7 +9,10 @@ use std::sync::{Arc, atomic::Ordering::Relaxed, mpsc};
 use dunlin_models::{
     evaluation::Evaluation, gate::Decision, recipe::EpochEnd, recipe::Step, registry::ModelKey,
 };
-use dunlin_sync::sample::{Field, FieldType, Value};
+use dunlin_sync::{
+    naming::plain_name,
+    sample::{Field, FieldType, Value},
+};
 
 use super::{LearnStats, task::Task};
 use crate::{
@@ -225,9 +228,9 @@ fn prediction_row(prediction: &Prediction) -> (Option<i64>, Vec<Cell>) {
     (Some(last), cells)
 }
 
-/// Name of the stream of `key` in one of the agent's own tables.
+/// Name of the stream of `key` in one of the agent's own tables, which are those of the device too.
 pub(super) fn own_stream(schema: &str, key: &ModelKey) -> String {
-    format!("{schema}/{}/{}", key.recipe, key.stream)
+    format!("{schema}/{}/{}", key.recipe, plain_name(&key.stream))
 }
 
 fn request(
@@ -253,7 +256,7 @@ fn request(
             stream: own_stream(schema, key),
             tags: vec![
                 ("recipe".into(), key.recipe.clone()),
-                ("source".into(), key.stream.clone()),
+                ("source".into(), plain_name(&key.stream).to_owned()),
             ],
             fields,
             records: records.collect(),

@@ -31,7 +31,7 @@ use super::{
     train::{self, Outcome},
 };
 use crate::{
-    glob::matches,
+    glob::means,
     settings::{LearnSettings, RecipeRule},
     writer::OWN_TABLE_PREFIX,
 };
@@ -492,7 +492,8 @@ fn watched<'a>(
     let streams = catalog.streams.iter().filter(move |stream| {
         let schema = catalog.schema(stream.schema);
         schema.is_some_and(|schema| !schema.name.starts_with(OWN_TABLE_PREFIX))
-            && matches(glob, &stream.name)
+            && catalog.is_here(stream)
+            && means(glob, catalog, stream)
     });
     streams.map(|stream| (stream.id, stream.name.as_str()))
 }

@@ -95,7 +95,7 @@ impl PublishTopic {
             match piece {
                 Piece::Text(text) => topic.push_str(text),
                 Piece::Placeholder(name) if name == STREAM => {
-                    topic.push_str(&sound(&stream.name, true));
+                    topic.push_str(&sound(stream.plain_name(), true));
                 }
                 Piece::Placeholder(name) if name == RECIPE => topic.push_str(recipe),
                 Piece::Placeholder(name) => {
@@ -192,6 +192,7 @@ mod tests {
             schema: 1,
             name: "vibration/l1/press".into(),
             tags: tags.iter().map(ToString::to_string).collect(),
+            first_tags: None,
         };
         let schema = Schema {
             id: 1,

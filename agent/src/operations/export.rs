@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{Listener, OperationError};
 use crate::{
     export::{CsvExport, ExportError, ParquetExport},
-    glob::matches,
+    glob::means,
 };
 
 /// Names listed in an error.
@@ -98,10 +98,11 @@ fn select(
     catalog: &Catalog,
     pattern: &str,
 ) -> Result<(Arc<Schema>, HashSet<StreamId>), OperationError> {
-    let exact = catalog.stream_named(pattern).map(|stream| vec![stream]);
+    let exact = catalog.meant(pattern).map(|stream| vec![stream]);
     let streams = exact.unwrap_or_else(|| {
         let all = catalog.streams.iter();
-        all.filter(|s| matches(pattern, &s.name)).collect()
+        all.filter(|stream| means(pattern, catalog, stream))
+            .collect()
     });
     let schemas: BTreeSet<_> = streams.iter().map(|stream| stream.schema).collect();
     let schemas: Vec<_> = schemas
@@ -116,7 +117,7 @@ fn select(
         [] => Err(OperationError::Asked(format!(
             "no stream is called \"{}\"; there {}",
             pattern.escape_debug(),
-            listed(catalog.streams.iter().map(|stream| stream.name.as_str()))
+            listed(catalog.streams.iter().map(|stream| catalog.shown(stream)))
         ))),
         _ => Err(OperationError::Asked(format!(
             "\"{}\" takes streams with different columns; export one kind at a time: --stream \
@@ -127,9 +128,10 @@ fn select(
     }
 }
 
-fn listed<'n>(names: impl Iterator<Item = &'n str> + Clone) -> String {
+fn listed<N: AsRef<str>>(names: impl Iterator<Item = N> + Clone) -> String {
     let count = names.clone().count();
-    let shown: Vec<&str> = names.take(NAMES_MAX).collect();
+    let shown = names.take(NAMES_MAX).map(|name| name.as_ref().to_owned());
+    let shown: Vec<String> = shown.collect();
     match count {
         0 => "are none yet".into(),
         1 => format!("is {}", shown[0]),

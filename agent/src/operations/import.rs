@@ -109,7 +109,7 @@ pub(super) fn target(
         )));
     }
     let catalog = buffer.catalog();
-    let known = catalog.stream_named(stream);
+    let known = catalog.meant(stream);
     let known = known.and_then(|stream| catalog.schema(stream.schema));
     let name = known.map_or_else(
         || stream.split('/').next().unwrap_or(stream),

@@ -15,7 +15,7 @@ use crate::{
     app,
     ingest::Ingest,
     settings::{Settings, WhenFull},
-    store::{Store, StoreError, check_format, cursor_path, wall_ns},
+    store::{Store, StoreError, check_format, cursor_path, read_identity, wall_ns},
     writer::{self, Parts as WriterParts, Writer},
 };
 
@@ -71,6 +71,9 @@ impl Local {
         if recovery.newest_lost {
             // The agent will find the buffer whole, and must hear of this.
             writer::load_clock(&writer::clock_path(data_dir), true);
+        }
+        if let Some(identity) = read_identity(data_dir) {
+            buffer.set_devices(identity.devices());
         }
         let quarantine = Quarantine::open(&data_dir.join("quarantine"), u64::MAX, wall_ns);
         Ok(Self {

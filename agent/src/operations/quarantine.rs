@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_sync::{
+    naming::plain_name,
     quarantine::{Content, Item, Quarantine, REASON_UPSTREAM},
     rows::{Batch, Column, Rows, TableRows},
     sample::{Catalog, Field, Schema, Stream},
@@ -384,7 +385,11 @@ pub(super) fn made_up(row: &RejectedRow) -> (Arc<Stream>, Arc<Schema>) {
     });
     let schema = Schema {
         id: u32::MAX,
-        name: row.stream.split('/').next().unwrap_or_default().to_owned(),
+        name: plain_name(&row.stream)
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         tag_names: row.tags.iter().map(|(name, _)| name.clone()).collect(),
         fields: fields.collect(),
     };
@@ -393,6 +398,7 @@ pub(super) fn made_up(row: &RejectedRow) -> (Arc<Stream>, Arc<Schema>) {
         schema: schema.id,
         name: row.stream.clone(),
         tags: row.tags.iter().map(|(_, value)| value.clone()).collect(),
+        first_tags: None,
     };
     (Arc::new(stream), Arc::new(schema))
 }

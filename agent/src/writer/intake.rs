@@ -1,13 +1,14 @@
 //! From a publish to samples of a stream: recognise, route, decode, name, split.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use dunlin_sync::{
     buffer::Buffer,
     builder::BlockBuilder,
+    naming::Devices,
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
     sample::{Field, Sample, Schema, StreamId, Timestamp},
 };
@@ -72,13 +73,16 @@ impl Batch<'_> {
 }
 
 pub(super) struct Intake {
-    device: String,
+    devices: Devices,
     rules: Vec<StreamRule>,
     router: Router,
     buffer: Arc<Buffer>,
     /// The schema of each rule as far as it is known.
     schemas: Vec<Option<Arc<Schema>>>,
+    /// By their plain names.
     streams: HashMap<String, OpenStream>,
+    /// Rules whose streams have been told to have other tags now.
+    told: HashSet<String>,
     /// Fingerprints of what was committed last, oldest first.
     seen: VecDeque<u64>,
     seen_max: usize,
@@ -88,28 +92,22 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(settings: &Settings, buffer: Arc<Buffer>, wall_ns: fn() -> i64) -> Self {
         let catalog = buffer.catalog();
-        // One with other tags than the rule has must not be used; declaring it says why.
+        // One that is known takes on the tags that its rule has got since.
         let schemas = settings.streams.iter().map(|rule| {
-            let known = catalog.schema_named(&rule.name);
-            let fits = |schema: &&Arc<Schema>| schema.tag_names == tag_names(rule);
-            if let Some(schema) = known
-                && !fits(&schema)
-            {
-                tracing::error!(
-                    stream = rule.name,
-                    held = ?schema.tag_names,
-                    "other tags than those stored: every publish goes to quarantine until the \
-                     stream rule is renamed or has its old tags again"
-                );
-            }
-            known.filter(fits).cloned()
+            catalog.schema_named(&rule.name)?;
+            buffer
+                .declare_schema(&rule.name, &tag_names(rule), &[])
+                .ok()
         });
+        let schemas = schemas.collect();
+        let devices = catalog.devices.as_deref().cloned();
         Self {
-            device: settings.device.clone(),
+            devices: devices.unwrap_or_else(|| Devices::only(&settings.device)),
             router: Router::new(&settings.streams),
-            schemas: schemas.collect(),
+            schemas,
             rules: settings.streams.clone(),
             streams: HashMap::new(),
+            told: HashSet::new(),
             seen: buffer.fingerprints().into(),
             seen_max: fingerprints_max(settings),
             buffer,
@@ -165,15 +163,10 @@ impl Intake {
             }
         };
         if !self.streams.contains_key(&route.stream) {
-            let captures = route.captures.iter().cloned();
-            let tags: Vec<String> = [self.device.clone()]
-                .into_iter()
-                .chain(captures)
-                .chain(rule.tags.values().cloned())
-                .collect();
-            let stream = open_stream(&self.buffer, &schema, &route.stream, &tags, &rule.split);
-            let stream = stream.map_err(|reject| Reject { records, ..reject })?;
-            self.streams.insert(route.stream.clone(), stream);
+            let tags = self.tags_of(route.rule, &route.captures);
+            let split = self.rules[route.rule].split.clone();
+            let opened = self.open_stream(&schema, &route.stream, &tags, &split);
+            opened.map_err(|reject| Reject { records, ..reject })?;
         }
         let Some(stream) = self.streams.get_mut(&route.stream) else {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
@@ -197,53 +190,53 @@ impl Intake {
         let rule = self.rules.iter().position(|rule| rule.name == schema);
         let catalog = self.buffer.catalog();
         let known = catalog
-            .stream_named(stream)
+            .stream_named(&catalog.name_for(&self.devices, stream))
             .and_then(|s| catalog.resolve(s.id));
-        let (tag_names, tags) = match known {
-            Some((stream, schema)) => (schema.tag_names.clone(), stream.tags.clone()),
-            None => match rule.map(|index| &self.rules[index]) {
-                Some(rule) if rule.filter.tag_names().is_empty() => {
-                    let values = rule.tags.values().cloned();
-                    (
-                        tag_names(rule),
-                        [self.device.clone()].into_iter().chain(values).collect(),
-                    )
+        let tags: Vec<(String, String)> = match (known, rule) {
+            (Some((stream, schema)), rule) => {
+                let tags = schema.tag_names.iter().zip(&stream.tags);
+                let mut tags: BTreeMap<_, _> = tags.collect();
+                if let Some(index) = rule {
+                    let rule = &self.rules[index];
+                    let names = tag_names(rule);
+                    tags.retain(|name, _| names.contains(name));
+                    tags.extend(&rule.tags);
                 }
-                Some(rule) => {
-                    let values: Vec<String> =
-                        stream.split('/').skip(1).map(ToOwned::to_owned).collect();
-                    if values.len() != rule.filter.tag_names().len() {
-                        let names = rule.filter.tag_names().join("/");
-                        let detail =
-                            format!("name the stream as {schema}/{names}, each with its value");
-                        return Err(Reject::new(Reason::UnknownTopic, detail));
-                    }
-                    let constant = rule.tags.values().cloned();
-                    let tags = [self.device.clone()]
-                        .into_iter()
-                        .chain(values)
-                        .chain(constant);
-                    (tag_names(rule), tags.collect())
+                let owned = |(name, value): (&String, &String)| (name.clone(), value.clone());
+                tags.into_iter().map(owned).collect()
+            }
+            (None, Some(index)) if self.rules[index].filter.tag_names().is_empty() => {
+                self.tags_of(index, &[])
+            }
+            (None, Some(index)) => {
+                let values: Vec<String> =
+                    stream.split('/').skip(1).map(ToOwned::to_owned).collect();
+                let names = self.rules[index].filter.tag_names();
+                if values.len() != names.len() {
+                    let names = names.join("/");
+                    let detail =
+                        format!("name the stream as {schema}/{names}, each with its value");
+                    return Err(Reject::new(Reason::UnknownTopic, detail));
                 }
-                None => {
-                    let own = own_tags.iter().cloned();
-                    [("device".to_owned(), self.device.clone())]
-                        .into_iter()
-                        .chain(own)
-                        .unzip()
-                }
-            },
+                self.tags_of(index, &values)
+            }
+            (None, None) => {
+                let device = ("device".to_owned(), self.devices.here.clone());
+                [device]
+                    .into_iter()
+                    .chain(own_tags.iter().cloned())
+                    .collect()
+            }
         };
+        let names: Vec<String> = tags.iter().map(|(name, _)| name.clone()).collect();
         let conflict = |error: dunlin_sync::buffer::CatalogError| {
             Reject::new(Reason::WrongType, error.to_string())
         };
         let declared = self
             .buffer
-            .declare_schema(schema, &tag_names, fields)
+            .declare_schema(schema, &names, fields)
             .map_err(conflict)?;
-        if let Some(index) = rule
-            && declared.tag_names == super::tag_names(&self.rules[index])
-        {
+        if let Some(index) = rule {
             self.schemas[index] = Some(Arc::clone(&declared));
         }
         let split = rule.map_or(
@@ -254,8 +247,7 @@ impl Intake {
             |index| self.rules[index].split.clone(),
         );
         if !self.streams.contains_key(stream) {
-            let open = open_stream(&self.buffer, &declared, stream, &tags, &split)?;
-            self.streams.insert(stream.to_owned(), open);
+            self.open_stream(&declared, stream, &tags, &split)?;
         }
         let Some(open) = self.streams.get_mut(stream) else {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
@@ -282,6 +274,61 @@ impl Intake {
         })
     }
 
+    /// Tags of a stream of rule `rule` by name, `device` first.
+    fn tags_of(&self, rule: usize, captures: &[String]) -> Vec<(String, String)> {
+        let rule = &self.rules[rule];
+        let values = [&self.devices.here].into_iter().chain(captures);
+        let values = values.chain(rule.tags.values()).cloned();
+        tag_names(rule).into_iter().zip(values).collect()
+    }
+
+    /// Opens the stream that this device calls `plain`. One whose tags have changed stays what it is.
+    fn open_stream(
+        &mut self,
+        schema: &Schema,
+        plain: &str,
+        tags: &[(String, String)],
+        split: &SplitRule,
+    ) -> Result<(), Reject> {
+        let catalog = self.buffer.catalog();
+        let name = catalog.name_for(&self.devices, plain);
+        let known = catalog.stream_named(&name);
+        if known.is_none() && catalog.streams.len() >= STREAMS_MAX {
+            let detail =
+                format!("this device has {STREAMS_MAX} streams already; \"{plain}\" is refused");
+            return Err(Reject::new(Reason::TooManyStreams, detail));
+        }
+        let value = |name: &String| {
+            let tag = tags.iter().find(|(tag, _)| tag == name);
+            tag.map_or_else(String::new, |(_, value)| value.clone())
+        };
+        let mut tags: Vec<String> = schema.tag_names.iter().map(value).collect();
+        let known_tags = known.map_or(tags.len(), |known| known.tags.len());
+        while tags.len() > known_tags && tags.last().is_some_and(String::is_empty) {
+            tags.pop();
+        }
+        if let Some(known) = known.filter(|known| known.tags != tags)
+            && self.told.insert(schema.name.clone())
+        {
+            tracing::warn!(
+                rule = schema.name,
+                stream = plain,
+                before = %told(schema, &known.tags),
+                now = %told(schema, &tags),
+                "tags have changed: streams of this rule keep their records and models, and their tags \
+                 upstream follow"
+            );
+        }
+        let stream = self.buffer.declare_stream(schema.id, &name, &tags);
+        let splitter = Splitter::new(split, plain);
+        let open = OpenStream {
+            id: stream.id,
+            splitter,
+        };
+        self.streams.insert(plain.to_owned(), open);
+        Ok(())
+    }
+
     /// The quarantine item for a refused publish.
     pub(super) fn reject(&self, reject: &Reject, topic: &[u8], payload: (&[u8], usize)) -> Item {
         let (payload, payload_bytes) = payload;
@@ -299,24 +346,13 @@ impl Intake {
     }
 }
 
-fn open_stream(
-    buffer: &Buffer,
-    schema: &Schema,
-    name: &str,
-    tags: &[String],
-    split: &SplitRule,
-) -> Result<OpenStream, Reject> {
-    let catalog = buffer.catalog();
-    if catalog.streams.len() >= STREAMS_MAX && catalog.stream_named(name).is_none() {
-        let detail =
-            format!("this device has {STREAMS_MAX} streams already; \"{name}\" is refused");
-        return Err(Reject::new(Reason::TooManyStreams, detail));
-    }
-    let stream = buffer.declare_stream(schema.id, name, tags);
-    Ok(OpenStream {
-        id: stream.id,
-        splitter: Splitter::new(split, name),
-    })
+/// Tags for people.
+fn told(schema: &Schema, tags: &[String]) -> String {
+    let tags = schema.tag_names.iter().zip(tags).skip(1);
+    let tags: Vec<String> = tags
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    tags.join(" ")
 }
 
 /// Fingerprints worth keeping: what a broker may send again after a crash, twice over, and no less

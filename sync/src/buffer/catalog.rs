@@ -29,16 +29,6 @@ pub enum CatalogError {
         /// The type asked for.
         asked: &'static str,
     },
-    /// The schema exists with other tags.
-    #[error(
-        "schema {schema} already has the tags {held:?}; rename the stream rule to change its tags"
-    )]
-    TagsHeld {
-        /// The schema.
-        schema: String,
-        /// Its tag names.
-        held: Vec<String>,
-    },
 }
 
 /// A thing of the catalog as one entry, or as several in order of key.
@@ -66,11 +56,11 @@ pub(super) fn stream_entries(stream: &Stream) -> Vec<Entry> {
 }
 
 impl Buffer {
-    /// The schema called `name` with at least `fields`, made or lengthened as needed. Durable with
-    /// the next commit.
+    /// The schema called `name` with at least `tag_names` and `fields`, made or lengthened as needed.
+    /// Durable with the next commit.
     ///
     /// # Errors
-    /// [`CatalogError`] if it exists with other tags or a field of another type.
+    /// [`CatalogError`] if it exists with a field of another type.
     pub fn declare_schema(
         &self,
         name: &str,
@@ -84,16 +74,15 @@ impl Buffer {
             || Schema {
                 id: catalog.schemas.len() as SchemaId,
                 name: name.to_owned(),
-                tag_names: tag_names.to_vec(),
+                tag_names: Vec::new(),
                 fields: Vec::new(),
             },
             |schema| Schema::clone(schema),
         );
-        if schema.tag_names != tag_names {
-            return Err(CatalogError::TagsHeld {
-                schema: schema.name,
-                held: schema.tag_names,
-            });
+        for tag in tag_names {
+            if !schema.tag_names.contains(tag) {
+                schema.tag_names.push(tag.clone());
+            }
         }
         for field in fields {
             match schema
@@ -128,25 +117,38 @@ impl Buffer {
         Ok(schema)
     }
 
-    /// The stream called `name` under `schema`, made if needed. Durable with the next commit.
+    /// The stream called `name` under `schema`, made if needed. One that is known takes on other `tags`,
+    /// and remembers those it was declared with. Durable with the next commit.
     pub fn declare_stream(&self, schema: SchemaId, name: &str, tags: &[String]) -> Arc<Stream> {
         let mut inner = self.lock();
         let catalog = self.catalog();
-        if let Some(known) = catalog.stream_named(name) {
+        let known = catalog.stream_named(name);
+        if let Some(known) = known.filter(|known| known.tags == tags) {
             return Arc::clone(known);
         }
-        let id = catalog.streams.len() as StreamId;
+        let first_tags = known.map(|known| known.naming_tags().to_vec());
         let stream = Arc::new(Stream {
-            id,
-            schema,
+            id: known.map_or(catalog.streams.len() as StreamId, |known| known.id),
+            schema: known.map_or(schema, |known| known.schema),
             name: name.to_owned(),
             tags: tags.to_vec(),
+            first_tags: first_tags.filter(|first| first != tags),
         });
         let mut changed = Catalog::clone(&catalog);
-        changed.streams.push(Arc::clone(&stream));
+        let index = stream.id as usize;
+        if index == changed.streams.len() {
+            changed.streams.push(Arc::clone(&stream));
+        } else {
+            changed.streams[index] = Arc::clone(&stream);
+        }
         inner.pending.extend(stream_entries(&stream));
         *unpoisoned(self.catalog.write()) = Arc::new(changed);
         stream
+    }
+
+    /// Changes the catalog in memory.
+    pub(crate) fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
+        change(Arc::make_mut(&mut *unpoisoned(self.catalog.write())));
     }
 }
 
@@ -164,7 +166,9 @@ pub(super) fn read_catalog(generation: &Generation) -> Result<Catalog, Generatio
             schema: u32::MAX,
             name: format!("damaged-{id}"),
             tags: Vec::new(),
+            first_tags: None,
         })?,
+        devices: None,
     })
 }
 

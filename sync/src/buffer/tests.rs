@@ -5,6 +5,7 @@ use std::fs;
 use super::{space::generation_dir, *};
 use crate::{
     builder::BlockBuilder,
+    frame,
     pack::Compression,
     sample::{Field, FieldType, Sample, Split, Stream, TimeRange, Timestamp, Value},
 };
@@ -522,4 +523,66 @@ fn a_block_that_was_given_up_has_no_outline() {
     // Its frame is whole, so that only unpacking a column has told.
     device.buffer.lose_block(seq, "a column cannot be unpacked");
     assert_eq!(reader.outline(seq).unwrap(), None);
+}
+
+#[test]
+fn a_stream_takes_on_other_tags_durably_and_remembers_its_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let tags = |tags: &[&str]| -> Vec<String> { tags.iter().map(ToString::to_string).collect() };
+    let open = || {
+        Buffer::open(BufferOptions::new(dir.path(), 8 << 20))
+            .unwrap()
+            .0
+    };
+    let buffer = open();
+    let schema = buffer
+        .declare_schema("s", &tags(&["device", "site"]), &[])
+        .unwrap();
+    let stream = buffer.declare_stream(schema.id, "s", &tags(&["d", "north"]));
+    assert_eq!(
+        (stream.naming_tags(), &stream.first_tags),
+        (&tags(&["d", "north"])[..], &None)
+    );
+    buffer.commit(&[], &[1]).unwrap();
+    let grown = buffer
+        .declare_schema("s", &tags(&["device", "area", "site"]), &[])
+        .unwrap();
+    assert_eq!(grown.tag_names, ["device", "site", "area"]);
+    buffer.declare_stream(schema.id, "s", &tags(&["d", "south", "a"]));
+    buffer.commit(&[], &[2]).unwrap();
+    drop(buffer);
+    let buffer = open();
+    let catalog = buffer.catalog();
+    assert_eq!(catalog.schemas, [grown]);
+    let stream = catalog.stream_named("s").unwrap();
+    assert_eq!((stream.id, &stream.tags), (0, &tags(&["d", "south", "a"])));
+    assert_eq!(stream.naming_tags(), tags(&["d", "north"]));
+    // What it had at first, it has had all along.
+    let back = buffer.declare_stream(schema.id, "s", &tags(&["d", "north"]));
+    assert_eq!(back.first_tags, None);
+}
+
+/// Format 1 ended with the tags.
+#[test]
+fn a_stream_of_format_1_is_read() {
+    let old = frame::to_bytes(&(
+        3_u32,
+        1_u32,
+        "s/m1",
+        ["d", "m1"].map(str::to_owned).to_vec(),
+    ));
+    let stream: Stream = frame::from_bytes(&old.unwrap()).unwrap();
+    let tags = vec!["d".to_owned(), "m1".to_owned()];
+    assert_eq!(
+        stream,
+        Stream {
+            id: 3,
+            schema: 1,
+            name: "s/m1".into(),
+            tags,
+            first_tags: None
+        }
+    );
+    let again = frame::to_bytes(&stream).unwrap();
+    assert_eq!(frame::from_bytes::<Stream>(&again).unwrap(), stream);
 }

@@ -39,8 +39,10 @@ pub(crate) fn catalog(streams: u32) -> Catalog {
         schema: 0,
         name: format!("s/{id}"),
         tags: vec!["gw1".into()],
+        first_tags: None,
     });
     Catalog {
+        devices: None,
         schemas: vec![Arc::new(schema)],
         streams: streams.map(Arc::new).collect(),
     }

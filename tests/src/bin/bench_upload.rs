@@ -69,6 +69,7 @@ fn batches(machine: &str) -> Vec<Arc<Batch>> {
         schema: 0,
         name: format!("bench/{machine}"),
         tags: vec!["device".into(), machine.into()],
+        first_tags: None,
     });
     let start = 1_760_000_000_000_000_000_i64;
     (0..ROWS)

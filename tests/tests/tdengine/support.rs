@@ -180,6 +180,7 @@ pub(crate) fn stream(schema: &Schema, device: &str, machine: &str) -> Arc<Stream
         schema: schema.id,
         name: format!("{}/{machine}", schema.name),
         tags: vec![device.into(), machine.into()],
+        first_tags: None,
     })
 }
 

@@ -51,6 +51,7 @@ fn settings(url: &BrokerUrl, version: MqttVersion) -> MqttSettings {
         tls: None,
         version,
         client_id: unique("ingest"),
+        client_id_is_default: false,
         user: url.user.clone(),
         password: url.password.clone(),
         session_expiry_s: 300,

@@ -44,12 +44,16 @@ impl Answering<'_> {
             self.searched_from = block.first_ts;
             for (stream, section, rows) in parts(&block) {
                 let own = catalog.resolve(stream);
-                let Some((stream, _)) = own.filter(|(_, schema)| schema.name == PREDICTIONS) else {
+                let own = own.filter(|(_, schema)| schema.name == PREDICTIONS);
+                let Some((stream, _)) = own.filter(|(stream, _)| catalog.is_here(stream)) else {
                     continue;
                 };
                 let times = &section.rows.source_ts[rows];
                 if let Some(last) = times.iter().flatten().max() {
-                    let known = self.resume.entry(stream.name.clone()).or_insert(i64::MIN);
+                    let known = self
+                        .resume
+                        .entry(stream.plain_name().to_owned())
+                        .or_insert(i64::MIN);
                     *known = (*known).max(*last);
                 }
             }

@@ -25,7 +25,7 @@ use super::{
     Answering, REFRESH_GAP, SCALE_ROWS_MAX,
     rows::classes,
 };
-use crate::{cohort::Labels, glob::matches, settings::RecipeRule, writer::OWN_TABLE_PREFIX};
+use crate::{cohort::Labels, glob::means, settings::RecipeRule, writer::OWN_TABLE_PREFIX};
 
 /// Why a version does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,8 @@ impl Answering<'_> {
                 let schema = catalog.schema(stream.schema);
                 if let Some(schema) = schema
                     && !schema.name.starts_with(OWN_TABLE_PREFIX)
-                    && matches(&rule.streams, &stream.name)
+                    && catalog.is_here(stream)
+                    && means(&rule.streams, &catalog, stream)
                 {
                     self.settle(rule, stream, schema);
                 }

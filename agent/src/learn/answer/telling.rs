@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_models::{drift::Alarm, registry::ModelKey};
+use dunlin_sync::naming::plain_name;
 
 use super::{
     super::{
@@ -132,7 +133,7 @@ impl Shared {
         let payload = serde_json::json!({
             "ts": prediction.input.1,
             "recipe": key.recipe,
-            "stream": key.stream,
+            "stream": plain_name(&key.stream),
             "version": prediction.version,
             "score": prediction.score,
             "flag": prediction.flag,

@@ -75,7 +75,8 @@ pub(super) fn cohort_query(
     stream: &str,
     to_ts: i64,
 ) -> Result<CohortQuery, TrainError> {
-    rule.query(stream, to_ts, shared.settings.rows_per_chunk_max)
+    let stream = shared.buffer.catalog().name_shown(stream);
+    rule.query(&stream, to_ts, shared.settings.rows_per_chunk_max)
         .map_err(TrainError::Recipe)
 }
 

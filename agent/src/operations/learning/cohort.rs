@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Listener, OperationError, Parts};
 use crate::{
     cohort::{Cohort, CohortError, CohortQuery, StreamRows, resolve_telling},
-    glob::matches,
+    glob::means,
     operations::export::{Data, ExportFormat, File, Shared, failed, lock},
 };
 
@@ -134,7 +134,8 @@ fn last_training(
     streams: &str,
 ) -> Result<Option<i64>, OperationError> {
     let catalog = parts.buffer.catalog();
-    let mut named = catalog.streams.iter().filter(|s| matches(streams, &s.name));
+    let all = catalog.streams.iter();
+    let mut named = all.filter(|stream| means(streams, &catalog, stream));
     let Some(stream) = named.next() else {
         return Ok(None);
     };

@@ -84,10 +84,10 @@ pub(super) fn evaluate(
     listener: &mut (dyn Listener + Send),
 ) -> Result<Evaluated, OperationError> {
     let (rule, learn) = rule(parts, &ask.recipe)?;
-    let schema = parts.buffer.catalog();
-    let stream = schema.streams.iter().find(|s| s.name == ask.stream);
-    let schema = stream.and_then(|stream| schema.schema(stream.schema));
-    let schema = schema.ok_or_else(|| {
+    let catalog = parts.buffer.catalog();
+    let stream = catalog.meant(&ask.stream);
+    let known = stream.and_then(|stream| catalog.resolve(stream.id));
+    let (stream, schema) = known.ok_or_else(|| {
         OperationError::Asked(format!("there is no stream {:?} in the buffer", ask.stream))
     })?;
     let split = parts.rules.iter().find(|rule| rule.name == schema.name);
@@ -101,7 +101,8 @@ pub(super) fn evaluate(
         let what = format!("{count} folds: use {least} to {most}");
         return Err(OperationError::Asked(what));
     }
-    let query = rule.query(&ask.stream, i64::MAX, learn.rows_per_chunk_max);
+    let stream = catalog.shown(stream);
+    let query = rule.query(&stream, i64::MAX, learn.rows_per_chunk_max);
     let mut folding = Folding {
         buffer: &parts.buffer,
         query: query.map_err(OperationError::Asked)?,

@@ -87,6 +87,9 @@ pub(super) fn perform(
     match ask {
         LearningAsk::Cohort(ask) => json(&cohort::cohort(parts, *ask, listener)?),
         LearningAsk::Evaluate(ask) => json(&evaluate::evaluate(parts, &ask, listener)?),
-        LearningAsk::Models(ask) => models::models(&(parts.learning.models)()?, ask, listener),
+        LearningAsk::Models(ask) => {
+            let (registry, catalog) = ((parts.learning.models)()?, parts.buffer.catalog());
+            models::models(&registry, &catalog, ask, listener)
+        }
     }
 }

@@ -9,6 +9,7 @@ use dunlin_models::{
         Version,
     },
 };
+use dunlin_sync::sample::Catalog;
 use serde::{Deserialize, Serialize};
 
 use super::{Listener, OperationError};
@@ -135,19 +136,38 @@ impl From<RegistryError> for OperationError {
     }
 }
 
-/// Does what is asked; the answer is JSON of the type that [`ModelsAsk`] names.
+impl ModelsAsk {
+    /// The line that it is about, if it is one.
+    fn key(&mut self) -> Option<&mut ModelKey> {
+        match self {
+            Self::List { .. } => None,
+            Self::Show(which) | Self::Export(which) => Some(&mut which.key),
+            Self::Promote { key, .. } | Self::Rollback { key, .. } | Self::Import { key, .. } => {
+                Some(key)
+            }
+        }
+    }
+}
+
+/// Does what is asked; the answer is JSON of the type that [`ModelsAsk`] names. Lines are called by the
+/// names that their streams have in `catalog`.
 pub(super) fn models(
     registry: &Arc<Registry>,
-    ask: ModelsAsk,
+    catalog: &Catalog,
+    mut ask: ModelsAsk,
     listener: &mut (dyn Listener + Send),
 ) -> Result<Vec<u8>, OperationError> {
-    let answer = answer(registry, ask, listener);
+    if let Some(key) = ask.key() {
+        key.stream = catalog.name_meant(&key.stream);
+    }
+    let answer = answer(registry, catalog, ask, listener);
     tell_damage(registry);
     answer
 }
 
 fn answer(
     registry: &Registry,
+    catalog: &Catalog,
     ask: ModelsAsk,
     listener: &mut (dyn Listener + Send),
 ) -> Result<Vec<u8>, OperationError> {
@@ -159,8 +179,14 @@ fn answer(
                     .is_none_or(|pattern| matches(pattern, name))
             };
             let mut keys = registry.keys();
-            keys.retain(|key| takes(&recipe, &key.recipe) && takes(&stream, &key.stream));
-            return super::json(&list(registry, &keys, listener)?);
+            keys.retain(|key| {
+                takes(&recipe, &key.recipe) && takes(&stream, &catalog.name_shown(&key.stream))
+            });
+            let mut listed = list(registry, &keys, listener)?;
+            for version in &mut listed {
+                version.key.stream = catalog.name_shown(&version.key.stream);
+            }
+            return super::json(&listed);
         }
         ModelsAsk::Show(which) => find(registry, &which)?,
         ModelsAsk::Promote {

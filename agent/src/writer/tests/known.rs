@@ -77,23 +77,116 @@ fn a_stranger_cannot_make_up_streams_for_ever() {
 }
 
 #[test]
-fn a_rule_with_other_tags_than_stored_is_refused_and_never_mixed_up() {
+fn tags_that_change_keep_the_stream_and_are_stored() {
     let mut device = Device::new();
+    let stream = |device: &mut Device, name: &str| {
+        let catalog = device.w().parts.buffer.catalog();
+        let stream = catalog.stream_named(name).unwrap();
+        let schema = catalog.schema(stream.schema).unwrap();
+        assert_eq!(schema.tag_names[0], "device");
+        let tags = schema
+            .tag_names
+            .iter()
+            .cloned()
+            .zip(stream.tags.iter().cloned());
+        let tags: Vec<_> = tags.filter(|(_, value)| !value.is_empty()).collect();
+        (stream.id, tags, stream.naming_tags().to_vec())
+    };
+    let tags = |tags: &[(&str, &str)]| -> Vec<(String, String)> {
+        let all = [("device", "d"), ("machine", "press")].iter().chain(tags);
+        all.map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect()
+    };
+    let static_tags = |device: &mut Device, tags: &[(&str, &str)]| {
+        let tags = tags
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        device.settings.streams[0].tags = tags.collect();
+    };
+    let of_press = |x: u16| on("plant/press/state", x, &format!("{{\"a\":1,\"x\":{x}.5}}"));
     device.arrive([value(1, 1)]);
     device.turn_after_gap();
-    device.settings.streams[0].tags = [("area".to_owned(), "north".to_owned())].into();
+    let (id, at_first, first_tags) = stream(&mut device, "plant/press");
+    assert_eq!(at_first, tags(&[]));
+
+    static_tags(&mut device, &[("site", "north")]);
     let mut device = device.restart();
-    // What knows its stream already fits, and changes nothing for the rest.
+    device.arrive([of_press(2)]);
+    device.turn_after_gap();
+    assert_eq!(
+        stream(&mut device, "plant/press"),
+        (id, tags(&[("site", "north")]), first_tags.clone())
+    );
+    // One more, before the other in order; and what comes from inside knows it too.
+    static_tags(&mut device, &[("site", "south"), ("area", "a")]);
+    let mut device = device.restart();
     let known = device.ask(records(1));
     device.turn_after_gap();
     assert_eq!(known.recv().unwrap(), Ok(1));
-    device.arrive([on("plant/other/state", 2, "{\"x\":2.5}")]);
-    device.turn_after_gap();
-    assert_eq!(device.acked(), [2]);
-    assert_eq!(device.stored().values(), [1.5, 9.5]);
-    assert!(
-        device.quarantined()[0]
-            .detail
-            .contains("rename the stream rule")
+    let changed = (
+        id,
+        tags(&[("site", "south"), ("area", "a")]),
+        first_tags.clone(),
     );
+    assert_eq!(stream(&mut device, "plant/press"), changed);
+    // Durable: a start that nothing arrives after finds the same.
+    let mut device = device.restart();
+    assert_eq!(stream(&mut device, "plant/press"), changed);
+    static_tags(&mut device, &[]);
+    let mut device = device.restart();
+    device.arrive([of_press(3)]);
+    device.turn_after_gap();
+    assert_eq!(
+        stream(&mut device, "plant/press"),
+        (id, tags(&[]), first_tags)
+    );
+    assert!(device.quarantined().is_empty());
+    assert_eq!(device.w().parts.buffer.catalog().streams.len(), 1);
+}
+
+#[test]
+fn another_device_name_is_another_stream_and_both_stay_readable() {
+    let mut device = Device::new();
+    device.arrive([value(1, 1)]);
+    device.turn_after_gap();
+    let names = |device: &mut Device| -> Vec<(String, String, String)> {
+        let catalog = device.w().parts.buffer.catalog();
+        let streams = catalog.streams.iter().map(|stream| {
+            let device = stream.device().to_owned();
+            (
+                stream.name.clone(),
+                device,
+                catalog.shown(stream).into_owned(),
+            )
+        });
+        streams.collect()
+    };
+    let name = |name: &str, device: &str, shown: &str| (name.into(), device.into(), shown.into());
+    device.settings.device = "e".into();
+    let mut device = device.restart();
+    device.arrive([value(2, 2), value(3, 3)]);
+    // What comes from inside is the device's too.
+    let known = device.ask(records(1));
+    device.turn_after_gap();
+    assert_eq!(known.recv().unwrap(), Ok(1));
+    assert_eq!(
+        names(&mut device),
+        [
+            name("plant/press", "d", "plant/press#d"),
+            name("plant/press#e", "e", "plant/press")
+        ]
+    );
+    // And back.
+    device.settings.device = "d".into();
+    let mut device = device.restart();
+    device.arrive([value(4, 4)]);
+    device.turn_after_gap();
+    assert_eq!(
+        names(&mut device),
+        [
+            name("plant/press", "d", "plant/press"),
+            name("plant/press#e", "e", "plant/press#e")
+        ]
+    );
+    assert_eq!(device.stored().values().len(), 5);
 }

@@ -44,8 +44,7 @@ pub(super) struct Plan {
 
 /// The name of a stream among those of all devices.
 pub(super) fn stream_key(stream: &Stream) -> String {
-    let device = stream.tags.first().map_or("", String::as_str);
-    format!("{device}/{}", stream.name)
+    format!("{}/{}", stream.device(), stream.plain_name())
 }
 
 /// The table that holds `schema`, if there is one.
@@ -72,7 +71,7 @@ pub(super) fn register_stream(
     let tags: serde_json::Map<_, _> = tags
         .map(|(name, value)| (name.clone(), value.as_str().into()))
         .collect();
-    let device = stream.tags.first().map_or("", String::as_str);
+    let device = stream.device();
     connection
         .prepare_cached(
             "INSERT INTO dunlin_streams (stream, schema, device, tags) VALUES (?1, ?2, ?3, ?4)

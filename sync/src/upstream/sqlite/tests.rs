@@ -77,6 +77,7 @@ fn stream(id: u32, name: &str) -> Arc<Stream> {
         schema: 0,
         name: name.into(),
         tags: vec!["gw1".into(), format!("m{id}")],
+        first_tags: None,
     })
 }
 

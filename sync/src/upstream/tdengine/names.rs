@@ -83,15 +83,15 @@ pub(super) fn supertable(schema: &Schema) -> String {
     identifier(&schema.name, TABLE_BYTES_MAX)
 }
 
-/// The subtable of a stream: readable, and unique for schema and tag values (the device's tag is one
-/// of them, so devices sharing a database never share a table).
+/// The subtable of a stream: readable, and unique for schema and the tag values that the stream was
+/// declared with (the device's tag is one of them, so devices sharing a database never share a table).
 pub(super) fn subtable(stream: &Stream, schema: &Schema) -> String {
     let mut identity = Vec::new();
-    for part in std::iter::once(&schema.name).chain(&stream.tags) {
+    for part in std::iter::once(&schema.name).chain(stream.naming_tags()) {
         identity.extend_from_slice(&(part.len() as u64).to_le_bytes());
         identity.extend_from_slice(part.as_bytes());
     }
-    suffixed(&stream.name, SUBTABLE_PREFIX_BYTES_MAX, &identity)
+    suffixed(stream.plain_name(), SUBTABLE_PREFIX_BYTES_MAX, &identity)
 }
 
 /// The columns of a schema's tags and fields. Whichever meets a fixed column, or as a field meets a
@@ -189,6 +189,7 @@ mod tests {
             schema: 0,
             name: name.into(),
             tags: tags.iter().map(ToString::to_string).collect(),
+            first_tags: None,
         }
     }
 
@@ -206,6 +207,24 @@ mod tests {
         assert_ne!(identifier("a.b", 64), identifier("a/b", 64));
         // Passing off a plain name for the altered form of another does not work.
         assert_ne!(identifier(&dotted, 64), dotted);
+    }
+
+    #[test]
+    fn tags_that_change_and_the_device_behind_a_name_do_not_change_the_subtable() {
+        let of = schema(&["device", "site"], &[]);
+        let at_first = stream("vib/m1", &["d", "north"]);
+        let name = subtable(&at_first, &of);
+        let changed = Stream {
+            tags: vec!["d".into(), "south".into(), "more".into()],
+            first_tags: Some(at_first.tags.clone()),
+            ..at_first.clone()
+        };
+        assert_eq!(subtable(&changed, &of), name);
+        let marked = Stream {
+            name: "vib/m1#d".into(),
+            ..at_first
+        };
+        assert_eq!(subtable(&marked, &of), name);
     }
 
     #[test]
