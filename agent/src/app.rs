@@ -110,6 +110,7 @@ pub fn connect_upstream(settings: &Settings) -> Result<Arc<dyn Upstream>, Upstre
         url: upstream.url.reveal().to_owned(),
         timeout: upstream.timeout,
         database_options: upstream.database_options.clone(),
+        password_file: upstream.password_file.clone(),
         ca_file: upstream.tls.ca_file.clone(),
         cert_file: upstream.tls.cert_file.clone(),
         key_file: upstream.tls.key_file.clone(),
@@ -139,8 +140,9 @@ impl Agent {
             .map(|rule| rule.filter.mqtt_filter())
             .collect();
         let seed = rand::random();
-        let (ingest, inbox, acker, stopper) =
+        let (mut ingest, inbox, acker, stopper) =
             Ingest::new(&settings.mqtt, filters, &settings.device, seed)?;
+        ingest.remember_in(&settings.data_dir);
 
         let (gate, gate_open) = watch::channel(!clock.uploads_held());
         let uploader = Uploader::open(

@@ -73,7 +73,7 @@ pub struct Settings {
 /// Protocol version spoken to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MqttVersion {
-    /// MQTT 5 (default).
+    /// MQTT 5.
     V5,
     /// MQTT 3.1.1.
     V311,
@@ -88,8 +88,8 @@ pub struct MqttSettings {
     pub port: u16,
     /// `mqtts://`: TLS with verification; never falls back.
     pub tls: Option<TlsFiles>,
-    /// Protocol version.
-    pub version: MqttVersion,
+    /// Protocol version; `None`: MQTT 5 where the broker takes it, otherwise 3.1.1.
+    pub version: Option<MqttVersion>,
     /// Stable client id: names the persistent session.
     pub client_id: String,
     /// Nobody has configured it: the data directory may have another one, which lasts.
@@ -98,6 +98,8 @@ pub struct MqttSettings {
     pub user: Option<String>,
     /// Password, from the file, the environment or a secret file.
     pub password: Option<Secret>,
+    /// The secret file it is from; read again for each connection.
+    pub password_file: Option<PathBuf>,
     /// How long the broker keeps the session without us, seconds.
     pub session_expiry_s: u32,
     /// Keep-alive, seconds.
@@ -263,6 +265,8 @@ pub struct UpstreamSettings {
     pub timeout: Duration,
     /// Options for CREATE DATABASE.
     pub database_options: BTreeMap<String, String>,
+    /// The secret file that the URL's password is from; read again for each connection.
+    pub password_file: Option<PathBuf>,
     /// TLS files for `tdengines://`.
     pub tls: TlsFiles,
     /// Most rows in one write.

@@ -114,6 +114,9 @@ pub struct MqttStatus {
     pub duplicates: u64,
     /// Last trouble, in words.
     pub last_error: Option<String>,
+    /// What is wrong at present although the connection may stand, in words.
+    #[serde(default)]
+    pub troubles: Vec<String>,
 }
 
 /// Records on their way in.
@@ -230,6 +233,7 @@ impl View {
                 acknowledged: ingest.acks.load(Relaxed),
                 duplicates: writer.duplicates.load(Relaxed),
                 last_error: ingest.last_error(),
+                troubles: ingest.troubles(),
             },
             records: RecordStatus {
                 received: writer.records_received.load(Relaxed),

@@ -1,7 +1,12 @@
 //! One place for TLS: current rustls, verified certificates, a private CA and a client certificate
 //! where named, never a fall-back to plain.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fmt, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -94,4 +99,99 @@ pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
         }
     };
     Ok(Arc::new(config))
+}
+
+/// Where systems keep the authorities they trust.
+const SYSTEM_STORES: [&str; 4] = [
+    "/etc/ssl/certs",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+
+/// A client configuration that follows its files: a new connection takes what they hold then.
+pub struct FollowedTls {
+    files: TlsFiles,
+    state: Mutex<Followed>,
+}
+
+struct Followed {
+    config: Arc<ClientConfig>,
+    /// Of the files that `config` was made from.
+    stamps: Vec<Option<Stamp>>,
+    /// What is wrong with the files, so that it is said once.
+    problem: Option<String>,
+}
+
+/// Differs between two contents of a file: inode, length, seconds and nanoseconds of its last change.
+type Stamp = (u64, u64, i64, i64);
+
+impl fmt::Debug for FollowedTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FollowedTls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FollowedTls {
+    /// As [`client_config`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(files: TlsFiles) -> Result<Self, TlsError> {
+        let stamps = files.stamps();
+        let state = Followed {
+            config: client_config(&files)?,
+            stamps,
+            problem: None,
+        };
+        Ok(Self {
+            files,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The configuration for a new connection. Files that cannot be used, as while they are being
+    /// replaced, are said once, and the configuration is the one before.
+    pub fn current(&self) -> Arc<ClientConfig> {
+        // Each change below is whole.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = self.files.stamps();
+        if stamps != state.stamps {
+            match client_config(&self.files) {
+                Ok(config) => {
+                    tracing::info!("certificates have changed; new connections take the new ones");
+                    *state = Followed {
+                        config,
+                        stamps,
+                        problem: None,
+                    };
+                }
+                Err(error) => {
+                    let problem = error.to_string();
+                    if state.problem.as_ref() != Some(&problem) {
+                        tracing::warn!(%problem, "certificates have changed; the old ones stay");
+                        state.problem = Some(problem);
+                    }
+                }
+            }
+        }
+        Arc::clone(&state.config)
+    }
+}
+
+impl TlsFiles {
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        let named = [&self.ca_file, &self.cert_file, &self.key_file].into_iter();
+        let mut paths: Vec<&Path> = named.flatten().map(PathBuf::as_path).collect();
+        if self.ca_file.is_none() {
+            paths.extend(SYSTEM_STORES.map(Path::new));
+        }
+        let stamp = |path: &Path| {
+            let meta = fs::metadata(path).ok()?;
+            Some((meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec()))
+        };
+        paths.into_iter().map(stamp).collect()
+    }
 }

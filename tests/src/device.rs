@@ -186,6 +186,11 @@ impl Device {
         self.signal(Signal::TERM);
     }
 
+    /// SIGINT, without waiting.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -26,7 +26,8 @@ pub struct RunArgs {
     pub overrides: Overrides,
 }
 
-/// Runs until SIGINT or SIGTERM; a second signal ends it at once.
+/// Runs until SIGINT or SIGTERM, then drains. Only whoever presses Ctrl-C twice is in a hurry: a
+/// supervisor may well send SIGTERM more than once.
 ///
 /// # Errors
 /// [`Exit`]
@@ -46,11 +47,11 @@ pub async fn run(args: RunArgs) -> Outcome {
     })?;
     // A broker that is away must not hold the boot.
     let telling = Telling::begin(Notifier::from_env(), notify::watchdog(), agent.view());
-    tokio::select! {
+    let is_interrupted = tokio::select! {
         error = agent.failed() => return Err(failed(&error)),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => true,
+    };
     telling.stopping();
     tracing::info!("stopping: committing and uploading what is left");
     tokio::select! {
@@ -63,7 +64,11 @@ pub async fn run(args: RunArgs) -> Outcome {
             }
             Ok(())
         }
-        _ = terminate.recv() => Err(Exit::Failed("stopped at once".into())),
-        _ = interrupt.recv() => Err(Exit::Failed("stopped at once".into())),
+        () = async {
+            if !is_interrupted {
+                interrupt.recv().await;
+            }
+            interrupt.recv().await;
+        } => Err(Exit::Failed("stopped at once".into())),
     }
 }

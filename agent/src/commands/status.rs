@@ -17,6 +17,9 @@ use crate::{
     store::wall_ns,
 };
 
+/// Troubles with the broker shown one by one.
+const TROUBLES_SHOWN_MAX: usize = 8;
+
 /// Arguments of `dunlin status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
@@ -204,6 +207,13 @@ fn running(s: &Status, lines: &mut Lines) {
         )
     };
     lines.add("broker", &broker);
+    for trouble in s.mqtt.troubles.iter().take(TROUBLES_SHOWN_MAX) {
+        lines.add("", &terminal::printable(trouble));
+    }
+    let more = s.mqtt.troubles.len().saturating_sub(TROUBLES_SHOWN_MAX);
+    if more > 0 {
+        lines.add("", &format!("and {} like these", count(more as u64)));
+    }
     let mut records = format!(
         "{} received, {} committed, {} quarantined",
         count(s.records.received),

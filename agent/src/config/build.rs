@@ -159,6 +159,7 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
     }
     let in_url = url.as_ref().and_then(|url| url.password.as_deref());
     let password = secrets::password("mqtt", in_url, values, inputs.base, found);
+    let (password, password_file) = password.unzip();
     let set_user = values.text("mqtt.user").map(str::to_owned);
     let url_user = url.as_ref().and_then(|url| url.user.clone());
     if let (Some(one), Some(other)) = (&set_user, &url_user)
@@ -202,8 +203,9 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
         port: url.as_ref().map_or(0, urls::ServerUrl::port),
         tls: (is_tls == Some(true)).then_some(tls),
         version: match values.text("mqtt.version") {
-            Some("3.1.1") => MqttVersion::V311,
-            _ => MqttVersion::V5,
+            Some("5") => Some(MqttVersion::V5),
+            Some("3.1.1") => Some(MqttVersion::V311),
+            _ => None,
         },
         client_id: values
             .text("mqtt.client_id")
@@ -211,6 +213,7 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
         client_id_is_default: values.text("mqtt.client_id").is_none(),
         user,
         password,
+        password_file: password_file.flatten(),
         session_expiry_s: values.number("mqtt.session_expiry_s") as u32,
         keep_alive_s: values.number("mqtt.keep_alive_s") as u16,
         receive_maximum: values.number("mqtt.receive_maximum") as u16,
@@ -333,6 +336,7 @@ fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
     let server = urls::server(text).ok().filter(|_| !is_sqlite);
     let in_url = server.as_ref().and_then(|url| url.password.as_deref());
     let password = secrets::password("upstream", in_url, values, inputs.base, found);
+    let (password, password_file) = password.unzip();
     if password.is_some() && server.as_ref().is_none_or(|url| url.user.is_none()) {
         let (message, hint) = if server.is_some() {
             (
@@ -373,6 +377,7 @@ fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
         url: Secret::new(url),
         timeout: Duration::from_millis(values.number("upstream.timeout_ms")),
         database_options,
+        password_file: password_file.flatten(),
         tls,
         batch_rows_max: values.number("upstream.batch_rows_max") as usize,
         in_flight_max: values.number("upstream.in_flight_max") as usize,

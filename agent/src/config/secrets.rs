@@ -2,11 +2,13 @@
 
 use std::{
     fs::File,
-    io::Read,
     path::{Path, PathBuf},
 };
 
-use dunlin_sync::tls::{TlsError, TlsFiles, client_config};
+use dunlin_sync::{
+    secret_file::{self, SecretFileError},
+    tls::{TlsError, TlsFiles, client_config},
+};
 
 use super::{
     mistake::{Findings, Place},
@@ -14,18 +16,16 @@ use super::{
 };
 use crate::settings::Secret;
 
-/// Longest password in a file, bytes.
-const PASSWORD_BYTES_MAX: usize = 65_535;
-
 /// The password of `side` ("mqtt" or "upstream"): of the URL, the setting and the file, whichever
-/// was given with the highest precedence. Two of the same precedence are a mistake.
+/// was given with the highest precedence, and its file if that is what gave it. Two of the same
+/// precedence are a mistake.
 pub(super) fn password(
     side: &str,
     in_url: Option<&str>,
     values: &Values,
     base: &Path,
     found: &mut Findings,
-) -> Option<Secret> {
+) -> Option<(Secret, Option<PathBuf>)> {
     let [url_path, text_path, file_path] =
         ["url", "password", "password_file"].map(|key| format!("{side}.{key}"));
     let mut given: Vec<(&str, Place)> = Vec::new();
@@ -52,8 +52,13 @@ pub(super) fn password(
             format!("keep one of them, best {file_path}"),
         );
     }
+    let mut from = None;
     let text = if *path == file_path {
-        read_password(&file_path, &values.file(&file_path, base)?, place, found)?
+        let file = values.file(&file_path, base)?;
+        let text = read_password(&file_path, &file, place, found)?;
+        // The agent may have another working directory by then.
+        from = Some(std::path::absolute(&file).unwrap_or(file));
+        text
     } else if *path == text_path {
         values.text(&text_path)?.to_owned()
     } else {
@@ -66,7 +71,7 @@ pub(super) fn password(
             format!("use --{side}-password-file or the variable"),
         );
     }
-    Some(Secret::new(text))
+    Some((Secret::new(text), from))
 }
 
 fn read_password(
@@ -75,46 +80,21 @@ fn read_password(
     place: &Place,
     found: &mut Findings,
 ) -> Option<String> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        file.take(PASSWORD_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut bytes)
-    });
     let shown = path.display();
-    if let Err(error) = read {
-        let hint = "name a file that this user may read";
-        found.mistake(
-            place,
-            format!("{setting}: {shown} cannot be read: {error}"),
-            hint,
-        );
-        return None;
+    let read = secret_file::read(path);
+    if !matches!(read, Err(SecretFileError::Io(_))) {
+        warn_if_readable_by_others(setting, path, place, found);
     }
-    warn_if_readable_by_others(setting, path, place, found);
-    let text = String::from_utf8(bytes).ok().map(|mut text| {
-        // Editors end a file with a line break; it is no part of the password.
-        if text.ends_with('\n') {
-            text.pop();
-        }
-        if text.ends_with('\r') {
-            text.pop();
-        }
-        text
-    });
-    match text {
-        Some(text)
-            if !text.is_empty()
-                && text.len() <= PASSWORD_BYTES_MAX
-                && !text.chars().any(char::is_control) =>
-        {
-            Some(text)
-        }
-        _ => {
-            let hint = "the file holds the password on one line and nothing else";
-            found.mistake(place, format!("{setting}: {shown} holds no password"), hint);
-            None
-        }
-    }
+    read.inspect_err(|error| {
+        let hint = match error {
+            SecretFileError::Io(_) => "name a file that this user may read",
+            SecretFileError::NoPassword => {
+                "the file holds the password on one line and nothing else"
+            }
+        };
+        found.mistake(place, format!("{setting}: {shown} {error}"), hint);
+    })
+    .ok()
 }
 
 /// Certificates and keys of `side`, which are read once to see whether they can be used.

@@ -87,9 +87,9 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting(
         "mqtt.version",
-        Choice(&["5", "3.1.1"]),
-        Is("5"),
-        "Protocol version; with 3.1.1 the broker decides how much is in flight",
+        Choice(&["auto", "5", "3.1.1"]),
+        Is("auto"),
+        "Protocol version; auto: 5, or 3.1.1 where a broker does not take it, remembered",
     ),
     setting(
         "mqtt.client_id",

@@ -26,7 +26,7 @@ pub(super) async fn examine(settings: &MqttSettings, found: &mut Findings) {
     link.client_id.push_str("-doctor");
     link.clean_start = true;
     let address = link.address();
-    let connack = match connect(&link).await {
+    let connack = match connect(&mut link).await {
         Ok(connack) => connack,
         Err(problem) => {
             let advice = advice_on(&problem, settings);
@@ -50,9 +50,14 @@ pub(super) async fn examine(settings: &MqttSettings, found: &mut Findings) {
     );
     match link.version {
         MqttVersion::V5 => grants(&connack, settings, found),
+        MqttVersion::V311 if link.any_version => found.note(
+            ABOUT,
+            "does not take MQTT 5; with 3.1.1 brokers keep only some 20 publishes under way",
+            "",
+        ),
         MqttVersion::V311 => {
             link.version = MqttVersion::V5;
-            if connect(&link).await.is_ok() {
+            if connect(&mut link).await.is_ok() {
                 found.note(
                     ABOUT,
                     "speaks MQTT 5 too; with 3.1.1 brokers keep only some 20 publishes under way, \
@@ -64,11 +69,10 @@ pub(super) async fn examine(settings: &MqttSettings, found: &mut Findings) {
     }
 }
 
-async fn connect(link: &LinkOptions) -> Result<ConnAck, LinkProblem> {
-    let version = link.version;
-    let mut link = link.connect().await?;
+async fn connect(options: &mut LinkOptions) -> Result<ConnAck, LinkProblem> {
+    let mut link = options.approach(false).await?;
     // It has let us in, however badly we part.
-    let _parted = timeout(PART_MAX, link.part_for_good(version)).await;
+    let _parted = timeout(PART_MAX, link.part_for_good(options.version)).await;
     Ok(link.connack)
 }
 

@@ -214,6 +214,13 @@ fn running(status: Option<Status>, found: &mut Findings) {
             "see what is said of the broker",
         );
     }
+    for trouble in status.mqtt.troubles {
+        found.problem(
+            ABOUT,
+            trouble,
+            "see the broker's access list, or the agent's log",
+        );
+    }
     if status.buffer.full {
         found.problem(
             ABOUT,

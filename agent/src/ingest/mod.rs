@@ -6,6 +6,7 @@
 //!   broker sends the publish again, and an old PUBACK could hit a new publish with the same id.
 //! - Memory is bounded by [`Inbox`]'s bounds whatever the broker sends (mosquitto 2.0.11 ignores the
 //!   in-flight limit under backlog): a full inbox stops reading, while pings and PUBACKs go on.
+//! - It speaks to the broker in the version of MQTT that it takes, and remembers that (`memory`).
 //! - It subscribes after every connect, waits with jitter between attempts, and says every cause
 //!   of trouble once, not once per attempt.
 //! - [`Stopper::stop`] keeps session and subscriptions: what arrives meanwhile waits at the broker.
@@ -14,13 +15,18 @@
 //! us as `QoS` 1.
 
 pub(crate) mod inbox;
+mod loss;
+pub(crate) mod memory;
+mod rivals;
 mod session;
 mod stats;
+mod subscriptions;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -33,7 +39,12 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{inbox::Outlet, session::Session};
+use self::{
+    inbox::Outlet,
+    memory::Memory,
+    rivals::{Rivals, Suspicion},
+    session::Session,
+};
 pub use self::{
     inbox::{Inbox, Incoming, Received, Waker},
     stats::IngestStats,
@@ -43,7 +54,7 @@ use crate::{
         LinkOptions, LinkProblem,
         outgoing::{self, Outbox, Publisher},
     },
-    settings::MqttSettings,
+    settings::{MqttSettings, MqttVersion},
 };
 
 /// A connection that has stood this long (or the longest back-off, if shorter) is a good one.
@@ -105,6 +116,7 @@ impl Stopper {
 #[derive(Debug)]
 pub struct Ingest {
     link: LinkOptions,
+    memory: Memory,
     filters: Vec<String>,
     status: Option<Status>,
     outlet: Outlet,
@@ -113,7 +125,10 @@ pub struct Ingest {
     stats: Arc<IngestStats>,
     outbox: Outbox,
     publisher: Publisher,
+    rivals: Rivals,
     backoff: Backoff,
+    /// Shortest and longest wait of a back-off, and what draws the next one's jitter.
+    waits: (Duration, Duration, u64),
     stable_after: Duration,
     said: Vec<String>,
 }
@@ -165,9 +180,11 @@ impl Ingest {
         let (outlet, inbox) = inbox::channel(window, INBOX_BYTES_MAX);
         let (ack_sender, acks) = mpsc::unbounded_channel();
         let (stop_sender, stop) = watch::channel(None);
-        let (ms_min, ms_max) = (settings.backoff_ms_min, settings.backoff_ms_max);
+        let wait_min = Duration::from_millis(settings.backoff_ms_min);
+        let wait_max = Duration::from_millis(settings.backoff_ms_max);
         let (publisher, outbox) = outgoing::channel();
         let ingest = Self {
+            memory: Memory::none(&link),
             outbox,
             publisher,
             link,
@@ -177,15 +194,20 @@ impl Ingest {
             acks,
             stop,
             stats: Arc::default(),
-            backoff: Backoff::new(
-                Duration::from_millis(ms_min),
-                Duration::from_millis(ms_max),
-                seed,
-            ),
-            stable_after: STABLE_AFTER.min(Duration::from_millis(ms_max)),
+            rivals: Rivals::default(),
+            backoff: Backoff::new(wait_min, wait_max, seed),
+            waits: (wait_min, wait_max, seed),
+            stable_after: STABLE_AFTER.min(wait_max),
             said: Vec::new(),
         };
         Ok((ingest, inbox, Acker(ack_sender), Stopper(stop_sender)))
+    }
+
+    /// Begins with what earlier runs in `data_dir` have found out about the broker, and keeps there
+    /// what this one does.
+    pub fn remember_in(&mut self, data_dir: &Path) {
+        self.memory = Memory::read(memory::path(data_dir), &self.link);
+        self.memory.apply(&mut self.link);
     }
 
     /// The counters.
@@ -214,26 +236,26 @@ impl Ingest {
     async fn keep_up(mut self) {
         let mut stop = self.stop.clone();
         loop {
+            let (version, v5_anew) = (self.link.version, self.memory.v5_is_due());
             let attempt = select! {
                 biased;
                 _ = stopped(&mut stop) => break,
-                attempt = self.link.connect() => attempt,
+                attempt = self.link.approach(v5_anew) => attempt,
             };
             let problem = match attempt {
                 Err(problem) => problem,
                 Ok(link) => {
                     let since = Instant::now();
+                    if version != self.link.version {
+                        self.report_version();
+                    }
+                    self.memory.let_in(&self.link);
                     let end = Session::new(&mut self, link).run(&mut stop).await;
                     self.stats.connected.store(false, Relaxed);
                     self.outbox.close();
-                    if since.elapsed() >= self.stable_after {
-                        self.backoff.reset();
-                        self.said.clear();
-                    }
-                    match end {
-                        Ok(()) => break,
-                        Err(problem) => problem,
-                    }
+                    let Err(problem) = end else { break };
+                    self.judge(&problem, since.elapsed());
+                    problem
                 }
             };
             self.report(problem);
@@ -245,6 +267,55 @@ impl Ingest {
         }
         self.outlet.close();
         info!("MQTT: stopped");
+    }
+
+    /// What the end of a connection that has stood for `lasted` means for the next ones.
+    fn judge(&mut self, problem: &LinkProblem, lasted: Duration) {
+        let now = Instant::now();
+        let suspicion = self.rivals.ended(problem, lasted, now);
+        if let Some(suspicion) = suspicion {
+            self.report_rival(suspicion, now);
+        } else if lasted >= self.stable_after && !self.rivals.are_about(now) {
+            self.backoff.reset();
+            self.said.clear();
+        }
+    }
+
+    fn report_rival(&mut self, suspicion: Suspicion, now: Instant) {
+        let (address, client_id) = (self.link.address(), &self.link.client_id);
+        let what = match suspicion {
+            Suspicion::Sure => format!("another client uses the client id {client_id}, too"),
+            Suspicion::Likely => format!(
+                "closes each connection soon after letting us in, as if another client used the \
+                 client id {client_id}, too (its log knows)"
+            ),
+        };
+        let text = format!(
+            "MQTT broker {address}: {what}: two of one name push each other off, and each gets a part \
+             of the records; give this one an mqtt.client_id (or a device name) of its own"
+        );
+        self.stats.set_rival(text.clone());
+        if self.rivals.may_say(now) {
+            tracing::error!("{text}");
+        }
+    }
+
+    /// A back-off of its own for something else that is asked again.
+    fn new_backoff(&mut self) -> Backoff {
+        let (wait_min, wait_max, seed) = &mut self.waits;
+        *seed = seed.wrapping_add(1);
+        Backoff::new(*wait_min, *wait_max, *seed)
+    }
+
+    fn report_version(&self) {
+        let address = self.link.address();
+        match self.link.version {
+            MqttVersion::V5 => info!("MQTT broker {address}: takes MQTT 5 now"),
+            MqttVersion::V311 => info!(
+                "MQTT broker {address}: does not take MQTT 5; spoken to with 3.1.1 from now on \
+                 (mqtt.version = \"3.1.1\" spares the attempt)"
+            ),
+        }
     }
 
     fn report(&mut self, problem: LinkProblem) {

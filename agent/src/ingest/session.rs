@@ -12,10 +12,18 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Ack, Incoming, Ingest, stats::add, stopped};
-use crate::mqtt::{
-    Link, LinkProblem, Pulse, Rest,
-    wire::{self, Packet},
+use super::{
+    Ack, Incoming, Ingest,
+    stats::add,
+    stopped,
+    subscriptions::{Change, Subscriptions},
+};
+use crate::{
+    mqtt::{
+        Link, LinkProblem, Pulse, Rest,
+        wire::{self, Packet},
+    },
+    settings::MqttVersion,
 };
 
 const SUBSCRIBE_ID: u16 = 1;
@@ -28,11 +36,11 @@ const PART_MAX: Duration = Duration::from_secs(2);
 
 /// State of one connection.
 pub(super) struct Session<'a> {
-    ingest: &'a mut Ingest,
+    pub(super) ingest: &'a mut Ingest,
     link: Link,
     /// Its number, from 1.
     number: u64,
-    batch: Vec<Incoming>,
+    pub(super) batch: Vec<Incoming>,
     /// Room in the inbox.
     room: bool,
     /// `QoS` 1 publishes handed to the consumer and not acknowledged yet.
@@ -42,6 +50,13 @@ pub(super) struct Session<'a> {
     /// Publishes are thrown away: we are leaving, the broker keeps them.
     leaving: bool,
     offline_acked: bool,
+    /// The broker keeps the session when the connection is gone.
+    pub(super) keeps_session: bool,
+    /// It says that there is no session where there was one of this version, which it may always say.
+    pub(super) maybe_lost: Option<MqttVersion>,
+    /// It has answered our SUBSCRIBE.
+    pub(super) is_subscribed: bool,
+    subscriptions: Subscriptions,
     pulse: Pulse,
     rest: Rest,
 }
@@ -51,6 +66,7 @@ impl<'a> Session<'a> {
         let number = ingest.stats.connections.fetch_add(1, Relaxed) + 1;
         ingest.stats.connected.store(true, Relaxed);
         ingest.outbox.open();
+        let subscriptions = Subscriptions::new(ingest.filters.len(), ingest.new_backoff());
         let keep_alive_s = link
             .connack
             .keep_alive_s
@@ -65,6 +81,10 @@ impl<'a> Session<'a> {
             ackers_gone: false,
             leaving: false,
             offline_acked: false,
+            keeps_session: false,
+            maybe_lost: None,
+            is_subscribed: false,
+            subscriptions,
             pulse: Pulse::new(keep_alive_s),
             rest: Rest::new(),
         }
@@ -94,7 +114,7 @@ impl<'a> Session<'a> {
         let kept_s = ack
             .session_expiry_s
             .unwrap_or(self.ingest.link.session_expiry_s);
-        let (resumed, retains) = (ack.session_present, !ack.retain_unavailable);
+        let (resumed, retains) = (ack.session_present, self.ingest.link.retains);
         let address = self.ingest.link.address();
         if self.ingest.first_time("connected") {
             let session = if resumed { "resumed" } else { "new" };
@@ -103,25 +123,16 @@ impl<'a> Session<'a> {
         if kept_s < self.ingest.link.session_expiry_s && self.ingest.first_time("expiry") {
             warn!("MQTT broker {address}: keeps the session for only {kept_s} s without us");
         }
-        if !resumed && self.number > 1 {
-            add(&self.ingest.stats.sessions_lost, 1);
-            let text = format!(
-                "MQTT broker {address}: the broker has lost the session; what it held for us is gone"
+        if !retains && self.ingest.status.is_some() && self.ingest.first_time("retain") {
+            warn!(
+                "MQTT broker {address}: keeps no retained publishes: whoever subscribes to our status \
+                 later sees it only when it changes"
             );
-            if self.ingest.first_time(&text) {
-                error!("{text}");
-            }
-            self.ingest.stats.set_last_error(text);
         }
+        self.keeps_session = kept_s > 0;
+        self.look_for_loss(resumed);
         let version = self.ingest.link.version;
-        if !self.ingest.filters.is_empty() {
-            wire::subscribe(
-                version,
-                &self.ingest.filters,
-                SUBSCRIBE_ID,
-                &mut self.link.writer.out,
-            )?;
-        }
+        self.subscribe()?;
         if let Some(status) = &self.ingest.status {
             let payload = status.online.as_bytes();
             wire::publish(
@@ -169,6 +180,7 @@ impl<'a> Session<'a> {
                 add(&self.ingest.outbox.stats.written, 1);
             }
             () = self.ingest.outlet.room(), if !self.room => self.room = true,
+            () = self.subscriptions.due(), if may_publish && may_read => self.subscribe()?,
         }
         Ok(())
     }
@@ -199,6 +211,7 @@ impl<'a> Session<'a> {
         if self.batch.is_empty() {
             return;
         }
+        self.look_for_old();
         let (mut bytes, mut qos1, mut redelivered) = (0, 0, 0);
         for publish in &self.batch {
             bytes += (publish.topic.len() + publish.payload.len()) as u64;
@@ -240,37 +253,57 @@ impl<'a> Session<'a> {
                     warn!("MQTT: the broker refuses our status (reason {reason:#x})");
                 }
             }
+            Packet::TakenOver => return Err(LinkProblem::TakenOver),
             Packet::Disconnect(reason) => return Err(LinkProblem::Disconnected(reason)),
             _ => {}
         }
         Ok(())
     }
 
+    /// Asks for what is not granted yet.
+    fn subscribe(&mut self) -> Result<(), LinkProblem> {
+        let filters = &self.ingest.filters;
+        let open = self.subscriptions.ask().iter();
+        let open: Vec<String> = open.map(|place| filters[*place].clone()).collect();
+        if !open.is_empty() {
+            let (version, out) = (self.ingest.link.version, &mut self.link.writer.out);
+            wire::subscribe(version, &open, SUBSCRIBE_ID, out)?;
+        }
+        Ok(())
+    }
+
     fn subscribed(&mut self, outcomes: &[Result<u8, String>]) {
-        let mut refused = 0;
-        for (at, outcome) in outcomes.iter().enumerate() {
-            let Some(filter) = self.ingest.filters.get(at) else {
-                break;
-            };
-            let text = match outcome {
-                Ok(0) => format!(
+        self.hand_on();
+        self.is_subscribed = true;
+        if outcomes.iter().any(Result::is_ok) {
+            self.session_stands();
+        }
+        for (place, change) in self.subscriptions.answered(outcomes) {
+            let filter = &self.ingest.filters[place];
+            let text = match change {
+                Change::Granted => continue,
+                Change::GrantedAtLast => {
+                    info!("MQTT: the broker grants the subscription to {filter} now");
+                    continue;
+                }
+                Change::WithoutAcks => format!(
                     "MQTT: {filter} is granted with QoS 0 only: publishes are lost while we are away"
                 ),
-                Ok(_) => continue,
-                Err(reason) => {
-                    refused += 1;
-                    format!(
-                        "MQTT: the broker refuses the subscription to {filter} ({reason}); check \
-                         its access list and the filter"
-                    )
-                }
+                Change::Refused(reason) => format!(
+                    "MQTT: the broker refuses the subscription to {filter} ({reason}); check its \
+                     access list and the filter; asked again from time to time"
+                ),
             };
             self.ingest.stats.set_last_error(text.clone());
             if self.ingest.first_time(&text) {
                 error!("{text}");
             }
         }
-        self.ingest.stats.filters_refused.store(refused, Relaxed);
+        let refused = self.subscriptions.refused().map(|(place, reason)| {
+            let filter = &self.ingest.filters[place];
+            format!("the broker refuses the subscription to {filter} ({reason})")
+        });
+        self.ingest.stats.set_refused(refused.collect());
         add(&self.ingest.stats.subscriptions, 1);
     }
 
@@ -291,10 +324,7 @@ impl<'a> Session<'a> {
         }
         let parted = timeout(PART_MAX, async {
             if let Some(status) = &self.ingest.status {
-                let (version, retain) = (
-                    self.ingest.link.version,
-                    !self.link.connack.retain_unavailable,
-                );
+                let (version, retain) = (self.ingest.link.version, self.ingest.link.retains);
                 let payload = status.offline.as_bytes();
                 wire::publish(
                     version,

@@ -1,9 +1,14 @@
 //! What the MQTT side counts.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
 };
+
+use super::rivals::LASTS as RIVAL_LASTS;
 
 /// Counters of one [`super::Ingest`], readable at any time from any thread.
 #[derive(Debug, Default)]
@@ -26,30 +31,53 @@ pub struct IngestStats {
     pub stale_acks: AtomicU64,
     /// Filters the broker refused on the current connection.
     pub filters_refused: AtomicU64,
-    /// How often the broker had lost the session.
+    /// How often a session that the broker had kept for us was gone.
     pub sessions_lost: AtomicU64,
     /// How often reading paused because the consumer was behind.
     pub pauses: AtomicU64,
     last_error: Mutex<Option<String>>,
+    /// Subscriptions refused at present, in words.
+    refused: Mutex<Vec<String>>,
+    /// Who else uses our client id, in words, and when that showed last.
+    rival: Mutex<Option<(Instant, String)>>,
 }
 
 impl IngestStats {
     /// What went wrong last, if anything; stays after it is mended.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.last_error).clone()
+    }
+
+    /// What is wrong at present although the connection may stand, in words.
+    pub fn troubles(&self) -> Vec<String> {
+        let rival = lock(&self.rival).clone();
+        let rival = rival.filter(|(at, _)| at.elapsed() < RIVAL_LASTS);
+        let rival = rival.map(|(_, text)| text);
+        rival
+            .into_iter()
+            .chain(lock(&self.refused).clone())
+            .collect()
+    }
+
+    pub(super) fn set_refused(&self, refused: Vec<String>) {
+        self.filters_refused.store(refused.len() as u64, Relaxed);
+        *lock(&self.refused) = refused;
+    }
+
+    pub(super) fn set_rival(&self, text: String) {
+        *lock(&self.rival) = Some((Instant::now(), text));
     }
 
     pub(super) fn set_last_error(&self, text: String) {
-        *self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(text);
+        *lock(&self.last_error) = Some(text);
     }
 }
 
 pub(super) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Relaxed);
+}
+
+// What is in there is whole whenever the lock is released.
+fn lock<T>(words: &Mutex<T>) -> MutexGuard<'_, T> {
+    words.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -32,6 +32,8 @@ pub enum Refusal {
     NotAuthorized,
     /// The broker does not speak this version.
     Version,
+    /// It keeps nothing retained, and the CONNECT asked for a retained last will.
+    NoRetain,
     /// The client id is not accepted.
     ClientId,
     /// Overloaded or shutting down.
@@ -68,6 +70,7 @@ impl ConnAck {
             Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => {
                 Some(Refusal::Version)
             }
+            Code::RetainNotSupported => Some(Refusal::NoRetain),
             Code::BadClientId | Code::ClientIdentifierNotValid => Some(Refusal::ClientId),
             Code::ServiceUnavailable | Code::ServerUnavailable | Code::ServerBusy => {
                 Some(Refusal::Unavailable)

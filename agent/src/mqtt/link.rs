@@ -14,11 +14,14 @@ use super::{
     connack::{ConnAck, Refusal},
     wire::{self, Decoder, WireError},
 };
-use crate::settings::{MqttSettings, MqttVersion, Secret};
-use dunlin_sync::tls::{self, TlsError};
+use crate::settings::{MqttSettings, MqttVersion};
+use dunlin_sync::{
+    secret_file::FollowedPassword,
+    tls::{FollowedTls, TlsError},
+};
 use rumqttc::tokio_rustls::{
     TlsConnector,
-    rustls::{self, ClientConfig, pki_types::ServerName},
+    rustls::{self, pki_types::ServerName},
 };
 
 /// Bound on connecting.
@@ -32,15 +35,19 @@ pub struct LinkOptions {
     /// TCP port.
     pub port: u16,
     /// Verified TLS; `None`: plain.
-    pub tls: Option<Arc<ClientConfig>>,
-    /// Protocol version.
+    pub tls: Option<Arc<FollowedTls>>,
+    /// Protocol version spoken.
     pub version: MqttVersion,
+    /// Another version may be tried, by [`LinkOptions::approach`].
+    pub any_version: bool,
+    /// The broker keeps retained publishes, as far as is known.
+    pub retains: bool,
     /// Client id.
     pub client_id: String,
     /// User name.
     pub user: Option<String>,
     /// Password.
-    pub password: Option<Secret>,
+    pub password: Option<FollowedPassword>,
     /// Forget an earlier session of this client id.
     pub clean_start: bool,
     /// How long the broker keeps the session without us, seconds (MQTT 5).
@@ -51,7 +58,7 @@ pub struct LinkOptions {
     pub receive_maximum: u16,
     /// Payloads longer than this are cut, bytes.
     pub payload_bytes_max: usize,
-    /// Topic and payload the broker publishes, retained, when we vanish.
+    /// Topic and payload the broker publishes, retained if it can, when we vanish.
     pub last_will: Option<(String, String)>,
     /// Bound on connecting, from the name look-up to the CONNACK.
     pub connect_timeout: Duration,
@@ -146,6 +153,9 @@ pub enum LinkProblem {
     /// The handshake took too long.
     #[error("no answer within {0:?}; a firewall, a wrong port, or TLS expected by the broker?")]
     TimedOut(Duration),
+    /// Connected, and no answer to our CONNECT.
+    #[error("takes the connection and says nothing within {0:?}; does this port speak {1}?")]
+    Unanswered(Duration, &'static str),
     /// Closed before the first answer.
     #[error("hangs up during the handshake; does this port speak {0}, and this version of MQTT?")]
     HungUp(&'static str),
@@ -158,6 +168,9 @@ pub enum LinkProblem {
     /// The broker ended the connection with a reason.
     #[error("the broker has closed the connection ({0})")]
     Disconnected(String),
+    /// The broker ended the connection: another client has come with the same client id.
+    #[error("another client has connected with our client id")]
+    TakenOver,
     /// The broker ended the connection without one.
     #[error("the broker has closed the connection")]
     Closed,
@@ -178,6 +191,9 @@ fn refusal(refusal: Refusal) -> String {
         Refusal::Version => {
             "the broker does not speak this version of MQTT; set the other one".into()
         }
+        Refusal::NoRetain => {
+            "the broker keeps no retained publishes, hence no retained status".into()
+        }
         Refusal::ClientId => "the broker does not accept this client id".into(),
         Refusal::Unavailable => "the broker is busy or shutting down".into(),
         Refusal::Other(code) => format!("connection turned down: {code:?}"),
@@ -194,7 +210,7 @@ impl From<io::Error> for LinkProblem {
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::RefusedTcp,
-            io::ErrorKind::UnexpectedEof => Self::Closed,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Self::Closed,
             _ => Self::Io(error),
         }
     }
@@ -248,14 +264,21 @@ impl LinkOptions {
     /// # Errors
     /// [`TlsError`] if a certificate or key file cannot be used.
     pub fn new(settings: &MqttSettings) -> Result<Self, TlsError> {
+        let tls = settings.tls.clone().map(FollowedTls::new);
+        let password = settings.password.as_ref().map(|password| {
+            let text = password.reveal().to_owned();
+            FollowedPassword::new(text, settings.password_file.clone())
+        });
         Ok(Self {
             host: settings.host.clone(),
             port: settings.port,
-            tls: settings.tls.as_ref().map(tls::client_config).transpose()?,
-            version: settings.version,
+            tls: tls.transpose()?.map(Arc::new),
+            version: settings.version.unwrap_or(MqttVersion::V5),
+            any_version: settings.version.is_none(),
+            retains: true,
             client_id: settings.client_id.clone(),
             user: settings.user.clone(),
-            password: settings.password.clone(),
+            password,
             clean_start: false,
             session_expiry_s: settings.session_expiry_s,
             keep_alive_s: settings.keep_alive_s,
@@ -271,9 +294,17 @@ impl LinkOptions {
     /// # Errors
     /// [`LinkProblem`]: which step failed and why.
     pub async fn connect(&self) -> Result<Link, LinkProblem> {
-        timeout(self.connect_timeout, self.handshake())
-            .await
-            .unwrap_or(Err(LinkProblem::TimedOut(self.connect_timeout)))
+        let most = self.connect_timeout;
+        let mut is_asked = false;
+        let ended = timeout(most, self.handshake(&mut is_asked)).await;
+        ended
+            .unwrap_or_else(|_| {
+                Err(if is_asked {
+                    LinkProblem::Unanswered(most, self.speech())
+                } else {
+                    LinkProblem::TimedOut(most)
+                })
+            })
             .map_err(|problem| match problem {
                 LinkProblem::Closed => self.hung_up(),
                 LinkProblem::Io(e) if e.kind() == io::ErrorKind::ConnectionReset => self.hung_up(),
@@ -287,14 +318,19 @@ impl LinkOptions {
     }
 
     fn hung_up(&self) -> LinkProblem {
-        LinkProblem::HungUp(if self.tls.is_some() {
+        LinkProblem::HungUp(self.speech())
+    }
+
+    fn speech(&self) -> &'static str {
+        if self.tls.is_some() {
             "TLS"
         } else {
             "plain MQTT, without TLS"
-        })
+        }
     }
 
-    async fn handshake(&self) -> Result<Link, LinkProblem> {
+    /// `is_asked`: our CONNECT is on its way.
+    async fn handshake(&self, is_asked: &mut bool) -> Result<Link, LinkProblem> {
         let addresses = tokio::net::lookup_host((self.host.as_str(), self.port))
             .await
             .map_err(|e| LinkProblem::Resolve(e.to_string()))?;
@@ -318,7 +354,7 @@ impl LinkOptions {
             Some(config) => {
                 let name = ServerName::try_from(self.host.clone())
                     .map_err(|e| LinkProblem::Tls(format!("{}: {e}", self.host)))?;
-                let stream = TlsConnector::from(config.clone())
+                let stream = TlsConnector::from(config.current())
                     .connect(name, stream)
                     .await?;
                 let (reader, writer) = tokio::io::split(stream);
@@ -339,6 +375,7 @@ impl LinkOptions {
         while writer.pending() {
             writer.drain().await?;
         }
+        *is_asked = true;
         let connack = loop {
             if let Some(connack) = reader.decoder.connack()? {
                 break connack;
@@ -360,7 +397,7 @@ impl LinkOptions {
         let password = self
             .password
             .as_ref()
-            .map_or_else(String::new, |p| p.reveal().to_owned());
+            .map_or_else(String::new, |p| p.last().to_owned());
         let login = !(user.is_empty() && password.is_empty());
         let written = match self.version {
             MqttVersion::V5 => {
@@ -375,7 +412,7 @@ impl LinkOptions {
                 };
                 let will = self.last_will.as_ref().map(|(topic, payload)| {
                     let qos = rumqttc::v5::mqttbytes::QoS::AtLeastOnce;
-                    v5::LastWill::new(topic, payload.as_bytes(), qos, true, None)
+                    v5::LastWill::new(topic, payload.as_bytes(), qos, self.retains, None)
                 });
                 let login = login.then(|| v5::Login::new(user, password));
                 connect.write(&will, &login, out).map_err(|e| e.to_string())
@@ -385,7 +422,8 @@ impl LinkOptions {
                 connect.keep_alive = self.keep_alive_s;
                 connect.clean_session = self.clean_start;
                 connect.last_will = self.last_will.as_ref().map(|(topic, payload)| {
-                    v4::LastWill::new(topic, payload.as_bytes(), rumqttc::QoS::AtLeastOnce, true)
+                    let qos = rumqttc::QoS::AtLeastOnce;
+                    v4::LastWill::new(topic, payload.as_bytes(), qos, self.retains)
                 });
                 if login {
                     connect.set_login(user, password);

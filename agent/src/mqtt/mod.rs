@@ -9,6 +9,7 @@
 //! - reconnects for ever on a packet larger than its limit, which here is one more publish for
 //!   quarantine.
 
+mod approach;
 pub mod connack;
 pub mod link;
 pub mod outgoing;

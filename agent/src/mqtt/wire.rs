@@ -8,7 +8,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::{mqttbytes::v4, v5::mqttbytes::v5};
 
-use super::connack::ConnAck;
+use super::connack::{ConnAck, Refusal};
 use crate::settings::MqttVersion;
 
 /// Largest control packet accepted (everything but PUBLISH), bytes.
@@ -56,6 +56,8 @@ pub enum Packet {
     },
     /// The broker ends the connection (MQTT 5), with its reason.
     Disconnect(String),
+    /// The broker ends the connection because another client has come with our client id (MQTT 5).
+    TakenOver,
     /// Answer to a ping.
     PingResp,
     /// Anything else a broker may send; needs no answer.
@@ -144,7 +146,7 @@ impl Decoder {
             }
             13 => Ok(Some(Packet::PingResp)),
             9 => self.suback(frame).map(Some),
-            14 => Ok(Some(Packet::Disconnect(disconnect_reason(&mut frame)))),
+            14 => Ok(Some(disconnected(&mut frame))),
             _ => Ok(Some(Packet::Other)),
         }
     }
@@ -170,7 +172,12 @@ impl Decoder {
         let session_present = flags & 1 == 1;
         // A broker without MQTT 5 answers in the format of 3.1.1: two bytes, no properties.
         if self.version == MqttVersion::V311 || body == 2 {
-            return Ok(Some(ConnAck::from_311(session_present, code)));
+            let mut ack = ConnAck::from_311(session_present, code);
+            if self.version == MqttVersion::V5 && ack.refusal.is_none() {
+                // It has not looked at the version; the next packet would be misread.
+                ack.refusal = Some(Refusal::Version);
+            }
+            return Ok(Some(ack));
         }
         match v5::Packet::read(&mut frame, None) {
             Ok(v5::Packet::ConnAck(ack)) => Ok(Some(ConnAck::from_v5(&ack))),
@@ -289,9 +296,12 @@ fn variable_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
     ))
 }
 
-fn disconnect_reason(frame: &mut BytesMut) -> String {
-    match v5::Packet::read(frame, None) {
+fn disconnected(frame: &mut BytesMut) -> Packet {
+    Packet::Disconnect(match v5::Packet::read(frame, None) {
         Ok(v5::Packet::Disconnect(packet)) => {
+            if packet.reason_code == v5::DisconnectReasonCode::SessionTakenOver {
+                return Packet::TakenOver;
+            }
             let note = packet.properties.and_then(|p| p.reason_string);
             match note {
                 Some(note) => format!("{:?}: {note}", packet.reason_code),
@@ -299,7 +309,7 @@ fn disconnect_reason(frame: &mut BytesMut) -> String {
             }
         }
         _ => "no reason given".to_owned(),
-    }
+    })
 }
 
 /// Appends a PUBACK that says success.

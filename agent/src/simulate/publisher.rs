@@ -2,12 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::BytesMut;
-use dunlin_sync::{backoff::Backoff, tls};
+use dunlin_sync::{backoff::Backoff, secret_file::FollowedPassword, tls::FollowedTls};
 use tokio::{
     select,
     sync::watch,
@@ -89,12 +89,16 @@ impl<'a> Publisher<'a> {
             port: broker.port,
             tls: broker
                 .tls
-                .then(|| tls::client_config(&options.tls))
-                .transpose()?,
+                .then(|| FollowedTls::new(options.tls.clone()))
+                .transpose()?
+                .map(Arc::new),
             version: options.version,
+            any_version: false,
+            retains: true,
             client_id: options.client_id.clone(),
             user: broker.user.clone(),
-            password: broker.password.clone(),
+            password: (broker.password.as_ref())
+                .map(|password| FollowedPassword::new(password.reveal().to_owned(), None)),
             clean_start: true,
             session_expiry_s: SESSION_EXPIRY_S,
             keep_alive_s: KEEP_ALIVE_S,

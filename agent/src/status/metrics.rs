@@ -55,6 +55,11 @@ impl View {
                 "Publishes sent again that were stored already",
                 s.mqtt.duplicates,
             ),
+            gauge(
+                "dunlin_mqtt_subscriptions_refused",
+                "Subscriptions that the broker refuses at present",
+                self.ingest.filters_refused.load(Relaxed) as f64,
+            ),
             counter(
                 "dunlin_records_received_total",
                 "Records received",

@@ -303,8 +303,8 @@ fn store(
 /// Publishes a broker has under way at once. MQTT 3.1.1 has no way to say it: brokers take 20.
 fn in_flight_max(settings: &Settings) -> usize {
     match settings.mqtt.version {
-        MqttVersion::V5 => usize::from(settings.mqtt.receive_maximum),
-        MqttVersion::V311 => usize::from(settings.mqtt.receive_maximum).min(20),
+        None | Some(MqttVersion::V5) => usize::from(settings.mqtt.receive_maximum),
+        Some(MqttVersion::V311) => usize::from(settings.mqtt.receive_maximum).min(20),
     }
 }
 

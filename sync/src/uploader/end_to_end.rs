@@ -63,6 +63,7 @@ async fn from_the_buffer_into_sqlite_over_restarts() {
             url: format!("sqlite:{}", path.display()),
             timeout: Duration::from_secs(30),
             database_options: BTreeMap::new(),
+            password_file: None,
             ca_file: None,
             cert_file: None,
             key_file: None,

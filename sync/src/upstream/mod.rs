@@ -108,6 +108,8 @@ pub struct UpstreamOptions {
     pub timeout: Duration,
     /// Database options for `TDengine`'s CREATE DATABASE (`KEEP`, `VGROUPS`, `BUFFER`, ...).
     pub database_options: BTreeMap<String, String>,
+    /// Where the password of the URL came from, if from a file; read again for each connection.
+    pub password_file: Option<PathBuf>,
     /// Private CA in PEM; the system's store otherwise.
     pub ca_file: Option<PathBuf>,
     /// Client certificate chain in PEM, with `key_file`.

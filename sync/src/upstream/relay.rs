@@ -28,6 +28,8 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
+use crate::tls::FollowedTls;
+
 /// Bytes moved at once in each direction.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Longest request head taken from a local peer.
@@ -45,7 +47,7 @@ pub(crate) struct Target {
     /// TCP port.
     pub(crate) port: u16,
     /// `Some`: TLS, and nothing else.
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: Option<Arc<FollowedTls>>,
 }
 
 impl Target {
@@ -97,7 +99,7 @@ impl Relay {
         };
 
         let task = if let Some(config) = &target.tls {
-            let server = handshake(server, target, Arc::clone(config)).await?;
+            let server = handshake(server, target, config.current()).await?;
             tokio::spawn(serve(door, server, ended_tx))
         } else {
             tokio::spawn(serve(door, server, ended_tx))

@@ -341,6 +341,7 @@ fn upload(buffer: &Buffer, file: &Path) -> Result<(), Error> {
         url: format!("sqlite:{}", file.display()),
         timeout: Duration::from_mins(1),
         database_options: std::collections::BTreeMap::new(),
+        password_file: None,
         ca_file: None,
         cert_file: None,
         key_file: None,

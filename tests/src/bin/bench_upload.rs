@@ -118,6 +118,7 @@ fn options(url: String) -> UpstreamOptions {
         url,
         timeout: Duration::from_secs(30),
         database_options: BTreeMap::from([("VGROUPS".into(), "2".into())]),
+        password_file: None,
         ca_file: None,
         cert_file: None,
         key_file: None,

@@ -101,6 +101,26 @@ fn publishes_committed_but_not_acknowledged_before_a_kill_are_not_stored_again()
 }
 
 #[test]
+fn a_broker_without_mqtt_5_is_spoken_to_with_3_1_1_and_that_is_remembered() {
+    let mut world = World::of_version("3.1.1");
+    world.device.set("--mqtt-version", "auto");
+    world.start();
+    world.publish(200);
+    world.all_acknowledged();
+    let log = world.device.log();
+    assert!(log.contains("does not take MQTT 5"), "{log}");
+    world.stop();
+    let connections = world.relay.seen().connections;
+    world.start();
+    assert_eq!(world.relay.seen().connections, connections + 1);
+    world.publish(200);
+    world.all_acknowledged();
+    world.all_upstream();
+    let again = world.device.log().matches("does not take MQTT 5").count();
+    assert_eq!(again, 1);
+}
+
+#[test]
 fn a_stalled_broker_is_outlived() {
     let mut world = World::with_sessions();
     world.start();

@@ -33,6 +33,49 @@ fn a_graceful_stop_loses_nothing() {
     world.stop();
 }
 
+/// With a database that somebody else holds, it drains until its deadline.
+fn draining() -> (World, impl Sized) {
+    let mut world = World::with_sessions();
+    world.device.set("--shutdown-ms-max", 4_000);
+    world.start();
+    world.publish(10);
+    world.all_upstream();
+    let held = world.central.lock().unwrap().unwrap();
+    world.publish(10);
+    world.all_acknowledged();
+    world.device.terminate();
+    world.until("the drain", |world| {
+        world.device.log().contains("stopping:").then_some(())
+    });
+    (world, held)
+}
+
+#[test]
+fn a_second_sigterm_does_not_end_the_drain() {
+    let (mut world, held) = draining();
+    world.device.terminate();
+    world.device.interrupt();
+    // It is still there when the database is free again, and uploads the rest.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!world.device.has_ended(), "{}", world.device.log_tail());
+    drop(held);
+    let end = world.device.wait_exit(PATIENCE).unwrap();
+    assert!(end.success(), "{end}: {}", world.device.log_tail());
+    world.all_upstream();
+}
+
+#[test]
+fn ctrl_c_pressed_twice_ends_the_drain() {
+    let (mut world, _held) = draining();
+    // Two of them: signals that are not taken yet are one.
+    let end = world.until("its end", |world| {
+        world.device.interrupt();
+        (world.device.log().contains("stopped at once")).then_some(())
+    });
+    let () = end;
+    assert_eq!(world.device.wait_exit(PATIENCE).unwrap().code(), Some(1));
+}
+
 #[test]
 fn a_wrong_configuration_ends_with_2_and_names_every_mistake() {
     let mut world = World::new();

@@ -141,3 +141,30 @@ fn a_client_certificate_opens_the_door() {
     world.all_upstream();
     world.stop();
 }
+
+#[test]
+fn a_ca_file_that_is_replaced_counts_from_the_next_connection_on() {
+    let mut world = World::new();
+    let (before, after) = (authority("before"), authority("after"));
+    let file = ca_file(&world, &before);
+    let port = front(world.relay.address(), &after, "127.0.0.1", None);
+    world.device.set("--mqtt-ca-file", file.display());
+    world
+        .device
+        .set("--mqtt", format!("mqtts://127.0.0.1:{port}"));
+    world.device.start().unwrap();
+    world.wait("a certificate of an authority not known", |s| {
+        s.mqtt.last_error.is_some()
+    });
+    // As a configuration management does it, with a moment in which the file is not whole.
+    world.write("ca.pem", &after.pem()[..100]);
+    world.until("words for it", |world| {
+        (world.device.log().contains("the old ones stay")).then_some(())
+    });
+    world.write("ca.pem", &after.pem());
+    world.wait("a connection", |s| s.mqtt.connected);
+    world.publish(200);
+    world.all_acknowledged();
+    world.all_upstream();
+    world.stop();
+}

@@ -146,6 +146,7 @@ pub(crate) fn options(url: &str) -> UpstreamOptions {
         url: url.into(),
         timeout: Duration::from_secs(10),
         database_options: BTreeMap::from([("VGROUPS".into(), "1".into())]),
+        password_file: None,
         ca_file: None,
         cert_file: None,
         key_file: None,

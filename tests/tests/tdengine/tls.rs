@@ -82,6 +82,7 @@ fn file(dir: &tempfile::TempDir, name: &str, pem: &str) -> PathBuf {
 
 fn options(port: u16, ca_file: Option<PathBuf>) -> UpstreamOptions {
     UpstreamOptions {
+        password_file: None,
         ca_file,
         ..crate::support::options(&format!("tdengines://127.0.0.1:{port}/plant"))
     }

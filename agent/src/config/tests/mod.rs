@@ -6,9 +6,7 @@ use super::{
     registry::{DefaultValue, Kind, SETTINGS},
     *,
 };
-use crate::settings::{
-    MqttVersion, NanPolicy, PayloadFormat, SplitRule, TimeUnit, UploadOrder, WhenFull,
-};
+use crate::settings::{NanPolicy, PayloadFormat, SplitRule, TimeUnit, UploadOrder, WhenFull};
 
 mod mistakes;
 #[cfg(feature = "learning")]
@@ -112,7 +110,7 @@ fn the_smallest_file_and_the_example_are_valid() {
         settings.mqtt.status_topic.as_deref(),
         Some("dunlin/d/status")
     );
-    assert_eq!(settings.mqtt.version, MqttVersion::V5);
+    assert_eq!(settings.mqtt.version, None);
     assert_eq!(settings.buffer.bytes_max, 1 << 30);
     assert_eq!(settings.buffer.replay_bytes_max, 1 << 29);
     assert_eq!(

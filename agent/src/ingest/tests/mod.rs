@@ -49,11 +49,12 @@ fn settings(url: &BrokerUrl, version: MqttVersion) -> MqttSettings {
         host: url.host.clone(),
         port: url.port,
         tls: None,
-        version,
+        version: Some(version),
         client_id: unique("ingest"),
         client_id_is_default: false,
         user: url.user.clone(),
         password: url.password.clone(),
+        password_file: None,
         session_expiry_s: 300,
         keep_alive_s: 2,
         receive_maximum: 100,
@@ -62,6 +63,14 @@ fn settings(url: &BrokerUrl, version: MqttVersion) -> MqttSettings {
         backoff_ms_min: 5,
         backoff_ms_max: 40,
     }
+}
+
+/// How a client with this id reaches this broker.
+pub(crate) fn link_to(host: &str, client_id: &str) -> LinkOptions {
+    let url = BrokerUrl::parse(&format!("mqtt://{host}")).unwrap();
+    let mut settings = settings(&url, MqttVersion::V5);
+    (settings.version, settings.client_id) = (None, client_id.into());
+    LinkOptions::new(&settings).unwrap()
 }
 
 /// An ingest running on a runtime of its own, seen from the consumer's thread.

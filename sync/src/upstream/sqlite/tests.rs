@@ -52,6 +52,7 @@ fn options(url: &str) -> UpstreamOptions {
         url: url.into(),
         timeout: Duration::from_secs(20),
         database_options: std::collections::BTreeMap::default(),
+        password_file: None,
         ca_file: None,
         cert_file: None,
         key_file: None,

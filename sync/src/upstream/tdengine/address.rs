@@ -1,12 +1,19 @@
 //! What the user wrote, checked: the URL and the options of CREATE DATABASE.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use super::super::{UpstreamError, UpstreamOptions, relay::Target};
-use crate::tls::{TlsFiles, client_config};
+use crate::{
+    secret_file::FollowedPassword,
+    tls::{FollowedTls, TlsFiles},
+};
 
 const PORT: u16 = 6041;
 const DATABASE_BYTES_MAX: usize = 64;
@@ -15,7 +22,7 @@ const DATABASE_BYTES_MAX: usize = 64;
 pub(super) struct Address {
     pub(super) target: Target,
     pub(super) user: String,
-    pub(super) password: String,
+    password: Mutex<FollowedPassword>,
     /// ASCII letters, digits and `_`.
     pub(super) database: String,
     /// Everything after PRECISION in CREATE DATABASE.
@@ -58,7 +65,10 @@ impl Address {
             key_file: options.key_file.clone(),
         };
         let tls = match url.scheme() {
-            "tdengines" => Some(client_config(&files).map_err(|e| wrong(e.to_string()))?),
+            "tdengines" => {
+                let tls = FollowedTls::new(files).map_err(|e| wrong(e.to_string()))?;
+                Some(Arc::new(tls))
+            }
             _ if files != TlsFiles::default() => {
                 return Err(wrong(
                     "ca_file, cert_file and key_file need a tdengines:// URL; tdengine:// is not \
@@ -75,10 +85,23 @@ impl Address {
                 tls,
             },
             user,
-            password,
+            password: Mutex::new(FollowedPassword::new(
+                password,
+                options.password_file.clone(),
+            )),
             database,
             create_options: create_options(&options.database_options)?,
         })
+    }
+
+    /// The password for a new connection.
+    pub(super) fn password(&self) -> String {
+        self.lock_password().current().to_owned()
+    }
+
+    // Each change of it is whole.
+    fn lock_password(&self) -> MutexGuard<'_, FollowedPassword> {
+        self.password.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Scheme, host, port and database.
@@ -93,10 +116,11 @@ impl Address {
 
     /// `text` without the password, should a server repeat it.
     pub(super) fn without_password(&self, text: &str) -> String {
-        if self.password.len() < 4 {
+        let password = self.lock_password();
+        if password.last().len() < 4 {
             text.to_owned()
         } else {
-            text.replace(&self.password, "***")
+            text.replace(password.last(), "***")
         }
     }
 }
@@ -173,6 +197,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| ((*k).into(), (*v).into()))
                 .collect(),
+            password_file: None,
             ca_file: None,
             cert_file: None,
             key_file: None,
@@ -183,7 +208,7 @@ mod tests {
     fn urls_are_taken_apart_and_the_password_stays_inside() {
         let full = address("tdengine://me:p%40s%2Fs@db.example:7000/plant_1", &[]).unwrap();
         assert_eq!(
-            (full.user.as_str(), full.password.as_str()),
+            (full.user.as_str(), full.password().as_str()),
             ("me", "p@s/s")
         );
         assert_eq!(full.location(), "tdengine://db.example:7000/plant_1");
@@ -191,7 +216,7 @@ mod tests {
 
         let short = address("tdengine://[::1]/d", &[]).unwrap();
         assert_eq!(short.user, "root");
-        assert_eq!(short.password, "taosdata");
+        assert_eq!(short.password(), "taosdata");
         assert_eq!(short.location(), "tdengine://[::1]:6041/d");
     }
 
@@ -245,6 +270,7 @@ mod tests {
             url: "tdengine://h/d".into(),
             timeout: Duration::from_secs(1),
             database_options: BTreeMap::new(),
+            password_file: None,
             ca_file: Some("/no/such/ca.pem".into()),
             cert_file: None,
             key_file: None,

@@ -95,7 +95,7 @@ impl Client {
         let dsn = Dsn {
             driver: "ws".into(),
             username: Some(address.user.clone()),
-            password: Some(address.password.clone()),
+            password: Some(address.password()),
             addresses: vec![Endpoint {
                 host: Some(relay.address()),
                 ..Endpoint::default()

@@ -1,0 +1,219 @@
+//! What is known of the broker from earlier connections and runs: how to speak to it, and whether it
+//! holds anything for us.
+//!
+//! Promises: written when something changes and only then, which is a few times in the life of a
+//! broker; of another broker or client id as good as none; a file that cannot be read or written
+//! costs a question asked again, never a record.
+
+use std::path::{Path, PathBuf};
+
+use dunlin_sync::state_file;
+use serde::{Deserialize, Serialize};
+
+use crate::{mqtt::LinkOptions, settings::MqttVersion, store::wall_ns};
+
+/// Format of [`Known`]; another one is as none.
+const FORMAT: u8 = 1;
+/// MQTT 5 is tried anew after this long with 3.1.1, at the next connection that is made anyway.
+const V5_ANEW_S: i64 = 86_400;
+
+/// What a broker has shown about "session present".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Presence {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// It has said that a session is present: when it says the opposite, the session is gone.
+    Said,
+    /// It has delivered what waited without ever saying so.
+    Unsaid,
+    /// It did neither, and that was told.
+    Doubted,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    format: u8,
+    broker: String,
+    client_id: String,
+    speaks_311: bool,
+    /// When MQTT 5 was tried last, nanoseconds UTC.
+    v5_tried_ns: i64,
+    retains: bool,
+    /// The version of MQTT of the session that it keeps for us; `None`: it keeps none.
+    session_is_311: Option<bool>,
+    presence: Presence,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// `None`: kept for this run alone.
+    path: Option<PathBuf>,
+    known: Known,
+    wall_ns: fn() -> i64,
+}
+
+/// Where it is kept.
+pub(crate) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("state").join("broker")
+}
+
+impl Memory {
+    /// Nothing known, of the broker that `link` names; nothing is kept.
+    pub(super) fn none(link: &LinkOptions) -> Self {
+        Self {
+            path: None,
+            known: Known {
+                format: FORMAT,
+                broker: link.address(),
+                client_id: link.client_id.clone(),
+                retains: true,
+                ..Known::default()
+            },
+            wall_ns,
+        }
+    }
+
+    /// What is kept at `path`, if it is of the same broker and client id.
+    pub(super) fn read(path: PathBuf, link: &LinkOptions) -> Self {
+        let mut memory = Self::none(link);
+        match state_file::read::<Known>(&path) {
+            Ok(Some(known)) if memory.is_about_the_same(&known) => memory.known = known,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "what was known of the broker is found out anew"),
+        }
+        memory.path = Some(path);
+        memory
+    }
+
+    fn is_about_the_same(&self, other: &Known) -> bool {
+        let ours = &self.known;
+        (ours.format, &ours.broker, &ours.client_id)
+            == (other.format, &other.broker, &other.client_id)
+    }
+
+    /// Has `link` begin with what was found before.
+    pub(super) fn apply(&self, link: &mut LinkOptions) {
+        if link.any_version && self.known.speaks_311 {
+            link.version = MqttVersion::V311;
+        }
+        link.retains = self.known.retains;
+    }
+
+    /// Whether it is time to try MQTT 5 anew; if so, not again for a while. A wall clock that was set
+    /// back makes it time.
+    pub(super) fn v5_is_due(&mut self) -> bool {
+        let (now, tried) = ((self.wall_ns)(), self.known.v5_tried_ns);
+        let is_due =
+            self.known.speaks_311 && !(0..V5_ANEW_S * 1_000_000_000).contains(&(now - tried));
+        if is_due {
+            self.known.v5_tried_ns = now;
+        }
+        is_due
+    }
+
+    /// How `link` has been let in.
+    pub(super) fn let_in(&mut self, link: &LinkOptions) {
+        let now = (self.wall_ns)();
+        let retains = link.retains;
+        let speaks_311 = link.any_version && link.version == MqttVersion::V311;
+        self.change(|known| {
+            if speaks_311 && !known.speaks_311 {
+                known.v5_tried_ns = now;
+            }
+            (known.speaks_311, known.retains) = (speaks_311, retains);
+        });
+    }
+
+    /// Whether the broker keeps a session for us, and with which version it was made.
+    pub(super) fn session(&self) -> Option<MqttVersion> {
+        self.known.session_is_311.map(|is_311| {
+            if is_311 {
+                MqttVersion::V311
+            } else {
+                MqttVersion::V5
+            }
+        })
+    }
+
+    /// The broker keeps a session made with `version` for us from now on, or none.
+    pub(super) fn set_session(&mut self, version: Option<MqttVersion>) {
+        self.change(|known| known.session_is_311 = version.map(|v| v == MqttVersion::V311));
+    }
+
+    /// What the broker has shown about "session present".
+    pub(super) fn presence(&self) -> Presence {
+        self.known.presence
+    }
+
+    /// It has shown more.
+    pub(super) fn set_presence(&mut self, presence: Presence) {
+        self.change(|known| known.presence = presence);
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Known)) {
+        let before = self.known.clone();
+        change(&mut self.known);
+        if let Some(path) = &self.path
+            && before != self.known
+            && let Err(error) = state_file::write(path, &self.known)
+        {
+            // Found out again after the next start.
+            tracing::warn!(%error, path = %path.display(), "what is known of the broker is not kept");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::ingest::tests::link_to;
+
+    #[test]
+    fn what_was_found_is_kept_for_the_same_broker_and_client_id_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path());
+        let mut link = link_to("broker", "ann");
+        let mut memory = Memory::read(path.clone(), &link);
+        (link.version, link.retains) = (MqttVersion::V311, false);
+        memory.let_in(&link);
+        memory.set_session(Some(MqttVersion::V311));
+        memory.set_presence(Presence::Said);
+
+        let mut again = link_to("broker", "ann");
+        let memory = Memory::read(path.clone(), &again);
+        memory.apply(&mut again);
+        assert_eq!((again.version, again.retains), (MqttVersion::V311, false));
+        assert_eq!(memory.session(), Some(MqttVersion::V311));
+        assert_eq!(memory.presence(), Presence::Said);
+
+        for (broker, client_id) in [("other", "ann"), ("broker", "bob")] {
+            let mut other = link_to(broker, client_id);
+            let memory = Memory::read(path.clone(), &other);
+            memory.apply(&mut other);
+            assert_eq!((other.version, other.retains), (MqttVersion::V5, true));
+            assert_eq!(memory.session(), None);
+        }
+        std::fs::write(&path, b"rubbish").unwrap();
+        assert_eq!(Memory::read(path, &link).session(), None);
+    }
+
+    #[test]
+    fn the_newer_version_is_tried_anew_once_a_day_and_when_the_clock_was_set_back() {
+        const DAY_NS: i64 = V5_ANEW_S * 1_000_000_000;
+        let mut link = link_to("broker", "ann");
+        let mut memory = Memory::none(&link);
+        memory.wall_ns = || 10 * DAY_NS;
+        assert!(!memory.v5_is_due(), "nothing else was found");
+        link.version = MqttVersion::V311;
+        memory.let_in(&link);
+        assert!(!memory.v5_is_due(), "found a moment ago");
+        memory.wall_ns = || 11 * DAY_NS;
+        assert!(memory.v5_is_due());
+        assert!(!memory.v5_is_due());
+        memory.wall_ns = || 0;
+        assert!(memory.v5_is_due());
+    }
+}

@@ -1,0 +1,145 @@
+//! A password in a file of its own.
+
+use std::{
+    fmt,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Longest password in a file, bytes.
+pub const PASSWORD_BYTES_MAX: usize = 65_535;
+
+/// A file that gives no password. The text never holds any of its content.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFileError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    /// It is empty, too long, not text or more than a line.
+    #[error("holds no password")]
+    NoPassword,
+}
+
+/// The password in the file at `path`: its one line, without the line break that editors add.
+///
+/// # Errors
+/// [`SecretFileError`]
+pub fn read(path: &Path) -> Result<String, SecretFileError> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(PASSWORD_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    let mut text = String::from_utf8(bytes).map_err(|_| SecretFileError::NoPassword)?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    if text.ends_with('\r') {
+        text.pop();
+    }
+    let fits = !text.is_empty() && text.len() <= PASSWORD_BYTES_MAX;
+    if fits && !text.chars().any(char::is_control) {
+        Ok(text)
+    } else {
+        Err(SecretFileError::NoPassword)
+    }
+}
+
+/// A password that follows the file it came from. Never printed, not even by `Debug`.
+#[derive(Clone)]
+pub struct FollowedPassword {
+    text: String,
+    file: Option<PathBuf>,
+    /// What is wrong with the file, so that it is said once.
+    problem: Option<String>,
+}
+
+impl fmt::Debug for FollowedPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl FollowedPassword {
+    /// `text` until `file`, if there is one, holds another.
+    pub fn new(text: String, file: Option<PathBuf>) -> Self {
+        Self {
+            text,
+            file,
+            problem: None,
+        }
+    }
+
+    /// The password for a new connection. A file that gives none is said once, and the password is
+    /// the one before.
+    pub fn current(&mut self) -> &str {
+        if let Some(path) = &self.file {
+            match read(path) {
+                Ok(text) => {
+                    if text != self.text {
+                        tracing::info!(path = %path.display(), "the password has changed");
+                        self.text = text;
+                    }
+                    self.problem = None;
+                }
+                Err(error) => {
+                    let problem = error.to_string();
+                    if self.problem.as_ref() != Some(&problem) {
+                        tracing::warn!(path = %path.display(), %problem, "the password stays as it was");
+                        self.problem = Some(problem);
+                    }
+                }
+            }
+        }
+        &self.text
+    }
+
+    /// The password as it was last.
+    pub fn last(&self) -> &str {
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_line_without_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        assert!(matches!(read(&path), Err(SecretFileError::Io(_))));
+        for (content, password) in [
+            ("a b", Some("a b")),
+            ("a b\n", Some("a b")),
+            ("a b\r\n", Some("a b")),
+            ("", None),
+            ("\n", None),
+            ("a\nb\n", None),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(read(&path).ok().as_deref(), password, "{content:?}");
+        }
+        fs::write(&path, "x".repeat(PASSWORD_BYTES_MAX + 1)).unwrap();
+        assert!(read(&path).is_err());
+    }
+
+    #[test]
+    fn a_password_follows_its_file_and_survives_a_bad_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        let mut password = FollowedPassword::new("old".into(), Some(path.clone()));
+        assert_eq!(password.current(), "old", "there is no file");
+        fs::write(&path, "new\n").unwrap();
+        assert_eq!(password.current(), "new");
+        fs::write(&path, "").unwrap();
+        assert_eq!(
+            password.current(),
+            "new",
+            "a file that is just being written"
+        );
+    }
+}
