@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dunlin_agent::{
     decode::decode,
     route::Router,
-    settings::{NanPolicy, PayloadFormat, SplitRule, StreamRule, TimeUnit},
+    settings::{NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule, TimeUnit},
     topic::TopicFilter,
 };
 use dunlin_sync::sample::Schema;
@@ -25,6 +25,7 @@ fn rule(format: PayloadFormat) -> StreamRule {
         time_unit: TimeUnit::Millis,
         tags: BTreeMap::new(),
         nan: NanPolicy::Refuse,
+        retained: RetainedPolicy::Once,
         fields_max: 64,
         split: SplitRule::Hash { train: 0.8 },
     }

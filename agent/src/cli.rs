@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        Exit, Outcome, check, doctor, export, import, init, quarantine, run, simulate, site, status,
+        Exit, Outcome, check, doctor, export, import, init, quarantine, run, session, simulate,
+        site, status,
     },
     features, logging, memory,
     settings::LogSettings,
@@ -53,6 +54,9 @@ enum Command {
     #[cfg(feature = "learning")]
     #[command(flatten)]
     Learning(crate::commands::learning::LearningCommand),
+    /// The session that the broker keeps for this device while the agent is away
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Publish the readings of simulated machines
     Simulate(Box<simulate::SimulateArgs>),
 }
@@ -87,6 +91,7 @@ pub fn main() -> Outcome {
             Command::Quarantine(args) => quarantine::run(*args).await,
             #[cfg(feature = "learning")]
             Command::Learning(command) => crate::commands::learning::run(command).await,
+            Command::Session(command) => session::run(command).await,
             Command::Simulate(args) => simulate::run(*args).await,
         }
     })

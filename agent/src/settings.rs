@@ -102,6 +102,8 @@ pub struct MqttSettings {
     pub password_file: Option<PathBuf>,
     /// How long the broker keeps the session without us, seconds.
     pub session_expiry_s: u32,
+    /// The session outlives the agent; otherwise it ends with an orderly stop.
+    pub keeps_session: bool,
     /// Keep-alive, seconds.
     pub keep_alive_s: u16,
     /// Publishes the broker may send before a PUBACK.
@@ -158,6 +160,17 @@ pub enum NanPolicy {
     Missing,
 }
 
+/// What to do with what a broker has retained and sends (again) to whoever subscribes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainedPolicy {
+    /// Stored, unless it has the payload that was stored last from its topic.
+    Once,
+    /// Not stored; what is published while we are subscribed is.
+    Ignore,
+    /// Stored each time it is sent.
+    Always,
+}
+
 /// Where a declared field is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredField {
@@ -191,6 +204,8 @@ pub struct StreamRule {
     pub tags: BTreeMap<String, String>,
     /// NaN and infinity.
     pub nan: NanPolicy,
+    /// What the broker sends because it has retained it.
+    pub retained: RetainedPolicy,
     /// Most fields a schema may grow to.
     pub fields_max: usize,
     /// How records are split.

@@ -112,6 +112,9 @@ pub struct MqttStatus {
     pub acknowledged: u64,
     /// Publishes that the broker sent again and that were stored already.
     pub duplicates: u64,
+    /// Retained publishes that the broker sent again, or that are ignored.
+    #[serde(default)]
+    pub retained_known: u64,
     /// Last trouble, in words.
     pub last_error: Option<String>,
     /// What is wrong at present although the connection may stand, in words.
@@ -232,6 +235,7 @@ impl View {
                 publishes: ingest.publishes.load(Relaxed),
                 acknowledged: ingest.acks.load(Relaxed),
                 duplicates: writer.duplicates.load(Relaxed),
+                retained_known: writer.retained_known.load(Relaxed),
                 last_error: ingest.last_error(),
                 troubles: ingest.troubles(),
             },

@@ -60,6 +60,7 @@ pub struct Device {
     data_dir: PathBuf,
     args: Vec<String>,
     log: PathBuf,
+    keeps_session: bool,
     child: Option<Child>,
 }
 
@@ -72,6 +73,7 @@ impl Device {
             data_dir: data_dir.to_owned(),
             args: Vec::new(),
             log: log.to_owned(),
+            keeps_session: true,
             child: None,
         }
     }
@@ -93,6 +95,11 @@ impl Device {
     pub fn unset(&mut self, flag: &str) {
         let start = format!("{flag}=");
         self.args.retain(|arg| !arg.starts_with(&start));
+    }
+
+    /// Its session ends with it from its next start on, as in a trial without a configuration file.
+    pub fn end_session(&mut self) {
+        self.keeps_session = false;
     }
 
     /// Its data directory.
@@ -119,6 +126,7 @@ impl Device {
         }
         command
             .arg("run")
+            .args(self.keeps_session.then_some("--keep-session"))
             .arg("--data-dir")
             .arg(&self.data_dir)
             .args(&self.args)

@@ -19,6 +19,7 @@ pub mod learning;
 pub mod models;
 pub mod quarantine;
 pub mod run;
+pub mod session;
 pub mod simulate;
 pub mod site;
 pub mod status;

@@ -21,6 +21,10 @@ pub struct RunArgs {
     /// Go on with a data directory that was moved here, with its disk, from another machine
     #[arg(long)]
     pub adopt_identity: bool,
+    /// Without a configuration file: the broker keeps the session when the agent has stopped, as it does
+    /// with one
+    #[arg(long)]
+    pub keep_session: bool,
     /// Settings that override the file
     #[command(flatten)]
     pub overrides: Overrides,
@@ -34,6 +38,7 @@ pub struct RunArgs {
 pub async fn run(args: RunArgs) -> Outcome {
     let mut settings = settings(args.config.as_deref(), &args.overrides)?;
     settings.adopt_identity = args.adopt_identity;
+    settings.mqtt.keeps_session |= args.keep_session;
     let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;

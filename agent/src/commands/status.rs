@@ -226,6 +226,10 @@ fn running(s: &Status, lines: &mut Lines) {
     if s.mqtt.duplicates > 0 {
         let _ok = write!(records, ", {} sent twice", of(s.mqtt.duplicates, "publish"));
     }
+    if s.mqtt.retained_known > 0 {
+        let known = count(s.mqtt.retained_known);
+        let _ok = write!(records, ", {known} retained and known already");
+    }
     lines.add("records", &records);
     let up = &s.upstream;
     let upstream = if up.connected || up.last_error.is_none() {

@@ -215,6 +215,8 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
         password,
         password_file: password_file.flatten(),
         session_expiry_s: values.number("mqtt.session_expiry_s") as u32,
+        // Somebody's trial on the plant's broker must not leave a queue there that grows for a week.
+        keeps_session: inputs.source.is_some() || values.is_set("mqtt.session_expiry_s"),
         keep_alive_s: values.number("mqtt.keep_alive_s") as u16,
         receive_maximum: values.number("mqtt.receive_maximum") as u16,
         payload_bytes_max: values.number("mqtt.payload_bytes_max") as u32,

@@ -44,6 +44,9 @@ infer = true
 #tags = { plant = "north" }
 # NaN and infinity: refuse (to quarantine) or missing.
 nan = "refuse"
+# What the broker has retained: once (not again with the payload stored last from its topic), ignore
+# or always.
+retained = "once"
 # Most fields a table may grow to.
 fields_max = 256
 # Which records train and which validate, drawn once for each:

@@ -12,7 +12,7 @@ use super::{
     split,
 };
 use crate::{
-    settings::{NanPolicy, PayloadFormat, StreamRule, TimeUnit},
+    settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeUnit},
     topic::TopicFilter,
 };
 
@@ -24,7 +24,7 @@ const FIELDS_MAX_LIMIT: u64 = 4000;
 /// Rules are tried one after the other for each publish.
 const STREAMS_MAX: usize = 1000;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "topic",
     "format",
@@ -36,6 +36,7 @@ const KEYS: [&str; 13] = [
     "time_unit",
     "tags",
     "nan",
+    "retained",
     "fields_max",
     "split",
 ];
@@ -179,6 +180,7 @@ fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed>
         time_unit: TimeUnit::BySize,
         tags: BTreeMap::new(),
         nan: NanPolicy::Refuse,
+        retained: RetainedPolicy::Once,
         fields_max: FIELDS_MAX_DEFAULT,
         split: split::DEFAULT,
     };
@@ -228,6 +230,18 @@ fn from_entry<'a>(
         {
             Some("missing") => NanPolicy::Missing,
             _ => NanPolicy::Refuse,
+        },
+        retained: match entry
+            .text(
+                "retained",
+                &Kind::Choice(&["once", "ignore", "always"]),
+                found,
+            )
+            .as_deref()
+        {
+            Some("ignore") => RetainedPolicy::Ignore,
+            Some("always") => RetainedPolicy::Always,
+            _ => RetainedPolicy::Once,
         },
         fields_max: fields_max(&entry, fields.len(), found),
         split: split::rule(&entry, found),

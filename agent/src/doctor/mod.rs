@@ -11,6 +11,7 @@ mod disk;
 mod files;
 mod machine;
 mod upstream;
+mod window;
 
 use std::path::{Path, PathBuf};
 
@@ -122,7 +123,7 @@ pub async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     machine::examine(roots, heat_limit_c(settings), &mut found);
     disk::examine(settings, &mut found);
     data::examine(settings, &mut found).await;
-    broker::examine(&settings.mqtt, &mut found).await;
+    broker::examine(settings, &mut found).await;
     upstream::examine(settings, &mut found).await;
     found.0
 }

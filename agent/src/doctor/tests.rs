@@ -130,7 +130,7 @@ fn what_others_may_change_or_read_is_said() {
 
 async fn broker_told(settings: &Settings) -> Findings {
     let mut found = Findings::default();
-    broker::examine(&settings.mqtt, &mut found).await;
+    broker::examine(settings, &mut found).await;
     found
 }
 
@@ -144,6 +144,16 @@ async fn a_broker_lets_us_in_or_says_why_not_and_never_shows_the_password() {
     let first = told(&found)[0];
     assert_eq!(first.0, Level::Ok, "{found:?}");
     assert!(first.1.contains("as ann, with MQTT 5"), "{found:?}");
+    // This broker has 100 under way, whatever it is told.
+    let told_of = |what: &str| format!("{found:?}").contains(what);
+    assert!(
+        told_of("sends us 100 publishes without waiting"),
+        "{found:?}"
+    );
+    assert!(
+        told_of("keeps what is published while we are away"),
+        "{found:?}"
+    );
     assert!(!format!("{found:?}").contains("hush"), "{found:?}");
 
     let wrong = settings(dir.path(), &[("mqtt.url", &url("ann:hush-not"))]);

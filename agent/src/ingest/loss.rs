@@ -52,7 +52,7 @@ impl Session<'_> {
         }
         let version = self.ingest.link.version;
         let memory = &mut self.ingest.memory;
-        memory.set_session(self.keeps_session.then_some(version));
+        memory.set_session((self.kept_s > 0).then_some(version));
     }
 
     fn tell_loss(&mut self, made_with: MqttVersion, what: &str) {

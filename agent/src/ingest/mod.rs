@@ -9,7 +9,8 @@
 //! - It speaks to the broker in the version of MQTT that it takes, and remembers that (`memory`).
 //! - It subscribes after every connect, waits with jitter between attempts, and says every cause
 //!   of trouble once, not once per attempt.
-//! - [`Stopper::stop`] keeps session and subscriptions: what arrives meanwhile waits at the broker.
+//! - [`Stopper::stop`] keeps session and subscriptions, unless they are to end with the agent: what
+//!   arrives meanwhile waits at the broker. What is left there is said.
 //!
 //! `QoS` 1 throughout: `QoS` 0 publishes arrive but are not acknowledged, `QoS` 2 ones are sent to
 //! us as `QoS` 1.
@@ -17,6 +18,7 @@
 pub(crate) mod inbox;
 mod loss;
 pub(crate) mod memory;
+mod parting;
 mod rivals;
 mod session;
 mod stats;
@@ -63,6 +65,10 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 const INBOX_PUBLISHES_MIN: usize = 4096;
 /// Bytes of topics and payloads the inbox holds.
 const INBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest life of a session that is to end with the agent, should the agent be killed, seconds.
+const TRIAL_SESSION_S: u32 = 3_600;
+/// What the user may do about a session that is left.
+const HOW_TO_END: &str = "dunlin session end removes it";
 /// Lines remembered so as not to say them twice.
 const SAID_MAX: usize = 32;
 
@@ -116,6 +122,8 @@ impl Stopper {
 #[derive(Debug)]
 pub struct Ingest {
     link: LinkOptions,
+    /// The session outlives us.
+    keeps_session: bool,
     memory: Memory,
     filters: Vec<String>,
     status: Option<Status>,
@@ -125,6 +133,8 @@ pub struct Ingest {
     stats: Arc<IngestStats>,
     outbox: Outbox,
     publisher: Publisher,
+    /// Stopped while connected, and what is left at the broker is said.
+    is_parted: bool,
     rivals: Rivals,
     backoff: Backoff,
     /// Shortest and longest wait of a back-off, and what draws the next one's jitter.
@@ -170,12 +180,15 @@ impl Ingest {
             .status_topic
             .clone()
             .map(|topic| Status::new(topic, device));
-        let link = LinkOptions {
+        let mut link = LinkOptions {
             last_will: status
                 .as_ref()
                 .map(|s| (s.topic.clone(), s.offline.clone())),
             ..LinkOptions::new(settings)?
         };
+        if !settings.keeps_session {
+            link.session_expiry_s = link.session_expiry_s.min(TRIAL_SESSION_S);
+        }
         let window = usize::from(settings.receive_maximum).max(INBOX_PUBLISHES_MIN);
         let (outlet, inbox) = inbox::channel(window, INBOX_BYTES_MAX);
         let (ack_sender, acks) = mpsc::unbounded_channel();
@@ -184,6 +197,7 @@ impl Ingest {
         let wait_max = Duration::from_millis(settings.backoff_ms_max);
         let (publisher, outbox) = outgoing::channel();
         let ingest = Self {
+            keeps_session: settings.keeps_session,
             memory: Memory::none(&link),
             outbox,
             publisher,
@@ -194,6 +208,7 @@ impl Ingest {
             acks,
             stop,
             stats: Arc::default(),
+            is_parted: false,
             rivals: Rivals::default(),
             backoff: Backoff::new(wait_min, wait_max, seed),
             waits: (wait_min, wait_max, seed),
@@ -253,7 +268,10 @@ impl Ingest {
                     let end = Session::new(&mut self, link).run(&mut stop).await;
                     self.stats.connected.store(false, Relaxed);
                     self.outbox.close();
-                    let Err(problem) = end else { break };
+                    let Err(problem) = end else {
+                        self.is_parted = true;
+                        break;
+                    };
                     self.judge(&problem, since.elapsed());
                     problem
                 }
@@ -266,6 +284,13 @@ impl Ingest {
             }
         }
         self.outlet.close();
+        if !self.is_parted && self.memory.session().is_some() {
+            let (address, client_id) = (self.link.address(), &self.link.client_id);
+            info!(
+                "MQTT broker {address}: not connected at the end; it may still keep the session \
+                 {client_id} and what is published meanwhile ({HOW_TO_END})"
+            );
+        }
         info!("MQTT: stopped");
     }
 
@@ -339,6 +364,22 @@ impl Ingest {
         self.said.push(line.to_owned());
         true
     }
+}
+
+/// Has the broker forget the session that an agent on `data_dir`, which must not run, has left.
+///
+/// # Errors
+/// Which file cannot be used, or why the broker does not let us in, in words.
+pub async fn end_session(settings: &MqttSettings, data_dir: &Path) -> Result<(), String> {
+    let mut link = LinkOptions::new(settings).map_err(|error| error.to_string())?;
+    let mut memory = Memory::read(memory::path(data_dir), &link);
+    memory.apply(&mut link);
+    let ended = link.end_session().await;
+    ended.map_err(|problem| problem.at(link.address()).to_string())?;
+    if memory.session().is_some() {
+        memory.set_session(None);
+    }
+    Ok(())
 }
 
 /// Resolves with the deadline once stopped; never without a stop.

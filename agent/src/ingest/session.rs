@@ -21,7 +21,7 @@ use super::{
 use crate::{
     mqtt::{
         Link, LinkProblem, Pulse, Rest,
-        wire::{self, Packet},
+        wire::{self, Own, Packet},
     },
     settings::MqttVersion,
 };
@@ -37,21 +37,21 @@ const PART_MAX: Duration = Duration::from_secs(2);
 /// State of one connection.
 pub(super) struct Session<'a> {
     pub(super) ingest: &'a mut Ingest,
-    link: Link,
+    pub(super) link: Link,
     /// Its number, from 1.
     number: u64,
     pub(super) batch: Vec<Incoming>,
     /// Room in the inbox.
     room: bool,
     /// `QoS` 1 publishes handed to the consumer and not acknowledged yet.
-    unacked: u64,
+    pub(super) unacked: u64,
     /// All [`super::Acker`]s are gone.
     ackers_gone: bool,
     /// Publishes are thrown away: we are leaving, the broker keeps them.
     leaving: bool,
     offline_acked: bool,
-    /// The broker keeps the session when the connection is gone.
-    pub(super) keeps_session: bool,
+    /// How long the broker keeps the session when the connection is gone, seconds.
+    pub(super) kept_s: u32,
     /// It says that there is no session where there was one of this version, which it may always say.
     pub(super) maybe_lost: Option<MqttVersion>,
     /// It has answered our SUBSCRIBE.
@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
             ackers_gone: false,
             leaving: false,
             offline_acked: false,
-            keeps_session: false,
+            kept_s: 0,
             maybe_lost: None,
             is_subscribed: false,
             subscriptions,
@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
                  later sees it only when it changes"
             );
         }
-        self.keeps_session = kept_s > 0;
+        self.kept_s = kept_s;
         self.look_for_loss(resumed);
         let version = self.ingest.link.version;
         self.subscribe()?;
@@ -267,7 +267,8 @@ impl<'a> Session<'a> {
         let open: Vec<String> = open.map(|place| filters[*place].clone()).collect();
         if !open.is_empty() {
             let (version, out) = (self.ingest.link.version, &mut self.link.writer.out);
-            wire::subscribe(version, &open, SUBSCRIBE_ID, out)?;
+            // Our own status never comes back to us.
+            wire::subscribe(version, &open, SUBSCRIBE_ID, Own::Unwanted, out)?;
         }
         Ok(())
     }
@@ -338,11 +339,12 @@ impl<'a> Session<'a> {
                     self.step().await?;
                 }
             }
-            self.link.part().await?;
-            Ok::<_, LinkProblem>(())
+            self.part().await
         });
-        if let Ok(Err(problem)) = parted.await {
-            warn!("MQTT: the connection broke at the very end: {problem}");
+        match parted.await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => warn!("MQTT: the connection broke at the very end: {problem}"),
+            Err(_) => warn!("MQTT: the broker does not answer our leaving"),
         }
     }
 }

@@ -41,6 +41,23 @@ impl LinkOptions {
         link
     }
 
+    /// Has the broker forget the session of this client id, and whatever waits in it.
+    ///
+    /// # Errors
+    /// As [`LinkOptions::approach`].
+    pub async fn end_session(&self) -> Result<(), LinkProblem> {
+        let mut options = Self {
+            clean_start: true,
+            session_expiry_s: 0,
+            last_will: None,
+            ..self.clone()
+        };
+        let mut link = options.approach(false).await?;
+        // A session that began clean ends with its connection, however that ends.
+        let _parted = timeout(PART_MAX, link.part()).await;
+        Ok(())
+    }
+
     async fn in_any_version(&mut self, v5_anew: bool) -> Result<Link, LinkProblem> {
         let known = self.version;
         let first = if v5_anew { MqttVersion::V5 } else { known };

@@ -393,6 +393,15 @@ pub fn disconnect_for_good(version: MqttVersion, out: &mut BytesMut) {
     }
 }
 
+/// Whether a client is sent what it publishes itself (MQTT 5; with 3.1.1 it always is).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// It is.
+    Wanted,
+    /// It is not, except through a shared subscription, where that is forbidden to ask for.
+    Unwanted,
+}
+
 /// Appends a SUBSCRIBE of `QoS` 1 to every filter.
 ///
 /// # Errors
@@ -401,6 +410,7 @@ pub fn subscribe(
     version: MqttVersion,
     filters: &[String],
     packet_id: u16,
+    own: Own,
     out: &mut BytesMut,
 ) -> Result<(), WireError> {
     let written = match version {
@@ -408,9 +418,9 @@ pub fn subscribe(
             let filter = |path: &String| {
                 let mut filter = v5::Filter::new(path, rumqttc::v5::mqttbytes::QoS::AtLeastOnce);
                 // What is retained comes with the first subscription only, not with every
-                // reconnect; our own status never comes back to us (forbidden when shared).
+                // reconnect.
                 filter.retain_forward_rule = v5::RetainForwardRule::OnNewSubscribe;
-                filter.nolocal = !path.starts_with("$share/");
+                filter.nolocal = own == Own::Unwanted && !path.starts_with("$share/");
                 filter
             };
             let mut packet = v5::Subscribe::new_many(filters.iter().map(filter), None);

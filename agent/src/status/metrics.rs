@@ -55,6 +55,11 @@ impl View {
                 "Publishes sent again that were stored already",
                 s.mqtt.duplicates,
             ),
+            counter(
+                "dunlin_mqtt_retained_known_total",
+                "Retained publishes sent again with a payload stored already, or ignored",
+                s.mqtt.retained_known,
+            ),
             gauge(
                 "dunlin_mqtt_subscriptions_refused",
                 "Subscriptions that the broker refuses at present",

@@ -125,6 +125,7 @@ impl Writer {
         }
         pending.blocks.clear();
         self.intake.remember(&mut pending.fingerprints);
+        self.retained.committed();
         self.parts.acker.ack(&pending.acks);
         pending.acks.clear();
         for (reply, answer) in pending.replies.drain(..) {

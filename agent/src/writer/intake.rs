@@ -19,7 +19,7 @@ use crate::{
     decode::{self, Reason, Record, Reject},
     ingest::Incoming,
     route::Router,
-    settings::{Settings, SplitRule, StreamRule},
+    settings::{RetainedPolicy, Settings, SplitRule, StreamRule},
     split::Splitter,
 };
 
@@ -130,6 +130,15 @@ impl Intake {
         self.seen.extend(fingerprints.drain(..));
         let surplus = self.seen.len().saturating_sub(self.seen_max);
         self.seen.drain(..surplus);
+    }
+
+    /// What the rule of this topic says about retained publishes.
+    pub(super) fn retained_policy(&self, topic: &[u8]) -> RetainedPolicy {
+        // What no rule takes goes to quarantine, once like everything else.
+        let route = self.router.route(topic);
+        route.map_or(RetainedPolicy::Once, |route| {
+            self.rules[route.rule].retained
+        })
     }
 
     /// Decodes a publish; `payload` is `None` if it was too large to be read.

@@ -150,8 +150,9 @@ impl Writer {
         }
     }
 
-    /// The last record of the clock, at a clean end.
+    /// The last record of the clock, and of what is retained, at a clean end.
     pub(super) fn close(self) {
+        self.retained.close();
         let record = self.parts.clock.close();
         if let Err(error) = state_file::write(&self.clock_path, &record.to_bytes()) {
             tracing::warn!(%error, "cannot store the clock's last record");

@@ -12,6 +12,7 @@ mod commit;
 mod intake;
 mod keep_time;
 mod request;
+mod retained;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use self::{
     commit::{Pending, Stall},
     intake::Intake,
     keep_time::NoTime,
+    retained::Retained,
 };
 pub use self::{
     intake::STREAMS_MAX,
@@ -41,7 +43,7 @@ pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};
 use crate::{
     clock::Clock,
     ingest::{Acker, Inbox, Incoming, Received},
-    settings::{MqttVersion, Settings, StreamRule},
+    settings::{MqttVersion, RetainedPolicy, Settings, StreamRule},
 };
 
 /// How often the clock is judged.
@@ -78,6 +80,7 @@ pub struct Parts {
 pub struct Writer {
     parts: Parts,
     intake: Intake,
+    retained: Retained,
     requests: mpsc::Receiver<Vec<Request>>,
     stats: Arc<WriterStats>,
     clock_path: PathBuf,
@@ -101,6 +104,7 @@ impl Writer {
         let now = Instant::now();
         let writer = Self {
             intake,
+            retained: Retained::read(retained::path(&settings.data_dir)),
             requests,
             stats,
             clock_path: clock_path(&settings.data_dir),
@@ -213,13 +217,23 @@ impl Writer {
     /// All of a publish becomes pending, or after an error nothing of it.
     fn take(&mut self, publish: &Incoming) -> Result<(), NoTime> {
         let fingerprint = intake::fingerprint(publish);
-        let pending = &mut self.pending;
-        if publish.dup && self.intake.has_seen(fingerprint, &pending.fingerprints) {
+        if publish.dup
+            && self
+                .intake
+                .has_seen(fingerprint, &self.pending.fingerprints)
+        {
             self.stats.publishes.fetch_add(1, Relaxed);
             self.stats.duplicates.fetch_add(1, Relaxed);
-            pending.acks.extend(publish.ack());
+            self.pending.acks.extend(publish.ack());
             return Ok(());
         }
+        if publish.retain && self.is_known_retained(publish) {
+            self.stats.publishes.fetch_add(1, Relaxed);
+            self.stats.retained_known.fetch_add(1, Relaxed);
+            self.pending.acks.extend(publish.ack());
+            return Ok(());
+        }
+        let pending = &mut self.pending;
         let whole = (!publish.too_large()).then_some(&publish.payload[..]);
         let decoded = self
             .intake
@@ -235,11 +249,21 @@ impl Writer {
             }
         }
         self.stats.publishes.fetch_add(1, Relaxed);
+        self.retained.stored(publish);
         if let Some(ack) = publish.ack() {
             pending.acks.push(ack);
             pending.fingerprints.push(fingerprint);
         }
         Ok(())
+    }
+
+    /// Whether this retained publish is no news.
+    fn is_known_retained(&self, publish: &Incoming) -> bool {
+        match self.intake.retained_policy(&publish.topic) {
+            RetainedPolicy::Once => self.retained.knows(publish),
+            RetainedPolicy::Ignore => true,
+            RetainedPolicy::Always => false,
+        }
     }
 
     fn take_request(&mut self, request: Request) -> Result<(), String> {

@@ -24,6 +24,8 @@ pub struct WriterStats {
     pub records_own: AtomicU64,
     /// Publishes recognised as stored already.
     pub duplicates: AtomicU64,
+    /// Retained publishes that were no news, or are to be ignored.
+    pub retained_known: AtomicU64,
     /// Records in publishes that went to quarantine.
     pub records_quarantined: AtomicU64,
     /// Records lost for a reason that should not exist.

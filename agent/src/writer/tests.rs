@@ -26,6 +26,7 @@ use crate::{
 
 mod faults;
 mod known;
+mod retained;
 mod time;
 
 const SECOND_NS: i64 = 1_000_000_000;

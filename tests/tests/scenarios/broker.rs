@@ -154,3 +154,35 @@ fn a_broker_that_ignores_our_window_costs_no_memory_and_no_duplicates() {
     assert_eq!(status.records.committed, 0, "{status:?}");
     world.all_upstream();
 }
+
+#[test]
+fn a_trial_leaves_no_session_and_a_configured_agent_does() {
+    for (version, keeps) in [("5", true), ("5", false), ("3.1.1", true), ("3.1.1", false)] {
+        let mut world = World::of_version(version);
+        if !keeps {
+            world.device.end_session();
+        }
+        world.start();
+        world.publish(100);
+        world.all_acknowledged();
+        world.all_upstream();
+        world.stop();
+        let log = world.device.log();
+        let said = if keeps {
+            "keeps the session"
+        } else {
+            "has ended with the agent"
+        };
+        assert!(log.contains(said), "{version}: {log}");
+        // Published meanwhile: what was kept is there after the next start.
+        world.publish(100);
+        world.start();
+        if keeps {
+            world.all_acknowledged();
+            world.all_upstream();
+        } else {
+            let status = world.wait("an answer", |s| s.mqtt.connected);
+            assert_eq!(status.mqtt.publishes, 0, "{version}");
+        }
+    }
+}

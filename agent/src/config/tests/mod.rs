@@ -6,7 +6,9 @@ use super::{
     registry::{DefaultValue, Kind, SETTINGS},
     *,
 };
-use crate::settings::{NanPolicy, PayloadFormat, SplitRule, TimeUnit, UploadOrder, WhenFull};
+use crate::settings::{
+    NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeUnit, UploadOrder, WhenFull,
+};
 
 mod mistakes;
 #[cfg(feature = "learning")]

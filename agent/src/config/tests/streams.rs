@@ -13,6 +13,7 @@ time = "/when"
 time_unit = "us"
 tags = { plant = "north" }
 nan = "missing"
+retained = "ignore"
 fields_max = 2
 split = { method = "kfold", k = 10, seed = 3 }
 
@@ -38,6 +39,7 @@ split = "hash"
     );
     assert_eq!(one.tags, BTreeMap::from([("plant".into(), "north".into())]));
     assert_eq!((one.nan, one.fields_max), (NanPolicy::Missing, 2));
+    assert_eq!(one.retained, RetainedPolicy::Ignore);
     assert_eq!(
         one.split,
         SplitRule::KFold {

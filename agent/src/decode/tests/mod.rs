@@ -10,7 +10,7 @@ use dunlin_sync::sample::{FieldType, Sample, Split, Timestamp};
 
 use super::*;
 use crate::{
-    settings::{DeclaredField, NanPolicy, SplitRule, TimeUnit},
+    settings::{DeclaredField, NanPolicy, RetainedPolicy, SplitRule, TimeUnit},
     topic::TopicFilter,
 };
 
@@ -26,6 +26,7 @@ pub(crate) fn rule() -> StreamRule {
         time_unit: TimeUnit::Seconds,
         tags: BTreeMap::new(),
         nan: NanPolicy::Refuse,
+        retained: RetainedPolicy::Once,
         fields_max: 8,
         split: SplitRule::Hash { train: 0.8 },
     }

@@ -56,6 +56,7 @@ fn settings(url: &BrokerUrl, version: MqttVersion) -> MqttSettings {
         password: url.password.clone(),
         password_file: None,
         session_expiry_s: 300,
+        keeps_session: true,
         keep_alive_s: 2,
         receive_maximum: 100,
         payload_bytes_max: 1024,

@@ -1,0 +1,43 @@
+//! `dunlin session`: what the broker keeps while the agent is away.
+
+use clap::Subcommand;
+
+use super::{
+    Exit, Outcome,
+    site::{Site, SiteArgs},
+};
+use crate::{config, ingest};
+
+/// What to do with it.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// Have the broker forget it, with everything that waits in it: for a device that is taken out of
+    /// service, or gets another client id
+    End(Box<SiteArgs>),
+}
+
+/// Does it.
+///
+/// # Errors
+/// [`Exit::Usage`] while the agent runs or if the configuration is wrong; [`Exit::Failed`] if the
+/// broker cannot be reached or does not let us in.
+pub async fn run(command: SessionCommand) -> Outcome {
+    let SessionCommand::End(args) = command;
+    let checked = config::check(args.config.as_deref(), &args.overrides);
+    let settings = checked.settings.map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Exit::Usage(lines.join("\n"))
+    })?;
+    if Site::find(&args).await?.status().is_some() {
+        return Err(Exit::Usage(
+            "the agent is running and would begin a new session at once; stop it first".into(),
+        ));
+    }
+    let ended = ingest::end_session(&settings.mqtt, &settings.data_dir).await;
+    ended.map_err(Exit::Failed)?;
+    println!(
+        "MQTT broker {}:{}: keeps nothing for the client id {} any more",
+        settings.mqtt.host, settings.mqtt.port, settings.mqtt.client_id
+    );
+    Ok(())
+}

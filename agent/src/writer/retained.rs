@@ -1,0 +1,236 @@
+//! Retained publishes: data once, however often the broker repeats them.
+//!
+//! A broker sends what it retains at every subscription: with MQTT 3.1.1 at each connect, with MQTT 5
+//! whenever the session is new. So of each topic two hashes are remembered: of the payload that was
+//! stored last from a publish marked as retained, and of the one stored last from a live one, since
+//! that may be the same to the publisher. A retained publish with either payload is known.
+//!
+//! Promises: at most [`TOPICS_MAX`] topics are remembered, those heard of last; what is forgotten is
+//! stored once more, never lost. The file holds nothing that is not durable itself: it is written
+//! between a commit and its PUBACKs when a retained publish was stored, otherwise once a minute and
+//! at the end.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use dunlin_sync::state_file;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::ingest::Incoming;
+
+/// Topics remembered: some 2 MiB of memory, and 1 MiB on disk.
+const TOPICS_MAX: usize = 32_768;
+/// Between two writes of what live publishes have changed.
+const SAVE_GAP: Duration = Duration::from_secs(60);
+/// Format of the file; another one is as none.
+const FORMAT: u8 = 1;
+
+/// Hashes of the payloads stored last from one topic; 0: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Last {
+    retained: u64,
+    live: u64,
+}
+
+type Topics = HashMap<u64, Last>;
+
+/// (topic, retained, live), as in [`Last`].
+type Row = (u64, u64, u64);
+
+#[derive(Debug)]
+pub(super) struct Retained {
+    path: PathBuf,
+    /// Heard of since the older half was let go; and before.
+    newer: Topics,
+    older: Topics,
+    half_max: usize,
+    /// A retained publish was stored and is not in the file.
+    owes_retained: bool,
+    /// A live one.
+    owes_live: bool,
+    saved: Instant,
+}
+
+/// Where they are kept.
+pub(super) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("state").join("retained")
+}
+
+impl Retained {
+    /// As the file at `path` has it.
+    pub(super) fn read(path: PathBuf) -> Self {
+        let rows = match state_file::read::<(u8, Vec<Row>)>(&path) {
+            Ok(Some((FORMAT, rows))) => rows,
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(%error, "retained publishes may be stored once more");
+                Vec::new()
+            }
+        };
+        let rows = rows.into_iter().take(TOPICS_MAX);
+        let older = rows.map(|(topic, retained, live)| (topic, Last { retained, live }));
+        Self {
+            path,
+            newer: Topics::new(),
+            older: older.collect(),
+            half_max: TOPICS_MAX / 2,
+            owes_retained: false,
+            owes_live: false,
+            saved: Instant::now(),
+        }
+    }
+
+    /// Whether its payload is the last one stored from its topic.
+    pub(super) fn knows(&self, publish: &Incoming) -> bool {
+        let (topic, payload) = hashes(publish);
+        let last = self.newer.get(&topic).or_else(|| self.older.get(&topic));
+        last.is_some_and(|last| last.retained == payload || last.live == payload)
+    }
+
+    /// It becomes durable with the next commit.
+    pub(super) fn stored(&mut self, publish: &Incoming) {
+        let (topic, payload) = hashes(publish);
+        let last = match self.newer.get_mut(&topic) {
+            Some(last) => last,
+            None => {
+                let before = self.older.remove(&topic).unwrap_or_default();
+                if self.newer.len() >= self.half_max {
+                    self.older = std::mem::take(&mut self.newer);
+                }
+                self.newer.entry(topic).or_insert(before)
+            }
+        };
+        let (place, owes) = if publish.retain {
+            (&mut last.retained, &mut self.owes_retained)
+        } else {
+            (&mut last.live, &mut self.owes_live)
+        };
+        *owes |= std::mem::replace(place, payload) != payload;
+    }
+
+    /// Everything stored so far is durable: the file may say so.
+    pub(super) fn committed(&mut self) {
+        if self.owes_retained || self.owes_live && self.saved.elapsed() >= SAVE_GAP {
+            self.save();
+        }
+    }
+
+    /// As [`Retained::committed`], for the last time.
+    pub(super) fn close(mut self) {
+        if self.owes_retained || self.owes_live {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        let topics = self.older.iter().chain(&self.newer);
+        let rows: Vec<Row> = topics
+            .map(|(topic, last)| (*topic, last.retained, last.live))
+            .collect();
+        let written: io::Result<()> = state_file::write(&self.path, &(FORMAT, rows));
+        match written {
+            Ok(()) => (self.owes_retained, self.owes_live) = (false, false),
+            // It costs a record stored twice after a crash.
+            Err(error) => {
+                tracing::debug!(%error, "cannot store which retained publishes are known")
+            }
+        }
+        self.saved = Instant::now();
+    }
+}
+
+/// Of the topic, and of the payload, which is never 0.
+fn hashes(publish: &Incoming) -> (u64, u64) {
+    let mut payload = Xxh3::new();
+    payload.update(&(publish.payload_bytes as u64).to_le_bytes());
+    payload.update(&publish.payload);
+    (xxh3_64(&publish.topic), payload.digest().max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn publish(topic: &str, payload: &str, retain: bool) -> Incoming {
+        Incoming {
+            connection: 1,
+            topic: Bytes::copy_from_slice(topic.as_bytes()),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            payload_bytes: payload.len(),
+            packet_id: 1,
+            dup: false,
+            qos0: false,
+            retain,
+        }
+    }
+
+    #[test]
+    fn a_payload_is_known_from_the_last_retained_and_the_last_live_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut retained = Retained::read(path(dir.path()));
+        let again = |retained: &Retained, payload| retained.knows(&publish("a", payload, true));
+        assert!(!again(&retained, "1"));
+        retained.stored(&publish("a", "1", true));
+        assert!(again(&retained, "1") && !retained.knows(&publish("b", "1", true)));
+        // Live ones on the same topic do not make it new.
+        retained.stored(&publish("a", "2", false));
+        assert!(again(&retained, "1") && again(&retained, "2") && !again(&retained, "3"));
+        retained.stored(&publish("a", "3", true));
+        assert!(!again(&retained, "1"), "it is another value by now");
+        retained.committed();
+        let retained = Retained::read(path(dir.path()));
+        assert!(again(&retained, "2") && again(&retained, "3") && !again(&retained, "1"));
+    }
+
+    #[test]
+    fn live_publishes_alone_write_no_file_before_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut retained = Retained::read(path(dir.path()));
+        retained.stored(&publish("a", "1", false));
+        retained.committed();
+        assert!(!path(dir.path()).exists());
+        retained.close();
+        assert!(Retained::read(path(dir.path())).knows(&publish("a", "1", true)));
+    }
+
+    #[test]
+    fn only_so_many_topics_are_remembered_and_the_newest_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut retained = Retained::read(path(dir.path()));
+        retained.half_max = 100;
+        for n in 0..1_000 {
+            retained.stored(&publish(&format!("made/up/{n}"), "1", true));
+            retained.stored(&publish("in/use", "1", true));
+            assert!(retained.newer.len() + retained.older.len() <= 200);
+        }
+        assert!(retained.knows(&publish("in/use", "1", true)));
+        assert!(retained.knows(&publish("made/up/999", "1", true)));
+        assert!(!retained.knows(&publish("made/up/0", "1", true)));
+        // A file full of them is no larger than said.
+        retained.half_max = TOPICS_MAX / 2;
+        for n in 0..TOPICS_MAX {
+            retained.stored(&publish(&n.to_string(), "1", true));
+        }
+        retained.committed();
+        let bytes = std::fs::metadata(path(dir.path())).unwrap().len();
+        assert!(bytes < 1 << 20, "{bytes}");
+    }
+
+    #[test]
+    fn a_damaged_file_or_one_of_another_format_is_as_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path());
+        let rows: Vec<Row> = vec![(1, 2, 3)];
+        state_file::write(&path, &(FORMAT + 1, rows)).unwrap();
+        assert!(Retained::read(path.clone()).older.is_empty());
+        std::fs::write(&path, b"rubbish").unwrap();
+        assert!(Retained::read(path).older.is_empty());
+    }
+}
