@@ -194,7 +194,7 @@ impl Talk {
         let window = self.link.connack.receive_maximum.unwrap_or(OURS_MAX);
         let (mut made, window) = (0, window.clamp(1, OURS_MAX));
         while made < count || self.acked < count {
-            while made < count && made - self.acked < window {
+            while made < count && made.saturating_sub(self.acked) < window {
                 made += 1;
                 let payload = made.to_string();
                 let out = &mut self.link.writer.out;

@@ -105,9 +105,12 @@ async fn a_broker_that_names_the_version_is_believed_at_once() {
         &[0x20, 3, 0, 0x84, 0],
         &[0x20, 2, 0, 0],
     ] {
-        let broker = Scripted::start(move |_, asked| match asked.is_v5 {
-            true => Answer::Bytes(refusal),
-            false => WELCOME_V311,
+        let broker = Scripted::start(move |_, asked| {
+            if asked.is_v5 {
+                Answer::Bytes(refusal)
+            } else {
+                WELCOME_V311
+            }
         })
         .await;
         let mut link = broker.link();
@@ -168,9 +171,12 @@ async fn a_broker_that_is_only_starting_is_not_spoken_to_with_3_1_1() {
 
 #[tokio::test]
 async fn what_was_found_before_and_fails_is_doubted() {
-    let broker = Scripted::start(|_, asked| match asked.is_v5 {
-        true => WELCOME_V5,
-        false => Answer::HangUp,
+    let broker = Scripted::start(|_, asked| {
+        if asked.is_v5 {
+            WELCOME_V5
+        } else {
+            Answer::HangUp
+        }
     })
     .await;
     let mut link = broker.link();
@@ -187,9 +193,12 @@ async fn what_was_found_before_and_fails_is_doubted() {
 
 #[tokio::test]
 async fn what_a_broker_says_about_the_login_is_told_and_changes_no_version() {
-    let broker = Scripted::start(|_, asked| match asked.is_v5 {
-        true => Answer::HangUp,
-        false => Answer::Bytes(&[0x20, 2, 0, 4]),
+    let broker = Scripted::start(|_, asked| {
+        if asked.is_v5 {
+            Answer::HangUp
+        } else {
+            Answer::Bytes(&[0x20, 2, 0, 4])
+        }
     })
     .await;
     let mut link = broker.link();
@@ -203,10 +212,13 @@ async fn what_a_broker_says_about_the_login_is_told_and_changes_no_version() {
 
 #[tokio::test]
 async fn without_retain_the_last_will_is_not_retained() {
-    let broker = Scripted::start(|_, asked| match asked.retains_will {
-        true => Answer::Bytes(&[0x20, 3, 0, 0x9a, 0]),
-        // Retain available: no.
-        false => Answer::Bytes(&[0x20, 5, 0, 0, 2, 0x25, 0]),
+    let broker = Scripted::start(|_, asked| {
+        if asked.retains_will {
+            Answer::Bytes(&[0x20, 3, 0, 0x9a, 0])
+        } else {
+            // Retain available: no.
+            Answer::Bytes(&[0x20, 5, 0, 0, 2, 0x25, 0])
+        }
     })
     .await;
     let mut link = broker.link();
