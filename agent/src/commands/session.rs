@@ -6,7 +6,7 @@ use super::{
     Exit, Outcome,
     site::{Site, SiteArgs},
 };
-use crate::{config, ingest};
+use crate::{config, ingest, store::read_identity};
 
 /// What to do with it.
 #[derive(Debug, Subcommand)]
@@ -33,11 +33,16 @@ pub async fn run(command: SessionCommand) -> Outcome {
             "the agent is running and would begin a new session at once; stop it first".into(),
         ));
     }
-    let ended = ingest::end_session(&settings.mqtt, &settings.data_dir).await;
+    // The session that is there is that of the last run.
+    let mut mqtt = settings.mqtt;
+    if let Some(identity) = read_identity(&settings.data_dir) {
+        mqtt.client_id = identity.client_id;
+    }
+    let ended = ingest::end_session(&mqtt, &settings.data_dir).await;
     ended.map_err(Exit::Failed)?;
     println!(
         "MQTT broker {}:{}: keeps nothing for the client id {} any more",
-        settings.mqtt.host, settings.mqtt.port, settings.mqtt.client_id
+        mqtt.host, mqtt.port, mqtt.client_id
     );
     Ok(())
 }
