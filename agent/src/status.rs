@@ -115,6 +115,9 @@ pub struct MqttStatus {
     /// Retained publishes that the broker sent again, or that are ignored.
     #[serde(default)]
     pub retained_known: u64,
+    /// Publishes stored that may have been stored already: nothing tells.
+    #[serde(default)]
+    pub possible_duplicates: u64,
     /// Last trouble, in words.
     pub last_error: Option<String>,
     /// What is wrong at present although the connection may stand, in words.
@@ -236,6 +239,7 @@ impl View {
                 acknowledged: ingest.acks.load(Relaxed),
                 duplicates: writer.duplicates.load(Relaxed),
                 retained_known: writer.retained_known.load(Relaxed),
+                possible_duplicates: writer.possible_duplicates.load(Relaxed),
                 last_error: ingest.last_error(),
                 troubles: ingest.troubles(),
             },

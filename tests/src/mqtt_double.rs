@@ -2,7 +2,7 @@
 //!
 //! It serves one client with one persistent session: publishes that were sent and not acknowledged
 //! are sent again after a reconnect, in order, with their packet ids and with DUP set; no more are
-//! under way than the client's `receive_maximum`. (The embedded broker sends them again with new ids
+//! under way than the client's `receive_maximum`. Brokers that do otherwise are imitated: see [`Habit`]. (The embedded broker sends them again with new ids
 //! and without DUP, so nobody can tell them from new publishes.) It feeds numbered records as fast as
 //! they are taken, so nothing piles up here.
 
@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::session::Habit;
 use self::session::{Feed, Session};
 use crate::{
     mqtt_packet::{self as packet, Packet},
@@ -133,7 +134,9 @@ impl MqttDouble {
 
     /// Publishes this, after what waits already.
     pub fn publish(&self, publish: Publish) {
-        self.shared.lock().session.waiting.push_back(publish);
+        let mut state = self.shared.lock();
+        state.session.waiting.push_back((publish, false));
+        drop(state);
         self.shared.changed.notify_all();
     }
 
@@ -167,6 +170,22 @@ impl MqttDouble {
     pub fn ignore_window(&self, ignore: bool) {
         self.shared.lock().session.ignores_window = ignore;
         self.shared.changed.notify_all();
+    }
+
+    /// Imitates a broker that keeps no more than this under way, whatever the client allows.
+    pub fn keep_under_way(&self, window_max: usize) {
+        self.shared.lock().session.window_max = Some(window_max);
+    }
+
+    /// Sends again as this kind of broker does.
+    pub fn behave(&self, habit: Habit) {
+        self.shared.lock().session.habit = habit;
+    }
+
+    /// Imitates a restart that costs the broker the last `acks` PUBACKs, 64 at most.
+    pub fn restart(&self, acks: usize) {
+        self.shared.lock().session.forget(acks);
+        self.cut();
     }
 
     /// Breaks the connection, if there is one.

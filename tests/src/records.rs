@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 /// Streams that the records are spread over.
 pub const STREAMS: u64 = 5;
 
+/// When record 0 was made, milliseconds UTC.
+const FIRST_MS: u64 = 1_790_000_000_000;
+
 /// One publish to send: where to and what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
@@ -23,6 +26,8 @@ pub struct Numbered {
     pub pad_bytes: usize,
     /// Every so many-th publish is no JSON; 0: none.
     pub bad_every: u64,
+    /// Each says when it was made, in `t`, milliseconds UTC.
+    pub is_timed: bool,
 }
 
 impl Numbered {
@@ -32,6 +37,7 @@ impl Numbered {
             prefix: prefix.to_owned(),
             pad_bytes: 0,
             bad_every: 0,
+            is_timed: false,
         }
     }
 
@@ -54,6 +60,9 @@ impl Numbered {
                 topic,
                 payload: text.into_bytes(),
             };
+        }
+        if self.is_timed {
+            let _infallible = write!(text, ",\"t\":{}", FIRST_MS + n);
         }
         if self.pad_bytes > 0 {
             text.push_str(",\"x\":\"");

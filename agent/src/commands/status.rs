@@ -230,6 +230,10 @@ fn running(s: &Status, lines: &mut Lines) {
         let known = count(s.mqtt.retained_known);
         let _ok = write!(records, ", {known} retained and known already");
     }
+    if s.mqtt.possible_duplicates > 0 {
+        let possible = of(s.mqtt.possible_duplicates, "publish");
+        let _ok = write!(records, ", {possible} perhaps stored twice");
+    }
     lines.add("records", &records);
     let up = &s.upstream;
     let upstream = if up.connected || up.last_error.is_none() {
@@ -426,7 +430,7 @@ mod tests {
         serde_json::from_value(json!({
             "version": "0.1.0", "device": "press-7", "uptime_s": 1_000,
             "mqtt": {"broker": "b:1883", "connected": true, "connections": 1, "publishes": 5_000,
-                "acknowledged": 5_000, "duplicates": 1, "last_error": null},
+                "acknowledged": 5_000, "duplicates": 1, "possible_duplicates": 0, "last_error": null},
             "records": {"received": 5_000, "committed": 4_000, "quarantined": 1_000,
                 "quarantined_by_reason": {}, "dropped": 0},
             "buffer": {"generations": 1, "bytes": 100_000, "oldest_seq": 0, "next_seq": 40,

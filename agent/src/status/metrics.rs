@@ -66,6 +66,11 @@ impl View {
                 self.ingest.filters_refused.load(Relaxed) as f64,
             ),
             counter(
+                "dunlin_mqtt_possible_duplicates_total",
+                "Publishes stored that may have been stored already",
+                s.mqtt.possible_duplicates,
+            ),
+            counter(
                 "dunlin_records_received_total",
                 "Records received",
                 s.records.received,

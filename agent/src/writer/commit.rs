@@ -124,9 +124,10 @@ impl Writer {
             }
         }
         pending.blocks.clear();
-        self.intake.remember(&mut pending.fingerprints);
+        self.redelivery.remember(&mut pending.fingerprints);
         self.retained.committed();
         self.parts.acker.ack(&pending.acks);
+        let acknowledges = !pending.acks.is_empty();
         pending.acks.clear();
         for (reply, answer) in pending.replies.drain(..) {
             // Whoever asked may have gone.
@@ -134,6 +135,12 @@ impl Writer {
         }
         pending.requested = 0;
         self.last_commit = Instant::now();
+        if acknowledges && let Some(window) = self.window.acknowledged(self.last_commit) {
+            tracing::info!(
+                window,
+                "the broker keeps no more publishes than this under way: commits follow it"
+            );
+        }
         let took_ns = started.elapsed().as_nanos() as u64;
         self.stats.commit_ns.store(took_ns, Relaxed);
         true

@@ -1,7 +1,7 @@
 //! From a publish to samples of a stream: recognise, route, decode, name, split.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,12 +12,10 @@ use dunlin_sync::{
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
     sample::{Field, Sample, Schema, StreamId, Timestamp},
 };
-use xxhash_rust::xxh3::Xxh3;
 
 use super::tag_names;
 use crate::{
     decode::{self, Reason, Record, Reject},
-    ingest::Incoming,
     route::Router,
     settings::{RetainedPolicy, Settings, SplitRule, StreamRule},
     split::Splitter,
@@ -25,18 +23,6 @@ use crate::{
 
 /// Most streams of one device: bounds memory against topics made up by a stranger.
 pub const STREAMS_MAX: usize = 20_000;
-
-/// Names a publish as the broker would send it again: its packet id in the upper 16 bits, a hash of
-/// topic and payload below. The id tells two equal payloads apart that are in flight at once.
-pub(super) fn fingerprint(publish: &Incoming) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&(publish.topic.len() as u32).to_le_bytes());
-    hash.update(&publish.topic);
-    hash.update(&publish.payload);
-    u64::from(publish.packet_id) << HASH_BITS | hash.digest() >> (64 - HASH_BITS)
-}
-
-const HASH_BITS: u32 = 48;
 
 struct OpenStream {
     id: StreamId,
@@ -51,6 +37,11 @@ pub(super) struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    /// Whether each record says by itself when it was made.
+    pub(super) fn is_timed(&self) -> bool {
+        !self.records.is_empty() && self.records.iter().all(|r| r.source_ts.is_some())
+    }
+
     /// Gives timestamps from `first` on and pushes; returns records pushed and refused.
     pub(super) fn push_into(self, builder: &mut BlockBuilder, first: Timestamp) -> (u64, u64) {
         let (mut stored, mut refused) = (0, 0);
@@ -83,9 +74,6 @@ pub(super) struct Intake {
     streams: HashMap<String, OpenStream>,
     /// Rules whose streams have been told to have other tags now.
     told: HashSet<String>,
-    /// Fingerprints of what was committed last, oldest first.
-    seen: VecDeque<u64>,
-    seen_max: usize,
     wall_ns: fn() -> i64,
 }
 
@@ -108,28 +96,9 @@ impl Intake {
             rules: settings.streams.clone(),
             streams: HashMap::new(),
             told: HashSet::new(),
-            seen: buffer.fingerprints().into(),
-            seen_max: fingerprints_max(settings),
             buffer,
             wall_ns,
         }
-    }
-
-    /// Whether a publish with this fingerprint is committed or about to be. Only the newest use of its
-    /// packet id counts: a broker uses one again after the PUBACK, and then never sends again what
-    /// the id named before.
-    pub(super) fn has_seen(&self, fingerprint: u64, pending: &[u64]) -> bool {
-        // Asked only for publishes marked as sent before, so a search is cheaper than a map.
-        let newest_first = pending.iter().rev().chain(self.seen.iter().rev());
-        let mut same_id = newest_first.filter(|other| (*other ^ fingerprint) >> HASH_BITS == 0);
-        same_id.next() == Some(&fingerprint)
-    }
-
-    /// Takes over the fingerprints of what was just committed.
-    pub(super) fn remember(&mut self, fingerprints: &mut Vec<u64>) {
-        self.seen.extend(fingerprints.drain(..));
-        let surplus = self.seen.len().saturating_sub(self.seen_max);
-        self.seen.drain(..surplus);
     }
 
     /// What the rule of this topic says about retained publishes.
@@ -362,10 +331,4 @@ fn told(schema: &Schema, tags: &[String]) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     tags.join(" ")
-}
-
-/// Fingerprints worth keeping: what a broker may send again after a crash, twice over, and no less
-/// than a broker that ignores its window was seen to have outstanding beyond it.
-pub(crate) fn fingerprints_max(settings: &Settings) -> usize {
-    (2 * usize::from(settings.mqtt.receive_maximum)).max(16_384)
 }

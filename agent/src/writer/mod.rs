@@ -11,11 +11,13 @@
 mod commit;
 mod intake;
 mod keep_time;
+mod redelivery;
 mod request;
 mod retained;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,14 +34,16 @@ use self::{
     commit::{Pending, Stall},
     intake::Intake,
     keep_time::NoTime,
+    redelivery::{End, FOLLOWING_MAX, Following, Redelivery, Verdict},
     retained::Retained,
+    window::Window,
 };
 pub use self::{
     intake::STREAMS_MAX,
     request::{Answer, OWN_TABLE_PREFIX, Request, RequestContent, Requests, WriterEnded},
     stats::WriterStats,
 };
-pub(crate) use self::{intake::fingerprints_max, keep_time::load as load_clock};
+pub(crate) use self::{keep_time::load as load_clock, redelivery::fingerprints_max};
 use crate::{
     clock::Clock,
     ingest::{Acker, Inbox, Incoming, Received},
@@ -50,6 +54,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// Wait between attempts while the buffer takes nothing.
 const RETRY: Duration = Duration::from_millis(250);
+/// What a broker sends again it sends together: nothing more for this long, and there is nothing more.
+const SETTLED_AFTER: Duration = Duration::from_millis(250);
 /// Batches of requests from inside that may wait; each holds a bounded number of records.
 const REQUESTS_MAX: usize = 4;
 /// Records from inside that are worth a commit of their own, like a full block: an import need not
@@ -81,13 +87,17 @@ pub struct Writer {
     parts: Parts,
     intake: Intake,
     retained: Retained,
+    redelivery: Redelivery,
     requests: mpsc::Receiver<Vec<Request>>,
     stats: Arc<WriterStats>,
     clock_path: PathBuf,
     gap: Duration,
     acks_max: usize,
+    window: Window,
     /// Taken from the inbox, for the next commits.
     arrived: Vec<Incoming>,
+    /// Since when the first of these waits for the one after it.
+    undecided: Option<Instant>,
     pending: Pending,
     stalled: Option<Stall>,
     last_commit: Instant,
@@ -100,17 +110,23 @@ impl Writer {
         let (queue, requests) = mpsc::sync_channel(REQUESTS_MAX);
         let waker = parts.inbox.waker();
         let stats = Arc::new(WriterStats::default());
+        let seen = parts.buffer.fingerprints();
+        let redelivery = Redelivery::new(seen, fingerprints_max(settings));
         let intake = Intake::new(settings, Arc::clone(&parts.buffer), parts.wall_ns);
         let now = Instant::now();
+        let gap = Duration::from_millis(settings.buffer.commit_gap_ms_min);
         let writer = Self {
             intake,
             retained: Retained::read(retained::path(&settings.data_dir)),
+            redelivery,
             requests,
             stats,
             clock_path: clock_path(&settings.data_dir),
-            gap: Duration::from_millis(settings.buffer.commit_gap_ms_min),
+            gap,
             acks_max: (in_flight_max(settings) / 2).max(1),
+            window: Window::new(gap, now),
             arrived: Vec::new(),
+            undecided: None,
             pending: Pending::new(),
             stalled: None,
             last_commit: now,
@@ -166,18 +182,21 @@ impl Writer {
             }
         }
         let mut closed = false;
-        if self.arrived.is_empty() {
-            let deadline = if self.commit_is_due() {
+        if self.arrived.is_empty() || self.undecided.is_some() {
+            let mut deadline = if self.commit_is_due() {
                 now
             } else if self.pending.is_empty() {
                 self.next_tick
             } else {
                 self.next_tick.min(self.last_commit + self.gap)
             };
+            if let Some(since) = self.undecided {
+                deadline = deadline.min(since + SETTLED_AFTER);
+            }
             let received = self.parts.inbox.recv(&mut self.arrived, Some(deadline));
             closed = received == Received::Closed;
         }
-        self.take_arrived()?;
+        self.take_arrived(closed)?;
         if self.stalled.is_none() && (closed || self.commit_is_due()) {
             let committed = self.commit();
             return Ok(!(closed && committed));
@@ -191,17 +210,33 @@ impl Writer {
             && (pending.builder.has_full_block()
                 || pending.is_heavy()
                 || pending.acks.len() >= self.acks_max
+                || self.window.is_full()
                 || pending.requested >= REQUESTED_RECORDS_MIN
                 || self.last_commit.elapsed() >= self.gap)
     }
 
-    /// Takes what has arrived, in order, as far as one commit should reach.
-    fn take_arrived(&mut self) -> Result<(), String> {
+    /// Takes what has arrived, in order, as far as one commit should reach; nothing follows if `closed`.
+    fn take_arrived(&mut self, closed: bool) -> Result<(), String> {
         let mut arrived = std::mem::take(&mut self.arrived);
         let mut taken = 0;
+        let now = Instant::now();
+        let settled = |since: Instant| now.saturating_duration_since(since) >= SETTLED_AFTER;
+        let no_more = closed || self.undecided.is_some_and(settled);
         while taken < arrived.len() && !self.pending.is_heavy() {
-            match self.take(&arrived[taken]) {
-                Ok(()) => taken += 1,
+            let publish = &arrived[taken];
+            let following = || following(publish, &arrived[taken + 1..], no_more);
+            match self.take(publish, following, now) {
+                Ok(true) => {
+                    taken += 1;
+                    self.undecided = None;
+                    if !publish.qos0 {
+                        self.window.arrived(publish.connection, now);
+                    }
+                }
+                Ok(false) => {
+                    self.undecided.get_or_insert(now);
+                    break;
+                }
                 Err(NoTime::Now(why)) => {
                     self.stall(&why, true);
                     break;
@@ -214,47 +249,68 @@ impl Writer {
         Ok(())
     }
 
-    /// All of a publish becomes pending, or after an error nothing of it.
-    fn take(&mut self, publish: &Incoming) -> Result<(), NoTime> {
-        let fingerprint = intake::fingerprint(publish);
-        if publish.dup
-            && self
-                .intake
-                .has_seen(fingerprint, &self.pending.fingerprints)
-        {
-            self.stats.publishes.fetch_add(1, Relaxed);
-            self.stats.duplicates.fetch_add(1, Relaxed);
-            self.pending.acks.extend(publish.ack());
-            return Ok(());
+    /// All of a publish becomes pending, or after an error nothing of it; nor if it is too early to say
+    /// whether it is stored already (`false`).
+    fn take(
+        &mut self,
+        publish: &Incoming,
+        following: impl FnOnce() -> Following,
+        now: Instant,
+    ) -> Result<bool, NoTime> {
+        let print = redelivery::fingerprint(publish);
+        let verdict = if publish.qos0 {
+            Verdict::New
+        } else {
+            let (redelivery, pending) = (&mut self.redelivery, &self.pending.fingerprints);
+            redelivery.judge(publish, print, following, pending, now)
+        };
+        if verdict == Verdict::Wait {
+            return Ok(false);
         }
-        if publish.retain && self.is_known_retained(publish) {
+        if verdict != Verdict::Again && publish.retain && self.is_known_retained(publish) {
             self.stats.publishes.fetch_add(1, Relaxed);
             self.stats.retained_known.fetch_add(1, Relaxed);
             self.pending.acks.extend(publish.ack());
-            return Ok(());
+            return Ok(true);
         }
         let pending = &mut self.pending;
-        let whole = (!publish.too_large()).then_some(&publish.payload[..]);
-        let decoded = self
-            .intake
-            .decode(&publish.topic, whole, publish.payload_bytes);
+        let decoded = (verdict != Verdict::Again).then(|| {
+            let whole = (!publish.too_large()).then_some(&publish.payload[..]);
+            let intake = &mut self.intake;
+            intake.decode(&publish.topic, whole, publish.payload_bytes)
+        });
+        let is_timed = matches!(&decoded, Some(Ok(batch)) if batch.is_timed());
+        let is_stored = verdict.is_stored(is_timed);
         match decoded {
-            Ok(batch) => {
+            Some(Ok(batch)) if !is_stored => {
                 let clock = (&mut self.parts.clock, &*self.clock_path);
                 store(batch, clock, &mut pending.builder, &self.stats)?;
             }
-            Err(reject) => {
+            Some(Err(reject)) => {
                 let payload = (&publish.payload[..], publish.payload_bytes);
                 pending.reject(self.intake.reject(&reject, &publish.topic, payload));
             }
+            _ => {}
         }
-        self.stats.publishes.fetch_add(1, Relaxed);
-        self.retained.stored(publish);
+        let stats = &self.stats;
+        stats.publishes.fetch_add(1, Relaxed);
+        stats.duplicates.fetch_add(u64::from(is_stored), Relaxed);
+        let is_possible = !is_stored && verdict.is_doubtful();
+        stats
+            .possible_duplicates
+            .fetch_add(u64::from(is_possible), Relaxed);
+        if !is_stored {
+            self.retained.stored(publish);
+        }
         if let Some(ack) = publish.ack() {
             pending.acks.push(ack);
-            pending.fingerprints.push(fingerprint);
+            if is_possible {
+                pending.fingerprints.push(redelivery::without_place(print));
+            } else if !is_stored {
+                pending.fingerprints.push(print);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether this retained publish is no news.
@@ -303,6 +359,19 @@ impl Writer {
         self.pending.reply(request.reply, answer);
         Ok(())
     }
+}
+
+/// What of `arrived` comes behind a publish; nothing is expected after it if there is `no_more`.
+fn following(publish: &Incoming, arrived: &[Incoming], no_more: bool) -> Following {
+    let is_marked = |next: &&Incoming| next.dup && next.connection == publish.connection;
+    let marked = arrived.iter().take(FOLLOWING_MAX).take_while(is_marked);
+    let marked: Vec<u64> = marked.map(redelivery::fingerprint).collect();
+    let end = match marked.len() < arrived.len() {
+        true => End::Other,
+        false if no_more => End::Nothing,
+        false => End::Open,
+    };
+    Following { marked, end }
 }
 
 /// Gives timestamps and pushes; returns the records stored.

@@ -26,6 +26,9 @@ pub struct WriterStats {
     pub duplicates: AtomicU64,
     /// Retained publishes that were no news, or are to be ignored.
     pub retained_known: AtomicU64,
+    /// Publishes stored although they may be stored already: the broker does not mark or number what it
+    /// sends again so that it could be told, and their records carry no time of their own.
+    pub possible_duplicates: AtomicU64,
     /// Records in publishes that went to quarantine.
     pub records_quarantined: AtomicU64,
     /// Records lost for a reason that should not exist.

@@ -26,6 +26,7 @@ use crate::{
 
 mod faults;
 mod known;
+mod redelivery;
 mod retained;
 mod time;
 

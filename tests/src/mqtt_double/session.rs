@@ -10,6 +10,8 @@ use crate::{
 
 /// Bytes put together for one write.
 const WRITE_BYTES: usize = 64 * 1024;
+/// Acknowledged publishes remembered, so that a restart can forget their PUBACKs.
+const RECENT_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Feed {
@@ -18,6 +20,28 @@ pub(super) struct Feed {
     pub(super) rate_per_s: Option<f64>,
     /// When it began, and with which number.
     pub(super) started: (Instant, u64),
+}
+
+/// What a broker does, when the client connects again, with what it holds no PUBACK for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habit {
+    /// Sends it again in order, marked DUP, with its packet ids, as the standard says.
+    #[default]
+    KeepsIds,
+    /// Marked and in order, with packet ids from 1 on.
+    NumbersAnew,
+    /// In order, with packet ids from 1 on and without a mark; says that there was no session.
+    MarksNothing,
+    /// Marked, with packet ids from 1 on, the newest first.
+    NewestFirst,
+    /// Without a mark, with packet ids from 1 on, behind what has come since.
+    LiveOvertakes,
+}
+
+impl Habit {
+    fn marks(self) -> bool {
+        !matches!(self, Self::MarksNothing | Self::LiveOvertakes)
+    }
 }
 
 #[derive(Debug)]
@@ -32,11 +56,15 @@ pub(super) struct InFlight {
 pub(super) struct Session {
     exists: bool,
     is_v5: bool,
+    /// What the client allows.
     window: usize,
+    /// Fewer than that, if the broker is of this kind.
+    pub(super) window_max: Option<usize>,
     pub(super) is_subscribed: bool,
     pub(super) feed: Option<Feed>,
     pub(super) next_n: u64,
-    pub(super) waiting: VecDeque<Publish>,
+    /// To be sent, and whether it was sent before.
+    pub(super) waiting: VecDeque<(Publish, bool)>,
     /// Oldest first.
     pub(super) in_flight: VecDeque<InFlight>,
     /// How many of these were sent on this connection.
@@ -45,6 +73,11 @@ pub(super) struct Session {
     pub(super) acknowledged: Vec<bool>,
     pub(super) loses_acks: bool,
     pub(super) ignores_window: bool,
+    pub(super) habit: Habit,
+    /// What was acknowledged last, oldest first.
+    recent: VecDeque<Publish>,
+    /// PUBACKs that a restart has cost.
+    forgotten: Vec<Publish>,
     pub(super) counts: Counts,
 }
 
@@ -55,7 +88,33 @@ impl Session {
         self.is_v5 = is_v5;
         self.window = usize::from(receive_maximum);
         self.sent_here = 0;
-        std::mem::replace(&mut self.exists, true)
+        if self.habit != Habit::KeepsIds {
+            self.requeue();
+        }
+        std::mem::replace(&mut self.exists, true) && self.habit != Habit::MarksNothing
+    }
+
+    /// Puts what is to be sent again where this broker sends it from.
+    fn requeue(&mut self) {
+        let in_flight = self.in_flight.drain(..).map(|sent| sent.publish);
+        let mut again: Vec<_> = self.forgotten.drain(..).chain(in_flight).collect();
+        if self.habit == Habit::NewestFirst {
+            again.reverse();
+        }
+        let mut again: VecDeque<_> = again.into_iter().map(|publish| (publish, true)).collect();
+        if self.habit == Habit::LiveOvertakes {
+            self.waiting.append(&mut again);
+        } else {
+            again.append(&mut self.waiting);
+            self.waiting = again;
+        }
+        self.last_id = 0;
+    }
+
+    /// Forgets so many PUBACKs, or as many as it remembers: what they were for is sent again.
+    pub(super) fn forget(&mut self, acks: usize) {
+        let kept = self.recent.len().saturating_sub(acks);
+        self.forgotten.extend(self.recent.drain(kept..));
     }
 
     pub(super) fn is_paced(&self) -> bool {
@@ -84,6 +143,10 @@ impl Session {
             }
             self.acknowledged[n] = true;
         }
+        self.recent.push_back(sent.publish);
+        if self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
+        }
     }
 
     /// Appends what may be sent now: first what was sent before, then new publishes.
@@ -93,7 +156,8 @@ impl Session {
                 return;
             }
             let next = &mut self.in_flight[self.sent_here];
-            packet::publish(self.is_v5, &next.publish, next.id, next.was_sent, out);
+            let dup = next.was_sent && self.habit.marks();
+            packet::publish(self.is_v5, &next.publish, next.id, dup, out);
             self.counts.sent += 1;
             self.counts.sent_again += u64::from(next.was_sent);
             next.was_sent = true;
@@ -106,19 +170,25 @@ impl Session {
         let window = if self.ignores_window {
             60_000
         } else {
-            self.window
+            self.window_max
+                .map_or(self.window, |max| max.min(self.window))
         };
         if self.in_flight.len() >= window {
             return false;
         }
-        let Some(publish) = self.waiting.pop_front().or_else(|| self.fed()) else {
+        let fed = |session: &mut Self| session.fed().map(|publish| (publish, false));
+        let next = match self.habit {
+            Habit::LiveOvertakes => fed(self).or_else(|| self.waiting.pop_front()),
+            _ => self.waiting.pop_front().or_else(|| fed(self)),
+        };
+        let Some((publish, was_sent)) = next else {
             return false;
         };
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         self.in_flight.push_back(InFlight {
             id: self.last_id,
             publish,
-            was_sent: false,
+            was_sent,
         });
         true
     }

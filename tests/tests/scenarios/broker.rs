@@ -1,6 +1,6 @@
 //! The way in: everything that happens to connections.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::world::World;
 
@@ -186,5 +186,20 @@ fn a_trial_leaves_no_session_and_a_configured_agent_does() {
             let status = world.wait("the next one", |s| s.mqtt.publishes > 0);
             assert_eq!(status.mqtt.publishes, 1, "{version}");
         }
+    }
+}
+
+#[test]
+fn a_broker_that_keeps_few_under_way_is_not_waited_for() {
+    for window_max in [16, 100] {
+        let mut world = World::with_window(window_max);
+        world.start();
+        let begun = Instant::now();
+        let published = world.publish(3_000);
+        world.all_acknowledged();
+        let rate = published.count() as f64 / begun.elapsed().as_secs_f64();
+        println!("{rate:.0} records/s with a window of {window_max}");
+        assert!(rate >= 300.0, "{rate} records/s");
+        world.all_upstream();
     }
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `arrival` | records arrive once, with timestamp, split and tags; bad publishes do not |
 //! | `broker` | connections cut, half open, slow, refused; PUBACKs lost |
+//! | `redelivery` | brokers that send again in ways of their own, over kills of agent and broker |
 //! | `upstream` | refused, slow, away, full of wrong tables; the order of a backlog |
 //! | `space` | buffer full under both policies; disk full |
 //! | `life` | start, stop, exit codes, health |
@@ -20,6 +21,7 @@ mod arrival;
 mod broker;
 mod learning;
 mod life;
+mod redelivery;
 mod space;
 mod start;
 mod tls;

@@ -13,9 +13,9 @@ use std::{
 
 use dunlin_agent::{broker::EmbeddedBroker, mqtt::url::BrokerUrl, status::Status};
 use dunlin_tests::{
-    central::Central,
+    central::{Central, Rows},
     device::{Device, until},
-    mqtt_double::MqttDouble,
+    mqtt_double::{Habit, MqttDouble},
     publisher::Publisher,
     records::{Numbered, Publish},
     relay::Relay,
@@ -111,6 +111,45 @@ impl World {
         let double = MqttDouble::start().unwrap();
         double.ignore_window(true);
         Self::on(double.address(), Broker::Double(double), "5")
+    }
+
+    /// A broker that keeps no more than `window_max` under way, whatever it is allowed. Always the double.
+    pub(crate) fn with_window(window_max: usize) -> Self {
+        let double = MqttDouble::start().unwrap();
+        double.keep_under_way(window_max);
+        Self::on(double.address(), Broker::Double(double), "5")
+    }
+
+    /// A broker that sends again in its own way, and records that say when they were made. Always the double.
+    pub(crate) fn with_habit(habit: Habit, version: &str) -> Self {
+        let double = MqttDouble::start().unwrap();
+        double.behave(habit);
+        let mut world = Self::on(double.address(), Broker::Double(double), version);
+        world.make_timed();
+        world
+    }
+
+    /// With the broker at this URL, and records that say when they were made.
+    pub(crate) fn with_broker(url: String, version: &str) -> Self {
+        let parsed = BrokerUrl::parse(&url).unwrap();
+        let mut addresses = (parsed.host.as_str(), parsed.port)
+            .to_socket_addrs()
+            .unwrap();
+        let publisher = None;
+        let broker = Broker::Real { url, publisher };
+        let mut world = Self::on(addresses.next().unwrap(), broker, version);
+        world.make_timed();
+        world
+    }
+
+    fn make_timed(&mut self) {
+        self.numbered.is_timed = true;
+        let prefix = &self.numbered.prefix;
+        let rule =
+            format!("[[stream]]\nname = \"records\"\ntopic = \"{prefix}/+line\"\ntime = \"/t\"\n");
+        let config = self.write("dunlin.toml", &rule);
+        self.device.set("--config", config.display());
+        self.device.unset("--topic");
     }
 
     fn on(broker_address: SocketAddr, broker: Broker, version: &str) -> Self {
@@ -239,6 +278,11 @@ impl World {
 
     /// Waits until every good record published so far is upstream; each must be there once, in order.
     pub(crate) fn all_upstream(&self) {
+        assert_eq!(self.all_upstream_once().disorder(), [""; 0]);
+    }
+
+    /// As [`World::all_upstream`], in any order.
+    pub(crate) fn all_upstream_once(&self) -> Rows {
         let good = |n: &u64| !self.numbered.is_bad(*n);
         let expected: Vec<u64> = (0..self.published).filter(good).collect();
         let rows = self.until(&format!("{} rows upstream", expected.len()), |world| {
@@ -247,7 +291,20 @@ impl World {
         });
         assert!(rows.by_number.keys().eq(&expected), "wrong numbers");
         assert_eq!(rows.duplicates, [0; 0]);
-        assert_eq!(rows.disorder(), [""; 0]);
+        rows
+    }
+
+    /// The double that is the broker.
+    pub(crate) fn double(&self) -> &MqttDouble {
+        match &self.broker {
+            Broker::Double(double) => double,
+            Broker::Real { .. } => unreachable!("asked of a real broker"),
+        }
+    }
+
+    /// The broker has been started again.
+    pub(crate) fn broker_restarted(&mut self) {
+        self.broker.forget_publisher();
     }
 
     /// SIGTERM; must end with exit code 0.
@@ -259,6 +316,13 @@ impl World {
 }
 
 impl Broker {
+    /// A publisher whose connection has ended with the broker is of no more use.
+    fn forget_publisher(&mut self) {
+        if let Self::Real { publisher, .. } = self {
+            *publisher = None;
+        }
+    }
+
     fn publisher(&mut self) -> &mut Publisher {
         let Self::Real { url, publisher } = self else {
             unreachable!("the double publishes by itself")

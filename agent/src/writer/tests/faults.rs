@@ -61,7 +61,8 @@ fn what_is_in_quarantine_is_not_put_there_again_while_the_buffer_is_full() {
     let mut device = full();
     // Refused while the blocks beside it wait: in quarantine at the first attempt.
     let publish = publish(2, "{");
-    assert!(device.w().take(&publish).is_ok());
+    let nothing = || unreachable!("not marked DUP");
+    assert!(device.w().take(&publish, nothing, Instant::now()).is_ok());
     for _ in 0..3 {
         assert!(device.turn().unwrap());
         assert_eq!(device.quarantined().len(), 1);

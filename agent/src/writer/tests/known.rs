@@ -190,3 +190,96 @@ fn another_device_name_is_another_stream_and_both_stay_readable() {
     );
     assert_eq!(device.stored().values().len(), 5);
 }
+
+/// As a broker sends it again that numbers anew on each connection.
+fn renumbered(publish: Incoming, packet_id: u16) -> Incoming {
+    Incoming {
+        packet_id,
+        ..again(publish)
+    }
+}
+
+#[test]
+fn what_comes_again_under_new_ids_is_known_by_its_order() {
+    let mut device = Device::new();
+    device.arrive((1..=9).map(|id| value(id, id.into())));
+    device.turn_after_gap();
+    // Also after the loss of power, with what had been sent and was never received.
+    let mut device = device.restart();
+    let sent_again = (6..=9).map(|n| value(n, n.into()));
+    let never_received = (10..=11).map(|n| value(n, n.into()));
+    let all = sent_again.chain(never_received);
+    device.arrive((1..).zip(all).map(|(id, publish)| renumbered(publish, id)));
+    device.turn_after_gap();
+    assert_eq!(device.acked(), [1, 2, 3, 4, 5, 6]);
+    let expected: Vec<f64> = (1..=11).map(|n| f64::from(n) + 0.5).collect();
+    assert_eq!(device.stored().values(), expected);
+    let stats = device.w().stats();
+    assert_eq!(stats.duplicates.load(Relaxed), 4);
+    assert_eq!(stats.possible_duplicates.load(Relaxed), 0);
+}
+
+#[test]
+fn equal_readings_under_new_ids_are_stored_twice_rather_than_swallowed() {
+    let mut device = Device::new();
+    device.arrive((1..=9).map(|id| value(id, 7)));
+    device.turn_after_gap();
+    // Acknowledged, or sent and never received: nothing tells.
+    device.arrive((1..=4).map(|id| renumbered(value(9, 7), id)));
+    device.turn_after_gap();
+    assert_eq!(device.stored().values(), [7.5; 13]);
+    assert_eq!(device.w().stats().possible_duplicates.load(Relaxed), 4);
+}
+
+#[test]
+fn one_that_looks_like_an_older_one_is_not_taken_for_it_unless_the_rest_follows() {
+    let mut device = Device::new();
+    device.arrive((1..=9).map(|id| value(id, id.into())));
+    device.turn_after_gap();
+    let next = Incoming {
+        dup: false,
+        ..renumbered(value(1, 20), 2)
+    };
+    device.arrive([renumbered(value(1, 5), 1), next]);
+    device.turn_after_gap();
+    assert_eq!(device.acked()[9..], [1, 2]);
+    assert_eq!(device.stored().values()[9..], [5.5, 20.5]);
+    // Nor, after a moment, if nothing follows at all.
+    let mut last = renumbered(value(1, 3), 1);
+    last.connection = 5;
+    device.arrive([last]);
+    while device.stored().values().len() < 12 {
+        device.turn_after_gap();
+    }
+    assert_eq!(device.stored().values()[11..], [3.5]);
+}
+
+#[test]
+fn a_reading_with_its_own_time_is_known_although_nothing_marks_it() {
+    let mut device = Device::with(|settings| {
+        let rule = &mut settings.streams[0];
+        rule.time = Some("/t".into());
+    });
+    let at = |id: u16, x: u32, t: u32| publish(id, format!("{{\"x\":{x}.5,\"t\":{t}}}"));
+    device.arrive([at(1, 1, 1_790_000_001), at(2, 1, 1_790_000_002)]);
+    device.arrive([value(3, 2)]);
+    device.turn_after_gap();
+    let mut device = device.restart();
+    // The newest first, as some brokers do, and one more.
+    let unmarked = [
+        value(1, 2),
+        at(2, 1, 1_790_000_002),
+        at(3, 1, 1_790_000_001),
+        at(4, 1, 1_790_000_003),
+    ];
+    device.arrive(unmarked.map(|publish| Incoming {
+        connection: 2,
+        ..publish
+    }));
+    device.turn_after_gap();
+    assert_eq!(device.acked(), [1, 2, 3, 4]);
+    assert_eq!(device.stored().values(), [1.5, 1.5, 2.5, 2.5, 1.5]);
+    let stats = device.w().stats();
+    assert_eq!(stats.duplicates.load(Relaxed), 2);
+    assert_eq!(stats.possible_duplicates.load(Relaxed), 1);
+}
