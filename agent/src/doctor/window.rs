@@ -200,13 +200,22 @@ impl Talk {
                 let out = &mut self.link.writer.out;
                 wire::publish(self.version, topic, payload.as_bytes(), made, false, out);
             }
-            self.turn().await?;
+            let Ok(turned) = timeout(QUIET, self.turn()).await else {
+                // Some acknowledge nothing more while we do not.
+                break;
+            };
+            turned?;
             if let Some(reason) = self.refused {
                 let text = format!("it lets us not publish to {topic} (reason {reason:#x})");
                 return Err(Unmeasured::NotAllowed(text));
             }
         }
-        Ok(self.listen().await?)
+        self.listen().await?;
+        if self.acked == 0 {
+            let text = format!("it does not acknowledge a publish to {topic}");
+            return Err(Unmeasured::NotAllowed(text));
+        }
+        Ok(())
     }
 
     /// Reads until nothing more comes.

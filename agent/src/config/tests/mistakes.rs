@@ -40,7 +40,7 @@ topic = ""
             21,
             "70000 is out of range\nwrite a whole number from 1 to 65535",
         ),
-        (8, 11, "`4` is not known here\nuse one of: 5, 3.1.1"),
+        (8, 11, "`4` is not known here\nuse one of: auto, 5, 3.1.1"),
         (10, 2, "did you mean `upstream`?"),
         (14, 13, "buffer.bytes_max: `much` is not a number of bytes"),
         (

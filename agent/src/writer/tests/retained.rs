@@ -12,13 +12,22 @@ fn retained(publish: Incoming) -> Incoming {
 #[test]
 fn a_retained_publish_is_stored_once_over_reconnects_and_restarts() {
     let mut device = Device::new();
-    device.arrive([retained(value(1, 1)), retained(publish(2, "bad"))]);
+    device.arrive([
+        retained(value(1, 1)),
+        retained(on("plant/n/state", 2, "bad")),
+    ]);
     device.turn_after_gap();
     // The next connection; then a loss of power.
-    device.arrive([retained(value(7, 1)), retained(publish(8, "bad"))]);
+    device.arrive([
+        retained(value(7, 1)),
+        retained(on("plant/n/state", 8, "bad")),
+    ]);
     device.turn_after_gap();
     let mut device = device.restart();
-    device.arrive([retained(value(9, 1)), retained(publish(10, "bad"))]);
+    device.arrive([
+        retained(value(9, 1)),
+        retained(on("plant/n/state", 10, "bad")),
+    ]);
     device.turn_after_gap();
     assert_eq!(device.acked(), [9, 10]);
     assert_eq!(device.w().stats().retained_known.load(Relaxed), 2);
