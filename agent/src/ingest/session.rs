@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
     /// Asks for what is not granted yet.
     fn subscribe(&mut self) -> Result<(), LinkProblem> {
         let filters = &self.ingest.filters;
-        let open = self.subscriptions.ask().iter();
+        let open = self.subscriptions.ask(Instant::now().into()).iter();
         let open: Vec<String> = open.map(|place| filters[*place].clone()).collect();
         if !open.is_empty() {
             let (version, out) = (self.ingest.link.version, &mut self.link.writer.out);
@@ -279,7 +279,7 @@ impl<'a> Session<'a> {
         if outcomes.iter().any(Result::is_ok) {
             self.session_stands();
         }
-        for (place, change) in self.subscriptions.answered(outcomes) {
+        for (place, change) in self.subscriptions.answered(outcomes, Instant::now().into()) {
             let filter = &self.ingest.filters[place];
             let text = match change {
                 Change::Granted => continue,

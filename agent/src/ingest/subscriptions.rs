@@ -45,9 +45,9 @@ impl Subscriptions {
         }
     }
 
-    /// The places to ask for now.
-    pub(super) fn ask(&mut self) -> &[usize] {
-        self.ask_at = (!self.open.is_empty()).then(|| Instant::now() + ANSWER_MAX);
+    /// The places to ask for at `now`.
+    pub(super) fn ask(&mut self, now: Instant) -> &[usize] {
+        self.ask_at = (!self.open.is_empty()).then(|| now + ANSWER_MAX);
         &self.open
     }
 
@@ -61,7 +61,11 @@ impl Subscriptions {
 
     /// Takes the outcomes (granted `QoS`, or the reason of the refusal) in the order asked for; by
     /// place, what they change.
-    pub(super) fn answered(&mut self, outcomes: &[Result<u8, String>]) -> Vec<(usize, Change)> {
+    pub(super) fn answered(
+        &mut self,
+        outcomes: &[Result<u8, String>],
+        now: Instant,
+    ) -> Vec<(usize, Change)> {
         let asked = std::mem::take(&mut self.open);
         let mut changes = Vec::new();
         for (place, outcome) in asked.into_iter().zip(outcomes) {
@@ -78,8 +82,7 @@ impl Subscriptions {
             changes.push((place, change));
         }
         self.open = self.refused.keys().copied().collect();
-        self.ask_at =
-            (!self.open.is_empty()).then(|| Instant::now() + self.backoff.after_failure());
+        self.ask_at = (!self.open.is_empty()).then(|| now + self.backoff.after_failure());
         changes
     }
 
@@ -91,52 +94,46 @@ impl Subscriptions {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_refused_is_asked_for_again_alone_and_ever_later() {
+    #[test]
+    fn what_is_refused_is_asked_for_again_alone_and_ever_later() {
         let (min, max) = (Duration::from_secs(1), Duration::from_secs(60));
         let mut subscriptions = Subscriptions::new(3, Backoff::new(min, max, 1));
-        assert_eq!(subscriptions.ask(), [0, 1, 2]);
+        let mut now = Instant::now();
+        assert_eq!(subscriptions.ask(now), [0, 1, 2]);
         let refusal = || Err("NotAuthorized".to_owned());
-        let changes = subscriptions.answered(&[Ok(1), refusal(), Ok(0)]);
+        let changes = subscriptions.answered(&[Ok(1), refusal(), Ok(0)], now);
         assert_eq!(changes[0], (0, Change::Granted));
         assert_eq!(changes[1], (1, Change::Refused("NotAuthorized".into())));
         assert_eq!(changes[2], (2, Change::WithoutAcks));
         let mut waits = Vec::new();
         for _ in 0..10 {
-            let before = Instant::now();
-            subscriptions.due().await;
-            waits.push(before.elapsed());
-            assert_eq!(subscriptions.ask(), [1]);
-            subscriptions.answered(&[refusal()]);
-            assert_eq!(
-                subscriptions.refused().collect::<Vec<_>>(),
-                [(1, "NotAuthorized")]
-            );
+            let at = subscriptions.ask_at.unwrap();
+            waits.push(at - now);
+            now = at;
+            assert_eq!(subscriptions.ask(now), [1]);
+            subscriptions.answered(&[refusal()], now);
+            let refused: Vec<_> = subscriptions.refused().collect();
+            assert_eq!(refused, [(1, "NotAuthorized")]);
         }
-        assert!(
-            waits[0] <= min && waits[9] >= max / 2 && waits[9] <= max,
-            "{waits:?}"
-        );
-        subscriptions.due().await;
-        subscriptions.ask();
-        assert_eq!(
-            subscriptions.answered(&[Ok(1)]),
-            [(1, Change::GrantedAtLast)]
-        );
+        assert!(waits[0] <= min, "{waits:?}");
+        assert!(waits[9] >= max / 2 && waits[9] <= max, "{waits:?}");
+        subscriptions.ask(now);
+        let changes = subscriptions.answered(&[Ok(1)], now);
+        assert_eq!(changes, [(1, Change::GrantedAtLast)]);
         assert_eq!(subscriptions.refused().count(), 0);
         assert!(subscriptions.ask_at.is_none());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_not_answered_is_asked_for_again() {
+    #[test]
+    fn what_is_not_answered_is_asked_for_again() {
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), 1);
         let mut subscriptions = Subscriptions::new(1, backoff);
-        subscriptions.ask();
-        let before = Instant::now();
-        subscriptions.due().await;
-        assert_eq!(before.elapsed().as_secs(), ANSWER_MAX.as_secs());
-        assert_eq!(subscriptions.ask(), [0]);
+        let now = Instant::now();
+        subscriptions.ask(now);
+        assert_eq!(subscriptions.ask_at, Some(now + ANSWER_MAX));
+        assert_eq!(subscriptions.ask(now + ANSWER_MAX), [0]);
     }
 }

@@ -146,7 +146,7 @@ impl Decoder {
             }
             13 => Ok(Some(Packet::PingResp)),
             9 => self.suback(frame).map(Some),
-            14 => Ok(Some(disconnected(&mut frame))),
+            14 => Ok(Some(disconnected(&mut frame, head))),
             _ => Ok(Some(Packet::Other)),
         }
     }
@@ -296,19 +296,25 @@ fn variable_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
     ))
 }
 
-fn disconnected(frame: &mut BytesMut) -> Packet {
-    Packet::Disconnect(match v5::Packet::read(frame, None) {
-        Ok(v5::Packet::Disconnect(packet)) => {
-            if packet.reason_code == v5::DisconnectReasonCode::SessionTakenOver {
-                return Packet::TakenOver;
-            }
-            let note = packet.properties.and_then(|p| p.reason_string);
-            match note {
-                Some(note) => format!("{:?}: {note}", packet.reason_code),
-                None => format!("{:?}", packet.reason_code),
-            }
-        }
-        _ => "no reason given".to_owned(),
+/// `head`: length of the fixed header. Without properties their length may be left out, which rumqttc
+/// does not know.
+fn disconnected(frame: &mut BytesMut, head: usize) -> Packet {
+    let code = frame
+        .get(head)
+        .map(|code| v5::DisconnectReasonCode::try_from(*code));
+    let Some(Ok(code)) = code else {
+        return Packet::Disconnect("no reason given".to_owned());
+    };
+    if code == v5::DisconnectReasonCode::SessionTakenOver {
+        return Packet::TakenOver;
+    }
+    let note = match v5::Packet::read(frame, None) {
+        Ok(v5::Packet::Disconnect(packet)) => packet.properties.and_then(|p| p.reason_string),
+        _ => None,
+    };
+    Packet::Disconnect(match note {
+        Some(note) => format!("{code:?}: {note}"),
+        None => format!("{code:?}"),
     })
 }
 

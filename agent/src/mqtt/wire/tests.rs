@@ -145,6 +145,26 @@ fn understands_a_refusal_from_an_older_broker() {
     assert!(welcome.session_present && welcome.refusal.is_none());
 }
 
+#[test]
+fn a_reason_to_part_is_read_with_and_without_properties() {
+    let parting = |bytes: &[u8]| decoder(MqttVersion::V5, bytes).next().unwrap().unwrap();
+    for bytes in [&[0xe0, 1, 0x8e][..], &[0xe0, 2, 0x8e, 0]] {
+        assert_eq!(parting(bytes), Packet::TakenOver);
+    }
+    for (bytes, reason) in [
+        (&[0xe0, 1, 0x98][..], "AdministrativeAction"),
+        (&[0xe0, 2, 0x98, 0], "AdministrativeAction"),
+        (
+            &[0xe0, 7, 0x8b, 5, 0x1f, 0, 2, b'b', b'y'],
+            "ServerShuttingDown: by",
+        ),
+        (&[0xe0, 1, 0x01], "no reason given"),
+        (&[0xe0, 0], "no reason given"),
+    ] {
+        assert_eq!(parting(bytes), Packet::Disconnect(reason.into()));
+    }
+}
+
 proptest! {
     /// However the network cuts them, the same publishes come out, long ones shortened.
     #[test]
