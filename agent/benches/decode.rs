@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dunlin_agent::{
     decode::decode,
     route::Router,
-    settings::{NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule, TimeUnit},
+    settings::{NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule, TimeRange, TimeUnit},
     topic::TopicFilter,
 };
 use dunlin_sync::sample::Schema;
@@ -23,6 +23,7 @@ fn rule(format: PayloadFormat) -> StreamRule {
         infer: true,
         time: Some("/ts".into()),
         time_unit: TimeUnit::Millis,
+        time_range: TimeRange::DEFAULT,
         tags: BTreeMap::new(),
         nan: NanPolicy::Refuse,
         retained: RetainedPolicy::Once,

@@ -27,7 +27,7 @@ use tokio::{
 use self::learning::Learning;
 use crate::{
     control::{self, ControlError, ControlServer},
-    http::{self, HttpError, Server},
+    http::{self, Endpoint, Hosts, Server},
     ingest::{Ingest, Stopper},
     operations,
     settings::Settings,
@@ -59,9 +59,6 @@ pub enum AgentError {
     /// The upstream's settings.
     #[error("upstream: {0}")]
     Upstream(#[from] UpstreamError),
-    /// The metrics server.
-    #[error(transparent)]
-    Http(#[from] HttpError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -94,8 +91,7 @@ pub struct Agent {
     uploader: JoinHandle<Left>,
     #[cfg(feature = "learning")]
     learning: Option<Learning>,
-    http: Option<Server>,
-    http_address: Option<SocketAddr>,
+    http: Option<(Server, Arc<Endpoint>)>,
     control: Option<ControlServer>,
     shutdown_max: Duration,
 }
@@ -179,26 +175,28 @@ impl Agent {
             uploads,
             #[cfg(feature = "learning")]
             learn: Arc::default(),
+            endpoint: OnceLock::new(),
             ended: OnceLock::new(),
             identity,
             settings,
         });
 
-        // Servers first: an address that is taken must stop the start before any record is taken.
         let settings = &view.settings;
         let mut http = None;
-        let mut http_address = None;
         if let Some(listen) = settings.http_listen {
             let (metrics, health) = (Arc::clone(&view), Arc::clone(&view));
-            let (server, address) = http::serve(
+            let serving = http::serve(
                 listen,
+                Hosts::new(&settings.device, &settings.http_hosts),
                 Arc::new(move || metrics.metrics()),
                 Arc::new(move || health.health()),
-            )
-            .await?;
-            tracing::info!("metrics on http://{address}/metrics");
-            (http, http_address) = (Some(server), Some(address));
+            );
+            let (server, endpoint) = serving.await;
+            // Set once, here.
+            let _set = view.endpoint.set(Arc::clone(&endpoint));
+            http = Some((server, endpoint));
         }
+        // Before any record is taken: two agents on one directory must not both begin.
         let router = operations::router(Arc::clone(&view), requests.clone());
         let control = control::serve(&control::socket_path(&settings.data_dir), router).await?;
 
@@ -234,7 +232,6 @@ impl Agent {
             #[cfg(feature = "learning")]
             learning,
             http,
-            http_address,
             control: Some(control),
             shutdown_max,
         })
@@ -245,9 +242,10 @@ impl Agent {
         &self.view
     }
 
-    /// Where metrics are served, if they are.
+    /// Where metrics are served, if they are at present.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http_address
+        let (_, endpoint) = self.http.as_ref()?;
+        endpoint.address()
     }
 
     /// Hands records or publishes to the writer from inside.
@@ -261,7 +259,7 @@ impl Agent {
         let (mut no_http, mut no_control) = (std::future::pending(), std::future::pending());
         let http = async {
             match &mut self.http {
-                Some(server) => server.died().await,
+                Some((server, _)) => server.died().await,
                 None => (&mut no_http).await,
             }
         };
@@ -318,7 +316,7 @@ impl Agent {
         }
         self.upload_stop.send_replace(Some(deadline));
         let left = self.uploader.await;
-        if let Some(server) = self.http {
+        if let Some((server, _)) = self.http {
             server.stop().await;
         }
         if let Some(server) = self.control {

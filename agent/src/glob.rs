@@ -49,6 +49,39 @@ pub(crate) fn means(pattern: &str, catalog: &Catalog, stream: &Stream) -> bool {
         || pattern.contains(DEVICE_MARK) && matches(pattern, &marked(plain, stream.device()))
 }
 
+/// Whether any name matches `pattern` that begins with `start` and goes on.
+#[cfg(any(test, feature = "learning"))]
+pub(crate) fn may_match_below(pattern: &str, start: &str) -> bool {
+    let pattern = pieces(pattern);
+    // Places in the pattern that what has been read may have led to.
+    let mut places = vec![false; pattern.len() + 1];
+    places[0] = true;
+    let skip_stars = |places: &mut Vec<bool>| {
+        for (place, piece) in pattern.iter().enumerate() {
+            places[place + 1] |= places[place] && *piece == Piece::Any;
+        }
+    };
+    skip_stars(&mut places);
+    for c in start.chars() {
+        let mut next = vec![false; places.len()];
+        for (place, piece) in pattern
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| places[*place])
+        {
+            match piece {
+                Piece::Any => next[place] = true,
+                Piece::Literal(literal) if *literal != c => {}
+                Piece::One | Piece::Literal(_) => next[place + 1] = true,
+            }
+        }
+        skip_stars(&mut next);
+        places = next;
+    }
+    // Whatever is left of it, some text matches that.
+    places[..pattern.len()].contains(&true)
+}
+
 /// The pattern that `name` alone matches.
 #[cfg(any(test, feature = "learning"))]
 pub(crate) fn exactly(name: &str) -> String {
@@ -98,6 +131,26 @@ mod tests {
             (r"a\", r"a\", true),
         ] {
             assert_eq!(matches(pattern, name), is_match, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_nothing_below_a_name_can_match_are_told_apart() {
+        for (pattern, may) in [
+            ("vibration/*", true),
+            ("vibration/*/m1", true),
+            ("*", true),
+            ("*/m1", true),
+            ("v*", true),
+            ("vibration/l1/m?", true),
+            ("?ibration/x", true),
+            ("vibraton/*", false),
+            ("vibration", false),
+            ("vibration/", false),
+            ("temperature/*", false),
+            ("", false),
+        ] {
+            assert_eq!(may_match_below(pattern, "vibration/"), may, "{pattern}");
         }
     }
 

@@ -2,13 +2,19 @@
 //! which `control` shares.
 //!
 //! Promises: a bounded number of connections, of header bytes, of waiting and of connection time;
-//! one request a connection; nobody who connects can stop the agent or keep it from stopping.
+//! one request a connection; nobody who connects can stop the agent or keep it from stopping, and
+//! neither can an address that is taken; no web page that somebody else's name server sends here
+//! reads the metrics.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod endpoint;
+mod hosts;
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
     routing::get,
     serve::Listener,
 };
@@ -19,12 +25,16 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
+use self::endpoint::Waiting;
+pub use self::{
+    endpoint::{Endpoint, EndpointState},
+    hosts::Hosts,
+};
 use crate::metrics::{self, Metrics};
 
 /// Whether the agent is well; `Err` holds the reason why not, without secrets.
@@ -54,19 +64,6 @@ const NETWORK: Limits = Limits {
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Header lines.
 const HEADERS_MAX: usize = 64;
-
-/// Why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {listen}: {source}; set http.listen (--http-listen) to another address, or to \
-     \"\" for no metrics"
-)]
-pub struct HttpError {
-    /// The address that was asked for.
-    pub listen: SocketAddr,
-    /// What the system says.
-    pub source: io::Error,
-}
 
 /// A running server; dropped, it stops by itself, without anybody waiting for it.
 #[derive(Debug)]
@@ -98,27 +95,27 @@ impl Server {
     }
 }
 
-/// Serves `GET /metrics` and `GET /healthz` on `listen`; returns the address in use, whose port is
-/// the system's choice if `listen` has port 0.
-///
-/// # Errors
-/// [`HttpError`] if the address cannot be listened on.
+/// Serves `GET /metrics` and `GET /healthz` on `listen`, at once or as soon as the address is free;
+/// `Endpoint` tells where, or why not yet. Metrics are for `hosts` alone.
 pub async fn serve(
     listen: SocketAddr,
+    hosts: Hosts,
     metrics: Metrics,
     health: Health,
-) -> Result<(Server, SocketAddr), HttpError> {
-    let error = |source| HttpError { listen, source };
-    let listener = TcpListener::bind(listen).await.map_err(error)?;
-    let address = listener.local_addr().map_err(error)?;
-    let server = Server::start(listener, router(metrics, health), NETWORK);
-    Ok((server, address))
+) -> (Server, Arc<Endpoint>) {
+    let listener = Waiting::begin(listen).await;
+    let endpoint = listener.endpoint();
+    let server = Server::start(listener, router(hosts, metrics, health), NETWORK);
+    (server, endpoint)
 }
 
-fn router(metrics: Metrics, health: Health) -> Router {
-    let exposition = async move || {
+fn router(hosts: Hosts, metrics: Metrics, health: Health) -> Router {
+    let exposition = async move |headers: HeaderMap| -> Response {
+        if let Err(why) = hosts.check(&headers) {
+            return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+        }
         let text = metrics::render(&metrics());
-        ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+        ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
     };
     let healthz = async move || match health() {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
@@ -203,7 +200,7 @@ mod tests {
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
+        net::{TcpListener, TcpStream},
     };
 
     use super::*;
@@ -219,9 +216,10 @@ mod tests {
                 .then_some(())
                 .ok_or_else(|| "the writer died".into())
         });
-        serve(ANY_PORT.parse().unwrap(), metrics, health)
-            .await
-            .unwrap()
+        let hosts = Hosts::new("press-7", &["gateway.plant".into()]);
+        let listen = ANY_PORT.parse().unwrap();
+        let (server, endpoint) = serve(listen, hosts, metrics, health).await;
+        (server, endpoint.address().unwrap())
     }
 
     /// The whole answer to `request`; what arrived before a reset counts.
@@ -241,7 +239,11 @@ mod tests {
     }
 
     fn request(line: &str) -> Vec<u8> {
-        format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes()
+        to_host(line, "127.0.0.1")
+    }
+
+    fn to_host(line: &str, host: &str) -> Vec<u8> {
+        format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
     }
 
     #[tokio::test]
@@ -363,17 +365,66 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_in_use_says_what_to_set() {
+    async fn metrics_are_for_those_who_know_the_host() {
         let (server, address) = started(Arc::new(AtomicBool::new(true))).await;
-        let metrics: Metrics = Arc::new(Vec::new);
-        let error = serve(address, metrics, Arc::new(|| Ok(())))
+        for (host, outcome) in [
+            (address.to_string().as_str(), "200"),
+            ("press-7:9464", "200"),
+            ("gateway.plant", "200"),
+            ("rebound.example:9464", "421"),
+        ] {
+            let text = answer(address, &to_host("GET /metrics", host)).await;
+            assert!(
+                text.starts_with(&format!("HTTP/1.1 {outcome}")),
+                "{host}: {text}"
+            );
+            assert_eq!(
+                text.contains("sent_total"),
+                outcome == "200",
+                "{host}: {text}"
+            );
+            assert_eq!(
+                text.contains("http.hosts"),
+                outcome == "421",
+                "{host}: {text}"
+            );
+            // A supervisor may call by any name.
+            let text = answer(address, &to_host("GET /healthz", host)).await;
+            assert!(text.starts_with("HTTP/1.1 200"), "{host}: {text}");
+        }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_served_once_it_is_free() {
+        let taken = TcpListener::bind(ANY_PORT).await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let listener = Waiting::begin(address)
             .await
-            .unwrap_err();
-        let text = error.to_string();
+            .every(Duration::from_millis(5));
+        let endpoint = listener.endpoint();
+        let EndpointState::Waits(why) = endpoint.state() else {
+            panic!("{:?}", endpoint.state())
+        };
         assert!(
-            text.contains(&address.to_string()) && text.contains("http.listen"),
-            "{text}"
+            why.contains(&address.to_string()) && why.contains("http.listen"),
+            "{why}"
         );
+        let router = Router::new().route("/", get(async || "served"));
+        let server = Server::start(listener, router, NETWORK);
+        drop(taken);
+        let served = async {
+            while endpoint.address().is_none() {
+                tokio::task::yield_now().await;
+            }
+            answer(endpoint.address().unwrap(), &request("GET /")).await
+        };
+        let served = timeout(Duration::from_secs(10), served).await.unwrap();
+        assert!(served.ends_with("served"), "{served}");
+        // One that never gets its address stops all the same.
+        let waiting = Waiting::begin(address).await;
+        assert_eq!(waiting.endpoint().address(), None);
+        Server::start(waiting, Router::new(), NETWORK).stop().await;
         server.stop().await;
     }
 }

@@ -32,6 +32,7 @@ pub mod route;
 pub mod settings;
 pub mod simulate;
 pub mod split;
+pub mod stall;
 pub mod status;
 pub mod store;
 pub(crate) mod thermal;

@@ -64,10 +64,14 @@ pub struct Settings {
     pub learn: LearnSettings,
     /// Metrics and health over HTTP; `None`: off.
     pub http_listen: Option<SocketAddr>,
+    /// Names under which metrics are given out, besides addresses, `localhost` and the device's own.
+    pub http_hosts: Vec<String>,
     /// Logging.
     pub log: LogSettings,
     /// Bound on draining at shutdown.
     pub shutdown_ms_max: u64,
+    /// A disk that does not answer for so long ends the agent; `None`: never.
+    pub stall_max: Option<Duration>,
 }
 
 /// Protocol version spoken to the broker.
@@ -151,6 +155,29 @@ pub enum TimeUnit {
     Nanos,
 }
 
+/// Which times of a source are believed: 0 and an uptime are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Earliest, nanoseconds UTC.
+    pub min_ns: i64,
+    /// Furthest ahead of the clock, as long as that is synchronised.
+    pub ahead_max: Duration,
+}
+
+impl TimeRange {
+    /// From 2000-01-01 to a day ahead.
+    pub const DEFAULT: Self = Self {
+        min_ns: 946_684_800_000_000_000,
+        ahead_max: Duration::from_secs(86_400),
+    };
+
+    /// Whether `ns` may be the time of something; `now_ns` is what a synchronised clock says.
+    pub fn contains(&self, ns: i64, now_ns: Option<i64>) -> bool {
+        let ahead_ns = i64::try_from(self.ahead_max.as_nanos()).unwrap_or(i64::MAX);
+        ns >= self.min_ns && now_ns.is_none_or(|now_ns| ns <= now_ns.saturating_add(ahead_ns))
+    }
+}
+
 /// What to do with NaN and infinite numbers (CSV and bare numbers can hold them).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NanPolicy {
@@ -200,6 +227,8 @@ pub struct StreamRule {
     pub time: Option<String>,
     /// Its unit if it is a number.
     pub time_unit: TimeUnit,
+    /// What the source's own time must lie in to be believed.
+    pub time_range: TimeRange,
     /// Constant tags besides `device` and the captures.
     pub tags: BTreeMap<String, String>,
     /// NaN and infinity.

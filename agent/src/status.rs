@@ -18,8 +18,9 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::learn::LearnStatus;
+pub use self::learn::{LearnStatus, RecipeProgress};
 use crate::{
+    http::{Endpoint, EndpointState},
     ingest::IngestStats,
     mqtt::outgoing::Publisher,
     settings::Settings,
@@ -61,6 +62,8 @@ pub struct View {
     /// Learning counters.
     #[cfg(feature = "learning")]
     pub learn: Arc<crate::learn::LearnStats>,
+    /// Where metrics are served, if they are to be.
+    pub endpoint: OnceLock<Arc<Endpoint>>,
     /// The first worker to end, by itself or because the agent stops.
     pub ended: OnceLock<&'static str>,
 }
@@ -81,6 +84,12 @@ pub struct Status {
     pub mqtt: MqttStatus,
     /// Records on their way in.
     pub records: RecordStatus,
+    /// Stream rules of which no record was ever taken, in the order of the configuration.
+    #[serde(default)]
+    pub rules_silent: Vec<String>,
+    /// Why there are no metrics at present although there should be.
+    #[serde(default)]
+    pub http_problem: Option<String>,
     /// The buffer.
     pub buffer: BufferStatus,
     /// The way out.
@@ -136,6 +145,9 @@ pub struct RecordStatus {
     pub quarantined: u64,
     /// The same, by reason.
     pub quarantined_by_reason: BTreeMap<String, u64>,
+    /// Of those committed, with a source's time that cannot be one and was left out.
+    #[serde(default)]
+    pub times_implausible: u64,
     /// Lost: deleted before upload because the buffer was full and told to drop.
     pub dropped: u64,
 }
@@ -248,8 +260,17 @@ impl View {
                 committed: buffer.rows_committed.load(Relaxed),
                 quarantined: writer.records_quarantined.load(Relaxed),
                 quarantined_by_reason: writer.quarantined_by_reason(),
+                times_implausible: writer.times_implausible.load(Relaxed),
                 dropped: buffer.rows_dropped.load(Relaxed) + writer.records_dropped.load(Relaxed),
             },
+            rules_silent: self.rules_silent(),
+            http_problem: self
+                .endpoint
+                .get()
+                .and_then(|endpoint| match endpoint.state() {
+                    EndpointState::Listens(_) => None,
+                    EndpointState::Waits(why) => Some(why),
+                }),
             buffer: BufferStatus {
                 shape: self.buffer.shape(),
                 bytes_max: self.settings.buffer.bytes_max,
@@ -288,6 +309,15 @@ impl View {
         }
     }
 
+    fn rules_silent(&self) -> Vec<String> {
+        let catalog = self.buffer.catalog();
+        let rules = self.settings.streams.iter();
+        rules
+            .filter(|rule| catalog.schema_named(&rule.name).is_none())
+            .map(|rule| rule.name.clone())
+            .collect()
+    }
+
     /// Whether every worker is at work at `now`, or why not: for a watchdog, since only a restart
     /// helps.
     ///
@@ -295,7 +325,7 @@ impl View {
     /// The reason, for people.
     pub fn working(&self, now: Instant) -> Result<(), String> {
         let ended = self.ended.get().copied();
-        working(ended, self.writer.committing_for(now))
+        working(ended, self.writer.waiting_for_disk(now))
     }
 
     /// Healthy, or why not: for a supervisor that alarms.
@@ -375,11 +405,11 @@ mod tests {
         assert!(working(Some("the writer"), None).is_err());
         let stats = WriterStats::default();
         let begun = Instant::now();
-        assert_eq!(stats.committing_for(begun), None);
-        stats.set_committing(true);
-        let later = stats.committing_for(begun + COMMIT_MAX + Duration::from_secs(1));
+        assert_eq!(stats.waiting_for_disk(begun), None);
+        stats.set_waiting_for_disk(true);
+        let later = stats.waiting_for_disk(begun + COMMIT_MAX + Duration::from_secs(1));
         assert!(working(None, later).is_err(), "{later:?}");
-        stats.set_committing(false);
-        assert_eq!(stats.committing_for(Instant::now()), None);
+        stats.set_waiting_for_disk(false);
+        assert_eq!(stats.waiting_for_disk(Instant::now()), None);
     }
 }

@@ -19,6 +19,7 @@ pub mod pack;
 pub mod quarantine;
 pub mod rows;
 pub mod sample;
+pub mod second_field;
 pub mod secret_file;
 pub mod state_file;
 pub mod tls;

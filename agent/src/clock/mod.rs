@@ -324,6 +324,12 @@ impl Clock {
         }
     }
 
+    /// What the clock said at the last [`Clock::next`] or [`Clock::tick`], nanoseconds UTC, as long as
+    /// it is synchronised.
+    pub fn synchronised_ns(&self) -> Option<i64> {
+        (!self.unsynchronised()).then(|| self.estimate())
+    }
+
     fn same_boot<'r>(&self, record: Option<&'r ClockRecord>) -> Option<&'r ClockRecord> {
         record.filter(|record| {
             self.boot_id.is_some()

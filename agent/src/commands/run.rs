@@ -1,6 +1,6 @@
 //! `dunlin run`: the agent in earnest.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,6 +10,8 @@ use crate::{
     app::Agent,
     config::Overrides,
     notify::{self, Notifier, Telling},
+    stall::{self, StallWatch},
+    status::View,
 };
 
 /// Arguments of `dunlin run`.
@@ -52,6 +54,7 @@ pub async fn run(args: RunArgs) -> Outcome {
     })?;
     // A broker that is away must not hold the boot.
     let telling = Telling::begin(Notifier::from_env(), notify::watchdog(), agent.view());
+    let _watch = watch_disk(agent.view()).map_err(|error| failed(&error))?;
     let is_interrupted = tokio::select! {
         error = agent.failed() => return Err(failed(&error)),
         _ = terminate.recv() => false,
@@ -76,4 +79,14 @@ pub async fn run(args: RunArgs) -> Outcome {
             interrupt.recv().await;
         } => Err(Exit::Failed("stopped at once".into())),
     }
+}
+
+/// Ends the agent when its disk hangs, if it is to.
+fn watch_disk(view: &Arc<View>) -> std::io::Result<Option<StallWatch>> {
+    let Some(most) = view.settings.stall_max else {
+        return Ok(None);
+    };
+    let writer = Arc::clone(&view.writer);
+    let hangs_for = move |now| writer.waiting_for_disk(now);
+    StallWatch::begin(most, hangs_for, |why| stall::say_and_exit(why, 1)).map(Some)
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     operations::{Ask, Held, Need, Parts, Selection},
-    status::Status,
+    status::{RecipeProgress, Status},
     store::wall_ns,
 };
 
@@ -235,6 +235,13 @@ fn running(s: &Status, lines: &mut Lines) {
         let _ok = write!(records, ", {possible} perhaps stored twice");
     }
     lines.add("records", &records);
+    if s.records.times_implausible > 0 {
+        let left_out = of(s.records.times_implausible, "record");
+        let text = format!(
+            "{left_out} without the source's time, which is outside time_min and time_max_ahead"
+        );
+        lines.add("", &text);
+    }
     let up = &s.upstream;
     let upstream = if up.connected || up.last_error.is_none() {
         format!("{}, {} uploaded", up.location, of(up.uploaded, "row"))
@@ -292,6 +299,12 @@ fn running(s: &Status, lines: &mut Lines) {
         );
         lines.add("", &damaged);
     }
+    if s.http_problem.is_some() {
+        lines.add(
+            "metrics",
+            &format!("NOT served{}", trouble(&s.http_problem)),
+        );
+    }
     let clock = &s.clock;
     let state = if clock.unsynchronised {
         "NOT synchronised"
@@ -321,6 +334,9 @@ fn running(s: &Status, lines: &mut Lines) {
         _ => format!("{} written so far", bytes(s.flash.written_bytes as f64)),
     };
     lines.add("flash", &flash);
+    if !s.rules_silent.is_empty() {
+        lines.add("silent", &silent(&s.rules_silent));
+    }
     let learn = &s.learn;
     if learn.recipes > 0 {
         let mut text = format!(
@@ -346,7 +362,48 @@ fn running(s: &Status, lines: &mut Lines) {
             let _ok = write!(text, "; {missed} of all streams let go before that");
         }
         lines.add("", &text);
+        for text in learn
+            .progress
+            .iter()
+            .filter_map(progress)
+            .take(PROGRESS_MAX)
+        {
+            lines.add("", &text);
+        }
     }
+}
+
+/// Recipes shown that wait for records.
+const PROGRESS_MAX: usize = 10;
+
+/// Stream rules that never had a record.
+pub(crate) fn silent(rules: &[String]) -> String {
+    const NAMED_MAX: usize = 8;
+    let named = rules[..rules.len().min(NAMED_MAX)].join(", ");
+    let more = match rules.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("never a record of stream {named}{more}")
+}
+
+/// How far a recipe is towards its first models; `None` if it has all of them.
+pub(crate) fn progress(of: &RecipeProgress) -> Option<String> {
+    let recipe = &of.recipe;
+    if of.streams == 0 {
+        let pattern = terminal::printable(&of.pattern);
+        return Some(format!("{recipe}: no stream is called `{pattern}`"));
+    }
+    (of.streams_waiting > 0).then(|| {
+        format!(
+            "{recipe}: {} of {} records towards the first model of {}; {} of {} without one",
+            count(of.rows),
+            count(of.rows_needed),
+            terminal::printable(&of.first),
+            of.streams_waiting,
+            self::of(of.streams, "stream")
+        )
+    })
 }
 
 fn stopped(left: &LeftBehind, lines: &mut Lines) {
@@ -452,6 +509,52 @@ mod tests {
                 "publishes_dropped": 0}
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_waits_in_silence_is_told() {
+        let recipe = RecipeProgress {
+            recipe: "health".into(),
+            pattern: "vibraton/*".into(),
+            rows_needed: 1_000,
+            ..RecipeProgress::default()
+        };
+        let text = progress(&recipe).unwrap();
+        assert_eq!(text, "health: no stream is called `vibraton/*`");
+        let recipe = RecipeProgress {
+            streams: 3,
+            streams_waiting: 1,
+            first: "vibration/m1".into(),
+            rows: 980,
+            ..recipe
+        };
+        let text = progress(&recipe).unwrap();
+        assert_eq!(
+            text,
+            "health: 980 of 1,000 records towards the first model of vibration/m1; 1 of 3 streams \
+             without one"
+        );
+        let recipe = RecipeProgress {
+            streams_waiting: 0,
+            ..recipe
+        };
+        assert_eq!(progress(&recipe), None);
+        let rules: Vec<String> = (0..10).map(|n| format!("s{n}")).collect();
+        assert_eq!(silent(&rules[..1]), "never a record of stream s0");
+        assert!(silent(&rules).ends_with("s7 and 2 more"));
+        let told = Status {
+            rules_silent: rules,
+            http_problem: Some("taken".into()),
+            ..status()
+        };
+        let mut lines = Lines(String::new());
+        running(&told, &mut lines);
+        assert!(lines.0.contains("silent     never a record"), "{}", lines.0);
+        assert!(
+            lines.0.contains("metrics    NOT served: taken"),
+            "{}",
+            lines.0
+        );
     }
 
     #[test]

@@ -77,10 +77,12 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
         upstream: upstream(inputs, found),
         quarantine_bytes_max: values.number("quarantine.bytes_max"),
         http_listen: http_listen(values, found),
+        http_hosts: http_hosts(values, found),
         #[cfg(feature = "learning")]
         learn,
         log: log(values, found),
         shutdown_ms_max: values.number("shutdown_ms_max"),
+        stall_max: values.maybe_number("stall_s_max").map(Duration::from_secs),
     }
 }
 
@@ -464,6 +466,26 @@ fn http_listen(values: &Values, found: &mut Findings) -> Option<std::net::Socket
         );
     }
     Some(listen)
+}
+
+fn http_hosts(values: &Values, found: &mut Findings) -> Vec<String> {
+    let names = values.text("http.hosts").unwrap_or_default().split(',');
+    let names: Vec<String> = names
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    let is_name = |name: &&String| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    if let Some(other) = names.iter().find(|name| !is_name(name)) {
+        found.mistake(
+            &values.place("http.hosts"),
+            format!("http.hosts: `{other}` is no name of a host"),
+            "write names without a port, with commas: \"gateway.plant, press-7.plant\"",
+        );
+    }
+    names
 }
 
 fn log(values: &Values, found: &mut Findings) -> LogSettings {

@@ -40,6 +40,9 @@ infer = true
 # not named.
 #time = "/time"
 #time_unit = "ms"
+# The time is left out (and counted) if it is before this, or further ahead of a synchronised clock.
+#time_min = "2000-01-01"
+#time_max_ahead = "1 d"
 # Tags besides the device and what the topic captures.
 #tags = { plant = "north" }
 # NaN and infinity: refuse (to quarantine) or missing.

@@ -1,6 +1,8 @@
 //! `[[stream]]` entries and `--topic` flags to stream rules.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use toml::de::DeValue;
 
 use super::{
     entry::Entry,
@@ -8,11 +10,12 @@ use super::{
     mistake::{Findings, Place},
     overrides::Overrides,
     read::{Source, Tables},
-    registry::Kind,
+    registry::{Kind, Unit},
     split,
 };
 use crate::{
-    settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeUnit},
+    moment,
+    settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
     topic::TopicFilter,
 };
 
@@ -24,7 +27,7 @@ const FIELDS_MAX_LIMIT: u64 = 4000;
 /// Rules are tried one after the other for each publish.
 const STREAMS_MAX: usize = 1000;
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "name",
     "topic",
     "format",
@@ -34,6 +37,8 @@ const KEYS: [&str; 14] = [
     "infer",
     "time",
     "time_unit",
+    "time_min",
+    "time_max_ahead",
     "tags",
     "nan",
     "retained",
@@ -178,6 +183,7 @@ fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed>
         infer: true,
         time: None,
         time_unit: TimeUnit::BySize,
+        time_range: TimeRange::DEFAULT,
         tags: BTreeMap::new(),
         nan: NanPolicy::Refuse,
         retained: RetainedPolicy::Once,
@@ -223,6 +229,7 @@ fn from_entry<'a>(
     let rule = StreamRule {
         time: fields::time(&entry, format, &fields, found),
         time_unit: time_unit(&entry, found),
+        time_range: time_range(&entry, format, found),
         tags: tags(&entry, captures, &fields, found),
         nan: match entry
             .text("nan", &Kind::Choice(&["refuse", "missing"]), found)
@@ -348,6 +355,41 @@ fn time_unit(entry: &Entry<'_>, found: &mut Findings) -> TimeUnit {
         Some("ns") => TimeUnit::Nanos,
         Some("s") => TimeUnit::Seconds,
         _ => TimeUnit::BySize,
+    }
+}
+
+fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Findings) -> TimeRange {
+    for key in ["time_min", "time_max_ahead"] {
+        let has_time = entry.raw("time").is_some() || format == PayloadFormat::SenMl;
+        if entry.raw(key).is_some() && !has_time {
+            let hint = "add time = \"/time\", or remove it";
+            entry.wrong(key, "means nothing without time", hint, found);
+        }
+    }
+    let min_ns = entry.raw("time_min").and_then(|value| {
+        let written = match value.get_ref() {
+            // A date needs no quotes.
+            DeValue::Datetime(date) => Some(date.to_string()),
+            other => other.as_str().map(str::to_owned),
+        };
+        let min_ns = written.and_then(|text| moment::parse(&text, false));
+        if min_ns.is_none() {
+            let hint = format!("write {}", moment::EXAMPLES);
+            entry.wrong("time_min", "is no time", hint, found);
+        }
+        min_ns
+    });
+    let years_100_s = 100 * 366 * 86_400;
+    let kind = Kind::Duration {
+        unit: Unit::Seconds,
+        min: 0,
+        max: years_100_s,
+    };
+    let ahead_s = entry.number("time_max_ahead", &kind, found);
+    let default = TimeRange::DEFAULT;
+    TimeRange {
+        min_ns: min_ns.unwrap_or(default.min_ns),
+        ahead_max: ahead_s.map_or(default.ahead_max, Duration::from_secs),
     }
 }
 

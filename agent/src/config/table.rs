@@ -80,6 +80,12 @@ pub static SETTINGS: &[Setting] = &[
         "Longest wait for everything to drain when the agent is stopped",
     ),
     setting(
+        "stall_s_max",
+        seconds(10, 86_400),
+        Unset("120"),
+        "The agent ends with 1 if the disk does not answer for so long; for whoever restarts it",
+    ),
+    setting(
         "mqtt.url",
         Url(&["mqtt", "mqtts"]),
         Required("mqtt://localhost:1883"),
@@ -415,6 +421,12 @@ pub static SETTINGS: &[Setting] = &[
         Listen,
         Is("127.0.0.1:9464"),
         "Address of /metrics and /healthz; empty for off",
+    ),
+    setting(
+        "http.hosts",
+        text(0, 1024),
+        Is(""),
+        "Names that /metrics answers to besides addresses, localhost and the device's; with commas",
     ),
     setting(
         "log.level",

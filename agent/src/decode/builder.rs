@@ -3,6 +3,9 @@
 //! Columns are the fields of the schema followed by the new ones. Payloads of one stream usually keep
 //! the order of their keys, so the column behind the last one found is tried first.
 
+mod columns;
+mod second;
+
 use std::{borrow::Cow, mem};
 
 use dunlin_sync::sample::{Field, FieldType, Schema, Value};
@@ -11,14 +14,9 @@ use crate::settings::{PayloadFormat, StreamRule};
 
 use super::{
     CELLS_MAX, Decoded, FIELD_NAME_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX, Reason, Record,
-    Reject, is_field_name, path_of, quoted, time,
+    Reject, SecondField, is_field_name, path_of, quoted, time,
     value::{Cell, Misfit},
 };
-
-/// With fewer columns than this, looking at each is as fast as any index.
-const INDEXED_COLUMNS_MIN: usize = 17;
-/// Guesses that may fail before the columns are indexed by their paths.
-const MISSES_MAX: usize = 8;
 
 /// What lies at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +34,16 @@ pub(super) struct Builder<'a> {
     rule: &'a StreamRule,
     held: &'a [Field],
     new_fields: Vec<Field>,
-    /// Path of each column; `None` while every path is the field's own name.
-    paths: Option<Vec<Cow<'a, str>>>,
+    /// Path of each column, if anything lies there for it; `None` while every path is the field's own
+    /// name.
+    paths: Option<Vec<Option<Cow<'a, str>>>>,
+    /// Columns whose path is not their name, in the order of their names.
+    renamed: Vec<usize>,
     time_path: Option<Cow<'a, str>>,
+    /// Column of each declared field, in declared order.
+    declared: Vec<usize>,
+    /// Whether a column is declared; those behind the end are not.
+    is_declared: Vec<bool>,
     required: Vec<usize>,
     /// Columns in the order of their paths, once guessing has failed often enough.
     by_path: Vec<u32>,
@@ -46,6 +51,9 @@ pub(super) struct Builder<'a> {
     guess: usize,
     seen: Seen,
     record: Record,
+    /// Values of the record that went to a second field: whose they are, where they are.
+    moved: Vec<(usize, usize)>,
+    seconds: Vec<SecondField>,
     begun: usize,
     cells: usize,
     records: Vec<Record>,
@@ -77,6 +85,13 @@ impl Seen {
         !mem::replace(&mut self.rest[column], true)
     }
 
+    fn has(&self, column: usize) -> bool {
+        match column.checked_sub(64) {
+            None => self.first_64 >> column & 1 == 1,
+            Some(column) => self.rest.get(column).copied().unwrap_or_default(),
+        }
+    }
+
     fn clear(&mut self) {
         self.time = false;
         self.any = false;
@@ -93,46 +108,24 @@ impl<'a> Builder<'a> {
             held: schema.map_or(&[], |schema| &schema.fields),
             new_fields: Vec::new(),
             paths: None,
+            renamed: Vec::new(),
             time_path: rule.time.as_deref().map(path_of),
+            declared: Vec::with_capacity(rule.fields.len()),
+            is_declared: Vec::new(),
             required: Vec::new(),
             by_path: Vec::new(),
             misses: 0,
             guess: 0,
             seen: Seen::default(),
             record: Record::default(),
+            moved: Vec::new(),
+            seconds: Vec::new(),
             begun: 0,
             cells: 0,
             records: Vec::new(),
         };
-        for (order, declared) in rule.fields.iter().enumerate() {
-            let field = &declared.field;
-            let guessed = builder.held.get(order);
-            let column = if guessed.is_some_and(|held| held.name == field.name) {
-                order
-            } else {
-                builder.named_or_new(&field.name, field.kind)
-            };
-            if declared.required {
-                builder.required.push(column);
-            }
-        }
-        if rule.fields.iter().any(|field| field.pointer.is_some()) {
-            builder.set_paths();
-        }
+        builder.declare();
         builder
-    }
-
-    fn set_paths(&mut self) {
-        let own = |field: &Field| Cow::Owned(field.name.clone());
-        let held = self.held.iter().map(|field| Cow::Borrowed(&*field.name));
-        let mut paths: Vec<Cow<'a, str>> = held.chain(self.new_fields.iter().map(own)).collect();
-        for declared in &self.rule.fields {
-            let column = (0..self.width()).find(|&at| self.name(at) == declared.field.name);
-            if let (Some(pointer), Some(column)) = (&declared.pointer, column) {
-                paths[column] = path_of(pointer);
-            }
-        }
-        self.paths = Some(paths);
     }
 
     pub(super) fn rule(&self) -> &'a StreamRule {
@@ -142,41 +135,6 @@ impl<'a> Builder<'a> {
     /// Records begun so far: the number, from 1, of the one an error is in.
     pub(super) fn begun(&self) -> usize {
         self.begun
-    }
-
-    /// The column of the field called `name`, which is appended with type `kind` if there is none.
-    pub(super) fn named_or_new(&mut self, name: &str, kind: FieldType) -> usize {
-        let found = (0..self.width()).find(|&column| self.name(column) == name);
-        found.unwrap_or_else(|| self.append(name, kind))
-    }
-
-    /// What lies at `path`.
-    pub(super) fn find(&mut self, path: &str) -> Target {
-        if self.time_path.as_deref() == Some(path) {
-            return Target::Time;
-        }
-        let column = if self.guess < self.width() && self.path(self.guess) == path {
-            self.guess
-        } else {
-            match self.search(path) {
-                Some(column) => column,
-                None => return Target::Undeclared,
-            }
-        };
-        self.guess = column + 1;
-        Target::Column(column)
-    }
-
-    /// Whether anything below `path` may be taken.
-    pub(super) fn wants_below(&self, path: &str) -> bool {
-        let below = |candidate: &str| {
-            candidate
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.starts_with('.'))
-        };
-        self.rule.infer
-            || self.time_path.as_deref().is_some_and(below)
-            || (0..self.width()).any(|column| below(self.path(column)))
     }
 
     /// Opens the next record.
@@ -190,6 +148,7 @@ impl<'a> Builder<'a> {
         }
         self.guess = 0;
         self.seen.clear();
+        self.moved.clear();
         // As wide as the last one: room for every field would be room for 10,000 times the schema.
         let expected = match self.records.last() {
             Some(last) => last.values.len(),
@@ -214,8 +173,8 @@ impl<'a> Builder<'a> {
 
     /// Puts `cell` into a known field.
     pub(super) fn put_column(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Reject> {
-        if !self.seen.insert(column) {
-            return Err(self.twice(self.path(column)));
+        if !self.seen.insert(column) && !self.make_room(column)? {
+            return Err(self.twice(self.name(column)));
         }
         let kind = self.field(column).kind;
         let number = match cell {
@@ -230,6 +189,9 @@ impl<'a> Builder<'a> {
         match cell.value(kind, self.rule.nan) {
             Ok(Some(value)) => self.set(column, value),
             Ok(None) => {}
+            Err(Misfit::WrongType) if self.may_have_second(column) => {
+                return self.put_second(column, cell);
+            }
             Err(misfit) => return Err(misfit_at(self.field(column), cell, misfit)),
         }
         Ok(())
@@ -289,7 +251,7 @@ impl<'a> Builder<'a> {
         let values = &self.record.values;
         let missing = |column: &&usize| values.get(**column).is_none_or(Option::is_none);
         if let Some(&column) = self.required.iter().find(missing) {
-            let path = self.path(column);
+            let path = self.path(column).unwrap_or(self.name(column));
             return Err(Reject::new(
                 Reason::MissingField,
                 format!("the required field {} is missing", quoted(path)),
@@ -323,6 +285,7 @@ impl<'a> Builder<'a> {
     pub(super) fn finish(self) -> Decoded {
         Decoded {
             new_fields: self.new_fields,
+            seconds: self.seconds,
             records: self.records,
         }
     }
@@ -339,47 +302,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn width(&self) -> usize {
-        self.held.len() + self.new_fields.len()
-    }
-
-    fn field(&self, column: usize) -> &Field {
-        match self.held.get(column) {
-            Some(field) => field,
-            None => &self.new_fields[column - self.held.len()],
-        }
-    }
-
-    fn name(&self, column: usize) -> &str {
-        &self.field(column).name
-    }
-
-    fn path(&self, column: usize) -> &str {
-        match &self.paths {
-            Some(paths) => &paths[column],
-            None => self.name(column),
-        }
-    }
-
-    fn search(&mut self, path: &str) -> Option<usize> {
-        self.misses += 1;
-        if self.width() < INDEXED_COLUMNS_MIN || self.misses <= MISSES_MAX {
-            return (0..self.width()).find(|&column| self.path(column) == path);
-        }
-        if self.by_path.is_empty() {
-            let mut by_path: Vec<u32> = (0..self.width() as u32).collect();
-            by_path.sort_by(|&a, &b| self.path(a as usize).cmp(self.path(b as usize)));
-            self.by_path = by_path;
-        }
-        let place = self.place(path).ok()?;
-        Some(self.by_path[place] as usize)
-    }
-
-    fn place(&self, path: &str) -> Result<usize, usize> {
-        self.by_path
-            .binary_search_by(|&column| self.path(column as usize).cmp(path))
-    }
-
     fn check_new(&self, name: &str) -> Result<(), Reject> {
         if !is_field_name(name) {
             return Err(Reject::new(
@@ -391,8 +313,8 @@ impl<'a> Builder<'a> {
                 ),
             ));
         }
-        // Without pointers a field of this name would have been found by its path.
-        if self.paths.is_some() && (0..self.width()).any(|column| self.name(column) == name) {
+        // Any other field of this name would have been found by its path.
+        if self.is_renamed(name) {
             return Err(Reject::new(
                 Reason::BadFieldName,
                 format!(
@@ -412,22 +334,6 @@ impl<'a> Builder<'a> {
             ));
         }
         Ok(())
-    }
-
-    fn append(&mut self, name: &str, kind: FieldType) -> usize {
-        let column = self.width();
-        self.new_fields.push(Field {
-            name: name.to_owned(),
-            kind,
-        });
-        if let Some(paths) = &mut self.paths {
-            paths.push(Cow::Owned(name.to_owned()));
-        }
-        if !self.by_path.is_empty() {
-            let place = self.place(name).unwrap_or_else(|place| place);
-            self.by_path.insert(place, column as u32);
-        }
-        column
     }
 
     fn twice(&self, path: &str) -> Reject {

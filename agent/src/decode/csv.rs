@@ -131,7 +131,7 @@ fn by_header(names: &[&str], builder: &mut Builder<'_>) -> Result<Layout, Reject
     Ok(Layout { slots, open: false })
 }
 
-fn by_declaration(builder: &mut Builder<'_>) -> Result<Layout, Reject> {
+fn by_declaration(builder: &Builder<'_>) -> Result<Layout, Reject> {
     let rule = builder.rule();
     let mut slots = Vec::new();
     let mut open = false;
@@ -157,9 +157,8 @@ fn by_declaration(builder: &mut Builder<'_>) -> Result<Layout, Reject> {
         claim(&mut slots, time, Slot::Time)?;
     }
     let mut in_order = Vec::new();
-    for declared in &rule.fields {
-        let field = &declared.field;
-        let slot = Slot::Field(builder.named_or_new(&field.name, field.kind));
+    for (declared, &column) in rule.fields.iter().zip(builder.declared()) {
+        let slot = Slot::Field(column);
         match &declared.pointer {
             Some(pointer) => claim(&mut slots, pointer, slot)?,
             None => in_order.push(slot),

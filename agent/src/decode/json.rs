@@ -2,7 +2,7 @@
 //!
 //! Every scalar is put under its path (see [`decode`](super::decode)): one walk serves flat payloads,
 //! declared pointers and inferred nested fields alike, and builds no tree. Objects and arrays that hold
-//! nothing wanted are passed over. A field that is held as a scalar refuses an object or array.
+//! nothing wanted are passed over. A field that is declared as a scalar refuses an object or array.
 
 use super::{
     Reason, Reject,
@@ -122,6 +122,10 @@ fn container(
     depth: usize,
 ) -> Result<(), Reject> {
     match builder.find(path) {
+        // What lies below it has names of its own.
+        Target::Column(column) if builder.may_have_second(column) => {
+            members(scanner, builder, path, depth)
+        }
         Target::Column(_) => Err(Reject::new(
             Reason::WrongType,
             format!(

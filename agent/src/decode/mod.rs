@@ -6,7 +6,9 @@
 //! - any bytes at all end in a [`Decoded`] or a [`Reject`], never a panic, and what comes out is bounded
 //!   by [`RECORDS_MAX`], [`RECORD_BYTES_MAX`] and [`CELLS_MAX`];
 //! - a text that comes out holds no quote, back-tick, NUL or other control character;
-//! - a field keeps its type from the moment it is declared or first seen.
+//! - a field keeps its type from the moment it is declared or first seen; what comes with another type,
+//!   and was not declared, goes to a second field beside it;
+//! - the work is in proportion to the payload's bytes, whatever is in them.
 //!
 //! Where a field lies is written as a path: the keys from the record down, joined with `.`, array
 //! elements by their number from 0 (`spindle.axis.0`). The JSON pointer `/spindle/axis/0` is the same
@@ -14,7 +16,8 @@
 
 use std::{borrow::Cow, fmt};
 
-use dunlin_sync::sample::{Field, Schema, Value};
+use dunlin_sync::sample::{Field, FieldType, Schema, Value};
+pub use dunlin_sync::second_field::FIELD_NAME_BYTES_MAX;
 
 use crate::settings::{PayloadFormat, StreamRule};
 
@@ -40,8 +43,6 @@ pub const RECORD_BYTES_MAX: usize = 6_000;
 /// Most values, present or missing, over all records of one publish: 10,000 records that each set only
 /// the last of a thousand fields would otherwise turn 100 kB into 240 MB.
 pub const CELLS_MAX: usize = 1 << 20;
-/// Longest name of a field, bytes.
-pub const FIELD_NAME_BYTES_MAX: usize = 64;
 /// Deepest nesting of a JSON payload.
 pub const NESTING_MAX: usize = 32;
 
@@ -50,8 +51,23 @@ pub const NESTING_MAX: usize = 32;
 pub struct Decoded {
     /// Fields the schema does not have yet, to be appended to it in this order.
     pub new_fields: Vec<Field>,
+    /// Those of the new ones that take values of a second type.
+    pub seconds: Vec<SecondField>,
     /// At least one record.
     pub records: Vec<Record>,
+}
+
+/// A field came with a second type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondField {
+    /// Its name.
+    pub field: String,
+    /// The type it is held as.
+    pub held: FieldType,
+    /// The field that takes the others.
+    pub second: String,
+    /// Their type.
+    pub kind: FieldType,
 }
 
 /// One record, without a timestamp of ours yet.

@@ -15,11 +15,13 @@ pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject
     if text.is_empty() {
         return Err(Reject::new(Reason::Empty, "an empty payload"));
     }
-    let (name, kind) = match builder.rule().fields.as_slice() {
-        [only] => (only.field.name.as_str(), only.field.kind),
-        _ => (FIELD_NAME, FieldType::F64),
+    let (column, kind) = match (builder.rule().fields.as_slice(), builder.declared()) {
+        ([only], &[column]) => (column, only.field.kind),
+        _ => {
+            let kind = FieldType::F64;
+            (builder.named_or_new(FIELD_NAME, kind), kind)
+        }
     };
-    let column = builder.named_or_new(name, kind);
     builder.begin()?;
     builder
         .put_column(column, &Cell::Bare(text))

@@ -16,7 +16,8 @@ use std::borrow::Cow;
 use crate::settings::TimeUnit;
 
 use super::{
-    Reason, Reject, builder::Builder, quoted, scan::Scanner, time::decimal_ns, value::Cell,
+    FIELD_NAME_BYTES_MAX, Reason, Reject, builder::Builder, quoted, scan::Scanner,
+    time::decimal_ns, value::Cell,
 };
 
 /// Times below this count from now.
@@ -60,14 +61,20 @@ pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject
     let one_base = measurements
         .iter()
         .all(|measurement| measurement.base == measurements[0].base);
+    let bytes_max = builder.path_bytes_max();
     measurements.sort_by_key(|measurement| measurement.time_ns);
     for record in measurements.chunk_by(|a, b| a.time_ns == b.time_ns) {
         builder.begin()?;
         let time_ns = record[0].time_ns;
         builder.set_source_ts((time_ns >= ABSOLUTE_NS_MIN).then_some(time_ns));
         for measurement in record {
-            let name = field_name(&bases, measurement, one_base)?;
-            builder.put(&name, &measurement.cell)?;
+            let name = Name::of(&bases, measurement, one_base)?;
+            if name.bytes() <= bytes_max {
+                builder.put(&name.joined(), &measurement.cell)?;
+            } else if builder.rule().infer {
+                // Would be refused; joined, it would cost each measurement what all of them may hold.
+                return Err(name.too_long());
+            }
         }
         builder.end()?;
     }
@@ -85,26 +92,51 @@ pub(super) fn count(text: &str) -> u64 {
     times.len() as u64
 }
 
-fn field_name<'m>(
-    bases: &'m Bases<'_>,
-    measurement: &'m Measurement<'_>,
-    one_base: bool,
-) -> Result<Cow<'m, str>, Reject> {
-    let base = match measurement.base.checked_sub(1) {
-        Some(last) => &*bases.names[last],
-        None => "",
-    };
-    let name = &*measurement.name;
-    let name = match (base, name) {
-        ("", "") => return Err(not_senml("a measurement without a name")),
-        (base, "") => Cow::Borrowed(base),
-        (_, name) if one_base => Cow::Borrowed(name),
-        (base, name) => Cow::Owned(format!("{base}{name}")),
-    };
-    if measurement.is_sum {
-        return Ok(Cow::Owned(format!("{name}.sum")));
+/// Of what the name of a measurement's field is made.
+struct Name<'m>([&'m str; 3]);
+
+impl<'m> Name<'m> {
+    fn of(
+        bases: &'m Bases<'_>,
+        measurement: &'m Measurement<'_>,
+        one_base: bool,
+    ) -> Result<Self, Reject> {
+        let base = match measurement.base.checked_sub(1) {
+            Some(last) => &*bases.names[last],
+            None => "",
+        };
+        let name = &*measurement.name;
+        let base = match (base, name) {
+            ("", "") => return Err(not_senml("a measurement without a name")),
+            (_, name) if one_base && !name.is_empty() => "",
+            (base, _) => base,
+        };
+        let end = if measurement.is_sum { ".sum" } else { "" };
+        Ok(Self([base, name, end]))
     }
-    Ok(name)
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|part| part.len()).sum()
+    }
+
+    fn joined(&self) -> Cow<'m, str> {
+        match self.0 {
+            [only, "", ""] | ["", only, ""] => Cow::Borrowed(only),
+            parts => Cow::Owned(parts.concat()),
+        }
+    }
+
+    fn too_long(&self) -> Reject {
+        Reject::new(
+            Reason::BadFieldName,
+            format!(
+                "{} cannot name a field: with its base name it has {} bytes; the most is \
+                 {FIELD_NAME_BYTES_MAX}",
+                quoted(self.0[0]),
+                self.bytes()
+            ),
+        )
+    }
 }
 
 fn resolve(text: &str) -> Result<(Bases<'_>, Vec<Measurement<'_>>), Reject> {

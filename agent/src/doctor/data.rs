@@ -8,7 +8,10 @@ use std::{
 
 use super::Findings;
 use crate::{
-    commands::terminal::of,
+    commands::{
+        status::{progress, silent},
+        terminal::of,
+    },
     control::{self, ControlError},
     operations::{Local, OperationError},
     settings::Settings,
@@ -220,6 +223,27 @@ fn running(status: Option<Status>, found: &mut Findings) {
             trouble,
             "see the broker's access list, or the agent's log",
         );
+    }
+    if let Some(why) = status.http_problem {
+        found.warning(ABOUT, format!("the agent gives no metrics: {why}"), "");
+    }
+    if !status.rules_silent.is_empty() {
+        found.warning(
+            ABOUT,
+            silent(&status.rules_silent),
+            "compare its topic with what is published: mosquitto_sub -v -t '#'",
+        );
+    }
+    for recipe in &status.learn.progress {
+        let Some(what) = progress(recipe) else {
+            continue;
+        };
+        if recipe.streams == 0 {
+            let advice = "compare its streams with the names in: dunlin cohort count --streams '*'";
+            found.warning(ABOUT, what, advice);
+        } else {
+            found.note(ABOUT, what, "");
+        }
     }
     if status.buffer.full {
         found.problem(

@@ -30,7 +30,7 @@ mod tests;
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -45,6 +45,7 @@ use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};
 use crate::{
     mqtt::outgoing::Publisher,
     settings::{LearnSettings, RecipeRule},
+    status::RecipeProgress,
     writer::Requests,
 };
 
@@ -74,6 +75,8 @@ pub struct LearnStats {
     pub drifts: AtomicU64,
     /// Tasks that wait or work now.
     pub tasks_open: AtomicU64,
+    /// How far each recipe is, as of the last scan.
+    pub progress: Mutex<Vec<RecipeProgress>>,
     /// Rows about learning that could not be handed over because the agent was ending.
     pub rows_lost: AtomicU64,
 }

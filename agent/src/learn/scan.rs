@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     glob::means,
     settings::{LearnSettings, RecipeRule},
+    status::RecipeProgress,
     writer::OWN_TABLE_PREFIX,
 };
 
@@ -201,18 +202,29 @@ impl Scan {
 
     fn fill_queues(&mut self) {
         let catalog = self.shared.buffer.catalog();
-        for rule in self.shared.rules.clone() {
+        let mut progress = Vec::new();
+        'all: for rule in self.shared.rules.clone() {
+            let mut of_rule = RecipeProgress {
+                recipe: rule.name.clone(),
+                pattern: rule.streams.clone(),
+                rows_needed: rule.min_start_count,
+                ..RecipeProgress::default()
+            };
             for (id, name) in watched(&catalog, &rule.streams) {
                 if self.table.open.len() >= QUEUE_MAX {
-                    return;
+                    break 'all;
                 }
                 let key = ModelKey::new(&rule.name, name);
                 let state = self.state_of(&rule, &key, id);
+                of_rule.add(name, state.has_model || state.has_task, state.rows);
                 if let Some(kind) = queue_for(&rule, &state) {
                     self.open_task(&rule, key, kind);
                 }
             }
+            progress.push(of_rule);
         }
+        let told = &self.shared.stats.progress;
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 
     fn state_of(&mut self, rule: &RecipeRule, key: &ModelKey, stream: StreamId) -> LineState {

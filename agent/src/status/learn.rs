@@ -36,6 +36,44 @@ pub struct LearnStatus {
     pub published: u64,
     /// Predictions that were to be published and were not: no connection, or no room.
     pub publishes_dropped: u64,
+    /// How far each recipe is, as of the last scan.
+    #[serde(default)]
+    pub progress: Vec<RecipeProgress>,
+}
+
+/// How far a recipe is with the streams it has no model of yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipeProgress {
+    /// Its name.
+    pub recipe: String,
+    /// The streams it asks for.
+    pub pattern: String,
+    /// Streams that are there.
+    pub streams: u64,
+    /// Those among them without a model, trained or in training.
+    pub streams_waiting: u64,
+    /// Of these the one with the most records.
+    pub first: String,
+    /// Its records.
+    pub rows: u64,
+    /// Records that the first model takes.
+    pub rows_needed: u64,
+}
+
+impl RecipeProgress {
+    /// Counts one more stream with its records.
+    #[cfg(feature = "learning")]
+    pub(crate) fn add(&mut self, stream: &str, has_model: bool, rows: u64) {
+        self.streams += 1;
+        if has_model {
+            return;
+        }
+        self.streams_waiting += 1;
+        if self.streams_waiting == 1 || rows > self.rows {
+            self.rows = rows;
+            stream.clone_into(&mut self.first);
+        }
+    }
 }
 
 #[cfg(feature = "learning")]
@@ -58,6 +96,12 @@ impl super::View {
             broken: self.learn.broken.load(Relaxed),
             published: self.publisher.stats().written.load(Relaxed),
             publishes_dropped: self.publisher.stats().dropped.load(Relaxed),
+            progress: self
+                .learn
+                .progress
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone(),
         }
     }
 }

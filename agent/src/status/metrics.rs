@@ -86,6 +86,11 @@ impl View {
                 s.records.dropped,
             ),
             quarantined,
+            counter(
+                "dunlin_source_times_implausible_total",
+                "Records whose source's time cannot be one and was left out",
+                s.records.times_implausible,
+            ),
             gauge(
                 "dunlin_buffer_bytes",
                 "Disk the buffer takes",

@@ -88,9 +88,9 @@ impl Writer {
     /// Makes everything pending durable, then answers for it. Otherwise stalls the writer, and
     /// everything stays pending; what is in quarantine already is not put there again.
     pub(super) fn commit(&mut self) -> bool {
-        self.stats.set_committing(true);
+        self.stats.set_waiting_for_disk(true);
         let committed = self.commit_pending();
-        self.stats.set_committing(false);
+        self.stats.set_waiting_for_disk(false);
         committed
     }
 

@@ -15,9 +15,9 @@ use dunlin_sync::{
 
 use super::tag_names;
 use crate::{
-    decode::{self, Reason, Record, Reject},
+    decode::{self, Reason, Record, Reject, SecondField},
     route::Router,
-    settings::{RetainedPolicy, Settings, SplitRule, StreamRule},
+    settings::{RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
     split::Splitter,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Batch<'a> {
     schema: Arc<Schema>,
     stream: &'a mut OpenStream,
     pub(super) records: Vec<Record>,
+    /// Records among these whose source's time cannot be one and was left out.
+    pub(super) times_implausible: u64,
 }
 
 impl Batch<'_> {
@@ -74,6 +76,8 @@ pub(super) struct Intake {
     streams: HashMap<String, OpenStream>,
     /// Rules whose streams have been told to have other tags now.
     told: HashSet<String>,
+    /// Rules of which a time that cannot be one was told.
+    told_times: HashSet<usize>,
     wall_ns: fn() -> i64,
 }
 
@@ -96,6 +100,7 @@ impl Intake {
             rules: settings.streams.clone(),
             streams: HashMap::new(),
             told: HashSet::new(),
+            told_times: HashSet::new(),
             buffer,
             wall_ns,
         }
@@ -110,12 +115,13 @@ impl Intake {
         })
     }
 
-    /// Decodes a publish; `payload` is `None` if it was too large to be read.
+    /// Decodes a publish; its payload is `None` if its bytes were too many to be read. `now_ns` is what
+    /// a synchronised clock says.
     pub(super) fn decode(
         &mut self,
         topic: &[u8],
-        payload: Option<&[u8]>,
-        payload_bytes: usize,
+        (payload, payload_bytes): (Option<&[u8]>, usize),
+        now_ns: Option<i64>,
     ) -> Result<Batch<'_>, Reject> {
         let payload = payload.ok_or_else(|| {
             let detail = format!("{payload_bytes} bytes (mqtt.payload_bytes_max)");
@@ -124,7 +130,7 @@ impl Intake {
         let route = self.router.route(topic)?;
         let rule = &self.rules[route.rule];
         let known = self.schemas[route.rule].as_deref();
-        let decoded = decode::decode(rule, known, payload)?;
+        let mut decoded = decode::decode(rule, known, payload)?;
         let records = decoded.records.len() as u64;
         let schema = match &self.schemas[route.rule] {
             Some(schema) if decoded.new_fields.is_empty() => Arc::clone(schema),
@@ -137,9 +143,18 @@ impl Intake {
                     ..Reject::new(Reason::WrongType, error.to_string())
                 })?;
                 self.schemas[route.rule] = Some(Arc::clone(&schema));
+                tell_seconds(&rule.name, &decoded.seconds);
                 schema
             }
         };
+        let times_implausible = leave_out_times(&rule.time_range, now_ns, &mut decoded.records);
+        if times_implausible > 0 && self.told_times.insert(route.rule) {
+            tracing::warn!(
+                stream = rule.name,
+                topic = %quoted_topic(topic),
+                "source times before time_min or beyond time_max_ahead are left out; this is told once"
+            );
+        }
         if !self.streams.contains_key(&route.stream) {
             let tags = self.tags_of(route.rule, &route.captures);
             let split = self.rules[route.rule].split.clone();
@@ -153,6 +168,7 @@ impl Intake {
             schema,
             stream,
             records: decoded.records,
+            times_implausible,
         })
     }
 
@@ -249,6 +265,7 @@ impl Intake {
             schema: declared,
             stream: open,
             records: records.collect(),
+            times_implausible: 0,
         })
     }
 
@@ -331,4 +348,37 @@ fn told(schema: &Schema, tags: &[String]) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     tags.join(" ")
+}
+
+/// Takes away source times that cannot be one; how many there were.
+fn leave_out_times(range: &TimeRange, now_ns: Option<i64>, records: &mut [Record]) -> u64 {
+    let mut left_out = 0;
+    for record in records {
+        let time = record.source_ts;
+        record.source_ts = time.filter(|&ns| range.contains(ns, now_ns));
+        left_out += u64::from(record.source_ts != time);
+    }
+    left_out
+}
+
+/// A field is made once, so this is told once.
+fn tell_seconds(stream: &str, seconds: &[SecondField]) {
+    const TOLD_MAX: usize = 8;
+    for second in seconds.iter().take(TOLD_MAX) {
+        tracing::warn!(
+            stream,
+            field = second.field,
+            held = %second.held,
+            came = %second.kind,
+            "a field came with a second type; its values of that type are kept in `{}`",
+            second.second
+        );
+    }
+    if let Some(more @ 1..) = seconds.len().checked_sub(TOLD_MAX) {
+        tracing::warn!(stream, more, "more fields came with a second type");
+    }
+}
+
+fn quoted_topic(topic: &[u8]) -> String {
+    decode::quoted(&String::from_utf8_lossy(topic))
 }

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use dunlin_sync::{sample::Timestamp, state_file};
 
-use super::{Writer, commit::no_ceiling};
+use super::{Writer, WriterStats, commit::no_ceiling};
 use crate::clock::{Clock, ClockError, ClockEvent, ClockRecord, safe_delta};
 
 /// The clock's durable record at `path`, if it is whole. That the buffer has lost its newest records is
@@ -40,13 +40,20 @@ pub(super) enum NoTime {
 }
 
 /// `count` consecutive timestamps; raises the durable ceiling where needed.
-pub(super) fn next(clock: &mut Clock, path: &Path, count: usize) -> Result<Timestamp, NoTime> {
+pub(super) fn next(
+    clock: &mut Clock,
+    path: &Path,
+    count: usize,
+    stats: &WriterStats,
+) -> Result<Timestamp, NoTime> {
     loop {
         match clock.next(count) {
             Ok(first) => return Ok(first),
             Err(ClockError::RaiseCeiling(record)) => {
-                state_file::write(path, &record.to_bytes())
-                    .map_err(|error| NoTime::Now(no_ceiling(path, &error)))?;
+                stats.set_waiting_for_disk(true);
+                let stored = state_file::write(path, &record.to_bytes());
+                stats.set_waiting_for_disk(false);
+                stored.map_err(|error| NoTime::Now(no_ceiling(path, &error)))?;
                 clock.stored(&record);
             }
             Err(error @ ClockError::Exhausted) => return Err(NoTime::Ever(error.to_string())),
@@ -95,7 +102,10 @@ impl Writer {
     /// Stores the clock's record if that is due.
     pub(super) fn store_record(&mut self) -> io::Result<()> {
         if let Some(record) = self.parts.clock.ceiling_due() {
-            state_file::write(&self.clock_path, &record.to_bytes())?;
+            self.stats.set_waiting_for_disk(true);
+            let stored = state_file::write(&self.clock_path, &record.to_bytes());
+            self.stats.set_waiting_for_disk(false);
+            stored?;
             self.parts.clock.stored(&record);
         }
         Ok(())

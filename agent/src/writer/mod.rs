@@ -274,10 +274,11 @@ impl Writer {
             return Ok(true);
         }
         let pending = &mut self.pending;
+        let now_ns = self.parts.clock.synchronised_ns();
         let decoded = (verdict != Verdict::Again).then(|| {
             let whole = (!publish.too_large()).then_some(&publish.payload[..]);
-            let intake = &mut self.intake;
-            intake.decode(&publish.topic, whole, publish.payload_bytes)
+            let payload = (whole, publish.payload_bytes);
+            self.intake.decode(&publish.topic, payload, now_ns)
         });
         let is_timed = matches!(&decoded, Some(Ok(batch)) if batch.is_timed());
         let is_stored = verdict.is_stored(is_timed);
@@ -326,7 +327,9 @@ impl Writer {
         let mut is_own = false;
         let taken = match request.content {
             RequestContent::Publish { topic, payload } => {
-                self.intake.decode(&topic, Some(&payload), payload.len())
+                let payload = (Some(&payload[..]), payload.len());
+                let now_ns = self.parts.clock.synchronised_ns();
+                self.intake.decode(&topic, payload, now_ns)
             }
             RequestContent::Records {
                 schema,
@@ -382,7 +385,10 @@ fn store(
     stats: &WriterStats,
 ) -> Result<u64, NoTime> {
     let records = batch.records.len();
-    let first = keep_time::next(clock, clock_path, records)?;
+    let first = keep_time::next(clock, clock_path, records, stats)?;
+    stats
+        .times_implausible
+        .fetch_add(batch.times_implausible, Relaxed);
     let (stored, refused) = batch.push_into(builder, first);
     stats.records_received.fetch_add(records as u64, Relaxed);
     if refused > 0 {

@@ -31,11 +31,13 @@ pub struct WriterStats {
     pub possible_duplicates: AtomicU64,
     /// Records in publishes that went to quarantine.
     pub records_quarantined: AtomicU64,
+    /// Records whose source's time was left out because it cannot be one.
+    pub times_implausible: AtomicU64,
     /// Records lost for a reason that should not exist.
     pub records_dropped: AtomicU64,
     /// How long the last commit took, nanoseconds.
     pub commit_ns: AtomicU64,
-    committing_since: Mutex<Option<Instant>>,
+    disk_since: Mutex<Option<Instant>>,
     /// Nothing is taken at present because nothing can be made durable.
     pub stalled: AtomicBool,
     stall_reason: Mutex<Option<String>>,
@@ -62,19 +64,19 @@ impl WriterStats {
             .clone()
     }
 
-    /// A commit begins (`true`) or has ended.
-    pub(crate) fn set_committing(&self, begins: bool) {
+    /// The disk is given something to make durable (`true`) or has answered.
+    pub(crate) fn set_waiting_for_disk(&self, begins: bool) {
         let since = begins.then(Instant::now);
         *self
-            .committing_since
+            .disk_since
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = since;
     }
 
-    /// How long the commit under way has taken by `now`: a disk that hangs says nothing else.
-    pub fn committing_for(&self, now: Instant) -> Option<Duration> {
+    /// How long the disk has not answered by `now`: one that hangs says nothing else.
+    pub fn waiting_for_disk(&self, now: Instant) -> Option<Duration> {
         let since = self
-            .committing_since
+            .disk_since
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         since.map(|since| now.saturating_duration_since(since))

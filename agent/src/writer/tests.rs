@@ -20,7 +20,7 @@ use crate::{
         Ack,
         inbox::{self, Outlet},
     },
-    settings::WhenFull,
+    settings::{DeclaredField, WhenFull},
     store::Store,
 };
 
@@ -205,6 +205,13 @@ impl Stored {
         rows
     }
 
+    fn source_times(&self) -> Vec<Option<i64>> {
+        let sections = self.iter().flat_map(|block| &block.sections);
+        let rows = sections.map(|section| &section.rows);
+        rows.flat_map(|rows| (0..rows.len()).map(|row| rows.source_ts.get(row).copied().flatten()))
+            .collect()
+    }
+
     fn values(&self) -> Vec<f64> {
         self.rows().into_iter().map(|(_, value)| value).collect()
     }
@@ -340,7 +347,18 @@ fn one_commit_stays_small_however_much_arrives() {
 
 #[test]
 fn a_bad_publish_goes_to_quarantine_and_stops_nothing() {
-    let mut device = Device::new();
+    let mut device = Device::with(|settings| {
+        let kind = FieldType::F64;
+        let field = Field {
+            name: "x".into(),
+            kind,
+        };
+        settings.streams[0].fields = vec![DeclaredField {
+            field,
+            pointer: None,
+            required: false,
+        }];
+    });
     let cut = Incoming {
         payload_bytes: 1 << 30,
         ..publish(3, "abc")
@@ -376,6 +394,29 @@ fn a_bad_publish_goes_to_quarantine_and_stops_nothing() {
     assert_eq!(stats.records_quarantined.load(Relaxed), 5);
     assert_eq!(stats.records_received.load(Relaxed), 7);
     assert_eq!(stats.quarantined_by_reason()["bad_topic"], 2);
+}
+
+#[test]
+fn a_second_type_is_stored_beside_the_first() {
+    let mut device = Device::new();
+    device.arrive([value(1, 1), publish(2, "{\"x\":\"text\"}"), value(3, 3)]);
+    device.turn_after_gap();
+    assert_eq!(device.acked(), [1, 2, 3]);
+    assert!(device.quarantined().is_empty());
+    let catalog = device.w().parts.buffer.catalog();
+    let fields = &catalog.schema_named("plant").unwrap().fields;
+    let names: Vec<_> = fields
+        .iter()
+        .map(|field| (&*field.name, field.kind))
+        .collect();
+    assert_eq!(names, [("x", FieldType::F64), ("x_text", FieldType::Text)]);
+    // So it stays over a restart.
+    let mut device = device.restart();
+    device.arrive([publish(4, "{\"x\":\"more\"}"), value(5, 5)]);
+    device.turn_after_gap();
+    assert!(device.quarantined().is_empty());
+    let catalog = device.w().parts.buffer.catalog();
+    assert_eq!(catalog.schema_named("plant").unwrap().fields.len(), 2);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::super::{
 };
 use crate::{
     cohort::Condition,
+    glob,
     learn::topic::PublishTopic,
     moment,
     recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
@@ -77,6 +78,8 @@ const ALGORITHMS: &[&str] = &[
     "mlp_regressor",
 ];
 
+/// Streams named in a hint.
+const NAMED_MAX: usize = 8;
 /// Each works on its own thread's time.
 const RECIPES_MAX: usize = 64;
 const ROWS_MAX_DEFAULT: u64 = 20_000;
@@ -140,10 +143,44 @@ pub(super) fn rules(
             entry.wrong("name", message, hint, found);
             break;
         } else {
+            warn_if_idle(&entry, &rule, streams, found);
             rules.push(rule);
         }
     }
     rules
+}
+
+/// A recipe that no stream of the configuration can be meant by learns nothing, for ever.
+fn warn_if_idle(
+    entry: &Entry<'_>,
+    recipe: &RecipeRule,
+    streams: &[StreamRule],
+    found: &mut Findings,
+) {
+    let is_meant = |stream: &StreamRule| {
+        if stream.filter.tag_names().is_empty() {
+            return glob::matches(&recipe.streams, &stream.name);
+        }
+        glob::may_match_below(&recipe.streams, &format!("{}/", stream.name))
+    };
+    // Without streams there is a mistake already.
+    if streams.is_empty() || streams.iter().any(is_meant) {
+        return;
+    }
+    let named = |stream: &StreamRule| {
+        let captures = stream.filter.tag_names().iter();
+        let captures: String = captures.map(|name| format!("/<{name}>")).collect();
+        format!("{}{captures}", stream.name)
+    };
+    let names: Vec<String> = streams.iter().take(NAMED_MAX).map(named).collect();
+    found.warning(
+        &entry.place_of("streams"),
+        format!(
+            "{}.streams: no stream can be called `{}`",
+            entry.what, recipe.streams
+        ),
+        format!("streams are called {}", names.join(", ")),
+    );
 }
 
 fn rule(

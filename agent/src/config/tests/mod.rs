@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::settings::{
-    NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeUnit, UploadOrder, WhenFull,
+    NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeRange, TimeUnit, UploadOrder, WhenFull,
 };
 
 mod mistakes;

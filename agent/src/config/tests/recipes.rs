@@ -40,6 +40,39 @@ fn found(recipe: &str, own: &OwnRecipes) -> Result<Arc<RecipeRule>, String> {
 }
 
 #[test]
+fn a_recipe_that_no_stream_can_be_meant_by_is_warned_of() {
+    for (streams, is_warned) in [
+        ("v/*", false),
+        ("*", false),
+        ("s", true),
+        ("V/*", true),
+        ("v", true),
+    ] {
+        let text = format!(
+            "{MINIMAL}[[stream]]\nname = \"v\"\ntopic = \"plant/+line/v\"\n[[recipe]]\n\
+             name = \"r\"\nstreams = \"{streams}\"\nalgorithm = \"pca\"\n"
+        );
+        let (_dir, path) = file_with(&text);
+        let checked = check(Some(&path), &Overrides::default());
+        assert!(checked.settings.is_ok());
+        let warned = checked.warnings.iter().map(ToString::to_string);
+        let warned: Vec<String> = warned
+            .filter(|text| text.contains("no stream can be called"))
+            .collect();
+        assert_eq!(
+            warned.len(),
+            usize::from(is_warned),
+            "{streams}: {warned:?}"
+        );
+        assert!(
+            warned
+                .iter()
+                .all(|text| text.contains("v/<line>") && text.contains("dunlin.toml:"))
+        );
+    }
+}
+
+#[test]
 fn a_recipe_of_ones_own_brings_task_and_window() {
     let rule = found("algorithm = \"custom:mine\"\nlabel = \"y\"", &own()).unwrap();
     assert_eq!(rule.recipe.task(), Task::Regress);

@@ -11,6 +11,8 @@ fn streams_are_read_whole() {
 infer = false
 time = "/when"
 time_unit = "us"
+time_min = 1990-05-01
+time_max_ahead = "2 h"
 tags = { plant = "north" }
 nan = "missing"
 retained = "ignore"
@@ -37,6 +39,10 @@ split = "hash"
         (one.time.as_deref(), one.time_unit),
         (Some("/when"), TimeUnit::Micros)
     );
+    let range = one.time_range;
+    assert_eq!(range.min_ns, 641_520_000_000_000_000);
+    assert_eq!(range.ahead_max.as_secs(), 7_200);
+    assert_eq!(two.time_range, TimeRange::DEFAULT);
     assert_eq!(one.tags, BTreeMap::from([("plant".into(), "north".into())]));
     assert_eq!((one.nan, one.fields_max), (NanPolicy::Missing, 2));
     assert_eq!(one.retained, RetainedPolicy::Ignore);
@@ -101,6 +107,15 @@ fn mistakes_in_streams() {
         ("infer = false", &["no field is declared"]),
         ("time = \"t\"", &["start with a slash"]),
         ("time_unit = \"ms\"", &["without time"]),
+        ("time_min = \"2000-01-01\"", &["without time"]),
+        (
+            "time = \"/t\"\ntime_min = \"long ago\"",
+            &["time_min", "no time"],
+        ),
+        (
+            "time = \"/t\"\ntime_max_ahead = \"soon\"",
+            &["time_max_ahead"],
+        ),
         ("time = \"/t\"\ntime_unit = \"m\"", &["s, ms, us, ns"]),
         ("tags = { device = \"x\" }", &["`device` exists already"]),
         ("tags = { \"a b\" = \"x\" }", &["no name for a table"]),

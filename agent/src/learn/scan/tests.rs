@@ -139,6 +139,30 @@ fn a_worker_that_never_returns_is_given_up_and_another_takes_its_place() {
 }
 
 #[test]
+fn the_way_to_the_first_model_is_told() {
+    let elsewhere = RecipeRule {
+        streams: "nothing/*".into(),
+        ..rule("idle")
+    };
+    let mut bench = Bench::new(vec![rule("pca"), elsewhere]);
+    bench.commit(980);
+    let mut scan = scan(&bench);
+    scan.look();
+    let progress = bench.shared.stats.progress.lock().unwrap().clone();
+    assert_eq!(progress.len(), 2);
+    let [of, idle] = &progress[..] else { panic!() };
+    assert_eq!((&*of.recipe, of.streams, of.streams_waiting), ("pca", 1, 1));
+    assert_eq!((of.rows, of.rows_needed), (980, 1_000));
+    assert_eq!((&*idle.pattern, idle.streams), ("nothing/*", 0));
+    bench.commit(20);
+    scan.look();
+    scan.settle_one();
+    scan.look();
+    let progress = bench.shared.stats.progress.lock().unwrap().clone();
+    assert_eq!((progress[0].streams, progress[0].streams_waiting), (1, 0));
+}
+
+#[test]
 fn workers_are_not_lost_without_end() {
     let bench = Bench::new(vec![rule("pca")]);
     let mut scan = scan(&bench);

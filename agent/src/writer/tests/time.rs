@@ -36,6 +36,46 @@ fn records_that_arrive_together_get_consecutive_nanoseconds() {
 }
 
 #[test]
+fn a_source_time_that_cannot_be_one_is_left_out_and_counted() {
+    let timed = |synchronised| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(&dir);
+        settings.streams[0].time = Some("/t".into());
+        settings.clock.hold = Duration::ZERO;
+        Device::started(dir, settings, Manual::new(NOW, Some(synchronised)))
+    };
+    let day_s = 86_400;
+    let at = |id, seconds: i64| publish(id, &format!("{{\"x\":1,\"t\":{seconds}}}"));
+    let first_s = 946_684_800;
+    let now_s = NOW / SECOND_NS;
+    for (synchronised, left_out) in [(true, 5), (false, 4)] {
+        let mut device = timed(synchronised);
+        device.arrive([
+            at(1, 0),
+            at(2, -1),
+            at(3, 123_456),
+            at(4, first_s - 1),
+            at(5, first_s),
+            at(6, now_s + day_s - 1),
+            at(7, now_s + day_s + 1),
+        ]);
+        device.turn_after_gap();
+        assert_eq!(device.acked(), [1, 2, 3, 4, 5, 6, 7]);
+        assert!(device.quarantined().is_empty());
+        let stats = device.w().stats();
+        assert_eq!(stats.times_implausible.load(Relaxed), left_out);
+        let stored = device.stored().source_times();
+        let kept: Vec<i64> = stored.iter().flatten().map(|ns| ns / SECOND_NS).collect();
+        let late = (!synchronised).then_some(now_s + day_s + 1);
+        let expected: Vec<i64> = [first_s, now_s + day_s - 1]
+            .into_iter()
+            .chain(late)
+            .collect();
+        assert_eq!((stored.len(), kept), (7, expected), "{synchronised}");
+    }
+}
+
+#[test]
 fn a_correction_moves_what_is_not_uploaded_and_opens_the_gate() {
     for step_s in [3600, -3600] {
         let mut device = unsynchronised(|_| {});
