@@ -9,7 +9,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dunlin_agent::{
     decode::decode,
     route::Router,
-    settings::{NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule, TimeRange, TimeUnit},
+    settings::{
+        NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule, TimeRange, TimeUnit,
+    },
     topic::TopicFilter,
 };
 use dunlin_sync::sample::Schema;

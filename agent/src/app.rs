@@ -6,6 +6,7 @@
 
 #[cfg(feature = "learning")]
 mod learning;
+mod reload;
 
 use std::{
     net::SocketAddr,
@@ -28,10 +29,10 @@ use self::learning::Learning;
 use crate::{
     control::{self, ControlError, ControlServer},
     http::{self, Endpoint, Hosts, Server},
-    ingest::{Ingest, Stopper},
+    ingest::{Ingest, Stopper, Subscriber},
     operations,
     settings::Settings,
-    status::View,
+    status::{Configuration, View},
     store::{Store, StoreError, cursor_path, wall_ns},
     writer::{Parts, Requests, Writer},
 };
@@ -84,6 +85,7 @@ pub struct Agent {
     view: Arc<View>,
     requests: Requests,
     stopper: Stopper,
+    subscriber: Subscriber,
     give_up: watch::Sender<bool>,
     upload_stop: watch::Sender<Option<tokio::time::Instant>>,
     ingest: oneshot::Receiver<Result<(), String>>,
@@ -93,7 +95,6 @@ pub struct Agent {
     learning: Option<Learning>,
     http: Option<(Server, Arc<Endpoint>)>,
     control: Option<ControlServer>,
-    shutdown_max: Duration,
 }
 
 /// How to reach the upstream that `settings` name.
@@ -114,6 +115,12 @@ pub fn connect_upstream(settings: &Settings) -> Result<Arc<dyn Upstream>, Upstre
     upstream::connect(&options).map(Arc::from)
 }
 
+/// What to subscribe to.
+fn mqtt_filters(settings: &Settings) -> Vec<String> {
+    let rules = settings.streams.iter();
+    rules.map(|rule| rule.filter.mqtt_filter()).collect()
+}
+
 impl Agent {
     /// Opens the data directory and starts every worker. Broker and upstream need not be there.
     ///
@@ -130,11 +137,7 @@ impl Agent {
             identity,
         } = Store::open(&settings)?;
         settings.mqtt.client_id.clone_from(&identity.client_id);
-        let filters = settings
-            .streams
-            .iter()
-            .map(|rule| rule.filter.mqtt_filter())
-            .collect();
+        let filters = mqtt_filters(&settings);
         let seed = rand::random();
         let (mut ingest, inbox, acker, stopper) =
             Ingest::new(&settings.mqtt, filters, &settings.device, seed)?;
@@ -150,7 +153,7 @@ impl Agent {
         );
         let uploads = uploader.stats();
         let ingest_stats = ingest.stats();
-        let publisher = ingest.publisher();
+        let (publisher, subscriber) = (ingest.publisher(), ingest.subscriber());
         let parts = Parts {
             inbox,
             acker,
@@ -178,10 +181,10 @@ impl Agent {
             endpoint: OnceLock::new(),
             ended: OnceLock::new(),
             identity,
-            settings,
+            configuration: Configuration::new(settings),
         });
 
-        let settings = &view.settings;
+        let settings = view.settings();
         let mut http = None;
         if let Some(listen) = settings.http_listen {
             let (metrics, health) = (Arc::clone(&view), Arc::clone(&view));
@@ -213,7 +216,6 @@ impl Agent {
             let _working = uploading;
             uploader.run(upload_deadline).await
         });
-        let shutdown_max = Duration::from_millis(settings.shutdown_ms_max);
         tracing::info!(
             device = settings.device,
             upstream = view.upstream.location(),
@@ -224,6 +226,7 @@ impl Agent {
             view,
             requests,
             stopper,
+            subscriber,
             give_up,
             upload_stop,
             ingest,
@@ -233,7 +236,6 @@ impl Agent {
             learning,
             http,
             control: Some(control),
-            shutdown_max,
         })
     }
 
@@ -298,20 +300,21 @@ impl Agent {
     /// [`AgentError::Worker`] if the last records could not be committed, so that the broker still has
     /// them, or if the uploader cannot say what is left.
     pub async fn stop(self) -> Result<Left, AgentError> {
-        let deadline = tokio::time::Instant::now() + self.shutdown_max;
+        let shutdown_max = Duration::from_millis(self.view.settings().shutdown_ms_max);
+        let deadline = tokio::time::Instant::now() + shutdown_max;
         #[cfg(feature = "learning")]
         if let Some(learning) = self.learning {
-            learning.stop(self.shutdown_max / 4).await;
+            learning.stop(shutdown_max / 4).await;
         }
-        self.stopper.stop(self.shutdown_max / 2);
+        self.stopper.stop(shutdown_max / 2);
         let mut writer = self.writer;
-        let written = if let Ok(end) = timeout(self.shutdown_max / 2, &mut writer).await {
+        let written = if let Ok(end) = timeout(shutdown_max / 2, &mut writer).await {
             end
         } else {
             self.give_up.send_replace(true);
             writer.await
         };
-        if timeout(self.shutdown_max / 2, self.ingest).await.is_err() {
+        if timeout(shutdown_max / 2, self.ingest).await.is_err() {
             tracing::warn!("the broker did not take the last PUBACKs; it will send those again");
         }
         self.upload_stop.send_replace(Some(deadline));

@@ -1,10 +1,17 @@
 //! Log lines on standard error: text for people, JSON for collectors.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::OnceLock,
+};
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry::Registry,
+    EnvFilter, Layer,
+    fmt::MakeWriter,
+    layer::{Layered, SubscriberExt},
+    registry::Registry,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -39,6 +46,25 @@ pub struct LogError {
     pub hint: String,
 }
 
+/// What all lines go through on their way to the filter.
+type Formatted = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
+
+/// The filter of this process, once logging has started.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Formatted>> = OnceLock::new();
+
+/// Logs by another filter from now on; before [`init`] there is nothing to change.
+///
+/// # Errors
+/// [`LogError`] if the filter cannot be read.
+pub fn set_filter(filter: &str) -> Result<(), LogError> {
+    let filter = env_filter(filter)?;
+    if let Some(handle) = FILTER.get() {
+        // Fails only if the subscriber is gone, and then nobody logs.
+        let _gone = handle.reload(filter);
+    }
+    Ok(())
+}
+
 /// Starts logging for the whole process.
 ///
 /// # Errors
@@ -46,12 +72,14 @@ pub struct LogError {
 pub fn init(settings: &LogSettings) -> Result<(), LogError> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let ansi = io::stderr().is_terminal() && !no_color;
-    subscriber(settings, ansi, io::stderr)?
-        .try_init()
-        .map_err(|_| LogError {
-            message: "logging has started already".into(),
-            hint: "start it once for each process".into(),
-        })
+    let (subscriber, handle) = subscriber(settings, ansi, io::stderr)?;
+    subscriber.try_init().map_err(|_| LogError {
+        message: "logging has started already".into(),
+        hint: "start it once for each process".into(),
+    })?;
+    // Logging starts once, so this is the only handle.
+    let _first = FILTER.set(handle);
+    Ok(())
 }
 
 /// Whether `filter` can be read.
@@ -86,7 +114,13 @@ fn subscriber<W>(
     settings: &LogSettings,
     ansi: bool,
     writer: W,
-) -> Result<impl Subscriber + Send + Sync + use<W>, LogError>
+) -> Result<
+    (
+        impl Subscriber + Send + Sync + use<W>,
+        reload::Handle<EnvFilter, Formatted>,
+    ),
+    LogError,
+>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -96,9 +130,9 @@ where
     } else {
         layer.with_ansi(ansi).boxed()
     };
-    Ok(tracing_subscriber::registry()
-        .with(layer)
-        .with(env_filter(&settings.filter)?))
+    let (filter, handle) = reload::Layer::new(env_filter(&settings.filter)?);
+    let subscriber = tracing_subscriber::registry().with(layer).with(filter);
+    Ok((subscriber, handle))
 }
 
 #[cfg(test)]
@@ -130,7 +164,7 @@ mod tests {
             filter: filter.into(),
             json,
         };
-        let subscriber = subscriber(&settings, ansi, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&settings, ansi, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(rows = 3, "uploaded");
             tracing::debug!("detail");
@@ -175,6 +209,26 @@ mod tests {
         assert!(logged("info,sled=info", false, false).contains("noise"));
         assert!(logged("warn,dunlin_agent=debug", false, false).contains("detail"));
         assert_eq!(logged("off,sled=off", false, false), "");
+    }
+
+    #[test]
+    fn another_filter_is_obeyed_from_the_next_line_on() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let settings = LogSettings {
+            filter: "info".into(),
+            json: false,
+        };
+        let (subscriber, handle) = subscriber(&settings, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("too early");
+            handle.reload(env_filter("debug").unwrap()).unwrap();
+            tracing::debug!("heard");
+            handle.reload(env_filter("warn").unwrap()).unwrap();
+            tracing::info!("too late");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("heard") && !text.contains("too"), "{text}");
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Bound on draining at shutdown.
     pub shutdown_ms_max: u64,
+    /// SHA-256 of the file all this came from, in hexadecimal; `None` without a file.
+    pub file_sha256: Option<String>,
     /// A disk that does not answer for so long ends the agent; `None`: never.
     pub stall_max: Option<Duration>,
 }

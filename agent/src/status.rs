@@ -1,5 +1,6 @@
 //! What the agent is doing, in one place: for `dunlin status`, for metrics, for the demo.
 
+mod configuration;
 mod learn;
 mod metrics;
 
@@ -18,6 +19,7 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::configuration::{Configuration, ConfigurationStatus};
 pub use self::learn::{LearnStatus, RecipeProgress};
 use crate::{
     http::{Endpoint, EndpointState},
@@ -38,8 +40,8 @@ const COMMIT_MAX: Duration = Duration::from_secs(30);
 pub struct View {
     /// When the agent started.
     pub started: Instant,
-    /// The configuration it runs on.
-    pub settings: Settings,
+    /// The configuration it runs on, and what became of the last one that was read.
+    pub configuration: Configuration,
     /// Whose data directory it is.
     pub identity: Identity,
     /// Committed records.
@@ -78,6 +80,9 @@ pub struct Status {
     /// What it was called before, if it has been renamed.
     #[serde(default)]
     pub device_before: Option<String>,
+    /// The configuration it runs on.
+    #[serde(default)]
+    pub configuration: ConfigurationStatus,
     /// Seconds since the start.
     pub uptime_s: u64,
     /// MQTT side.
@@ -230,17 +235,24 @@ pub struct FlashStatus {
 }
 
 impl View {
+    /// What the agent runs on now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.configuration.settings()
+    }
+
     /// The snapshot.
     pub fn status(&self) -> Status {
         let (ingest, writer, uploads) = (&self.ingest, &self.writer, &self.uploads);
         let (buffer, clock) = (self.buffer.stats(), writer.clock());
         let catalog = self.buffer.catalog();
         let uptime = self.started.elapsed();
-        let mqtt = &self.settings.mqtt;
+        let settings = self.settings();
+        let mqtt = &settings.mqtt;
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
-            device: self.settings.device.clone(),
+            device: settings.device.clone(),
             device_before: self.identity.device_before.clone(),
+            configuration: self.configuration.status(),
             uptime_s: uptime.as_secs(),
             mqtt: MqttStatus {
                 broker: format!("{}:{}", mqtt.host, mqtt.port),
@@ -273,7 +285,7 @@ impl View {
                 }),
             buffer: BufferStatus {
                 shape: self.buffer.shape(),
-                bytes_max: self.settings.buffer.bytes_max,
+                bytes_max: settings.buffer.bytes_max,
                 full: writer.stalled.load(Relaxed),
                 streams: catalog.streams.len(),
                 streams_elsewhere: elsewhere(&catalog),
@@ -311,7 +323,8 @@ impl View {
 
     fn rules_silent(&self) -> Vec<String> {
         let catalog = self.buffer.catalog();
-        let rules = self.settings.streams.iter();
+        let settings = self.settings();
+        let rules = settings.streams.iter();
         rules
             .filter(|rule| catalog.schema_named(&rule.name).is_none())
             .map(|rule| rule.name.clone())

@@ -149,6 +149,23 @@ pub fn cursor_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("state").join("cursor.uploader")
 }
 
+/// The buffer that `settings` ask for.
+pub(crate) fn buffer_options(settings: &Settings) -> BufferOptions {
+    let buffer = &settings.buffer;
+    BufferOptions {
+        dir: settings.data_dir.join("buffer"),
+        bytes_max: buffer.bytes_max,
+        disk_free_bytes_min: buffer.disk_free_bytes_min,
+        when_full: buffer.when_full,
+        replay_bytes_max: buffer.replay_bytes_max,
+        replay_age_ns_max: buffer
+            .replay_age_s_max
+            .map(|s| s.saturating_mul(1_000_000_000) as i64),
+        fingerprints_max: writer::fingerprints_max(settings),
+        seq_floor: 0,
+    }
+}
+
 impl Store {
     /// Opens the data directory that `settings` name, made if need be. Blocks on the disk.
     ///
@@ -156,23 +173,14 @@ impl Store {
     /// [`StoreError`]. Damage is no error: it is set aside and logged.
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
         let data_dir = &settings.data_dir;
-        let buffer = &settings.buffer;
         directory::claim(data_dir)?;
         let found = identity::check(data_dir, Path::new("/"), settings.adopt_identity)?;
         // A damaged cursor is reported by the uploader; here it only cannot help.
         let cursor = Cursor::read(&cursor_path(data_dir)).ok().flatten();
         let seq_floor = cursor.map_or(0, |cursor| cursor.done().end());
         let (buffer, recovery) = Buffer::open(BufferOptions {
-            dir: data_dir.join("buffer"),
-            bytes_max: buffer.bytes_max,
-            disk_free_bytes_min: buffer.disk_free_bytes_min,
-            when_full: buffer.when_full,
-            replay_bytes_max: buffer.replay_bytes_max,
-            replay_age_ns_max: buffer
-                .replay_age_s_max
-                .map(|s| s.saturating_mul(1_000_000_000) as i64),
-            fingerprints_max: writer::fingerprints_max(settings),
             seq_floor,
+            ..buffer_options(settings)
         })
         .map_err(StoreError::opening)?;
         for what in &recovery.set_aside {

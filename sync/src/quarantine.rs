@@ -105,7 +105,7 @@ struct Inner {
 /// The quarantine of one device.
 pub struct Quarantine {
     dir: PathBuf,
-    bytes_max: u64,
+    bytes_max: AtomicU64,
     inner: Mutex<Inner>,
     /// Items that gave way to newer ones since the start.
     pub items_purged: AtomicU64,
@@ -181,7 +181,7 @@ impl Quarantine {
         let items_purged = AtomicU64::new(0);
         let quarantine = Self {
             dir: dir.to_owned(),
-            bytes_max,
+            bytes_max: AtomicU64::new(bytes_max),
             inner: Mutex::new(inner),
             items_purged,
             clock_ns,
@@ -253,8 +253,13 @@ impl Quarantine {
         put.map_err(|error| self.error(&error))
     }
 
+    /// Most disk it may take from now on, bytes.
+    pub fn set_bytes_max(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Relaxed);
+    }
+
     fn put(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), GenerationError> {
-        let part_bytes = self.bytes_max / GENERATIONS;
+        let part_bytes = self.bytes_max.load(Relaxed) / GENERATIONS;
         let last = inner.parts.last().filter(|_| !inner.failed);
         if last.is_none_or(|part| part.generation.disk_bytes() >= part_bytes) {
             self.rotate(inner)?;

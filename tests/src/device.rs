@@ -199,6 +199,11 @@ impl Device {
         self.signal(Signal::INT);
     }
 
+    /// SIGHUP: it reads its configuration again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

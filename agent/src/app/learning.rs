@@ -2,22 +2,29 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::{AgentError, ended, spawn_worker};
 use crate::{learn, status::View, store::wall_ns, writer::Requests};
 
 const SCANNER: &str = "the scan for something to learn";
 const ANSWERER: &str = "the inference";
+/// How often is looked whether tasks have made way.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The two of them.
 pub(super) struct Learning {
+    /// What they and the tasks under way share, until the last of these has ended.
+    shared: Weak<learn::Shared>,
     stop: Arc<AtomicBool>,
     scan: oneshot::Receiver<Result<(), String>>,
     answer: oneshot::Receiver<Result<(), String>>,
@@ -26,13 +33,14 @@ pub(super) struct Learning {
 impl Learning {
     /// Starts them, if anything is to be learnt.
     pub(super) fn start(view: &Arc<View>, requests: &Requests) -> Result<Option<Self>, AgentError> {
-        if view.settings.learn.recipes.is_empty() {
+        let settings = view.settings();
+        if settings.learn.recipes.is_empty() {
             return Ok(None);
         }
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(learn::Shared::new(learn::Parts {
-            settings: view.settings.learn.clone(),
-            state_dir: view.settings.data_dir.join("state"),
+            settings: settings.learn.clone(),
+            state_dir: settings.data_dir.join("state"),
             buffer: Arc::clone(&view.buffer),
             models: Arc::clone(&view.models),
             requests: requests.clone(),
@@ -41,7 +49,7 @@ impl Learning {
             stop: Arc::clone(&stop),
             wall_ns,
         }));
-        let answers = Arc::clone(&shared);
+        let (answers, all) = (Arc::clone(&shared), Arc::downgrade(&shared));
         let answer = spawn_worker(view, ANSWERER, "dunlin-answer", move || {
             learn::answer(&answers)
         })?;
@@ -49,7 +57,12 @@ impl Learning {
             learn::scan(&shared);
             Ok(())
         })?;
-        Ok(Some(Self { stop, scan, answer }))
+        Ok(Some(Self {
+            shared: all,
+            stop,
+            scan,
+            answer,
+        }))
     }
 
     pub(super) async fn failed(&mut self) -> AgentError {
@@ -57,6 +70,26 @@ impl Learning {
             end = &mut self.scan => ended(SCANNER, end),
             end = &mut self.answer => ended(ANSWERER, end),
         }
+    }
+
+    /// Ends as at the agent's end, tasks under way included, so that others may go on where they were.
+    ///
+    /// # Errors
+    /// [`AgentError::Worker`] if that takes too long: two of a kind must not work on one state.
+    pub(super) async fn give_way(self, most: Duration) -> Result<(), AgentError> {
+        let shared = Weak::clone(&self.shared);
+        self.stop(most).await;
+        let all_ended = async {
+            while shared.strong_count() > 0 {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        timeout(most, all_ended)
+            .await
+            .map_err(|_| AgentError::Worker {
+                worker: SCANNER,
+                why: "it did not make way for what is to be learnt now".to_owned(),
+            })
     }
 
     /// Answers what is committed and ends; a task under way goes on at the next start.

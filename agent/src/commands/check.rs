@@ -38,8 +38,12 @@ fn summary(settings: &Settings) -> Result<String, Exit> {
     let streams: Vec<&str> = settings.streams.iter().map(|s| s.name.as_str()).collect();
     let mqtt = &settings.mqtt;
     let scheme = if mqtt.tls.is_some() { "mqtts" } else { "mqtt" };
+    let file = settings.file_sha256.as_ref();
+    let file = file.map_or_else(String::new, |hash| {
+        format!(", SHA-256 {}", hash.get(..12).unwrap_or(hash))
+    });
     Ok(format!(
-        "ok: device {}, broker {scheme}://{}:{}, streams {}, upstream {}, data in {}",
+        "ok: device {}, broker {scheme}://{}:{}, streams {}, upstream {}, data in {}{file}",
         settings.device,
         mqtt.host,
         mqtt.port,

@@ -1,15 +1,16 @@
 //! `dunlin run`: the agent in earnest.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Outcome, settings};
 use crate::{
-    app::Agent,
-    config::Overrides,
+    app::{Agent, AgentError},
+    config::{self, Overrides},
     notify::{self, Notifier, Telling},
+    settings::Settings,
     stall::{self, StallWatch},
     status::View,
 };
@@ -32,19 +33,43 @@ pub struct RunArgs {
     pub overrides: Overrides,
 }
 
+/// With what only the command line says.
+fn as_asked(mut settings: Settings, args: &RunArgs) -> Settings {
+    settings.adopt_identity = args.adopt_identity;
+    settings.mqtt.keeps_session |= args.keep_session;
+    settings
+}
+
+/// Reads the configuration again, and goes on by it if it has no mistakes.
+async fn reload(agent: &mut Agent, args: &RunArgs) -> Result<(), AgentError> {
+    tracing::info!("reading the configuration again");
+    let checked = config::check(args.config.as_deref(), &args.overrides);
+    match checked.settings {
+        Ok(settings) => {
+            for warning in checked.warnings {
+                tracing::warn!("{warning}");
+            }
+            agent.reload(as_asked(settings, args)).await
+        }
+        Err(mistakes) => {
+            agent.refuse_reload(&mistakes);
+            Ok(())
+        }
+    }
+}
+
 /// Runs until SIGINT or SIGTERM, then drains. Only whoever presses Ctrl-C twice is in a hurry: a
 /// supervisor may well send SIGTERM more than once.
 ///
 /// # Errors
 /// [`Exit`]
 pub async fn run(args: RunArgs) -> Outcome {
-    let mut settings = settings(args.config.as_deref(), &args.overrides)?;
-    settings.adopt_identity = args.adopt_identity;
-    settings.mqtt.keeps_session |= args.keep_session;
+    let settings = as_asked(settings(args.config.as_deref(), &args.overrides)?, &args);
     let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;
 
+    let mut hangup = signal(SignalKind::hangup()).map_err(|e| failed(&e))?;
     let mut agent = Agent::start(settings).await.map_err(|error| {
         if error.is_for_somebody() {
             Exit::Usage(error.to_string())
@@ -55,10 +80,20 @@ pub async fn run(args: RunArgs) -> Outcome {
     // A broker that is away must not hold the boot.
     let telling = Telling::begin(Notifier::from_env(), notify::watchdog(), agent.view());
     let _watch = watch_disk(agent.view()).map_err(|error| failed(&error))?;
-    let is_interrupted = tokio::select! {
-        error = agent.failed() => return Err(failed(&error)),
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => true,
+    let is_interrupted = loop {
+        tokio::select! {
+            error = agent.failed() => return Err(failed(&error)),
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break true,
+            _ = hangup.recv() => {}
+        }
+        if args.config.is_none() && std::io::stdin().is_terminal() {
+            // There is nothing to read again: whoever tried it has closed the terminal.
+            break false;
+        }
+        reload(&mut agent, &args)
+            .await
+            .map_err(|error| failed(&error))?;
     };
     telling.stopping();
     tracing::info!("stopping: committing and uploading what is left");
@@ -83,7 +118,7 @@ pub async fn run(args: RunArgs) -> Outcome {
 
 /// Ends the agent when its disk hangs, if it is to.
 fn watch_disk(view: &Arc<View>) -> std::io::Result<Option<StallWatch>> {
-    let Some(most) = view.settings.stall_max else {
+    let Some(most) = view.settings().stall_max else {
         return Ok(None);
     };
     let writer = Arc::clone(&view.writer);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     operations::{Ask, Held, Need, Parts, Selection},
-    status::{RecipeProgress, Status},
+    status::{ConfigurationStatus, RecipeProgress, Status},
     store::wall_ns,
 };
 
@@ -196,6 +196,7 @@ fn running(s: &Status, lines: &mut Lines) {
         let error = error.as_ref().map(|e| terminal::printable(e));
         error.map_or_else(String::new, |error| format!(": {error}"))
     };
+    configuration(&s.configuration, lines);
     let broker = if s.mqtt.connected {
         format!("connected to {} as {}", s.mqtt.broker, s.mqtt.client_id)
     } else {
@@ -370,6 +371,27 @@ fn running(s: &Status, lines: &mut Lines) {
         {
             lines.add("", &text);
         }
+    }
+}
+
+fn configuration(c: &ConfigurationStatus, lines: &mut Lines) {
+    if let Some(hash) = &c.sha256 {
+        let mut text = format!("file of SHA-256 {}", hash.get(..12).unwrap_or(hash));
+        if c.reloads > 0 {
+            let _ok = write!(text, ", read again {}", of(c.reloads, "time"));
+        }
+        lines.add("settings", &text);
+    }
+    if !c.waits_for_restart.is_empty() {
+        let text = format!("a restart is needed for {}", c.waits_for_restart.join(", "));
+        lines.add("", &text);
+    }
+    if let Some(why) = &c.refused {
+        let text = format!(
+            "the last file read is REFUSED: {}",
+            terminal::printable(why)
+        );
+        lines.add("", &text);
     }
 }
 

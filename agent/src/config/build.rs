@@ -82,6 +82,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
         learn,
         log: log(values, found),
         shutdown_ms_max: values.number("shutdown_ms_max"),
+        file_sha256: inputs.source.map(Source::sha256),
         stall_max: values.maybe_number("stall_s_max").map(Duration::from_secs),
     }
 }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest, Sha256};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -33,6 +34,12 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// SHA-256 of the file, in hexadecimal.
+    pub(super) fn sha256(&self) -> String {
+        let hash = Sha256::digest(self.text.as_bytes());
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Reads a file.
     pub(super) fn open(path: &Path, found: &mut Findings) -> Option<Self> {
         let place = Place::File {

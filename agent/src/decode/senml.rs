@@ -132,7 +132,7 @@ impl<'m> Name<'m> {
             format!(
                 "{} cannot name a field: with its base name it has {} bytes; the most is \
                  {FIELD_NAME_BYTES_MAX}",
-                quoted(self.0[0]),
+                quoted(&self.joined()),
                 self.bytes()
             ),
         )

@@ -225,7 +225,11 @@ fn running(status: Option<Status>, found: &mut Findings) {
         );
     }
     if let Some(why) = status.http_problem {
-        found.warning(ABOUT, format!("the agent gives no metrics: {why}"), "");
+        found.warning(
+            ABOUT,
+            format!("the agent gives no metrics: {why}"),
+            "stop what listens there, or move http.listen; the agent tries again",
+        );
     }
     if !status.rules_silent.is_empty() {
         found.warning(

@@ -22,6 +22,7 @@ mod parting;
 mod rivals;
 mod session;
 mod stats;
+mod subscriber;
 mod subscriptions;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -46,10 +47,12 @@ use self::{
     memory::Memory,
     rivals::{Rivals, Suspicion},
     session::Session,
+    subscriber::Wanted,
 };
 pub use self::{
     inbox::{Inbox, Incoming, Received, Waker},
     stats::IngestStats,
+    subscriber::Subscriber,
 };
 use crate::{
     mqtt::{
@@ -125,7 +128,8 @@ pub struct Ingest {
     /// The session outlives us.
     keeps_session: bool,
     memory: Memory,
-    filters: Vec<String>,
+    subscriber: Subscriber,
+    wanted: Wanted,
     status: Option<Status>,
     outlet: Outlet,
     acks: mpsc::UnboundedReceiver<Vec<Ack>>,
@@ -196,13 +200,15 @@ impl Ingest {
         let wait_min = Duration::from_millis(settings.backoff_ms_min);
         let wait_max = Duration::from_millis(settings.backoff_ms_max);
         let (publisher, outbox) = outgoing::channel();
+        let (subscriber, wanted) = subscriber::channel(filters);
         let ingest = Self {
             keeps_session: settings.keeps_session,
             memory: Memory::none(&link),
+            subscriber,
+            wanted,
             outbox,
             publisher,
             link,
-            filters,
             status,
             outlet,
             acks,
@@ -233,6 +239,11 @@ impl Ingest {
     /// Publishes on this connection.
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
+    }
+
+    /// Changes what it subscribes to.
+    pub fn subscriber(&self) -> Subscriber {
+        self.subscriber.clone()
     }
 
     /// Connects, and connects again, until stopped. Never gives up by itself: a wrong password may

@@ -27,6 +27,8 @@ use crate::{
 };
 
 const SUBSCRIBE_ID: u16 = 1;
+const UNSUBSCRIBE_ID: u16 = 4;
+const SUBSCRIBE_OTHER_ID: u16 = 5;
 const ONLINE_ID: u16 = 2;
 const OFFLINE_ID: u16 = 3;
 /// Reading stops while this much waits to be written, bytes.
@@ -57,6 +59,8 @@ pub(super) struct Session<'a> {
     /// It has answered our SUBSCRIBE.
     pub(super) is_subscribed: bool,
     subscriptions: Subscriptions,
+    /// Packet id of the SUBSCRIBE whose answer counts.
+    subscribe_id: u16,
     pulse: Pulse,
     rest: Rest,
 }
@@ -66,7 +70,8 @@ impl<'a> Session<'a> {
         let number = ingest.stats.connections.fetch_add(1, Relaxed) + 1;
         ingest.stats.connected.store(true, Relaxed);
         ingest.outbox.open();
-        let subscriptions = Subscriptions::new(ingest.filters.len(), ingest.new_backoff());
+        ingest.wanted.take();
+        let subscriptions = Subscriptions::new(ingest.wanted.filters.len(), ingest.new_backoff());
         let keep_alive_s = link
             .connack
             .keep_alive_s
@@ -85,6 +90,7 @@ impl<'a> Session<'a> {
             maybe_lost: None,
             is_subscribed: false,
             subscriptions,
+            subscribe_id: SUBSCRIBE_ID,
             pulse: Pulse::new(keep_alive_s),
             rest: Rest::new(),
         }
@@ -132,6 +138,7 @@ impl<'a> Session<'a> {
         self.kept_s = kept_s;
         self.look_for_loss(resumed);
         let version = self.ingest.link.version;
+        self.unsubscribe()?;
         self.subscribe()?;
         if let Some(status) = &self.ingest.status {
             let payload = status.online.as_bytes();
@@ -147,6 +154,28 @@ impl<'a> Session<'a> {
         self.take_in()
     }
 
+    /// Something else is wanted: the broker is told, and grants anew.
+    fn change_subscriptions(&mut self) -> Result<(), LinkProblem> {
+        let backoff = self.ingest.new_backoff();
+        self.subscriptions = Subscriptions::new(self.ingest.wanted.filters.len(), backoff);
+        // An answer to what was asked before says nothing about this.
+        self.subscribe_id = match self.subscribe_id {
+            SUBSCRIBE_ID => SUBSCRIBE_OTHER_ID,
+            _ => SUBSCRIBE_ID,
+        };
+        self.unsubscribe()?;
+        self.subscribe()
+    }
+
+    /// Ends what is not wanted any more.
+    fn unsubscribe(&mut self) -> Result<(), LinkProblem> {
+        let (retired, out) = (&self.ingest.wanted.retired, &mut self.link.writer.out);
+        if !retired.is_empty() {
+            wire::unsubscribe(self.ingest.link.version, retired, UNSUBSCRIBE_ID, out)?;
+        }
+        Ok(())
+    }
+
     /// Waits for the next thing to do and does it. Cancel-safe: nothing is lost between two awaits.
     async fn step(&mut self) -> Result<(), LinkProblem> {
         let may_read = self.leaving || self.room && self.link.writer.out.len() < OUT_BYTES_MAX;
@@ -156,6 +185,9 @@ impl<'a> Session<'a> {
         }
         select! {
             biased;
+            () = self.ingest.wanted.changed(), if !self.leaving => if self.ingest.wanted.take() {
+                self.change_subscriptions()?;
+            },
             acks = self.ingest.acks.recv(), if !self.ackers_gone => match acks {
                 Some(acks) => self.send_acks(&acks),
                 None => self.ackers_gone = true,
@@ -244,9 +276,9 @@ impl<'a> Session<'a> {
     fn control(&mut self, packet: Packet) -> Result<(), LinkProblem> {
         match packet {
             Packet::SubAck {
-                packet_id: SUBSCRIBE_ID,
+                packet_id,
                 outcomes,
-            } => self.subscribed(&outcomes),
+            } if packet_id == self.subscribe_id => self.subscribed(&outcomes),
             Packet::PubAck { packet_id, reason } => {
                 self.offline_acked |= packet_id == OFFLINE_ID;
                 if reason >= 0x80 && self.ingest.first_time("status") {
@@ -254,6 +286,7 @@ impl<'a> Session<'a> {
                 }
             }
             Packet::TakenOver => return Err(LinkProblem::TakenOver),
+            Packet::UnsubAck(UNSUBSCRIBE_ID) => self.ingest.wanted.retired.clear(),
             Packet::Disconnect(reason) => return Err(LinkProblem::Disconnected(reason)),
             _ => {}
         }
@@ -262,13 +295,13 @@ impl<'a> Session<'a> {
 
     /// Asks for what is not granted yet.
     fn subscribe(&mut self) -> Result<(), LinkProblem> {
-        let filters = &self.ingest.filters;
+        let filters = &self.ingest.wanted.filters;
         let open = self.subscriptions.ask(Instant::now().into()).iter();
         let open: Vec<String> = open.map(|place| filters[*place].clone()).collect();
         if !open.is_empty() {
             let (version, out) = (self.ingest.link.version, &mut self.link.writer.out);
             // Our own status never comes back to us.
-            wire::subscribe(version, &open, SUBSCRIBE_ID, Own::Unwanted, out)?;
+            wire::subscribe(version, &open, self.subscribe_id, Own::Unwanted, out)?;
         }
         Ok(())
     }
@@ -280,7 +313,7 @@ impl<'a> Session<'a> {
             self.session_stands();
         }
         for (place, change) in self.subscriptions.answered(outcomes, Instant::now().into()) {
-            let filter = &self.ingest.filters[place];
+            let filter = &self.ingest.wanted.filters[place];
             let text = match change {
                 Change::Granted => continue,
                 Change::GrantedAtLast => {
@@ -301,7 +334,7 @@ impl<'a> Session<'a> {
             }
         }
         let refused = self.subscriptions.refused().map(|(place, reason)| {
-            let filter = &self.ingest.filters[place];
+            let filter = &self.ingest.wanted.filters[place];
             format!("the broker refuses the subscription to {filter} ({reason})")
         });
         self.ingest.stats.set_refused(refused.collect());

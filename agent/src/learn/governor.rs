@@ -316,7 +316,7 @@ mod tests {
             .flatten()
             .map(|request| match request.content {
                 crate::writer::RequestContent::Records { records, .. } => records.len(),
-                crate::writer::RequestContent::Publish { .. } => 0,
+                _ => 0,
             })
             .sum();
         assert_eq!(rows, 1_000);

@@ -151,7 +151,7 @@ async fn predictions_reach_a_controller_and_a_model_that_panics_ends_nothing() {
         until(&agent, || learnt.broken.load(Relaxed) == 1);
         let key = ModelKey::new("seer", "v/press");
         let version = view.models.version(&key, 1).unwrap();
-        assert_eq!(version.status, view.settings.learn.status.failed);
+        assert_eq!(version.status, view.settings().learn.status.failed);
         feed(&agent, [1.0, 2.0].into_iter());
     });
     assert_eq!(view.ended.get(), None, "every worker goes on");

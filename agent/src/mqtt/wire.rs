@@ -54,6 +54,8 @@ pub enum Packet {
         /// Granted `QoS` or reason of the refusal, for each filter in order.
         outcomes: Vec<Result<u8, String>>,
     },
+    /// Answer to the UNSUBSCRIBE with this packet id.
+    UnsubAck(u16),
     /// The broker ends the connection (MQTT 5), with its reason.
     Disconnect(String),
     /// The broker ends the connection because another client has come with our client id (MQTT 5).
@@ -146,6 +148,13 @@ impl Decoder {
             }
             13 => Ok(Some(Packet::PingResp)),
             9 => self.suback(frame).map(Some),
+            11 => {
+                frame.advance(head);
+                if frame.len() < 2 {
+                    return Err(wire_error("an UNSUBACK without packet id"));
+                }
+                Ok(Some(Packet::UnsubAck(frame.get_u16())))
+            }
             14 => Ok(Some(disconnected(&mut frame, head))),
             _ => Ok(Some(Packet::Other)),
         }
@@ -438,6 +447,36 @@ pub fn subscribe(
                 |path: &String| v4::SubscribeFilter::new(path.clone(), rumqttc::QoS::AtLeastOnce);
             let mut packet = v4::Subscribe::new_many(filters.iter().map(filter));
             packet.pkid = packet_id;
+            packet.write(out).map_err(|e| e.to_string())
+        }
+    };
+    written.map(|_| ()).map_err(WireError)
+}
+
+/// Appends an UNSUBSCRIBE from every filter.
+///
+/// # Errors
+/// [`WireError`] if a filter is too long for the protocol.
+pub fn unsubscribe(
+    version: MqttVersion,
+    filters: &[String],
+    packet_id: u16,
+    out: &mut BytesMut,
+) -> Result<(), WireError> {
+    let written = match version {
+        MqttVersion::V5 => {
+            let packet = v5::Unsubscribe {
+                pkid: packet_id,
+                filters: filters.to_vec(),
+                properties: None,
+            };
+            packet.write(out).map_err(|e| e.to_string())
+        }
+        MqttVersion::V311 => {
+            let packet = v4::Unsubscribe {
+                pkid: packet_id,
+                topics: filters.to_vec(),
+            };
             packet.write(out).map_err(|e| e.to_string())
         }
     };

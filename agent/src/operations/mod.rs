@@ -168,7 +168,7 @@ impl Parts {
             buffer: Arc::clone(&view.buffer),
             quarantine: Arc::clone(&view.quarantine),
             cursor: Box::new(move || uploads.cursor()),
-            rules: view.settings.streams.clone(),
+            rules: view.settings().streams.clone(),
             #[cfg(feature = "learning")]
             learning: LearningParts::of_agent(view),
             upstream: Some(Arc::clone(&view.upstream)),
@@ -229,17 +229,16 @@ fn json<T: Serialize>(answer: &T) -> Result<Vec<u8>, OperationError> {
 #[derive(Clone)]
 struct Shared {
     view: Arc<View>,
-    parts: Arc<Parts>,
+    requests: Requests,
 }
 
 /// All routes of the control socket.
 pub fn router(view: Arc<View>, requests: Requests) -> Router {
-    let parts = Arc::new(Parts::of_agent(&view, requests));
     Router::new()
         .route("/status", get(status))
         .route(TARGET, post(operations))
         .layer(DefaultBodyLimit::max(ASK_BYTES_MAX))
-        .with_state(Shared { view, parts })
+        .with_state(Shared { view, requests })
 }
 
 async fn status(State(shared): State<Shared>) -> Json<Status> {
@@ -249,7 +248,8 @@ async fn status(State(shared): State<Shared>) -> Json<Status> {
 async fn operations(State(shared): State<Shared>, body: Bytes) -> Response {
     match frame::from_bytes::<Ask>(&body) {
         Ok(ask) => {
-            let parts = shared.parts;
+            // By the rules that hold now.
+            let parts = Parts::of_agent(&shared.view, shared.requests);
             Body::into_response(talk::answer(move |listener| perform(&parts, ask, listener)))
         }
         Err(error) => {

@@ -82,7 +82,7 @@ impl super::View {
         use std::sync::atomic::Ordering::Relaxed;
 
         LearnStatus {
-            recipes: self.settings.learn.recipes.len(),
+            recipes: self.settings().learn.recipes.len(),
             tasks_open: self.learn.tasks_open.load(Relaxed),
             tasks_started: self.learn.tasks_started.load(Relaxed),
             models_promoted: self.learn.promoted.load(Relaxed),

@@ -83,20 +83,11 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) fn new(settings: &Settings, buffer: Arc<Buffer>, wall_ns: fn() -> i64) -> Self {
-        let catalog = buffer.catalog();
-        // One that is known takes on the tags that its rule has got since.
-        let schemas = settings.streams.iter().map(|rule| {
-            catalog.schema_named(&rule.name)?;
-            buffer
-                .declare_schema(&rule.name, &tag_names(rule), &[])
-                .ok()
-        });
-        let schemas = schemas.collect();
-        let devices = catalog.devices.as_deref().cloned();
+        let devices = buffer.catalog().devices.as_deref().cloned();
         Self {
             devices: devices.unwrap_or_else(|| Devices::only(&settings.device)),
             router: Router::new(&settings.streams),
-            schemas,
+            schemas: known_schemas(&buffer, &settings.streams),
             rules: settings.streams.clone(),
             streams: HashMap::new(),
             told: HashSet::new(),
@@ -104,6 +95,28 @@ impl Intake {
             buffer,
             wall_ns,
         }
+    }
+
+    /// Goes on by other stream rules; what is unchanged is not opened anew.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        let gone = self
+            .rules
+            .iter()
+            .filter(|rule| !settings.streams.contains(rule));
+        let new = settings
+            .streams
+            .iter()
+            .filter(|rule| !self.rules.contains(rule));
+        let changed: HashSet<&str> = gone.chain(new).map(|rule| &*rule.name).collect();
+        // A stream is called by its rule's name and what comes behind a slash.
+        self.streams.retain(|stream, _| {
+            let rule = stream.split('/').next().unwrap_or_default();
+            !changed.contains(rule)
+        });
+        self.router = Router::new(&settings.streams);
+        self.schemas = known_schemas(&self.buffer, &settings.streams);
+        self.rules.clone_from(&settings.streams);
+        self.told_times.clear();
     }
 
     /// What the rule of this topic says about retained publishes.
@@ -348,6 +361,19 @@ fn told(schema: &Schema, tags: &[String]) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     tags.join(" ")
+}
+
+/// The schema of each rule, as far as it is known.
+fn known_schemas(buffer: &Buffer, rules: &[StreamRule]) -> Vec<Option<Arc<Schema>>> {
+    let catalog = buffer.catalog();
+    // One that is known takes on the tags that its rule has got since.
+    let schemas = rules.iter().map(|rule| {
+        catalog.schema_named(&rule.name)?;
+        buffer
+            .declare_schema(&rule.name, &tag_names(rule), &[])
+            .ok()
+    });
+    schemas.collect()
 }
 
 /// Takes away source times that cannot be one; how many there were.

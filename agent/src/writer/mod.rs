@@ -114,7 +114,7 @@ impl Writer {
         let redelivery = Redelivery::new(seen, fingerprints_max(settings));
         let intake = Intake::new(settings, Arc::clone(&parts.buffer), parts.wall_ns);
         let now = Instant::now();
-        let gap = Duration::from_millis(settings.buffer.commit_gap_ms_min);
+        let gap = commit_gap(settings);
         let writer = Self {
             intake,
             retained: Retained::read(retained::path(&settings.data_dir)),
@@ -326,6 +326,14 @@ impl Writer {
     fn take_request(&mut self, request: Request) -> Result<(), String> {
         let mut is_own = false;
         let taken = match request.content {
+            RequestContent::Settings(settings) => {
+                self.intake.reconfigure(&settings);
+                self.gap = commit_gap(&settings);
+                self.window = Window::new(self.gap, Instant::now());
+                // Whoever asked may have gone.
+                let _gone = request.reply.send(Ok(0));
+                return Ok(());
+            }
             RequestContent::Publish { topic, payload } => {
                 let payload = (Some(&payload[..]), payload.len());
                 let now_ns = self.parts.clock.synchronised_ns();
@@ -397,6 +405,10 @@ fn store(
         tracing::error!(records = refused, "records that fit no block were dropped");
     }
     Ok(stored)
+}
+
+fn commit_gap(settings: &Settings) -> Duration {
+    Duration::from_millis(settings.buffer.commit_gap_ms_min)
 }
 
 /// Publishes a broker has under way at once. MQTT 3.1.1 has no way to say it: brokers take 20.

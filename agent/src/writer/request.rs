@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use dunlin_sync::sample::Field;
 
-use crate::{decode::Record, ingest::Waker};
+use crate::{decode::Record, ingest::Waker, settings::Settings};
 
 /// Tables of the agent itself begin like this; no stream rule may.
 pub const OWN_TABLE_PREFIX: &str = "dunlin_";
@@ -22,6 +22,8 @@ pub type Answer = Result<u64, String>;
 
 /// What a [`Request`] holds.
 pub enum RequestContent {
+    /// Go on by these settings; answered at once, with 0.
+    Settings(Box<Settings>),
     /// Decode this as if it had arrived now.
     Publish {
         /// Topic.

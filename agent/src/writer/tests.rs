@@ -22,6 +22,7 @@ use crate::{
     },
     settings::{DeclaredField, WhenFull},
     store::Store,
+    topic::TopicFilter,
 };
 
 mod faults;
@@ -417,6 +418,38 @@ fn a_second_type_is_stored_beside_the_first() {
     assert!(device.quarantined().is_empty());
     let catalog = device.w().parts.buffer.catalog();
     assert_eq!(catalog.schema_named("plant").unwrap().fields.len(), 2);
+}
+
+#[test]
+fn other_settings_hold_from_the_next_publish_on() {
+    let mut device = Device::new();
+    device.arrive([value(1, 1), on("other/press", 2, "{\"x\":2.5}")]);
+    device.turn_after_gap();
+    let mut changed = device.settings.clone();
+    let plant = changed.streams[0].clone();
+    changed.streams.push(StreamRule {
+        name: "other".into(),
+        filter: TopicFilter::parse("other/+machine").unwrap(),
+        ..plant
+    });
+    changed.streams[0].fields_max = 1;
+    changed.buffer.commit_gap_ms_min = 7;
+    let answer = device.ask(RequestContent::Settings(Box::new(changed)));
+    device.arrive([
+        on("other/press", 3, "{\"x\":3.5}"),
+        publish(4, "{\"y\":1}"),
+        value(5, 5),
+    ]);
+    device.turn_after_gap();
+    assert_eq!(answer.recv().unwrap(), Ok(0));
+    assert_eq!(device.w().gap, Duration::from_millis(7));
+    assert_eq!(device.acked(), [1, 2, 3, 4, 5]);
+    let reasons: Vec<_> = device.quarantined().into_iter().map(|i| i.reason).collect();
+    assert_eq!(reasons, ["unknown_topic", "too_many_fields"]);
+    assert_eq!(device.stored().values(), [1.5, 3.5, 5.5]);
+    // The known stream goes on as itself.
+    let catalog = device.w().parts.buffer.catalog();
+    assert_eq!(catalog.streams.len(), 2);
 }
 
 #[test]

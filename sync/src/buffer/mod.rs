@@ -116,8 +116,30 @@ impl BufferOptions {
         }
     }
 
+    fn limits(&self) -> Limits {
+        Limits {
+            bytes_max: self.bytes_max,
+            disk_free_bytes_min: self.disk_free_bytes_min,
+            when_full: self.when_full,
+            replay_bytes_max: self.replay_bytes_max,
+            replay_age_ns_max: self.replay_age_ns_max,
+        }
+    }
+}
+
+/// Those of [`BufferOptions`] that may change while the buffer is open.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    bytes_max: u64,
+    disk_free_bytes_min: u64,
+    when_full: WhenFull,
+    replay_bytes_max: u64,
+    replay_age_ns_max: Option<i64>,
+}
+
+impl Limits {
     /// Size at which a generation is sealed: an eighth of the bound, 1 to 32 MiB.
-    pub fn generation_bytes(&self) -> u64 {
+    fn generation_bytes(&self) -> u64 {
         (self.bytes_max / 8).clamp(1 << 20, 32 << 20)
     }
 }
@@ -338,6 +360,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// Keeps blocks safe. Shared by one writer and any number of readers.
 pub struct Buffer {
     options: BufferOptions,
+    limits: RwLock<Limits>,
     inner: Mutex<Inner>,
     /// `inner` seen from outside, as the last change has left it. Held for a copy at most: whoever only
     /// looks never waits for the disk.
@@ -359,6 +382,18 @@ pub struct Buffer {
 fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
     // Every critical section leaves its data consistent at each step; see `commit`.
     result.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Buffer {
+    /// Goes on within the bounds that `options` has; its directory and the rest stay as they were. A
+    /// smaller buffer is reached as its content goes upstream.
+    pub fn set_limits(&self, options: &BufferOptions) {
+        *unpoisoned(self.limits.write()) = options.limits();
+    }
+
+    fn limits(&self) -> Limits {
+        *unpoisoned(self.limits.read())
+    }
 }
 
 pub(crate) fn block_key(seq: u64) -> Vec<u8> {

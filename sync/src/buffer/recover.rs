@@ -120,6 +120,7 @@ impl Buffer {
             uploaded_to: 0,
         };
         let buffer = Self {
+            limits: RwLock::new(options.limits()),
             options,
             shape: Mutex::new(inner.shape()),
             inner: Mutex::new(inner),

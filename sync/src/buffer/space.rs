@@ -154,16 +154,16 @@ pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
 impl Buffer {
     /// Room for `bytes` more, by trimming and by the policy.
     pub(super) fn make_room(&self, inner: &mut Inner, bytes: u64) -> Result<(), CommitError> {
-        let options = &self.options;
+        let limits = self.limits();
         loop {
             let used = inner.used_bytes();
             let mut needed = 2 * bytes + SLED_HEADROOM_BYTES;
             if self.is_rotation_due(inner, bytes) {
                 needed += NEW_GENERATION_BYTES;
             }
-            let free = disk_free_bytes(&options.dir);
-            let disk_short = free < options.disk_free_bytes_min.saturating_add(needed);
-            if used + needed <= options.bytes_max && !disk_short {
+            let free = disk_free_bytes(&self.options.dir);
+            let disk_short = free < limits.disk_free_bytes_min.saturating_add(needed);
+            if used + needed <= limits.bytes_max && !disk_short {
                 return Ok(());
             }
             let oldest_uploaded = inner
@@ -179,19 +179,19 @@ impl Buffer {
                 self.delete_oldest(inner);
             } else if worth_sealing && active.extent.next_seq <= inner.uploaded_to {
                 self.rotate(inner)?;
-            } else if options.when_full == WhenFull::DropOldest && !inner.sealed.is_empty() {
+            } else if limits.when_full == WhenFull::DropOldest && !inner.sealed.is_empty() {
                 self.drop_oldest(inner);
-            } else if options.when_full == WhenFull::DropOldest && worth_sealing {
+            } else if limits.when_full == WhenFull::DropOldest && worth_sealing {
                 self.rotate(inner)?;
             } else if disk_short {
                 return Err(CommitError::Full(format!(
                     "{free} bytes free on the disk, {} must stay free (buffer.disk_free_bytes_min)",
-                    options.disk_free_bytes_min
+                    limits.disk_free_bytes_min
                 )));
             } else {
                 return Err(CommitError::Full(format!(
                     "{used} of {} bytes used (buffer.bytes_max), waiting for uploads",
-                    options.bytes_max
+                    limits.bytes_max
                 )));
             }
         }
@@ -203,7 +203,7 @@ impl Buffer {
         let too_large = bytes > PUT_BYTES_MAX && !active.extent.is_empty();
         active.failed
             || too_large
-            || active.generation.disk_bytes() >= self.options.generation_bytes()
+            || active.generation.disk_bytes() >= self.limits().generation_bytes()
     }
 
     /// Seals the newest generation and begins another.
@@ -327,17 +327,15 @@ impl Buffer {
 
     /// First block of the replay window.
     fn replay_start(&self, inner: &Inner) -> u64 {
+        let limits = self.limits();
         let newest_ts = inner.last_ts(&inner.active.extent).unwrap_or(i64::MIN);
         let mut bytes = inner.active.generation.disk_bytes();
         for sealed in inner.sealed.iter().rev() {
             bytes += sealed.bytes;
             let age_ns =
                 newest_ts.saturating_sub(inner.last_ts(&sealed.extent).unwrap_or(i64::MIN));
-            let too_old = self
-                .options
-                .replay_age_ns_max
-                .is_some_and(|max| age_ns > max);
-            if bytes > self.options.replay_bytes_max || too_old {
+            let too_old = limits.replay_age_ns_max.is_some_and(|max| age_ns > max);
+            if bytes > limits.replay_bytes_max || too_old {
                 return sealed.extent.next_seq.min(self.wanted_from.load(Relaxed));
             }
         }

@@ -10,6 +10,7 @@
 //! | `redelivery` | brokers that send again in ways of their own, over kills of agent and broker |
 //! | `upstream` | refused, slow, away, full of wrong tables; the order of a backlog |
 //! | `space` | buffer full under both policies; disk full |
+//! | `reload` | another configuration on SIGHUP, refused, taken, partly kept |
 //! | `life` | start, stop, exit codes, health |
 //! | `start` | a data directory of a newer version, read-only, of another user; the service manager |
 //! | `learning` | trained, judged, swapped, killed and damaged models; every record answered once |
@@ -22,6 +23,7 @@ mod broker;
 mod learning;
 mod life;
 mod redelivery;
+mod reload;
 mod space;
 mod start;
 mod tls;

@@ -100,7 +100,7 @@ pub(super) struct Observer {
 
 impl Observer {
     pub(super) fn new(view: Arc<View>, progress: Arc<Progress>, length: Duration) -> Self {
-        let news = News::new(view.settings.learn.status.clone());
+        let news = News::new(view.settings().learn.status.clone());
         Self {
             news,
             view,

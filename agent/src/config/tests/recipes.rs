@@ -44,7 +44,7 @@ fn a_recipe_that_no_stream_can_be_meant_by_is_warned_of() {
     for (streams, is_warned) in [
         ("v/*", false),
         ("*", false),
-        ("s", true),
+        ("s", false),
         ("V/*", true),
         ("v", true),
     ] {

@@ -56,7 +56,7 @@ pub struct LearningParts {
 
 impl LearningParts {
     pub(super) fn of_agent(view: &View) -> Self {
-        Self::open(&view.models, view.settings.learn.clone())
+        Self::open(&view.models, view.settings().learn.clone())
     }
 
     /// Those of a directory that nothing else has open.

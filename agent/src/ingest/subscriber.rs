@@ -1,0 +1,99 @@
+//! What to subscribe to, while the session goes on.
+//!
+//! The broker keeps subscriptions with the session, so what is not wanted any more must be said, on this
+//! connection or the next, until the broker has heard it.
+
+use tokio::sync::watch;
+
+/// Changes what an [`super::Ingest`] subscribes to.
+#[derive(Clone, Debug)]
+pub struct Subscriber(watch::Sender<Vec<String>>);
+
+impl Subscriber {
+    /// Subscribes to `filters` (MQTT syntax) and to nothing else, as soon as there is a connection.
+    pub fn subscribe(&self, filters: Vec<String>) {
+        self.0.send_if_modified(|wanted| {
+            let is_new = *wanted != filters;
+            *wanted = filters;
+            is_new
+        });
+    }
+}
+
+/// The other end.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    wanted: watch::Receiver<Vec<String>>,
+    /// In force, or asked for on this connection.
+    pub(super) filters: Vec<String>,
+    /// Not wanted any more, as far as the broker has not heard it.
+    pub(super) retired: Vec<String>,
+}
+
+pub(super) fn channel(filters: Vec<String>) -> (Subscriber, Wanted) {
+    let (sender, wanted) = watch::channel(filters.clone());
+    let retired = Vec::new();
+    (
+        Subscriber(sender),
+        Wanted {
+            wanted,
+            filters,
+            retired,
+        },
+    )
+}
+
+impl Wanted {
+    /// Resolves when something else is wanted. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        if self.wanted.changed().await.is_err() {
+            // Nobody can want anything else any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes what is wanted now; whether that is something else.
+    pub(super) fn take(&mut self) -> bool {
+        let wanted = self.wanted.borrow_and_update().clone();
+        if wanted == self.filters {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.filters, wanted);
+        self.retired.extend(before);
+        self.retired.retain(|filter| !self.filters.contains(filter));
+        self.retired.sort();
+        self.retired.dedup();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_not_wanted_any_more_is_remembered_until_it_is() {
+        let (subscriber, mut wanted) = channel(filters(&["a", "b"]));
+        assert!(!wanted.take());
+        subscriber.subscribe(filters(&["b", "c"]));
+        wanted.changed().await;
+        assert!(wanted.take());
+        assert_eq!(
+            (wanted.filters, wanted.retired),
+            (filters(&["b", "c"]), filters(&["a"]))
+        );
+        let (subscriber, mut wanted) = channel(filters(&["a"]));
+        subscriber.subscribe(filters(&["b"]));
+        assert!(wanted.take());
+        subscriber.subscribe(filters(&["a"]));
+        assert!(wanted.take());
+        assert_eq!(
+            (wanted.filters, wanted.retired),
+            (filters(&["a"]), filters(&["b"]))
+        );
+    }
+}
