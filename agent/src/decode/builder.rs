@@ -14,7 +14,9 @@ use crate::settings::{PayloadFormat, StreamRule};
 
 use super::{
     CELLS_MAX, Decoded, FIELD_NAME_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX, Reason, Record,
-    Reject, SecondField, is_field_name, path_of, quoted, time,
+    Reject, SecondField,
+    float::Floats,
+    is_field_name, path_of, quoted, time,
     value::{Cell, Misfit},
 };
 
@@ -53,6 +55,7 @@ pub(super) struct Builder<'a> {
     record: Record,
     /// Values of the record that went to a second field: whose they are, where they are.
     moved: Vec<(usize, usize)>,
+    floats: Floats,
     seconds: Vec<SecondField>,
     begun: usize,
     cells: usize,
@@ -119,6 +122,7 @@ impl<'a> Builder<'a> {
             seen: Seen::default(),
             record: Record::default(),
             moved: Vec::new(),
+            floats: Floats::default(),
             seconds: Vec::new(),
             begun: 0,
             cells: 0,
@@ -177,8 +181,14 @@ impl<'a> Builder<'a> {
             return Err(self.twice(self.name(column)));
         }
         let kind = self.field(column).kind;
+        let short = match kind {
+            FieldType::Text => None,
+            _ => self.affordable(cell),
+        };
+        let short = short.as_deref().map(Cell::Bare);
+        let cell = short.as_ref().unwrap_or(cell);
         let number = match cell {
-            Cell::Number(text) if kind == FieldType::F64 => text.parse().ok(),
+            Cell::Number(text) | Cell::Bare(text) if kind == FieldType::F64 => text.parse().ok(),
             _ => None,
         };
         // The usual case, without the way through the general one.
@@ -199,6 +209,9 @@ impl<'a> Builder<'a> {
 
     /// Takes a field nobody declared; `None` if the cell says nothing about its type.
     pub(super) fn put_new(&mut self, name: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
+        let short = self.affordable(cell);
+        let short = short.as_deref().map(Cell::Bare);
+        let cell = short.as_ref().unwrap_or(cell);
         let Some(kind) = cell.inferred() else {
             return Ok(None);
         };
@@ -217,6 +230,14 @@ impl<'a> Builder<'a> {
         self.guess = column + 1;
         self.set(column, value);
         Ok(Some(column))
+    }
+
+    /// What to read instead of a number that is too dear to round.
+    fn affordable(&mut self, cell: &Cell<'_>) -> Option<String> {
+        match cell {
+            Cell::Number(text) | Cell::Bare(text) => self.floats.shortened(text),
+            _ => None,
+        }
     }
 
     /// Takes the source's own time; nothing there leaves it unknown.

@@ -23,6 +23,7 @@ use crate::settings::{PayloadFormat, StreamRule};
 
 mod builder;
 mod csv;
+mod float;
 pub mod infer;
 mod json;
 mod number;

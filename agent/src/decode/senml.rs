@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use crate::settings::TimeUnit;
 
 use super::{
-    FIELD_NAME_BYTES_MAX, Reason, Reject, builder::Builder, quoted, scan::Scanner,
+    FIELD_NAME_BYTES_MAX, Reason, Reject, builder::Builder, float::Floats, quoted, scan::Scanner,
     time::decimal_ns, value::Cell,
 };
 
@@ -42,6 +42,7 @@ struct Bases<'a> {
     time_ns: i64,
     value: Option<f64>,
     sum: Option<f64>,
+    floats: Floats,
 }
 
 /// The labels of one entry.
@@ -194,10 +195,10 @@ fn entry<'a>(scanner: &mut Scanner<'a>, bases: &mut Bases<'a>) -> Result<Entry<'
                 }
             }
             "bt" => bases.time_ns = seconds(scanner, &label)?,
-            "bv" => bases.value = Some(float(scanner, &label)?),
-            "bs" => bases.sum = Some(float(scanner, &label)?),
+            "bv" => bases.value = Some(float(scanner, &label, &mut bases.floats)?),
+            "bs" => bases.sum = Some(float(scanner, &label, &mut bases.floats)?),
             "bver" => {
-                if float(scanner, &label)? > VERSION_MAX {
+                if float(scanner, &label, &mut bases.floats)? > VERSION_MAX {
                     return Err(not_senml("a version above 10"));
                 }
             }
@@ -244,12 +245,12 @@ impl<'a> Entry<'a> {
 
 fn resolve_entry<'a>(
     entry: Entry<'a>,
-    bases: &Bases<'a>,
+    bases: &mut Bases<'a>,
     measurements: &mut Vec<Measurement<'a>>,
 ) -> Result<(), Reject> {
     let name = entry.name;
     let sum = match (entry.sum, bases.sum) {
-        (Some(sum), base) => Some(added(sum, base)?),
+        (Some(sum), base) => Some(added(sum, base, &mut bases.floats)?),
         // A base sum alone counts as the sum of an entry that has nothing else.
         (None, Some(base)) if entry.value.is_none() && name.is_some() => Some(Cell::Float(base)),
         (None, _) => None,
@@ -265,17 +266,18 @@ fn resolve_entry<'a>(
         return Err(bad_time("bt + t"));
     };
     let name = name.unwrap_or_default();
+    let base = bases.names.len();
     let mut push = |cell, is_sum| {
         measurements.push(Measurement {
             time_ns,
-            base: bases.names.len(),
+            base,
             name: name.clone(),
             is_sum,
             cell,
         });
     };
     if let Some(value) = entry.value {
-        push(added(value, bases.value)?, false);
+        push(added(value, bases.value, &mut bases.floats)?, false);
     }
     if let Some(sum) = sum {
         push(sum, true);
@@ -284,9 +286,9 @@ fn resolve_entry<'a>(
 }
 
 /// A number with its base value added; anything else as it is.
-fn added(cell: Cell<'_>, base: Option<f64>) -> Result<Cell<'_>, Reject> {
+fn added<'a>(cell: Cell<'a>, base: Option<f64>, floats: &mut Floats) -> Result<Cell<'a>, Reject> {
     match (&cell, base) {
-        (Cell::Number(text), Some(base)) => Ok(Cell::Float(parsed(text)? + base)),
+        (Cell::Number(text), Some(base)) => Ok(Cell::Float(parsed(text, floats)? + base)),
         _ => Ok(cell),
     }
 }
@@ -298,13 +300,13 @@ fn number<'a>(scanner: &mut Scanner<'a>, label: &str) -> Result<&'a str, Reject>
     }
 }
 
-fn float(scanner: &mut Scanner<'_>, label: &str) -> Result<f64, Reject> {
-    parsed(number(scanner, label)?)
+fn float(scanner: &mut Scanner<'_>, label: &str, floats: &mut Floats) -> Result<f64, Reject> {
+    parsed(number(scanner, label)?, floats)
 }
 
-fn parsed(text: &str) -> Result<f64, Reject> {
-    text.parse()
-        .map_err(|_| not_senml(format!("{} is no number", quoted(text))))
+fn parsed(text: &str, floats: &mut Floats) -> Result<f64, Reject> {
+    let number = floats.parse(text);
+    number.ok_or_else(|| not_senml(format!("{} is no number", quoted(text))))
 }
 
 fn seconds(scanner: &mut Scanner<'_>, label: &str) -> Result<i64, Reject> {

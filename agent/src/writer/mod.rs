@@ -278,7 +278,8 @@ impl Writer {
         let decoded = (verdict != Verdict::Again).then(|| {
             let whole = (!publish.too_large()).then_some(&publish.payload[..]);
             let payload = (whole, publish.payload_bytes);
-            self.intake.decode(&publish.topic, payload, now_ns)
+            let intake = &mut self.intake;
+            intake.decode(&publish.topic, payload, now_ns)
         });
         let is_timed = matches!(&decoded, Some(Ok(batch)) if batch.is_timed());
         let is_stored = verdict.is_stored(is_timed);

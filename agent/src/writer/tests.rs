@@ -435,6 +435,8 @@ fn other_settings_hold_from_the_next_publish_on() {
     changed.streams[0].fields_max = 1;
     changed.buffer.commit_gap_ms_min = 7;
     let answer = device.ask(RequestContent::Settings(Box::new(changed)));
+    device.turn().unwrap();
+    assert_eq!(device.w().gap, Duration::from_millis(7));
     device.arrive([
         on("other/press", 3, "{\"x\":3.5}"),
         publish(4, "{\"y\":1}"),
@@ -442,7 +444,6 @@ fn other_settings_hold_from_the_next_publish_on() {
     ]);
     device.turn_after_gap();
     assert_eq!(answer.recv().unwrap(), Ok(0));
-    assert_eq!(device.w().gap, Duration::from_millis(7));
     assert_eq!(device.acked(), [1, 2, 3, 4, 5]);
     let reasons: Vec<_> = device.quarantined().into_iter().map(|i| i.reason).collect();
     assert_eq!(reasons, ["unknown_topic", "too_many_fields"]);

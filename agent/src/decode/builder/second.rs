@@ -23,6 +23,9 @@ impl Builder<'_> {
 
     /// Puts `cell` beside the column that is held as another type.
     pub(super) fn put_second(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Reject> {
+        let short = self.affordable(cell);
+        let short = short.as_deref().map(Cell::Bare);
+        let cell = short.as_ref().unwrap_or(cell);
         let Some(kind) = cell.inferred() else {
             return Ok(());
         };

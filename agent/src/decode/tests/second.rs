@@ -123,7 +123,7 @@ fn a_field_of_that_name_keeps_what_is_its_own() {
     // Another type in the second field goes beside that one.
     assert_eq!(
         beside(&rule(), &[state, text], r#"{"state":"ok","state_text":1}"#),
-        named(&[("state_text", t("ok")), ("state_text_f64", f(1.0))])
+        named(&[("state_text_2", t("ok")), ("state_text_f64", f(1.0))])
     );
     let declaring = StreamRule {
         fields: vec![declared("state_text", FieldType::Text)],
