@@ -117,6 +117,15 @@ impl Device {
     /// # Errors
     /// The log file cannot be written.
     pub fn command(&self) -> io::Result<Command> {
+        let keep = self.keeps_session.then_some("--keep-session");
+        self.another(["run"].into_iter().chain(keep))
+    }
+
+    /// Another command of its program, on its directory and with its settings.
+    ///
+    /// # Errors
+    /// As for [`Device::command`].
+    pub fn another<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> io::Result<Command> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
@@ -125,8 +134,7 @@ impl Device {
             }
         }
         command
-            .arg("run")
-            .args(self.keeps_session.then_some("--keep-session"))
+            .args(words)
             .arg("--data-dir")
             .arg(&self.data_dir)
             .args(&self.args)

@@ -203,3 +203,30 @@ fn a_broker_that_keeps_few_under_way_is_not_waited_for() {
         world.all_upstream();
     }
 }
+
+#[test]
+fn a_session_is_ended_by_command_once_the_agent_has_stopped() {
+    for version in ["5", "3.1.1"] {
+        let mut world = World::of_version(version);
+        let end = |world: &World| {
+            let mut command = world.device.another(["session", "end"]).unwrap();
+            command.status().unwrap().code()
+        };
+        world.start();
+        world.publish(100);
+        world.all_acknowledged();
+        assert_eq!(end(&world), Some(2), "the agent is running");
+        world.stop();
+        assert_eq!(end(&world), Some(0), "{}", world.device.log_tail());
+        world.publish(100);
+        world.start();
+        // What had waited would come before what is published now.
+        world.publish(1);
+        let status = world.wait("the next one", |s| s.mqtt.publishes > 0);
+        assert_eq!(status.mqtt.publishes, 1, "{version}");
+        assert!(
+            !world.device.log().contains("lost the session"),
+            "{version}"
+        );
+    }
+}
