@@ -38,9 +38,8 @@ impl Session<'_> {
             return Ok(());
         }
         self.link.part_for_good(version).await?;
-        if version == MqttVersion::V311 {
-            self.ingest.link.end_session().await?;
-        }
+        // With 3.1.1 that ends nothing, and some brokers with MQTT 5 go by how a session began, too.
+        self.ingest.link.end_session().await?;
         self.ingest.memory.set_session(None);
         info!(
             "MQTT broker {address}: the session {client_id} has ended with the agent, as there is no \
