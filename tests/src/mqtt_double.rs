@@ -2,9 +2,8 @@
 //!
 //! It serves one client with one persistent session: publishes that were sent and not acknowledged
 //! are sent again after a reconnect, in order, with their packet ids and with DUP set; no more are
-//! under way than the client's `receive_maximum`. Brokers that do otherwise are imitated: see [`Habit`]. (The embedded broker sends them again with new ids
-//! and without DUP, so nobody can tell them from new publishes.) It feeds numbered records as fast as
-//! they are taken, so nothing piles up here.
+//! under way than the client's `receive_maximum`. Brokers that do otherwise are imitated: see [`Habit`].
+//! It feeds numbered records as fast as they are taken, so nothing piles up here.
 
 mod session;
 

@@ -298,9 +298,13 @@ impl Writer {
         stats.publishes.fetch_add(1, Relaxed);
         stats.duplicates.fetch_add(u64::from(is_stored), Relaxed);
         let is_possible = !is_stored && verdict.is_doubtful();
-        stats
-            .possible_duplicates
-            .fetch_add(u64::from(is_possible), Relaxed);
+        let possible = &stats.possible_duplicates;
+        if possible.fetch_add(u64::from(is_possible), Relaxed) == 0 && is_possible {
+            tracing::warn!(
+                "the broker may be sending again what is stored, and nothing tells: stored perhaps twice, and \
+                 counted (`dunlin status`); records with a time of their own (`time`) are recognised"
+            );
+        }
         if !is_stored {
             self.retained.stored(publish);
         }
@@ -378,10 +382,12 @@ fn following(publish: &Incoming, arrived: &[Incoming], no_more: bool) -> Followi
     let is_marked = |next: &&Incoming| next.dup && next.connection == publish.connection;
     let marked = arrived.iter().take(FOLLOWING_MAX).take_while(is_marked);
     let marked: Vec<u64> = marked.map(redelivery::fingerprint).collect();
-    let end = match marked.len() < arrived.len() {
-        true => End::Other,
-        false if no_more => End::Nothing,
-        false => End::Open,
+    let end = if marked.len() < arrived.len() {
+        End::Other
+    } else if no_more {
+        End::Nothing
+    } else {
+        End::Open
     };
     Following { marked, end }
 }

@@ -81,6 +81,17 @@ fn a_broker_whose_live_publishes_overtake_the_queue_doubles_nothing() {
     live_with(Habit::LiveOvertakes, "3.1.1").all_upstream_once();
 }
 
+/// It numbers anew and, with MQTT 3.1.1, marks nothing.
+#[test]
+fn the_embedded_broker_doubles_nothing() {
+    for version in ["5", "3.1.1"] {
+        let mut world = World::of_version(version);
+        world.make_timed();
+        live(&mut world, |world| world.relay.cut());
+        world.all_upstream_once();
+    }
+}
+
 /// With the broker that `DUNLIN_BROKER_URL` names; `DUNLIN_BROKER_RESTART` is a program that kills and
 /// starts it, `DUNLIN_BROKER_VERSION` the version of MQTT (3.1.1 unless set).
 #[test]

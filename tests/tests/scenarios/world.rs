@@ -142,7 +142,8 @@ impl World {
         world
     }
 
-    fn make_timed(&mut self) {
+    /// The records to come say when they were made.
+    pub(crate) fn make_timed(&mut self) {
         self.numbered.is_timed = true;
         let prefix = &self.numbered.prefix;
         let rule =

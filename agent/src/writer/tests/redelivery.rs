@@ -106,7 +106,9 @@ impl Broker {
         if self.habit == Habit::LiveOvertakes {
             self.waiting.extend(again);
         } else {
-            again.rev().for_each(|sent| self.waiting.push_front(sent));
+            for sent in again.rev() {
+                self.waiting.push_front(sent);
+            }
         }
         self.last_id = 0;
     }
@@ -184,10 +186,12 @@ fn live(habit: Habit, payload: Payload, seed: u64) -> Outcome {
             let rest = &arrived[at + 1..];
             let marked: Vec<u64> = rest.iter().take_while(|p| p.dup).map(fingerprint).collect();
             let following = || Following {
-                end: match marked.len() < rest.len() {
-                    true => End::Other,
-                    false if is_quiet => End::Nothing,
-                    false => End::Open,
+                end: if marked.len() < rest.len() {
+                    End::Other
+                } else if is_quiet {
+                    End::Nothing
+                } else {
+                    End::Open
                 },
                 marked,
             };
@@ -207,9 +211,11 @@ fn live(habit: Habit, payload: Payload, seed: u64) -> Outcome {
             } else {
                 outcome.doubled += u64::from(is_known);
                 outcome.counted += u64::from(verdict.is_doubtful());
-                prints.push(match verdict.is_doubtful() {
-                    true => without_place(print),
-                    false => print,
+                let is_doubtful = verdict.is_doubtful();
+                prints.push(if is_doubtful {
+                    without_place(print)
+                } else {
+                    print
                 });
                 ns.push(n);
             }
@@ -228,9 +234,9 @@ fn live(habit: Habit, payload: Payload, seed: u64) -> Outcome {
             } else {
                 ids.len()
             };
-            ids.drain(..)
-                .take(arrive)
-                .for_each(|id| broker.acknowledge(id));
+            for id in ids.drain(..).take(arrive) {
+                broker.acknowledge(id);
+            }
         }
         if breaks {
             ids.clear();
