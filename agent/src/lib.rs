@@ -26,6 +26,7 @@ pub(crate) mod moment;
 pub mod mqtt;
 pub mod notify;
 pub mod operations;
+mod owner;
 #[cfg(feature = "learning")]
 pub mod recipes;
 pub mod route;

@@ -31,7 +31,7 @@ pub use self::identity::{Identity, default_client_id};
 #[cfg(feature = "learning")]
 pub use self::models::{open_models, tell_damage};
 pub(crate) use self::{
-    directory::check as check_format,
+    directory::{check as check_format, unusable, usable},
     identity::{check as check_identity, read as read_identity},
 };
 use crate::{
@@ -60,7 +60,7 @@ pub enum StoreError {
     /// It belongs to somebody else.
     #[error(
         "{}: permission denied: it belongs to user {owner}, and this is user {us}; run dunlin as \
-         that user, or: chown -R {us} on the data directory",
+         that user, or give the data directory to this one: chown -R {us} DATA_DIR",
         path.display()
     )]
     Unusable {

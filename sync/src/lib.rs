@@ -23,6 +23,7 @@ pub mod second_field;
 pub mod secret_file;
 pub mod state_file;
 pub mod tls;
+pub mod umask;
 pub mod uploader;
 pub mod upstream;
 pub mod verify;

@@ -8,6 +8,7 @@ use super::{Exit, Outcome, site::SiteArgs, terminal};
 use crate::{
     config,
     doctor::{self, Finding, Level, Patient, Roots},
+    owner,
 };
 
 /// Arguments of `dunlin doctor`.
@@ -33,6 +34,7 @@ pub async fn run(args: DoctorArgs) -> Outcome {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         Exit::Usage(lines.join("\n"))
     })?;
+    owner::take_on(&settings.data_dir).map_err(Exit::Usage)?;
     let found = doctor::examine(&Patient {
         settings: &settings,
         file,

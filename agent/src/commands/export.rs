@@ -9,7 +9,10 @@ use std::{
 };
 
 use clap::Args;
-use dunlin_sync::sample::{TimeRange, Timestamp};
+use dunlin_sync::{
+    sample::{TimeRange, Timestamp},
+    umask,
+};
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
@@ -21,6 +24,7 @@ use super::{
 use crate::{
     moment,
     operations::{Ask, ExportAsk, ExportDone, ExportFormat},
+    owner,
 };
 
 /// Arguments of `dunlin export`.
@@ -113,19 +117,27 @@ pub async fn to_file<T: DeserializeOwned>(
     path: &Path,
 ) -> Result<T, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let file = tempfile::Builder::new()
-        .prefix(".dunlin-export-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(dir.unwrap_or(Path::new(".")))
-        .map_err(failed)?;
+    let file = beside(path).map_err(failed)?;
     let show = Show::with("exporting", BufWriter::new(file));
     let (done, mut show) = site.ask(ask, show).await?;
     show.out.flush().map_err(failed)?;
     let file: &NamedTempFile = show.out.get_ref();
     file.as_file().sync_all().map_err(failed)?;
-    std::fs::rename(file.path(), path).map_err(failed)?;
+    owner::as_caller(|| std::fs::rename(file.path(), path)).map_err(failed)?;
     Ok(done)
+}
+
+/// A temporary file beside `path`, as the caller's other files are.
+pub(super) fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    owner::as_caller(|| {
+        let file = tempfile::Builder::new()
+            .prefix(".dunlin-export-")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(dir.unwrap_or(Path::new(".")))?;
+        umask::open_to_others(file.as_file())?;
+        Ok(file)
+    })
 }
 
 pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {

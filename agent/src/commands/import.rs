@@ -24,6 +24,7 @@ use crate::{
         infer::{CsvPlan, Hints, LINES_MAX, TimeFormat},
     },
     operations::{Ask, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
+    owner,
 };
 
 /// Bytes of the file from which it is understood.
@@ -162,7 +163,7 @@ pub async fn plan(site: &mut Site, args: &ImportArgs) -> Result<(Target, CsvPlan
 pub(super) fn head(path: &Path) -> Result<String, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
+    let file = owner::as_caller(|| File::open(path)).map_err(failed)?;
     file.take(HEAD_BYTES_MAX)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
@@ -226,7 +227,7 @@ pub async fn import(
 ) -> Result<Imported, Exit> {
     let failed =
         |error: &dyn std::fmt::Display| Exit::Failed(format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(|error| failed(&error))?;
+    let file = owner::as_caller(|| File::open(path)).map_err(|error| failed(&error))?;
     let bar = ProgressBar::new(file.metadata().map_or(0, |meta| meta.len()));
     bar.set_style(terminal::style(
         "importing {wide_bar} {percent} % {msg} {eta} left",

@@ -10,6 +10,7 @@ use crate::{
     app::{Agent, AgentError},
     config::{self, Overrides},
     notify::{self, Notifier, Telling},
+    owner,
     settings::Settings,
     stall::{self, StallWatch},
     status::View,
@@ -65,6 +66,7 @@ async fn reload(agent: &mut Agent, args: &RunArgs) -> Result<(), AgentError> {
 /// [`Exit`]
 pub async fn run(args: RunArgs) -> Outcome {
     let settings = as_asked(settings(args.config.as_deref(), &args.overrides)?, &args);
+    owner::take_on(&settings.data_dir).map_err(Exit::Usage)?;
     let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;

@@ -1,6 +1,6 @@
 //! Where a command works: a running agent, or a data directory that it opens itself.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use dunlin_sync::frame;
@@ -11,8 +11,10 @@ use crate::{
     config::{self, Mistake, Overrides},
     control::{self, ControlError},
     operations::{self, Ask, Listener, Local, Need, OperationError},
+    owner,
     settings::Settings,
     status::Status,
+    store::unusable,
 };
 
 /// Most bytes of a status.
@@ -59,7 +61,15 @@ impl Site {
     pub async fn find(args: &SiteArgs) -> Result<Self, Exit> {
         let data_dir = config::data_dir(args.config.as_deref(), &args.overrides);
         let data_dir = data_dir.map_err(|mistakes| usage(&mistakes))?;
-        let failed = |error: ControlError| Exit::Failed(error.to_string());
+        owner::take_on(&data_dir).map_err(Exit::Usage)?;
+        let failed = |error: ControlError| match error {
+            ControlError::Socket { path, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                OperationError::from(unusable(&path, source)).into()
+            }
+            error => Exit::Failed(error.to_string()),
+        };
         let socket = control::socket_path(&data_dir);
         let status = match control::get(&socket, "/status").await {
             Ok(reply) => {
@@ -151,7 +161,8 @@ impl Site {
     }
 
     fn settings(&self) -> Result<Settings, Exit> {
-        let settings = config::load(self.args.config.as_deref(), &self.args.overrides);
+        let load = || config::load(self.args.config.as_deref(), &self.args.overrides);
+        let settings = owner::as_caller(load);
         settings.map_err(|mistakes| {
             let Exit::Usage(text) = usage(&mistakes) else {
                 return usage(&mistakes);

@@ -15,7 +15,7 @@ use crate::{
     app,
     ingest::Ingest,
     settings::{Settings, WhenFull},
-    store::{Store, StoreError, check_format, cursor_path, read_identity, wall_ns},
+    store::{Store, StoreError, check_format, cursor_path, read_identity, usable, wall_ns},
     writer::{self, Parts as WriterParts, Writer},
 };
 
@@ -51,6 +51,7 @@ impl Local {
     /// [`OperationError::Asked`] if there is no such directory; [`OperationError::Failed`] if it
     /// cannot be opened.
     pub fn open_directory(data_dir: &Path) -> Result<Self, OperationError> {
+        usable(data_dir)?;
         if !data_dir.join("buffer").is_dir() {
             return Err(OperationError::Asked(format!(
                 "{}: no agent has run here; name its configuration with -c, or its data directory \

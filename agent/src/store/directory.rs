@@ -18,12 +18,11 @@ use dunlin_sync::{
     frame,
     state_file::{self, StateFileError},
 };
-use rustix::fs::Access;
 
 use super::StoreError;
 use crate::{
     clock::{ClockRecord, ClockRecordError},
-    writer,
+    owner, writer,
 };
 
 /// What this version writes, and the newest that it reads. A directory of an older format is taken
@@ -40,8 +39,7 @@ const WORD: &str = "dunlin ";
 pub(super) fn claim(data_dir: &Path) -> Result<(), StoreError> {
     let failed = |error| unusable(data_dir, error);
     state_file::create_dir(data_dir).map_err(failed)?;
-    let wanted = Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::access(data_dir, wanted).map_err(|error| failed(error.into()))?;
+    usable(data_dir)?;
     if !check(data_dir)?
         && let Err(error) = mark(data_dir)
     {
@@ -122,8 +120,24 @@ fn mark(data_dir: &Path) -> io::Result<()> {
     state_file::sync_dir(data_dir)
 }
 
+/// Refuses a directory that holds anything that we may not use. One that is not there is none of those.
+///
+/// # Errors
+/// [`StoreError::Unusable`]
+pub(crate) fn usable(data_dir: &Path) -> Result<(), StoreError> {
+    if let Err(error) = fs::symlink_metadata(data_dir)
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Err(unusable(data_dir, error));
+    }
+    match owner::denied(data_dir) {
+        Some(path) => Err(unusable(&path, io::ErrorKind::PermissionDenied.into())),
+        None => Ok(()),
+    }
+}
+
 /// What to do about a directory or file that the system keeps from us.
-pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
+pub(crate) fn unusable(path: &Path, error: io::Error) -> StoreError {
     let path = path.to_owned();
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -6,7 +6,7 @@
 //!
 //! `<data_dir>/state/identity` is a state file around JSON with a format of its own.
 
-use std::{io, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use dunlin_sync::{
     naming::Devices,
@@ -38,6 +38,9 @@ pub struct Identity {
     pub device_before: Option<String>,
     /// The MQTT client id used last.
     pub client_id: String,
+    /// Number of the buffer's directory on its disk: a copy has another.
+    #[serde(default)]
+    inode: Option<u64>,
 }
 
 /// What a start finds of whose directory it is.
@@ -136,7 +139,10 @@ impl Found {
         }
         let wanted = &settings.mqtt.client_id;
         // A copy under a name of its own would push the other device off the broker.
-        let is_copy = likeness == Likeness::Partly && is_renamed;
+        let buffer = fs::metadata(settings.data_dir.join("buffer"));
+        let inode = buffer.ok().map(|buffer| buffer.ino());
+        let is_elsewhere = before.inode.is_some() && before.inode != inode;
+        let is_copy = is_renamed && (likeness == Likeness::Partly || is_elsewhere);
         let client_id = if settings.mqtt.client_id_is_default && !is_copy {
             &before.client_id
         } else {
@@ -158,6 +164,7 @@ impl Found {
         Identity {
             format: FORMAT,
             client_id: client_id.clone(),
+            inode,
             hardware: hardware.or(&before.hardware),
             device: here.clone(),
             home: before.home,
@@ -221,7 +228,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{fs, sync::Arc};
+    use std::sync::Arc;
 
     use dunlin_sync::sample::Stream;
 
@@ -328,6 +335,33 @@ mod tests {
         assert_eq!(named(&[("device", "b")]).client_id, "mine");
         let devices = named(&[("device", "a")]).devices();
         assert_eq!(devices, Devices::only("a"));
+    }
+
+    #[test]
+    fn a_copy_under_another_name_takes_a_client_id_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, board) = (machine("i", "s"), machine("i", "S"));
+        let (original, copy) = (dir.path().join("original"), dir.path().join("copy"));
+        for data_dir in [&original, &copy] {
+            fs::create_dir_all(data_dir.join("buffer")).unwrap();
+            fs::create_dir(data_dir.join("state")).unwrap();
+        }
+        let id = |data_dir: &Path, root: &Path, device: &str| {
+            let settings = settings(data_dir, &[("device", device)]);
+            start(data_dir, root, false, &settings).unwrap().client_id
+        };
+        assert_eq!(id(&original, here.path(), "a"), "dunlin-a");
+        let copied = || {
+            let file = "state/identity";
+            fs::copy(original.join(file), copy.join(file)).unwrap();
+        };
+        copied();
+        assert_eq!(id(&copy, here.path(), "b"), "dunlin-b");
+        // Put back, it is no other device.
+        copied();
+        assert_eq!(id(&copy, here.path(), "a"), "dunlin-a");
+        // A copy of the whole disk, in a machine of its own.
+        assert_eq!(id(&original, board.path(), "b"), "dunlin-b");
     }
 
     #[test]

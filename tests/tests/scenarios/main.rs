@@ -12,6 +12,8 @@
 //! | `space` | buffer full under both policies; disk full |
 //! | `reload` | another configuration on SIGHUP, refused, taken, partly kept |
 //! | `life` | start, stop, exit codes, health |
+//! | `owner` | root, other users, any umask: whose files there are, and who may read them |
+//! | `identity` | devices renamed, directories copied, tags changed, starts before the first record |
 //! | `start` | a data directory of a newer version, read-only, of another user; the service manager |
 //! | `learning` | trained, judged, swapped, killed and damaged models; every record answered once |
 //! | `tls` | verified and mutual TLS to the broker |
@@ -20,8 +22,10 @@
 
 mod arrival;
 mod broker;
+mod identity;
 mod learning;
 mod life;
+mod owner;
 mod redelivery;
 mod reload;
 mod space;

@@ -3,9 +3,8 @@
 mod text;
 
 use std::{
-    fs::{File, Permissions},
+    fs::File,
     io::{self, BufWriter, IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -17,10 +16,14 @@ use tempfile::NamedTempFile;
 use self::text::{columns, compared, facts, listed};
 use super::{
     Exit, Outcome,
+    export::beside,
     site::{Site, SiteArgs},
     terminal::{self, Show},
 };
-use crate::operations::{Ask, LearningAsk, ModelSummary, ModelsAsk, Which};
+use crate::{
+    operations::{Ask, LearningAsk, ModelSummary, ModelsAsk, Which},
+    owner,
+};
 
 /// Arguments of `dunlin models`.
 #[derive(Args, Debug)]
@@ -344,12 +347,7 @@ async fn to_stdout(site: &mut Site, which: Which) -> Result<Version, Exit> {
 /// [`Exit`]; nothing has appeared at `path` then.
 pub async fn to_file(site: &mut Site, which: Which, path: &Path) -> Result<Version, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let file = tempfile::Builder::new()
-        .prefix(".dunlin-export-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(dir.unwrap_or(Path::new(".")))
-        .map_err(failed)?;
+    let file = beside(path).map_err(failed)?;
     let show = Show::with("exporting", BufWriter::new(file));
     let (version, mut show) = site
         .ask(
@@ -360,7 +358,7 @@ pub async fn to_file(site: &mut Site, which: Which, path: &Path) -> Result<Versi
     show.out.flush().map_err(failed)?;
     let file: &NamedTempFile = show.out.get_ref();
     file.as_file().sync_all().map_err(failed)?;
-    std::fs::rename(file.path(), path).map_err(failed)?;
+    owner::as_caller(|| std::fs::rename(file.path(), path)).map_err(failed)?;
     Ok(version)
 }
 

@@ -10,6 +10,7 @@ use super::tables::{self, Plan};
 use crate::{
     rows::{Batch, Column, TableRows, Values},
     sample::{Schema, SchemaId, Stream, StreamId, TimeRange},
+    umask,
     upstream::{Rejection, WriteReport},
 };
 
@@ -70,6 +71,10 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // Others read it. What is in its way SQLite says itself.
+        if let Ok(file) = File::options().write(true).create_new(true).open(path) {
+            let _ours_alone = umask::open_to_others(&file);
+        }
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(busy_max)?;
         connection.set_prepared_statement_cache_capacity(64);
