@@ -44,7 +44,7 @@ fn as_asked(mut settings: Settings, args: &RunArgs) -> Settings {
 /// Reads the configuration again, and goes on by it if it has no mistakes.
 async fn reload(agent: &mut Agent, args: &RunArgs) -> Result<(), AgentError> {
     tracing::info!("reading the configuration again");
-    let checked = config::check(args.config.as_deref(), &args.overrides);
+    let checked = owner::as_caller(|| config::check(args.config.as_deref(), &args.overrides));
     match checked.settings {
         Ok(settings) => {
             for warning in checked.warnings {
