@@ -227,6 +227,7 @@ windows_min = 50
                     angle.cos() - noise
                 );
                 let content = RequestContent::Publish {
+                    at_ns: None,
                     topic: b"plant/press/vibration".to_vec(),
                     payload: payload.into_bytes(),
                 };

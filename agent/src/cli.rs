@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         Exit, Outcome, check, doctor, export, import, init, quarantine, run, session, simulate,
-        site, status,
+        site, status, upload,
     },
     features, logging, memory,
     settings::LogSettings,
@@ -45,6 +45,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Tell what the agent is doing, or what it left behind
     Status(Box<status::StatusArgs>),
+    /// Send rows to the upstream again that it has lost
+    Upload(Box<upload::UploadArgs>),
     /// Write records to a CSV or Parquet file
     Export(Box<export::ExportArgs>),
     /// Take in the records of a CSV file
@@ -86,6 +88,7 @@ pub fn main() -> Outcome {
             Command::Doctor(args) => doctor::run(*args).await,
             Command::Run(args) => run::run(*args).await,
             Command::Status(args) => status::run(*args).await,
+            Command::Upload(args) => upload::run(*args).await,
             Command::Export(args) => export::run(*args).await,
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,

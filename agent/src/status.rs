@@ -153,7 +153,8 @@ pub struct RecordStatus {
     /// Of those committed, with a source's time that cannot be one and was left out.
     #[serde(default)]
     pub times_implausible: u64,
-    /// Lost: deleted before upload because the buffer was full and told to drop.
+    /// Lost: deleted before upload because the buffer was full and told to drop, or out of a quarantine
+    /// that was full.
     pub dropped: u64,
 }
 
@@ -196,7 +197,7 @@ pub struct UpstreamStatus {
     pub uploaded: u64,
     /// Rows it will never take; they are in quarantine.
     pub rejected: u64,
-    /// Rows committed and not upstream yet.
+    /// Rows committed and not upstream yet, those of held streams among them.
     pub lag_rows: u64,
     /// Age of the oldest of these, seconds.
     pub lag_s: f64,
@@ -204,6 +205,12 @@ pub struct UpstreamStatus {
     pub retries: u64,
     /// Streams the upstream refuses for a reason somebody must mend.
     pub streams_held: u64,
+    /// Rows of these, held in the buffer.
+    #[serde(default)]
+    pub rows_held: u64,
+    /// One of these, with the upstream's words.
+    #[serde(default)]
+    pub held_stream: Option<String>,
     /// Uploads wait for the clock.
     pub held_for_clock: bool,
     /// Last trouble, in words.
@@ -273,7 +280,9 @@ impl View {
                 quarantined: writer.records_quarantined.load(Relaxed),
                 quarantined_by_reason: writer.quarantined_by_reason(),
                 times_implausible: writer.times_implausible.load(Relaxed),
-                dropped: buffer.rows_dropped.load(Relaxed) + writer.records_dropped.load(Relaxed),
+                dropped: buffer.rows_dropped.load(Relaxed)
+                    + writer.records_dropped.load(Relaxed)
+                    + self.quarantine.records_dropped.load(Relaxed),
             },
             rules_silent: self.rules_silent(),
             http_problem: self
@@ -304,6 +313,10 @@ impl View {
                 lag_s: uploads.lag_ns(wall_ns()) as f64 / 1e9,
                 retries: uploads.retries.load(Relaxed),
                 streams_held: uploads.streams_held.load(Relaxed),
+                rows_held: uploads.rows_held.load(Relaxed),
+                held_stream: uploads
+                    .held_stream()
+                    .map(|held| format!("{}: {}", held.name, held.reason)),
                 held_for_clock: clock.uploads_held,
                 last_error: uploads.last_error(),
             },

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    block::Block,
+    block::{Block, Run},
     rows::{Batch, Rows, TableRows},
     sample::{Catalog, Field, Schema, Stream, StreamId},
 };
@@ -18,12 +18,12 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Adds the rows of `block` of those streams that `wanted` accepts; how many that were.
+    /// Adds the runs of `block` that `wanted` accepts; how many rows that were.
     pub fn append(
         &mut self,
         block: &Block,
         catalog: &Catalog,
-        mut wanted: impl FnMut(StreamId) -> bool,
+        mut wanted: impl FnMut(&Run) -> bool,
     ) -> usize {
         let mut added = 0;
         for section in &block.sections {
@@ -31,7 +31,7 @@ impl BatchBuilder {
             for run in &section.runs {
                 let range = start..start + run.rows as usize;
                 start = range.end;
-                if !wanted(run.stream) {
+                if !wanted(run) {
                     continue;
                 }
                 added += range.len();

@@ -20,13 +20,46 @@ use crate::{
     state_file::{self, StateFileError},
 };
 
+/// Format of the saved cursor; the first one had no number and no rows of held streams.
+const FORMAT: u32 = 2;
+
+/// Where a stream stands that the upstream refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its rows in blocks from this number on are not upstream.
+    pub seq: u64,
+    /// How many of these have been passed by.
+    pub rows: u64,
+}
+
 /// Position of one reader (the uploader) in the row of blocks, for every stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     done: IntervalSet,
     rows_done: u64,
+    held: BTreeMap<StreamId, Held>,
+    taken_below: u64,
+}
+
+/// A cursor as the first format has it.
+#[derive(Deserialize)]
+struct First {
+    done: IntervalSet,
+    rows_done: u64,
     held: BTreeMap<StreamId, u64>,
     taken_below: u64,
+}
+
+impl From<First> for Cursor {
+    fn from(first: First) -> Self {
+        let held = first.held.into_iter();
+        Self {
+            done: first.done,
+            rows_done: first.rows_done,
+            held: held.map(|(id, seq)| (id, Held { seq, rows: 0 })).collect(),
+            taken_below: first.taken_below,
+        }
+    }
 }
 
 impl Cursor {
@@ -36,7 +69,15 @@ impl Cursor {
     /// [`StateFileError`] if the file is damaged or unreadable. Starting anew is safe then: rows
     /// uploaded twice change nothing.
     pub fn read(path: &Path) -> Result<Option<Self>, StateFileError> {
-        state_file::read(path)
+        match state_file::read::<(u32, Self)>(path) {
+            Ok(Some((FORMAT, cursor))) => Ok(Some(cursor)),
+            Ok(None) => Ok(None),
+            Ok(Some(_)) | Err(StateFileError::Corrupt { .. }) => {
+                let first = state_file::read::<First>(path)?;
+                Ok(first.map(Self::from))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Saves it durably at `path`.
@@ -44,7 +85,7 @@ impl Cursor {
     /// # Errors
     /// What the system said.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        state_file::write(path, self)
+        state_file::write(path, &(FORMAT, self))
     }
 
     /// Blocks that need no reading any more, but for the streams in [`Cursor::held`].
@@ -57,10 +98,16 @@ impl Cursor {
         self.rows_done
     }
 
-    /// Streams that stand further back than the rest: rows of the stream in blocks from this `seq`
-    /// on are not upstream, because it refuses just that stream and somebody must repair it.
-    pub const fn held(&self) -> &BTreeMap<StreamId, u64> {
+    /// Streams that stand further back than the rest, because the upstream refuses just them and
+    /// somebody must repair it.
+    pub const fn held(&self) -> &BTreeMap<StreamId, Held> {
         &self.held
+    }
+
+    /// Rows of held streams that have been passed by.
+    pub fn rows_held(&self) -> u64 {
+        let rows = self.held.values().map(|held| held.rows);
+        rows.fold(0, u64::saturating_add)
     }
 
     /// First block not done: every block with `seq < low_watermark()` is.
@@ -71,12 +118,12 @@ impl Cursor {
     /// Position of one stream: all its rows in blocks with `seq < position_of(stream)` are settled.
     pub fn position_of(&self, stream: StreamId) -> u64 {
         let low = self.low_watermark();
-        self.held.get(&stream).map_or(low, |seq| low.min(*seq))
+        self.held.get(&stream).map_or(low, |held| low.min(held.seq))
     }
 
     /// The smallest position of any stream: no upload needs a block with `seq < position()`.
     pub fn position(&self) -> u64 {
-        let held = self.held.values().copied().min();
+        let held = self.held.values().map(|held| held.seq).min();
         self.low_watermark().min(held.unwrap_or(u64::MAX))
     }
 
@@ -99,25 +146,27 @@ impl Cursor {
     /// Blocks with `seq < oldest` are gone (trimmed or dropped): nobody waits for them.
     pub fn forget_below(&mut self, oldest: u64) {
         self.done.insert(0..oldest);
-        for seq in self.held.values_mut() {
-            *seq = oldest.max(*seq);
+        for held in self.held.values_mut() {
+            held.seq = oldest.max(held.seq);
         }
     }
 
-    /// Rows of `stream` in blocks from `seq` on are not upstream.
-    pub fn hold(&mut self, stream: StreamId, seq: u64) {
-        let held = self.held.entry(stream).or_insert(seq);
-        *held = seq.min(*held);
+    /// `rows` rows of `stream` in blocks from `seq` on have been passed by: they are not upstream.
+    pub fn hold(&mut self, stream: StreamId, seq: u64, rows: u64) {
+        let held = self.held.entry(stream).or_insert(Held { seq, rows: 0 });
+        held.seq = seq.min(held.seq);
+        held.rows = held.rows.saturating_add(rows);
     }
 
     /// The rows of a held stream with `blocks.start <= seq < blocks.end` are upstream now, `rows` of
     /// them. Moves the stream only if that leaves no gap behind it.
     pub fn advance_held(&mut self, stream: StreamId, blocks: &Range<u64>, rows: u64) {
         self.rows_done += rows;
-        if let Some(seq) = self.held.get_mut(&stream)
-            && blocks.contains(seq)
+        if let Some(held) = self.held.get_mut(&stream)
+            && blocks.contains(&held.seq)
         {
-            *seq = blocks.end;
+            held.seq = blocks.end;
+            held.rows = held.rows.saturating_sub(rows);
         }
     }
 
@@ -146,25 +195,26 @@ mod tests {
     fn a_held_stream_keeps_its_own_position_and_the_trim_back() {
         let mut cursor = Cursor::default();
         cursor.advance(0..10, 100);
-        cursor.hold(3, 6);
-        cursor.hold(3, 8);
+        cursor.hold(3, 6, 2);
+        cursor.hold(3, 8, 5);
+        assert_eq!(cursor.rows_held(), 7);
         assert_eq!((cursor.position_of(3), cursor.position_of(4)), (6, 10));
         assert_eq!(cursor.position(), 6);
         cursor.advance_held(3, &(7..9), 1);
         assert_eq!(cursor.position_of(3), 6, "block 6 would be skipped");
         cursor.advance_held(3, &(6..9), 3);
-        assert_eq!(cursor.position(), 9);
+        assert_eq!((cursor.position(), cursor.rows_held()), (9, 4));
         cursor.release(3);
         assert_eq!((cursor.position(), cursor.rows_done()), (10, 104));
         // Newest first: a stream can be held in front of the low watermark.
-        cursor.hold(1, 50);
+        cursor.hold(1, 50, 1);
         assert_eq!(cursor.position_of(1), 10);
     }
 
     #[test]
     fn dropped_blocks_hold_nothing_back() {
         let mut cursor = Cursor::default();
-        cursor.hold(1, 2);
+        cursor.hold(1, 2, 1);
         cursor.forget_below(7);
         assert_eq!((cursor.position(), cursor.position_of(1)), (7, 7));
     }
@@ -177,9 +227,25 @@ mod tests {
         let mut cursor = Cursor::default();
         cursor.advance(0..10, 100);
         cursor.advance(20..30, 100);
-        cursor.hold(3, 6);
+        cursor.hold(3, 6, 40);
         cursor.set_taken_below(99);
         cursor.write(&path).unwrap();
         assert_eq!(Cursor::read(&path).unwrap(), Some(cursor));
+    }
+
+    #[test]
+    fn one_of_the_first_format_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cursor.uploader");
+        for held in [&[][..], &[(3_u32, 6_u64), (70_000, 9)]] {
+            let held: BTreeMap<StreamId, u64> = held.iter().copied().collect();
+            let done: IntervalSet = vec![(0, 10), (20, 30)].into();
+            state_file::write(&path, &(done, 200_u64, held.clone(), 99_u64)).unwrap();
+            let cursor = Cursor::read(&path).unwrap().unwrap();
+            assert_eq!((cursor.low_watermark(), cursor.done().end()), (10, 30));
+            assert_eq!((cursor.rows_done(), cursor.taken_below()), (200, 99));
+            let seqs: BTreeMap<_, _> = cursor.held().iter().map(|(id, h)| (*id, h.seq)).collect();
+            assert_eq!(seqs, held);
+        }
     }
 }

@@ -6,6 +6,9 @@
 //! Kept like the buffer, in a few small generations. An item is a framed value cut into parts below
 //! sled's blob size under the keys `q id part`.
 
+mod item;
+mod notices;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,21 +16,23 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
-use serde::{Deserialize, Serialize};
-
+use self::item::{count, decoded, item_id, item_key, records};
+pub use self::{
+    item::{Content, Item, PAYLOAD_BYTES_MAX},
+    notices::{Notice, Notices},
+};
 use crate::{
     frame,
     generation::{Entry, Generation, GenerationError, TRASH, dir_bytes},
     state_file,
-    uploader::{RejectedRow, RejectedRows},
+    uploader::{RejectError, RejectedRow, RejectedRows},
 };
 
 /// Bytes of one part of an item; larger values would become sled blobs.
 const PART_BYTES_MAX: usize = 6 * 1024;
-/// Bytes of a payload kept; a longer one is cut and cannot be sent again.
-pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// Generations the bound is divided into: a full quarantine forgets this share of it at once.
 const GENERATIONS: u64 = 4;
 
@@ -38,37 +43,6 @@ const FIRST_ITEM: &[u8] = b"n";
 
 /// Reason given to rows that the upstream will never take.
 pub const REASON_UPSTREAM: &str = "upstream_rejected";
-
-/// What is in quarantine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Content {
-    /// A publish as it came.
-    Publish {
-        /// Its topic.
-        topic: Vec<u8>,
-        /// Its payload, or the beginning of it.
-        payload: Vec<u8>,
-        /// Length of the payload as sent; more than there is: it was cut.
-        payload_bytes: u64,
-    },
-    /// A committed row.
-    Row(RejectedRow),
-}
-
-/// Something put into quarantine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Item {
-    /// When, nanoseconds UTC by the wall clock.
-    pub at_ns: i64,
-    /// Stable short name of the reason.
-    pub reason: String,
-    /// What exactly is wrong.
-    pub detail: String,
-    /// Records it held, at least 1.
-    pub records: u64,
-    /// The thing itself.
-    pub content: Content,
-}
 
 /// Why nothing was put into quarantine.
 #[derive(Debug, thiserror::Error)]
@@ -108,21 +82,12 @@ pub struct Quarantine {
     bytes_max: AtomicU64,
     inner: Mutex<Inner>,
     /// Items that gave way to newer ones since the start.
-    pub items_purged: AtomicU64,
+    pub items_dropped: AtomicU64,
+    /// Records in these.
+    pub records_dropped: AtomicU64,
     clock_ns: fn() -> i64,
-}
-
-fn item_key(id: u64, part: u32) -> Vec<u8> {
-    let mut key = vec![b'q'];
-    key.extend_from_slice(&id.to_be_bytes());
-    key.extend_from_slice(&part.to_be_bytes());
-    key
-}
-
-fn item_id(key: &[u8]) -> Option<u64> {
-    key.get(1..9)
-        .and_then(|id| id.try_into().ok())
-        .map(u64::from_be_bytes)
+    /// Of rows that the upstream will never take.
+    notices: Mutex<Notices>,
 }
 
 impl Quarantine {
@@ -178,13 +143,14 @@ impl Quarantine {
                 Err(error) => return Err(failed(error.to_string())),
             }
         }
-        let items_purged = AtomicU64::new(0);
         let quarantine = Self {
             dir: dir.to_owned(),
             bytes_max: AtomicU64::new(bytes_max),
             inner: Mutex::new(inner),
-            items_purged,
+            items_dropped: AtomicU64::new(0),
+            records_dropped: AtomicU64::new(0),
             clock_ns,
+            notices: Mutex::default(),
         };
         Ok(quarantine)
     }
@@ -220,15 +186,23 @@ impl Quarantine {
         }
     }
 
-    /// Puts items into quarantine, durably.
+    /// Puts items into quarantine, durably; where there is no room, the oldest items give way.
     ///
     /// # Errors
     /// [`QuarantineError`]; nothing was put there, or all of it will be seen twice at worst.
     pub fn add(&self, items: &[Item]) -> Result<(), QuarantineError> {
+        self.add_or_full(items, true)
+    }
+
+    /// As [`Self::add`]; if `may_drop` is false, nothing gives way.
+    fn add_or_full(&self, items: &[Item], may_drop: bool) -> Result<(), QuarantineError> {
         if items.is_empty() {
             return Ok(());
         }
         let mut inner = self.lock();
+        if !may_drop && inner.parts.len() as u64 >= GENERATIONS && self.is_last_full(&inner) {
+            return Err(QuarantineError::Full);
+        }
         let mut entries: Vec<Entry> = Vec::new();
         for (id, item) in (inner.next_item..).zip(items) {
             let bytes = frame::to_bytes(item).map_err(|error| QuarantineError::Failed {
@@ -241,9 +215,8 @@ impl Quarantine {
         }
         let put = loop {
             match self.put(&mut inner, entries.clone()) {
-                // On a full disk the oldest items give way, or nothing could be uploaded any more of
-                // which the upstream refuses a row.
-                Err(GenerationError::Full) if inner.parts.len() > 1 => {
+                // On a full disk the oldest items give way, or no bad publish could be acknowledged.
+                Err(GenerationError::Full) if may_drop && inner.parts.len() > 1 => {
                     self.forget_oldest(&mut inner, "disk full");
                 }
                 other => break other,
@@ -259,9 +232,7 @@ impl Quarantine {
     }
 
     fn put(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), GenerationError> {
-        let part_bytes = self.bytes_max.load(Relaxed) / GENERATIONS;
-        let last = inner.parts.last().filter(|_| !inner.failed);
-        if last.is_none_or(|part| part.generation.disk_bytes() >= part_bytes) {
+        if self.is_last_full(inner) {
             self.rotate(inner)?;
         }
         let Some(part) = inner.parts.last() else {
@@ -271,6 +242,13 @@ impl Quarantine {
         // The same generation may not take anything any more.
         inner.failed = put.is_err();
         put
+    }
+
+    /// Whether the next item begins a part.
+    fn is_last_full(&self, inner: &Inner) -> bool {
+        let part_bytes = self.bytes_max.load(Relaxed) / GENERATIONS;
+        let last = inner.parts.last().filter(|_| !inner.failed);
+        last.is_none_or(|part| part.generation.disk_bytes() >= part_bytes)
     }
 
     fn rotate(&self, inner: &mut Inner) -> Result<(), GenerationError> {
@@ -295,8 +273,15 @@ impl Quarantine {
     fn forget_oldest(&self, inner: &mut Inner, why: &str) {
         let oldest = inner.parts.remove(0);
         let items = count(&oldest.generation);
-        self.items_purged.fetch_add(items, Relaxed);
-        tracing::warn!(items, why, "the oldest items in quarantine give way");
+        let records = records(&oldest.generation).max(items);
+        self.items_dropped.fetch_add(items, Relaxed);
+        self.records_dropped.fetch_add(records, Relaxed);
+        tracing::error!(
+            items,
+            records,
+            why,
+            "DROPPED: the oldest items in quarantine gave way to newer ones"
+        );
         self.delete(oldest);
     }
 
@@ -494,27 +479,8 @@ fn set_aside(dir: &Path, path: &Path, why: &str) {
     }
 }
 
-fn decoded(id: u64, bytes: &[u8]) -> Option<(u64, Item)> {
-    let item = frame::from_bytes(bytes);
-    item.inspect_err(|error| tracing::error!(id, %error, "an item in quarantine is damaged"))
-        .ok()
-        .map(|item| (id, item))
-}
-
-fn count(generation: &Generation) -> u64 {
-    let mut ids = 0;
-    let mut last = None;
-    let _damaged = generation.scan(b"q", |key, _| {
-        let id = item_id(key);
-        ids += u64::from(id != last);
-        last = id;
-        true
-    });
-    ids
-}
-
 impl RejectedRows for Quarantine {
-    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), String> {
+    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), RejectError> {
         let at_ns = (self.clock_ns)();
         let items: Vec<Item> = rows
             .into_iter()
@@ -526,7 +492,32 @@ impl RejectedRows for Quarantine {
                 content: Content::Row(row),
             })
             .collect();
-        self.add(&items).map_err(|error| error.to_string())
+        // The buffer has these rows still: nothing need give way to them.
+        let added = self.add_or_full(&items, false);
+        added.map_err(|error| match error {
+            QuarantineError::Full => RejectError::Full,
+            other => RejectError::Failed(other.to_string()),
+        })?;
+        let now = Instant::now();
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        for item in &items {
+            let Content::Row(row) = &item.content else {
+                continue;
+            };
+            notices.note(
+                &Notice {
+                    rule: row.stream.split('/').next().unwrap_or_default(),
+                    of: &row.stream,
+                    reason: &item.reason,
+                    detail: &item.detail,
+                    advice: "see what the upstream says; then: dunlin quarantine retry",
+                    records: item.records,
+                },
+                now,
+            );
+        }
+        notices.sum_up(now);
+        Ok(())
     }
 }
 

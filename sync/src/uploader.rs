@@ -6,23 +6,33 @@
 //! - rows sent again after a lost answer or a restart are the same rows: nothing doubles;
 //! - while the gate is closed no block is taken, and every block ever taken lies below
 //!   [`UploadStats::taken_below`], even after a crash;
-//! - an upstream that is away costs waiting, never memory: at most `in_flight_max` batches exist.
+//! - an upstream that is away costs waiting, never memory: at most `in_flight_max` batches exist;
+//! - streams that the upstream refuses cost the others no more than every other call.
 //!
 //! One task decides; jobs (read blocks, write, put rejections aside) run beside it and report back.
 
 #[cfg(all(test, feature = "sqlite"))]
 mod end_to_end;
+
+mod batch_rows;
+mod broken;
+mod held;
+mod held_log;
 mod job;
+mod lag;
 #[cfg(test)]
 pub(crate) mod model;
 mod options;
+mod plan;
 mod position;
 mod seam;
+mod settle;
 mod stats;
+mod stretch;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -31,18 +41,20 @@ use tokio::{
 };
 
 use self::{
-    job::{BATCH_BLOCKS_MAX, Delivered, Failure, Job, Scope},
+    batch_rows::BatchRows,
+    broken::Broken,
+    held::HeldStreams,
+    held_log::HeldLog,
+    job::{Delivered, Failure, Job, Scope, Standing},
     position::SavedCursor,
 };
 pub use self::{
+    lag::lag,
     options::{Left, UploadOrder, UploaderOptions},
-    seam::{BlockSource, NamedValue, RejectedRow, RejectedRows},
-    stats::UploadStats,
+    seam::{BlockSource, NamedValue, RejectError, RejectedRow, RejectedRows},
+    stats::{HeldStream, UploadStats},
 };
-use crate::{
-    backoff::Backoff, cursor::Cursor, interval_set::IntervalSet, sample::StreamId,
-    upstream::Upstream,
-};
+use crate::{backoff::Backoff, interval_set::IntervalSet, sample::StreamId, upstream::Upstream};
 
 /// How often the lag is looked up.
 const LAG_GAP: Duration = Duration::from_secs(1);
@@ -60,21 +72,26 @@ pub struct Uploader {
     /// Done, or under way.
     claimed: IntervalSet,
     jobs: JoinSet<Result<Delivered, Failure>>,
-    /// Each with when it began.
-    job_of: HashMap<Id, (Job, Instant)>,
+    job_of: HashMap<Id, Job>,
     backoff: Backoff,
     /// No new job before this.
     resume_at: Instant,
     last_take: Option<Instant>,
-    /// When the upstream last took anything.
-    taken_at: Option<Instant>,
-    /// The first of the blocks that it refused as a whole, and when that attempt began.
-    refused: Option<(u64, Instant)>,
-    /// Whether the next batch comes from the other end of what there is, to learn whether the upstream
-    /// refuses some streams or everything: a batch may hold nothing but refused ones.
+    /// When the upstream last answered a write.
+    answered_at: Option<Instant>,
+    batch_rows: BatchRows,
+    broken: Broken,
+    /// Whether the next batch comes from the other end of what there is: one row was not answered, and
+    /// whether others are, nobody knows yet.
     from_other_end: bool,
-    /// When a held stream is tried next; at once if not named.
-    retry_at: HashMap<StreamId, Instant>,
+    held: HeldStreams,
+    held_log: HeldLog,
+    /// Whether the last job was one for held streams.
+    was_held: bool,
+    /// Streams of which every row was rejected so far, with how many.
+    rejected_in_a_row: HashMap<StreamId, u64>,
+    /// When there is more to say of held streams.
+    log_at: Option<Instant>,
     /// Position told to the source last.
     told: Option<u64>,
     /// When the lag is looked up next, and what it was.
@@ -101,6 +118,13 @@ impl Uploader {
         stats.set_oldest(oldest_ts);
         let mut uploader = Self {
             claimed: cursor.done().clone(),
+            batch_rows: BatchRows::new(options.batch_rows_max),
+            broken: Broken::default(),
+            held: HeldStreams::new(options.backoff_max),
+            held_log: HeldLog::default(),
+            was_held: false,
+            rejected_in_a_row: HashMap::new(),
+            log_at: None,
             options,
             source,
             upstream,
@@ -113,10 +137,8 @@ impl Uploader {
             backoff,
             resume_at: now,
             last_take: None,
-            taken_at: None,
-            refused: None,
+            answered_at: None,
             from_other_end: false,
-            retry_at: HashMap::new(),
             told: None,
             look_at: now,
             left,
@@ -152,6 +174,7 @@ impl Uploader {
             }
             self.look_up_lag().await;
             self.publish();
+            self.log_held();
             if let Some(deadline) = deadline
                 && (deadline <= Instant::now() || self.is_drained())
             {
@@ -206,31 +229,40 @@ impl Uploader {
             if !self.take(&job).await {
                 return;
             }
+            let standing = Standing {
+                held: self.cursor.held().keys().copied().collect(),
+                batch_rows: self.batch_rows.clone(),
+                broken: self.broken.places(),
+                breaking: self.broken.breaking().clone(),
+                rejected_in_a_row: self.rejected_in_a_row.clone(),
+            };
             let work = job::run(
                 job.clone(),
-                self.cursor.held().keys().copied().collect(),
-                self.options.batch_rows_max,
-                self.others_are_taken(),
+                standing,
                 Arc::clone(&self.source),
                 Arc::clone(&self.upstream),
                 Arc::clone(&self.rejected),
             );
             let handle = self.jobs.spawn(work);
-            self.job_of.insert(handle.id(), (job, Instant::now()));
+            self.was_held = job.scope.is_held();
+            self.job_of.insert(handle.id(), job);
         }
     }
 
-    /// Whether the upstream took something since it began to refuse a batch that is still not done.
-    fn others_are_taken(&self) -> bool {
-        self.refused.is_some_and(|(seq, since)| {
-            !self.cursor.done().contains(seq) && self.taken_at.is_some_and(|at| at >= since)
-        })
-    }
-
-    async fn next_job(&self, draining: bool) -> Option<Job> {
-        if let Some(job) = self.held_job() {
+    /// The next job; those for held streams and the others take turns.
+    async fn next_job(&mut self, draining: bool) -> Option<Job> {
+        if !self.was_held
+            && let Some(job) = self.held_job()
+        {
             return Some(job);
         }
+        match self.fresh_job(draining).await {
+            Some(job) => Some(job),
+            None => self.held_job(),
+        }
+    }
+
+    async fn fresh_job(&self, draining: bool) -> Option<Job> {
         let next = self.source.next_seq();
         let order = match (self.options.order, self.from_other_end) {
             (order, false) => order,
@@ -242,8 +274,8 @@ impl Uploader {
             UploadOrder::LiveFirst => self.claimed.last_gap(next),
         }?;
         let (source, wanted) = (Arc::clone(&self.source), gap.clone());
-        let rows_max = self.options.batch_rows_max as u64;
-        let planned = spawn_blocking(move || job::plan(&*source, order, rows_max, wanted)).await;
+        let rows_max = self.batch_rows.rows() as u64;
+        let planned = spawn_blocking(move || plan::plan(&*source, order, rows_max, wanted)).await;
         // If the buffer panics here it will do so again in the job, which reports it.
         let blocks = planned.unwrap_or(gap.start..gap.start + 1);
         let is_all = blocks == gap && self.claimed.gaps(next).nth(1).is_none();
@@ -259,23 +291,14 @@ impl Uploader {
         })
     }
 
-    /// The held stream whose turn it is, unless one is being tried.
-    fn held_job(&self) -> Option<Job> {
+    /// Held streams whose turn it is, unless some are under way.
+    fn held_job(&mut self) -> Option<Job> {
         let mut jobs = self.job_of.values();
-        if jobs.any(|(job, _)| matches!(job.scope, Scope::Only(_))) {
+        if jobs.any(|job| job.scope.is_held()) {
             return None;
         }
-        let now = Instant::now();
-        let held = self.cursor.held().iter();
-        let (_, &stream, &seq) = held
-            .map(|(stream, seq)| (self.retry_at.get(stream).copied(), stream, seq))
-            .filter(|(at, _, _)| at.is_none_or(|at| at <= now))
-            .min()?;
-        let end = self.claimed.end().max(seq + 1);
-        Some(Job {
-            blocks: seq..end.min(seq + BATCH_BLOCKS_MAX),
-            scope: Scope::Only(stream),
-        })
+        let end = self.claimed.end();
+        self.held.next_job(&self.cursor, end, Instant::now())
     }
 
     /// Claims the blocks of `job`; false if the gate has been closed.
@@ -289,113 +312,11 @@ impl Uploader {
         }
         self.stats.take_below(job.blocks.end);
         drop(open);
-        if job.scope == Scope::AllButHeld {
+        if !job.scope.is_held() {
             self.claimed.insert(job.blocks.clone());
             self.last_take = Some(Instant::now());
         }
         true
-    }
-
-    fn settle(&mut self, ended: Result<(Id, Result<Delivered, Failure>), tokio::task::JoinError>) {
-        let (id, result) = match ended {
-            Ok(ended) => ended,
-            Err(error) => (
-                error.id(),
-                Err(Failure::Failed(format!("a worker failed: {error}"))),
-            ),
-        };
-        let Some((job, begun)) = self.job_of.remove(&id) else {
-            return;
-        };
-        match result {
-            Ok(delivered) => self.delivered(&job, delivered),
-            Err(failure) => {
-                if let Failure::RefusedAll(_) = failure {
-                    let known = self
-                        .refused
-                        .filter(|(seq, _)| !self.cursor.done().contains(*seq));
-                    self.refused = known.or(Some((job.blocks.start, begun)));
-                    self.from_other_end = !self.from_other_end;
-                }
-                self.failed(&job, failure.text());
-            }
-        }
-    }
-
-    fn delivered(&mut self, job: &Job, delivered: Delivered) {
-        if delivered.taken {
-            self.backoff.reset();
-            self.taken_at = Some(Instant::now());
-        }
-        self.stats.count_delivered(&delivered);
-        let rows = delivered.rows_written + delivered.rows_rejected;
-        let end = delivered.read_to;
-        match job.scope {
-            Scope::AllButHeld => {
-                self.from_other_end = false;
-                self.cursor.change().advance(job.blocks.clone(), rows);
-                for (stream, seq) in delivered.skipped {
-                    self.cursor.change().hold(stream, seq);
-                }
-                for (stream, reason) in delivered.refused {
-                    self.hold(stream, job.blocks.start, &reason);
-                }
-            }
-            Scope::Only(stream) => match delivered.refused.into_iter().next() {
-                Some((_, reason)) => self.hold(stream, job.blocks.start, &reason),
-                None => self.caught_up(stream, &(job.blocks.start..end), rows),
-            },
-        }
-    }
-
-    fn hold(&mut self, stream: StreamId, seq: u64, reason: &str) {
-        let name = self.stream_name(stream);
-        tracing::warn!(
-            stream = name,
-            reason,
-            "held: the upstream refuses this stream; repair it there"
-        );
-        self.stats
-            .set_error(format!("stream {name} is held: {reason}"));
-        self.cursor.change().hold(stream, seq);
-        let retry_at = Instant::now() + self.options.backoff_max;
-        self.retry_at.insert(stream, retry_at);
-    }
-
-    /// A held stream got rid of the rows in `blocks`; if none are left behind, it joins the rest.
-    fn caught_up(&mut self, stream: StreamId, blocks: &Range<u64>, rows: u64) {
-        self.cursor.change().advance_held(stream, blocks, rows);
-        let seq = self.cursor.held().get(&stream).copied();
-        if seq.is_some_and(|seq| seq >= self.claimed.end()) {
-            self.cursor.change().release(stream);
-            self.retry_at.remove(&stream);
-            tracing::info!(
-                stream = self.stream_name(stream),
-                "the upstream takes this stream again"
-            );
-        }
-    }
-
-    fn failed(&mut self, job: &Job, error: &str) {
-        if job.scope == Scope::AllButHeld {
-            self.claimed.remove(job.blocks.clone());
-        }
-        let said = self.stats.last_error().is_some_and(|last| last == error)
-            && !self
-                .stats
-                .connected
-                .load(std::sync::atomic::Ordering::Relaxed);
-        self.stats.count_failure(error.to_owned());
-        // Several batches that fail together are one failure.
-        if Instant::now() >= self.resume_at {
-            let wait = self.backoff.after_failure();
-            self.resume_at = Instant::now() + wait;
-            if said {
-                tracing::debug!(error, ?wait, "upload failed again");
-            } else {
-                tracing::warn!(error, "upload failed; trying again until it works");
-            }
-        }
     }
 
     fn stream_name(&self, stream: StreamId) -> String {
@@ -408,7 +329,9 @@ impl Uploader {
     /// Nothing can be done any more, or nothing may be done.
     fn is_drained(&self) -> bool {
         self.jobs.is_empty()
-            && (!*self.gate.borrow() || self.claimed.first_missing() >= self.source.next_seq())
+            && (!*self.gate.borrow()
+                || (self.claimed.first_missing() >= self.source.next_seq()
+                    && !self.held.is_busy(&self.cursor)))
     }
 
     fn next_wake(&self, deadline: Option<Instant>) -> Instant {
@@ -416,13 +339,12 @@ impl Uploader {
         let gap = self
             .last_take
             .map(|last| last + self.options.upload_gap_min);
-        let held = self.cursor.held().keys();
-        let held = held.filter_map(|stream| self.retry_at.get(stream).copied());
         let position = self.cursor.position();
         let lagging = position < self.source.next_seq();
         let wakes = [
             gap.filter(|at| *at > now),
-            held.filter(|at| *at > now).min(),
+            self.held.wake_at(&self.cursor, now),
+            self.log_at,
             Some(self.resume_at).filter(|at| *at > now),
             self.cursor.save_due_at(),
             lagging.then_some(self.look_at),
@@ -447,7 +369,7 @@ impl Uploader {
     /// What is left and how old it is; reads a few blocks, once a second at most.
     async fn look_up_lag(&mut self) {
         let next = self.source.next_seq();
-        if self.cursor.position() >= next {
+        if self.cursor.position() >= next && self.cursor.held().is_empty() {
             self.left = Left::default();
             self.stats.set_oldest(None);
         } else if Instant::now() >= self.look_at {
@@ -461,6 +383,12 @@ impl Uploader {
         }
     }
 
+    fn log_held(&mut self) {
+        let (streams, rows) = (self.cursor.held().len(), self.cursor.rows_held());
+        let reason = self.stats.held_stream().map(|held| held.reason);
+        self.log_at = self.held_log.sum_up(streams, rows, reason.as_deref());
+    }
+
     fn publish(&mut self) {
         self.stats
             .set_state(self.left, self.jobs.len(), &self.cursor);
@@ -472,19 +400,4 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
-}
-
-/// What is not upstream, and the timestamp of the oldest row of it. Reads the disk.
-fn lag(source: &dyn BlockSource, cursor: &Cursor) -> (Left, Option<i64>) {
-    let mut left = Left {
-        streams_held: cursor.held().len(),
-        ..Left::default()
-    };
-    for gap in cursor.done().gaps(source.next_seq()) {
-        left.blocks += gap.end - gap.start;
-        let rows = source.rows_before(gap.end);
-        left.rows += rows.saturating_sub(source.rows_before(gap.start));
-    }
-    let oldest = source.read_block(cursor.position());
-    (left, oldest.ok().flatten().map(|block| block.first_ts))
 }

@@ -86,7 +86,7 @@ pub async fn verify(
             let stretch = stretch.map_err(VerifyError::Buffer)?;
             let is_held = |stream: &StreamId| {
                 let held = cursor.held().get(stream);
-                held.is_some_and(|seq| *seq <= start)
+                held.is_some_and(|held| held.seq <= start)
             };
             blocks.start = stretch.read_to;
             compare(source, upstream, stretch, &is_held, rejected, &mut report).await?;
@@ -102,7 +102,8 @@ fn comparable(cursor: &Cursor, source: &dyn BlockSource) -> Vec<Range<u64>> {
     for done in cursor.done().ranges() {
         let mut start = done.start.max(oldest);
         let end = done.end.min(next);
-        let mut cuts: Vec<u64> = cursor.held().values().copied().chain([end]).collect();
+        let held = cursor.held().values().map(|held| held.seq);
+        let mut cuts: Vec<u64> = held.chain([end]).collect();
         cuts.sort_unstable();
         for cut in cuts.into_iter().filter(|cut| *cut <= end) {
             if start < cut {
@@ -396,7 +397,7 @@ mod tests {
         let mut cursor = Cursor::default();
         cursor.advance(0..5, 25);
         cursor.advance(6..10, 20);
-        cursor.hold(1, 8);
+        cursor.hold(1, 8, 4);
         let report = check(&source, &upstream, &cursor, &[100]).await.unwrap();
         assert!(report.gaps.is_empty(), "{report:?}");
         let compared = 8 * 5 - 1 - 2 * 2;

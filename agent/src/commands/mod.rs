@@ -24,6 +24,7 @@ pub mod simulate;
 pub mod site;
 pub mod status;
 pub mod terminal;
+pub mod upload;
 
 use std::{fmt, process::ExitCode};
 

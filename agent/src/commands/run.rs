@@ -3,6 +3,7 @@
 use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
 use clap::Args;
+use dunlin_sync::uploader::Left;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Outcome, settings};
@@ -13,7 +14,7 @@ use crate::{
     owner,
     settings::Settings,
     stall::{self, StallWatch},
-    status::View,
+    status::{Status, View},
 };
 
 /// Arguments of `dunlin run`.
@@ -98,15 +99,13 @@ pub async fn run(args: RunArgs) -> Outcome {
             .map_err(|error| failed(&error))?;
     };
     telling.stopping();
+    let view = Arc::clone(agent.view());
     tracing::info!("stopping: committing and uploading what is left");
     tokio::select! {
         left = agent.stop() => {
             let left = left.map_err(|e| failed(&e))?;
-            if left.rows > 0 {
-                tracing::info!(rows = left.rows, "stopped; these rows go up after the next start");
-            } else {
-                tracing::info!("stopped; everything is upstream");
-            }
+            let in_quarantine = view.quarantine.len();
+            farewell(&left, &view.status(), in_quarantine);
             Ok(())
         }
         () = async {
@@ -126,4 +125,41 @@ fn watch_disk(view: &Arc<View>) -> std::io::Result<Option<StallWatch>> {
     let writer = Arc::clone(&view.writer);
     let hangs_for = move |now| writer.waiting_for_disk(now);
     StallWatch::begin(most, hangs_for, |why| stall::say_and_exit(why, 1)).map(Some)
+}
+
+/// Says what became of what came.
+fn farewell(left: &Left, status: &Status, in_quarantine: u64) {
+    let (records, upstream) = (&status.records, &status.upstream);
+    let quarantined = records.quarantined + upstream.rejected;
+    if quarantined > 0 || in_quarantine > 0 {
+        tracing::warn!(
+            records = quarantined,
+            items = in_quarantine,
+            by_reason = ?records.quarantined_by_reason,
+            rejected_by_the_upstream = upstream.rejected,
+            "in quarantine: records put there since the start, items there now; look: dunlin \
+             quarantine list"
+        );
+    }
+    if left.streams_held > 0 {
+        tracing::warn!(
+            streams = left.streams_held,
+            rows = left.rows_held,
+            such_as = upstream.held_stream.as_deref().unwrap_or_default(),
+            "held in the buffer: the upstream refuses these streams; repair them there"
+        );
+    }
+    if records.dropped > 0 {
+        tracing::error!(records = records.dropped, "DROPPED since the start");
+    }
+    if left.rows > 0 {
+        tracing::info!(
+            rows = left.rows,
+            "stopped; these rows are not upstream, and go up after the next start"
+        );
+    } else if quarantined + in_quarantine + records.dropped > 0 || left.streams_held > 0 {
+        tracing::info!("stopped; no row waits, but not everything that came is upstream");
+    } else {
+        tracing::info!("stopped; everything is upstream");
+    }
 }

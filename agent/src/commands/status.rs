@@ -1,9 +1,9 @@
 //! `dunlin status`: what the agent is doing, or what it left behind.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use clap::Args;
-use dunlin_sync::{buffer::BufferShape, verify::VerifyReport};
+use dunlin_sync::{buffer::BufferShape, uploader, verify::VerifyReport};
 use serde::Serialize;
 
 use super::{
@@ -50,6 +50,9 @@ struct Shown {
     /// The comparison, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     verify: Option<VerifyReport>,
+    /// The command that sends again what the comparison misses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<String>,
 }
 
 /// What the directory of a stopped agent tells.
@@ -63,6 +66,8 @@ struct LeftBehind {
     lag_s: f64,
     /// Streams the upstream refused.
     streams_held: usize,
+    /// Rows of these.
+    rows_held: u64,
 }
 
 /// Prints it.
@@ -101,47 +106,73 @@ async fn look(args: &StatusArgs) -> Result<Shown, Exit> {
         None
     } else {
         let local = site.open(Need::Directory).await?;
-        Some(left_behind(
-            local.parts(),
-            site.data_dir().display().to_string(),
-        )?)
+        let data_dir = site.data_dir().display().to_string();
+        Some(left_behind(local.parts(), data_dir))
     };
+    let (config, data_dir) = (args.site.config.as_deref(), site.data_dir().to_owned());
     site.close().await?;
+    let repair = verify
+        .as_ref()
+        .and_then(|report| repair(report, config, &data_dir));
     Ok(Shown {
         running: status.is_some(),
         status,
         left,
         quarantine,
         verify,
+        repair,
     })
 }
 
-fn left_behind(parts: &Parts, data_dir: String) -> Result<LeftBehind, Exit> {
+/// The command that sends again what is missing upstream, if something is.
+fn repair(report: &VerifyReport, config: Option<&Path>, data_dir: &Path) -> Option<String> {
+    let missing = || {
+        report
+            .gaps
+            .iter()
+            .filter(|gap| gap.upstream < gap.committed)
+    };
+    let first = missing().next()?;
+    let (mut from, mut to) = (first.from, first.to);
+    for gap in missing() {
+        (from, to) = (from.min(gap.from), to.max(gap.to));
+    }
+    let mut command = String::from("dunlin upload --again");
+    let is_one_stream = missing().all(|gap| gap.stream == first.stream);
+    // What is not listed may lie anywhere.
+    if report.gaps_unlisted == 0 {
+        if is_one_stream {
+            let _ok = write!(command, " --stream {}", quoted(&first.stream));
+        }
+        let _ok = write!(command, " --from {from} --to {to}");
+    }
+    let (flag, path) = config.map_or(("--data-dir", data_dir), |file| ("-c", file));
+    let _ok = write!(command, " {flag} {}", quoted(&path.display().to_string()));
+    Some(command)
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn left_behind(parts: &Parts, data_dir: String) -> LeftBehind {
     let (buffer, cursor) = (&parts.buffer, (parts.cursor)());
     let shape = buffer.shape();
-    let (mut lag_rows, mut oldest_ts) = (0, None);
-    let mut from = shape.oldest_seq;
-    let end = shape.next_seq;
-    let done = cursor.done().ranges().chain(std::iter::once(end..end));
-    for range in done {
-        let to = range.start.min(end);
-        if from < to {
-            lag_rows += buffer.rows_before(to) - buffer.rows_before(from);
-            if oldest_ts.is_none() {
-                let times = buffer.times(from).map_err(Exit::Failed)?;
-                oldest_ts = times.map(|(first, _)| first);
-            }
-        }
-        from = from.max(range.end);
-    }
+    let (left, oldest_ts) = uploader::lag(&**buffer, &cursor);
     let age_ns = oldest_ts.map_or(0, |ts| wall_ns().saturating_sub(ts).max(0));
-    Ok(LeftBehind {
+    LeftBehind {
         data_dir,
         buffer: shape,
-        lag_rows,
+        lag_rows: left.rows,
         lag_s: age_ns as f64 / 1e9,
-        streams_held: cursor.held().len(),
-    })
+        streams_held: left.streams_held,
+        rows_held: left.rows_held,
+    }
 }
 
 /// Lines of a name and what there is to say about it.
@@ -156,30 +187,98 @@ impl Lines {
 
 fn text(shown: &Shown) -> String {
     let mut lines = Lines(String::new());
+    let trouble = Trouble::of(shown);
+    trouble.tell(&mut lines);
     if let Some(status) = &shown.status {
-        running(status, &mut lines);
+        running(status, &trouble, &mut lines);
     }
     if let Some(left) = &shown.left {
-        stopped(left, &mut lines);
+        stopped(left, &trouble, &mut lines);
     }
-    let items: u64 = shown.quarantine.values().map(|held| held.items).sum();
-    let reasons: Vec<String> = shown
-        .quarantine
-        .iter()
-        .map(|(reason, held)| format!("{} {reason}", count(held.items)))
-        .collect();
-    let quarantine = match items {
-        0 => "empty".to_owned(),
-        _ => format!("{}: {}", of(items, "item"), reasons.join(", ")),
-    };
-    lines.add("quarantine", &quarantine);
+    if shown.quarantine.is_empty() {
+        lines.add("quarantine", "empty");
+    }
     if let Some(report) = &shown.verify {
         verified(report, &mut lines);
+    }
+    if let Some(command) = &shown.repair {
+        let command = terminal::printable(command);
+        lines.add("", &format!("to send again what is missing: {command}"));
     }
     lines.0
 }
 
-fn running(s: &Status, lines: &mut Lines) {
+/// What was taken and will not come upstream unless somebody does something.
+struct Trouble<'a> {
+    quarantine: &'a BTreeMap<String, Held>,
+    streams_held: u64,
+    rows_held: u64,
+    held_stream: Option<&'a str>,
+    dropped: u64,
+}
+
+impl<'a> Trouble<'a> {
+    fn of(shown: &'a Shown) -> Self {
+        let (status, left) = (shown.status.as_ref(), shown.left.as_ref());
+        let up = status.map(|s| &s.upstream);
+        let streams_held = up.map(|up| up.streams_held);
+        let rows_held = up.map(|up| up.rows_held);
+        Self {
+            quarantine: &shown.quarantine,
+            streams_held: streams_held
+                .or(left.map(|l| l.streams_held as u64))
+                .unwrap_or(0),
+            rows_held: rows_held.or(left.map(|l| l.rows_held)).unwrap_or(0),
+            held_stream: up.and_then(|up| up.held_stream.as_deref()),
+            dropped: status.map_or(0, |s| s.records.dropped),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.quarantine.is_empty() && self.streams_held == 0 && self.dropped == 0
+    }
+
+    fn tell(&self, lines: &mut Lines) {
+        if self.dropped > 0 {
+            let dropped = of(self.dropped, "record");
+            lines.add(
+                "DROPPED",
+                &format!("{dropped} lost since the start; see the log"),
+            );
+        }
+        if !self.quarantine.is_empty() {
+            let held = self.quarantine.values();
+            let (items, records) = held.fold((0, 0), |(items, records), held| {
+                (items + held.items, records + held.records)
+            });
+            let reasons = self.quarantine.iter();
+            let reasons: Vec<String> = reasons
+                .map(|(reason, held)| format!("{} {reason}", count(held.items)))
+                .collect();
+            let (items, records) = (of(items, "item"), of(records, "record"));
+            let reasons = reasons.join(", ");
+            lines.add("quarantine", &format!("{items} with {records}: {reasons}"));
+            lines.add(
+                "",
+                "look: dunlin quarantine list; send again: dunlin quarantine retry",
+            );
+        }
+        if self.streams_held > 0 {
+            let streams = of(self.streams_held, "stream");
+            let rows = of(self.rows_held, "row");
+            lines.add(
+                "held",
+                &format!("{streams} refused by the upstream; {rows} wait in the buffer"),
+            );
+            if let Some(example) = self.held_stream {
+                lines.add("", &terminal::printable(example));
+            }
+            lines.add("", "repair them there; the agent tries again by itself");
+        }
+    }
+}
+
+fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
     let uptime = seconds(s.uptime_s as f64);
     lines.add(
         "agent",
@@ -192,7 +291,7 @@ fn running(s: &Status, lines: &mut Lines) {
             &format!("called {before} before; {elsewhere} of that name, as NAME#{before}"),
         );
     }
-    let trouble = |error: &Option<String>| {
+    let because = |error: &Option<String>| {
         let error = error.as_ref().map(|e| terminal::printable(e));
         error.map_or_else(String::new, |error| format!(": {error}"))
     };
@@ -204,7 +303,7 @@ fn running(s: &Status, lines: &mut Lines) {
             "NOT connected to {} as {}{}",
             s.mqtt.broker,
             s.mqtt.client_id,
-            trouble(&s.mqtt.last_error)
+            because(&s.mqtt.last_error)
         )
     };
     lines.add("broker", &broker);
@@ -247,19 +346,10 @@ fn running(s: &Status, lines: &mut Lines) {
     let upstream = if up.connected || up.last_error.is_none() {
         format!("{}, {} uploaded", up.location, of(up.uploaded, "row"))
     } else {
-        format!("{}, NOT reached{}", up.location, trouble(&up.last_error))
+        format!("{}, NOT reached{}", up.location, because(&up.last_error))
     };
     lines.add("upstream", &upstream);
-    lines.add("lag", &lag(up.lag_rows, up.lag_s));
-    if up.streams_held > 0 {
-        lines.add(
-            "",
-            &format!(
-                "{} refused by the upstream; see the log",
-                of(up.streams_held, "stream")
-            ),
-        );
-    }
+    lines.add("lag", &lag(up.lag_rows, up.lag_s, trouble));
     if up.held_for_clock {
         lines.add(
             "",
@@ -303,7 +393,7 @@ fn running(s: &Status, lines: &mut Lines) {
     if s.http_problem.is_some() {
         lines.add(
             "metrics",
-            &format!("NOT served{}", trouble(&s.http_problem)),
+            &format!("NOT served{}", because(&s.http_problem)),
         );
     }
     let clock = &s.clock;
@@ -428,13 +518,9 @@ pub(crate) fn progress(of: &RecipeProgress) -> Option<String> {
     })
 }
 
-fn stopped(left: &LeftBehind, lines: &mut Lines) {
+fn stopped(left: &LeftBehind, trouble: &Trouble<'_>, lines: &mut Lines) {
     lines.add("agent", &format!("not running on {}", left.data_dir));
-    lines.add("lag", &lag(left.lag_rows, left.lag_s));
-    if left.streams_held > 0 {
-        let held = of(left.streams_held as u64, "stream");
-        lines.add("", &format!("{held} refused by the upstream"));
-    }
+    lines.add("lag", &lag(left.lag_rows, left.lag_s, trouble));
     let newest = left.buffer.newest_ts.map(terminal::time);
     let newest = newest.map_or_else(String::new, |time| format!(", the newest of {time}"));
     let buffer = format!(
@@ -445,9 +531,10 @@ fn stopped(left: &LeftBehind, lines: &mut Lines) {
     lines.add("buffer", &buffer);
 }
 
-fn lag(rows: u64, age_s: f64) -> String {
+fn lag(rows: u64, age_s: f64, trouble: &Trouble<'_>) -> String {
     match rows {
-        0 => "none: everything committed is upstream".into(),
+        0 if trouble.is_none() => "none: everything committed is upstream".into(),
+        0 => "none waits, but not everything that came is upstream: see above".into(),
         _ => format!("{}, the oldest {} old", of(rows, "row"), seconds(age_s)),
     }
 }
@@ -570,7 +657,15 @@ mod tests {
             ..status()
         };
         let mut lines = Lines(String::new());
-        running(&told, &mut lines);
+        let quarantine = BTreeMap::new();
+        let trouble = Trouble {
+            quarantine: &quarantine,
+            streams_held: 0,
+            rows_held: 0,
+            held_stream: None,
+            dropped: 0,
+        };
+        running(&told, &trouble, &mut lines);
         assert!(lines.0.contains("silent     never a record"), "{}", lines.0);
         assert!(
             lines.0.contains("metrics    NOT served: taken"),
@@ -591,11 +686,14 @@ mod tests {
             left: None,
             quarantine: [("not_json".to_owned(), held)].into(),
             verify: None,
+            repair: None,
         };
         // 4 rows of 25 bytes a second; 900,000 bytes are left.
         assert_eq!(
             text(&shown),
-            "agent      press-7, version 0.1.0, running for 17 min\n\
+            "quarantine 2 items with 1,000 records: 2 not_json\n\
+             \x20          look: dunlin quarantine list; send again: dunlin quarantine retry\n\
+             agent      press-7, version 0.1.0, running for 17 min\n\
              broker     connected to b:1883 as dunlin-press-7\n\
              \x20          the broker refuses the subscription to a/# (no\\u{1b})\n\
              records    5,000 received, 4,000 committed, 1,000 quarantined, 1 publish sent twice\n\
@@ -606,9 +704,55 @@ mod tests {
              clock      synchronised\n\
              flash      86.4 MB written a day: 1014 years to 32 TB (a 32 GB card 1,000 times over)\n\
              learning   1 model promoted, 2 refused, 1 task open, 1 taken back\n\
-             \x20          3,000 records answered, 7 flagged; 1,200 records of all streams let go before that\n\
-             quarantine 2 items: 2 not_json\n"
+             \x20          3,000 records answered, 7 flagged; 1,200 records of all streams let go before that\n"
         );
+    }
+
+    #[test]
+    fn what_is_quarantined_held_or_dropped_comes_first_and_nothing_is_called_complete() {
+        let all = "everything committed is upstream";
+        let shown = |change: &dyn Fn(&mut Status), quarantine: &[(&str, Held)]| {
+            let mut status = status();
+            (status.upstream.lag_rows, status.upstream.lag_s) = (0, 0.0);
+            change(&mut status);
+            let items = quarantine.iter().map(|(r, held)| ((*r).to_owned(), *held));
+            text(&Shown {
+                running: true,
+                status: Some(status),
+                left: None,
+                quarantine: items.collect(),
+                verify: None,
+                repair: None,
+            })
+        };
+        let well = shown(&|_| {}, &[]);
+        assert!(well.contains(all) && well.starts_with("agent"), "{well}");
+        let held = Held {
+            items: 1,
+            records: 3,
+        };
+        let quarantined = shown(&|_| {}, &[("wrong_type", held)]);
+        assert!(quarantined.starts_with("quarantine 1 item with 3 records: 1 wrong_type\n"));
+        let held = shown(
+            &|s| {
+                (s.upstream.streams_held, s.upstream.rows_held) = (40, 9_000);
+                s.upstream.held_stream = Some("plant/m1: no such table".into());
+            },
+            &[],
+        );
+        assert!(
+            held.starts_with(
+                "held       40 streams refused by the upstream; 9,000 rows wait in the buffer\n\
+                 \x20          plant/m1: no such table\n"
+            ),
+            "{held}"
+        );
+        let dropped = shown(&|s| s.records.dropped = 7, &[]);
+        assert!(dropped.starts_with("DROPPED    7 records"), "{dropped}");
+        for text in [quarantined, held, dropped] {
+            assert!(!text.contains(all), "{text}");
+            assert!(text.contains("not everything"), "{text}");
+        }
     }
 
     #[test]
@@ -630,14 +774,23 @@ mod tests {
                 lag_rows: 0,
                 lag_s: 0.0,
                 streams_held: 0,
+                rows_held: 0,
             }),
             quarantine: BTreeMap::new(),
             verify: Some(VerifyReport {
                 rows_committed: 7,
                 rows_upstream: 4,
-                gaps: vec![gap],
+                gaps: vec![gap.clone()],
                 gaps_unlisted: 0,
             }),
+            repair: repair(
+                &VerifyReport {
+                    gaps: vec![gap],
+                    ..VerifyReport::default()
+                },
+                Some(Path::new("it's.toml")),
+                Path::new("/d"),
+            ),
         };
         assert_eq!(
             text(&shown),
@@ -647,7 +800,9 @@ mod tests {
              quarantine empty\n\
              verify     7 rows committed and uploaded, 4 rows upstream\n\
              \x20          plant/m1: 3 rows missing, 0 (1970-01-01T00:00:00Z) to 1000000000 \
-             (1970-01-01T00:00:01Z)\n"
+             (1970-01-01T00:00:01Z)\n\
+             \x20          to send again what is missing: dunlin upload --again --stream plant/m1 \
+             --from 0 --to 1000000000 -c 'it'\\''s.toml'\n"
         );
     }
 }

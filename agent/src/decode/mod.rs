@@ -182,6 +182,40 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The reason with this stable name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// What would help, in short.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::NotJson | Self::NotUtf8 | Self::NotNumber | Self::NotCsv | Self::NotSenml => {
+                "send what the rule's `format` says, or change it to what is sent"
+            }
+            Self::WrongType => {
+                "a field keeps the type it had first: send that, declare the field with another type \
+                 under another name, or give the stream rule another name"
+            }
+            Self::Nan => "leave the value out, or let the rule take it (`nan`)",
+            Self::TooLarge => "send less at once, or raise mqtt.payload_bytes_max",
+            Self::UnknownTopic => "add a [[stream]] rule for the topic, or subscribe to less",
+            Self::BadTopic => "publish on a topic without quotes, control characters and `..`",
+            Self::MissingField => "send the field, or do not require it",
+            Self::TooManyFields => "raise the rule's fields_max, or declare the fields that matter",
+            Self::BadText => "send texts without quotes and control characters",
+            Self::BadTime => "send times as the rule's time format says",
+            Self::BadFieldName => "rename the field",
+            Self::Empty => "send at least one value",
+            Self::TooManyRecords | Self::RecordTooLarge => "send less at once",
+            Self::TooManyStreams => "capture less of the topic as tags",
+            #[allow(unreachable_patterns)] // Those that are added later.
+            _ => "look at it: dunlin quarantine list",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

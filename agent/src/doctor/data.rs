@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Findings;
+use super::{Findings, kept_back::KeptBack};
 use crate::{
     commands::{
         status::{progress, silent},
@@ -37,10 +37,12 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
     match control::get(&control::socket_path(data_dir), "/status").await {
         Ok(reply) => {
             let status = reply.bytes(STATUS_BYTES_MAX).await.ok();
-            running(
-                status.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
-                found,
-            );
+            let status = status.and_then(|bytes| serde_json::from_slice::<Status>(&bytes).ok());
+            if let Some(status) = &status {
+                let kept_back = KeptBack::by_agent(data_dir, status).await;
+                kept_back.tell(found);
+            }
+            running(status, found);
         }
         Err(ControlError::NotRunning(_)) => {
             let dir = data_dir.to_owned();
@@ -266,7 +268,7 @@ struct Content {
     elsewhere: usize,
     retagged: usize,
     set_aside: u64,
-    quarantined_bytes: u64,
+    kept_back: KeptBack,
 }
 
 fn content(data_dir: &Path) -> Result<Content, OperationError> {
@@ -284,7 +286,7 @@ fn content(data_dir: &Path) -> Result<Content, OperationError> {
         set_aside: stats
             .generations_set_aside
             .load(std::sync::atomic::Ordering::Relaxed),
-        quarantined_bytes: parts.quarantine.bytes(),
+        kept_back: KeptBack::in_directory(parts)?,
     };
     local.close()?;
     Ok(content)
@@ -309,11 +311,5 @@ fn tell(content: &Content, found: &mut Findings) {
         found.ok(ABOUT, held);
     }
     streams(content.elsewhere, content.retagged, found);
-    if content.quarantined_bytes > 0 {
-        found.note(
-            ABOUT,
-            "something is in quarantine",
-            "look at it: dunlin quarantine list",
-        );
-    }
+    content.kept_back.tell(found);
 }

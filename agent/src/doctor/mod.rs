@@ -9,6 +9,7 @@ mod clock;
 mod data;
 mod disk;
 mod files;
+mod kept_back;
 mod machine;
 mod upstream;
 mod window;
@@ -76,6 +77,22 @@ impl Findings {
 
     fn warning(&mut self, about: &'static str, what: impl Into<String>, advice: impl Into<String>) {
         self.add(about, Level::Warning, what, advice);
+    }
+
+    /// Names a warning before everything else.
+    fn warning_first(
+        &mut self,
+        about: &'static str,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        let finding = Finding {
+            about,
+            level: Level::Warning,
+            what: what.into(),
+            advice: advice.into(),
+        };
+        self.0.insert(0, finding);
     }
 
     fn problem(&mut self, about: &'static str, what: impl Into<String>, advice: impl Into<String>) {

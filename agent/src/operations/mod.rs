@@ -13,6 +13,7 @@ mod learning;
 mod local;
 mod quarantine;
 mod talk;
+mod upload;
 mod verify;
 
 #[cfg(all(test, feature = "sqlite"))]
@@ -38,12 +39,14 @@ pub use self::learning::{
     CohortAsk, CohortFound, CohortView, EvaluateAsk, Evaluated, FOLDS, FoldRule, LearningAsk,
     LearningParts, ModelSummary, ModelsAsk, SHOWN_ROWS_MAX, ShownRow, Which,
 };
+pub(crate) use self::quarantine::count;
 pub use self::{
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
     local::Local,
     quarantine::{Held, Retried, Selection, Summary},
     talk::{Listener, listen},
+    upload::{AgainAsk, SentAgain},
 };
 use crate::{
     settings::StreamRule,
@@ -99,6 +102,8 @@ pub enum Ask {
     Retry(Selection),
     /// Delete from quarantine: the number of items deleted.
     Purge(Selection),
+    /// Send rows again that were upstream once: [`SentAgain`].
+    UploadAgain(AgainAsk),
     /// Something about what is learnt: as [`LearningAsk`] says. Last, so that agents and commands
     /// without it understand the rest.
     #[cfg(feature = "learning")]
@@ -122,7 +127,7 @@ impl Ask {
         match self {
             Self::Export(_) | Self::List { .. } | Self::Show(_) => Need::Directory,
             Self::Count(_) | Self::Purge(_) => Need::Directory,
-            Self::Verify => Need::Upstream,
+            Self::Verify | Self::UploadAgain(_) => Need::Upstream,
             Self::Target(_) | Self::Import(_) | Self::Retry(_) => Need::Writer,
             #[cfg(feature = "learning")]
             Self::Learning(ask) => ask.need(),
@@ -216,6 +221,7 @@ pub fn perform(
         Ask::Count(selection) => json(&quarantine::count(&parts.quarantine, &selection)?),
         Ask::Retry(selection) => json(&quarantine::retry(parts, &selection, listener)?),
         Ask::Purge(selection) => json(&quarantine::purge(&parts.quarantine, &selection)?),
+        Ask::UploadAgain(ask) => json(&upload::again(parts, &ask, listener)?),
         #[cfg(feature = "learning")]
         Ask::Learning(ask) => learning::perform(parts, ask, listener),
     }

@@ -1,6 +1,7 @@
 //! Looking into the quarantine, sending again what is in it, and emptying it.
 //!
-//! A publish sent again goes the way of every publish and leaves the quarantine only when its new
+//! A publish sent again goes the way of every publish, with the time at which it first came as the source
+//! time of records that name none, and leaves the quarantine only when its new
 //! commit is durable: after a crash in between it is in both places. A row goes straight to the
 //! upstream, with the timestamp and split it had. Whatever is refused again stays, with the new
 //! reason.
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::{Listener, OperationError, Parts, import};
-use crate::{store::wall_ns, writer::RequestContent};
+use crate::writer::RequestContent;
 
 /// Items sent again at once; each may hold 256 KiB.
 const RETRY_ITEMS_MAX: usize = 32;
@@ -154,7 +155,7 @@ fn summary(id: u64, item: Item) -> Summary {
 }
 
 /// How much is in quarantine, by reason.
-pub(super) fn count(
+pub(crate) fn count(
     quarantine: &Quarantine,
     selection: &Selection,
 ) -> Result<BTreeMap<String, Held>, OperationError> {
@@ -252,6 +253,7 @@ fn retry_publishes(
         let content = RequestContent::Publish {
             topic: topic.clone(),
             payload: payload.clone(),
+            at_ns: Some(item.at_ns),
         };
         waiting.push((id, item, import::send(writer, content)?));
     }
@@ -302,6 +304,9 @@ fn retry_rows(
     for rejection in report.rejected {
         refused.insert(rejection.table, rejection.reason);
     }
+    for refusal in report.refused {
+        refused.insert(refusal.table, refusal.reason);
+    }
     for (table, (id, item)) in items.into_iter().enumerate() {
         match refused.remove(&table) {
             None => {
@@ -333,8 +338,8 @@ fn keep(
     if (&reason, &detail) == (&item.reason, &item.detail) {
         return Ok(());
     }
+    // When it came stays what it was.
     let item = Item {
-        at_ns: wall_ns(),
         reason,
         detail,
         ..item

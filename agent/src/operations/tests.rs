@@ -359,7 +359,19 @@ async fn what_is_taken_again_leaves_the_quarantine_and_the_rest_stays() {
         let left: Vec<(u64, &str)> = left.iter().map(|i| (i.id, i.reason.as_str())).collect();
         assert_eq!(left, [(3, "unknown_topic"), (5, "not_json")]);
         let (csv, rows) = device.export("plant/m1", ExportFormat::Csv).await.unwrap();
-        assert_eq!(rows, 1, "{}", String::from_utf8_lossy(&csv));
+        let csv = String::from_utf8_lossy(&csv).into_owned();
+        assert_eq!(rows, 1, "{csv}");
+        // It came then, and did not say of when it was.
+        assert!(
+            csv.contains("1970-01-01T00:00:00.000001Z") || csv.contains(",1000,"),
+            "{csv}"
+        );
+        let came: Option<Item> = device.ask(Ask::Show(5)).await.unwrap();
+        assert_eq!(
+            came.unwrap().at_ns,
+            1_000,
+            "refused again it has come when it came"
+        );
         // Refused for the same reason again: nothing changes, not even the number.
         let again: Retried = device.ask(Ask::Retry(Selection::default())).await.unwrap();
         assert_eq!((again.sent, again.cut, again.refused.len()), (0, 1, 1));
@@ -466,6 +478,31 @@ async fn a_gap_upstream_is_named() {
         let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
         assert_eq!((report.rows_committed, report.rows_upstream), (100, 0));
         assert_eq!(report.gaps[0].stream, "plant/m1");
+
+        // Half of the gap, then all of it, then once more than needed.
+        let gap = report.gaps[0].clone();
+        let again = |stream: Option<&str>, to: Timestamp| {
+            Ask::UploadAgain(AgainAsk {
+                stream: stream.map(ToOwned::to_owned),
+                range: TimeRange { from: gap.from, to },
+            })
+        };
+        let middle = Timestamp(gap.from.0.midpoint(gap.to.0));
+        let nobody = device
+            .ask::<SentAgain>(again(Some("plant/m2"), gap.to))
+            .await;
+        assert!(matches!(nobody, Err(Exit::Usage(_))), "{nobody:?}");
+        let half: SentAgain = device.ask(again(Some("plant/*"), middle)).await.unwrap();
+        assert!(half.sent > 0 && half.sent < 100, "{half:?}");
+        let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+        assert_eq!(report.rows_upstream, half.sent);
+        for _ in 0..2 {
+            let all: SentAgain = device.ask(again(None, gap.to)).await.unwrap();
+            assert_eq!((all.sent, all.waiting, all.refused.len()), (100, 0, 0));
+            let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+            assert_eq!(report.rows_upstream, 100);
+            assert!(report.gaps.is_empty(), "{report:?}");
+        }
         device.stop().await;
     }
 }

@@ -82,7 +82,7 @@ impl View {
             ),
             counter(
                 "dunlin_records_dropped_total",
-                "Records lost because the buffer was full",
+                "Records lost because the buffer or the quarantine was full",
                 s.records.dropped,
             ),
             quarantined,
@@ -155,7 +155,7 @@ impl View {
             ),
             gauge(
                 "dunlin_upload_lag_rows",
-                "Rows committed and not upstream yet",
+                "Rows committed and not upstream yet, held ones among them",
                 s.upstream.lag_rows as f64,
             ),
             gauge(
@@ -172,6 +172,11 @@ impl View {
                 "dunlin_streams_held",
                 "Streams the upstream refuses",
                 s.upstream.streams_held as f64,
+            ),
+            gauge(
+                "dunlin_rows_held",
+                "Rows of streams that the upstream refuses, held in the buffer",
+                s.upstream.rows_held as f64,
             ),
             gauge(
                 "dunlin_clock_skew_seconds",

@@ -11,11 +11,11 @@ use dunlin_sync::{
     builder::BlockBuilder,
     codec::BlockBody,
     pack::Compression,
-    quarantine::{Content, Item},
+    quarantine::{Content, Item, Notice},
 };
 
 use super::{Answer, RETRY, Writer};
-use crate::ingest::Ack;
+use crate::{decode::Reason, ingest::Ack};
 
 /// Bytes of full blocks and refused payloads that are enough for one commit: with another block and the
 /// fingerprints it stays below what would begin a generation.
@@ -107,6 +107,19 @@ impl Writer {
         }
         for item in pending.rejects.drain(..) {
             self.stats.count_quarantined(&item);
+            if let Content::Publish { topic, .. } = &item.content {
+                let rule = self.intake.rule_of(topic).unwrap_or("none");
+                let advice = Reason::named(&item.reason).map_or("", Reason::advice);
+                let notice = Notice {
+                    rule,
+                    of: &String::from_utf8_lossy(topic),
+                    reason: &item.reason,
+                    detail: &item.detail,
+                    advice,
+                    records: item.records,
+                };
+                self.notices.note(&notice, started);
+            }
         }
         pending.reject_bytes = 0;
         if !pending.blocks.is_empty() || !pending.fingerprints.is_empty() {

@@ -337,6 +337,12 @@ impl Intake {
         Ok(())
     }
 
+    /// Name of the stream rule that takes `topic`.
+    pub(super) fn rule_of(&self, topic: &[u8]) -> Option<&str> {
+        let route = self.router.route(topic).ok()?;
+        Some(&self.rules.get(route.rule)?.name)
+    }
+
     /// The quarantine item for a refused publish.
     pub(super) fn reject(&self, reject: &Reject, topic: &[u8], payload: (&[u8], usize)) -> Item {
         let (payload, payload_bytes) = payload;

@@ -26,7 +26,10 @@ use std::{
 };
 
 use dunlin_sync::{
-    buffer::Buffer, builder::BlockBuilder, quarantine::Quarantine, uploader::UploadStats,
+    buffer::Buffer,
+    builder::BlockBuilder,
+    quarantine::{Notices, Quarantine},
+    uploader::UploadStats,
 };
 use tokio::sync::watch;
 
@@ -99,6 +102,8 @@ pub struct Writer {
     /// Since when the first of these waits for the one after it.
     undecided: Option<Instant>,
     pending: Pending,
+    /// What is said of what goes into quarantine.
+    notices: Notices,
     stalled: Option<Stall>,
     last_commit: Instant,
     next_tick: Instant,
@@ -128,6 +133,7 @@ impl Writer {
             arrived: Vec::new(),
             undecided: None,
             pending: Pending::new(),
+            notices: Notices::default(),
             stalled: None,
             last_commit: now,
             next_tick: now,
@@ -157,6 +163,7 @@ impl Writer {
         let now = Instant::now();
         if now >= self.next_tick {
             self.tick();
+            self.notices.sum_up(now);
             self.next_tick = now + TICK;
         }
         if let Some(stall) = &self.stalled {
@@ -339,10 +346,20 @@ impl Writer {
                 let _gone = request.reply.send(Ok(0));
                 return Ok(());
             }
-            RequestContent::Publish { topic, payload } => {
+            RequestContent::Publish {
+                topic,
+                payload,
+                at_ns,
+            } => {
                 let payload = (Some(&payload[..]), payload.len());
                 let now_ns = self.parts.clock.synchronised_ns();
-                self.intake.decode(&topic, payload, now_ns)
+                let decoded = self.intake.decode(&topic, payload, now_ns);
+                decoded.map(|mut batch| {
+                    for record in &mut batch.records {
+                        record.source_ts = record.source_ts.or(at_ns);
+                    }
+                    batch
+                })
             }
             RequestContent::Records {
                 schema,

@@ -30,6 +30,8 @@ pub enum RequestContent {
         topic: Vec<u8>,
         /// Payload.
         payload: Vec<u8>,
+        /// When it first arrived, nanoseconds UTC: the source time of records that name none. `None`: now.
+        at_ns: Option<i64>,
     },
     /// Records of one stream; their fields follow `fields`.
     Records {

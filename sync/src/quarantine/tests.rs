@@ -56,9 +56,10 @@ fn a_full_quarantine_forgets_the_oldest_and_counts_them() {
             .collect();
         quarantine.add(&items).unwrap();
     }
-    let purged = quarantine.items_purged.load(Relaxed);
+    let purged = quarantine.items_dropped.load(Relaxed);
     assert!(purged > 0);
     assert_eq!(quarantine.len() + purged, 600);
+    assert_eq!(quarantine.records_dropped.load(Relaxed), purged);
     let newest = quarantine.list(0, 1_000).unwrap();
     assert_eq!(newest.last().unwrap().1.detail, "599");
     assert!(quarantine.bytes() < 40 << 20);
@@ -151,4 +152,46 @@ fn a_rejected_row_comes_back_as_what_it_was() {
         quarantine.get(1).unwrap().unwrap().content,
         Content::Row(row)
     );
+}
+
+#[test]
+fn rows_that_the_buffer_holds_push_nothing_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = open(dir.path());
+    let row = |ts: i64| RejectedRow {
+        stream_id: 1,
+        stream: "s/1".into(),
+        tags: vec![("device".into(), "gw1".into())],
+        ts: crate::sample::Timestamp(ts),
+        split: crate::sample::Split {
+            is_train: true,
+            fold: 0,
+        },
+        source_ts: None,
+        values: vec![crate::uploader::NamedValue {
+            name: "x".into(),
+            kind: crate::sample::FieldType::Text,
+            value: crate::sample::Value::Text("x".repeat(20_000).into()),
+        }],
+        reason: "refused".into(),
+    };
+    let mut taken = 0;
+    let refused = loop {
+        let rows = (0..10).map(|n| row(taken + n)).collect();
+        match quarantine.reject(rows) {
+            Ok(()) => taken += 10,
+            Err(error) => break error,
+        }
+        assert!(taken < 10_000, "it never gets full");
+    };
+    assert_eq!(refused, RejectError::Full);
+    assert_eq!(quarantine.len(), taken as u64);
+    assert_eq!(quarantine.items_dropped.load(Relaxed), 0);
+    // A publish has no other place to stay.
+    let mut many = item("many", 100);
+    many.records = 7;
+    quarantine.add(&[many]).unwrap();
+    let dropped = quarantine.records_dropped.load(Relaxed);
+    assert_eq!(quarantine.len() + dropped, taken as u64 + 1);
+    assert!(dropped > 0);
 }

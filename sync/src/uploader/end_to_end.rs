@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     buffer::{Buffer, BufferOptions},
     builder::BlockBuilder,
+    cursor::Cursor,
     sample::{Field, FieldType, Sample, Split, TimeRange, Timestamp, Value},
     upstream::{UpstreamOptions, connect},
     verify::verify,
@@ -19,7 +20,7 @@ use crate::{
 struct Aside(Mutex<Vec<RejectedRow>>);
 
 impl RejectedRows for Aside {
-    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), String> {
+    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), RejectError> {
         self.0.lock().unwrap().extend(rows);
         Ok(())
     }

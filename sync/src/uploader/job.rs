@@ -1,7 +1,7 @@
-//! One batch: read its blocks, write it, put aside what is refused for ever.
+//! One batch: read its blocks, write it, put aside what is refused for ever, name what is refused for now.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     sync::Arc,
 };
@@ -9,21 +9,27 @@ use std::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    options::UploadOrder,
-    seam::{BlockSource, RejectedRow, RejectedRows},
+    batch_rows::BatchRows,
+    seam::{BlockSource, RejectError, RejectedRow, RejectedRows},
+    stretch::{first_row, slice, stretches},
 };
 use crate::{
     batch::BatchBuilder,
-    rows::{Batch, TableRows},
+    rows::{Batch, Rows},
     sample::StreamId,
-    upstream::{Upstream, UpstreamError},
+    upstream::{Rejection, Upstream, UpstreamError, WriteReport},
 };
 
-/// Refusals in a row, and not one part taken, after which it is the upstream and not a stream.
-const REFUSALS_MAX: usize = 64;
+/// Rows of one stream rejected in a row, not one taken, after which it is the stream that is refused and
+/// not its rows: the rest stays in the buffer.
+const REJECTED_IN_A_ROW_MAX: u64 = 256;
 
-/// Most blocks in one batch, however few rows they hold: bounds one read.
-pub(super) const BATCH_BLOCKS_MAX: u64 = 8_192;
+/// So few streams, one of which is refused, are written one by one at once; more are held and tested in
+/// groups, beside the others.
+const SINGLY_MAX: usize = 8;
+
+/// A row, by its stream and timestamp.
+pub(super) type Place = (StreamId, i64);
 
 /// Blocks to upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +39,45 @@ pub(super) struct Job {
 }
 
 /// Whose rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// All streams that are not held.
     AllButHeld,
-    /// One held stream, to see whether it was repaired.
-    Only(StreamId),
+    /// These held streams, each from its position on.
+    Held {
+        streams: Arc<BTreeMap<StreamId, u64>>,
+        /// To see whether they are taken: the first rows of each are enough.
+        is_test: bool,
+    },
+}
+
+impl Scope {
+    pub(super) fn is_held(&self) -> bool {
+        *self != Self::AllButHeld
+    }
+}
+
+/// What a job has to know of how things stand.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// Held streams.
+    pub(super) held: HashSet<StreamId>,
+    /// How many rows go into one write.
+    pub(super) batch_rows: BatchRows,
+    /// Rows that were not answered before, from a place on: they are written last, and by halves.
+    pub(super) broken: Vec<(Place, usize)>,
+    /// Rows that break the connection, with the upstream's words: they are not sent any more.
+    pub(super) breaking: HashMap<Place, String>,
+    /// Rows rejected in a row so far, not one taken since.
+    pub(super) rejected_in_a_row: HashMap<StreamId, u64>,
+}
+
+/// Rows of one stream in a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// The first block with one.
+    pub(super) seq: u64,
+    pub(super) rows: u64,
 }
 
 /// What became of a job.
@@ -47,130 +86,193 @@ pub(super) struct Delivered {
     pub(super) rows_written: u64,
     pub(super) rows_rejected: u64,
     pub(super) blocks_missing: u64,
-    /// One past the last block read; only a job for one stream stops early, with a full batch.
+    /// One past the last block read; only a job for held streams stops early.
     pub(super) read_to: u64,
-    /// Held streams with rows left out, each with the first block that has some.
-    pub(super) skipped: BTreeMap<StreamId, u64>,
-    /// Whether the upstream took anything; there may have been nothing to write.
-    pub(super) taken: bool,
-    /// Streams that the upstream refuses while it takes others, with its words.
-    pub(super) refused: Vec<(StreamId, String)>,
+    /// What was read of each stream.
+    pub(super) sent: BTreeMap<StreamId, Share>,
+    /// Held streams with rows left out.
+    pub(super) skipped: BTreeMap<StreamId, Share>,
+    /// Rows of each write that the upstream answered; there may have been nothing to write.
+    pub(super) answered: Vec<usize>,
+    /// Places that were not answered before and are now.
+    pub(super) mended: Vec<Place>,
+    /// Rows that break the connection and were put aside.
+    pub(super) taken_out: Vec<Place>,
+    /// Streams that the upstream refuses, with its words.
+    pub(super) refused: BTreeMap<StreamId, String>,
+    /// Streams written together of which it refuses one or more, without saying which.
+    pub(super) suspected: BTreeMap<StreamId, String>,
+    /// Streams of which every row was rejected and none for its time, with how many; 0: one was taken.
+    pub(super) rejected_in_a_row: BTreeMap<StreamId, u64>,
 }
 
-/// Nothing is known about what was written; the whole job is done again later. What was said:
+/// Nothing is known about what was written; the whole job is done again later.
 #[derive(Debug)]
-pub(super) enum Failure {
-    Failed(String),
-    /// The upstream refused every stream in the batch: for their sake or for its own, who knows.
-    RefusedAll(String),
+pub(super) struct Failure {
+    /// What was said.
+    pub(super) text: String,
+    /// The write after which there was no answer, if that was it.
+    pub(super) broke: Option<Broke>,
+    /// As in [`Delivered`].
+    pub(super) answered: Vec<usize>,
+    /// As in [`Delivered`].
+    pub(super) mended: Vec<Place>,
+}
+
+/// A write that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Broke {
+    /// Its first row.
+    pub(super) at: Place,
+    pub(super) rows: usize,
+    /// The place that was not answered before of which it is a half.
+    pub(super) part_of: Option<Place>,
+    /// Whether something else in the same job was taken just before.
+    pub(super) others_taken: bool,
 }
 
 impl Failure {
-    pub(super) fn text(&self) -> &str {
-        let (Self::Failed(text) | Self::RefusedAll(text)) = self;
-        text
+    pub(super) fn of(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            broke: None,
+            answered: Vec::new(),
+            mended: Vec::new(),
+        }
     }
 }
 
 /// What was read for a job.
 struct Gathered {
     batch: Batch,
-    unknown: Vec<TableRows>,
+    aside: Vec<RejectedRow>,
     delivered: Delivered,
 }
 
-/// As much of `gap` as fits into a batch: from its start, or from its end if newest go first.
-pub(super) fn plan(
-    source: &dyn BlockSource,
-    order: UploadOrder,
-    rows_max: u64,
-    gap: Range<u64>,
-) -> Range<u64> {
-    let blocks_max = (gap.end - gap.start).min(BATCH_BLOCKS_MAX);
-    let part = |blocks: u64| match order {
-        UploadOrder::OldestFirst => gap.start..gap.start + blocks,
-        UploadOrder::LiveFirst => gap.end - blocks..gap.end,
-    };
-    let fits = |blocks: u64| {
-        let part = part(blocks);
-        let rows = source.rows_before(part.end);
-        rows.saturating_sub(source.rows_before(part.start)) <= rows_max
-    };
-    let mut fitting = 1;
-    while fitting < blocks_max && fits((fitting * 2).min(blocks_max)) {
-        fitting = (fitting * 2).min(blocks_max);
-    }
-    let mut too_many = (fitting * 2).min(blocks_max + 1);
-    while fitting + 1 < too_many {
-        let middle = fitting.midpoint(too_many);
-        if fits(middle) {
-            fitting = middle;
-        } else {
-            too_many = middle;
-        }
-    }
-    part(fitting)
-}
-
-/// Does `job`. If `others_are_taken`, the upstream is known to refuse streams and not everything.
+/// Does `job`.
 pub(super) async fn run(
     job: Job,
-    held: HashSet<StreamId>,
-    rows_max: usize,
-    others_are_taken: bool,
+    standing: Standing,
     source: Arc<dyn BlockSource>,
     upstream: Arc<dyn Upstream>,
     rejected: Arc<dyn RejectedRows>,
 ) -> Result<Delivered, Failure> {
-    let of_streams = job.scope != Scope::AllButHeld || others_are_taken;
-    let gathered = spawn_blocking(move || gather(&job, &held, rows_max, &*source)).await;
+    let standing = Arc::new(standing);
+    let (scope, ours) = (job.scope.clone(), Arc::clone(&standing));
+    let gathered = spawn_blocking(move || gather(&job, &ours, &*source)).await;
     let gathered =
-        gathered.map_err(|panic| Failure::Failed(format!("reading the buffer: {panic}")))??;
-    let mut delivered = gathered.delivered;
-    let mut aside = Vec::new();
-    for table in &gathered.unknown {
-        let reason = "the catalog does not know this stream";
-        let rows = 0..table.rows.len();
-        aside.extend(rows.map(|row| RejectedRow::of(table, row, reason.into())));
-    }
-    let refusals_max = if of_streams { usize::MAX } else { REFUSALS_MAX };
+        gathered.map_err(|panic| Failure::of(format!("reading the buffer: {panic}")))??;
+    let (mut delivered, mut aside) = (gathered.delivered, gathered.aside);
+    let mut rejections = Vec::new();
     let batch = gathered.batch;
-    write(batch, refusals_max, &*upstream, &mut delivered, &mut aside).await?;
-    if !delivered.taken
-        && !of_streams
-        && let Some((_, reason)) = delivered.refused.pop()
-    {
-        return Err(Failure::RefusedAll(reason));
+    let mut batch_rows = standing.batch_rows.clone();
+    for stretch in stretches(&batch, &standing.broken) {
+        let mut left = stretch.rows.clone();
+        let half = stretch.rows.len().div_ceil(2);
+        while !left.is_empty() {
+            let most = match stretch.broken {
+                Some(_) => half.min(batch_rows.rows_at_once()),
+                None => batch_rows.rows_at_once(),
+            };
+            let rows = left.start..left.start.saturating_add(most).min(left.end);
+            left.start = rows.end;
+            let part = slice(&batch, rows);
+            match upstream.write(&part).await {
+                Ok(report) => {
+                    delivered.answered.push(part.rows());
+                    batch_rows.answered(part.rows());
+                    sort_out(&part, report, &mut delivered, &mut rejections)?;
+                }
+                Err(error @ UpstreamError::Unavailable(_)) => {
+                    let broke = first_row(&part).map(|at| Broke {
+                        at,
+                        rows: part.rows(),
+                        part_of: stretch.broken,
+                        others_taken: !delivered.answered.is_empty(),
+                    });
+                    return Err(Failure {
+                        text: error.to_string(),
+                        broke,
+                        answered: delivered.answered,
+                        mended: delivered.mended,
+                    });
+                }
+                Err(UpstreamError::Rejected(reason)) => {
+                    // Held streams are refused already; of others it may be us whom it does not want.
+                    if !scope.is_held()
+                        && let Err(error) = upstream.describe().await
+                    {
+                        return Err(Failure::of(error.to_string()));
+                    }
+                    if !scope.is_held() && (2..=SINGLY_MAX).contains(&part.tables.len()) {
+                        write_singly(&part, &*upstream, &mut delivered, &mut rejections).await?;
+                        continue;
+                    }
+                    let streams = part.tables.iter().map(|table| table.stream.id);
+                    let refused = match &part.tables[..] {
+                        [_] => &mut delivered.refused,
+                        _ => &mut delivered.suspected,
+                    };
+                    refused.extend(streams.map(|stream| (stream, reason.clone())));
+                }
+            }
+        }
+        delivered.mended.extend(stretch.broken);
     }
-    if !aside.is_empty() {
-        delivered.rows_rejected += aside.len() as u64;
-        let put = spawn_blocking(move || rejected.reject(aside)).await;
-        let put = put.unwrap_or_else(|panic| Err(panic.to_string()));
-        put.map_err(|error| Failure::Failed(format!("cannot put rejected rows aside: {error}")))?;
-    }
+    aside.extend(keep_streams(rejections, &standing, &mut delivered));
+    put_aside(aside, rejected, &mut delivered).await?;
     Ok(delivered)
 }
 
-fn gather(
-    job: &Job,
-    held: &HashSet<StreamId>,
-    rows_max: usize,
-    source: &dyn BlockSource,
-) -> Result<Gathered, Failure> {
+/// Writes each table alone, to find out whom the upstream refuses.
+async fn write_singly(
+    part: &Batch,
+    upstream: &dyn Upstream,
+    delivered: &mut Delivered,
+    rejections: &mut Vec<(StreamId, OfStream)>,
+) -> Result<(), Failure> {
+    for table in &part.tables {
+        let alone = Batch {
+            tables: vec![table.clone()],
+        };
+        match upstream.write(&alone).await {
+            Ok(report) => {
+                delivered.answered.push(alone.rows());
+                sort_out(&alone, report, delivered, rejections)?;
+            }
+            Err(UpstreamError::Rejected(reason)) => {
+                delivered.refused.insert(table.stream.id, reason);
+            }
+            Err(error @ UpstreamError::Unavailable(_)) => {
+                return Err(Failure::of(error.to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn gather(job: &Job, standing: &Standing, source: &dyn BlockSource) -> Result<Gathered, Failure> {
     let mut builder = BatchBuilder::default();
     let mut delivered = Delivered::default();
     let mut rows = 0;
     let mut next = job.blocks.start;
     while next < job.blocks.end {
         let seq = next;
-        if rows >= rows_max && job.scope != Scope::AllButHeld {
+        let is_enough = match &job.scope {
+            Scope::AllButHeld => false,
+            Scope::Held { streams, is_test } => {
+                rows >= standing.batch_rows.rows()
+                    || (*is_test && delivered.sent.len() == streams.len())
+            }
+        };
+        if is_enough {
             break;
         }
         next = seq + 1;
         delivered.read_to = next;
         let block = source
             .read_block(seq)
-            .map_err(|error| Failure::Failed(format!("cannot read block {seq}: {error}")))?;
+            .map_err(|error| Failure::of(format!("cannot read block {seq}: {error}")))?;
         let Some(block) = block else {
             delivered.blocks_missing += 1;
             next = source.next_stored(seq).max(next).min(job.blocks.end);
@@ -179,68 +281,178 @@ fn gather(
         };
         // After the block, so that it knows every stream in it.
         let catalog = source.catalog();
-        rows += builder.append(&block, &catalog, |stream| match job.scope {
-            Scope::Only(only) => stream == only,
-            Scope::AllButHeld if held.contains(&stream) => {
-                delivered.skipped.entry(stream).or_insert(seq);
-                false
-            }
-            Scope::AllButHeld => true,
+        rows += builder.append(&block, &catalog, |run| {
+            let (shares, is_wanted) = match &job.scope {
+                Scope::Held { streams, .. } => {
+                    let from = streams.get(&run.stream);
+                    if from.is_none_or(|from| seq < *from) {
+                        return false;
+                    }
+                    (&mut delivered.sent, true)
+                }
+                Scope::AllButHeld if standing.held.contains(&run.stream) => {
+                    (&mut delivered.skipped, false)
+                }
+                Scope::AllButHeld => (&mut delivered.sent, true),
+            };
+            let share = shares.entry(run.stream).or_insert(Share { seq, rows: 0 });
+            share.rows += u64::from(run.rows);
+            is_wanted
         });
     }
-    let (batch, unknown) = builder.finish();
+    let (mut batch, unknown) = builder.finish();
+    let mut aside = Vec::new();
+    for table in &unknown {
+        let reason = "the catalog does not know this stream";
+        let rows = 0..table.rows.len();
+        aside.extend(rows.map(|row| RejectedRow::of(table, row, reason.into())));
+    }
+    for (&(stream, ts), words) in &standing.breaking {
+        if take_out(&mut batch, stream, ts, words, &mut aside) {
+            delivered.taken_out.push((stream, ts));
+        }
+    }
     Ok(Gathered {
         batch,
-        unknown,
+        aside,
         delivered,
     })
 }
 
-/// Writes `batch`; if the upstream refuses it, in ever smaller parts, to find whom it refuses.
-async fn write(
-    batch: Batch,
-    refusals_max: usize,
-    upstream: &dyn Upstream,
-    delivered: &mut Delivered,
+/// Puts the row at `ts` of `stream` aside; whether it is in `batch`.
+fn take_out(
+    batch: &mut Batch,
+    stream: StreamId,
+    ts: i64,
+    words: &str,
     aside: &mut Vec<RejectedRow>,
+) -> bool {
+    let tables = &mut batch.tables;
+    let Some(index) = tables.iter().position(|table| table.stream.id == stream) else {
+        return false;
+    };
+    let table = &mut tables[index];
+    let Some(row) = table.rows.ts.iter().position(|other| *other == ts) else {
+        return false;
+    };
+    let reason = format!("the connection breaks whenever this row is sent: {words}");
+    aside.push(RejectedRow::of(table, row, reason));
+    let mut rest = Rows::default();
+    rest.extend_from(&table.rows, 0..row);
+    rest.extend_from(&table.rows, row + 1..table.rows.len());
+    if rest.is_empty() {
+        tables.remove(index);
+    } else {
+        table.rows = rest;
+    }
+    true
+}
+
+/// Rejected rows of one stream, and how many of its rows were not.
+#[derive(Default)]
+struct OfStream {
+    taken: u64,
+    out_of_time: u64,
+    rejected: Vec<RejectedRow>,
+}
+
+/// Takes a report apart, by stream.
+fn sort_out(
+    part: &Batch,
+    report: WriteReport,
+    delivered: &mut Delivered,
+    rejections: &mut Vec<(StreamId, OfStream)>,
 ) -> Result<(), Failure> {
-    let mut parts = VecDeque::from([batch]);
-    let mut refusals = 0;
-    while let Some(mut part) = parts.pop_front() {
-        if part.tables.is_empty() {
-            continue;
+    let unknown = || Failure::of("the upstream rejected a row that it was not given");
+    delivered.rows_written += report.rows_written;
+    for refusal in report.refused {
+        let table = part.tables.get(refusal.table).ok_or_else(unknown)?;
+        delivered.refused.insert(table.stream.id, refusal.reason);
+    }
+    let mut by_table: BTreeMap<usize, Vec<Rejection>> = BTreeMap::new();
+    for rejection in report.rejected {
+        by_table.entry(rejection.table).or_default().push(rejection);
+    }
+    for (index, table) in part.tables.iter().enumerate() {
+        let rejected = by_table.remove(&index).unwrap_or_default();
+        let mut of_stream = OfStream {
+            taken: (table.rows.len() as u64).saturating_sub(rejected.len() as u64),
+            ..OfStream::default()
+        };
+        for rejection in rejected {
+            if rejection.row >= table.rows.len() {
+                return Err(unknown());
+            }
+            of_stream.out_of_time += u64::from(rejection.is_out_of_time);
+            let row = RejectedRow::of(table, rejection.row, rejection.reason);
+            of_stream.rejected.push(row);
         }
-        match upstream.write(&part).await {
-            Ok(report) => {
-                delivered.taken = true;
-                delivered.rows_written += report.rows_written;
-                for rejection in report.rejected {
-                    let table = part.tables.get(rejection.table);
-                    let table = table.filter(|table| rejection.row < table.rows.len());
-                    let Some(table) = table else {
-                        let message = "the upstream rejected a row that it was not given";
-                        return Err(Failure::Failed(message.into()));
-                    };
-                    aside.push(RejectedRow::of(table, rejection.row, rejection.reason));
-                }
+        rejections.push((table.stream.id, of_stream));
+    }
+    by_table.is_empty().then_some(()).ok_or_else(unknown)
+}
+
+/// The rows to put aside. A stream of which not one row is taken any more is refused instead: the buffer
+/// holds it, where a quarantine would overflow.
+fn keep_streams(
+    parts: Vec<(StreamId, OfStream)>,
+    standing: &Standing,
+    delivered: &mut Delivered,
+) -> Vec<RejectedRow> {
+    let mut streams: BTreeMap<StreamId, OfStream> = BTreeMap::new();
+    for (stream, part) in parts {
+        let all = streams.entry(stream).or_default();
+        all.taken += part.taken;
+        all.out_of_time += part.out_of_time;
+        all.rejected.extend(part.rejected);
+    }
+    let mut aside = Vec::new();
+    for (stream, of_stream) in streams {
+        if of_stream.taken > 0 || of_stream.out_of_time > 0 {
+            delivered.rejected_in_a_row.insert(stream, 0);
+        } else if let Some(row) = of_stream.rejected.last() {
+            let before = standing.rejected_in_a_row.get(&stream);
+            let so_far = before.copied().unwrap_or_default() + of_stream.rejected.len() as u64;
+            if so_far > REJECTED_IN_A_ROW_MAX {
+                let reason = format!("not one row of it is taken: {}", row.reason);
+                delivered.refused.entry(stream).or_insert(reason);
             }
-            Err(error @ UpstreamError::Unavailable(_)) => {
-                return Err(Failure::Failed(error.to_string()));
+            delivered.rejected_in_a_row.insert(stream, so_far);
+        }
+        if !delivered.refused.contains_key(&stream) && !delivered.suspected.contains_key(&stream) {
+            aside.extend(of_stream.rejected);
+        }
+    }
+    aside
+}
+
+/// Puts rows into quarantine; where there is no room, the buffer goes on holding their streams.
+async fn put_aside(
+    aside: Vec<RejectedRow>,
+    rejected: Arc<dyn RejectedRows>,
+    delivered: &mut Delivered,
+) -> Result<(), Failure> {
+    if aside.is_empty() {
+        return Ok(());
+    }
+    let (rows, ours) = (aside.len() as u64, aside.clone());
+    let put = spawn_blocking(move || rejected.reject(ours)).await;
+    match put.unwrap_or_else(|panic| Err(RejectError::Failed(panic.to_string()))) {
+        Ok(()) => delivered.rows_rejected += rows,
+        Err(RejectError::Full) => {
+            for row in aside {
+                let reason = format!(
+                    "rows of it are rejected, and the quarantine has no room for them \
+                     (quarantine.bytes_max): {}",
+                    row.reason
+                );
+                delivered.refused.entry(row.stream_id).or_insert(reason);
             }
-            Err(error @ UpstreamError::Rejected(_)) => {
-                refusals += 1;
-                if !delivered.taken && refusals >= refusals_max {
-                    return Err(Failure::RefusedAll(error.to_string()));
-                }
-                if let [table] = &part.tables[..] {
-                    delivered.refused.push((table.stream.id, error.to_string()));
-                } else {
-                    let half = part.tables.len() / 2;
-                    let tables = part.tables.split_off(half);
-                    parts.push_back(part);
-                    parts.push_back(Batch { tables });
-                }
-            }
+        }
+        Err(RejectError::Failed(error)) => {
+            return Err(Failure::of(format!(
+                "cannot put rejected rows aside: {error}"
+            )));
         }
     }
     Ok(())

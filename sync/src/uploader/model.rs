@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::{sync::watch, time::Instant};
 
-use super::{BlockSource, RejectedRow, RejectedRows};
+use super::{BlockSource, RejectError, RejectedRow, RejectedRows};
 use crate::{
     block::{Block, Run, Section},
     rows::{Batch, Column, Rows, Values},
@@ -214,8 +214,18 @@ pub(crate) struct MemoryUpstream {
     pub(crate) faults: Mutex<VecDeque<Fault>>,
     /// Streams it refuses until repaired.
     pub(crate) refused: Mutex<HashSet<StreamId>>,
+    /// Whether it says which streams of a batch it refuses, and takes the others.
+    pub(crate) names_refused: AtomicBool,
+    /// Streams of which it will take no row.
+    pub(crate) rejected: Mutex<HashSet<StreamId>>,
     /// Rows it will never take.
     pub(crate) rejected_ts: Mutex<HashSet<i64>>,
+    /// Whether these lie outside the time that it keeps.
+    pub(crate) is_out_of_time: AtomicBool,
+    /// Rows that break the connection.
+    pub(crate) breaking_ts: Mutex<HashSet<i64>>,
+    /// More rows than this are not taken in time; 0: any number is.
+    pub(crate) rows_in_time_max: AtomicUsize,
     pub(crate) delay: Mutex<Duration>,
     /// When each call came, and the timestamps of its rows, sorted.
     pub(crate) calls: Mutex<Vec<(Instant, Vec<i64>)>>,
@@ -231,18 +241,25 @@ impl MemoryUpstream {
     fn apply(&self, batch: &Batch) -> WriteReport {
         let mut report = WriteReport::default();
         let rejected = self.rejected_ts.lock().unwrap();
+        let streams = self.rejected.lock().unwrap();
+        let refused = self.refused.lock().unwrap();
         let mut rows = self.rows.lock().unwrap();
         for (table, of) in batch.tables.iter().enumerate() {
             let Values::I64(values) = &of.rows.columns[0].values else {
                 panic!("wrong column");
             };
+            if refused.contains(&of.stream.id) {
+                report.refuse(table, 0, "wrong type of a column".into());
+                continue;
+            }
             for (row, ts) in of.rows.ts.iter().enumerate() {
                 assert_eq!(*ts, values[row], "values stay with their timestamps");
-                if rejected.contains(ts) {
+                if rejected.contains(ts) || streams.contains(&of.stream.id) {
                     report.rejected.push(Rejection {
                         table,
                         row,
                         reason: "too old".into(),
+                        is_out_of_time: self.is_out_of_time.load(SeqCst),
                     });
                 } else {
                     rows.insert((of.stream.name.clone(), *ts), values[row]);
@@ -278,11 +295,22 @@ impl Upstream for MemoryUpstream {
                 Err(UpstreamError::Unavailable("lost".into()))
             }
             None => {
+                let most = self.rows_in_time_max.load(SeqCst);
+                if most > 0 && batch.rows() > most {
+                    return Err(UpstreamError::Unavailable("no answer in time".into()));
+                }
+                let breaking = self.breaking_ts.lock().unwrap();
+                let mut ts = batch.tables.iter().flat_map(|table| &table.rows.ts);
+                if ts.any(|ts| breaking.contains(ts)) {
+                    return Err(UpstreamError::Unavailable("the connection broke".into()));
+                }
+                drop(breaking);
                 let refused = self.refused.lock().unwrap();
-                if batch
-                    .tables
-                    .iter()
-                    .any(|table| refused.contains(&table.stream.id))
+                if !self.names_refused.load(SeqCst)
+                    && batch
+                        .tables
+                        .iter()
+                        .any(|table| refused.contains(&table.stream.id))
                 {
                     return Err(UpstreamError::Rejected("wrong type of a column".into()));
                 }
@@ -308,6 +336,12 @@ impl Upstream for MemoryUpstream {
     }
 
     async fn describe(&self) -> Result<Description, UpstreamError> {
+        let mut faults = self.faults.lock().unwrap();
+        // A database that refuses us does so whatever we ask.
+        if let Some(Fault::Refuse) = faults.front() {
+            faults.pop_front();
+            return Err(UpstreamError::Rejected("wrong password".into()));
+        }
         Ok(Description {
             product: "memory".into(),
             database: None,
@@ -324,15 +358,20 @@ impl Upstream for MemoryUpstream {
 pub(crate) struct MemoryRejected {
     pub(crate) rows: Mutex<Vec<RejectedRow>>,
     pub(crate) failures: AtomicUsize,
+    /// Whether there is room.
+    pub(crate) is_full: AtomicBool,
 }
 
 impl RejectedRows for MemoryRejected {
-    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), String> {
+    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), RejectError> {
+        if self.is_full.load(SeqCst) {
+            return Err(RejectError::Full);
+        }
         let failing = self
             .failures
             .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
         if failing.is_ok() {
-            return Err("quarantine full".into());
+            return Err(RejectError::Failed("the disk is tired".into()));
         }
         self.rows.lock().unwrap().extend(rows);
         Ok(())

@@ -39,8 +39,10 @@ pub struct UploaderOptions {
 pub struct Left {
     /// Blocks not done.
     pub blocks: u64,
-    /// Rows in them.
+    /// Rows in them, and rows of held streams in blocks that are otherwise done.
     pub rows: u64,
     /// Streams that the upstream refuses; they hold back blocks that are otherwise done.
     pub streams_held: usize,
+    /// Rows of these.
+    pub rows_held: u64,
 }

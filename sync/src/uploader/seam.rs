@@ -78,13 +78,25 @@ impl BlockSource for Buffer {
     }
 }
 
+/// Why rows were not put aside. Nothing is lost: the buffer has them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RejectError {
+    /// There is no room, unless others gave way: the streams concerned wait in the buffer.
+    #[error("no room")]
+    Full,
+    /// In words for people; the rows are sent and rejected again later.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Where rows go that the upstream will never take.
 pub trait RejectedRows: Send + Sync {
-    /// Puts `rows` aside durably; called again with the same rows after a crash. Blocks on the disk.
+    /// Puts `rows` aside durably, all or none; called again with the same rows after a crash. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// In words for people; the rows are sent and rejected again later, and nothing is lost.
-    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), String>;
+    /// [`RejectError`]
+    fn reject(&self, rows: Vec<RejectedRow>) -> Result<(), RejectError>;
 }
 
 /// A value with its name and type, so that it can be read back as what it was.

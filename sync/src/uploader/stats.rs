@@ -24,10 +24,12 @@ pub struct UploadStats {
     pub retries: AtomicU64,
     /// Blocks that could not be read any more (trimmed or set aside as damaged).
     pub blocks_missing: AtomicU64,
-    /// Committed rows not upstream yet, those of held streams not counted; up to a second old.
+    /// Committed rows not upstream yet, those of held streams among them; up to a second old.
     pub lag_rows: AtomicU64,
     /// Streams that the upstream refuses.
     pub streams_held: AtomicU64,
+    /// Rows of these.
+    pub rows_held: AtomicU64,
     /// Batches under way.
     pub in_flight: AtomicU64,
     /// Whether the last call succeeded; false before the first.
@@ -35,7 +37,17 @@ pub struct UploadStats {
     oldest_ts: AtomicI64,
     taken_below: AtomicU64,
     last_error: Mutex<Option<String>>,
+    held_stream: Mutex<Option<HeldStream>>,
     cursor: Mutex<Cursor>,
+}
+
+/// A stream that the upstream refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldStream {
+    /// Its name.
+    pub name: String,
+    /// The upstream's words.
+    pub reason: String,
 }
 
 impl Default for UploadStats {
@@ -48,11 +60,13 @@ impl Default for UploadStats {
             blocks_missing: AtomicU64::default(),
             lag_rows: AtomicU64::default(),
             streams_held: AtomicU64::default(),
+            rows_held: AtomicU64::default(),
             in_flight: AtomicU64::default(),
             connected: AtomicBool::default(),
             oldest_ts: AtomicI64::new(NONE),
             taken_below: AtomicU64::default(),
             last_error: Mutex::default(),
+            held_stream: Mutex::default(),
             cursor: Mutex::default(),
         }
     }
@@ -76,6 +90,11 @@ impl UploadStats {
         lock(&self.last_error).clone()
     }
 
+    /// The stream that was refused last, if any is held.
+    pub fn held_stream(&self) -> Option<HeldStream> {
+        lock(&self.held_stream).clone()
+    }
+
     /// A copy of the present cursor.
     pub fn cursor(&self) -> Cursor {
         lock(&self.cursor).clone()
@@ -89,12 +108,24 @@ impl UploadStats {
         *lock(&self.last_error) = Some(error);
     }
 
+    pub(super) fn set_held(&self, name: String, reason: String) {
+        self.set_error(format!("stream {name} is held: {reason}"));
+        *lock(&self.held_stream) = Some(HeldStream { name, reason });
+    }
+
+    pub(super) fn forget_held(&self, name: &str) {
+        let mut held = lock(&self.held_stream);
+        if held.as_ref().is_some_and(|held| held.name == name) {
+            *held = None;
+        }
+    }
+
     pub(super) fn set_oldest(&self, ts: Option<i64>) {
         self.oldest_ts.store(ts.unwrap_or(NONE), Relaxed);
     }
 
     pub(super) fn count_delivered(&self, delivered: &Delivered) {
-        if delivered.taken && !self.connected.swap(true, Relaxed) {
+        if !delivered.answered.is_empty() && !self.connected.swap(true, Relaxed) {
             tracing::info!("the upstream takes rows");
         }
         self.batches.fetch_add(1, Relaxed);
@@ -115,6 +146,7 @@ impl UploadStats {
     pub(super) fn set_state(&self, left: Left, in_flight: usize, cursor: &Cursor) {
         self.lag_rows.store(left.rows, Relaxed);
         self.streams_held.store(cursor.held().len() as u64, Relaxed);
+        self.rows_held.store(left.rows_held, Relaxed);
         self.in_flight.store(in_flight as u64, Relaxed);
         let mut shared = lock(&self.cursor);
         if *shared != *cursor {

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 mod held;
+mod slow;
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::{collections::HashSet, sync::atomic::Ordering::SeqCst};
 
 use proptest::prelude::*;
 use tokio::task::JoinHandle;

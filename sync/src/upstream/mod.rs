@@ -25,15 +25,39 @@ pub struct Rejection {
     pub row: usize,
     /// The upstream's own words, without secrets.
     pub reason: String,
+    /// Its timestamp lies outside the time that the upstream keeps: says nothing about other rows of
+    /// its stream.
+    pub is_out_of_time: bool,
 }
 
-/// What became of a batch: rows written + rows rejected = rows given.
+/// A table that the upstream does not take until somebody changes something there, by its place in the
+/// batch. None of its rows need be upstream; the caller keeps them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRefusal {
+    /// Index into [`Batch::tables`].
+    pub table: usize,
+    /// The upstream's own words, without secrets.
+    pub reason: String,
+}
+
+/// What became of a batch: rows written + rows rejected + rows of refused tables = rows given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteReport {
     /// Rows that are upstream now.
     pub rows_written: u64,
     /// Rows that will never be.
     pub rejected: Vec<Rejection>,
+    /// Tables refused as a whole, each once; no row of them is in `rejected`.
+    pub refused: Vec<TableRefusal>,
+}
+
+impl WriteReport {
+    /// `table` is refused: what was said of its rows, of which `rows` count as written, is void.
+    pub fn refuse(&mut self, table: usize, rows_written: u64, reason: String) {
+        self.rows_written = self.rows_written.saturating_sub(rows_written);
+        self.rejected.retain(|rejection| rejection.table != table);
+        self.refused.push(TableRefusal { table, reason });
+    }
 }
 
 /// What an upstream is, for people.
@@ -60,7 +84,8 @@ pub enum UpstreamError {
     /// Try the same again later: nothing is known about what was written, and writing twice is harmless.
     #[error("upstream unavailable: {0}")]
     Unavailable(String),
-    /// Trying again will not help until somebody changes the set-up (address, rights, schema).
+    /// Trying again will not help until somebody changes the set-up (address, rights). Where one table
+    /// is to blame, [`WriteReport::refused`] names it instead, and the rest is written.
     #[error("upstream refused: {0}")]
     Rejected(String),
 }
@@ -71,11 +96,13 @@ pub enum UpstreamError {
 #[async_trait]
 pub trait Upstream: Send + Sync {
     /// Writes every row of `batch`, creating tables and columns as needed.
-    /// Rows that can never be taken come back as rejections and do not stop the others.
+    /// Rows that can never be taken come back as rejections, tables that are refused as refusals; neither
+    /// stops the others.
     ///
     /// # Errors
     /// [`UpstreamError::Unavailable`] after which the whole batch is sent again;
-    /// [`UpstreamError::Rejected`] when the database itself refuses us.
+    /// [`UpstreamError::Rejected`] when the database itself refuses us, or refuses a table and cannot
+    /// say which: [`Upstream::describe`] tells the one from the other.
     async fn write(&self, batch: &Batch) -> Result<WriteReport, UpstreamError>;
 
     /// Rows of one stream upstream within `range`; 0 if its table does not exist.

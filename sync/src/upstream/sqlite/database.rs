@@ -108,15 +108,33 @@ impl Database {
         self.connection.get_interrupt_handle()
     }
 
-    /// Writes all rows in one transaction.
+    /// Writes all rows in one transaction; tables that the file refuses are named and left out.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<WriteReport, DbError> {
+        match self.write_tables(batch, false) {
+            Err(DbError::Sqlite(error)) if is_about_a_table(error.sqlite_error_code()) => {
+                self.forget();
+                self.write_tables(batch, true)
+            }
+            done => done,
+        }
+    }
+
+    /// What was rolled back takes tables with it that the caches believe in.
+    fn forget(&mut self) {
+        self.plans.clear();
+        self.streams.clear();
+    }
+
+    /// As [`Self::write`]; only if `one_by_one` is a table that is refused left out.
+    fn write_tables(&mut self, batch: &Batch, one_by_one: bool) -> Result<WriteReport, DbError> {
         let Self {
             connection,
             plans,
             streams,
         } = self;
         let mut report = WriteReport::default();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (index, table) in batch.tables.iter().enumerate() {
             if table.schema.name.contains('\0') || table.stream.name.contains('\0') {
                 let reason = "the name of the stream holds a NUL";
@@ -125,12 +143,29 @@ impl Database {
                     table: index,
                     row,
                     reason: reason.into(),
+                    is_out_of_time: false,
                 }));
                 continue;
             }
-            let key = known_key(&transaction, streams, table)?;
-            let plan = known_plan(&transaction, plans, &table.schema)?;
-            insert(&transaction, plan, key, index, table, &mut report)?;
+            if !one_by_one {
+                write_table(&transaction, streams, plans, (index, table), &mut report)?;
+                continue;
+            }
+            let written = report.rows_written;
+            let savepoint = transaction.savepoint()?;
+            match write_table(&savepoint, streams, plans, (index, table), &mut report) {
+                Ok(()) => savepoint.commit()?,
+                Err(error) => {
+                    savepoint.finish()?;
+                    if !is_about_a_table(error.sqlite_error_code()) || transaction.is_autocommit() {
+                        return Err(error.into());
+                    }
+                    plans.clear();
+                    streams.clear();
+                    let reason = format!("{error}; its table is not as we left it");
+                    report.refuse(index, report.rows_written - written, reason);
+                }
+            }
         }
         transaction.commit()?;
         Ok(report)
@@ -157,6 +192,41 @@ impl Database {
     }
 }
 
+/// Whether an error is about one table and not about the file, our rights or the moment.
+fn is_about_a_table(code: Option<ErrorCode>) -> bool {
+    !matches!(
+        code,
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::OperationAborted
+                | ErrorCode::OutOfMemory
+                | ErrorCode::SchemaChanged
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NotADatabase
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::CannotOpen
+        )
+    )
+}
+
+fn write_table(
+    connection: &Connection,
+    streams: &mut HashMap<StreamId, KnownStream>,
+    plans: &mut HashMap<SchemaId, Plan>,
+    (index, table): (usize, &TableRows),
+    report: &mut WriteReport,
+) -> rusqlite::Result<()> {
+    let key = known_key(connection, streams, table)?;
+    let plan = known_plan(connection, plans, &table.schema)?;
+    insert(connection, plan, key, index, table, report)
+}
+
 /// A new file is only there after a power cut if its directory is on the disk, too.
 fn sync_directory_of(path: &Path) {
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
@@ -170,7 +240,7 @@ fn known_key<'a>(
     connection: &Connection,
     streams: &'a mut HashMap<StreamId, KnownStream>,
     table: &TableRows,
-) -> Result<&'a str, DbError> {
+) -> rusqlite::Result<&'a str> {
     let is_known = streams.get(&table.stream.id).is_some_and(|known| {
         (Arc::ptr_eq(&known.stream, &table.stream) || known.stream == table.stream)
             && known.tag_names == table.schema.tag_names
@@ -192,7 +262,7 @@ fn known_plan<'a>(
     connection: &Connection,
     plans: &'a mut HashMap<SchemaId, Plan>,
     schema: &Arc<Schema>,
-) -> Result<&'a Plan, DbError> {
+) -> rusqlite::Result<&'a Plan> {
     let known = plans.get(&schema.id);
     if known.is_none_or(|plan| !Arc::ptr_eq(&plan.schema, schema) && plan.schema != *schema) {
         plans.insert(schema.id, tables::prepare(connection, schema)?);
@@ -207,7 +277,7 @@ fn insert(
     index: usize,
     table: &TableRows,
     report: &mut WriteReport,
-) -> Result<(), DbError> {
+) -> rusqlite::Result<()> {
     let rows = &table.rows;
     let mut statement = connection.prepare_cached(&plan.upsert)?;
     statement.raw_bind_parameter(1, key)?;
@@ -227,6 +297,7 @@ fn insert(
                 table: index,
                 row,
                 reason,
+                is_out_of_time: false,
             });
         };
         if let Some((reason, _)) = refused.iter().find(|(_, column)| column.is_present(row)) {
@@ -245,7 +316,7 @@ fn insert(
             Err(error) if is_about_the_row(&error) && !connection.is_autocommit() => {
                 reject(error.to_string());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
         rejected: &mut Vec<Rejection>,
     ) -> Self {
         let rows = &source.rows;
-        let mut reasons: Vec<Option<String>> = vec![ready.refusal(&layout); rows.len()];
+        let mut reasons: Vec<Option<String>> = vec![None; rows.len()];
         let mut fields = Vec::new();
         for (field, (column, need)) in rows.columns.iter().zip(needs(source)).enumerate() {
             if !need.used {
@@ -94,6 +94,7 @@ impl<'a> Table<'a> {
                     table: index,
                     row,
                     reason,
+                    is_out_of_time: false,
                 }),
             }
         }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     rows::Batch,
     sample::Schema,
-    upstream::{Rejection, UpstreamError, WriteReport},
+    upstream::{Rejection, TableRefusal, UpstreamError, WriteReport},
 };
 
 /// Text of one statement. The server takes 1 MB; half of it is within a tenth of the speed (1,000
@@ -51,6 +51,7 @@ struct Writer<'a> {
     client: &'a Client,
     tables: Vec<Table<'a>>,
     rejected: Mutex<Vec<Rejection>>,
+    refused: Mutex<Vec<TableRefusal>>,
 }
 
 /// Writes `batch` over `client`.
@@ -64,16 +65,32 @@ pub(super) async fn write(client: &Client, batch: &Batch) -> Result<WriteReport,
         writer.lane(&queue),
         writer.lane(&queue),
     )?;
-    let mut rejected = writer
-        .rejected
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut rejected = unlocked(writer.rejected);
     rejected.sort_by_key(|rejection| (rejection.table, rejection.row));
     rejected.dedup_by_key(|rejection| (rejection.table, rejection.row));
-    Ok(WriteReport {
+    let mut report = WriteReport {
         rows_written: (batch.rows() - rejected.len()) as u64,
         rejected,
-    })
+        refused: Vec::new(),
+    };
+    let mut refused = unlocked(writer.refused);
+    refused.sort_by_key(|refusal| refusal.table);
+    refused.dedup_by_key(|refusal| refusal.table);
+    for TableRefusal { table, reason } in refused {
+        let of_table = report.rejected.iter().filter(|r| r.table == table).count();
+        let written = batch.tables[table].rows.len() - of_table;
+        report.refuse(table, written as u64, reason);
+    }
+    Ok(report)
+}
+
+fn is_of_one_table(work: &[Item]) -> bool {
+    let first = work.first().map(|item| item.table);
+    work.iter().all(|item| Some(item.table) == first)
+}
+
+fn unlocked<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> Writer<'a> {
@@ -82,7 +99,7 @@ impl<'a> Writer<'a> {
         struct Group<'b> {
             schema: &'b Schema,
             needs: Vec<Need>,
-            made: Option<(Arc<Layout>, Ready)>,
+            made: Option<Result<(Arc<Layout>, Ready), String>>,
         }
         let mut groups: HashMap<usize, Group> = HashMap::new();
         for source in &batch.tables {
@@ -99,16 +116,35 @@ impl<'a> Writer<'a> {
         }
         for group in groups.values_mut() {
             let layout = Layout::new(group.schema);
-            let ready = ready(client, group.schema, &layout, &group.needs).await?;
-            group.made = Some((Arc::new(layout), ready));
+            // A table that is refused costs no other.
+            group.made = Some(
+                match ready(client, group.schema, &layout, &group.needs).await {
+                    Ok(ready) => match ready.refusal(&layout) {
+                        Some(words) => Err(words),
+                        None => Ok((Arc::new(layout), ready)),
+                    },
+                    Err(UpstreamError::Rejected(words)) => Err(words),
+                    Err(away) => return Err(away),
+                },
+            );
         }
 
         let mut rejected = Vec::new();
+        let mut refused = Vec::new();
         let mut tables = Vec::new();
         for (index, source) in batch.tables.iter().enumerate() {
             let group = groups.get(&identity(&source.schema));
-            let Some((layout, ready)) = group.and_then(|group| group.made.as_ref()) else {
-                continue;
+            let (layout, ready) = match group.and_then(|group| group.made.as_ref()) {
+                Some(Ok(made)) => made,
+                Some(Err(words)) => {
+                    let reason = words.clone();
+                    refused.push(TableRefusal {
+                        table: index,
+                        reason,
+                    });
+                    continue;
+                }
+                None => continue,
             };
             let name = names::subtable(&source.stream, &source.schema);
             let layout = Arc::clone(layout);
@@ -121,6 +157,7 @@ impl<'a> Writer<'a> {
             client,
             tables,
             rejected: Mutex::new(rejected),
+            refused: Mutex::new(refused),
         })
     }
 
@@ -205,9 +242,17 @@ impl<'a> Writer<'a> {
     }
 
     async fn deliver(&self, work: Work) -> Result<(), UpstreamError> {
-        match self.send(&work).await? {
-            None => Ok(()),
-            Some(refusal) => self.search(work, refusal).await,
+        match self.send(&work).await {
+            Ok(None) => Ok(()),
+            Ok(Some(refusal)) => self.search(work, refusal).await,
+            Err(UpstreamError::Rejected(reason)) if is_of_one_table(&work) => {
+                let table = self.tables[work[0].table].index;
+                let refused = self.refused.lock();
+                let mut refused = refused.unwrap_or_else(PoisonError::into_inner);
+                refused.push(TableRefusal { table, reason });
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -260,12 +305,13 @@ impl<'a> Writer<'a> {
         failure.into()
     }
 
-    fn reject(&self, items: &[Item], reason: &str) {
+    fn reject(&self, items: &[Item], reason: &str, is_out_of_time: bool) {
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         rejected.extend(items.iter().map(|item| Rejection {
             table: self.tables[item.table].index,
             row: item.row,
             reason: reason.to_owned(),
+            is_out_of_time,
         }));
     }
 
@@ -335,7 +381,7 @@ impl<'a> Writer<'a> {
                 return self.bisect(outside, refusal).await;
             }
         }
-        self.reject(&outside, &refusal.text);
+        self.reject(&outside, &refusal.text, true);
         Ok(())
     }
 
@@ -363,12 +409,13 @@ impl<'a> Writer<'a> {
         while let Some((mut work, refusal)) = refused.pop() {
             if work.len() == 1 || sends >= SENDS_MAX {
                 let rows = work.len();
+                let refusal_is_of_time = refusal.code == codes::OUT_OF_RANGE;
                 let reason = if rows == 1 {
                     refusal.text
                 } else {
                     format!("{} (one or more of {rows} rows)", refusal.text)
                 };
-                self.reject(&work, &reason);
+                self.reject(&work, &reason, refusal_is_of_time);
                 continue;
             }
             let right = work.split_off(work.len() / 2);

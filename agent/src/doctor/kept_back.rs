@@ -1,0 +1,147 @@
+//! What came and will not come upstream by itself: named before everything else.
+
+use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering::Relaxed};
+
+use dunlin_sync::{frame, uploader};
+
+use super::Findings;
+use crate::{
+    commands::terminal::of,
+    control,
+    operations::{self, Ask, Held, Listener, OperationError, Parts, Selection},
+    status::Status,
+};
+
+/// What is kept back.
+#[derive(Default)]
+pub(super) struct KeptBack {
+    /// By reason.
+    pub(super) quarantine: BTreeMap<String, Held>,
+    pub(super) streams_held: u64,
+    pub(super) rows_held: u64,
+    /// A held stream, with the upstream's words.
+    pub(super) example: Option<String>,
+    pub(super) dropped: u64,
+}
+
+impl KeptBack {
+    /// In the directory of a stopped agent. Blocks on the disk.
+    pub(super) fn in_directory(parts: &Parts) -> Result<Self, OperationError> {
+        let (left, _) = uploader::lag(&*parts.buffer, &(parts.cursor)());
+        Ok(Self {
+            quarantine: operations::count(&parts.quarantine, &Selection::default())?,
+            streams_held: left.streams_held as u64,
+            rows_held: left.rows_held,
+            example: None,
+            dropped: parts.quarantine.records_dropped.load(Relaxed),
+        })
+    }
+
+    /// By a running agent.
+    pub(super) async fn by_agent(data_dir: &Path, status: &Status) -> Self {
+        let up = &status.upstream;
+        Self {
+            quarantine: counted(data_dir).await.unwrap_or_default(),
+            streams_held: up.streams_held,
+            rows_held: up.rows_held,
+            example: up.held_stream.clone(),
+            dropped: status.records.dropped,
+        }
+    }
+
+    pub(super) fn tell(&self, found: &mut Findings) {
+        if self.streams_held > 0 {
+            let example = self.example.as_deref();
+            let example =
+                example.map_or_else(String::new, |example| format!(", such as {example}"));
+            found.warning_first(
+                "held",
+                format!(
+                    "{} refused by the upstream{example}; {} wait in the buffer",
+                    of(self.streams_held, "stream"),
+                    of(self.rows_held, "row")
+                ),
+                "repair them in the database; the agent tries again by itself",
+            );
+        }
+        if !self.quarantine.is_empty() {
+            let held = self.quarantine.values();
+            let (items, records) = held.fold((0, 0), |(items, records), held| {
+                (items + held.items, records + held.records)
+            });
+            let reasons: Vec<&str> = self.quarantine.keys().map(String::as_str).collect();
+            found.warning_first(
+                "quarantine",
+                format!(
+                    "{} with {}: {}",
+                    of(items, "item"),
+                    of(records, "record"),
+                    reasons.join(", ")
+                ),
+                "look: dunlin quarantine list; send again: dunlin quarantine retry",
+            );
+        }
+        if self.dropped > 0 {
+            found.warning_first(
+                "dropped",
+                format!("{} lost since the start", of(self.dropped, "record")),
+                "see the log; give the buffer or the quarantine more room, or mend what fills them",
+            );
+        }
+    }
+}
+
+/// Hears nothing.
+struct Nobody;
+
+impl Listener for Nobody {
+    fn progress(&mut self, _: u64, _: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn counted(data_dir: &Path) -> Option<BTreeMap<String, Held>> {
+    let ask = frame::to_bytes(&Ask::Count(Selection::default())).ok()?;
+    let socket = control::socket_path(data_dir);
+    let reply = control::post(&socket, operations::TARGET, ask).await.ok()?;
+    let answer = operations::listen(reply, &mut Nobody).await.ok()?;
+    serde_json::from_slice(&answer).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_back_is_named_first() {
+        let mut found = Findings::default();
+        found.ok("clock", "synchronised");
+        KeptBack::default().tell(&mut found);
+        assert_eq!(found.0.len(), 1);
+        let held = Held {
+            items: 2,
+            records: 9,
+        };
+        KeptBack {
+            quarantine: [("wrong_type".to_owned(), held)].into(),
+            streams_held: 3,
+            rows_held: 70,
+            example: Some("s/1: no such table".into()),
+            dropped: 4,
+        }
+        .tell(&mut found);
+        let about: Vec<&str> = found.0.iter().map(|finding| finding.about).collect();
+        assert_eq!(about, ["dropped", "quarantine", "held", "clock"]);
+        assert!(found.0[1].what.contains("9 records: wrong_type"));
+        assert!(found.0[2].what.contains("s/1: no such table; 70 rows"));
+        assert!(
+            found.0[..3]
+                .iter()
+                .all(|finding| !finding.advice.is_empty())
+        );
+    }
+}
