@@ -507,11 +507,15 @@ pub(crate) fn progress(of: &RecipeProgress) -> Option<String> {
         return Some(format!("{recipe}: no stream is called `{pattern}`"));
     }
     (of.streams_waiting > 0).then(|| {
+        let first = terminal::printable(&of.first);
+        let way = if of.rows < of.rows_needed {
+            let (rows, needed) = (count(of.rows), count(of.rows_needed));
+            format!("{rows} of {needed} records towards the first model of {first}")
+        } else {
+            format!("no model of {first} has passed yet (dunlin models list)")
+        };
         format!(
-            "{recipe}: {} of {} records towards the first model of {}; {} of {} without one",
-            count(of.rows),
-            count(of.rows_needed),
-            terminal::printable(&of.first),
+            "{recipe}: {way}; {} of {} without one",
             of.streams_waiting,
             self::of(of.streams, "stream")
         )
@@ -642,6 +646,15 @@ mod tests {
             text,
             "health: 980 of 1,000 records towards the first model of vibration/m1; 1 of 3 streams \
              without one"
+        );
+        let enough = RecipeProgress {
+            rows: 1_000,
+            ..recipe.clone()
+        };
+        let text = progress(&enough).unwrap();
+        assert!(
+            text.starts_with("health: no model of vibration/m1 has passed yet"),
+            "{text}"
         );
         let recipe = RecipeProgress {
             streams_waiting: 0,
