@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub const STREAMS: u64 = 5;
 
 /// When record 0 was made, milliseconds UTC.
-const FIRST_MS: u64 = 1_790_000_000_000;
+const FIRST_MS: u64 = 1_700_000_000_000;
 
 /// One publish to send: where to and what.
 #[derive(Clone, Debug, PartialEq, Eq)]

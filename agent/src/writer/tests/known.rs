@@ -261,16 +261,16 @@ fn a_reading_with_its_own_time_is_known_although_nothing_marks_it() {
         rule.time = Some("/t".into());
     });
     let at = |id: u16, x: u32, t: u32| publish(id, format!("{{\"x\":{x}.5,\"t\":{t}}}"));
-    device.arrive([at(1, 1, 1_790_000_001), at(2, 1, 1_790_000_002)]);
+    device.arrive([at(1, 1, 1_700_000_001), at(2, 1, 1_700_000_002)]);
     device.arrive([value(3, 2)]);
     device.turn_after_gap();
     let mut device = device.restart();
     // The newest first, as some brokers do, and one more.
     let unmarked = [
         value(1, 2),
-        at(2, 1, 1_790_000_002),
-        at(3, 1, 1_790_000_001),
-        at(4, 1, 1_790_000_003),
+        at(2, 1, 1_700_000_002),
+        at(3, 1, 1_700_000_001),
+        at(4, 1, 1_700_000_003),
     ];
     device.arrive(unmarked.map(|publish| Incoming {
         connection: 2,
