@@ -182,11 +182,13 @@ async fn cost(rig: &Rig, refused: u32, is_mixed: bool) -> (usize, usize) {
     running
         .until(|_| rig.upstream.rows.lock().unwrap().len() >= expected.len())
         .await;
-    let calls = rig.upstream.calls.lock().unwrap();
     let of_healthy: HashSet<i64> = expected.iter().map(|(_, ts)| *ts).collect();
-    let rows = calls.iter().flat_map(|(_, ts)| ts);
-    let rows = rows.filter(|ts| of_healthy.contains(ts)).count();
-    let calls = calls.len();
+    let (calls, rows) = {
+        let calls = rig.upstream.calls.lock().unwrap();
+        let rows = calls.iter().flat_map(|(_, ts)| ts);
+        let rows = rows.filter(|ts| of_healthy.contains(ts)).count();
+        (calls.len(), rows)
+    };
     running
         .until(|stats| stats.streams_held.load(SeqCst) == u64::from(refused))
         .await;
