@@ -3,13 +3,15 @@
 
 use std::{sync::mpsc, time::Duration};
 
+use url::Url;
+
 #[cfg(feature = "learning")]
 use super::learning::Learning;
 use super::{Agent, AgentError, mqtt_filters};
 use crate::{
     config::Mistake,
     logging,
-    settings::{LogSettings, Settings},
+    settings::{LogSettings, Secret, Settings},
     store::buffer_options,
     writer::{Request, RequestContent},
 };
@@ -96,6 +98,18 @@ fn merged(running: &Settings, mut new: Settings) -> (Settings, Vec<String>) {
         // Once chosen it lasts, whatever the device is called.
         new.mqtt.client_id.clone_from(&running.mqtt.client_id);
     }
+    // New connections take what a password file holds; nothing has to be started anew for it.
+    let (mqtt, before) = (&mut new.mqtt, &running.mqtt);
+    if mqtt.password_file.is_some() && mqtt.password_file == before.password_file {
+        mqtt.password.clone_from(&before.password);
+    }
+    let (upstream, before) = (&mut new.upstream, &running.upstream);
+    if upstream.password_file.is_some()
+        && upstream.password_file == before.password_file
+        && without_password(&upstream.url) == without_password(&before.url)
+    {
+        upstream.url.clone_from(&before.url);
+    }
     let merged = Settings {
         device: keep("device", &running.device, new.device, &mut kept),
         data_dir: keep("data_dir", &running.data_dir, new.data_dir, &mut kept),
@@ -127,6 +141,12 @@ fn merged(running: &Settings, mut new: Settings) -> (Settings, Vec<String>) {
     (merged, kept)
 }
 
+fn without_password(url: &Secret) -> Option<Url> {
+    let mut url = Url::parse(url.reveal()).ok()?;
+    url.set_password(None).ok()?;
+    Some(url)
+}
+
 fn keep<T: Clone + PartialEq>(name: &str, running: &T, new: T, kept: &mut Vec<String>) -> T {
     if *running != new {
         kept.push(name.to_owned());
@@ -150,6 +170,25 @@ mod tests {
         let set = |overrides: Overrides, &(path, value): &(&str, &str)| overrides.set(path, value);
         let overrides = change.iter().fold(overrides, set);
         config::load(None, &overrides).unwrap()
+    }
+
+    #[test]
+    fn a_password_that_has_changed_in_its_file_needs_no_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        let set = |password: &str| {
+            std::fs::write(&path, password).unwrap();
+            let file = path.to_str().unwrap();
+            settings(&[
+                ("mqtt.user", "ann"),
+                ("mqtt.password_file", file),
+                ("upstream.url", "tdengine://ann@127.0.0.1:1/plant"),
+                ("upstream.password_file", file),
+            ])
+        };
+        let (running, new) = (set("old"), set("new"));
+        assert_ne!(running, new);
+        assert_eq!(merged(&running, new), (running.clone(), vec![]));
     }
 
     #[test]

@@ -94,15 +94,14 @@ impl Retained {
     /// It becomes durable with the next commit.
     pub(super) fn stored(&mut self, publish: &Incoming) {
         let (topic, payload) = hashes(publish);
-        let last = match self.newer.get_mut(&topic) {
-            Some(last) => last,
-            None => {
-                let before = self.older.remove(&topic).unwrap_or_default();
-                if self.newer.len() >= self.half_max {
-                    self.older = std::mem::take(&mut self.newer);
-                }
-                self.newer.entry(topic).or_insert(before)
+        let last = if let Some(last) = self.newer.get_mut(&topic) {
+            last
+        } else {
+            let before = self.older.remove(&topic).unwrap_or_default();
+            if self.newer.len() >= self.half_max {
+                self.older = std::mem::take(&mut self.newer);
             }
+            self.newer.entry(topic).or_insert(before)
         };
         let (place, owes) = if publish.retain {
             (&mut last.retained, &mut self.owes_retained)
