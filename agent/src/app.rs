@@ -218,6 +218,7 @@ impl Agent {
         });
         tracing::info!(
             device = settings.device,
+            client_id = settings.mqtt.client_id,
             upstream = view.upstream.location(),
             streams = settings.streams.len(),
             "started"

@@ -116,6 +116,7 @@ impl Intake {
         self.router = Router::new(&settings.streams);
         self.schemas = known_schemas(&self.buffer, &settings.streams);
         self.rules.clone_from(&settings.streams);
+        self.told.clear();
         self.told_times.clear();
     }
 
