@@ -101,9 +101,12 @@ fn tag_values<'s>(schema: &Schema, stream: &'s Stream) -> Vec<&'s str> {
         .collect()
 }
 
-/// Every column must have the type of its field; there may be fewer columns than fields.
+/// Every column must have the type of its field.
 fn check_types(schema: &Schema, rows: &Rows) -> Result<(), ExportError> {
-    for (field, column) in schema.fields.iter().zip(&rows.columns) {
+    for (position, column) in rows.columns.iter() {
+        let Some(field) = schema.fields.get(position) else {
+            continue;
+        };
         let found = column.values.kind();
         if found != field.kind {
             return Err(ExportError::Type {
@@ -311,7 +314,7 @@ fn text_bytes(rows: &Rows, range: std::ops::Range<usize>) -> usize {
     let texts = rows
         .columns
         .iter()
-        .filter_map(|column| match &column.values {
+        .filter_map(|(_, column)| match &column.values {
             Values::Text(texts) => Some(&texts[range.clone()]),
             _ => None,
         });

@@ -281,7 +281,6 @@ impl View {
                 quarantined_by_reason: writer.quarantined_by_reason(),
                 times_implausible: writer.times_implausible.load(Relaxed),
                 dropped: buffer.rows_dropped.load(Relaxed)
-                    + writer.records_dropped.load(Relaxed)
                     + self.quarantine.records_dropped.load(Relaxed),
             },
             rules_silent: self.rules_silent(),

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     block::{Block, Run},
     rows::{Batch, Rows, TableRows},
-    sample::{Catalog, Field, Schema, Stream, StreamId},
+    sample::{Catalog, Field, FieldType, Schema, Stream, StreamId},
 };
 
 /// Gathers the rows of many blocks, one table a stream, later blocks behind earlier ones.
@@ -67,10 +67,13 @@ impl BatchBuilder {
 
 /// A table for rows whose stream is not in the catalog, so that they can be put aside readably.
 fn nameless(id: StreamId, rows: &Rows) -> TableRows {
-    let columns = rows.columns.iter().enumerate();
-    let fields = columns.map(|(index, column)| Field {
-        name: format!("column_{index}"),
-        kind: column.values.kind(),
+    let width = rows.columns.iter().last().map_or(0, |(last, _)| last + 1);
+    let fields = (0..width).map(|position| Field {
+        name: format!("column_{position}"),
+        kind: match rows.columns.get(position) {
+            Some(column) => column.values.kind(),
+            None => FieldType::F64,
+        },
     });
     let name = format!("unknown/{id}");
     TableRows {

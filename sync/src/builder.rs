@@ -1,41 +1,46 @@
 //! Gathers samples into blocks.
 //!
-//! Promises: every block it hands out is at most [`BLOCK_BYTES_MAX`] encoded (sled would write larger
-//! values to separate files, which are never reclaimed and do not survive a power cut), and the
-//! blocks of one commit follow each other in time.
+//! Promises: it takes every record that [`Fitted`] lets through; every block it hands out is at most
+//! [`BLOCK_BYTES_MAX`] encoded, or holds a single record; and the blocks of one commit follow each other
+//! in time. (sled would write values of twice that size to separate files, which are never reclaimed and
+//! do not survive a power cut: a larger block is stored in parts.)
+//!
+//! A record costs what it holds here too, however many fields its schema has.
 
 use crate::{
     codec::{self, BlockBody},
     pack::Compression,
-    rows::{Column, Rows},
-    sample::{Sample, Schema, SchemaId, StreamId},
+    rows::{Rows, Values},
+    sample::{FieldType, RecordValues, Sample, Schema, SchemaId, Split, StreamId, Timestamp},
 };
 
-/// Most bytes of one encoded block.
+/// Most bytes of one encoded block of several records.
 pub const BLOCK_BYTES_MAX: usize = 8 * 1024;
 
-/// Most bytes of one sample before compression: leaves room for names, lengths and checksums.
-pub const SAMPLE_BYTES_MAX: usize = 6_500;
+/// Most bytes of one record, counted as [`RecordValues::record_bytes`] does.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes that a column of a single row takes in a block beside its value, at most.
-const COLUMN_BYTES: usize = 6;
-/// Bytes that a block of a single row takes beside its columns, at most.
-const ROW_BYTES: usize = 128;
+/// Most values of one record, so also most fields worth having in a schema.
+pub const FIELDS_MAX: usize = 4_096;
 
-/// Most bytes of one block before compression; bounds the memory a reader needs.
+/// Most bytes of one block before compression, unless it is of one record; bounds the memory a reader
+/// needs.
 const RAW_BYTES_MAX: usize = 64 * 1024;
 const RAW_BYTES_MIN: usize = 6 * 1024;
 
-/// A sample that no block can take.
+/// A record that no block can take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// Larger than [`SAMPLE_BYTES_MAX`], or of so many fields that their columns do not fit.
+    /// Larger than [`RECORD_BYTES_MAX`], or of more values than [`FIELDS_MAX`].
     #[error(
-        "a record of {bytes} bytes; at most {SAMPLE_BYTES_MAX} fit a block, less the more fields it has"
+        "a record of {bytes} bytes in {values} fields; the most are {RECORD_BYTES_MAX} bytes in \
+         {FIELDS_MAX} fields: send its fields in several records, or shorter texts"
     )]
     TooLarge {
         /// Its size before compression.
         bytes: usize,
+        /// How many values it has.
+        values: usize,
     },
     /// A value's type is not its field's.
     #[error("field {field}: value of another type than {expected}")]
@@ -45,6 +50,74 @@ pub enum PushError {
         /// What the field holds.
         expected: &'static str,
     },
+    /// A value for a field that the schema does not have.
+    #[error("a value for field number {field}; the schema has {fields}")]
+    NoField {
+        /// Its position, from 0.
+        field: usize,
+        /// Fields of the schema.
+        fields: usize,
+    },
+}
+
+/// Whether a block can take a record with these values, as far as its size goes.
+///
+/// # Errors
+/// [`PushError::TooLarge`]
+pub fn check_size(values: &RecordValues) -> Result<(), PushError> {
+    let bytes = values.record_bytes();
+    if bytes > RECORD_BYTES_MAX || values.len() > FIELDS_MAX {
+        let values = values.len();
+        return Err(PushError::TooLarge { bytes, values });
+    }
+    Ok(())
+}
+
+/// The values of a record that a block can take: what no later step may refuse.
+#[derive(Debug)]
+pub struct Fitted {
+    schema: SchemaId,
+    values: RecordValues,
+}
+
+impl Fitted {
+    /// `values` of a record of `schema`.
+    ///
+    /// # Errors
+    /// [`PushError`] if no block can take it.
+    pub fn new(schema: &Schema, values: RecordValues) -> Result<Self, PushError> {
+        check_size(&values)?;
+        for (position, value) in values.iter() {
+            let Some(field) = schema.fields.get(position) else {
+                let fields = schema.fields.len();
+                return Err(PushError::NoField {
+                    field: position,
+                    fields,
+                });
+            };
+            if value.kind() != field.kind {
+                let expected = field.kind.name();
+                return Err(PushError::WrongType {
+                    field: field.name.clone(),
+                    expected,
+                });
+            }
+        }
+        Ok(Self {
+            schema: schema.id,
+            values,
+        })
+    }
+}
+
+/// The values of one field, of those rows that have one.
+#[derive(Debug)]
+pub(crate) struct OpenColumn {
+    /// Position of the field.
+    pub(crate) field: u32,
+    /// The rows that have a value, rising.
+    pub(crate) rows: Vec<u32>,
+    pub(crate) values: Values,
 }
 
 /// Rows of one schema in order of arrival.
@@ -52,49 +125,83 @@ pub enum PushError {
 pub(crate) struct OpenSection {
     pub(crate) schema: SchemaId,
     pub(crate) streams: Vec<StreamId>,
-    pub(crate) rows: Rows,
+    /// Times and splits; the columns are below.
+    pub(crate) keys: Rows,
+    /// In order of appearance.
+    pub(crate) columns: Vec<OpenColumn>,
+    /// Field -> place in `columns`, counted from 1; 0 has none.
+    places: Vec<u32>,
 }
 
 impl OpenSection {
-    fn push(&mut self, schema: &Schema, sample: Sample) {
-        for (index, field) in schema
-            .fields
-            .iter()
-            .enumerate()
-            .skip(self.rows.columns.len())
-        {
-            if index >= sample.values.len() {
-                break;
+    fn column(&mut self, field: u32, kind: FieldType) -> &mut OpenColumn {
+        let index = field as usize;
+        if self.places.len() <= index {
+            self.places.resize(index + 1, 0);
+        }
+        if self.places[index] == 0 {
+            self.columns.push(OpenColumn {
+                field,
+                rows: Vec::new(),
+                values: Values::empty(kind),
+            });
+            self.places[index] = self.columns.len() as u32;
+        }
+        &mut self.columns[self.places[index] as usize - 1]
+    }
+
+    fn push(
+        &mut self,
+        values: RecordValues,
+        stream: StreamId,
+        ts: Timestamp,
+        split: Split,
+        source_ts: Option<i64>,
+    ) {
+        let row = self.streams.len() as u32;
+        self.streams.push(stream);
+        self.keys.ts.push(ts.0);
+        self.keys.is_train.push(split.is_train);
+        self.keys.fold.push(split.fold);
+        self.keys.source_ts.push(source_ts);
+        for (field, value) in values {
+            let column = self.column(field, value.kind());
+            // The type of a field never changes, and `Fitted` has compared.
+            if column.values.push(value).is_ok() {
+                column.rows.push(row);
             }
-            self.rows
-                .columns
-                .push(Column::missing(field.kind, self.streams.len()));
         }
-        self.streams.push(sample.stream);
-        self.rows.ts.push(sample.ts.0);
-        self.rows.is_train.push(sample.split.is_train);
-        self.rows.fold.push(sample.split.fold);
-        self.rows.source_ts.push(sample.source_ts);
-        let mut values = sample.values.into_iter();
-        for column in &mut self.rows.columns {
-            // Types were checked before anything was touched.
-            let _checked = column.push(values.next().flatten());
-        }
+    }
+
+    /// Cells that a reader has to make room for.
+    fn cells(&self) -> usize {
+        self.streams.len() * self.columns.len()
     }
 
     /// The rows at or after `ts` go to the result, the others stay.
     fn split_off(&mut self, ts: i64) -> Self {
-        let at = self.rows.ts.partition_point(|t| *t < ts);
-        let mut later = Self {
+        let at = self.keys.ts.partition_point(|t| *t < ts);
+        let (mut earlier, mut later) = (Rows::default(), Rows::default());
+        earlier.extend_from(&self.keys, 0..at);
+        later.extend_from(&self.keys, at..self.streams.len());
+        self.keys = earlier;
+        let columns = self.columns.iter_mut().map(|column| {
+            let cut = column.rows.partition_point(|row| (*row as usize) < at);
+            let rows = column.rows.split_off(cut).into_iter();
+            OpenColumn {
+                field: column.field,
+                rows: rows.map(|row| row - at as u32).collect(),
+                values: column.values.split_off(cut),
+            }
+        });
+        let later = Self {
             schema: self.schema,
-            ..Self::default()
+            streams: self.streams.split_off(at),
+            keys: later,
+            columns: columns.filter(|column| !column.rows.is_empty()).collect(),
+            places: Vec::new(),
         };
-        later.streams = self.streams.split_off(at);
-        let rows = self.rows.len();
-        later.rows.extend_from(&self.rows, at..rows);
-        let mut earlier = Rows::default();
-        earlier.extend_from(&self.rows, 0..at);
-        self.rows = earlier;
+        self.columns.retain(|column| !column.rows.is_empty());
         later
     }
 }
@@ -110,6 +217,7 @@ pub struct BlockBuilder {
     raw_bytes_target: usize,
     done: Vec<BlockBody>,
     done_bytes: usize,
+    largest_bytes: usize,
 }
 
 impl BlockBuilder {
@@ -123,6 +231,7 @@ impl BlockBuilder {
             raw_bytes_target: BLOCK_BYTES_MAX,
             done: Vec::new(),
             done_bytes: 0,
+            largest_bytes: 0,
         }
     }
 
@@ -132,43 +241,56 @@ impl BlockBuilder {
     /// # Errors
     /// [`PushError`] if no block can take it.
     pub fn push(&mut self, schema: &Schema, sample: Sample) -> Result<(), PushError> {
-        let bytes = sample.bytes();
-        let columns = sample.values.iter().rposition(Option::is_some);
-        // Alone in a block it must fit, whatever its neighbours are: blocks are halved down to that.
-        let alone = bytes + columns.map_or(0, |last| last + 1) * COLUMN_BYTES + ROW_BYTES;
-        if bytes > SAMPLE_BYTES_MAX || alone > BLOCK_BYTES_MAX {
-            return Err(PushError::TooLarge { bytes });
-        }
-        for (field, value) in schema.fields.iter().zip(&sample.values) {
-            if value
-                .as_ref()
-                .is_some_and(|value| value.kind() != field.kind)
+        let values = Fitted::new(schema, sample.values)?;
+        self.push_fitted(
+            values,
+            sample.stream,
+            sample.ts,
+            sample.split,
+            sample.source_ts,
+        );
+        Ok(())
+    }
+
+    /// Adds a record of `stream`. Timestamps must increase from call to call.
+    pub fn push_fitted(
+        &mut self,
+        record: Fitted,
+        stream: StreamId,
+        ts: Timestamp,
+        split: Split,
+        source_ts: Option<i64>,
+    ) {
+        let Fitted { schema, values } = record;
+        let bytes = values.record_bytes();
+        let find = |open: &[OpenSection]| open.iter().position(|section| section.schema == schema);
+        let mut index = find(&self.open);
+        if self.open_rows > 0 {
+            // Every value may turn out to be the first of its field.
+            let cells = self.open.iter().enumerate().map(|(other, section)| {
+                if Some(other) == index {
+                    (section.streams.len() + 1) * (section.columns.len() + values.len())
+                } else {
+                    section.cells()
+                }
+            });
+            if self.open_bytes + bytes > self.raw_bytes_target
+                || cells.sum::<usize>() > codec::CELLS_MAX
             {
-                let expected = field.kind.name();
-                return Err(PushError::WrongType {
-                    field: field.name.clone(),
-                    expected,
-                });
+                self.close();
+                index = None;
             }
         }
-        if self.open_bytes + bytes > self.raw_bytes_target && self.open_rows > 0 {
-            self.close();
-        }
-        let index = self
-            .open
-            .iter()
-            .position(|section| section.schema == schema.id);
         let index = index.unwrap_or_else(|| {
             self.open.push(OpenSection {
-                schema: schema.id,
+                schema,
                 ..OpenSection::default()
             });
             self.open.len() - 1
         });
-        self.open[index].push(schema, sample);
+        self.open[index].push(values, stream, ts, split, source_ts);
         self.open_bytes += bytes;
         self.open_rows += 1;
-        Ok(())
     }
 
     /// Whether nothing waits.
@@ -186,12 +308,20 @@ impl BlockBuilder {
         self.done_bytes
     }
 
+    /// Encoded bytes of the largest block since the last but one call of [`BlockBuilder::finish`]: what
+    /// the next one may take.
+    pub fn largest_bytes(&self) -> usize {
+        self.largest_bytes
+    }
+
     /// Everything pushed so far, as blocks in time order; the builder is empty afterwards.
     pub fn finish(&mut self) -> Vec<BlockBody> {
         if self.open_rows > 0 {
             self.close();
         }
         self.done_bytes = 0;
+        let sizes = self.done.iter().map(BlockBody::encoded_bytes);
+        self.largest_bytes = sizes.max().unwrap_or_default();
         std::mem::take(&mut self.done)
     }
 
@@ -211,19 +341,20 @@ impl BlockBuilder {
         self.open_rows = 0;
     }
 
-    /// Encodes the sections as one block, or as halves in time if one is too large; returns the size
-    /// that the whole had or would have had.
+    /// Encodes the sections as one block, or as halves in time if one of several records is too large;
+    /// returns the size that the whole had or would have had.
     fn encode(&mut self, mut sections: Vec<OpenSection>) -> usize {
         let body = codec::encode(&sections, self.compression);
         let bytes = body.encoded_bytes();
-        if bytes <= BLOCK_BYTES_MAX {
+        if bytes <= BLOCK_BYTES_MAX || body.rows == 1 {
             self.done_bytes += bytes;
+            self.largest_bytes = self.largest_bytes.max(bytes);
             self.done.push(body);
             return bytes;
         }
         let mut times: Vec<i64> = sections
             .iter()
-            .flat_map(|s| s.rows.ts.iter().copied())
+            .flat_map(|s| s.keys.ts.iter().copied())
             .collect();
         times.sort_unstable();
         let middle = times[times.len() / 2];
@@ -240,7 +371,7 @@ impl BlockBuilder {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sample::{Field, FieldType, Split, Timestamp, Value};
+    use crate::sample::{Field, Value};
 
     fn schema(id: SchemaId, kinds: &[FieldType]) -> Schema {
         let fields = kinds.iter().enumerate();
@@ -268,7 +399,7 @@ mod tests {
             ts: Timestamp(ts),
             split,
             source_ts: None,
-            values,
+            values: values.into(),
         }
     }
 
@@ -323,17 +454,32 @@ mod tests {
     fn a_sample_that_cannot_fit_is_refused_and_leaves_nothing() {
         let texts = schema(0, &[FieldType::Text]);
         let mut builder = BlockBuilder::new(Compression::Pco);
-        let text = Some(Value::Text("x".repeat(SAMPLE_BYTES_MAX).into()));
-        assert!(matches!(
-            builder.push(&texts, sample(0, 1, vec![text])),
-            Err(PushError::TooLarge { .. })
-        ));
+        let text = |bytes: usize| vec![Some(Value::Text("x".repeat(bytes).into()))];
+        let bound = RECORD_BYTES_MAX - 27;
+        let refused = builder.push(&texts, sample(0, 1, text(bound + 1)));
+        let error = refused.unwrap_err();
+        assert!(matches!(error, PushError::TooLarge { .. }));
+        let said = error.to_string();
+        assert!(
+            said.contains("65537 bytes") && said.contains("65536") && said.contains("several"),
+            "{said}"
+        );
         let number = vec![Some(Value::F64(1.0))];
         assert!(matches!(
             builder.push(&texts, sample(0, 1, number)),
             Err(PushError::WrongType { .. })
         ));
+        let second = vec![None, Some(Value::F64(1.0))];
+        assert!(matches!(
+            builder.push(&texts, sample(0, 1, second)),
+            Err(PushError::NoField {
+                field: 1,
+                fields: 1
+            })
+        ));
         assert!(builder.is_empty() && builder.finish().is_empty());
+        builder.push(&texts, sample(0, 1, text(bound))).unwrap();
+        assert_eq!(builder.finish().len(), 1);
     }
 
     #[test]
@@ -362,32 +508,55 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_of_very_many_fields_is_refused_if_its_columns_fill_a_block() {
-        let mut refused = 0;
-        for fields in (900..4_000).step_by(20) {
-            for kind in [FieldType::Bool, FieldType::I64, FieldType::Text] {
-                let wide = schema(0, &vec![kind; fields]);
-                let mut builder = BlockBuilder::new(Compression::Pco);
-                let values = (0..fields).map(|n| match (kind, n % 2) {
+    fn a_block_above_the_bound_holds_one_record_and_fits_a_put() {
+        // What the buffer can put at once without beginning a generation.
+        const PUT_BYTES_MAX: usize = 128 << 10;
+        for kind in [FieldType::Bool, FieldType::F64, FieldType::Text] {
+            // Fields apart from each other, values that cannot be packed.
+            let wide = schema(0, &vec![kind; 2 * FIELDS_MAX]);
+            let mut builder = BlockBuilder::new(Compression::Pco);
+            for ts in 0..4_u64 {
+                let noise = |n: usize| (ts << 20 | n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let values = (0..2 * FIELDS_MAX).map(|n| match (kind, n % 2) {
                     (_, 1) => None,
                     (FieldType::Bool, _) => Some(Value::Bool(true)),
-                    (FieldType::I64, _) => Some(Value::I64(n as i64)),
-                    _ => Some(Value::Text("t".into())),
+                    (FieldType::F64, _) => Some(Value::F64(f64::from_bits(noise(n) >> 2))),
+                    _ => Some(Value::Text(format!("{:011x}", noise(n) >> 20).into())),
                 });
-                match builder.push(&wide, sample(0, 1, values.collect())) {
-                    Ok(()) => {
-                        let blocks = builder.finish();
-                        assert_eq!(blocks.len(), 1);
-                        assert!(blocks[0].encoded_bytes() <= BLOCK_BYTES_MAX);
-                    }
-                    Err(error) => {
-                        assert!(matches!(error, PushError::TooLarge { .. }));
-                        refused += 1;
-                    }
-                }
+                let values = values.collect();
+                builder.push(&wide, sample(0, ts as i64, values)).unwrap();
+            }
+            let blocks = builder.finish();
+            assert_eq!(blocks.iter().map(|block| block.rows).sum::<u32>(), 4);
+            for block in blocks {
+                assert!(block.encoded_bytes() <= BLOCK_BYTES_MAX || block.rows == 1);
+                assert!(block.encoded_bytes() < PUT_BYTES_MAX - BLOCK_BYTES_MAX);
             }
         }
-        assert!(refused > 100);
+    }
+
+    #[test]
+    fn a_record_of_one_field_costs_one_field_wherever_it_lies() {
+        let blocks_of = |field: &dyn Fn(i64) -> usize| {
+            let wide = schema(0, &vec![FieldType::F64; FIELDS_MAX]);
+            let mut builder = BlockBuilder::new(Compression::Pco);
+            for ts in 0..5_000 {
+                let mut values = vec![None; field(ts)];
+                values.push(Some(Value::F64(f64::from_bits(
+                    (ts as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 2,
+                ))));
+                builder.push(&wide, sample(0, ts, values)).unwrap();
+            }
+            let blocks = builder.finish();
+            blocks.iter().map(BlockBody::encoded_bytes).sum::<usize>()
+        };
+        let (first, last) = (blocks_of(&|_| 0), blocks_of(&|_| FIELDS_MAX - 1));
+        assert!(last < first * 11 / 10, "{first} bytes, at the end {last}");
+        let everywhere = blocks_of(&|ts| (ts * 7919 % FIELDS_MAX as i64) as usize);
+        assert!(
+            everywhere < 5_000 * 40,
+            "{everywhere} bytes for 5,000 records"
+        );
     }
 
     #[test]

@@ -5,8 +5,9 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Format byte of everything framed by this version.
-pub const FORMAT: u8 = 1;
+/// Format byte of everything framed by this version. Earlier ones are read too; between 1 and 2, only
+/// the sections of blocks have changed.
+pub const FORMAT: u8 = 2;
 
 /// Most memory that one framed value may claim while it is decoded.
 pub const DECODED_BYTES_MAX: usize = 64 << 20;
@@ -27,7 +28,7 @@ pub enum FrameError {
     Content(String),
 }
 
-/// Puts `FORMAT` in front of `body` and a checksum behind it.
+/// Puts [`FORMAT`] in front of `body` and a checksum behind it.
 pub fn seal(body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(body.len() + 1 + CRC_BYTES);
     bytes.push(FORMAT);
@@ -42,6 +43,14 @@ pub fn seal(body: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`FrameError::Checksum`] or [`FrameError::Format`].
 pub fn unseal(bytes: &[u8]) -> Result<&[u8], FrameError> {
+    Ok(unseal_any(bytes)?.1)
+}
+
+/// The format of sealed bytes, at most [`FORMAT`], and their body.
+///
+/// # Errors
+/// [`FrameError::Checksum`] or [`FrameError::Format`].
+pub(crate) fn unseal_any(bytes: &[u8]) -> Result<(u8, &[u8]), FrameError> {
     let (rest, crc) = bytes
         .split_last_chunk::<CRC_BYTES>()
         .ok_or(FrameError::Checksum)?;
@@ -49,7 +58,7 @@ pub fn unseal(bytes: &[u8]) -> Result<&[u8], FrameError> {
         return Err(FrameError::Checksum);
     }
     match rest.split_first() {
-        Some((&FORMAT, body)) => Ok(body),
+        Some((&format @ 1..=FORMAT, body)) => Ok((format, body)),
         Some((&other, _)) => Err(FrameError::Format(other)),
         None => Err(FrameError::Checksum),
     }
@@ -121,6 +130,17 @@ mod tests {
         bytes[2] ^= 1;
         assert_eq!(newer(&bytes), None, "that is damage");
         assert_eq!(newer(&seal(b"x")), None);
+    }
+
+    #[test]
+    fn what_an_earlier_version_sealed_is_read() {
+        let mut bytes = to_bytes(&("pump", 7_u32)).unwrap();
+        bytes.truncate(bytes.len() - CRC_BYTES);
+        bytes[0] = 1;
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        let read = from_bytes::<(String, u32)>(&bytes).unwrap();
+        assert_eq!(read, ("pump".to_owned(), 7));
+        assert_eq!(newer(&bytes), None);
     }
 
     #[test]

@@ -221,6 +221,48 @@ pub(crate) fn unpack_bits(bytes: &[u8], rows: usize) -> Result<Vec<bool>, Unpack
     Ok(flags)
 }
 
+/// Packs which of `count` rows are meant, given as rising numbers: one bit each, or the gaps between
+/// them where these are fewer bytes.
+pub(crate) fn pack_rows(rows: &[u32], count: usize) -> Packed {
+    let bits = count.div_ceil(8);
+    let mut gaps = Vec::new();
+    let mut next = 0;
+    for row in rows {
+        if gaps.len() >= bits {
+            break;
+        }
+        put_varint(&mut gaps, u64::from(row - next));
+        next = row + 1;
+    }
+    if gaps.len() < bits {
+        return Packed {
+            method: DELTA,
+            bytes: gaps,
+        };
+    }
+    let mut bytes = vec![0_u8; bits];
+    for row in rows {
+        bytes[*row as usize / 8] |= 1 << (row % 8);
+    }
+    Packed { method: RAW, bytes }
+}
+
+/// Unpacks which of `count` rows are meant, as flags.
+pub(crate) fn unpack_rows(packed: PackedRef<'_>, count: usize) -> Result<Vec<bool>, Unpackable> {
+    if packed.method != DELTA {
+        return unpack_flags(packed, count);
+    }
+    let mut flags = vec![false; count];
+    let (mut rest, mut next) = (packed.bytes, 0_u64);
+    while !rest.is_empty() {
+        let row = next.checked_add(take_varint(&mut rest)?);
+        let flag = row.and_then(|row| flags.get_mut(usize::try_from(row).ok()?));
+        *flag.ok_or(Unpackable("row number"))? = true;
+        next = row.unwrap_or_default() + 1;
+    }
+    Ok(flags)
+}
+
 /// Packs flags as a column of values.
 pub(crate) fn pack_flags(flags: &[bool]) -> Packed {
     Packed {
@@ -364,11 +406,27 @@ mod tests {
         }
 
         #[test]
+        fn rows_come_back(flags: Vec<bool>, sparse in 1_usize..300) {
+            for (flags, sparse) in [(flags, 1), (vec![true], sparse)] {
+                let mut wanted = Vec::new();
+                for flag in flags {
+                    wanted.push(flag);
+                    wanted.resize(wanted.len() + sparse - 1, false);
+                }
+                let rows = (0..).zip(&wanted).filter_map(|(row, flag)| flag.then_some(row));
+                let packed = pack_rows(&rows.collect::<Vec<u32>>(), wanted.len());
+                prop_assert!(packed.bytes.len() <= wanted.len().div_ceil(8));
+                prop_assert_eq!(unpack_rows(as_ref(&packed), wanted.len()).unwrap(), wanted);
+            }
+        }
+
+        #[test]
         fn garbage_never_panics(method in 0_u8..5, bytes: Vec<u8>, rows in 0_usize..5000) {
             let packed = PackedRef { method, bytes: &bytes };
             let _ = unpack_numbers::<f32>(packed, rows, &mut Vec::new());
             let _ = unpack_times(packed, rows, &mut Vec::new());
             let _ = unpack_texts(packed, rows);
+            let _ = unpack_rows(packed, rows);
         }
     }
 }

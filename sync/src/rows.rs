@@ -1,6 +1,9 @@
 //! Records as columns: what blocks decode to, what upstreams write and what training reads.
 
-use std::sync::Arc;
+use std::{
+    ops::{Index, IndexMut, Range},
+    sync::Arc,
+};
 
 use crate::sample::{FieldType, Schema, Stream, Value};
 
@@ -67,6 +70,20 @@ impl Values {
         self.len() == 0
     }
 
+    /// Memory they take, bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::F64(v) => v.len() * size_of::<f64>(),
+            Self::F32(v) => v.len() * size_of::<f32>(),
+            Self::I64(v) => v.len() * size_of::<i64>(),
+            Self::Bool(v) => v.len(),
+            Self::Text(v) => v
+                .iter()
+                .map(|text| size_of::<Box<str>>() + text.len())
+                .sum(),
+        }
+    }
+
     /// Lengthens to `rows` with zero values; never shortens.
     pub fn pad(&mut self, rows: usize) {
         match self {
@@ -95,7 +112,7 @@ impl Values {
     }
 
     /// Appends rows `range` of `other`, which must have the same type (otherwise zero values).
-    pub fn extend_from(&mut self, other: &Self, range: std::ops::Range<usize>) {
+    pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
         let rows = self.len() + range.len();
         match (&mut *self, other) {
             (Self::F64(v), Self::F64(o)) => v.extend_from_slice(&o[range]),
@@ -104,6 +121,46 @@ impl Values {
             (Self::Bool(v), Self::Bool(o)) => v.extend_from_slice(&o[range]),
             (Self::Text(v), Self::Text(o)) => v.extend_from_slice(&o[range]),
             _ => self.pad(rows),
+        }
+    }
+
+    /// Appends the values of `other` at `places`, in that order; it must have the same type (otherwise
+    /// nothing is appended).
+    pub(crate) fn extend_picked(&mut self, other: &Self, places: impl Iterator<Item = usize>) {
+        match (self, other) {
+            (Self::F64(v), Self::F64(o)) => v.extend(places.map(|place| o[place])),
+            (Self::F32(v), Self::F32(o)) => v.extend(places.map(|place| o[place])),
+            (Self::I64(v), Self::I64(o)) => v.extend(places.map(|place| o[place])),
+            (Self::Bool(v), Self::Bool(o)) => v.extend(places.map(|place| o[place])),
+            (Self::Text(v), Self::Text(o)) => v.extend(places.map(|place| o[place].clone())),
+            _ => {}
+        }
+    }
+
+    /// The values from `at` on go to the result, the others stay.
+    pub(crate) fn split_off(&mut self, at: usize) -> Self {
+        match self {
+            Self::F64(v) => Self::F64(v.split_off(at)),
+            Self::F32(v) => Self::F32(v.split_off(at)),
+            Self::I64(v) => Self::I64(v.split_off(at)),
+            Self::Bool(v) => Self::Bool(v.split_off(at)),
+            Self::Text(v) => Self::Text(v.split_off(at)),
+        }
+    }
+
+    /// One value a flag: the next of these where it is set, otherwise zero.
+    pub(crate) fn spread(self, flags: &[bool]) -> Self {
+        fn over<T: Default>(values: Vec<T>, flags: &[bool]) -> Vec<T> {
+            let mut values = values.into_iter();
+            let next = |there: &bool| there.then(|| values.next()).flatten().unwrap_or_default();
+            flags.iter().map(next).collect()
+        }
+        match self {
+            Self::F64(v) => Self::F64(over(v, flags)),
+            Self::F32(v) => Self::F32(over(v, flags)),
+            Self::I64(v) => Self::I64(over(v, flags)),
+            Self::Bool(v) => Self::Bool(over(v, flags)),
+            Self::Text(v) => Self::Text(over(v, flags)),
         }
     }
 
@@ -162,6 +219,20 @@ impl Column {
         }
     }
 
+    /// Whether any of `rows` has a value.
+    fn any_present(&self, rows: Range<usize>) -> bool {
+        let present = self.present.as_ref();
+        present.is_none_or(|present| present[rows].contains(&true))
+    }
+
+    /// Appends rows that are missing.
+    fn extend_missing(&mut self, added: usize) {
+        let rows = self.len();
+        self.values.pad(rows + added);
+        let present = self.present.get_or_insert_with(|| vec![true; rows]);
+        present.resize(rows + added, false);
+    }
+
     /// Appends a value or a missing row.
     ///
     /// # Errors
@@ -183,7 +254,7 @@ impl Column {
     }
 
     /// Appends rows `range` of `other`, which must have the same type (otherwise missing rows).
-    pub fn extend_from(&mut self, other: &Self, range: std::ops::Range<usize>) {
+    pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
         let (rows, added) = (self.len(), range.len());
         let same_type = self.values.kind() == other.values.kind();
         if !same_type || other.present.is_some() || self.present.is_some() {
@@ -198,6 +269,89 @@ impl Column {
     }
 }
 
+/// The columns of some rows, each under the position of its field in the schema. A field without a
+/// column is missing in every row: a schema of thousands of fields costs the few that are there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Columns(Vec<(usize, Column)>);
+
+impl Columns {
+    /// Number of columns that are there.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn find(&self, field: usize) -> Result<usize, usize> {
+        // Where no field before it is left out, a column lies at its own number.
+        match self.0.get(field) {
+            Some((there, _)) if *there == field => Ok(field),
+            _ => self.0.binary_search_by_key(&field, |(there, _)| *there),
+        }
+    }
+
+    /// The column of the field at position `field`, if it is there.
+    pub fn get(&self, field: usize) -> Option<&Column> {
+        Some(&self.0[self.find(field).ok()?].1)
+    }
+
+    /// Position of the field and column, in order of position.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (usize, &Column)> {
+        self.0.iter().map(|(field, column)| (*field, column))
+    }
+
+    /// Appends the column of the field behind the last one.
+    pub fn push(&mut self, column: Column) {
+        let field = self.0.last().map_or(0, |(last, _)| last + 1);
+        self.0.push((field, column));
+    }
+
+    /// Puts the column of the field at position `field` in its place.
+    pub fn insert(&mut self, field: usize, column: Column) {
+        match self.find(field) {
+            Ok(place) => self.0[place].1 = column,
+            Err(place) => self.0.insert(place, (field, column)),
+        }
+    }
+}
+
+impl FromIterator<Column> for Columns {
+    /// The columns of the first fields.
+    fn from_iter<I: IntoIterator<Item = Column>>(columns: I) -> Self {
+        Self(columns.into_iter().enumerate().collect())
+    }
+}
+
+impl From<Vec<Column>> for Columns {
+    fn from(columns: Vec<Column>) -> Self {
+        columns.into_iter().collect()
+    }
+}
+
+impl Index<usize> for Columns {
+    type Output = Column;
+
+    /// The column of a field that is known to be there; panics if it is not, as a vector does.
+    fn index(&self, field: usize) -> &Column {
+        match self.find(field) {
+            Ok(place) => &self.0[place].1,
+            Err(_) => panic!("no column for field {field}"),
+        }
+    }
+}
+
+impl IndexMut<usize> for Columns {
+    fn index_mut(&mut self, field: usize) -> &mut Column {
+        match self.find(field) {
+            Ok(place) => &mut self.0[place].1,
+            Err(_) => panic!("no column for field {field}"),
+        }
+    }
+}
+
 /// Rows of one schema in columns; every vector has the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
@@ -209,8 +363,8 @@ pub struct Rows {
     pub fold: Vec<u8>,
     /// The time the source claims, nanoseconds UTC. Empty where only some fields were read.
     pub source_ts: Vec<Option<i64>>,
-    /// One column per field of the schema; there may be fewer: the rest is missing in every row.
-    pub columns: Vec<Column>,
+    /// The columns, by position of their field in the schema.
+    pub columns: Columns,
 }
 
 impl Rows {
@@ -224,8 +378,14 @@ impl Rows {
         self.ts.is_empty()
     }
 
+    /// Memory the columns take, bytes.
+    pub fn bytes(&self) -> usize {
+        let columns = self.columns.iter();
+        columns.map(|(_, column)| column.values.bytes()).sum()
+    }
+
     /// Appends rows `range` of `other`, which has the same schema (perhaps at an earlier age).
-    pub fn extend_from(&mut self, other: &Self, range: std::ops::Range<usize>) {
+    pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
         let (before, added) = (self.len(), range.len());
         self.ts.extend_from_slice(&other.ts[range.clone()]);
         self.is_train
@@ -235,16 +395,23 @@ impl Rows {
             Some(times) => self.source_ts.extend_from_slice(times),
             None => self.source_ts.resize(before + added, None),
         }
-        for (index, theirs) in other.columns.iter().enumerate() {
-            if index == self.columns.len() {
-                self.columns
-                    .push(Column::missing(theirs.values.kind(), before));
-            }
-            self.columns[index].extend_from(theirs, range.clone());
+        for (field, theirs) in other.columns.iter() {
+            let place = match self.columns.find(field) {
+                Ok(place) => place,
+                // What these rows do not have need not be there at all.
+                Err(_) if !theirs.any_present(range.clone()) => continue,
+                Err(place) => {
+                    let missing = Column::missing(theirs.values.kind(), before);
+                    self.columns.0.insert(place, (field, missing));
+                    place
+                }
+            };
+            self.columns.0[place].1.extend_from(theirs, range.clone());
         }
-        for column in self.columns.iter_mut().skip(other.columns.len()) {
-            let missing = Column::missing(column.values.kind(), added);
-            column.extend_from(&missing, 0..added);
+        for (_, column) in &mut self.columns.0 {
+            if column.len() < before + added {
+                column.extend_missing(added);
+            }
         }
     }
 }
@@ -254,7 +421,7 @@ impl Rows {
 pub struct TableRows {
     /// Where they belong.
     pub stream: Arc<Stream>,
-    /// What their columns mean; `rows.columns[i]` is `schema.fields[i]`.
+    /// What their columns mean; the column at position `i` is that of `schema.fields[i]`.
     pub schema: Arc<Schema>,
     /// The rows, in time order.
     pub rows: Rows,

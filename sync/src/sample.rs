@@ -205,6 +205,80 @@ impl Stream {
     }
 }
 
+/// The values of one record, in order of their fields' positions in the schema. A field without one is
+/// missing: a record costs what it holds, however many fields its schema has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<(u32, Value)>")]
+pub struct RecordValues(Vec<(u32, Value)>);
+
+impl RecordValues {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of the field at position `field`, if there is one.
+    pub fn get(&self, field: usize) -> Option<&Value> {
+        let place = self
+            .0
+            .binary_search_by_key(&field, |(there, _)| *there as usize);
+        Some(&self.0[place.ok()?].1)
+    }
+
+    /// Position of the field and value, in order of position.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (usize, &Value)> {
+        self.0.iter().map(|(field, value)| (*field as usize, value))
+    }
+
+    /// Uncompressed bytes of a record with these values: what bounds a record, and what fills a block.
+    pub fn record_bytes(&self) -> usize {
+        let values: usize = self.0.iter().map(|(_, value)| value.bytes()).sum();
+        // Stream, timestamp, split and source time.
+        values + 4 + 8 + 2 + 9
+    }
+}
+
+impl From<Vec<(u32, Value)>> for RecordValues {
+    /// Positions and values in any order; of two for the same position the later one counts.
+    fn from(mut values: Vec<(u32, Value)>) -> Self {
+        let is_before = |a: &(u32, Value), b: &(u32, Value)| a.0 < b.0;
+        if !values.is_sorted_by(is_before) {
+            values.reverse();
+            values.sort_by_key(|(field, _)| *field);
+            values.dedup_by_key(|(field, _)| *field);
+        }
+        Self(values)
+    }
+}
+
+impl FromIterator<Option<Value>> for RecordValues {
+    /// One entry a field, from the first on.
+    fn from_iter<I: IntoIterator<Item = Option<Value>>>(values: I) -> Self {
+        let there = |(field, value): (u32, Option<Value>)| Some((field, value?));
+        Self((0..).zip(values).filter_map(there).collect())
+    }
+}
+
+impl From<Vec<Option<Value>>> for RecordValues {
+    fn from(values: Vec<Option<Value>>) -> Self {
+        values.into_iter().collect()
+    }
+}
+
+impl IntoIterator for RecordValues {
+    type Item = (u32, Value);
+    type IntoIter = std::vec::IntoIter<(u32, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// One record on its way into a block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -216,17 +290,8 @@ pub struct Sample {
     pub split: Split,
     /// The time its source claims, nanoseconds UTC.
     pub source_ts: Option<i64>,
-    /// One entry per field of the schema, in order; a shorter list means the rest is missing.
-    pub values: Vec<Option<Value>>,
-}
-
-impl Sample {
-    /// Bytes this record takes in a block before compression; bounds what a block can hold.
-    pub fn bytes(&self) -> usize {
-        let values: usize = self.values.iter().flatten().map(Value::bytes).sum();
-        // Stream, timestamp, split, source time and one validity bit a field.
-        values + self.values.len().div_ceil(8) + 4 + 8 + 2 + 9
-    }
+    /// Its values.
+    pub values: RecordValues,
 }
 
 /// All schemas and streams this device has seen; cheap to clone and share.

@@ -30,6 +30,8 @@ use tempfile::TempDir;
 const BYTES_MAX: u64 = 8 << 20;
 /// Room a commit asks for beyond twice its own bytes.
 const HEADROOM_BYTES: u64 = 1 << 20;
+/// Fields of the schema of wide records.
+const WIDE_FIELDS: usize = 1_200;
 /// Sizes are taken at slightly different moments.
 const SIZE_SLACK_BYTES: u64 = 256 << 10;
 
@@ -42,6 +44,11 @@ enum Op {
     },
     /// `rows` records of almost a block each.
     CommitLarge {
+        rows: u16,
+        salt: u64,
+    },
+    /// `rows` records of several blocks' worth, of a schema of many fields, among small ones.
+    CommitWide {
         rows: u16,
         salt: u64,
     },
@@ -59,7 +66,7 @@ enum Op {
     /// A power cut during a commit: of the pages it wrote, some had reached the device.
     PowerCut {
         rows: u16,
-        large: bool,
+        size: Size,
         salt: u64,
     },
     /// Moves what lies beyond a share of what is there.
@@ -79,6 +86,14 @@ enum Op {
     Harm(Harm, u8),
     /// No disk is left, then there is some again.
     DiskFull,
+}
+
+/// What kind of records.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Size {
+    Small,
+    Large,
+    Wide,
 }
 
 #[derive(Clone, Debug)]
@@ -168,12 +183,17 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (1_u16..600, any::<u64>()).prop_map(|(rows, salt)| Op::Commit { rows, salt }),
         5 => (1_u16..150, any::<u64>()).prop_map(|(rows, salt)| Op::CommitLarge { rows, salt }),
+        4 => (1_u16..12, any::<u64>()).prop_map(|(rows, salt)| Op::CommitWide { rows, salt }),
         1 => any::<u64>().prop_map(|salt| Op::Fill { salt }),
         5 => any::<u8>().prop_map(|share| Op::Upload { share }),
         2 => Just(Op::Reopen),
         2 => Just(Op::Crash),
-        3 => (1_u16..150, any::<bool>(), any::<u64>())
-            .prop_map(|(rows, large, salt)| Op::PowerCut { rows, large, salt }),
+        3 => (1_u16..150, any::<bool>(), any::<u64>()).prop_map(|(rows, large, salt)| {
+            let size = if large { Size::Large } else { Size::Small };
+            Op::PowerCut { rows, size, salt }
+        }),
+        2 => (1_u16..12, any::<u64>())
+            .prop_map(|(rows, salt)| Op::PowerCut { rows, size: Size::Wide, salt }),
         2 => (any::<u8>(), any::<i16>()).prop_map(|(share, delta)| Op::Correct { share, delta }),
         4 => any_query().prop_map(Op::Query),
         1 => (any::<u8>(), prop::collection::vec(any::<(u16, u8)>(), 1..6), any::<bool>(), prop::bool::weighted(0.3))
@@ -319,7 +339,10 @@ fn rows_of(block: &Block) -> Vec<Row> {
         let mut row = 0;
         for run in &section.runs {
             for _ in 0..run.rows {
-                let mut values: Vec<_> = section.rows.columns.iter().map(|c| c.get(row)).collect();
+                let columns = &section.rows.columns;
+                let width = columns.iter().last().map_or(0, |(last, _)| last + 1);
+                let values = (0..width).map(|field| columns.get(field)?.get(row));
+                let mut values: Vec<_> = values.collect();
                 while values.last() == Some(&None) {
                     values.pop();
                 }
@@ -450,13 +473,13 @@ impl Device {
         self.open();
     }
 
-    fn power_cut(&mut self, rows: u16, large: bool, salt: u64) {
+    fn power_cut(&mut self, rows: u16, size: Size, salt: u64) {
         let image = tempfile::tempdir().unwrap();
         let cut = image.path().join("buffer");
         copy_dir(&self.root(), &cut);
         let (before, known) = (self.generations(), self.next_seq);
         let (catalog, dropped) = (self.catalog.clone(), self.dropped);
-        if !self.commit(rows, salt, large) || self.dropped != dropped {
+        if !self.commit(rows, salt, size) || self.dropped != dropped {
             return;
         }
         let after = self.generations();
@@ -505,22 +528,25 @@ impl Device {
         }
     }
 
-    fn build(&mut self, rows: u16, salt: u64, large: bool) -> (Vec<BlockBody>, Vec<Row>) {
+    fn build(&mut self, rows: u16, salt: u64, size: Size) -> (Vec<BlockBody>, Vec<Row>) {
         let mut builder = BlockBuilder::new(Compression::Pco);
         let mut built = Vec::new();
         for n in 0..u64::from(rows) {
             let n = noise(salt.wrapping_add(n));
-            let schema_number = if large { 2 } else { n % 2 };
-            let count = if large {
-                5
-            } else {
-                2 + (noise(salt) % 5) as usize
+            let (schema_number, count) = match size {
+                Size::Large => (2, 5),
+                Size::Wide if n % 3 != 0 => (3, WIDE_FIELDS),
+                _ => (n % 2, 2 + (noise(salt) % 5) as usize),
             };
             let buffer = self.buffer.as_ref().unwrap();
             let name = format!("s{schema_number}");
-            let schema = buffer
-                .declare_schema(&name, &["device".into()], &fields(count))
-                .unwrap();
+            let known = buffer.catalog();
+            let known = known.schema_named(&name).cloned();
+            let known = known.filter(|schema| schema.fields.len() >= count);
+            let schema = known.unwrap_or_else(|| {
+                let declared = buffer.declare_schema(&name, &["device".into()], &fields(count));
+                declared.unwrap()
+            });
             let name = format!("s{schema_number}/{}", (n >> 8) % 5);
             let stream = buffer.declare_stream(schema.id, &name, &["d".into()]);
             self.ts += 1 + (n >> 16 & 0xFF) as i64;
@@ -533,8 +559,13 @@ impl Device {
                     (!n.is_multiple_of(4)).then(|| value(field.kind, n))
                 })
                 .collect();
-            if large {
-                let digits = (0..6_000).map(|i| char::from(33 + (noise(n ^ i) % 90) as u8));
+            let text_bytes = match (size, schema_number) {
+                (Size::Large, _) => 6_000,
+                (_, 3) => noise(n) % 40_000,
+                _ => 0,
+            };
+            if text_bytes > 0 {
+                let digits = (0..text_bytes).map(|i| char::from(33 + (noise(n ^ i) % 90) as u8));
                 let text: String = digits.collect();
                 values[4] = Some(Value::Text(text.into()));
             }
@@ -558,7 +589,7 @@ impl Device {
                 ts,
                 split,
                 source_ts,
-                values,
+                values: values.into(),
             };
             builder.push(&schema, sample).unwrap();
             built.push(row);
@@ -567,8 +598,8 @@ impl Device {
     }
 
     /// Commits; false if the buffer was full.
-    fn commit(&mut self, rows: u16, salt: u64, large: bool) -> bool {
-        let (bodies, rows) = self.build(rows, salt, large);
+    fn commit(&mut self, rows: u16, salt: u64, size: Size) -> bool {
+        let (bodies, rows) = self.build(rows, salt, size);
         let before = self.buffer().shape();
         let bytes: u64 = bodies.iter().map(|body| body.encoded_bytes() as u64).sum();
         let result = self.buffer().commit(&bodies, &[]);
@@ -756,13 +787,13 @@ impl Device {
     fn fill(&mut self, salt: u64) {
         let dropped = self.dropped();
         for round in 0..40 {
-            if !self.commit(120, salt.wrapping_add(round << 32), true) {
+            if !self.commit(120, salt.wrapping_add(round << 32), Size::Large) {
                 assert_eq!(self.options.when_full, WhenFull::Block);
                 // Draining makes room at once.
                 self.uploaded = self.next_seq;
                 self.buffer().uploaded_to(self.uploaded);
                 assert!(
-                    self.commit(5, salt, false),
+                    self.commit(5, salt, Size::Small),
                     "no room after everything was uploaded"
                 );
                 assert_eq!(self.buffer().stats().full.load(Relaxed), 0);
@@ -778,12 +809,12 @@ impl Device {
     fn disk_full(&mut self) {
         self.disk_full = true;
         self.reopen();
-        assert!(!self.commit(10, 1, false));
+        assert!(!self.commit(10, 1, Size::Small));
         self.check();
         self.disk_full = false;
         self.reopen();
         let full = self.buffer().shape().bytes + 2 * HEADROOM_BYTES > BYTES_MAX;
-        assert!(self.commit(10, 2, false) || full);
+        assert!(self.commit(10, 2, Size::Small) || full);
     }
 
     fn dropped(&self) -> u64 {
@@ -972,13 +1003,14 @@ impl Device {
 
     fn run(&mut self, op: &Op) {
         match op {
-            Op::Commit { rows, salt } => drop(self.commit(*rows, *salt, false)),
-            Op::CommitLarge { rows, salt } => drop(self.commit(*rows, *salt, true)),
+            Op::Commit { rows, salt } => drop(self.commit(*rows, *salt, Size::Small)),
+            Op::CommitLarge { rows, salt } => drop(self.commit(*rows, *salt, Size::Large)),
+            Op::CommitWide { rows, salt } => drop(self.commit(*rows, *salt, Size::Wide)),
             Op::Fill { salt } => self.fill(*salt),
             Op::Upload { share } => self.upload(*share),
             Op::Reopen => self.reopen(),
             Op::Crash => self.crash(),
-            Op::PowerCut { rows, large, salt } => self.power_cut(*rows, *large, *salt),
+            Op::PowerCut { rows, size, salt } => self.power_cut(*rows, *size, *salt),
             Op::Correct { share, delta } => self.correct(*share, *delta),
             Op::Query(query) => self.query(query),
             Op::Damage {

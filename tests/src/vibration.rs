@@ -58,7 +58,11 @@ impl Vibration {
                 fold: 0,
             },
             source_ts: None,
-            values: self.values().map(|v| Some(Value::F32(v))).to_vec(),
+            values: self
+                .values()
+                .map(|v| Some(Value::F32(v)))
+                .into_iter()
+                .collect(),
         }
     }
 

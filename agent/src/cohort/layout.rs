@@ -108,8 +108,8 @@ impl Layout<'_> {
     fn counts(&self, run: &Run<'_>, row: usize) -> bool {
         let drawn = |limits: &[u64]| {
             // The label is the last column read.
-            let class = self.labels.zip(run.rows.columns.last());
-            let class = class.and_then(|(labels, column)| labels.class(column, row));
+            let class = self.labels.zip(run.rows.columns.iter().last());
+            let class = class.and_then(|(labels, (_, column))| labels.class(column, row));
             class.is_some_and(|class| self.lots.balance(run, row) <= limits[class])
         };
         self.lots.counts(run, row) && self.limits.is_none_or(drawn)
@@ -211,7 +211,7 @@ impl Layout<'_> {
                 let before: Box<[f32]> = line.fill.as_slice().into();
                 let columns = run.rows.columns.iter().take(self.width);
                 let row = run.start + rows.start;
-                let mut values: Vec<f32> = columns.map(|c| labels::number(c, row)).collect();
+                let mut values: Vec<f32> = columns.map(|(_, c)| labels::number(c, row)).collect();
                 filled(&mut values, &mut line.fill);
                 before
             });

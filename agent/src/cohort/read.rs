@@ -261,7 +261,7 @@ impl Cohort {
         let (width, first) = (self.columns.features.len(), out.values.len());
         let added: usize = stretches.iter().map(Range::len).sum();
         out.values.resize(first + added * width, f32::NAN);
-        for (feature, column) in rows.columns.iter().take(width).enumerate() {
+        for (feature, column) in rows.columns.iter().take(width) {
             let mut cells = out.values[first..].iter_mut().skip(feature).step_by(width);
             for stretch in &stretches {
                 labels::numbers(column, stretch.clone(), &mut cells);

@@ -199,7 +199,7 @@ impl Passes<'_> {
             self.runs(&block, |run| {
                 let wanted = &mut wants[run.place];
                 let condition = conditions[run.place].as_ref();
-                let columns: Vec<_> = run.rows.columns.iter().collect();
+                let columns: Vec<_> = run.rows.columns.iter().map(|(_, c)| c).collect();
                 let mut flags = vec![false; run.end - run.start];
                 for row in (run.start..run.end).rev() {
                     let ts = run.rows.ts[row];

@@ -72,7 +72,7 @@ impl Device {
                 fold: (ts % 3) as u8,
             },
             source_ts: None,
-            values: values.into(),
+            values: values.into_iter().collect(),
         };
         self.builder.push(&schema, sample).unwrap();
     }

@@ -50,7 +50,7 @@ nan = "refuse"
 # What the broker has retained: once (not again with the payload stored last from its topic), ignore
 # or always.
 retained = "once"
-# Most fields a table may grow to.
+# Most fields a table may grow to, 1 to 4096.
 fields_max = 256
 # Which records train and which validate, drawn once for each:
 #   { method = "random", train = 0.8, seed = 7 }   each for itself

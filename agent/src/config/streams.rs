@@ -22,7 +22,8 @@ use crate::{
 /// Fields a schema may grow to unless set.
 const FIELDS_MAX_DEFAULT: usize = 256;
 /// Columns of a `TDengine` table, less our own.
-const FIELDS_MAX_LIMIT: u64 = 4000;
+/// A record may have a value for each of them.
+const FIELDS_MAX_LIMIT: u64 = dunlin_sync::builder::FIELDS_MAX as u64;
 
 /// Rules are tried one after the other for each publish.
 const STREAMS_MAX: usize = 1000;

@@ -13,8 +13,7 @@ use dunlin_sync::sample::{Field, FieldType, Schema, Value};
 use crate::settings::{PayloadFormat, StreamRule};
 
 use super::{
-    CELLS_MAX, Decoded, FIELD_NAME_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX, Reason, Record,
-    Reject, SecondField,
+    CELLS_MAX, Decoded, FIELD_NAME_BYTES_MAX, RECORDS_MAX, Reason, Record, Reject, SecondField,
     float::Floats,
     is_field_name, path_of, quoted, time,
     value::{Cell, Misfit},
@@ -52,7 +51,9 @@ pub(super) struct Builder<'a> {
     misses: usize,
     guess: usize,
     seen: Seen,
-    record: Record,
+    source_ts: Option<i64>,
+    /// Column and value, as they came.
+    values: Vec<(u32, Value)>,
     /// Values of the record that went to a second field: whose they are, where they are.
     moved: Vec<(usize, usize)>,
     floats: Floats,
@@ -68,7 +69,9 @@ struct Seen {
     time: bool,
     any: bool,
     first_64: u64,
-    rest: Vec<bool>,
+    /// The record, counted from 1, that named the column last; so nothing need be cleared.
+    rest: Vec<u32>,
+    record: u32,
 }
 
 impl Seen {
@@ -83,23 +86,23 @@ impl Seen {
         }
         let column = column - 64;
         if self.rest.len() <= column {
-            self.rest.resize(column + 1, false);
+            self.rest.resize(column + 1, 0);
         }
-        !mem::replace(&mut self.rest[column], true)
+        mem::replace(&mut self.rest[column], self.record) != self.record
     }
 
     fn has(&self, column: usize) -> bool {
         match column.checked_sub(64) {
             None => self.first_64 >> column & 1 == 1,
-            Some(column) => self.rest.get(column).copied().unwrap_or_default(),
+            Some(column) => self.rest.get(column) == Some(&self.record),
         }
     }
 
-    fn clear(&mut self) {
+    fn next_record(&mut self) {
         self.time = false;
         self.any = false;
         self.first_64 = 0;
-        self.rest.clear();
+        self.record += 1;
     }
 }
 
@@ -120,7 +123,8 @@ impl<'a> Builder<'a> {
             misses: 0,
             guess: 0,
             seen: Seen::default(),
-            record: Record::default(),
+            source_ts: None,
+            values: Vec::new(),
             moved: Vec::new(),
             floats: Floats::default(),
             seconds: Vec::new(),
@@ -151,17 +155,12 @@ impl<'a> Builder<'a> {
             ));
         }
         self.guess = 0;
-        self.seen.clear();
+        self.seen.next_record();
         self.moved.clear();
-        // As wide as the last one: room for every field would be room for 10,000 times the schema.
-        let expected = match self.records.last() {
-            Some(last) => last.values.len(),
-            None => self.width(),
-        };
-        self.record = Record {
-            source_ts: None,
-            values: Vec::with_capacity(expected),
-        };
+        // Most likely as many values as in the last one.
+        let expected = self.records.last().map_or(0, |last| last.values.len());
+        self.values = Vec::with_capacity(expected);
+        self.source_ts = None;
         Ok(())
     }
 
@@ -258,19 +257,22 @@ impl<'a> Builder<'a> {
                 ),
             ));
         };
-        self.record.source_ts = Some(ns);
+        self.source_ts = Some(ns);
         Ok(())
     }
 
     /// The time of the record as a decoder worked it out itself.
     pub(super) fn set_source_ts(&mut self, source_ts: Option<i64>) {
-        self.record.source_ts = source_ts;
+        self.source_ts = source_ts;
     }
 
     /// Closes the record.
     pub(super) fn end(&mut self) -> Result<(), Reject> {
-        let values = &self.record.values;
-        let missing = |column: &&usize| values.get(**column).is_none_or(Option::is_none);
+        let record = Record {
+            source_ts: self.source_ts,
+            values: mem::take(&mut self.values).into(),
+        };
+        let missing = |column: &&usize| record.values.get(**column).is_none();
         if let Some(&column) = self.required.iter().find(missing) {
             let path = self.path(column).unwrap_or(self.name(column));
             return Err(Reject::new(
@@ -284,21 +286,15 @@ impl<'a> Builder<'a> {
                 "a record without any field of its stream",
             ));
         }
-        let bytes = self.record.bytes();
-        if bytes > RECORD_BYTES_MAX {
-            return Err(Reject::new(
-                Reason::RecordTooLarge,
-                format!("a record of {bytes} bytes; the most is {RECORD_BYTES_MAX}"),
-            ));
-        }
-        self.cells += self.record.values.len();
+        record.check_size()?;
+        self.cells += record.values.len();
         if self.cells > CELLS_MAX {
             return Err(Reject::new(
                 Reason::TooManyRecords,
                 format!("more than {CELLS_MAX} values in one publish; send several"),
             ));
         }
-        self.records.push(mem::take(&mut self.record));
+        self.records.push(record);
         Ok(())
     }
 
@@ -312,15 +308,7 @@ impl<'a> Builder<'a> {
     }
 
     fn set(&mut self, column: usize, value: Value) {
-        let values = &mut self.record.values;
-        if values.len() < column {
-            values.resize(column, None);
-        }
-        if values.len() == column {
-            values.push(Some(value));
-        } else {
-            values[column] = Some(value);
-        }
+        self.values.push((column as u32, value));
     }
 
     fn check_new(&self, name: &str) -> Result<(), Reject> {

@@ -15,7 +15,7 @@ use jiff::{civil::DateTime, tz::Offset};
 use crate::settings::{NanPolicy, TimeUnit};
 
 use super::{
-    RECORD_BYTES_MAX, Reason, Record, Reject, is_field_name, quoted,
+    Reason, Record, Reject, is_field_name, quoted,
     time::{decimal_ns, rfc3339_ns},
     value::{Cell, Misfit, parse_bool},
 };
@@ -158,7 +158,7 @@ impl CsvPlan {
                 format!("{} cells instead of {}", line.len(), self.width),
             ));
         }
-        let mut record = Record::default();
+        let mut source_ts = None;
         if let Some((column, format)) = self.time
             && !line[column].is_empty()
         {
@@ -169,26 +169,21 @@ impl CsvPlan {
                     format!("{} is no time as in the lines before", quoted(text)),
                 )
             })?;
-            record.source_ts = Some(ns);
+            source_ts = Some(ns);
         }
-        let width = self.places.iter().max().map_or(0, |place| place + 1);
-        record.values.resize(width, None);
+        let mut values = Vec::with_capacity(self.columns.len());
         for ((column, field), &place) in self.columns.iter().zip(&self.places) {
             let text = &line[*column];
             if is_missing(text, field.kind) {
                 continue;
             }
-            record.values[place] = Cell::Bare(text)
-                .value(field.kind, NanPolicy::Missing)
-                .map_err(|misfit| refusal(field, text, misfit))?;
+            let value = Cell::Bare(text).value(field.kind, NanPolicy::Missing);
+            let value = value.map_err(|misfit| refusal(field, text, misfit))?;
+            values.extend(value.map(|value| (place as u32, value)));
         }
-        let bytes = record.bytes();
-        if bytes > RECORD_BYTES_MAX {
-            return Err(Reject::new(
-                Reason::RecordTooLarge,
-                format!("a record of {bytes} bytes; the most is {RECORD_BYTES_MAX}"),
-            ));
-        }
+        let values = values.into();
+        let record = Record { source_ts, values };
+        record.check_size()?;
         Ok(record)
     }
 

@@ -4,7 +4,7 @@
 //! - all or nothing: one bad record and the whole publish is refused, with one [`Reason`] and how many
 //!   records it held, so that received = decoded + refused to the record;
 //! - any bytes at all end in a [`Decoded`] or a [`Reject`], never a panic, and what comes out is bounded
-//!   by [`RECORDS_MAX`], [`RECORD_BYTES_MAX`] and [`CELLS_MAX`];
+//!   by [`RECORDS_MAX`], [`RECORD_BYTES_MAX`](dunlin_sync::builder::RECORD_BYTES_MAX) and [`CELLS_MAX`];
 //! - a text that comes out holds no quote, back-tick, NUL or other control character;
 //! - a field keeps its type from the moment it is declared or first seen; what comes with another type,
 //!   and was not declared, goes to a second field beside it;
@@ -16,8 +16,11 @@
 
 use std::{borrow::Cow, fmt};
 
-use dunlin_sync::sample::{Field, FieldType, Schema, Value};
 pub use dunlin_sync::second_field::FIELD_NAME_BYTES_MAX;
+use dunlin_sync::{
+    builder::{PushError, check_size},
+    sample::{Field, FieldType, RecordValues, Schema},
+};
 
 use crate::settings::{PayloadFormat, StreamRule};
 
@@ -39,10 +42,7 @@ use builder::Builder;
 
 /// Most records in one publish.
 pub const RECORDS_MAX: usize = 10_000;
-/// Most uncompressed bytes of one record, counted as `Sample::bytes` does: it must fit into a block.
-pub const RECORD_BYTES_MAX: usize = 6_000;
-/// Most values, present or missing, over all records of one publish: 10,000 records that each set only
-/// the last of a thousand fields would otherwise turn 100 kB into 240 MB.
+/// Most values over all records of one publish.
 pub const CELLS_MAX: usize = 1 << 20;
 /// Deepest nesting of a JSON payload.
 pub const NESTING_MAX: usize = 32;
@@ -76,16 +76,19 @@ pub struct SecondField {
 pub struct Record {
     /// The time its source claims, nanoseconds UTC.
     pub source_ts: Option<i64>,
-    /// One entry per field of the schema, then one per new field; a shorter list means the rest is
-    /// missing.
-    pub values: Vec<Option<Value>>,
+    /// Its values, by position among the fields of the schema followed by the new ones.
+    pub values: RecordValues,
 }
 
 impl Record {
-    /// Bytes this record takes in a block before compression; agrees with `Sample::bytes`.
+    /// Bytes this record takes in a block before compression.
     pub fn bytes(&self) -> usize {
-        let values: usize = self.values.iter().flatten().map(Value::bytes).sum();
-        values + self.values.len().div_ceil(8) + 23
+        self.values.record_bytes()
+    }
+
+    /// Whether it can be stored, as far as its size goes.
+    pub(crate) fn check_size(&self) -> Result<(), Reject> {
+        Ok(check_size(&self.values)?)
     }
 }
 
@@ -126,7 +129,7 @@ pub enum Reason {
     Empty,
     /// More than [`RECORDS_MAX`] records, or than [`CELLS_MAX`] values.
     TooManyRecords,
-    /// A record of more than [`RECORD_BYTES_MAX`].
+    /// A record of more bytes or values than a block can take.
     RecordTooLarge,
     /// More streams than the catalog may grow to.
     TooManyStreams,
@@ -242,6 +245,16 @@ impl Reject {
             detail: detail.into(),
             records: 1,
         }
+    }
+}
+
+impl From<PushError> for Reject {
+    fn from(error: PushError) -> Self {
+        let reason = match error {
+            PushError::TooLarge { .. } => Reason::RecordTooLarge,
+            PushError::WrongType { .. } | PushError::NoField { .. } => Reason::WrongType,
+        };
+        Self::new(reason, error.to_string())
     }
 }
 

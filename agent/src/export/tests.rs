@@ -74,7 +74,7 @@ fn two_rows() -> Rows {
         is_train: vec![true, false],
         fold: vec![3, 0],
         source_ts: vec![Some(TS), None],
-        columns,
+        columns: columns.into(),
     }
 }
 
@@ -120,7 +120,8 @@ fn csv_disarms_formulas_in_texts_only() {
         columns: vec![Column {
             values: Values::F64(vec![-2.0]),
             present: None,
-        }],
+        }]
+        .into(),
     };
     let text = csv_of(&schema, &stream("@sum"), &rows);
     assert!(text.contains(",'=cmd()\n"), "{text}");
@@ -189,7 +190,8 @@ fn many_rows(count: usize, text: &str) -> Rows {
         columns: vec![Column {
             values: Values::Text(vec![text.into(); count]),
             present: None,
-        }],
+        }]
+        .into(),
     }
 }
 

@@ -26,7 +26,7 @@ use dunlin_models::{
     scale::Scale,
     watch::{Verdict, Watch, WatchSettings},
 };
-use dunlin_sync::rows::Column;
+use dunlin_sync::rows::Columns;
 
 pub(super) use self::kept::KeptLine;
 use super::journal::Prediction;
@@ -148,7 +148,7 @@ impl Line {
     }
 
     /// The label of a row as the model counts it, NaN if there is none.
-    pub(super) fn label_at(&self, columns: &[Column], row: usize) -> f32 {
+    pub(super) fn label_at(&self, columns: &Columns, row: usize) -> f32 {
         let column = self.label.and_then(|label| columns.get(label));
         column.map_or(f32::NAN, |column| self.serving.labels.of(column, row))
     }

@@ -51,9 +51,14 @@ pub(crate) fn rehearse(settings: LearnSettings, mut commit: impl FnMut(&Buffer) 
                 continue;
             };
             if schema == PREDICTIONS {
-                answers.extend(records.iter().map(|record| Answered {
-                    ts: record.source_ts.unwrap(),
-                    flag: record.values.contains(&Some(Value::Bool(true))),
+                answers.extend(records.iter().map(|record| {
+                    Answered {
+                        ts: record.source_ts.unwrap(),
+                        flag: record
+                            .values
+                            .iter()
+                            .any(|(_, value)| *value == Value::Bool(true)),
+                    }
                 }));
             }
             // Events are not waited for.

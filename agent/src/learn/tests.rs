@@ -129,7 +129,8 @@ impl Bench {
                 values: vec![
                     Some(Value::F64(angle.sin() + wobble + self.shift)),
                     Some(Value::F64(angle.sin() * 2.0 - wobble)),
-                ],
+                ]
+                .into(),
             };
             builder.push(&schema, sample).unwrap();
         }
@@ -152,9 +153,9 @@ impl Bench {
                     _ => None,
                 });
         let texts = contents.flatten().map(|record| {
-            let values = record.values.into_iter().flatten();
+            let values = record.values.into_iter();
             values
-                .filter_map(|value| match value {
+                .filter_map(|(_, value)| match value {
                     Value::Text(text) => Some(text.to_string()),
                     _ => None,
                 })

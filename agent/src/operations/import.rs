@@ -7,13 +7,14 @@ use std::{
 
 use dunlin_sync::{
     buffer::Buffer,
-    sample::{Field, Schema},
+    builder::{FIELDS_MAX, RECORD_BYTES_MAX},
+    sample::{Field, Schema, Value},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{Listener, OperationError, Parts, WriterEnd};
 use crate::{
-    decode::{RECORD_BYTES_MAX, Record, is_field_name},
+    decode::{Record, is_field_name},
     route::CAPTURE_BYTES_MAX,
     settings::StreamRule,
     topic::hostile_part,
@@ -41,7 +42,7 @@ pub struct ImportBatch {
 }
 
 impl ImportBatch {
-    /// Bytes a record adds to a batch: its values, and two for each place, missing or not.
+    /// Bytes a record adds to a batch: its values, and two for each.
     pub fn weight(record: &Record) -> usize {
         record.bytes() + 2 * record.values.len()
     }
@@ -49,8 +50,8 @@ impl ImportBatch {
     pub(super) fn check(&self) -> Result<(), String> {
         let bytes: usize = self.records.iter().map(Self::weight).sum();
         // The record that reaches the bound is still in it.
-        if self.records.len() > BATCH_RECORDS_MAX || bytes > BATCH_BYTES_MAX + 3 * RECORD_BYTES_MAX
-        {
+        let bytes_max = BATCH_BYTES_MAX + RECORD_BYTES_MAX + 2 * FIELDS_MAX;
+        if self.records.len() > BATCH_RECORDS_MAX || bytes > bytes_max {
             return Err(format!(
                 "a batch of {} records and {bytes} bytes; the most are {BATCH_RECORDS_MAX} and \
                  {BATCH_BYTES_MAX}",
@@ -61,18 +62,14 @@ impl ImportBatch {
             return Err(format!("no field may be called {:?}", field.name));
         }
         for record in &self.records {
-            let fits = |(value, field): (&Option<_>, &Field)| {
-                value
-                    .as_ref()
-                    .is_none_or(|value: &dunlin_sync::sample::Value| value.kind() == field.kind)
+            let fits = |(position, value): (usize, &Value)| {
+                let field = self.fields.get(position);
+                field.is_some_and(|field| field.kind == value.kind())
             };
-            let pairs = record.values.iter().zip(&self.fields);
-            if record.values.len() > self.fields.len()
-                || record.bytes() > RECORD_BYTES_MAX
-                || !pairs.into_iter().all(fits)
-            {
+            if !record.values.iter().all(fits) {
                 return Err("a record does not fit its fields".into());
             }
+            record.check_size().map_err(|reject| reject.to_string())?;
         }
         Ok(())
     }

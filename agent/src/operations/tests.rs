@@ -310,7 +310,7 @@ fn a_batch_is_checked_before_it_is_taken() {
     };
     let record = |value| crate::decode::Record {
         source_ts: None,
-        values: vec![Some(value)],
+        values: vec![Some(value)].into(),
     };
     let batch = |kind, record: crate::decode::Record, count| ImportBatch {
         stream: "s".into(),
@@ -330,7 +330,7 @@ fn a_batch_is_checked_before_it_is_taken() {
     );
     assert!(batch(FieldType::Text, one(), 1).check().is_err());
     let long = record(Value::Text("x".repeat(5_900).into()));
-    assert!(batch(FieldType::Text, long, 100).check().is_err());
+    assert!(batch(FieldType::Text, long, 120).check().is_err());
     let mut nameless = batch(FieldType::F64, one(), 1);
     nameless.fields[0].name = "`".into();
     assert!(nameless.check().is_err());

@@ -8,7 +8,7 @@ use std::{
 
 use dunlin_sync::{
     buffer::CommitError,
-    builder::BlockBuilder,
+    builder::{BLOCK_BYTES_MAX, BlockBuilder},
     codec::BlockBody,
     pack::Compression,
     quarantine::{Content, Item, Notice},
@@ -17,9 +17,10 @@ use dunlin_sync::{
 use super::{Answer, RETRY, Writer};
 use crate::{decode::Reason, ingest::Ack};
 
-/// Bytes of full blocks and refused payloads that are enough for one commit: with another block and the
-/// fingerprints it stays below what would begin a generation.
-const PENDING_BYTES_MAX: usize = 96 << 10;
+/// Bytes of full blocks and refused payloads, of the block that is open and of one more, that are enough
+/// for one commit: with the fingerprints it stays below what would begin a generation. 96 KiB of full
+/// blocks, unless records of several blocks' worth are about.
+const PENDING_BYTES_MAX: usize = 112 << 10;
 
 /// What the next commit makes durable and answers.
 pub(super) struct Pending {
@@ -60,7 +61,10 @@ impl Pending {
 
     /// Nothing more should be taken before a commit.
     pub(super) fn is_heavy(&self) -> bool {
-        self.builder.full_bytes() + self.reject_bytes >= PENDING_BYTES_MAX
+        let builder = &self.builder;
+        let here = builder.full_bytes() + self.reject_bytes;
+        let to_come = 2 * builder.largest_bytes().max(BLOCK_BYTES_MAX);
+        (here > 0 || !builder.is_empty()) && here + to_come >= PENDING_BYTES_MAX
     }
 
     pub(super) fn reject(&mut self, item: Item) {

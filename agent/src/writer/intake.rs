@@ -7,10 +7,10 @@ use std::{
 
 use dunlin_sync::{
     buffer::Buffer,
-    builder::BlockBuilder,
+    builder::{BlockBuilder, Fitted, PushError},
     naming::Devices,
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
-    sample::{Field, Sample, Schema, StreamId, Timestamp},
+    sample::{Field, Schema, StreamId, Timestamp},
 };
 
 use super::tag_names;
@@ -29,39 +29,68 @@ struct OpenStream {
     splitter: Splitter,
 }
 
-/// Decoded records with everything but their timestamps.
+/// Decoded records with everything but their timestamps. All of them fit a block.
 pub(super) struct Batch<'a> {
-    schema: Arc<Schema>,
     stream: &'a mut OpenStream,
-    pub(super) records: Vec<Record>,
+    /// Source time and values.
+    records: Vec<(Option<i64>, Fitted)>,
     /// Records among these whose source's time cannot be one and was left out.
     pub(super) times_implausible: u64,
 }
 
-impl Batch<'_> {
-    /// Whether each record says by itself when it was made.
-    pub(super) fn is_timed(&self) -> bool {
-        !self.records.is_empty() && self.records.iter().all(|r| r.source_ts.is_some())
+impl<'a> Batch<'a> {
+    /// Refuses what no block could take: afterwards there is no way to drop a record.
+    fn new(
+        schema: &Schema,
+        stream: &'a mut OpenStream,
+        records: impl ExactSizeIterator<Item = Record>,
+        times_implausible: u64,
+    ) -> Result<Self, Reject> {
+        let count = records.len() as u64;
+        let fitted = records.map(|record| {
+            let values = Fitted::new(schema, record.values)?;
+            Ok((record.source_ts, values))
+        });
+        let records = fitted.collect::<Result<_, PushError>>();
+        let records = records.map_err(|error| Reject {
+            records: count,
+            ..Reject::from(error)
+        })?;
+        Ok(Self {
+            stream,
+            records,
+            times_implausible,
+        })
     }
 
-    /// Gives timestamps from `first` on and pushes; returns records pushed and refused.
-    pub(super) fn push_into(self, builder: &mut BlockBuilder, first: Timestamp) -> (u64, u64) {
-        let (mut stored, mut refused) = (0, 0);
-        for (index, record) in self.records.into_iter().enumerate() {
-            let ts = first.shifted(index as i64);
-            let sample = Sample {
-                stream: self.stream.id,
-                ts,
-                split: self.stream.splitter.assign(ts),
-                source_ts: record.source_ts,
-                values: record.values,
-            };
-            match builder.push(&self.schema, sample) {
-                Ok(()) => stored += 1,
-                Err(_) => refused += 1,
-            }
+    /// Whether each record says by itself when it was made.
+    pub(super) fn is_timed(&self) -> bool {
+        !self.records.is_empty()
+            && self
+                .records
+                .iter()
+                .all(|(source_ts, _)| source_ts.is_some())
+    }
+
+    /// With `source_ts` for the records whose source does not say when they were made.
+    pub(super) fn timed_otherwise(mut self, source_ts: Option<i64>) -> Self {
+        for (own, _) in &mut self.records {
+            *own = own.or(source_ts);
         }
-        (stored, refused)
+        self
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Gives timestamps from `first` on and pushes.
+    pub(super) fn push_into(self, builder: &mut BlockBuilder, first: Timestamp) {
+        let OpenStream { id, splitter } = self.stream;
+        for (index, (source_ts, values)) in self.records.into_iter().enumerate() {
+            let ts = first.shifted(index as i64);
+            builder.push_fitted(values, *id, ts, splitter.assign(ts), source_ts);
+        }
     }
 }
 
@@ -178,12 +207,12 @@ impl Intake {
         let Some(stream) = self.streams.get_mut(&route.stream) else {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
         };
-        Ok(Batch {
-            schema,
+        Batch::new(
+            &schema,
             stream,
-            records: decoded.records,
+            decoded.records.into_iter(),
             times_implausible,
-        })
+        )
     }
 
     /// Records from inside the agent, under a schema that may be new.
@@ -261,26 +290,20 @@ impl Intake {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
         };
         // Values follow `fields`; the schema may hold them elsewhere.
-        let places: Vec<Option<usize>> = fields.iter().map(|f| declared.field(&f.name)).collect();
-        let width = declared.fields.len();
+        let places: HashMap<&str, u32> =
+            declared.fields.iter().map(|f| &*f.name).zip(0..).collect();
+        let places: Vec<Option<&u32>> = fields.iter().map(|f| places.get(&*f.name)).collect();
         let records = records.into_iter().map(|record| {
-            let mut values = vec![None; width];
-            for (place, value) in places.iter().zip(record.values) {
-                if let Some(place) = place {
-                    values[*place] = value;
-                }
-            }
+            let moved = record.values.into_iter().filter_map(|(field, value)| {
+                let place = places.get(field as usize).copied().flatten()?;
+                Some((*place, value))
+            });
             Record {
                 source_ts: record.source_ts,
-                values,
+                values: moved.collect::<Vec<_>>().into(),
             }
         });
-        Ok(Batch {
-            schema: declared,
-            stream: open,
-            records: records.collect(),
-            times_implausible: 0,
-        })
+        Batch::new(&declared, open, records, 0)
     }
 
     /// Tags of a stream of rule `rule` by name, `device` first.

@@ -354,12 +354,7 @@ impl Writer {
                 let payload = (Some(&payload[..]), payload.len());
                 let now_ns = self.parts.clock.synchronised_ns();
                 let decoded = self.intake.decode(&topic, payload, now_ns);
-                decoded.map(|mut batch| {
-                    for record in &mut batch.records {
-                        record.source_ts = record.source_ts.or(at_ns);
-                    }
-                    batch
-                })
+                decoded.map(|batch| batch.timed_otherwise(at_ns))
             }
             RequestContent::Records {
                 schema,
@@ -416,19 +411,14 @@ fn store(
     builder: &mut BlockBuilder,
     stats: &WriterStats,
 ) -> Result<u64, NoTime> {
-    let records = batch.records.len();
+    let records = batch.len();
     let first = keep_time::next(clock, clock_path, records, stats)?;
     stats
         .times_implausible
         .fetch_add(batch.times_implausible, Relaxed);
-    let (stored, refused) = batch.push_into(builder, first);
+    batch.push_into(builder, first);
     stats.records_received.fetch_add(records as u64, Relaxed);
-    if refused > 0 {
-        // Cannot happen while decoder and builder agree on sizes and types; counted all the same.
-        stats.records_dropped.fetch_add(refused, Relaxed);
-        tracing::error!(records = refused, "records that fit no block were dropped");
-    }
-    Ok(stored)
+    Ok(records as u64)
 }
 
 fn commit_gap(settings: &Settings) -> Duration {

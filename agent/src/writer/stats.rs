@@ -33,8 +33,6 @@ pub struct WriterStats {
     pub records_quarantined: AtomicU64,
     /// Records whose source's time was left out because it cannot be one.
     pub times_implausible: AtomicU64,
-    /// Records lost for a reason that should not exist.
-    pub records_dropped: AtomicU64,
     /// How long the last commit took, nanoseconds.
     pub commit_ns: AtomicU64,
     disk_since: Mutex<Option<Instant>>,

@@ -30,6 +30,7 @@ mod known;
 mod redelivery;
 mod retained;
 mod time;
+mod wide;
 
 const SECOND_NS: i64 = 1_000_000_000;
 const NOW: i64 = EARLIEST_NS + 200 * 86_400 * SECOND_NS;
@@ -196,7 +197,8 @@ impl Stored {
         let mut rows: Vec<_> = sections
             .flat_map(|section| {
                 let rows = &section.rows;
-                (0..rows.len()).map(|row| match rows.columns[0].get(row) {
+                let value = |row| rows.columns.get(0)?.get(row);
+                (0..rows.len()).map(move |row| match value(row) {
                     Some(Value::F64(value)) => (rows.ts[row], value),
                     other => (rows.ts[row], f64::from(u8::from(other.is_some()))),
                 })
@@ -487,7 +489,7 @@ fn requests_are_answered_when_durable() {
 fn records(count: usize) -> RequestContent {
     let record = Record {
         source_ts: Some(5),
-        values: vec![Some(Value::F64(9.5))],
+        values: vec![Some(Value::F64(9.5))].into(),
     };
     RequestContent::Records {
         schema: "plant".into(),

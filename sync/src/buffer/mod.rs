@@ -6,7 +6,7 @@
 //!
 //! Format. `<dir>/<number>/` is one sled database with these keys, numbers big-endian:
 //! `m` where it starts; `c s id`, `c t id` the catalog's schemas and streams (a new generation
-//! begins with all of them); `b seq` a block; `f seq part` fingerprints of the publishes in the
+//! begins with all of them); `b seq` a block, `b seq part` what of it goes beyond 8 KiB; `f seq part` fingerprints of the publishes in the
 //! commit that ended before `seq`. `<dir>/<number>/summary` says what a sealed generation holds;
 //! without it, the generation is opened and asked. `<dir>/corrections` shifts the clock of blocks;
 //! `<dir>/corrections-copy` is the same once more, because without it timestamps would move back.
@@ -34,12 +34,15 @@ mod catalog;
 mod fault_tests;
 mod fields;
 mod handles;
+mod parts;
 mod query;
 mod read;
 mod recover;
 mod space;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wide_tests;
 
 use std::{
     collections::VecDeque,
@@ -396,12 +399,6 @@ impl Buffer {
     }
 }
 
-pub(crate) fn block_key(seq: u64) -> Vec<u8> {
-    let mut key = vec![b'b'];
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
-}
-
 /// Fingerprints of the commit that ended before `next_seq`, `first_part` entries of which are there.
 pub(crate) fn fingerprint_entries(
     next_seq: u64,
@@ -522,7 +519,7 @@ impl Buffer {
         for block in blocks {
             let stored = block.stored(extent.next_row);
             let stored = stored.map_err(|e| CommitError::Failed(e.to_string()))?;
-            entries.push((block_key(extent.next_seq), stored));
+            entries.extend(parts::block_entries(extent.next_seq, stored));
             extent.next_seq += 1;
             extent.next_row += u64::from(block.rows);
             extent.last_ts = Some(block.last_ts);

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Buffer, Extent, block_key, unpoisoned};
+use super::{Buffer, Extent, parts, unpoisoned};
 use crate::{
     block::Block,
     codec,
@@ -181,7 +181,7 @@ impl Buffer {
                 None => return Ok(None),
             },
         };
-        match held.insert(generation).get(&block_key(seq)) {
+        match parts::read(held.insert(generation), seq) {
             Ok(Some(bytes)) => {
                 self.recovered(id, Some(seq));
                 Ok(Some((bytes, shift_ns)))

@@ -22,6 +22,7 @@ use super::{
     Recovery, SEQ_SKIP, Sealed,
     catalog::read_catalog,
     handles::Handles,
+    parts,
     read::Unreadable,
     space::{create, generation_dir, keep_reserve, set_aside, summary_path, with_reserve},
 };
@@ -437,7 +438,7 @@ fn look_inside(path: &Path) -> Result<(Generation, Extent), GenerationError> {
     if let Some(format) = frame::newer(&start) {
         return Err(GenerationError::Newer(format));
     }
-    let mut newer = None;
+    let (mut newer, mut failed) = (None, None);
     let mut extent: Extent = frame::from_bytes(&start)
         .map_err(|error| GenerationError::Damaged(format!("its start: {error}")))?;
     generation.scan_back(b"b", |key, value| {
@@ -445,17 +446,30 @@ fn look_inside(path: &Path) -> Result<(Generation, Extent), GenerationError> {
         if let Some(seq) = number(key, 1) {
             extent.next_seq = extent.next_seq.max(seq + 1);
         }
-        let Ok(header) = codec::decode_header(value) else {
-            newer = frame::newer(value);
+        if !parts::is_first(key) {
+            return true;
+        }
+        let stored = number(key, 1).map(|seq| parts::read(&generation, seq));
+        let stored = match stored {
+            Some(Ok(Some(stored))) => stored,
+            Some(Err(error)) => {
+                failed = Some(error);
+                return false;
+            }
+            None | Some(Ok(None)) => value.into(),
+        };
+        let Ok(header) = codec::decode_header(&stored) else {
+            newer = frame::newer(&stored);
             return newer.is_none();
         };
         extent.next_row = header.first_row + u64::from(header.rows);
         extent.last_ts = Some(header.last_ts);
         false
     })?;
-    match newer {
-        Some(format) => Err(GenerationError::Newer(format)),
-        None => Ok((generation, extent)),
+    match (newer, failed) {
+        (Some(format), _) => Err(GenerationError::Newer(format)),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok((generation, extent)),
     }
 }
 

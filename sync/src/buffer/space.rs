@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Active, Buffer, CommitError, Extent, Inner, Sealed, WhenFull, block_key,
+    Active, Buffer, CommitError, Extent, Inner, Sealed, WhenFull,
     catalog::{schema_entries, stream_entries},
-    fingerprint_entries, unpoisoned,
+    fingerprint_entries, parts, unpoisoned,
 };
 use crate::{
     codec, frame,
@@ -366,7 +366,7 @@ impl Buffer {
         };
         let mut rest = uploaded_to..extent.next_seq;
         let header = rest.find_map(|seq| {
-            let bytes = generation.get(&block_key(seq)).ok().flatten()?;
+            let bytes = parts::read(&generation, seq).ok().flatten()?;
             codec::decode_header(&bytes).ok()
         });
         header.map_or(extent.next_row, |header| header.first_row)

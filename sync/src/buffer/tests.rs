@@ -57,7 +57,7 @@ impl Device {
                     fold: (noise % 3) as u8,
                 },
                 source_ts: None,
-                values: vec![Some(Value::F64(noise as f64))],
+                values: vec![Some(Value::F64(noise as f64))].into(),
             };
             self.builder
                 .push(&catalog.schemas[stream.schema as usize], sample)

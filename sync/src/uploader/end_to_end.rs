@@ -48,7 +48,7 @@ fn commit(buffer: &Buffer, streams: u32, rows: i64, ts: &mut i64) {
                 fold: 0,
             },
             source_ts: None,
-            values: vec![(row + 1 < rows).then_some(Value::F64(row as f64))],
+            values: vec![(row + 1 < rows).then_some(Value::F64(row as f64))].into(),
         };
         builder.push(&schema, sample).unwrap();
     }

@@ -31,6 +31,9 @@ const SINGLY_MAX: usize = 8;
 /// A row, by its stream and timestamp.
 pub(super) type Place = (StreamId, i64);
 
+/// Memory of the blocks read for one batch that is enough, bytes: records may be of thousands of fields.
+const BATCH_BYTES_MAX: usize = if cfg!(test) { 64 << 10 } else { 16 << 20 };
+
 /// Blocks to upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Job {
@@ -86,7 +89,7 @@ pub(super) struct Delivered {
     pub(super) rows_written: u64,
     pub(super) rows_rejected: u64,
     pub(super) blocks_missing: u64,
-    /// One past the last block read; only a job for held streams stops early.
+    /// One past the last block read: a job stops early with a full batch, or with all it needs of held streams.
     pub(super) read_to: u64,
     /// What was read of each stream.
     pub(super) sent: BTreeMap<StreamId, Share>,
@@ -254,7 +257,7 @@ async fn write_singly(
 fn gather(job: &Job, standing: &Standing, source: &dyn BlockSource) -> Result<Gathered, Failure> {
     let mut builder = BatchBuilder::default();
     let mut delivered = Delivered::default();
-    let mut rows = 0;
+    let (mut rows, mut bytes) = (0, 0);
     let mut next = job.blocks.start;
     while next < job.blocks.end {
         let seq = next;
@@ -265,7 +268,7 @@ fn gather(job: &Job, standing: &Standing, source: &dyn BlockSource) -> Result<Ga
                     || (*is_test && delivered.sent.len() == streams.len())
             }
         };
-        if is_enough {
+        if is_enough || bytes >= BATCH_BYTES_MAX {
             break;
         }
         next = seq + 1;
@@ -279,6 +282,8 @@ fn gather(job: &Job, standing: &Standing, source: &dyn BlockSource) -> Result<Ga
             delivered.read_to = next;
             continue;
         };
+        let sections = block.sections.iter();
+        bytes += sections.map(|section| section.rows.bytes()).sum::<usize>();
         // After the block, so that it knows every stream in it.
         let catalog = source.catalog();
         rows += builder.append(&block, &catalog, |run| {

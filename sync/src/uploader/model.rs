@@ -100,7 +100,8 @@ impl MemorySource {
                     columns: vec![Column {
                         values: Values::I64(ts.clone()),
                         present: None,
-                    }],
+                    }]
+                    .into(),
                     ts,
                 },
             }],

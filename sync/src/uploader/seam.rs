@@ -136,7 +136,9 @@ impl RejectedRow {
     pub fn of(table: &TableRows, row: usize, reason: String) -> Self {
         let (stream, schema, rows) = (&table.stream, &table.schema, &table.rows);
         let tags = schema.tag_names.iter().cloned();
-        let values = schema.fields.iter().zip(&rows.columns);
+        let columns = rows.columns.iter();
+        let values =
+            columns.filter_map(|(field, column)| Some((schema.fields.get(field)?, column)));
         Self {
             stream_id: stream.id,
             stream: stream.name.clone(),

@@ -59,7 +59,11 @@ impl Uploader {
             self.delivered_held(job, &delivered);
         } else {
             let rows = delivered.rows_written + delivered.rows_rejected;
-            self.cursor.change().advance(job.blocks.clone(), rows);
+            let read_to = delivered.read_to;
+            let read = job.blocks.start..read_to;
+            self.cursor.change().advance(read, rows);
+            // What a full batch has left is anybody's again.
+            self.claimed.remove(read_to..job.blocks.end);
             for (stream, share) in &delivered.skipped {
                 self.cursor.change().hold(*stream, share.seq, share.rows);
             }

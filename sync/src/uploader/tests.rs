@@ -147,6 +147,29 @@ async fn what_is_committed_before_and_while_running_arrives_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_is_bounded_in_bytes_as_well() {
+    for order in [UploadOrder::OldestFirst, UploadOrder::LiveFirst] {
+        let mut rig = Rig::new(2);
+        rig.options.batch_rows_max = 1_000_000;
+        rig.options.order = order;
+        for _ in 0..10 {
+            rig.source.commit(&[(0, 2_000), (1, 1_000)]);
+        }
+        let running = rig.start();
+        running
+            .until(|stats| stats.cursor().low_watermark() == rig.source.next_seq())
+            .await;
+        assert_eq!(running.drain(5).await, Left::default());
+        rig.assert_all_there();
+        let calls = rig.upstream.calls.lock().unwrap();
+        let rows: Vec<usize> = calls.iter().map(|(_, ts)| ts.len()).collect();
+        // Eight bytes a row: three blocks are more than the 64 KiB of tests.
+        assert!(rows.iter().all(|rows| *rows <= 9_000), "{rows:?}");
+        assert_eq!(rows.iter().sum::<usize>(), 30_000, "{rows:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn faults_lose_and_double_nothing() {
     let rig = Rig::new(2);
     rig.commit_blocks(40);

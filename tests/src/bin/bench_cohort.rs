@@ -320,7 +320,8 @@ fn log_steps(buffer: &Buffer, rows: u64) -> Result<(), Error> {
                 Some(Value::F64(loss)),
                 Some(Value::F64(0.001)),
                 integer(118_000 + (jitter * 9_000.0) as u64),
-            ],
+            ]
+            .into(),
         };
         builder.push(&schema, sample)?;
         if row % STEPS_PER_COMMIT == STEPS_PER_COMMIT - 1 {

@@ -175,7 +175,7 @@ async fn bare_blocks(taos: &Taos, batches: &[Arc<Batch>]) -> Done<f64> {
         views.extend(
             rows.columns
                 .iter()
-                .map(|column| ColumnView::from_doubles(floats(column))),
+                .map(|(_, column)| ColumnView::from_doubles(floats(column))),
         );
         let mut block = RawBlock::from_views(&views, Precision::Nanosecond);
         block
@@ -190,7 +190,11 @@ async fn bare_text(taos: &Taos, batches: &[Arc<Batch>]) -> Done<f64> {
     let started = Instant::now();
     for batch in batches {
         let rows = &batch.tables[0].rows;
-        let columns: Vec<Vec<f64>> = rows.columns.iter().map(floats).collect();
+        let columns: Vec<Vec<f64>> = rows
+            .columns
+            .iter()
+            .map(|(_, column)| floats(column))
+            .collect();
         let mut sql = String::from("INSERT INTO bare_text VALUES");
         for row in 0..rows.len() {
             write!(sql, "({},{},0,NULL", rows.ts[row], rows.is_train[row])?;
@@ -294,7 +298,11 @@ fn bare_sqlite(path: &std::path::Path, batches: &[Arc<Batch>]) -> Done<f64> {
     let started = Instant::now();
     for batch in batches {
         let rows = &batch.tables[0].rows;
-        let columns: Vec<Vec<f64>> = rows.columns.iter().map(floats).collect();
+        let columns: Vec<Vec<f64>> = rows
+            .columns
+            .iter()
+            .map(|(_, column)| floats(column))
+            .collect();
         let transaction = file.transaction()?;
         {
             let mut insert = transaction

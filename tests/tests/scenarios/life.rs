@@ -143,7 +143,7 @@ fn exhaust_timestamps(dir: &std::path::Path) {
         ts: Timestamp(i64::MAX),
         split,
         source_ts: None,
-        values: vec![Some(Value::F64(1.0))],
+        values: vec![Some(Value::F64(1.0))].into(),
     };
     builder.push(&schema, sample).unwrap();
     buffer.commit(&builder.finish(), &[]).unwrap();

@@ -210,7 +210,7 @@ pub(crate) fn table(
                 .map(|ts| (ts % 2 == 0).then_some(ts - 7))
                 .collect(),
             ts,
-            columns,
+            columns: columns.into(),
         },
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use csv::StringRecord;
 use dunlin_models::recipe::Task;
-use dunlin_sync::sample::{FieldType, Value};
+use dunlin_sync::sample::{FieldType, RecordValues, Value};
 
 use super::super::{Exit, import};
 use crate::decode::infer::{CsvPlan, Hints};
@@ -173,7 +173,7 @@ impl Chosen {
 }
 
 impl Table {
-    fn add(&mut self, chosen: &Chosen, ts: Option<i64>, values: &[Option<Value>]) {
+    fn add(&mut self, chosen: &Chosen, ts: Option<i64>, values: &RecordValues) {
         let ts = match ts {
             Some(ts) => ts,
             // A row without a time of its own follows the one before.
@@ -182,12 +182,12 @@ impl Table {
         };
         self.ts.push(ts);
         for (at, _) in &chosen.features {
-            let value = number(values.get(*at).and_then(Option::as_ref));
+            let value = number(values.get(*at));
             self.missing += u64::from(!value.is_finite());
             self.values.push(value);
         }
         if let Some(at) = chosen.label {
-            let value = values.get(at).and_then(Option::as_ref);
+            let value = values.get(at);
             let label = if chosen.names_classes {
                 value.map_or(f32::NAN, |value| self.class(&name(value)))
             } else {
@@ -201,7 +201,7 @@ impl Table {
         self.bad_lines += 1;
         self.first_bad.get_or_insert(why);
         let missing = self.missing;
-        self.add(chosen, None, &[]);
+        self.add(chosen, None, &RecordValues::default());
         // Said with the line already.
         self.missing = missing;
     }

@@ -88,7 +88,10 @@ fn rehearse_demo(seed: u64) -> (Flags, Learnt) {
                 ts: Timestamp(ts),
                 split: splitter.assign(Timestamp(ts)),
                 source_ts: None,
-                values: FIELDS.map(|f| json[f].as_f64().map(Value::F64)).to_vec(),
+                values: FIELDS
+                    .map(|f| json[f].as_f64().map(Value::F64))
+                    .into_iter()
+                    .collect(),
             };
             builder.push(schema, sample).unwrap();
             readings.insert(ts, (name, json["n"].as_u64().unwrap()));

@@ -187,7 +187,7 @@ impl Tally {
             received: writer.records_received.load(Relaxed).saturating_sub(own),
             committed: buffer.rows_committed.load(Relaxed).saturating_sub(own),
             quarantined: writer.records_quarantined.load(Relaxed),
-            dropped: buffer.rows_dropped.load(Relaxed) + writer.records_dropped.load(Relaxed),
+            dropped: buffer.rows_dropped.load(Relaxed),
             // A batch is counted when it has succeeded, however often it was tried; twice only if
             // the agent restarts in between.
             uploaded: view.uploads.rows_uploaded.load(Relaxed).saturating_sub(own),

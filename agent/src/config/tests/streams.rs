@@ -125,7 +125,8 @@ fn mistakes_in_streams() {
             &["a tag and a field"],
         ),
         ("nan = \"zero\"", &["refuse, missing"]),
-        ("fields_max = 0", &["from 1 to 4000"]),
+        ("fields_max = 0", &["from 1 to 4096"]),
+        ("fields_max = 4097", &["from 1 to 4096"]),
         (
             "fields_max = 1\nfields = { a = \"f64\", b = \"f64\" }",
             &["2 fields are declared"],

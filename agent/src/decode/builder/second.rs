@@ -48,9 +48,14 @@ impl Builder<'_> {
             return Ok(false);
         };
         let (from, _) = self.moved.swap_remove(at);
-        let Some(value) = self.record.values[column].take() else {
+        let held = self
+            .values
+            .iter()
+            .rposition(|(there, _)| *there as usize == column);
+        let Some(held) = held else {
             return Ok(true);
         };
+        let (_, value) = self.values.swap_remove(held);
         let second = self.second(from, value.kind())?;
         self.seen.insert(second);
         self.set(second, value);

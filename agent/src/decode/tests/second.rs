@@ -8,7 +8,7 @@ fn beside(rule: &StreamRule, fields: &[(&str, FieldType)], payload: &str) -> Vec
     let decoded = decode(rule, Some(&held), payload.as_bytes()).unwrap();
     assert_eq!(decoded.records.len(), 1);
     let names = held.fields.iter().chain(&decoded.new_fields);
-    let values = decoded.records[0].values.iter().cloned();
+    let values = row(&decoded.records[0]).into_iter();
     names
         .map(|field| field.name.clone())
         .zip(values)
@@ -35,11 +35,7 @@ fn a_second_type_goes_beside_the_first_and_costs_nothing() {
         .map(|field| &*field.name)
         .collect();
     assert_eq!(names, ["state", "x", "state_text", "state_bool"]);
-    let values: Vec<_> = decoded
-        .records
-        .iter()
-        .map(|record| &record.values[..])
-        .collect();
+    let values: Vec<_> = decoded.records.iter().map(row).collect();
     let on = Some(Value::Bool(true));
     assert_eq!(values[0], [f(1.0), f(1.0)]);
     assert_eq!(values[1], [None, f(2.0), t("ok")]);
@@ -62,7 +58,7 @@ fn a_second_type_goes_beside_the_first_and_costs_nothing() {
     let held = schema(&[("state", FieldType::F64), ("state_text", FieldType::Text)]);
     let again = decode(&rule(), Some(&held), br#"{"state":"ok"}"#).unwrap();
     assert_eq!((again.seconds, again.new_fields), (vec![], vec![]));
-    assert_eq!(again.records[0].values, [None, t("ok")]);
+    assert_eq!(row(&again.records[0]), [None, t("ok")]);
 }
 
 #[test]
@@ -234,7 +230,7 @@ fn no_more_fields_than_the_rule_allows() {
     for (field, value) in decoded
         .new_fields
         .iter()
-        .zip(&decoded.records[0].values[100..])
+        .zip(&row(&decoded.records[0])[100..])
     {
         let number = field
             .name

@@ -33,9 +33,9 @@ fn keeper(bench: &mut Bench) -> Kept {
                 continue;
             };
             if schema == PREDICTIONS {
-                let of = |record: &crate::decode::Record| match record.values[0] {
-                    Some(Value::I64(version)) => (record.source_ts.unwrap(), version),
-                    ref other => panic!("{other:?}"),
+                let of = |record: &crate::decode::Record| match record.values.get(0) {
+                    Some(Value::I64(version)) => (record.source_ts.unwrap(), *version),
+                    other => panic!("{other:?}"),
                 };
                 ours.lock().unwrap().extend(records.iter().map(of));
             }

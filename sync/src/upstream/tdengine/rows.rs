@@ -40,7 +40,10 @@ pub(super) struct Table<'a> {
 /// What the rows of `source` need of their columns.
 pub(super) fn needs(source: &TableRows) -> Vec<Need> {
     let mut needs = vec![Need::default(); source.schema.fields.len()];
-    for (need, column) in needs.iter_mut().zip(&source.rows.columns) {
+    for (field, column) in source.rows.columns.iter() {
+        let Some(need) = needs.get_mut(field) else {
+            continue;
+        };
         need.used = match &column.present {
             None => !column.is_empty(),
             Some(present) => present.contains(&true),
@@ -66,8 +69,9 @@ impl<'a> Table<'a> {
         let rows = &source.rows;
         let mut reasons: Vec<Option<String>> = vec![None; rows.len()];
         let mut fields = Vec::new();
-        for (field, (column, need)) in rows.columns.iter().zip(needs(source)).enumerate() {
-            if !need.used {
+        let needs = needs(source);
+        for (field, column) in rows.columns.iter() {
+            if !needs.get(field).is_some_and(|need| need.used) {
                 continue;
             }
             let kind = column.values.kind();

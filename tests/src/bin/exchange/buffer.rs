@@ -136,7 +136,9 @@ fn samples(block: &Block) -> Vec<Sample> {
                     fold: rows.fold[row],
                 },
                 source_ts: rows.source_ts[row],
-                values: rows.columns.iter().map(|column| column.get(row)).collect(),
+                values: (0..5)
+                    .map(|field| rows.columns.get(field)?.get(row))
+                    .collect(),
             });
         }
     }
