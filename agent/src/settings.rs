@@ -170,7 +170,7 @@ impl TimeRange {
     /// From 2000-01-01 to a day ahead.
     pub const DEFAULT: Self = Self {
         min_ns: 946_684_800_000_000_000,
-        ahead_max: Duration::from_secs(86_400),
+        ahead_max: Duration::from_hours(24),
     };
 
     /// Whether `ns` may be the time of something; `now_ns` is what a synchronised clock says.

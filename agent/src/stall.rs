@@ -88,7 +88,7 @@ mod tests {
     fn a_disk_that_hangs_ends_the_agent_and_one_that_is_slow_does_not() {
         // The fake disk: it takes what it is given, and never comes back.
         let disk = Arc::new(WriterStats::default());
-        let most = Duration::from_secs(60);
+        let most = Duration::from_mins(1);
         let (end, ended) = mpsc::channel();
         let watched = Arc::clone(&disk);
         let later = Duration::from_secs(61);

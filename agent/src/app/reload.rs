@@ -20,7 +20,7 @@ use crate::{
 const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for what is being learnt to make way.
 #[cfg(feature = "learning")]
-const LEARNING_WAIT_MAX: Duration = Duration::from_secs(60);
+const LEARNING_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Mistakes of a refused configuration that are logged.
 const MISTAKES_MAX: usize = 20;
 
@@ -111,21 +111,26 @@ fn merged(running: &Settings, mut new: Settings) -> (Settings, Vec<String>) {
         upstream.url.clone_from(&before.url);
     }
     let merged = Settings {
-        device: keep("device", &running.device, new.device, &mut kept),
-        data_dir: keep("data_dir", &running.data_dir, new.data_dir, &mut kept),
-        mqtt: keep("[mqtt]", &running.mqtt, new.mqtt, &mut kept),
-        clock: keep("[clock]", &running.clock, new.clock, &mut kept),
-        upstream: keep("[upstream]", &running.upstream, new.upstream, &mut kept),
+        device: keep("device", &running.device, &new.device, &mut kept),
+        data_dir: keep("data_dir", &running.data_dir, &new.data_dir, &mut kept),
+        mqtt: keep("[mqtt]", &running.mqtt, &new.mqtt, &mut kept),
+        clock: keep("[clock]", &running.clock, &new.clock, &mut kept),
+        upstream: keep("[upstream]", &running.upstream, &new.upstream, &mut kept),
         http_listen: keep(
             "http.listen",
             &running.http_listen,
-            new.http_listen,
+            &new.http_listen,
             &mut kept,
         ),
-        http_hosts: keep("http.hosts", &running.http_hosts, new.http_hosts, &mut kept),
-        stall_max: keep("stall_s_max", &running.stall_max, new.stall_max, &mut kept),
+        http_hosts: keep(
+            "http.hosts",
+            &running.http_hosts,
+            &new.http_hosts,
+            &mut kept,
+        ),
+        stall_max: keep("stall_s_max", &running.stall_max, &new.stall_max, &mut kept),
         log: LogSettings {
-            json: keep("log.format", &running.log.json, new.log.json, &mut kept),
+            json: keep("log.format", &running.log.json, &new.log.json, &mut kept),
             filter: new.log.filter,
         },
         buffer: new.buffer,
@@ -147,8 +152,8 @@ fn without_password(url: &Secret) -> Option<Url> {
     Some(url)
 }
 
-fn keep<T: Clone + PartialEq>(name: &str, running: &T, new: T, kept: &mut Vec<String>) -> T {
-    if *running != new {
+fn keep<T: Clone + PartialEq>(name: &str, running: &T, new: &T, kept: &mut Vec<String>) -> T {
+    if running != new {
         kept.push(name.to_owned());
     }
     running.clone()

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs::File,
     io::{self, Read},
     ops::Range,
@@ -37,7 +38,11 @@ impl Source {
     /// SHA-256 of the file, in hexadecimal.
     pub(super) fn sha256(&self) -> String {
         let hash = Sha256::digest(self.text.as_bytes());
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ok = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// Reads a file.

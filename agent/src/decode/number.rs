@@ -15,12 +15,12 @@ pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject
     if text.is_empty() {
         return Err(Reject::new(Reason::Empty, "an empty payload"));
     }
-    let (column, kind) = match (builder.rule().fields.as_slice(), builder.declared()) {
-        ([only], &[column]) => (column, only.field.kind),
-        _ => {
-            let kind = FieldType::F64;
-            (builder.named_or_new(FIELD_NAME, kind), kind)
-        }
+    let fields = builder.rule().fields.as_slice();
+    let (column, kind) = if let ([only], &[column]) = (fields, builder.declared()) {
+        (column, only.field.kind)
+    } else {
+        let kind = FieldType::F64;
+        (builder.named_or_new(FIELD_NAME, kind), kind)
     };
     builder.begin()?;
     builder

@@ -16,7 +16,7 @@ use tokio::{
 /// Wait between two attempts.
 const RETRY: Duration = Duration::from_secs(5);
 /// How often it is said that it still does not work.
-const TELL_GAP: Duration = Duration::from_secs(60);
+const TELL_GAP: Duration = Duration::from_mins(1);
 
 /// Where the server listens, or why it does not yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ impl Subscriber {
 /// The other end.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    wanted: watch::Receiver<Vec<String>>,
+    asked: watch::Receiver<Vec<String>>,
     /// In force, or asked for on this connection.
     pub(super) filters: Vec<String>,
     /// Not wanted any more, as far as the broker has not heard it.
@@ -31,12 +31,12 @@ pub(super) struct Wanted {
 }
 
 pub(super) fn channel(filters: Vec<String>) -> (Subscriber, Wanted) {
-    let (sender, wanted) = watch::channel(filters.clone());
+    let (sender, asked) = watch::channel(filters.clone());
     let retired = Vec::new();
     (
         Subscriber(sender),
         Wanted {
-            wanted,
+            asked,
             filters,
             retired,
         },
@@ -46,7 +46,7 @@ pub(super) fn channel(filters: Vec<String>) -> (Subscriber, Wanted) {
 impl Wanted {
     /// Resolves when something else is wanted. Cancel-safe.
     pub(super) async fn changed(&mut self) {
-        if self.wanted.changed().await.is_err() {
+        if self.asked.changed().await.is_err() {
             // Nobody can want anything else any more.
             std::future::pending::<()>().await;
         }
@@ -54,7 +54,7 @@ impl Wanted {
 
     /// Takes what is wanted now; whether that is something else.
     pub(super) fn take(&mut self) -> bool {
-        let wanted = self.wanted.borrow_and_update().clone();
+        let wanted = self.asked.borrow_and_update().clone();
         if wanted == self.filters {
             return false;
         }

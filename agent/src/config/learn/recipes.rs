@@ -169,8 +169,9 @@ fn warn_if_idle(
     }
     let named = |stream: &StreamRule| {
         let captures = stream.filter.tag_names().iter();
-        let captures: String = captures.map(|name| format!("/<{name}>")).collect();
-        format!("{}{captures}", stream.name)
+        captures.fold(stream.name.clone(), |named, capture| {
+            named + "/<" + capture + ">"
+        })
     };
     let names: Vec<String> = streams.iter().take(NAMED_MAX).map(named).collect();
     found.warning(

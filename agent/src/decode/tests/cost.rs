@@ -1,5 +1,7 @@
 //! Nobody makes a payload dear: the work is in proportion to its bytes, whatever is in them.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 /// Bytes of every payload compared.
@@ -147,9 +149,10 @@ fn json_of_any_kind_costs_what_its_bytes_cost() {
     );
     let long = "k".repeat(BYTES / 2);
     let backwards: Vec<String> = (0..4_000).rev().map(|n| format!(r#""f{n}":1"#)).collect();
-    let full: String = (0..3_999)
-        .map(|n| format!("\"{n:<60}\":1,"))
-        .collect::<String>();
+    let full = (0..3_999).fold(String::new(), |mut text, n| {
+        let _ok = write!(text, "\"{n:<60}\":1,");
+        text
+    });
     let others = [
         (
             "names without end",
@@ -167,7 +170,7 @@ fn json_of_any_kind_costs_what_its_bytes_cost() {
             "4,000 new fields, then none",
             &most,
             None,
-            format!("{{{}\"x\":}}", full),
+            format!("{{{full}\"x\":}}"),
         ),
         (
             "4,000 new beside one from elsewhere",

@@ -51,7 +51,7 @@ fn a_source_time_that_cannot_be_one_is_left_out_and_counted() {
         device
     };
     let day_s = 86_400;
-    let at = |id, seconds: i64| publish(id, &format!("{{\"x\":1,\"t\":{seconds}}}"));
+    let at = |id, seconds: i64| publish(id, format!("{{\"x\":1,\"t\":{seconds}}}"));
     let first_s = 946_684_800;
     let now_s = NOW / SECOND_NS;
     for (synchronised, left_out) in [(true, 5), (false, 4)] {
