@@ -113,7 +113,7 @@ impl Found {
         }
         match likeness {
             Likeness::Other if adopt => {
-                tracing::warn!("the data directory is this machine's from now on")
+                tracing::warn!("the data directory is this machine's from now on");
             }
             Likeness::Partly if !hardware.is_container => tracing::warn!(
                 "the data directory comes from a machine that is like this one, but not the same: if it \
