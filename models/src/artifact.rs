@@ -4,13 +4,23 @@
 //! from elsewhere are checked before anything is made of them, never panic, and never ask for more
 //! memory than they themselves take.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the layout; a file of another is refused.
 pub const FORMAT: u32 = 1;
+
+/// Most bytes of the names, shapes and settings in front of the numbers: what is made of them takes several
+/// times as much.
+const HEADER_BYTES_MAX: u64 = 4 << 20;
+/// Most features: more than a table has columns.
+const FEATURES_MAX: usize = 4_096;
+/// Longest name of a feature, bytes.
+const FEATURE_BYTES_MAX: usize = 256;
+/// Most tensors.
+const TENSORS_MAX: usize = 1_024;
 
 /// Why an artifact is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +122,11 @@ impl Artifact {
         Ok(&tensor.data)
     }
 
+    /// Numbers in all tensors together.
+    pub fn numbers(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.data.len()).sum()
+    }
+
     /// Adds f32 numbers.
     pub fn insert_f32(&mut self, name: &str, shape: &[usize], data: Vec<f32>) {
         self.insert(name, shape, TensorData::F32(data));
@@ -162,6 +177,13 @@ impl Artifact {
     /// [`ArtifactError`]
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ArtifactError> {
         let damaged = |error: &dyn std::fmt::Display| ArtifactError::Damaged(error.to_string());
+        let header_bytes = bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let header_bytes = header_bytes.ok_or_else(|| damaged(&"it is cut short"))?;
+        if header_bytes > HEADER_BYTES_MAX {
+            let what =
+                format!("names and settings of {header_bytes} bytes, {HEADER_BYTES_MAX} at most");
+            return Err(ArtifactError::Misfit(what));
+        }
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
         let head = metadata.metadata().as_ref().and_then(|all| all.get(HEAD));
         let head = head.ok_or_else(|| {
@@ -173,6 +195,12 @@ impl Artifact {
                 "it has format {}, this program reads {FORMAT}",
                 head.format
             )));
+        }
+        check_features(&head.features)?;
+        let tensors = metadata.tensors().len();
+        if tensors > TENSORS_MAX {
+            let what = format!("it has {tensors} tensors, {TENSORS_MAX} at most");
+            return Err(ArtifactError::Misfit(what));
         }
         let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
         let mut tensors = BTreeMap::new();
@@ -242,6 +270,30 @@ impl TensorData {
     }
 }
 
+/// A feature twice would be looked at twice; names and their number come from elsewhere.
+fn check_features(features: &[String]) -> Result<(), ArtifactError> {
+    let refused = |what: String| Err(ArtifactError::Misfit(what));
+    if features.len() > FEATURES_MAX {
+        return refused(format!(
+            "it has {} features, {FEATURES_MAX} at most",
+            features.len()
+        ));
+    }
+    let mut seen = HashSet::new();
+    for feature in features {
+        if feature.is_empty() || feature.len() > FEATURE_BYTES_MAX {
+            return refused(format!(
+                "a feature has a name of {} bytes: 1 to {FEATURE_BYTES_MAX} can be",
+                feature.len()
+            ));
+        }
+        if !seen.insert(feature) {
+            return refused(format!("it has the feature {feature:?} twice"));
+        }
+    }
+    Ok(())
+}
+
 fn misfit(name: &str, what: &str) -> ArtifactError {
     ArtifactError::Misfit(format!("tensor {name:?} {what}"))
 }
@@ -295,6 +347,32 @@ mod tests {
         bytes[at.unwrap() + before.len()] = b'2';
         let error = Artifact::from_bytes(&bytes).unwrap_err();
         assert!(matches!(error, ArtifactError::Misfit(_)), "{error}");
+    }
+
+    #[test]
+    fn features_and_tensors_from_elsewhere_are_counted_before_anything_is_made_of_them() {
+        let with = |features: Vec<String>| {
+            let artifact = Artifact {
+                features,
+                ..artifact()
+            };
+            let error = Artifact::from_bytes(&artifact.to_bytes().unwrap()).unwrap_err();
+            assert!(matches!(error, ArtifactError::Misfit(_)), "{error}");
+            error.to_string()
+        };
+        let name = |n: usize| format!("f{n}");
+        assert!(with(vec!["a".into(), "b".into(), "a".into()]).contains("\"a\" twice"));
+        assert!(with(vec![String::new()]).contains("0 bytes"));
+        assert!(with(vec!["x".repeat(257)]).contains("257 bytes"));
+        assert!(with((0..4_097).map(name).collect()).contains("4097 features"));
+        let many = |n: usize| format!("{n}{}", "x".repeat(240));
+        assert!(with((0..20_000).map(many).collect()).contains("names and settings"));
+        let mut wide = artifact();
+        for n in 0..1_100 {
+            wide.insert_f32(&name(n), &[1], vec![1.0]);
+        }
+        let error = Artifact::from_bytes(&wide.to_bytes().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("1102 tensors"), "{error}");
     }
 
     #[test]

@@ -182,7 +182,13 @@ impl NetworkModel {
                 "a standard deviation or the limit is not above 0".into(),
             ));
         }
-        let mut parameters = Vec::with_capacity(plan.network.parameters());
+        let (wanted, stored_in_all) = (plan.network.parameters(), artifact.numbers());
+        if wanted > stored_in_all {
+            return Err(ArtifactError::Misfit(format!(
+                "its network has {wanted} parameters, and it holds {stored_in_all} numbers"
+            )));
+        }
+        let mut parameters = Vec::with_capacity(wanted);
         for place in plan.network.places() {
             let layer = place.layer;
             parameters.extend(artifact.f32(&format!("{layer}.weights"), &place.shape)?);
