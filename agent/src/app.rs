@@ -21,7 +21,7 @@ use dunlin_sync::{
 use tokio::{
     sync::{oneshot, watch},
     task::{JoinError, JoinHandle},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 
 #[cfg(feature = "learning")]
@@ -43,6 +43,8 @@ const SAVE_GAP: Duration = Duration::from_secs(1);
 
 /// The MQTT side's end takes the writer with it; which of both is seen first is chance.
 const CAUSE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long the upstream may take to be closed beyond the time to stop in.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 const WRITER: &str = "the writer";
 const MQTT_SIDE: &str = "the MQTT side";
@@ -325,6 +327,10 @@ impl Agent {
         }
         if let Some(server) = self.control {
             server.stop().await;
+        }
+        let closed = timeout_at(deadline + CLOSE_MAX, self.view.upstream.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(%error, "the upstream was not closed in order; nothing is lost");
         }
         match written {
             Ok(Ok(())) => left.map_err(|error| uploader_ended(Some(&error))),

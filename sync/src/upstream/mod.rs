@@ -6,6 +6,7 @@ mod relay;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod tdengine;
+mod told;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -121,6 +122,14 @@ pub trait Upstream: Send + Sync {
     /// # Errors
     /// As for [`Upstream::write`].
     async fn describe(&self) -> Result<Description, UpstreamError>;
+
+    /// Ends it in order: what was written is left as others find it best. A later call opens it anew.
+    ///
+    /// # Errors
+    /// As for [`Upstream::write`]; nothing that was written is lost.
+    async fn close(&self) -> Result<(), UpstreamError> {
+        Ok(())
+    }
 
     /// Where this is, without secrets, for people.
     fn location(&self) -> String;

@@ -5,16 +5,24 @@
 //!   (nanoseconds UTC), `is_train`, `fold`, `source_ts`, then the fields under their own names;
 //! - beside each a view `<table>_tagged` with a readable `time` and the tags as columns, so that
 //!   `SELECT * FROM vibration_tagged WHERE machine = 'm1'` is all it takes;
-//! - `dunlin_streams`, `dunlin_schemas`, `dunlin_fields`: which stream has which tags, and which table
-//!   and column a schema and a field became where their own name was not free.
+//! - where a column holds another type, because another device was first, `<column>_<type>` beside it;
+//! - what does not fit into a table in further ones, `<table>_2`, `_3`, joined in the view as far as it
+//!   has room for them;
+//! - `dunlin_streams`, `dunlin_schemas`, `dunlin_fields`, `dunlin_parts`: which stream has which tags,
+//!   and which tables and column a schema and a field became where their own name was not free.
 //!
 //! Promises: a batch is one transaction, on the disk before [`Upstream::write`] returns; the same row
-//! twice changes nothing. `SQLite` has no NaN: such a value is stored as NULL.
+//! twice changes nothing. `SQLite` has no NaN: such a value is stored as NULL. A file that is removed
+//! or replaced is noticed before the next batch, and the one that is there then is opened, or made.
 
+mod choice;
 mod database;
+mod file;
+mod insert;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +40,7 @@ use rustix::fs::Access;
 use self::database::{Database, DbError};
 use super::{
     DatabaseDescription, Description, Upstream, UpstreamError, UpstreamOptions, WriteReport,
+    told::Told,
 };
 use crate::{
     rows::Batch,
@@ -48,6 +57,7 @@ pub struct Sqlite {
     /// `None`: not open, or closed after an error.
     database: Arc<tokio::sync::Mutex<Option<Database>>>,
     interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+    told: Arc<Told>,
 }
 
 impl Sqlite {
@@ -62,34 +72,44 @@ impl Sqlite {
             timeout: options.timeout,
             database: Arc::default(),
             interrupt: Arc::default(),
+            told: Arc::default(),
         })
     }
 
-    /// Runs `work` on a blocking thread, one at a time, under the time-out.
+    /// Runs `work` on the open file. After an error nothing that was cached is certain: it is opened
+    /// anew.
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Database) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, UpstreamError> {
         let (path, interrupt) = (self.path.clone(), Arc::clone(&self.interrupt));
-        let busy_max = BUSY_MAX.min(self.timeout / 2);
+        let (busy_max, told) = (BUSY_MAX.min(self.timeout / 2), Arc::clone(&self.told));
+        self.with_slot(move |slot| {
+            let mut database = match leave_what_is_gone(slot.take(), &path) {
+                Some(database) => database,
+                None => Database::open(&path, busy_max, &told)?,
+            };
+            *lock(&interrupt) = Some(database.interrupt_handle());
+            let result = work(&mut database);
+            if result.is_ok() {
+                *slot = Some(database);
+            }
+            result
+        })
+        .await
+    }
+
+    /// Runs `work` on a blocking thread, one at a time, under the time-out.
+    async fn with_slot<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Option<Database>) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, UpstreamError> {
         let running = Arc::new(AtomicBool::new(false));
         let ours = Arc::clone(&running);
         let answer = async {
             let mut slot = Arc::clone(&self.database).lock_owned().await;
             ours.store(true, Ordering::Release);
-            let call = tokio::task::spawn_blocking(move || {
-                let mut database = match slot.take() {
-                    Some(database) => database,
-                    None => Database::open(&path, busy_max)?,
-                };
-                *lock(&interrupt) = Some(database.interrupt_handle());
-                let result = work(&mut database);
-                // After an error nothing that was cached is certain: open anew.
-                if result.is_ok() {
-                    *slot = Some(database);
-                }
-                result
-            });
+            let call = tokio::task::spawn_blocking(move || work(&mut slot));
             call.await
         };
         match tokio::time::timeout(self.timeout, answer).await {
@@ -129,6 +149,10 @@ impl Upstream for Sqlite {
         schema: &Schema,
         range: TimeRange,
     ) -> Result<u64, UpstreamError> {
+        if missing(&self.path)? {
+            // Counting makes none.
+            return Ok(0);
+        }
         let (key, schema) = (tables::stream_key(stream), schema.name.clone());
         self.call(move |database| database.count(&schema, &key, range))
             .await
@@ -157,9 +181,34 @@ impl Upstream for Sqlite {
         })
     }
 
+    async fn close(&self) -> Result<(), UpstreamError> {
+        let path = self.path.clone();
+        self.with_slot(move |slot| match leave_what_is_gone(slot.take(), &path) {
+            Some(database) => database.close(),
+            None => Ok(()),
+        })
+        .await
+    }
+
     fn location(&self) -> String {
         format!("sqlite:{}", self.path.display())
     }
+}
+
+/// `database`, unless its file was removed or replaced.
+fn leave_what_is_gone(database: Option<Database>, path: &Path) -> Option<Database> {
+    let database = database?;
+    if database.is_in_place() {
+        return Some(database);
+    }
+    tracing::warn!(
+        path = %path.display(),
+        "this file was removed or replaced while it was in use; what is there now is used from here \
+         on, or made anew. Rows that were in the old one alone are not in it: `dunlin status --verify` \
+         names them"
+    );
+    database.abandon();
+    None
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -206,6 +255,7 @@ fn upstream_error(path: &Path, error: DbError) -> UpstreamError {
     let error = match error {
         DbError::Sqlite(error) => error,
         DbError::Refused(reason) => return UpstreamError::Rejected(format!("{path}: {reason}")),
+        DbError::Busy(reason) => return UpstreamError::Unavailable(format!("{path}: {reason}")),
     };
     let (later, advice) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => (true, "make room on its disk"),

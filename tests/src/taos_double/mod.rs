@@ -10,6 +10,7 @@ mod session;
 mod sql;
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -31,6 +32,9 @@ use self::{
 /// Of the server that it plays.
 const VERSION: &str = "3.3.6.0";
 
+/// What a raw block counts as among the statements that fail.
+const RAW_BLOCK: &str = "(raw block)";
+
 /// When a connection is cut, seen from the write that suffers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -46,7 +50,8 @@ struct FaultState {
     is_half_open: bool,
     delay: Duration,
     cuts: Vec<(usize, Cut)>,
-    errors: Vec<(String, Refusal)>,
+    /// What fails, how, and how often still.
+    errors: Vec<(String, Refusal, usize)>,
     is_garbled: bool,
 }
 
@@ -93,8 +98,20 @@ impl Faults {
 
     /// Every statement that starts with `prefix` fails with `code`.
     pub fn fail_sql(&self, prefix: &str, code: u32, message: &str) {
+        self.fail_sql_times(usize::MAX, prefix, code, message);
+    }
+
+    /// The next `times` statements that start with `prefix` fail with `code`.
+    pub fn fail_sql_times(&self, times: usize, prefix: &str, code: u32, message: &str) {
         let refusal = refuse(code, message.to_owned());
-        self.state().errors.push((prefix.to_owned(), refusal));
+        self.state()
+            .errors
+            .push((prefix.to_owned(), refusal, times));
+    }
+
+    /// The next `times` raw blocks fail with `code`.
+    pub fn fail_blocks_times(&self, times: usize, code: u32, message: &str) {
+        self.fail_sql_times(times, RAW_BLOCK, code, message);
     }
 
     /// The next query is answered with what is no JSON.
@@ -194,6 +211,29 @@ impl TaosDouble {
             database.supertables.clear();
             database.subtables.clear();
         }
+    }
+
+    /// Names of the columns of `stable` that are no tags; none if it is not there.
+    pub fn columns(&self, database: &str, stable: &str) -> Vec<String> {
+        let mut model = locked(&self.shared.model);
+        let table = model
+            .database(database)
+            .and_then(|found| found.supertable(stable));
+        let columns = table.map(|table| table.columns.iter().map(|column| column.name.clone()));
+        columns.into_iter().flatten().collect()
+    }
+
+    /// Tags by name of each subtable of `stable`, by its name.
+    pub fn tags(&self, database: &str, stable: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut model = locked(&self.shared.model);
+        let tables = model.database(database).map(|found| found.subtables.iter());
+        let tables = tables
+            .into_iter()
+            .flatten()
+            .filter(|(_, table)| table.stable == stable);
+        tables
+            .map(|(name, table)| (name.clone(), table.tags.clone()))
+            .collect()
     }
 
     /// Rows of all subtables of `stable`, by time.

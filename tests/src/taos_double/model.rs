@@ -102,8 +102,15 @@ impl Supertable {
             let name = &long.name;
             return Err(refuse(0x2617, format!("Invalid identifier name: {name}")));
         }
-        let row: usize = self.columns.iter().map(|column| column.bytes).sum();
-        if row > 65_531 {
+        if self.columns.len() + self.tags.len() > 4_096 {
+            return Err(refuse(0x2640, "Too many columns".into()));
+        }
+        let head = |column: &Column| 2 * usize::from(column.word == "VARCHAR");
+        let bytes = self
+            .columns
+            .iter()
+            .map(|column| column.bytes + head(column));
+        if bytes.sum::<usize>() > 65_531 {
             return Err(refuse(
                 0x263E,
                 "Row length exceeds max length: 65531".into(),
@@ -240,12 +247,14 @@ impl Model {
             .columns
             .clone();
         let mut planned = Vec::with_capacity(rows.len());
+        let columns: BTreeMap<&str, &Column> = columns
+            .iter()
+            .map(|column| (&*column.name, column))
+            .collect();
         for mut row in rows {
-            row.retain(|name, _| columns.iter().any(|column| column.name == *name));
-            for column in &columns {
-                let Some(cell) = row.get(&column.name) else {
-                    continue;
-                };
+            row.retain(|name, _| columns.contains_key(&**name));
+            for (name, cell) in &row {
+                let column = columns[&**name];
                 if !column.takes(cell) {
                     return Err(refuse(0x0118, "Invalid parameters".into()));
                 }

@@ -141,17 +141,27 @@ impl Session {
     }
 
     fn query(&mut self, sql: &str) -> Result<Answer, Refusal> {
-        let errors = &locked(&self.shared.faults).errors;
-        let failing = errors.iter().find(|(prefix, _)| sql.starts_with(prefix));
+        let failing = self.failing(sql);
         let mut model = locked(&self.shared.model);
         model.statements.push(sql.to_owned());
-        if let Some((_, refusal)) = failing {
-            return Err(refusal.clone());
+        if let Some(refusal) = failing {
+            return Err(refusal);
         }
         if sql.len() > 1_000_000 {
             return Err(refuse(0x0219, "SQL statement too long".into()));
         }
         sql::run(&mut model, &mut self.database, sql)
+    }
+
+    /// The error that is due at `sql`, if any.
+    fn failing(&self, sql: &str) -> Option<Refusal> {
+        let errors = &mut locked(&self.shared.faults).errors;
+        let is_due = |(prefix, _, times): &&mut (String, Refusal, usize)| {
+            *times > 0 && sql.starts_with(&**prefix)
+        };
+        let (_, refusal, times) = errors.iter_mut().find(is_due)?;
+        *times -= 1;
+        Some(refusal.clone())
     }
 
     fn answer(&mut self, req_id: u64, answer: Result<Answer, Refusal>) -> Reply {
@@ -233,8 +243,12 @@ impl Session {
             }
             rows.push(cells);
         }
+        let failing = self.failing(super::RAW_BLOCK);
         let mut model = locked(&self.shared.model);
         model.blocks += 1;
+        if let Some(refusal) = failing {
+            return Err(refusal);
+        }
         let database = self.database.clone();
         let database = database.ok_or_else(|| refuse(0x2616, "Database not specified".into()))?;
         model.put_block(&database, &name, rows)

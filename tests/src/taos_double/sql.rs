@@ -41,9 +41,7 @@ pub(super) fn run(
     } else if p.is_word("create") {
         create(model, p)
     } else if p.is_word("drop") {
-        p.are_words("database if exists")?;
-        model.databases.remove(&p.name()?);
-        Ok(Answer::default())
+        drop_(model, p)
     } else if p.is_word("alter") {
         alter(model, p)
     } else if p.is_word("insert") {
@@ -51,6 +49,20 @@ pub(super) fn run(
     } else {
         Err(p.bad())
     }
+}
+
+fn drop_(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    if p.is_word("stable") {
+        let (database, name) = p.path()?;
+        let database = model.database(&database)?;
+        database.supertable(&name)?;
+        database.supertables.remove(&name);
+        database.subtables.retain(|_, table| table.stable != name);
+    } else {
+        p.are_words("database if exists")?;
+        model.databases.remove(&p.name()?);
+    }
+    Ok(Answer::default())
 }
 
 fn describe(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
@@ -111,6 +123,9 @@ fn select(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
             records: vec![vec![Cell::I64(count as i64)]],
             ..Answer::default()
         });
+    }
+    if p.is_word("distinct") {
+        return distinct(model, p);
     }
     if p.is_word("server_version") {
         p.sign('(')?;
@@ -203,14 +218,7 @@ fn using(database: &mut Database, name: &str, p: &mut Parser) -> Result<(), Refu
     let table = database.supertable(&stable)?;
     let mut tags = BTreeMap::new();
     for (name, value) in names.into_iter().zip(values) {
-        let tag = table.tags.iter().find(|tag| tag.name == name);
-        let tag = tag.ok_or_else(|| refuse(0x260E, format!("Invalid tag name: {name}")))?;
-        if value.len() > tag.bytes {
-            return Err(refuse(
-                0x2653,
-                format!("Value too long for column/tag: {name}"),
-            ));
-        }
+        check_tag(table, &name, &value)?;
         tags.insert(name, value);
     }
     if let Entry::Vacant(place) = database.subtables.entry(name.to_owned()) {
@@ -223,11 +231,79 @@ fn using(database: &mut Database, name: &str, p: &mut Parser) -> Result<(), Refu
     Ok(())
 }
 
-fn alter(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
-    p.are_words("stable")?;
-    let (database, name) = p.path()?;
+fn check_tag(table: &Supertable, name: &str, value: &str) -> Result<(), Refusal> {
+    let tag = table.tags.iter().find(|tag| tag.name == name);
+    let tag = tag.ok_or_else(|| refuse(0x260E, format!("Invalid tag name: {name}")))?;
+    if value.len() > tag.bytes {
+        let words = format!("Value too long for column/tag: {name}");
+        return Err(refuse(0x2653, words));
+    }
+    Ok(())
+}
+
+/// `tbname` and tags of the subtables that have a value for one tag.
+fn distinct(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    p.are_words("tbname")?;
+    let mut tags = Vec::new();
+    while p.is_sign(',') {
+        tags.push(p.name()?);
+    }
+    p.are_words("from")?;
+    let (database, stable) = p.path()?;
+    p.are_words("where")?;
+    let wanted = p.name()?;
+    p.sign('=')?;
+    let value = p.text()?;
     let database = model.database(&database)?;
-    let mut table = database.supertable(&name)?.clone();
+    let table = database.supertable(&stable)?;
+    let is_tag = |name: &String| table.tags.iter().any(|tag| tag.name == *name);
+    if !tags.iter().chain([&wanted]).all(is_tag) {
+        return Err(refuse(0x2602, "Invalid column name".into()));
+    }
+    let tables = database
+        .subtables
+        .iter()
+        .filter(|(_, table)| table.stable == stable && table.tags.get(&wanted) == Some(&value));
+    let records = tables.map(|(name, table)| {
+        let values = tags.iter().map(|tag| match table.tags.get(tag) {
+            Some(value) => Cell::Text(value.clone()),
+            None => Cell::Null,
+        });
+        [Cell::Text(name.clone())]
+            .into_iter()
+            .chain(values)
+            .collect()
+    });
+    Ok(Answer {
+        names: [&["tbname"][..], &vec!["tag"; tags.len()]].concat(),
+        records: records.collect(),
+        ..Answer::default()
+    })
+}
+
+/// ``TABLE `d`.`t` SET TAG `name` = 'value'``
+fn set_tag(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    let (database, name) = p.path()?;
+    p.are_words("set tag")?;
+    let tag = p.name()?;
+    p.sign('=')?;
+    let value = p.text()?;
+    let database = model.database(&database)?;
+    check_tag(database.supertable_of(&name)?, &tag, &value)?;
+    let table = database.subtables.get_mut(&name);
+    let table = table.ok_or_else(|| refuse(0x2603, "Table does not exist".into()))?;
+    table.tags.insert(tag, value);
+    Ok(Answer::default())
+}
+
+fn alter(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+    if p.is_word("table") {
+        return set_tag(model, p);
+    }
+    p.are_words("stable")?;
+    let (database, stable) = p.path()?;
+    let database = model.database(&database)?;
+    let mut table = database.supertable(&stable)?.clone();
     if p.is_word("modify") {
         p.are_words("column")?;
         let column = p.column()?;
@@ -240,6 +316,16 @@ fn alter(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
             ));
         }
         *old = column;
+    } else if p.is_word("drop") {
+        p.are_words("column")?;
+        let name = p.name()?;
+        table.columns.retain(|column| column.name != name);
+        let tables = database.subtables.values_mut();
+        for table in tables.filter(|table| table.stable == stable) {
+            for row in table.rows.values_mut() {
+                row.remove(&name);
+            }
+        }
     } else {
         p.are_words("add")?;
         let is_tag = p.is_word("tag");
@@ -259,7 +345,7 @@ fn alter(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
         list.push(column);
     }
     table.check()?;
-    database.supertables.insert(name, table);
+    database.supertables.insert(stable, table);
     Ok(Answer::default())
 }
 
@@ -275,12 +361,17 @@ fn insert(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
         }
         let table = database.supertable_of(&name)?.clone();
         let names = p.list(Parser::name)?;
+        let columns: BTreeMap<&str, &Column> = table
+            .columns
+            .iter()
+            .map(|column| (&*column.name, column))
+            .collect();
         p.are_words("values")?;
         while p.tokens.peek() == Some(&Token::Sign('(')) {
             let literals = p.list(Parser::literal)?;
             let mut row = BTreeMap::new();
             for (name, literal) in names.iter().zip(literals) {
-                let column = table.columns.iter().find(|column| column.name == *name);
+                let column = columns.get(&**name);
                 let column = column.ok_or_else(|| refuse(0x2602, "Invalid column name".into()))?;
                 row.insert(name.clone(), cell(column, literal)?);
             }

@@ -131,7 +131,7 @@ fn with_two_rules(world: &mut World) {
 }
 
 #[test]
-fn a_table_of_the_wrong_type_costs_its_own_rows_only() {
+fn a_column_of_another_type_upstream_costs_nothing() {
     let (mut world, double, _relay) = with_taos();
     for sql in [
         "CREATE DATABASE IF NOT EXISTS `plant` PRECISION 'ns'",
@@ -147,10 +147,14 @@ fn a_table_of_the_wrong_type_costs_its_own_rows_only() {
     });
     assert_eq!(
         (status.upstream.uploaded, status.upstream.rejected),
-        (50, 50)
+        (100, 0)
     );
     assert_eq!(double.rows("plant", "other").len(), 50);
-    assert!(status.buffer.quarantine_bytes > 0);
+    let rows = double.rows("plant", "records");
+    let beside = |n: u64| dunlin_tests::taos_double::Cell::F64(n as f64);
+    let values = rows.iter().map(|row| row.get("n_f64").cloned());
+    assert!(values.eq((0..50).map(|n| Some(beside(n)))), "{rows:?}");
+    assert_eq!(status.buffer.quarantine_bytes, 0);
 }
 
 #[test]
@@ -230,4 +234,36 @@ fn a_missing_directory_of_the_sqlite_file_loses_nothing() {
     assert_eq!(status.upstream.rejected, 0);
     std::fs::create_dir(&later).unwrap();
     world.all_upstream();
+}
+
+#[test]
+fn a_sqlite_file_moved_away_is_made_anew_and_both_stand_alone() {
+    let mut world = World::new();
+    world.start();
+    world.publish(100);
+    world.all_upstream();
+    let url = world.central.url();
+    let path = std::path::PathBuf::from(url.strip_prefix("sqlite:").unwrap());
+    let away = world.path("away.db");
+    std::fs::rename(&path, &away).unwrap();
+    world.publish(50);
+    world.until("the new file", |world| {
+        let rows = world.central.rows().ok()?;
+        rows.by_number.keys().copied().eq(100..150).then_some(())
+    });
+    assert!(world.device.log().contains("removed or replaced"));
+    world.stop();
+    for (file, rows) in [(&path, 50), (&away, 100)] {
+        // A copy without what may lie beside it.
+        let copy = world.path("copy.db");
+        std::fs::copy(file, &copy).unwrap();
+        let connection = rusqlite::Connection::open(&copy).unwrap();
+        let count = connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0));
+        assert_eq!(count, Ok(rows), "{}", file.display());
+        drop(connection);
+        std::fs::remove_file(&copy).unwrap();
+    }
+    let mut journal = path.into_os_string();
+    journal.push("-wal");
+    assert!(!std::path::Path::new(&journal).exists());
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dunlin_sync::{
-    rows::{Column, Values},
+    rows::{Batch, Column, Values},
     sample::FieldType,
     upstream::{Upstream, UpstreamError, UpstreamOptions, connect},
 };
@@ -125,9 +125,11 @@ async fn wrong_password_and_rights_are_rejected_without_the_password() {
     double
         .faults()
         .fail_sql("INSERT", 0x2644, "Permission denied or p@ss/word");
-    let error = upstream.write(&batch).await.unwrap_err();
-    assert!(matches!(error, UpstreamError::Rejected(_)), "{error}");
-    assert!(!error.to_string().contains("p@ss"), "{error}");
+    let report = upstream.write(&batch).await.unwrap();
+    assert_eq!((report.rows_written, report.rejected.len()), (0, 0));
+    let reason = &report.refused[0].reason;
+    assert!(reason.contains("Permission denied"), "{reason}");
+    assert!(!reason.contains("p@ss"), "{reason}");
     double.faults().clear();
     // The server's disk is full: later, not never.
     double
@@ -176,24 +178,88 @@ async fn rows_too_far_in_the_future_are_found() {
 }
 
 #[tokio::test]
-async fn a_refused_column_costs_only_its_rows() {
+async fn a_column_that_cannot_be_had_holds_its_streams_and_no_others() {
     let double = TaosDouble::start().await;
     let upstream = connect(&options(&double.url("plant"))).unwrap();
+    let (before, other) = (
+        schema("s", &[("x", FieldType::F64)]),
+        schema("t", &[("x", FieldType::F64)]),
+    );
+    write_all(&*upstream, &one(waves(&before, "m", 5))).await;
     double
         .faults()
-        .fail_sql("ALTER", 0x263E, "Row length exceeds max length: 65531");
-    let before = schema("s", &[("x", FieldType::F64)]);
-    write_all(&*upstream, &one(waves(&before, "m", 5))).await;
+        .fail_sql("ALTER", 0x2644, "Permission denied");
     let after = schema("s", &[("x", FieldType::F64), ("y", FieldType::F64)]);
     let mut table = waves(&after, "m", 5);
     table.rows.columns.push(Column {
         values: Values::F64(vec![1.0; 5]),
         present: Some(vec![false, true, false, false, true]),
     });
-    let report = upstream.write(&one(table)).await.unwrap();
-    let rejected: Vec<usize> = report.rejected.iter().map(|r| r.row).collect();
-    assert_eq!(rejected, [1, 4]);
-    assert!(report.rejected[0].reason.contains("Row length exceeds"));
+    // Without the right to.
+    let report = upstream.write(&one(table.clone())).await.unwrap();
+    assert_eq!((report.rows_written, report.refused.len()), (0, 1));
+    double.faults().clear();
+    double
+        .faults()
+        .fail_sql("ALTER", 0x0377, "Conflicts with a topic");
+    let batch = Batch {
+        tables: vec![table, waves(&before, "n", 3), waves(&other, "m", 4)],
+    };
+    let report = upstream.write(&batch).await.unwrap();
+    assert_eq!((report.rows_written, &*report.rejected), (7, &[][..]));
+    assert_eq!(report.refused.len(), 1);
+    assert_eq!(report.refused[0].table, 0);
+    let reason = &report.refused[0].reason;
+    assert!(reason.contains("Conflicts with a topic"), "{reason}");
+    // Mended there, it goes through at the next attempt.
+    double.faults().clear();
+    write_all(&*upstream, &batch).await;
+    assert_eq!(double.rows("plant", "s").len(), 13);
+}
+
+#[tokio::test]
+async fn a_full_table_goes_on_in_a_further_one() {
+    let double = TaosDouble::start().await;
+    let upstream = connect(&options(&double.url("plant"))).unwrap();
+    let before = schema("s", &[("x", FieldType::F64)]);
+    write_all(&*upstream, &one(waves(&before, "m", 5))).await;
+    double
+        .faults()
+        .fail_sql("ALTER", 0x263E, "Row length exceeds max length: 65531");
+    let after = schema("s", &[("x", FieldType::F64), ("y", FieldType::F64)]);
+    let mut table = waves(&after, "m", 5);
+    table.rows.columns.push(Column {
+        values: Values::F64(vec![1.0; 5]),
+        present: Some(vec![false, true, false, false, true]),
+    });
+    for _ in 0..2 {
+        write_all(&*upstream, &one(table.clone())).await;
+    }
+    assert_eq!(double.rows("plant", "s").len(), 10);
+    assert_eq!(double.rows("plant", "s_2").len(), 2);
+    assert_eq!(count(&*upstream, &table).await, 10);
+}
+
+#[tokio::test]
+async fn a_table_that_changes_under_a_write_is_tried_again_at_once() {
+    let double = TaosDouble::start().await;
+    let upstream = connect(&options(&double.url("plant"))).unwrap();
+    let schema = schema("s", &[("x", FieldType::F64)]);
+    for rows in [5, 200] {
+        let batch = one(waves(&schema, &format!("m{rows}"), rows));
+        let faults = double.faults();
+        faults.fail_sql_times(3, "INSERT", 0x061B, "Table schema is old");
+        faults.fail_blocks_times(3, 0x061B, "Table schema is old");
+        write_all(&*upstream, &batch).await;
+    }
+    // Not for ever.
+    double
+        .faults()
+        .fail_sql("INSERT", 0x061B, "Table schema is old");
+    let batch = one(waves(&schema, "m", 5));
+    assert!(is_unavailable(&upstream.write(&batch).await.unwrap_err()));
+    double.faults().clear();
+    write_all(&*upstream, &batch).await;
 }
 
 #[tokio::test]
@@ -219,15 +285,34 @@ async fn rows_refused_for_unknown_reasons_are_bisected_within_bounds() {
     assert_eq!(double.rows("plant", "s").len(), 1_495);
     assert!(report.rejected[0].reason.contains("Invalid operation"));
 
-    // All of them: the search gives up early, and nothing is lost without a word.
+    // All of them: the search gives up early, and they stay where they are.
     let hopeless = one(waves(&schema, "hopeless", 2_000));
     double
         .faults()
         .refuse_rows_at(hopeless.tables[0].rows.ts.iter().copied());
     let before = double.blocks();
     let report = upstream.write(&hopeless).await.unwrap();
-    assert_eq!((report.rows_written, report.rejected.len()), (0, 2_000));
+    assert_eq!((report.rows_written, report.rejected.len()), (0, 0));
+    assert_eq!((report.refused.len(), report.refused[0].table), (1, 0));
     assert!(double.blocks() - before < 300);
+    // So do few of which each is refused; with others that are taken, they are to blame.
+    let few = waves(&schema, "few", 3);
+    double.faults().refuse_rows_at(few.rows.ts.iter().copied());
+    let report = upstream.write(&one(few.clone())).await.unwrap();
+    assert_eq!((report.rejected.len(), report.refused.len()), (0, 1));
+    let mut more = few.clone();
+    let later = few.rows.ts[2] + 1;
+    more.rows.extend_from(&few.rows, 2..3);
+    more.rows.ts[3] = later;
+    let report = upstream.write(&one(more)).await.unwrap();
+    assert_eq!(
+        (
+            report.rows_written,
+            report.rejected.len(),
+            report.refused.len()
+        ),
+        (1, 3, 0)
+    );
 }
 
 #[tokio::test]

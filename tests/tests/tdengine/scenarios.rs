@@ -12,29 +12,6 @@ use crate::support::{
     Target, column, count, now_ns, one, options, schema, stream, table, waves, write_all,
 };
 
-/// Runs a scenario on the double and, as a test of its own, on a real server.
-macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod double {
-            $(#[tokio::test]
-            async fn $name() {
-                let target = crate::support::Target::double().await;
-                super::$name(&target).await;
-                target.clean().await;
-            })*
-        }
-        mod real {
-            $(#[tokio::test]
-            async fn $name() {
-                if let Some(target) = crate::support::Target::real().await {
-                    super::$name(&target).await;
-                    target.clean().await;
-                }
-            })*
-        }
-    };
-}
-
 on_both! {
     writes_every_type_and_reads_it_back
     hostile_names_and_texts_survive
@@ -42,7 +19,6 @@ on_both! {
     adds_a_column_and_widens_a_text
     writing_twice_changes_nothing
     out_of_range_rows_are_found
-    a_column_of_another_type_rejects_only_its_rows
     a_database_of_another_precision_is_refused
     what_it_is_is_told_and_nothing_made
     devices_share_a_supertable
@@ -262,7 +238,7 @@ async fn adds_a_column_and_widens_a_text(target: &Target) {
     assert_eq!(read[1], ["1.5", &long, "-7"]);
 
     // Too long, and with a NUL: these rows alone.
-    let texts = ["a".repeat(17_000), "fine".into(), "a\0b".into()];
+    let texts = ["a".repeat(66_000), "fine".into(), "a\0b".into()];
     let columns = vec![
         column(Values::F64(vec![2.0; 3])),
         column(Values::Text(
@@ -274,7 +250,7 @@ async fn adds_a_column_and_widens_a_text(target: &Target) {
     assert_eq!(report.rows_written, 1);
     let rejected: Vec<usize> = report.rejected.iter().map(|r| r.row).collect();
     assert_eq!(rejected, [0, 2]);
-    assert!(report.rejected[0].reason.contains("17000 bytes"));
+    assert!(report.rejected[0].reason.contains("66000 bytes"));
 }
 
 async fn writing_twice_changes_nothing(target: &Target) {
@@ -331,43 +307,6 @@ async fn out_of_range_rows_are_found(target: &Target) {
     if let Target::Double(double) = target {
         assert!(double.blocks() < 60, "{} blocks", double.blocks());
     }
-}
-
-async fn a_column_of_another_type_rejects_only_its_rows(target: &Target) {
-    target.create_database().await;
-    let columns = "`ts` TIMESTAMP, `is_train` BOOL, `fold` TINYINT UNSIGNED, `source_ts` TIMESTAMP";
-    target
-        .execute(&format!(
-            "CREATE STABLE IF NOT EXISTS `{}`.`typed` ({columns}, `x` VARCHAR(8)) TAGS (`device` \
-             VARCHAR(256), `machine` VARCHAR(256))",
-            target.database()
-        ))
-        .await;
-    target
-        .execute(&format!(
-            "CREATE STABLE IF NOT EXISTS `{}`.`foreign` (`ts` TIMESTAMP, `is_train` INT) TAGS \
-             (`device` VARCHAR(256), `machine` VARCHAR(256))",
-            target.database()
-        ))
-        .await;
-    let upstream = target.upstream();
-    let schema_of = |name| schema(name, &[("x", FieldType::F64)]);
-    let mut mixed = waves(&schema_of("typed"), "mixed", 10);
-    mixed.rows.columns[0].present = Some((0..10).map(|row| row < 4).collect());
-    let batch = Batch {
-        tables: vec![
-            mixed,
-            waves(&schema_of("fine"), "m", 200),
-            waves(&schema_of("foreign"), "m", 2),
-        ],
-    };
-    let report = upstream.write(&batch).await.unwrap();
-    assert_eq!(report.rows_written, 6 + 200);
-    let rejected: Vec<_> = report.rejected.iter().map(|r| (r.table, r.row)).collect();
-    assert_eq!(rejected, [(0, 0), (0, 1), (0, 2), (0, 3), (2, 0), (2, 1)]);
-    let (typed, foreign) = (&report.rejected[0].reason, &report.rejected[4].reason);
-    assert!(typed.contains("`x` is VARCHAR"), "{typed}");
-    assert!(foreign.contains("`is_train` is INT"), "{foreign}");
 }
 
 async fn a_database_of_another_precision_is_refused(target: &Target) {
@@ -499,7 +438,7 @@ async fn tables_dropped_behind_our_back_are_made_again(target: &Target) {
         let batch = one(waves(&schema, "m", rows));
         write_all(&*upstream, &batch).await;
         target.drop_tables("lost").await;
-        write_in_a_few_tries(&*upstream, &batch).await;
+        write_all(&*upstream, &batch).await;
         assert_eq!(count(&*upstream, &batch.tables[0]).await, rows as u64);
     }
 }

@@ -130,6 +130,60 @@ impl Target {
         }
     }
 
+    /// Names of the columns of `stable` that are no tags.
+    pub(crate) async fn columns(&self, stable: &str) -> Vec<String> {
+        match self {
+            Self::Double(double) => double.columns("plant", stable),
+            Self::Real {
+                admin, database, ..
+            } => {
+                let sql = format!("DESCRIBE `{database}`.`{stable}`");
+                let Ok(mut described) = admin.query(sql).await else {
+                    return Vec::new();
+                };
+                let records = described.to_records().await.unwrap();
+                let cells = records.into_iter().map(|record| {
+                    let text = |cell: &taos::Value| cell.to_string().unwrap_or_default();
+                    (text(&record[0]), text(&record[3]))
+                });
+                let columns = cells.filter(|(_, note)| note != "TAG");
+                columns.map(|(name, _)| name).collect()
+            }
+        }
+    }
+
+    /// Values of `names` of each subtable of `stable`, sorted.
+    pub(crate) async fn tags(&self, stable: &str, names: &[&str]) -> Vec<Vec<String>> {
+        let mut tags: Vec<Vec<String>> = match self {
+            Self::Double(double) => {
+                let tables = double.tags("plant", stable).into_values();
+                let value = |tags: &BTreeMap<String, String>, name: &str| {
+                    tags.get(name).map_or("NULL".into(), String::clone)
+                };
+                tables
+                    .map(|tags| names.iter().map(|name| value(&tags, name)).collect())
+                    .collect()
+            }
+            Self::Real {
+                admin, database, ..
+            } => {
+                let names = names.join("`,`");
+                let sql = format!("SELECT DISTINCT tbname,`{names}` FROM `{database}`.`{stable}`");
+                let records = admin.query(sql).await.unwrap().to_records().await.unwrap();
+                let text = |value: taos::Value| match value {
+                    taos::Value::VarChar(text) => text,
+                    _ => "NULL".into(),
+                };
+                let records = records.into_iter();
+                records
+                    .map(|record| record.into_iter().skip(1).map(text).collect())
+                    .collect()
+            }
+        };
+        tags.sort();
+        tags
+    }
+
     pub(crate) async fn clean(self) {
         if let Self::Real {
             admin, database, ..

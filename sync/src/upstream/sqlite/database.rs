@@ -1,17 +1,26 @@
 //! One open `SQLite` file: rows in, counts out. Blocks; knows nothing of tokio.
 
-use std::{collections::HashMap, fs::File, path::Path, sync::Arc, time::Duration};
-
-use rusqlite::{
-    Connection, ErrorCode, InterruptHandle, OpenFlags, Statement, TransactionBehavior, params,
+use std::{
+    collections::HashMap,
+    fmt,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use super::tables::{self, Plan};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, TransactionBehavior, params};
+
+use super::{
+    file::Files,
+    insert::insert,
+    tables::{self, Plan},
+};
 use crate::{
-    rows::{Batch, Column, TableRows, Values},
+    rows::{Batch, TableRows},
     sample::{Schema, SchemaId, Stream, StreamId, TimeRange},
     umask,
-    upstream::{Rejection, WriteReport},
+    upstream::{Rejection, WriteReport, told::Told},
 };
 
 /// Version of the bookkeeping tables, in the file's `user_version`.
@@ -23,6 +32,18 @@ pub(super) enum DbError {
     Sqlite(rusqlite::Error),
     /// We will not touch it, for this reason.
     Refused(String),
+    /// Another program is in the way, as this says.
+    Busy(&'static str),
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Refused(reason) => f.write_str(reason),
+            Self::Busy(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for DbError {
@@ -55,8 +76,13 @@ fn other_format(format: i64) -> DbError {
 /// rolled back takes tables with it that the caches believe in.
 pub(super) struct Database {
     connection: Connection,
+    path: PathBuf,
+    files: Files,
+    told: Arc<Told>,
     plans: HashMap<SchemaId, Plan>,
     streams: HashMap<StreamId, KnownStream>,
+    /// `SQLite`'s count of changes to the tables, when the plans were made.
+    schema_version: i64,
 }
 
 struct KnownStream {
@@ -67,7 +93,7 @@ struct KnownStream {
 
 impl Database {
     /// Opens the file at `path`, creating it if missing.
-    pub(super) fn open(path: &Path, busy_max: Duration) -> Result<Self, DbError> {
+    pub(super) fn open(path: &Path, busy_max: Duration, told: &Arc<Told>) -> Result<Self, DbError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -98,9 +124,48 @@ impl Database {
         }
         Ok(Self {
             connection,
+            path: path.to_owned(),
+            files: Files::at(path),
+            told: Arc::clone(told),
             plans: HashMap::new(),
             streams: HashMap::new(),
+            schema_version: 0,
         })
+    }
+
+    /// Whether the path still names the file that is open.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.files.are_at(&self.path)
+    }
+
+    /// Leaves a file that was removed or replaced: whole, wherever it is now, and without a journal
+    /// beside what has its name now.
+    pub(super) fn abandon(self) {
+        let Self {
+            connection,
+            path,
+            files,
+            ..
+        } = self;
+        if let Err(error) = checkpoint(&connection) {
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "the file that was here may lack its latest rows, wherever it is now"
+            );
+        }
+        drop(connection);
+        if let Err(error) = files.remove_journal(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot remove the old file's journal");
+        }
+    }
+
+    /// Closes it so that the file stands alone, with nothing in a journal beside it.
+    pub(super) fn close(self) -> Result<(), DbError> {
+        let done = checkpoint(&self.connection);
+        // The last to close takes the journal away.
+        self.connection.close().map_err(|(_, error)| error)?;
+        done
     }
 
     /// Stops a running statement from another thread.
@@ -112,29 +177,33 @@ impl Database {
     pub(super) fn write(&mut self, batch: &Batch) -> Result<WriteReport, DbError> {
         match self.write_tables(batch, false) {
             Err(DbError::Sqlite(error)) if is_about_a_table(error.sqlite_error_code()) => {
-                self.forget();
+                self.plans.clear();
+                self.streams.clear();
+                // Somebody may have taken these away, too.
+                self.connection.execute_batch(tables::BOOKKEEPING)?;
                 self.write_tables(batch, true)
             }
             done => done,
         }
     }
 
-    /// What was rolled back takes tables with it that the caches believe in.
-    fn forget(&mut self) {
-        self.plans.clear();
-        self.streams.clear();
-    }
-
     /// As [`Self::write`]; only if `one_by_one` is a table that is refused left out.
     fn write_tables(&mut self, batch: &Batch, one_by_one: bool) -> Result<WriteReport, DbError> {
         let Self {
             connection,
+            told,
             plans,
             streams,
+            schema_version,
+            ..
         } = self;
         let mut report = WriteReport::default();
         let mut transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if version_of(&transaction)? != *schema_version {
+            plans.clear();
+            streams.clear();
+        }
         for (index, table) in batch.tables.iter().enumerate() {
             if table.schema.name.contains('\0') || table.stream.name.contains('\0') {
                 let reason = "the name of the stream holds a NUL";
@@ -147,19 +216,25 @@ impl Database {
                 }));
                 continue;
             }
+            let mut known = Caches {
+                plans: &mut *plans,
+                streams: &mut *streams,
+                told: &**told,
+            };
             if !one_by_one {
-                write_table(&transaction, streams, plans, (index, table), &mut report)?;
+                write_table(&transaction, &mut known, (index, table), &mut report)?;
                 continue;
             }
             let written = report.rows_written;
             let savepoint = transaction.savepoint()?;
-            match write_table(&savepoint, streams, plans, (index, table), &mut report) {
+            match write_table(&savepoint, &mut known, (index, table), &mut report) {
                 Ok(()) => savepoint.commit()?,
                 Err(error) => {
                     savepoint.finish()?;
                     if !is_about_a_table(error.sqlite_error_code()) || transaction.is_autocommit() {
                         return Err(error.into());
                     }
+                    // What was rolled back takes tables with it that the caches believe in.
                     plans.clear();
                     streams.clear();
                     let reason = format!("{error}; its table is not as we left it");
@@ -167,7 +242,9 @@ impl Database {
                 }
             }
         }
+        let version = version_of(&transaction)?;
         transaction.commit()?;
+        *schema_version = version;
         Ok(report)
     }
 
@@ -190,6 +267,36 @@ impl Database {
             statement.query_row(params![key, range.from.0, range.to.0], |row| row.get(0))?;
         Ok(count as u64)
     }
+}
+
+/// A new file is only there after a power cut if its directory is on the disk, too.
+fn sync_directory_of(path: &Path) {
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let synced = File::open(directory.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
+    if let Err(error) = synced {
+        tracing::warn!(path = %path.display(), %error, "cannot sync the directory of the database");
+    }
+}
+
+/// What is known of the file, while a batch is written.
+struct Caches<'a> {
+    plans: &'a mut HashMap<SchemaId, Plan>,
+    streams: &'a mut HashMap<StreamId, KnownStream>,
+    told: &'a Told,
+}
+
+fn write_table(
+    connection: &Connection,
+    known: &mut Caches<'_>,
+    (index, table): (usize, &TableRows),
+    report: &mut WriteReport,
+) -> rusqlite::Result<()> {
+    if !is_known(known.streams, table) {
+        register(connection, known.streams, table)?;
+    }
+    let plan = known_plan(connection, known.plans, table, known.told)?;
+    let key = &known.streams[&table.stream.id].key;
+    insert(connection, plan, key, index, table, report)
 }
 
 /// Whether an error is about one table and not about the file, our rights or the moment.
@@ -215,135 +322,55 @@ fn is_about_a_table(code: Option<ErrorCode>) -> bool {
     )
 }
 
-fn write_table(
-    connection: &Connection,
-    streams: &mut HashMap<StreamId, KnownStream>,
-    plans: &mut HashMap<SchemaId, Plan>,
-    (index, table): (usize, &TableRows),
-    report: &mut WriteReport,
-) -> rusqlite::Result<()> {
-    let key = known_key(connection, streams, table)?;
-    let plan = known_plan(connection, plans, &table.schema)?;
-    insert(connection, plan, key, index, table, report)
+fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "schema_version", |row| row.get(0))
 }
 
-/// A new file is only there after a power cut if its directory is on the disk, too.
-fn sync_directory_of(path: &Path) {
-    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let synced = File::open(directory.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
-    if let Err(error) = synced {
-        tracing::warn!(path = %path.display(), %error, "cannot sync the directory of the database");
+/// Moves all rows from the journal into the file.
+fn checkpoint(connection: &Connection) -> Result<(), DbError> {
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let is_busy: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    if is_busy == 0 {
+        Ok(())
+    } else {
+        let reason = "another program reads it; its latest rows are in the file ending in -wal";
+        Err(DbError::Busy(reason))
     }
 }
 
-fn known_key<'a>(
-    connection: &Connection,
-    streams: &'a mut HashMap<StreamId, KnownStream>,
-    table: &TableRows,
-) -> rusqlite::Result<&'a str> {
-    let is_known = streams.get(&table.stream.id).is_some_and(|known| {
+fn is_known(streams: &HashMap<StreamId, KnownStream>, table: &TableRows) -> bool {
+    streams.get(&table.stream.id).is_some_and(|known| {
         (Arc::ptr_eq(&known.stream, &table.stream) || known.stream == table.stream)
             && known.tag_names == table.schema.tag_names
-    });
-    if !is_known {
-        let key = tables::stream_key(&table.stream);
-        tables::register_stream(connection, &key, &table.stream, &table.schema)?;
-        let known = KnownStream {
-            stream: Arc::clone(&table.stream),
-            tag_names: table.schema.tag_names.clone(),
-            key,
-        };
-        streams.insert(table.stream.id, known);
-    }
-    Ok(&streams[&table.stream.id].key)
+    })
+}
+
+fn register(
+    connection: &Connection,
+    streams: &mut HashMap<StreamId, KnownStream>,
+    table: &TableRows,
+) -> rusqlite::Result<()> {
+    let key = tables::stream_key(&table.stream);
+    tables::register_stream(connection, &key, &table.stream, &table.schema)?;
+    let known = KnownStream {
+        stream: Arc::clone(&table.stream),
+        tag_names: table.schema.tag_names.clone(),
+        key,
+    };
+    streams.insert(table.stream.id, known);
+    Ok(())
 }
 
 fn known_plan<'a>(
     connection: &Connection,
     plans: &'a mut HashMap<SchemaId, Plan>,
-    schema: &Arc<Schema>,
+    table: &TableRows,
+    told: &Told,
 ) -> rusqlite::Result<&'a Plan> {
+    let schema: &Arc<Schema> = &table.schema;
     let known = plans.get(&schema.id);
     if known.is_none_or(|plan| !Arc::ptr_eq(&plan.schema, schema) && plan.schema != *schema) {
-        plans.insert(schema.id, tables::prepare(connection, schema)?);
+        plans.insert(schema.id, tables::prepare(connection, schema, told)?);
     }
     Ok(&plans[&schema.id])
-}
-
-fn insert(
-    connection: &Connection,
-    plan: &Plan,
-    key: &str,
-    index: usize,
-    table: &TableRows,
-    report: &mut WriteReport,
-) -> rusqlite::Result<()> {
-    let rows = &table.rows;
-    let mut statement = connection.prepare_cached(&plan.upsert)?;
-    statement.raw_bind_parameter(1, key)?;
-    let mut stored: Vec<(usize, &Column)> = Vec::with_capacity(plan.fields.len());
-    let mut refused: Vec<(&str, &Column)> = Vec::new();
-    for (number, field) in plan.fields.iter().enumerate() {
-        match (field, rows.columns.get(number)) {
-            (Ok(parameter), Some(column)) => stored.push((*parameter, column)),
-            (Ok(parameter), None) => statement.raw_bind_parameter(*parameter, None::<i64>)?,
-            (Err(reason), Some(column)) => refused.push((reason, column)),
-            (Err(_), None) => {}
-        }
-    }
-    for row in 0..rows.len() {
-        let mut reject = |reason: String| {
-            report.rejected.push(Rejection {
-                table: index,
-                row,
-                reason,
-                is_out_of_time: false,
-            });
-        };
-        if let Some((reason, _)) = refused.iter().find(|(_, column)| column.is_present(row)) {
-            reject((*reason).to_owned());
-            continue;
-        }
-        statement.raw_bind_parameter(2, rows.ts[row])?;
-        statement.raw_bind_parameter(3, rows.is_train[row])?;
-        statement.raw_bind_parameter(4, rows.fold[row])?;
-        statement.raw_bind_parameter(5, rows.source_ts[row])?;
-        let bound = stored
-            .iter()
-            .try_for_each(|(parameter, column)| bind(&mut statement, *parameter, column, row));
-        match bound.and_then(|()| statement.raw_execute()) {
-            Ok(_) => report.rows_written += 1,
-            Err(error) if is_about_the_row(&error) && !connection.is_autocommit() => {
-                reject(error.to_string());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn bind(
-    statement: &mut Statement<'_>,
-    parameter: usize,
-    column: &Column,
-    row: usize,
-) -> rusqlite::Result<()> {
-    if !column.is_present(row) {
-        return statement.raw_bind_parameter(parameter, None::<i64>);
-    }
-    match &column.values {
-        Values::F64(values) => statement.raw_bind_parameter(parameter, values[row]),
-        Values::F32(values) => statement.raw_bind_parameter(parameter, f64::from(values[row])),
-        Values::I64(values) => statement.raw_bind_parameter(parameter, values[row]),
-        Values::Bool(values) => statement.raw_bind_parameter(parameter, values[row]),
-        Values::Text(values) => statement.raw_bind_parameter(parameter, &*values[row]),
-    }
-}
-
-/// Whether the row itself is at fault: somebody's constraint or trigger, or a value too large.
-fn is_about_the_row(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
-    )
 }

@@ -19,11 +19,15 @@ use taos::{
     RawResult, Taos, TaosBuilder,
 };
 
-use super::{address::Address, codes, schema::Known};
+use super::{address::Address, codes, known::Known};
 use crate::upstream::{DatabaseDescription, Description, UpstreamError, relay::Relay};
 
 /// How long the relay has to name the cause after the connector has failed.
 const CAUSE_WAIT: Duration = Duration::from_millis(200);
+/// How often a statement is sent again at once because a table has just changed, and the first pause
+/// between two tries, which doubles.
+const TRIES_MAX: u32 = 8;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 /// From here on the numbers are the connector's own, up to 0xFFFF for what it cannot name.
 const CONNECTOR_CODES_FROM: i32 = 0xE000;
 
@@ -199,9 +203,12 @@ impl Client {
 
     /// Runs a statement without a result.
     pub(super) async fn execute(&self, sql: String) -> Result<(), Failure> {
-        let taos = Arc::clone(&self.taos);
-        self.call(async move { taos.exec(sql).await.map(|_rows| ()) })
-            .await
+        let sql: Arc<str> = sql.into();
+        self.call_again(|| {
+            let (taos, sql) = (Arc::clone(&self.taos), Arc::clone(&sql));
+            async move { taos.exec(&*sql).await.map(|_rows| ()) }
+        })
+        .await
     }
 
     /// Runs a query and returns its cells as text, missing ones empty.
@@ -220,9 +227,29 @@ impl Client {
 
     /// Writes rows of one existing subtable.
     pub(super) async fn write_block(&self, block: RawBlock) -> Result<(), Failure> {
-        let taos = Arc::clone(&self.taos);
-        self.call(async move { taos.write_raw_block(&block).await })
-            .await
+        let block = Arc::new(block);
+        self.call_again(|| {
+            let (taos, block) = (Arc::clone(&self.taos), Arc::clone(&block));
+            async move { taos.write_raw_block(&block).await }
+        })
+        .await
+    }
+
+    /// Calls again at once, a bounded number of times, while a table is changing under the call.
+    async fn call_again<T: Send + 'static, F>(&self, work: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = RawResult<T>> + Send + 'static,
+    {
+        let mut pause = TRY_AGAIN_AFTER;
+        for _ in 1..TRIES_MAX {
+            match self.call(work()).await {
+                Err(Failure::Refused(refusal)) if refusal.code == codes::SCHEMA_IS_OLD => {}
+                done => return done,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.call(work()).await
     }
 
     async fn call<T: Send + 'static>(

@@ -4,6 +4,19 @@
 /// Timestamp outside what the database keeps.
 pub(super) const OUT_OF_RANGE: i32 = 0x060B;
 
+/// The table has changed since a moment ago; the same statement goes through at the next try.
+pub(super) const SCHEMA_IS_OLD: i32 = 0x061B;
+
+/// The column or tag to be added is there already: another device was faster.
+pub(super) fn is_there_already(code: i32) -> bool {
+    matches!(code, 0x0369 | 0x036B | 0x263C)
+}
+
+/// The table has as many columns, or as long a row, as there can be.
+pub(super) fn is_about_room(code: i32) -> bool {
+    matches!(code, 0x0365 | 0x036F | 0x263E | 0x2640)
+}
+
 /// Not until somebody changes a password, a right or a licence.
 pub(super) fn needs_somebody(code: i32) -> bool {
     matches!(

@@ -1,9 +1,11 @@
 //! `TDengine` 3.3 over WebSocket (taosAdapter, port 6041).
 //!
 //! A supertable per schema (columns `ts`, `is_train`, `fold`, `source_ts`, then the fields; the tags
-//! of the schema), a subtable per stream; names as [`names`] makes them. Texts are VARCHAR in UTF-8,
-//! at most [`schema::TEXT_BYTES_MAX`] bytes, the column widened as longer ones come; tag values at
-//! most [`names::TAG_BYTES_MAX`] bytes. NaN and the infinities are stored as they are.
+//! of the schema), a subtable per stream; names as [`names`] makes them. What does not fit, or has a
+//! column of another type already, goes where [`plan`] says. Texts are VARCHAR in UTF-8, at most
+//! [`supertable::TEXT_BYTES_MAX`] bytes, the column widened as longer ones come; tag values at most
+//! [`names::TAG_BYTES_MAX`] bytes, kept as they are on the device. NaN and the infinities are stored
+//! as they are.
 //!
 //! Every call is bounded by `timeout`. Whatever breaks a connection ends it: the next call builds a
 //! new one. The only folder that names `taos`; how the bytes travel is in the relay.
@@ -12,9 +14,14 @@ mod address;
 mod block;
 mod client;
 mod codes;
+mod known;
+mod losses;
 mod names;
+mod plan;
 mod rows;
 mod schema;
+mod streams;
+mod supertable;
 mod write;
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
@@ -26,7 +33,7 @@ use self::{
     address::Address,
     client::{Client, Failure},
 };
-use super::{Description, Upstream, UpstreamError, UpstreamOptions, WriteReport};
+use super::{Description, Upstream, UpstreamError, UpstreamOptions, WriteReport, told::Told};
 use crate::{
     rows::Batch,
     sample::{Schema, Stream, TimeRange, Timestamp},
@@ -37,6 +44,7 @@ pub struct TDengine {
     address: Arc<Address>,
     timeout: Duration,
     client: Mutex<Option<Arc<Client>>>,
+    told: Told,
 }
 
 impl TDengine {
@@ -49,6 +57,7 @@ impl TDengine {
             address: Arc::new(Address::new(options)?),
             timeout: options.timeout,
             client: Mutex::new(None),
+            told: Told::default(),
         })
     }
 
@@ -93,7 +102,7 @@ impl Upstream for TDengine {
             return Ok(WriteReport::default());
         }
         let client = self.client().await?;
-        let written = write::write(&client, batch).await;
+        let written = write::write(&client, batch, &self.told).await;
         if client.is_broken() {
             self.discard(&client).await;
         }
@@ -107,6 +116,7 @@ impl Upstream for TDengine {
         range: TimeRange,
     ) -> Result<u64, UpstreamError> {
         let client = self.client().await?;
+        // The first part has every row.
         let mut sql = format!(
             "SELECT COUNT(*) FROM {}.`{}` WHERE `ts` IS NOT NULL",
             client.database(),
@@ -141,6 +151,11 @@ impl Upstream for TDengine {
         tokio::time::timeout(self.timeout, describing)
             .await
             .unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    async fn close(&self) -> Result<(), UpstreamError> {
+        *self.client.lock().await = None;
+        Ok(())
     }
 
     fn location(&self) -> String {

@@ -83,6 +83,26 @@ pub(super) fn supertable(schema: &Schema) -> String {
     identifier(&schema.name, TABLE_BYTES_MAX)
 }
 
+/// The supertable numbered `part` (from 0) of a schema that needs several.
+pub(super) fn part(schema: &Schema, part: usize) -> String {
+    identifier(&format!("{}_{}", schema.name, part + 1), TABLE_BYTES_MAX)
+}
+
+/// The same where another schema has the name that [`part`] gives.
+pub(super) fn part_beside(schema: &Schema, part: usize) -> String {
+    let name = format!("{}_{}", schema.name, part + 1);
+    let hashed = format!("part\0{name}");
+    suffixed(&name, TABLE_BYTES_MAX - SUFFIX_BYTES, hashed.as_bytes())
+}
+
+/// The subtable of a stream under the supertable numbered `part`; `first` is that under the first.
+pub(super) fn subtable_of_part(first: &str, part: usize) -> String {
+    match part {
+        0 => first.to_owned(),
+        part => format!("{first}_{}", part + 1),
+    }
+}
+
 /// The subtable of a stream: readable, and unique for schema and the tag values that the stream was
 /// declared with (the device's tag is one of them, so devices sharing a database never share a table).
 pub(super) fn subtable(stream: &Stream, schema: &Schema) -> String {
@@ -97,31 +117,35 @@ pub(super) fn subtable(stream: &Stream, schema: &Schema) -> String {
 /// The columns of a schema's tags and fields. Whichever meets a fixed column, or as a field meets a
 /// tag, takes an altered name of its own kind.
 pub(super) fn columns(schema: &Schema) -> (Vec<String>, Vec<String>) {
-    let unless_taken = |kind: &str, name: &str, taken: &dyn Fn(&str) -> bool| {
-        let plain = identifier(name, COLUMN_BYTES_MAX);
-        if taken(&plain) {
-            let hashed = format!("{kind}\0{name}");
-            suffixed(name, COLUMN_BYTES_MAX - SUFFIX_BYTES, hashed.as_bytes())
-        } else {
-            plain
-        }
-    };
-    let is_fixed = |name: &str| FIXED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name));
     let tags: Vec<String> = schema
         .tag_names
         .iter()
         .map(|tag| unless_taken("tag", tag, &is_fixed))
         .collect();
-    let fields = schema
-        .fields
-        .iter()
-        .map(|field| {
-            unless_taken("field", &field.name, &|name| {
-                is_fixed(name) || tags.iter().any(|tag| tag == name)
-            })
-        })
-        .collect();
+    let fields = schema.fields.iter();
+    let fields = fields.map(|field_| field(&field_.name, &tags)).collect();
     (tags, fields)
+}
+
+/// The column of a field called `name` beside `tags`.
+pub(super) fn field(name: &str, tags: &[String]) -> String {
+    unless_taken("field", name, &|name| {
+        is_fixed(name) || tags.iter().any(|tag| tag == name)
+    })
+}
+
+fn unless_taken(kind: &str, name: &str, is_taken: &dyn Fn(&str) -> bool) -> String {
+    let plain = identifier(name, COLUMN_BYTES_MAX);
+    if is_taken(&plain) {
+        let hashed = format!("{kind}\0{name}");
+        suffixed(name, COLUMN_BYTES_MAX - SUFFIX_BYTES, hashed.as_bytes())
+    } else {
+        plain
+    }
+}
+
+fn is_fixed(name: &str) -> bool {
+    FIXED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name))
 }
 
 /// A tag's value as stored: at most [`TAG_BYTES_MAX`] bytes, without NUL.

@@ -9,8 +9,10 @@ use taos::{RawBlock, Ty};
 
 use super::{
     block::BlockBuilder,
-    names::{FIXED, push_literal, tag_value},
-    schema::{Layout, Need, Ready, TEXT_BYTES_MAX},
+    names::{FIXED, push_literal, subtable_of_part, tag_value},
+    plan::{Layout, Need, fixed},
+    schema::Ready,
+    supertable::TEXT_BYTES_MAX,
 };
 use crate::{
     rows::{Column, TableRows, Values},
@@ -21,16 +23,19 @@ use crate::{
 /// with 64 rows a table, 10 against 11 with 128, 6 against 12 with 256).
 pub(super) const RAW_ROWS_MIN: usize = 128;
 
-/// The writable part of one table of a batch.
+/// What one subtable gets of one stream of a batch.
 pub(super) struct Table<'a> {
-    /// Its place in the batch.
+    /// The stream's place in the batch.
     pub(super) index: usize,
     pub(super) source: &'a TableRows,
-    pub(super) layout: Arc<Layout>,
+    layout: Arc<Layout>,
     /// The subtable's name.
     pub(super) name: String,
-    /// Fields to write, by position.
-    fields: Vec<usize>,
+    supertable: String,
+    /// Position of the supertable among those of the schema.
+    part: usize,
+    /// Fields to write, by position, with the columns they go to.
+    fields: Vec<(usize, String)>,
     /// Rows to write, in time order.
     pub(super) rows: Vec<usize>,
     /// As raw blocks rather than text.
@@ -56,68 +61,78 @@ pub(super) fn needs(source: &TableRows) -> Vec<Need> {
     needs
 }
 
-impl<'a> Table<'a> {
-    /// Sorts out the rows that cannot be written, with the reason for each.
-    pub(super) fn new(
-        index: usize,
-        source: &'a TableRows,
-        layout: Arc<Layout>,
-        name: String,
-        ready: &Ready,
-        rejected: &mut Vec<Rejection>,
-    ) -> Self {
-        let rows = &source.rows;
-        let mut reasons: Vec<Option<String>> = vec![None; rows.len()];
-        let mut fields = Vec::new();
-        let needs = needs(source);
-        for (field, column) in rows.columns.iter() {
-            if !needs.get(field).is_some_and(|need| need.used) {
-                continue;
-            }
-            let kind = column.values.kind();
-            match ready.column(&layout.fields[field], kind) {
-                Ok(width) => {
-                    fields.push(field);
-                    note_bad_texts(column, width, &layout.fields[field], &mut reasons);
-                }
-                Err(reason) => {
-                    for (row, known) in reasons.iter_mut().enumerate() {
-                        if known.is_none() && column.is_present(row) {
-                            *known = Some(reason.clone());
-                        }
-                    }
-                }
-            }
-        }
-
-        let mut good = Vec::with_capacity(rows.len());
-        for (row, reason) in reasons.into_iter().enumerate() {
-            match reason {
-                None => good.push(row),
-                Some(reason) => rejected.push(Rejection {
-                    table: index,
-                    row,
-                    reason,
-                    is_out_of_time: false,
-                }),
-            }
-        }
-        if !good.is_sorted_by_key(|row| rows.ts[*row]) {
-            good.sort_by_key(|row| rows.ts[*row]);
-        }
-        let unspeakable = |field: &usize| has_unspeakable_floats(&rows.columns[*field]);
-        let is_raw = good.len() >= RAW_ROWS_MIN || fields.iter().any(unspeakable);
-        Self {
-            index,
-            source,
-            layout,
-            name,
-            fields,
-            rows: good,
-            is_raw,
+/// Sorts one stream of a batch into what each of its subtables gets. Rows that can never be written go
+/// to `rejected`, with the reason for each; `name` is its subtable under the first supertable.
+///
+/// # Errors
+/// Why the stream must wait until somebody changes the tables.
+pub(super) fn sorted<'a>(
+    index: usize,
+    source: &'a TableRows,
+    layout: &Arc<Layout>,
+    name: &str,
+    ready: &Ready,
+    rejected: &mut Vec<Rejection>,
+) -> Result<Vec<Table<'a>>, String> {
+    if let Some(reason) = ready.refusal(layout) {
+        return Err(reason);
+    }
+    let rows = &source.rows;
+    let mut fields: Vec<Vec<(usize, String)>> = vec![Vec::new(); ready.parts().len()];
+    let mut reasons: Vec<Option<String>> = vec![None; rows.len()];
+    let needs = needs(source);
+    for (field, column) in rows.columns.iter() {
+        if needs.get(field).is_some_and(|need| need.used) {
+            let own = &layout.fields[field];
+            let place = ready.place(field, own)?;
+            fields[place.part].push((field, place.column.clone()));
+            note_bad_texts(column, own, &mut reasons);
         }
     }
+    let mut good = Vec::with_capacity(rows.len());
+    for (row, reason) in reasons.into_iter().enumerate() {
+        match reason {
+            None => good.push(row),
+            Some(reason) => rejected.push(Rejection {
+                table: index,
+                row,
+                reason,
+                is_out_of_time: false,
+            }),
+        }
+    }
+    if !good.is_sorted_by_key(|row| rows.ts[*row]) {
+        good.sort_by_key(|row| rows.ts[*row]);
+    }
+    let mut tables = Vec::new();
+    for (part, fields) in fields.into_iter().enumerate() {
+        let has_a_value = |row: &usize| {
+            let mut columns = fields.iter().map(|(field, _)| &rows.columns[*field]);
+            part == 0 || columns.any(|column| column.is_present(*row))
+        };
+        let rows_of_part: Vec<usize> = good.iter().copied().filter(has_a_value).collect();
+        if rows_of_part.is_empty() {
+            continue;
+        }
+        let unspeakable =
+            |(field, _): &(usize, String)| has_unspeakable_floats(&rows.columns[*field]);
+        let is_raw = rows_of_part.len() >= RAW_ROWS_MIN || fields.iter().any(unspeakable);
+        tables.push(Table {
+            index,
+            source,
+            layout: Arc::clone(layout),
+            name: subtable_of_part(name, part),
+            supertable: ready.parts()[part].0.clone(),
+            part,
+            fields,
+            rows: rows_of_part,
+            is_raw,
+        });
+    }
+    Ok(tables)
+}
 
+impl Table<'_> {
     pub(super) fn ts(&self, row: usize) -> i64 {
         self.source.rows.ts[row]
     }
@@ -125,22 +140,23 @@ impl<'a> Table<'a> {
     /// Upper bound of what `row` takes in text, which also bounds it in a raw block.
     pub(super) fn row_bytes_max(&self, row: usize) -> usize {
         let values =
-            self.fields
-                .iter()
-                .map(|field| match &self.source.rows.columns[*field].values {
+            self.fields.iter().map(
+                |(field, _)| match &self.source.rows.columns[*field].values {
                     Values::F64(_) | Values::F32(_) => 26,
                     Values::I64(_) => 21,
                     Values::Bool(_) => 6,
                     Values::Text(texts) => texts.get(row).map_or(5, |text| 2 * text.len() + 5),
-                });
+                },
+            );
         60 + values.sum::<usize>()
     }
 
     /// Upper bound of what names and tags take in text.
     pub(super) fn head_bytes_max(&self) -> usize {
-        let names = self.layout.fields.iter().chain(&self.layout.tags);
+        let columns = self.fields.iter().map(|(_, column)| column);
+        let names = columns.chain(&self.layout.tags);
         let tags = &self.source.stream.tags;
-        400 + 4 * self.name.len()
+        800 + 4 * self.name.len()
             + names.map(|name| name.len() + 4).sum::<usize>()
             + tags.iter().map(|tag| 2 * tag.len() + 40).sum::<usize>()
     }
@@ -150,7 +166,7 @@ impl<'a> Table<'a> {
         let _infallible = write!(
             sql,
             "{database}.`{}` USING {database}.`{}` (",
-            self.name, self.layout.supertable
+            self.name, self.supertable
         );
         for (number, tag) in self.layout.tags.iter().enumerate() {
             let comma = if number == 0 { "" } else { "," };
@@ -184,9 +200,9 @@ impl<'a> Table<'a> {
         } else {
             self.push_using(sql, database);
         }
-        let _infallible = write!(sql, " (`{}`", FIXED.join("`,`"));
-        for field in &self.fields {
-            let _infallible = write!(sql, ",`{}`", self.layout.fields[*field]);
+        let _infallible = write!(sql, " (`{}`", fixed(self.part).join("`,`"));
+        for (_, column) in &self.fields {
+            let _infallible = write!(sql, ",`{column}`");
         }
         sql.push_str(") VALUES ");
         for row in rows {
@@ -196,20 +212,16 @@ impl<'a> Table<'a> {
 
     fn push_row(&self, sql: &mut String, row: usize) {
         let rows = &self.source.rows;
-        let _infallible = write!(
-            sql,
-            "({},{},{},",
-            rows.ts[row],
-            rows.is_train.get(row).copied().unwrap_or_default(),
-            rows.fold.get(row).copied().unwrap_or_default(),
-        );
-        match rows.source_ts.get(row).copied().flatten() {
-            Some(ts) => {
-                let _infallible = write!(sql, "{ts}");
-            }
-            None => sql.push_str("NULL"),
+        let _infallible = write!(sql, "({}", rows.ts[row]);
+        if self.part == 0 {
+            let is_train = rows.is_train.get(row).copied().unwrap_or_default();
+            let fold = rows.fold.get(row).copied().unwrap_or_default();
+            let _infallible = match rows.source_ts.get(row).copied().flatten() {
+                Some(ts) => write!(sql, ",{is_train},{fold},{ts}"),
+                None => write!(sql, ",{is_train},{fold},NULL"),
+            };
         }
-        for field in &self.fields {
+        for (field, _) in &self.fields {
             sql.push(',');
             push_value(sql, &rows.columns[*field], row);
         }
@@ -224,23 +236,16 @@ impl<'a> Table<'a> {
         let [ts, is_train, fold, source_ts] = FIXED;
         let some = |row: &usize| Some(from.ts[*row].to_le_bytes());
         block.fixed(ts, Ty::Timestamp, rows.iter().map(some));
-        let flag = |row: &usize| Some([u8::from(from.is_train.get(*row) == Some(&true))]);
-        block.fixed(is_train, Ty::Bool, rows.iter().map(flag));
-        block.fixed(
-            fold,
-            Ty::UTinyInt,
-            rows.iter()
-                .map(|row| Some([from.fold.get(*row).copied().unwrap_or(0)])),
-        );
-        let claimed = |row: &usize| from.source_ts.get(*row)?.map(i64::to_le_bytes);
-        block.fixed(source_ts, Ty::Timestamp, rows.iter().map(claimed));
-        for field in &self.fields {
-            push_column(
-                &mut block,
-                &self.layout.fields[*field],
-                &from.columns[*field],
-                rows,
-            );
+        if self.part == 0 {
+            let flag = |row: &usize| Some([u8::from(from.is_train.get(*row) == Some(&true))]);
+            block.fixed(is_train, Ty::Bool, rows.iter().map(flag));
+            let number = |row: &usize| Some([from.fold.get(*row).copied().unwrap_or(0)]);
+            block.fixed(fold, Ty::UTinyInt, rows.iter().map(number));
+            let claimed = |row: &usize| from.source_ts.get(*row)?.map(i64::to_le_bytes);
+            block.fixed(source_ts, Ty::Timestamp, rows.iter().map(claimed));
+        }
+        for (field, column) in &self.fields {
+            push_column(&mut block, column, &from.columns[*field], rows);
         }
         block.finish(&self.name)
     }
@@ -266,7 +271,7 @@ fn push_column(block: &mut BlockBuilder, name: &str, column: &Column, rows: &[us
     }
 }
 
-fn note_bad_texts(column: &Column, width: usize, name: &str, reasons: &mut [Option<String>]) {
+fn note_bad_texts(column: &Column, name: &str, reasons: &mut [Option<String>]) {
     let Values::Text(texts) = &column.values else {
         return;
     };
@@ -276,11 +281,11 @@ fn note_bad_texts(column: &Column, width: usize, name: &str, reasons: &mut [Opti
         }
         if text.contains('\0') {
             *reason = Some(format!("the text for column `{name}` holds a NUL"));
-        } else if text.len() > width.min(TEXT_BYTES_MAX) {
+        } else if text.len() > TEXT_BYTES_MAX {
             *reason = Some(format!(
-                "the text for column `{name}` has {} bytes, more than the {} it takes",
-                text.len(),
-                width.min(TEXT_BYTES_MAX)
+                "the text for column `{name}` has {} bytes, more than the {TEXT_BYTES_MAX} that \
+                 TDengine takes",
+                text.len()
             ));
         }
     }

@@ -1,9 +1,12 @@
 //! One batch: tables made ready, rows sent in raw blocks or in statements over many tables, and the
 //! few that the server will not take found and returned.
 //!
-//! Finding them is bounded. Rows outside the kept time range are the oldest or the newest of what was
-//! refused, so `2 log2(n) + 4` sends find all of them, however many. Anything else is bisected, and after
-//! [`SENDS_MAX`] sends what is still refused is returned together.
+//! What is refused is first tried again with the tables as they are now: nothing is blamed on a row
+//! because of what was remembered. Then the rows are searched for, within bounds. Those outside the
+//! kept time range are the oldest or the newest of what was refused, so `2 log2(n) + 4` sends find all
+//! of them, however many. Anything else is bisected. A stream of which no row is taken, or of which
+//! the guilty rows are not found within [`SENDS_MAX`] sends, is refused as a whole: it stays where it
+//! is, and may be healed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,14 +15,18 @@ use std::{
 
 use super::{
     client::{Client, Failure, Refusal},
-    codes, names,
-    rows::{Table, needs},
-    schema::{Layout, Need, Ready, ready},
+    codes,
+    losses::Losses,
+    names,
+    plan::{Layout, Need},
+    rows::{Table, needs, sorted},
+    schema::{Ready, ready},
+    streams,
 };
 use crate::{
     rows::Batch,
     sample::Schema,
-    upstream::{Rejection, TableRefusal, UpstreamError, WriteReport},
+    upstream::{Rejection, UpstreamError, WriteReport, told::Told},
 };
 
 /// Text of one statement. The server takes 1 MB; half of it is within a tenth of the speed (1,000
@@ -29,6 +36,8 @@ const STATEMENT_BYTES_MAX: usize = 500_000;
 const BLOCK_BYTES_MAX: usize = 2_000_000;
 /// Bisecting one refused piece of work.
 const SENDS_MAX: usize = 256;
+/// Attempts at one batch, the later ones with everything looked up anew.
+const ATTEMPTS_MAX: usize = 3;
 
 /// One row to send.
 #[derive(Clone, Copy, Debug)]
@@ -47,16 +56,61 @@ fn identity(schema: &Schema) -> usize {
     std::ptr::from_ref(schema).addr()
 }
 
+/// Why an attempt came to nothing.
+enum Trouble {
+    /// Something is not as we remember it.
+    Stale(String),
+    Upstream(UpstreamError),
+}
+
+impl From<UpstreamError> for Trouble {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) if codes::is_stale(refusal.code) => Self::Stale(refusal.text),
+            other => Self::Upstream(other.into()),
+        }
+    }
+}
+
 struct Writer<'a> {
     client: &'a Client,
     tables: Vec<Table<'a>>,
-    rejected: Mutex<Vec<Rejection>>,
-    refused: Mutex<Vec<TableRefusal>>,
+    losses: Mutex<Losses>,
+    /// Whether rows may be blamed: not while the tables may have changed since they were looked at.
+    is_fresh: bool,
 }
 
 /// Writes `batch` over `client`.
-pub(super) async fn write(client: &Client, batch: &Batch) -> Result<WriteReport, UpstreamError> {
-    let writer = Writer::prepare(client, batch).await?;
+pub(super) async fn write(
+    client: &Client,
+    batch: &Batch,
+    told: &Told,
+) -> Result<WriteReport, UpstreamError> {
+    let mut why = String::new();
+    for attempt in 0..ATTEMPTS_MAX {
+        match write_once(client, batch, told, attempt > 0).await {
+            Ok(report) => return Ok(report),
+            Err(Trouble::Upstream(error)) => return Err(error),
+            Err(Trouble::Stale(text)) => why = text,
+        }
+        client.known.forget();
+    }
+    Err(UpstreamError::Unavailable(why))
+}
+
+async fn write_once(
+    client: &Client,
+    batch: &Batch,
+    told: &Told,
+    is_fresh: bool,
+) -> Result<WriteReport, Trouble> {
+    let writer = Writer::prepare(client, batch, told, is_fresh).await?;
     writer.create_raw_subtables().await?;
     let queue = Mutex::new(writer.plan().into_iter());
     tokio::try_join!(
@@ -65,37 +119,18 @@ pub(super) async fn write(client: &Client, batch: &Batch) -> Result<WriteReport,
         writer.lane(&queue),
         writer.lane(&queue),
     )?;
-    let mut rejected = unlocked(writer.rejected);
-    rejected.sort_by_key(|rejection| (rejection.table, rejection.row));
-    rejected.dedup_by_key(|rejection| (rejection.table, rejection.row));
-    let mut report = WriteReport {
-        rows_written: (batch.rows() - rejected.len()) as u64,
-        rejected,
-        refused: Vec::new(),
-    };
-    let mut refused = unlocked(writer.refused);
-    refused.sort_by_key(|refusal| refusal.table);
-    refused.dedup_by_key(|refusal| refusal.table);
-    for TableRefusal { table, reason } in refused {
-        let of_table = report.rejected.iter().filter(|r| r.table == table).count();
-        let written = batch.tables[table].rows.len() - of_table;
-        report.refuse(table, written as u64, reason);
-    }
-    Ok(report)
-}
-
-fn is_of_one_table(work: &[Item]) -> bool {
-    let first = work.first().map(|item| item.table);
-    work.iter().all(|item| Some(item.table) == first)
-}
-
-fn unlocked<T>(mutex: Mutex<T>) -> T {
-    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let losses = writer.losses.into_inner();
+    Ok(losses.unwrap_or_else(PoisonError::into_inner).report(batch))
 }
 
 impl<'a> Writer<'a> {
     /// Makes the supertables ready and sorts out what they cannot take.
-    async fn prepare(client: &'a Client, batch: &'a Batch) -> Result<Self, UpstreamError> {
+    async fn prepare(
+        client: &'a Client,
+        batch: &'a Batch,
+        told: &Told,
+        is_fresh: bool,
+    ) -> Result<Self, UpstreamError> {
         struct Group<'b> {
             schema: &'b Schema,
             needs: Vec<Need>,
@@ -117,52 +152,47 @@ impl<'a> Writer<'a> {
         for group in groups.values_mut() {
             let layout = Layout::new(group.schema);
             // A table that is refused costs no other.
-            group.made = Some(
-                match ready(client, group.schema, &layout, &group.needs).await {
-                    Ok(ready) => match ready.refusal(&layout) {
-                        Some(words) => Err(words),
-                        None => Ok((Arc::new(layout), ready)),
-                    },
-                    Err(UpstreamError::Rejected(words)) => Err(words),
-                    Err(away) => return Err(away),
-                },
-            );
+            group.made = match ready(client, group.schema, &layout, &group.needs, told).await {
+                Ok(ready) => Some(Ok((Arc::new(layout), ready))),
+                Err(UpstreamError::Rejected(words)) => Some(Err(words)),
+                Err(away) => return Err(away),
+            };
         }
 
-        let mut rejected = Vec::new();
-        let mut refused = Vec::new();
+        let mut losses = Losses::default();
         let mut tables = Vec::new();
         for (index, source) in batch.tables.iter().enumerate() {
             let group = groups.get(&identity(&source.schema));
             let (layout, ready) = match group.and_then(|group| group.made.as_ref()) {
                 Some(Ok(made)) => made,
                 Some(Err(words)) => {
-                    let reason = words.clone();
-                    refused.push(TableRefusal {
-                        table: index,
-                        reason,
-                    });
+                    losses.refuse(index, words);
                     continue;
                 }
                 None => continue,
             };
             let name = names::subtable(&source.stream, &source.schema);
-            let layout = Arc::clone(layout);
-            let table = Table::new(index, source, layout, name, ready, &mut rejected);
-            if !table.rows.is_empty() {
-                tables.push(table);
+            let parts = ready.parts().len();
+            streams::keep_tags(client, &source.stream, &name, layout, parts, told).await?;
+            match sorted(index, source, layout, &name, ready, &mut losses.rejected) {
+                Ok(sorted) => tables.extend(sorted),
+                Err(reason) => {
+                    losses.refuse(index, &reason);
+                    // Somebody may mend it at any time.
+                    client.known.forget_parts(&layout.supertable);
+                }
             }
         }
         Ok(Self {
             client,
             tables,
-            rejected: Mutex::new(rejected),
-            refused: Mutex::new(refused),
+            losses: Mutex::new(losses),
+            is_fresh,
         })
     }
 
     /// A raw block needs its subtable; many are created in one statement.
-    async fn create_raw_subtables(&self) -> Result<(), UpstreamError> {
+    async fn create_raw_subtables(&self) -> Result<(), Trouble> {
         let known = &self.client.known;
         let missing = |table: &&Table| table.is_raw && !known.has_subtable(&table.name);
         let missing: Vec<&Table> = self.tables.iter().filter(missing).collect();
@@ -178,10 +208,7 @@ impl<'a> Writer<'a> {
                 missing[end].push_using(&mut sql, &database);
                 end += 1;
             }
-            self.client
-                .execute(sql)
-                .await
-                .map_err(|failure| self.give_up(failure))?;
+            self.client.execute(sql).await?;
             for table in &missing[start..end] {
                 known.learn_subtable(&table.name);
             }
@@ -233,7 +260,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes calls off the queue until it is empty or one fails for good.
-    async fn lane(&self, queue: &Mutex<std::vec::IntoIter<Work>>) -> Result<(), UpstreamError> {
+    async fn lane(&self, queue: &Mutex<std::vec::IntoIter<Work>>) -> Result<(), Trouble> {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(work) = next else { return Ok(()) };
@@ -241,23 +268,31 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn deliver(&self, work: Work) -> Result<(), UpstreamError> {
+    async fn deliver(&self, work: Work) -> Result<(), Trouble> {
         match self.send(&work).await {
             Ok(None) => Ok(()),
+            Ok(Some(refusal)) if !self.is_fresh && refusal.code != codes::OUT_OF_RANGE => {
+                Err(Trouble::Stale(refusal.text))
+            }
             Ok(Some(refusal)) => self.search(work, refusal).await,
-            Err(UpstreamError::Rejected(reason)) if is_of_one_table(&work) => {
-                let table = self.tables[work[0].table].index;
-                let refused = self.refused.lock();
-                let mut refused = refused.unwrap_or_else(PoisonError::into_inner);
-                refused.push(TableRefusal { table, reason });
+            Err(Trouble::Upstream(UpstreamError::Rejected(reason))) if self.is_of_one(&work) => {
+                let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+                losses.refuse(self.tables[work[0].table].index, &reason);
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Whether all of `work` is of one stream.
+    fn is_of_one(&self, work: &[Item]) -> bool {
+        let mut streams = work.iter().map(|item| self.tables[item.table].index);
+        let first = streams.next();
+        streams.all(|stream| Some(stream) == first)
+    }
+
     /// Sends rows; the refusal if one of them is to blame.
-    async fn send(&self, work: &[Item]) -> Result<Option<Refusal>, UpstreamError> {
+    async fn send(&self, work: &[Item]) -> Result<Option<Refusal>, Trouble> {
         let Some(first) = work.first() else {
             return Ok(None);
         };
@@ -273,7 +308,7 @@ impl<'a> Writer<'a> {
             Err(Failure::Refused(refusal)) if codes::is_about_rows(refusal.code) => {
                 Ok(Some(refusal))
             }
-            Err(failure) => Err(self.give_up(failure)),
+            Err(failure) => Err(failure.into()),
         }
     }
 
@@ -296,27 +331,28 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn give_up(&self, failure: Failure) -> UpstreamError {
-        if let Failure::Refused(refusal) = &failure
-            && codes::is_stale(refusal.code)
-        {
-            self.client.known.forget();
-        }
-        failure.into()
+    fn reject(&self, items: &[Item], reason: &str, is_out_of_time: bool) {
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let rejections = self.rejections(items, reason, is_out_of_time);
+        losses.rejected.extend(rejections);
     }
 
-    fn reject(&self, items: &[Item], reason: &str, is_out_of_time: bool) {
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        rejected.extend(items.iter().map(|item| Rejection {
+    fn rejections(
+        &self,
+        items: &[Item],
+        reason: &str,
+        is_out_of_time: bool,
+    ) -> impl Iterator<Item = Rejection> {
+        items.iter().map(move |item| Rejection {
             table: self.tables[item.table].index,
             row: item.row,
             reason: reason.to_owned(),
             is_out_of_time,
-        }));
+        })
     }
 
     /// Finds the rows to blame for `refusal`, writes the others.
-    async fn search(&self, work: Work, refusal: Refusal) -> Result<(), UpstreamError> {
+    async fn search(&self, work: Work, refusal: Refusal) -> Result<(), Trouble> {
         let (work, refusal) = if refusal.code == codes::OUT_OF_RANGE {
             let Some(other) = self.search_by_time(work).await? else {
                 return Ok(());
@@ -330,10 +366,7 @@ impl<'a> Writer<'a> {
 
     /// Rejects what lies outside the kept range: of the past a beginning, of the future an end.
     /// Returns rows that are refused for another reason, if any.
-    async fn search_by_time(
-        &self,
-        mut work: Work,
-    ) -> Result<Option<(Work, Refusal)>, UpstreamError> {
+    async fn search_by_time(&self, mut work: Work) -> Result<Option<(Work, Refusal)>, Trouble> {
         let now = self.server_now().await?;
         work.sort_by_key(|item| item.ts);
         let mut future = work.split_off(work.partition_point(|item| item.ts <= now));
@@ -372,7 +405,7 @@ impl<'a> Writer<'a> {
 
     /// Rejects rows that must all be out of range if both ends are; looks at each if they are not,
     /// for then one of the clocks concerned has moved.
-    async fn reject_outside(&self, outside: Work, refusal: Refusal) -> Result<(), UpstreamError> {
+    async fn reject_outside(&self, outside: Work, refusal: Refusal) -> Result<(), Trouble> {
         for end in [outside.first().copied(), outside.last().copied()]
             .into_iter()
             .flatten()
@@ -387,7 +420,7 @@ impl<'a> Writer<'a> {
 
     /// The server's clock, nanoseconds UTC. Without a table it answers in milliseconds, whatever the
     /// database's precision.
-    async fn server_now(&self) -> Result<i64, UpstreamError> {
+    async fn server_now(&self) -> Result<i64, Trouble> {
         let records = self
             .client
             .query("SELECT CAST(NOW() AS BIGINT)".to_owned())
@@ -400,22 +433,31 @@ impl<'a> Writer<'a> {
             10_000_000_000_000..10_000_000_000_000_000 => now.checked_mul(1_000),
             _ => Some(now),
         })
-        .ok_or_else(|| UpstreamError::Unavailable("the server does not tell its time".into()))
+        .ok_or_else(|| {
+            UpstreamError::Unavailable("the server does not tell its time".into()).into()
+        })
     }
 
-    async fn bisect(&self, work: Work, refusal: Refusal) -> Result<(), UpstreamError> {
+    async fn bisect(&self, work: Work, refusal: Refusal) -> Result<(), Trouble> {
         let mut sends = 0;
         let mut refused = vec![(work, refusal)];
         while let Some((mut work, refusal)) = refused.pop() {
-            if work.len() == 1 || sends >= SENDS_MAX {
-                let rows = work.len();
-                let refusal_is_of_time = refusal.code == codes::OUT_OF_RANGE;
-                let reason = if rows == 1 {
-                    refusal.text
-                } else {
-                    format!("{} (one or more of {rows} rows)", refusal.text)
-                };
-                self.reject(&work, &reason, refusal_is_of_time);
+            if work.len() == 1 && refusal.code == codes::OUT_OF_RANGE {
+                self.reject(&work, &refusal.text, true);
+                continue;
+            }
+            if work.len() == 1 {
+                let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+                losses
+                    .blamed
+                    .extend(self.rejections(&work, &refusal.text, false));
+                continue;
+            }
+            if sends >= SENDS_MAX {
+                let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+                for item in work {
+                    losses.refuse(self.tables[item.table].index, &refusal.text);
+                }
                 continue;
             }
             let right = work.split_off(work.len() / 2);

@@ -1,0 +1,312 @@
+//! Which table and column each field of a schema has, chosen at its first sight.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    tables::{FIXED_COLUMNS, free_name, names_taken, quoted},
+    views::Part,
+};
+use crate::{
+    sample::{FieldType, Schema},
+    upstream::told::Told,
+};
+
+/// Columns that identify a row: all that a further table has beside those of fields.
+const KEY_COLUMNS: usize = 2;
+/// `SQLite` takes 2,000 columns; the view needs some for the tags.
+const COLUMNS_MAX: usize = 1_900;
+/// Columns tried for a field; each would have to hold another type.
+const BESIDE_MAX: usize = 5;
+
+/// Created with the first further table; a file without one is as earlier versions made it.
+const PARTS: &str = "
+CREATE TABLE IF NOT EXISTS dunlin_parts (
+    schema TEXT NOT NULL, number INTEGER NOT NULL, table_name TEXT NOT NULL,
+    view_name TEXT NOT NULL, PRIMARY KEY (schema, number)
+) WITHOUT ROWID;
+";
+
+/// Why a field has no column.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    /// Whether a change of the tables would help; otherwise nothing ever will.
+    pub(super) can_heal: bool,
+}
+
+/// The columns of one schema while they are chosen.
+pub(super) struct Choice<'a> {
+    connection: &'a Connection,
+    schema: &'a Schema,
+    pub(super) parts: Vec<Part>,
+    /// Columns that are not there yet, one entry a table.
+    new: Vec<NewColumns>,
+    /// Of each column of a field, in lower case, the table.
+    part_of: HashMap<String, usize>,
+    /// Names of columns, in lower case, that have been given away.
+    taken: HashSet<String>,
+    /// Names of fields that have a column beside that of their own name.
+    beside: HashSet<String>,
+}
+
+/// What a table is to get.
+struct NewColumns {
+    /// The table itself is new.
+    is_table_new: bool,
+    columns: Vec<(String, FieldType)>,
+}
+
+impl<'a> Choice<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        schema: &'a Schema,
+        table: String,
+        view: String,
+    ) -> rusqlite::Result<Self> {
+        let mut names = vec![(table, view)];
+        names.extend(further_of(connection, &schema.name)?);
+        let mut choice = Self {
+            connection,
+            schema,
+            parts: Vec::new(),
+            new: Vec::new(),
+            part_of: HashMap::new(),
+            taken: FIXED_COLUMNS.map(str::to_owned).into(),
+            beside: HashSet::new(),
+        };
+        for (number, (table, view)) in names.into_iter().enumerate() {
+            let columns = columns_of(connection, &table)?;
+            choice.new.push(NewColumns {
+                is_table_new: columns.is_empty(),
+                columns: Vec::new(),
+            });
+            let columns = columns.into_iter().skip(fixed_columns(number));
+            let columns: Vec<String> = columns.collect();
+            for column in &columns {
+                choice.part_of.insert(column.to_ascii_lowercase(), number);
+            }
+            choice.parts.push(Part {
+                table,
+                view,
+                columns,
+            });
+        }
+        choice.taken.extend(choice.part_of.keys().cloned());
+        let mut statement =
+            connection.prepare("SELECT column_name FROM dunlin_fields WHERE schema = ?1")?;
+        for name in statement.query_map([&schema.name], |row| row.get::<_, String>(0))? {
+            choice.taken.insert(name?.to_ascii_lowercase());
+        }
+        Ok(choice)
+    }
+
+    /// The column of a field with its table, chosen and created at its first sight.
+    pub(super) fn column(
+        &mut self,
+        field: &str,
+        kind: FieldType,
+        told: &Told,
+    ) -> rusqlite::Result<Result<(usize, String), Refusal>> {
+        if field.contains('\0') {
+            return Ok(Err(Refusal {
+                reason: format!("the field name {field:?} holds a NUL"),
+                can_heal: false,
+            }));
+        }
+        let mut name = field.to_owned();
+        let mut first_found = None;
+        for _ in 0..BESIDE_MAX {
+            let column = match self.known(&name)? {
+                Some((column, found)) if fits(kind, &found) => column,
+                Some((_, found)) => {
+                    first_found.get_or_insert(found);
+                    name = self.beside(name, kind);
+                    continue;
+                }
+                None => self.choose(&name, kind)?,
+            };
+            if let Some(found) = first_found {
+                self.beside.insert(name);
+                let table = &self.parts[0].table;
+                if told.is_first(format!("beside {table} {field} {kind}")) {
+                    tracing::warn!(
+                        table,
+                        field,
+                        "the column of this field holds {found}, made for another device; our \
+                         {kind} values go to column `{column}` beside it"
+                    );
+                }
+            }
+            let part = self.place(&column, kind)?;
+            return Ok(Ok((part, column)));
+        }
+        Ok(Err(Refusal {
+            reason: format!(
+                "the field {field:?} is {kind}, but its column and those beside it hold other types; \
+                 rename or drop one of them"
+            ),
+            can_heal: true,
+        }))
+    }
+
+    /// The next name to try where the column of field `name` holds another type.
+    fn beside(&self, name: String, kind: FieldType) -> String {
+        let mut name = name;
+        loop {
+            name = format!("{name}_{kind}");
+            if self.schema.field(&name).is_none() && !self.beside.contains(&name) {
+                return name;
+            }
+        }
+    }
+
+    /// Column and type of a field that has been met.
+    fn known(&self, field: &str) -> rusqlite::Result<Option<(String, String)>> {
+        self.connection
+            .prepare_cached(
+                "SELECT column_name, type FROM dunlin_fields WHERE schema = ?1 AND field = ?2",
+            )?
+            .query_row([&self.schema.name, field], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()
+    }
+
+    /// A name for the column of a field that is met for the first time.
+    fn choose(&mut self, field: &str, kind: FieldType) -> rusqlite::Result<String> {
+        let column = free_name(field, &self.taken);
+        self.taken.insert(column.to_ascii_lowercase());
+        self.connection
+            .prepare_cached(
+                "INSERT INTO dunlin_fields (schema, field, column_name, type)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute([&self.schema.name, field, &column, kind.name()])?;
+        Ok(column)
+    }
+
+    /// The table that has `column`, or is to get it: the first with room, or a further one.
+    fn place(&mut self, column: &str, kind: FieldType) -> rusqlite::Result<usize> {
+        let lower = column.to_ascii_lowercase();
+        if let Some(part) = self.part_of.get(&lower) {
+            return Ok(*part);
+        }
+        let has_room = |part: &Part| part.columns.len() + FIXED_COLUMNS.len() < COLUMNS_MAX;
+        let number = match self.parts.iter().position(has_room) {
+            Some(number) => number,
+            None => self.add_part()?,
+        };
+        self.new[number].columns.push((column.to_owned(), kind));
+        self.parts[number].columns.push(column.to_owned());
+        self.part_of.insert(lower, number);
+        Ok(number)
+    }
+
+    fn add_part(&mut self) -> rusqlite::Result<usize> {
+        self.connection.execute_batch(PARTS)?;
+        let number = self.parts.len();
+        let mut taken = names_taken(self.connection)?;
+        let names = self.parts.iter().flat_map(|part| [&part.table, &part.view]);
+        taken.extend(names.map(|name| name.to_ascii_lowercase()));
+        let table = free_name(&format!("{}_{}", self.parts[0].table, number + 1), &taken);
+        taken.insert(table.to_ascii_lowercase());
+        let view = free_name(&format!("{table}_tagged"), &taken);
+        self.connection.execute(
+            "INSERT INTO dunlin_parts (schema, number, table_name, view_name)
+             VALUES (?1, ?2, ?3, ?4)",
+            params![self.schema.name, number as i64 + 1, table, view],
+        )?;
+        self.parts.push(Part {
+            table,
+            view,
+            columns: Vec::new(),
+        });
+        self.new.push(NewColumns {
+            is_table_new: true,
+            columns: Vec::new(),
+        });
+        Ok(number)
+    }
+
+    /// Makes what was chosen.
+    pub(super) fn apply(&self) -> rusqlite::Result<()> {
+        for (number, (part, new)) in self.parts.iter().zip(&self.new).enumerate() {
+            let table = quoted(&part.table);
+            let columns = new.columns.iter();
+            let columns =
+                columns.map(|(name, kind)| format!("{} {}", quoted(name), sql_type(*kind)));
+            if new.is_table_new {
+                let fixed = match number {
+                    0 => ", is_train BOOLEAN, fold INTEGER, source_ts INTEGER",
+                    _ => "",
+                };
+                let mut sql = format!(
+                    "CREATE TABLE {table} (stream TEXT NOT NULL, ts INTEGER NOT NULL{fixed}"
+                );
+                for column in columns {
+                    sql.push_str(", ");
+                    sql.push_str(&column);
+                }
+                sql.push_str(", PRIMARY KEY (stream, ts)) WITHOUT ROWID");
+                self.connection.execute_batch(&sql)?;
+                continue;
+            }
+            for column in columns {
+                let sql = format!("ALTER TABLE {table} ADD COLUMN {column}");
+                self.connection.execute_batch(&sql)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many columns of a table, in front, are none of fields.
+pub(super) const fn fixed_columns(part: usize) -> usize {
+    if part == 0 {
+        FIXED_COLUMNS.len()
+    } else {
+        KEY_COLUMNS
+    }
+}
+
+/// Further tables of a schema with their views, in order.
+fn further_of(connection: &Connection, schema: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    let is_there = "SELECT count(*) FROM sqlite_master WHERE name = 'dunlin_parts'";
+    if connection.query_row(is_there, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare(
+        "SELECT table_name, view_name FROM dunlin_parts WHERE schema = ?1 ORDER BY number",
+    )?;
+    let names = statement.query_map([schema], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    names.collect()
+}
+
+/// Whether every value of type `kind` is kept whole in a column made for values of type `old`. (Beyond
+/// 2^53 an integer is not, in a column of floats.)
+fn fits(kind: FieldType, old: &str) -> bool {
+    match kind {
+        FieldType::F64 | FieldType::F32 => {
+            old == FieldType::F64.name() || old == FieldType::F32.name()
+        }
+        FieldType::I64 | FieldType::Bool | FieldType::Text => old == kind.name(),
+    }
+}
+
+const fn sql_type(kind: FieldType) -> &'static str {
+    match kind {
+        FieldType::F64 | FieldType::F32 => "REAL",
+        FieldType::I64 => "INTEGER",
+        FieldType::Bool => "BOOLEAN",
+        FieldType::Text => "TEXT",
+    }
+}
+
+/// Names of the columns of `table`, in order.
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let names = statement.query_map([table], |row| row.get::<_, String>(0))?;
+    names.collect()
+}
