@@ -1,15 +1,20 @@
 //! Log lines on standard error: text for people, JSON for collectors.
 
 use std::{
+    fmt,
     io::{self, IsTerminal},
     sync::OnceLock,
 };
 
-use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
 use tracing_subscriber::{
     EnvFilter, Layer,
     fmt::MakeWriter,
-    layer::{Layered, SubscriberExt},
+    layer::{Context, Filter, Layered, SubscriberExt},
     registry::Registry,
     reload,
     util::SubscriberInitExt,
@@ -130,9 +135,63 @@ where
     } else {
         layer.with_ansi(ansi).boxed()
     };
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = layer.with_filter(NoFalseAlarms).boxed();
     let (filter, handle) = reload::Layer::new(env_filter(&settings.filter)?);
     let subscriber = tracing_subscriber::registry().with(layer).with(filter);
     Ok((subscriber, handle))
+}
+
+/// Lets all pass but what the `TDengine` connector calls an error and is none: an answer that reports
+/// success, come too late for whoever asked, who has said so and asks again.
+struct NoFalseAlarms;
+
+/// How such a line begins; after it comes the answer.
+const FALSE_ALARM: &str = "send data with error: Ok(";
+
+impl<S: Subscriber> Filter<S> for NoFalseAlarms {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        let target = event.metadata().target();
+        // What comes by way of the `log` crate names its own target in a field.
+        if target != "log" && !is_connector(target) {
+            return true;
+        }
+        let mut said = Said {
+            is_connector: is_connector(target),
+            is_false_alarm: false,
+        };
+        event.record(&mut said);
+        !(said.is_connector && said.is_false_alarm)
+    }
+}
+
+fn is_connector(target: &str) -> bool {
+    target == "taos_ws" || target.starts_with("taos_ws::")
+}
+
+/// Who said what.
+struct Said {
+    is_connector: bool,
+    is_false_alarm: bool,
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "log.target" => self.is_connector = is_connector(value),
+            "message" => self.is_false_alarm = value.starts_with(FALSE_ALARM),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.is_false_alarm = format!("{value:?}").starts_with(FALSE_ALARM);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -229,6 +288,42 @@ mod tests {
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("heard") && !text.contains("too"), "{text}");
+    }
+
+    #[test]
+    fn what_the_connector_calls_an_error_and_is_none_is_not_logged() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let settings = LogSettings {
+            filter: "info".into(),
+            json: false,
+        };
+        let (subscriber, _) = subscriber(&settings, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let (success, failure) = ("Ok(Query(code: 0))", "Err(code: 0x0388)");
+            for answer in [success, failure] {
+                tracing::error!(target: "taos_ws::query::asyn", "send data with error: {answer}");
+                tracing::error!(
+                    target: "log",
+                    { log.target = "taos_ws::query::asyn" },
+                    "send data with error: {answer}"
+                );
+            }
+            tracing::error!("send data with error: {success} of our own");
+            tracing::error!(
+                target: "log",
+                { log.target = "other" },
+                "send data with error: {success}"
+            );
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.matches("0x0388").count(), 2, "{text}");
+        assert_eq!(text.matches("Ok(").count(), 2, "{text}");
+        assert!(
+            text.contains("of our own") && text.contains("other"),
+            "{text}"
+        );
     }
 
     #[test]
