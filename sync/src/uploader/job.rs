@@ -122,7 +122,7 @@ pub(super) struct Failure {
     pub(super) mended: Vec<Place>,
 }
 
-/// A write that was not answered.
+/// A write that was not answered by an upstream that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broke {
     /// Its first row.
@@ -187,7 +187,9 @@ pub(super) async fn run(
                     sort_out(&part, report, &mut delivered, &mut rejections)?;
                 }
                 Err(error @ UpstreamError::Unavailable(_)) => {
-                    let broke = first_row(&part).map(|at| Broke {
+                    // An upstream that is away says nothing of what it was sent.
+                    let is_there = upstream.describe().await.is_ok();
+                    let broke = first_row(&part).filter(|_| is_there).map(|at| Broke {
                         at,
                         rows: part.rows(),
                         part_of: stretch.broken,
