@@ -336,19 +336,19 @@ impl Index<usize> for Columns {
 
     /// The column of a field that is known to be there; panics if it is not, as a vector does.
     fn index(&self, field: usize) -> &Column {
-        match self.find(field) {
-            Ok(place) => &self.0[place].1,
-            Err(_) => panic!("no column for field {field}"),
-        }
+        let Ok(place) = self.find(field) else {
+            panic!("no column for field {field}")
+        };
+        &self.0[place].1
     }
 }
 
 impl IndexMut<usize> for Columns {
     fn index_mut(&mut self, field: usize) -> &mut Column {
-        match self.find(field) {
-            Ok(place) => &mut self.0[place].1,
-            Err(_) => panic!("no column for field {field}"),
-        }
+        let Ok(place) = self.find(field) else {
+            panic!("no column for field {field}")
+        };
+        &mut self.0[place].1
     }
 }
 

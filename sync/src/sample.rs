@@ -192,6 +192,7 @@ pub struct Stream {
 }
 
 /// The last field of a stream, which format 1 did not have.
+#[allow(clippy::unnecessary_wraps)] // serde's signature
 fn none_at_the_end<'de, D: serde::Deserializer<'de>>(
     field: D,
 ) -> Result<Option<Vec<String>>, D::Error> {

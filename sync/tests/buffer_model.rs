@@ -535,7 +535,7 @@ impl Device {
             let n = noise(salt.wrapping_add(n));
             let (schema_number, count) = match size {
                 Size::Large => (2, 5),
-                Size::Wide if n % 3 != 0 => (3, WIDE_FIELDS),
+                Size::Wide if !n.is_multiple_of(3) => (3, WIDE_FIELDS),
                 _ => (n % 2, 2 + (noise(salt) % 5) as usize),
             };
             let buffer = self.buffer.as_ref().unwrap();

@@ -10,13 +10,13 @@ use std::{
 use crate::mqtt::LinkProblem;
 
 /// Within this, two take-overs (or three connections that ended soon) are no accident.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// A connection that the broker has closed sooner than this after letting us in.
 const SOON: Duration = Duration::from_secs(20);
 /// The suspicion stands for so long after its last sign.
-pub(super) const LASTS: Duration = Duration::from_secs(600);
+pub(super) const LASTS: Duration = Duration::from_mins(10);
 /// Said again at most this often.
-const SAY_AGAIN: Duration = Duration::from_secs(3_600);
+const SAY_AGAIN: Duration = Duration::from_hours(1);
 
 /// How sure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

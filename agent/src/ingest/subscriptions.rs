@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_asked_for_again_alone_and_ever_later() {
-        let (min, max) = (Duration::from_secs(1), Duration::from_secs(60));
+        let (min, max) = (Duration::from_secs(1), Duration::from_mins(1));
         let mut subscriptions = Subscriptions::new(3, Backoff::new(min, max, 1));
         let mut now = Instant::now();
         assert_eq!(subscriptions.ask(now), [0, 1, 2]);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_not_answered_is_asked_for_again() {
-        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), 1);
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1), 1);
         let mut subscriptions = Subscriptions::new(1, backoff);
         let now = Instant::now();
         subscriptions.ask(now);

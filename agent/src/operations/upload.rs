@@ -95,7 +95,7 @@ pub(super) fn again(
         seq = buffer.next_stored(seq);
         if rows >= BATCH_ROWS_MAX || seq >= end {
             let (batch, _unknown) = std::mem::take(&mut builder).finish();
-            send(&**upstream, within(batch, ask.range), &mut done)?;
+            send(&**upstream, &within(batch, ask.range), &mut done)?;
             rows = 0;
         }
     }
@@ -119,11 +119,15 @@ fn within(mut batch: Batch, range: TimeRange) -> Batch {
     batch
 }
 
-fn send(upstream: &dyn Upstream, batch: Batch, done: &mut SentAgain) -> Result<(), OperationError> {
+fn send(
+    upstream: &dyn Upstream,
+    batch: &Batch,
+    done: &mut SentAgain,
+) -> Result<(), OperationError> {
     if batch.tables.is_empty() {
         return Ok(());
     }
-    let report = Handle::current().block_on(upstream.write(&batch));
+    let report = Handle::current().block_on(upstream.write(batch));
     let report = report.map_err(|error| {
         OperationError::Failed(format!(
             "{error}; {} rows were sent before that, and sending them again does no harm",

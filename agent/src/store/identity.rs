@@ -183,8 +183,8 @@ fn taken_over(settings: &Settings, catalog: &Catalog) -> Identity {
     let mut devices = catalog.streams.iter().map(|stream| stream.device());
     let first = devices.clone().find(|device| !device.is_empty());
     let is_known = devices.any(|device| device == here);
-    let last = catalog.streams.iter().rev().map(|stream| stream.device());
-    let last = last.filter(|device| !device.is_empty() && !is_known).next();
+    let mut last = catalog.streams.iter().rev().map(|stream| stream.device());
+    let last = last.find(|device| !device.is_empty() && !is_known);
     Identity {
         home: first.unwrap_or(here).to_owned(),
         device: last.unwrap_or(here).to_owned(),

@@ -25,7 +25,7 @@ use crate::ingest::Incoming;
 /// Topics remembered: some 2 MiB of memory, and 1 MiB on disk.
 const TOPICS_MAX: usize = 32_768;
 /// Between two writes of what live publishes have changed.
-const SAVE_GAP: Duration = Duration::from_secs(60);
+const SAVE_GAP: Duration = Duration::from_mins(1);
 /// Format of the file; another one is as none.
 const FORMAT: u8 = 1;
 
@@ -48,10 +48,10 @@ pub(super) struct Retained {
     newer: Topics,
     older: Topics,
     half_max: usize,
-    /// A retained publish was stored and is not in the file.
-    owes_retained: bool,
-    /// A live one.
-    owes_live: bool,
+    /// A retained publish was stored and is not in the file: it is due before the PUBACK.
+    must_save_now: bool,
+    /// A live one: due within [`SAVE_GAP`].
+    must_save_soon: bool,
     saved: Instant,
 }
 
@@ -78,8 +78,8 @@ impl Retained {
             newer: Topics::new(),
             older: older.collect(),
             half_max: TOPICS_MAX / 2,
-            owes_retained: false,
-            owes_live: false,
+            must_save_now: false,
+            must_save_soon: false,
             saved: Instant::now(),
         }
     }
@@ -104,23 +104,23 @@ impl Retained {
             self.newer.entry(topic).or_insert(before)
         };
         let (place, owes) = if publish.retain {
-            (&mut last.retained, &mut self.owes_retained)
+            (&mut last.retained, &mut self.must_save_now)
         } else {
-            (&mut last.live, &mut self.owes_live)
+            (&mut last.live, &mut self.must_save_soon)
         };
         *owes |= std::mem::replace(place, payload) != payload;
     }
 
     /// Everything stored so far is durable: the file may say so.
     pub(super) fn committed(&mut self) {
-        if self.owes_retained || self.owes_live && self.saved.elapsed() >= SAVE_GAP {
+        if self.must_save_now || self.must_save_soon && self.saved.elapsed() >= SAVE_GAP {
             self.save();
         }
     }
 
     /// As [`Retained::committed`], for the last time.
     pub(super) fn close(mut self) {
-        if self.owes_retained || self.owes_live {
+        if self.must_save_now || self.must_save_soon {
             self.save();
         }
     }
@@ -132,10 +132,10 @@ impl Retained {
             .collect();
         let written: io::Result<()> = state_file::write(&self.path, &(FORMAT, rows));
         match written {
-            Ok(()) => (self.owes_retained, self.owes_live) = (false, false),
+            Ok(()) => (self.must_save_now, self.must_save_soon) = (false, false),
             // It costs a record stored twice after a crash.
             Err(error) => {
-                tracing::debug!(%error, "cannot store which retained publishes are known")
+                tracing::debug!(%error, "cannot store which retained publishes are known");
             }
         }
         self.saved = Instant::now();

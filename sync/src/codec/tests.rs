@@ -170,8 +170,9 @@ fn wide_values(schema: &Schema, seed: u64) -> RecordValues {
         _ => from + mixed(seed ^ 3) % 300,
     };
     let from = if seed.is_multiple_of(4) { 0 } else { from };
-    let there =
-        |n: &u64| !seed.is_multiple_of(8) && seed % 4 != 3 || mixed(seed ^ n << 8) % share == 0;
+    let there = |n: &u64| {
+        !seed.is_multiple_of(8) && seed % 4 != 3 || mixed(seed ^ n << 8).is_multiple_of(share)
+    };
     let fields = (from..to.min(width)).filter(there);
     let values = fields.map(|n| {
         let kind = schema.fields[n as usize].kind;
@@ -299,7 +300,7 @@ fn a_block_of_format_1_is_read_to_the_last_value() {
     let rows = 40_usize;
     let present: Vec<bool> = (0..rows).map(|row| row % 3 != 0).collect();
     let text = |row: usize| {
-        if row % 3 == 0 {
+        if row.is_multiple_of(3) {
             String::new()
         } else {
             format!("t{row}")

@@ -115,7 +115,7 @@ pub(super) struct Failure {
     /// What was said.
     pub(super) text: String,
     /// The write after which there was no answer, if that was it.
-    pub(super) broke: Option<Broke>,
+    pub(super) broke: Option<Box<Broke>>,
     /// As in [`Delivered`].
     pub(super) answered: Vec<usize>,
     /// As in [`Delivered`].
@@ -189,11 +189,13 @@ pub(super) async fn run(
                 Err(error @ UpstreamError::Unavailable(_)) => {
                     // An upstream that is away says nothing of what it was sent.
                     let is_there = upstream.describe().await.is_ok();
-                    let broke = first_row(&part).filter(|_| is_there).map(|at| Broke {
-                        at,
-                        rows: part.rows(),
-                        part_of: stretch.broken,
-                        others_taken: !delivered.answered.is_empty(),
+                    let broke = first_row(&part).filter(|_| is_there).map(|at| {
+                        Box::new(Broke {
+                            at,
+                            rows: part.rows(),
+                            part_of: stretch.broken,
+                            others_taken: !delivered.answered.is_empty(),
+                        })
                     });
                     return Err(Failure {
                         text: error.to_string(),

@@ -27,7 +27,7 @@ impl Uploader {
             return;
         };
         match result {
-            Ok(delivered) => self.delivered(&job, delivered),
+            Ok(delivered) => self.delivered(&job, &delivered),
             Err(failure) => self.failed(&job, &failure),
         }
     }
@@ -44,7 +44,7 @@ impl Uploader {
         }
     }
 
-    fn delivered(&mut self, job: &Job, delivered: Delivered) {
+    fn delivered(&mut self, job: &Job, delivered: &Delivered) {
         self.answered(&delivered.answered, &delivered.mended);
         self.broken.taken_out(&delivered.taken_out);
         self.from_other_end = false;
@@ -54,9 +54,9 @@ impl Uploader {
                 rows => self.rejected_in_a_row.insert(*stream, *rows),
             };
         }
-        self.stats.count_delivered(&delivered);
+        self.stats.count_delivered(delivered);
         if job.scope.is_held() {
-            self.delivered_held(job, &delivered);
+            self.delivered_held(job, delivered);
         } else {
             let rows = delivered.rows_written + delivered.rows_rejected;
             let read_to = delivered.read_to;
@@ -67,7 +67,7 @@ impl Uploader {
             for (stream, share) in &delivered.skipped {
                 self.cursor.change().hold(*stream, share.seq, share.rows);
             }
-            self.hold(job, &delivered);
+            self.hold(job, delivered);
         }
     }
 
@@ -130,7 +130,7 @@ impl Uploader {
         let is_first = Instant::now() >= self.resume_at;
         let taken_at = self.answered_at;
         self.answered(&failure.answered, &failure.mended);
-        if let Some(broke) = failure.broke {
+        if let Some(broke) = failure.broke.as_deref().copied() {
             if broke.rows == 1 {
                 self.from_other_end = !self.from_other_end;
             }

@@ -103,7 +103,7 @@ fn tags_that_change_keep_the_stream_and_are_stored() {
             .map(|(name, value)| ((*name).into(), (*value).into()));
         device.settings.streams[0].tags = tags.collect();
     };
-    let of_press = |x: u16| on("plant/press/state", x, &format!("{{\"a\":1,\"x\":{x}.5}}"));
+    let of_press = |x: u16| on("plant/press/state", x, format!("{{\"a\":1,\"x\":{x}.5}}"));
     device.arrive([value(1, 1)]);
     device.turn_after_gap();
     let (id, at_first, first_tags) = stream(&mut device, "plant/press");

@@ -26,7 +26,7 @@ fn record(width: usize, share: u64, text_bytes: usize, seed: u64) -> Named {
     let mut record = Named::new();
     for field in 0..width as u64 {
         let noise = mixed(seed ^ field << 8);
-        if field > 0 && noise % share != 0 {
+        if field > 0 && !noise.is_multiple_of(share) {
             continue;
         }
         let value = match field % 3 {

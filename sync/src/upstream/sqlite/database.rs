@@ -219,7 +219,7 @@ impl Database {
             let mut known = Caches {
                 plans: &mut *plans,
                 streams: &mut *streams,
-                told: &**told,
+                told,
             };
             if !one_by_one {
                 write_table(&transaction, &mut known, (index, table), &mut report)?;

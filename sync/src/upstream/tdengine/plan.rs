@@ -254,14 +254,14 @@ fn place(
     } else {
         [0, 0]
     };
-    for part in 0..rooms.len() {
+    for (part, room) in rooms.iter_mut().enumerate() {
         let (columns, old_bytes) = match width(part) {
             Some(bytes) => (0, column_bytes(field.kind, bytes)),
             None => (1, 0),
         };
         for text_bytes in widths {
             let more = column_bytes(field.kind, text_bytes).saturating_sub(old_bytes);
-            if !full.contains(&part) && rooms[part].take(columns, more) {
+            if !full.contains(&part) && room.take(columns, more) {
                 let verb = if columns == 0 {
                     Verb::Widen
                 } else {

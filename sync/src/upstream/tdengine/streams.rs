@@ -34,14 +34,13 @@ pub(super) async fn keep_tags(
     }
     let (known, device) = (&client.known, stream.device());
     let look = |tables: &mut Tags| tables.get(table).cloned();
-    let found = match known.with_tags(&layout.supertable, device, look) {
-        Some(found) => found,
-        None => {
-            let mut tables = list(client, layout, device).await?;
-            let found = look(&mut tables);
-            known.learn_tags(&layout.supertable, device, tables);
-            found
-        }
+    let found = if let Some(found) = known.with_tags(&layout.supertable, device, look) {
+        found
+    } else {
+        let mut tables = list(client, layout, device).await?;
+        let found = look(&mut tables);
+        known.learn_tags(&layout.supertable, device, tables);
+        found
     };
     let wanted: Vec<String> = stream.tags.iter().map(|tag| tag_value(tag)).collect();
     // One that is not there yet is made with the tags it is to have.

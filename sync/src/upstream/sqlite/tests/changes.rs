@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Names and values.
+type Tags<'a> = &'a [(&'a str, &'a str)];
+
 fn one(schema: &Arc<Schema>, stream: &Arc<Stream>, ts: i64, values: Vec<Option<Value>>) -> Batch {
     Batch {
         tables: vec![table(schema, stream, &[(ts, values)])],
@@ -236,7 +239,7 @@ async fn tags_follow_the_device_whatever_others_have() {
         };
         (Arc::new(schema), Arc::new(stream))
     };
-    let steps: [(u32, &str, &[(&str, &str)]); 5] = [
+    let steps: [(u32, &str, Tags<'_>); 5] = [
         (0, "d1", &[]),
         (0, "d1", &[("site", "it's")]),
         (0, "d1", &[("site", "north")]),
