@@ -102,8 +102,7 @@ fn publishes_committed_but_not_acknowledged_before_a_kill_are_not_stored_again()
 
 #[test]
 fn a_broker_without_mqtt_5_is_spoken_to_with_3_1_1_and_that_is_remembered() {
-    let mut world = World::of_version("3.1.1");
-    world.device.set("--mqtt-version", "auto");
+    let mut world = World::without_mqtt_5();
     world.start();
     world.publish(200);
     world.all_acknowledged();

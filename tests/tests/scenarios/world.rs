@@ -85,15 +85,23 @@ impl World {
 
     /// As [`World::new`], with the version of MQTT that the agent speaks.
     pub(crate) fn of_version(version: &str) -> Self {
-        let (address, broker) = real().unwrap_or_else(|| {
-            let address = match version {
-                "5" => embedded().v5,
-                _ => embedded().v311,
-            };
-            let (url, publisher) = (embedded().url_311(), None);
-            (address, Broker::Real { url, publisher })
-        });
+        let (address, broker) = real().unwrap_or_else(|| Self::embedded(version));
         Self::on(address, broker, version)
+    }
+
+    /// A broker that takes 3.1.1 alone. Always the embedded one: real ones mostly take both.
+    pub(crate) fn without_mqtt_5() -> Self {
+        let (address, broker) = Self::embedded("3.1.1");
+        Self::on(address, broker, "auto")
+    }
+
+    fn embedded(version: &str) -> (SocketAddr, Broker) {
+        let address = match version {
+            "5" => embedded().v5,
+            _ => embedded().v311,
+        };
+        let (url, publisher) = (embedded().url_311(), None);
+        (address, Broker::Real { url, publisher })
     }
 
     /// With a broker that sends again as the standard says.
