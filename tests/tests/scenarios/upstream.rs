@@ -58,6 +58,30 @@ fn an_upstream_away_for_a_while_leaves_no_gap() {
 }
 
 #[test]
+fn a_link_of_64_kbit_s_takes_everything() {
+    let (mut world, double, relay) = with_taos();
+    world.start();
+    world.publish(1_000);
+    all_in(&world, &double, 1_000);
+    // Of what waits meanwhile, one batch takes several times as long as a write may.
+    relay.slow(Some(64_000 / 8));
+    relay.refuse(true);
+    relay.cut();
+    world.publish(500);
+    world.all_acknowledged();
+    relay.refuse(false);
+    all_in(&world, &double, 1_500);
+    // What was not answered in time was sent again in parts, and no row was blamed for it.
+    let status = world.wait("an answer", |_| true);
+    assert!(status.upstream.retries >= 3, "{status:?}");
+    assert_eq!(status.upstream.rejected, 0, "{status:?}");
+    // The link is good again.
+    relay.slow(None);
+    world.publish(5_000);
+    all_in(&world, &double, 6_500);
+}
+
+#[test]
 fn an_upstream_that_hangs_is_given_up_and_tried_again() {
     let (mut world, double, relay) = with_taos();
     world.start();
