@@ -206,11 +206,15 @@ impl Store {
             );
         }
         let clock = Clock::new(Box::new(System::default()), &settings.clock, &past);
+        #[cfg(feature = "learning")]
+        let models = open_models(data_dir)?;
+        #[cfg(feature = "learning")]
+        models.set_disk_bytes_max(settings.learn.bytes_max);
         Ok(Self {
             buffer: Arc::new(buffer),
             quarantine: Arc::new(quarantine),
             #[cfg(feature = "learning")]
-            models: Arc::new(open_models(data_dir)?),
+            models: Arc::new(models),
             clock,
             identity,
         })

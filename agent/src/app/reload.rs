@@ -41,6 +41,10 @@ impl Agent {
         self.view.buffer.set_limits(&buffer_options(&settings));
         let quarantine_bytes_max = settings.quarantine_bytes_max;
         self.view.quarantine.set_bytes_max(quarantine_bytes_max);
+        #[cfg(feature = "learning")]
+        self.view
+            .models
+            .set_disk_bytes_max(settings.learn.bytes_max);
         // The writer must know a stream before the broker sends what is for it.
         self.hand_to_writer(settings.clone()).await;
         self.subscriber.subscribe(mqtt_filters(&settings));

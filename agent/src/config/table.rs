@@ -363,6 +363,12 @@ pub static SETTINGS: &[Setting] = &[
         "Versions kept of each model; the oldest that is not needed gives way",
     ),
     setting(
+        "learn.bytes_max",
+        bytes(MIB, TIB),
+        Is("256 MiB"),
+        "Most disk of all models; the oldest that are not needed give way",
+    ),
+    setting(
         "learn.working_status",
         text(1, 1024),
         Is("queued,training"),

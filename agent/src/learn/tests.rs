@@ -208,6 +208,7 @@ pub(super) fn settings(recipes: Vec<RecipeRule>) -> LearnSettings {
         limit: Duration::from_mins(1),
         rows_per_chunk_max: 1_000,
         versions_max: 4,
+        bytes_max: u64::MAX,
         status: StatusWords {
             queued: "queued".into(),
             training: "training".into(),

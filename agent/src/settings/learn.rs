@@ -30,6 +30,8 @@ pub struct LearnSettings {
     pub rows_per_chunk_max: usize,
     /// Versions kept of each model.
     pub versions_max: usize,
+    /// Most disk of all models, bytes.
+    pub bytes_max: u64,
     /// The words for what a task or version is at.
     pub status: StatusWords,
     /// Statuses of a task that is at work: past the limit it is dead.

@@ -1,11 +1,14 @@
 //! Changes: each is durable when it returns, and whole or not there after a power cut.
 
-use std::{path::Path, sync::atomic::Ordering};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
 
 use super::{
     LINE, LINE_BEFORE, MANIFEST, MODEL, ModelKey, NAME_BYTES_MAX, NewVersion, Registry,
-    RegistryError, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version, disk, io_error,
-    line::Line, sealed, unpoisoned,
+    RegistryError, RegistryOptions, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version,
+    disk, io_error, line::Line, sealed, unpoisoned,
 };
 use crate::artifact::Artifact;
 
@@ -15,11 +18,11 @@ const DAMAGED_MAX: usize = 16;
 impl Registry {
     /// Adds a version to its line, which is made if need be; it does not serve by that, unless
     /// somebody accepts its status. The oldest version that is not needed gives way where there are
-    /// too many.
+    /// too many, or where they take too much disk.
     ///
     /// # Errors
-    /// [`RegistryError::Refused`] if a name, a status or the artifact is too long, or there are too
-    /// many lines; [`RegistryError::Artifact`]; [`RegistryError::Io`]
+    /// [`RegistryError::Refused`] if a name, a status or the artifact is too long, there are too
+    /// many lines, or too little disk is allowed; [`RegistryError::Artifact`]; [`RegistryError::Io`]
     pub fn add(
         &self,
         key: &ModelKey,
@@ -34,6 +37,9 @@ impl Registry {
         let mut line = self.line_to_change(key)?;
         // One more will come.
         self.shrink(&mut line, self.versions_max() - 1)?;
+        self.make_room(bytes.len() as u64)?;
+        // It may have given way to itself.
+        let mut line = self.line_to_change(key)?;
         let number = line.next_number;
         let version = Version {
             key: key.clone(),
@@ -62,6 +68,7 @@ impl Registry {
             // Whatever stays is swept at the next open.
             let _best_effort = disk::remove_dir(&dir);
         }
+        self.measure();
         added.map(|()| version)
     }
 
@@ -207,6 +214,7 @@ impl Registry {
         self.changes.fetch_add(1, Ordering::Release);
         disk::sync_dir(&self.lines_dir()).map_err(io_error(&dir))?;
         disk::remove_dir(&gone).map_err(io_error(&gone))?;
+        self.measure();
         Ok(())
     }
 
@@ -255,7 +263,7 @@ impl Registry {
         Ok(surplus)
     }
 
-    fn remove_all(&self, line: &mut Line, numbers: &[u64]) -> Result<(), RegistryError> {
+    pub(super) fn remove_all(&self, line: &mut Line, numbers: &[u64]) -> Result<(), RegistryError> {
         if numbers.is_empty() {
             return Ok(());
         }
@@ -267,6 +275,7 @@ impl Registry {
             let dir = self.version_dir(&line.key, *number);
             disk::remove_dir(&dir).map_err(io_error(&dir))?;
         }
+        self.measure();
         Ok(())
     }
 
@@ -309,7 +318,7 @@ impl Registry {
         let Some(name) = dir.exists().then(|| dir.file_name()).flatten() else {
             return Ok(());
         };
-        let damaged = self.options.dir.join("damaged");
+        let damaged = damaged_dir(&self.options);
         disk::create_dir(&damaged)?;
         let mut names = disk::names(&damaged)?;
         let last = names
@@ -326,6 +335,11 @@ impl Registry {
         disk::sync_dir(&damaged)?;
         disk::sync_dir(dir.parent().unwrap_or(Path::new(".")))
     }
+}
+
+/// Where damaged versions are kept for people to look at.
+pub(super) fn damaged_dir(options: &RegistryOptions) -> PathBuf {
+    options.dir.join("damaged")
 }
 
 fn write_version(dir: &Path, model: &[u8], manifest: &[u8]) -> Result<(), RegistryError> {

@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -115,6 +116,18 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     step(|| Step::Link(from.to_owned(), to.to_owned()))?;
     fs::hard_link(from, to)
+}
+
+/// Disk taken by the files under `dir`, bytes; what cannot be read does not count.
+pub(super) fn bytes_under(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_under(&entry.path()),
+        // Small files take a block each.
+        Ok(metadata) => metadata.len().max(metadata.blocks() * 512),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }
 
 /// Deletes a file that may not be there.

@@ -28,6 +28,7 @@ mod key;
 mod line;
 mod recover;
 mod sealed;
+mod space;
 mod version;
 
 #[cfg(test)]
@@ -156,6 +157,9 @@ pub struct Registry {
     damage: Mutex<Vec<Damage>>,
     damaged: AtomicU64,
     changes: AtomicU64,
+    /// Disk taken, as of the last change.
+    disk_bytes: AtomicU64,
+    disk_bytes_max: AtomicU64,
     _lock: File,
 }
 

@@ -53,6 +53,8 @@ impl Registry {
             damage: Mutex::new(Vec::new()),
             damaged: AtomicU64::new(0),
             changes: AtomicU64::new(0),
+            disk_bytes: AtomicU64::new(0),
+            disk_bytes_max: AtomicU64::new(u64::MAX),
             _lock: lock,
         };
         for name in disk::names(&lines_dir).map_err(io_error(&lines_dir))? {
@@ -68,6 +70,7 @@ impl Registry {
                 unpoisoned(&registry.lines).closed.insert(name, why);
             }
         }
+        registry.measure();
         Ok(registry)
     }
 

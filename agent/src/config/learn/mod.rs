@@ -38,6 +38,7 @@ pub(super) fn settings(
         limit: build::seconds(values, "learn.limit_s"),
         rows_per_chunk_max: values.number("learn.rows_per_chunk_max") as usize,
         versions_max: values.number("learn.versions_max") as usize,
+        bytes_max: values.number("learn.bytes_max"),
         working_status: working.map(str::to_owned).collect(),
         status,
     }

@@ -1,0 +1,194 @@
+//! How much disk the models take, and what gives way where that would be too much.
+
+use std::{sync::atomic::Ordering, time::SystemTime};
+
+use super::{
+    MANIFEST, ModelKey, Registry, RegistryError, change::damaged_dir, disk, io_error, unpoisoned,
+};
+
+/// Something that may be deleted for something newer.
+struct Spare {
+    bytes: u64,
+    what: What,
+}
+
+enum What {
+    /// A directory among what was set aside.
+    Damaged(String),
+    Version(ModelKey, u64),
+}
+
+impl Registry {
+    /// Disk taken by all there is here, what was set aside included, bytes; as of the last change.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is added from now on may take it to so many bytes of disk; any number when it is opened.
+    pub fn set_disk_bytes_max(&self, bytes: u64) {
+        self.disk_bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn measure(&self) -> u64 {
+        let bytes = disk::bytes_under(&self.options.dir);
+        self.disk_bytes.store(bytes, Ordering::Relaxed);
+        bytes
+    }
+
+    /// Makes room for `bytes` more: what was set aside gives way first, then the oldest versions of all lines
+    /// that are not the newest of their line, do not serve and would not be gone back to. If that is not
+    /// enough, nothing is deleted.
+    ///
+    /// # Errors
+    /// [`RegistryError::Refused`], [`RegistryError::Io`]
+    pub(super) fn make_room(&self, bytes: u64) -> Result<(), RegistryError> {
+        let bytes_max = self.disk_bytes_max.load(Ordering::Relaxed);
+        let taken = self.measure();
+        let mut too_many = taken.saturating_add(bytes).saturating_sub(bytes_max);
+        if too_many == 0 {
+            return Ok(());
+        }
+        let spares = self.spares()?;
+        if spares.iter().map(|spare| spare.bytes).sum::<u64>() < too_many {
+            return Err(RegistryError::Refused(format!(
+                "models take {taken} bytes of the {bytes_max} that they may, too few of them can be spared, and \
+                 {bytes} more do not fit; let fewer streams or recipes have a model, or raise learn.bytes_max"
+            )));
+        }
+        for spare in spares {
+            if too_many == 0 {
+                break;
+            }
+            match spare.what {
+                What::Damaged(name) => {
+                    let dir = damaged_dir(&self.options).join(name);
+                    disk::remove_dir(&dir).map_err(io_error(&dir))?;
+                }
+                What::Version(key, number) => {
+                    let mut line = self.listed(&key, number)?;
+                    self.remove_all(&mut line, &[number])?;
+                }
+            }
+            too_many = too_many.saturating_sub(spare.bytes);
+        }
+        self.measure();
+        Ok(())
+    }
+
+    /// What may give way, in the order in which it does.
+    fn spares(&self) -> Result<Vec<Spare>, RegistryError> {
+        let damaged = damaged_dir(&self.options);
+        let mut spares = Vec::new();
+        if damaged.is_dir() {
+            for name in disk::names(&damaged).map_err(io_error(&damaged))? {
+                spares.push(Spare {
+                    bytes: disk::bytes_under(&damaged.join(&name)),
+                    what: What::Damaged(name),
+                });
+            }
+        }
+        let lines: Vec<_> = unpoisoned(&self.lines).open.values().cloned().collect();
+        let mut versions: Vec<(SystemTime, Spare)> = Vec::new();
+        for line in lines {
+            let newest = line.entries.keys().next_back().copied();
+            for number in line.surplus(0) {
+                // It may wait for its promotion, or serve by its status.
+                if Some(number) == newest {
+                    continue;
+                }
+                let dir = self.version_dir(&line.key, number);
+                let written = std::fs::metadata(dir.join(MANIFEST)).and_then(|m| m.modified());
+                let spare = Spare {
+                    bytes: disk::bytes_under(&dir),
+                    what: What::Version(line.key.clone(), number),
+                };
+                versions.push((written.unwrap_or(SystemTime::UNIX_EPOCH), spare));
+            }
+        }
+        versions.sort_by_key(|(written, _)| *written);
+        spares.extend(versions.into_iter().map(|(_, spare)| spare));
+        Ok(spares)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{
+        super::{AVAILABLE, CANDIDATE, RETIRED, tests},
+        *,
+    };
+
+    /// Less than a block of any file system is no measure.
+    const MODEL_BYTES: usize = 64 << 10;
+
+    fn large() -> crate::artifact::Artifact {
+        let mut artifact = tests::artifact(1.0);
+        artifact.insert_f32("more", &[MODEL_BYTES / 4], vec![0.0; MODEL_BYTES / 4]);
+        artifact
+    }
+
+    #[test]
+    fn the_oldest_of_all_lines_give_way_where_models_take_too_much_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = tests::open(dir.path());
+        let bytes_max = 9 * MODEL_BYTES as u64;
+        registry.set_disk_bytes_max(bytes_max);
+        let key = |line: usize| ModelKey::new("ridge", format!("s/{line}"));
+        let add = |line: usize| {
+            registry
+                .add(&key(line), &large(), tests::new(CANDIDATE))
+                .map(|v| v.number)
+        };
+        let numbers = |line: usize| -> Vec<u64> {
+            let versions = registry.versions(&key(line)).unwrap();
+            versions.iter().map(|version| version.number).collect()
+        };
+        for number in 1..=3 {
+            assert_eq!(add(0).unwrap(), number);
+            registry
+                .promote(&key(0), number, AVAILABLE, RETIRED)
+                .unwrap();
+        }
+        // One that is damaged, and set aside.
+        let damaged = add(1).unwrap();
+        let model = registry
+            .version_dir(&key(1), damaged)
+            .join("model.safetensors");
+        std::fs::write(&model, "nothing").unwrap();
+        assert!(numbers(1).is_empty());
+        assert!(damaged_dir(&registry.options).exists());
+        let fits = bytes_max / (MODEL_BYTES as u64 + 12_000);
+        for _ in 0..20 {
+            add(1).unwrap();
+            assert!(registry.disk_bytes() <= bytes_max);
+            assert_eq!(registry.disk_bytes(), disk::bytes_under(dir.path()));
+        }
+        assert_eq!(numbers(0), [2, 3], "what serves, and what served before");
+        let kept = numbers(1);
+        assert!(
+            kept.len() as u64 + 2 >= fits && kept.last() == Some(&21),
+            "{kept:?}"
+        );
+        assert_eq!(
+            disk::names(&damaged_dir(&registry.options)).unwrap(),
+            [""; 0]
+        );
+
+        // Where all is needed, the newcomer is refused, and nothing is deleted for it.
+        for line in 2..20 {
+            if add(line).is_err() {
+                break;
+            }
+        }
+        let before: Vec<_> = (0..20).map(numbers).collect();
+        let refusal = add(19).unwrap_err().to_string();
+        assert!(refusal.contains("learn.bytes_max"), "{refusal}");
+        assert_eq!((0..20).map(numbers).collect::<Vec<_>>(), before);
+        assert!(registry.disk_bytes() <= bytes_max);
+        // The next open finds the same.
+        let bytes = registry.disk_bytes();
+        drop(registry);
+        assert_eq!(tests::open(dir.path()).disk_bytes(), bytes);
+    }
+}
