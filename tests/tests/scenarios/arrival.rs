@@ -126,3 +126,95 @@ header = true
     let status = world.wait("another", |s| s.upstream.uploaded == 1);
     assert_eq!((status.mqtt.publishes, status.records.quarantined), (1, 0));
 }
+
+#[test]
+fn a_thousand_tags_of_a_plc_and_a_waveform_arrive_whole() {
+    let mut world = World::new();
+    let prefix = world.numbered.prefix.clone();
+    let config = format!(
+        r#"
+[[stream]]
+name = "plc"
+topic = "{prefix}/plc/+line"
+fields_max = 1000
+
+[[stream]]
+name = "wave"
+topic = "{prefix}/wave/+line"
+fields_max = 4096
+"#
+    );
+    let config = world.write("dunlin.toml", &config);
+    world.device.set("--config", config.display());
+    world.device.unset("--topic");
+    world.start();
+    let value = |record: usize, field: usize| record as f64 + field as f64 / 8_192.0;
+    let object = |record: usize, fields: std::ops::Range<usize>| {
+        let fields = fields.map(|field| format!("\"f{field}\":{}", value(record, field)));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+    };
+    let of = [("plc", 1_000), ("wave", 4_096)];
+    let whole = 5;
+    for record in 0..whole {
+        for (table, fields) in of {
+            let payload = object(record, 0..fields);
+            world.publish_raw(&format!("{prefix}/{table}/l"), payload.as_bytes());
+        }
+    }
+    // One that has but its last fields, and one with a field too many.
+    world.publish_raw(
+        &format!("{prefix}/wave/l"),
+        object(whole, 4_090..4_096).as_bytes(),
+    );
+    world.publish_raw(
+        &format!("{prefix}/plc/l"),
+        object(whole, 0..1_001).as_bytes(),
+    );
+    let status = world.wait("the uploads", |s| s.upstream.uploaded == 11);
+    assert_eq!(
+        (status.records.committed, status.records.quarantined),
+        (11, 1)
+    );
+    assert_eq!(status.records.quarantined_by_reason["too_many_fields"], 1);
+    world.stop();
+
+    let database = rusqlite::Connection::open(world.path("central.db")).unwrap();
+    for (table, fields) in of {
+        let mut found = Vec::new();
+        for place in 1.. {
+            let part = if place == 1 {
+                table.to_owned()
+            } else {
+                format!("{table}_{place}")
+            };
+            let sql =
+                format!("SELECT name FROM pragma_table_info('{part}') WHERE name GLOB 'f[0-9]*'");
+            let mut columns = database.prepare(&sql).unwrap();
+            let columns = columns
+                .query_map([], |row| row.get::<_, String>(0))
+                .unwrap();
+            let columns: Vec<String> = columns.map(Result::unwrap).collect();
+            if columns.is_empty() {
+                break;
+            }
+            for column in columns {
+                let sql =
+                    format!("SELECT {column} FROM {part} WHERE {column} IS NOT NULL ORDER BY ts");
+                let mut cells = database.prepare(&sql).unwrap();
+                let cells = cells.query_map([], |row| row.get::<_, f64>(0)).unwrap();
+                let cells: Vec<f64> = cells.map(Result::unwrap).collect();
+                found.push((column[1..].parse::<usize>().unwrap(), cells));
+            }
+        }
+        found.sort_by_key(|(field, _)| *field);
+        let expected = (0..fields).map(|field| {
+            let sparse = usize::from(table == "wave" && field >= 4_090);
+            let records = 0..whole + sparse;
+            (field, records.map(|record| value(record, field)).collect())
+        });
+        assert!(
+            found.into_iter().eq(expected),
+            "{table} is not what was published"
+        );
+    }
+}
