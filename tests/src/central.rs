@@ -8,7 +8,12 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-/// One row of the table `records`.
+use crate::records::{Numbered, WIDE_FIELDS};
+
+/// Tables whose rows have a number, with their streams' schema of the same name.
+const TABLES: [&str; 3] = ["records", "wide", "shunned"];
+
+/// One row of such a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Timestamp, nanoseconds UTC.
@@ -80,6 +85,18 @@ impl Central {
         Ok((tables > 0 && columns > 0).then_some(connection))
     }
 
+    /// Copies what is there to a file that is not.
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn copy_to(&self, path: &Path) -> rusqlite::Result<()> {
+        let Some(connection) = self.open()? else {
+            return Ok(());
+        };
+        connection.execute("VACUUM INTO ?1", [path.to_string_lossy()])?;
+        Ok(())
+    }
+
     /// Takes the file's lock: nobody else writes until it is dropped. `None` while there is no table.
     ///
     /// # Errors
@@ -107,21 +124,80 @@ impl Central {
             return Ok(());
         };
         let mut streams =
-            connection.prepare("SELECT stream FROM dunlin_streams WHERE schema = 'records'")?;
-        let streams: Vec<String> = streams
-            .query_map([], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        let mut rows = connection.prepare(
-            "SELECT CAST(n AS INTEGER), ts, is_train FROM records WHERE stream = ?1 AND ts > ?2",
-        )?;
-        for stream in streams {
-            let mut found = rows.query((stream, after_ts))?;
-            while let Some(row) = found.next()? {
-                let (ts, is_train) = (row.get(1)?, row.get(2)?);
-                visit(row.get::<_, i64>(0)? as u64, Row { ts, is_train });
+            connection.prepare("SELECT stream FROM dunlin_streams WHERE schema = ?1")?;
+        for table in TABLES {
+            let streams: Vec<String> = streams
+                .query_map([table], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            if streams.is_empty() {
+                continue;
+            }
+            let mut rows = connection.prepare(&format!(
+                "SELECT CAST(n AS INTEGER), ts, is_train FROM {table} WHERE stream = ?1 AND ts > ?2",
+            ))?;
+            for stream in streams {
+                let mut found = rows.query((stream, after_ts))?;
+                while let Some(row) = found.next()? {
+                    let (ts, is_train) = (row.get(1)?, row.get(2)?);
+                    visit(row.get::<_, i64>(0)? as u64, Row { ts, is_train });
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether rows of `shunned` are refused from now on, as by somebody who has forbidden it; nothing while there
+    /// is no such table. Returns what it came to.
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn shun(&self, refuse: bool) -> rusqlite::Result<bool> {
+        if self.open()?.is_none() {
+            return Ok(false);
+        }
+        let connection = Connection::open(&self.path)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        let tables: i64 = connection.query_row(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'shunned'",
+            [],
+            |row| row.get(0),
+        )?;
+        let sql = match (refuse, tables > 0) {
+            (_, false) => return Ok(false),
+            (true, true) => {
+                "CREATE TRIGGER IF NOT EXISTS shun BEFORE INSERT ON shunned
+                 BEGIN SELECT RAISE(ABORT, 'no more of these'); END"
+            }
+            (false, true) => "DROP TRIGGER IF EXISTS shun",
+        };
+        connection.execute_batch(sql)?;
+        Ok(refuse)
+    }
+
+    /// Wide records whose values are not those that were published, by number; and how many are right.
+    ///
+    /// # Errors
+    /// What `SQLite` said.
+    pub fn wrong_wide(&self) -> rusqlite::Result<(Vec<u64>, u64)> {
+        let (mut wrong, mut right) = (Vec::new(), 0);
+        let Some(connection) = self.open()? else {
+            return Ok((wrong, right));
+        };
+        let columns: Vec<String> = (0..WIDE_FIELDS).map(|field| format!("w{field}")).collect();
+        let sql = format!("SELECT CAST(n AS INTEGER), {} FROM wide", columns.join(","));
+        let mut rows = connection.prepare(&sql)?;
+        let mut found = rows.query([])?;
+        while let Some(row) = found.next()? {
+            let n = row.get::<_, i64>(0)? as u64;
+            let cells = (1..=columns.len()).map(|at| row.get::<_, Option<f64>>(at));
+            let cells = cells.collect::<rusqlite::Result<Vec<_>>>()?;
+            if Numbered::wide_cells(n).eq(cells) {
+                right += 1;
+            } else {
+                wrong.push(n);
+            }
+        }
+        Ok((wrong, right))
     }
 
     /// Every answer later than `after_ts`, stream by stream.

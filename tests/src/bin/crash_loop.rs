@@ -3,8 +3,9 @@
 //! `crash_loop [--kills N] [--seed S]`. Broker (a double, or the one that `DUNLIN_MQTT_URL` names) and
 //! upstream stay up; the agent is this program, or the one that `DUNLIN_AGENT_PROGRAM` names. At the end every
 //! record that was acknowledged, and every one published at all, is upstream exactly once, with timestamps in the
-//! order of arrival, and no row has changed since it was first seen there. Prints one line of JSON;
-//! exits with 1 on a violation. A SIGKILL says nothing about a power cut: that is `power_cut`.
+//! order of arrival, and no row has changed since it was first seen there. Some records take several blocks, some
+//! the upstream refuses for a while, and the device is renamed again and again. Prints one line of JSON; exits
+//! with 1 on a violation. A SIGKILL says nothing about a power cut: that is `power_cut`.
 
 use std::{
     collections::BTreeMap,
@@ -38,6 +39,8 @@ const RATE_PER_S: f64 = 20_000.0;
 const DRAIN_MAX: Duration = Duration::from_mins(2);
 /// Without a PUBACK although there are records to come.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+/// Names that the device has in turn.
+const NAMES: u32 = 4;
 /// Violations shown.
 const SHOWN: usize = 10;
 
@@ -75,14 +78,18 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     let central = Central::new(dir.path());
     let numbered = Numbered {
         bad_every: 101,
+        wide_every: 1_009,
+        shunned_every: 7,
         ..Numbered::new(&format!("crash-{}", std::process::id()))
     };
     let broker = Source::start()?;
     let relay = Relay::mqtt(broker.address()?).map_err(|e| failed(&e))?;
     let program = program().map_err(|e| failed(&e))?;
+    let config = dir.path().join("dunlin.toml");
+    std::fs::write(&config, numbered.rules()).map_err(|e| failed(&e))?;
     let mut device = Device::new(&program, &dir.path().join("data"), &dir.path().join("log"))
         .with("--mqtt", relay.mqtt_url())
-        .with("--topic", numbered.rule())
+        .with("--config", config.display())
         .with("--upstream", central.url())
         .with("--device", &numbered.prefix)
         .with("--clock-hold-s", 0)
@@ -100,8 +107,15 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
     let feed = broker.feed(&numbered)?;
     let mut violations = Vec::new();
     let mut first_seen: BTreeMap<u64, Row> = BTreeMap::new();
-    let (mut in_start, mut in_stop, mut acks_lost) = (0, 0, 0);
+    let (mut in_start, mut in_stop, mut acks_lost, mut renamed, mut shunned) = (0, 0, 0, 0, 0);
     for kill in 0..kills {
+        if rng.random_range(0..10) == 0 {
+            renamed += 1;
+            let name = format!("{}-{}", numbered.prefix, rng.random_range(0..NAMES));
+            device.set("--device", name);
+        }
+        let refuse = rng.random_range(0..3) == 0;
+        shunned += u64::from(central.shun(refuse).map_err(|e| failed(&e))?);
         device.start().map_err(|e| failed(&e))?;
         let pause = Duration::from_millis(rng.random_range(20..400));
         match rng.random_range(0..10) {
@@ -138,6 +152,7 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
         }
     }
 
+    central.shun(false).map_err(|e| failed(&e))?;
     device.start().map_err(|e| failed(&e))?;
     device.wait_connected()?;
     let published = feed.end()?;
@@ -166,10 +181,17 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
         violations.push(format!("record {n} is upstream more than once"));
     }
     violations.extend(rows.disorder());
+    let (wrong, wide) = central.wrong_wide().map_err(|e| failed(&e))?;
+    let changed = |n: &u64| format!("record {n} is not what was published");
+    violations.extend(wrong.iter().map(changed));
+    let expected = (0..published).filter(|n| numbered.is_wide(*n)).count() as u64;
+    if wide != expected {
+        violations.push(format!("{wide} wide records upstream, and not {expected}"));
+    }
     let train = rows.by_number.values().filter(|row| row.is_train).count();
     let line = json!({
         "kills": kills, "during_start": in_start, "during_stop": in_stop,
-        "acks_lost": acks_lost, "seed": seed, "broker": broker.name(),
+        "acks_lost": acks_lost, "renamed": renamed, "shunned": shunned, "wide": wide, "seed": seed, "broker": broker.name(),
         "published": published, "acknowledged": seen.acknowledged.len(),
         "sent_again": seen.sent_again, "upstream_rows": rows.by_number.len(),
         "duplicates": rows.duplicates.len(), "violations": violations.len(),

@@ -2,7 +2,7 @@
 //!
 //! - Every acknowledged record is in the buffer exactly once, or upstream and no longer in the buffer.
 //! - What is in the buffer and upstream has one timestamp and one split.
-//! - The upload cursor calls no block done whose rows are not upstream.
+//! - The upload cursor calls no block done whose rows are not upstream, but for those of streams that it holds.
 //! - Timestamps rise from block to block, and the newest one known outside is not above them.
 //! - Every acknowledged publish that was no record is in the quarantine.
 //! - Nothing is set aside: a power cut damages nothing.
@@ -17,7 +17,7 @@ use dunlin_sync::{
     buffer::{Buffer, BufferOptions},
     cursor::Cursor,
     quarantine::{Content, Quarantine},
-    sample::{Catalog, Value},
+    sample::{Catalog, StreamId, Value},
     state_file,
 };
 use dunlin_tests::{
@@ -51,6 +51,7 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn new(numbered: Numbered) -> Self {
         Self {
+            answers: Answers::new(numbered.clone()),
             numbered,
             acknowledged: Vec::new(),
             acknowledged_before: 0,
@@ -59,7 +60,6 @@ impl Known {
             newest_ts: i64::MIN,
             settled_below: 0,
             settled_ts: i64::MIN,
-            answers: Answers::default(),
             newest_answer_ts: 0,
         }
     }
@@ -97,7 +97,7 @@ impl Known {
     pub(crate) fn answered(&mut self, answers: &[Answer]) -> Result<(), String> {
         let newest = answers.iter().map(|answer| answer.ts).max();
         self.newest_answer_ts = self.newest_answer_ts.max(newest.unwrap_or_default());
-        self.answers.add(answers, &self.upstream, &self.numbered)
+        self.answers.add(answers, &self.upstream)
     }
 
     pub(crate) fn row(&self, n: u64) -> Option<Row> {
@@ -210,7 +210,7 @@ fn read_blocks(
                 }
                 last_ts = block.last_ts;
                 answers.extend(learning::answers_in(&block, &catalog));
-                for (n, row) in rows_of(&block, &catalog) {
+                for (stream, n, row) in rows_of(&block, &catalog) {
                     if buffered.insert(n, row).is_some() {
                         found.wrong(format!("record {n} is in the buffer twice"));
                     }
@@ -218,7 +218,9 @@ fn read_blocks(
                     if upstream.is_some_and(|upstream| *upstream != row) {
                         found.wrong(format!("record {n} is {row:?}, upstream {upstream:?}"));
                     }
-                    if upstream.is_none() && cursor.done().contains(seq) {
+                    let held = cursor.held().get(&stream);
+                    let is_held = held.is_some_and(|held| held.seq <= seq);
+                    if upstream.is_none() && cursor.done().contains(seq) && !is_held {
                         found.wrong(format!(
                             "the cursor calls block {seq} done; its record {n} is not upstream"
                         ));
@@ -233,21 +235,23 @@ fn read_blocks(
     answers
 }
 
-fn rows_of(block: &Block, catalog: &Catalog) -> Vec<(u64, Row)> {
+fn rows_of(block: &Block, catalog: &Catalog) -> Vec<(StreamId, u64, Row)> {
     let mut rows = Vec::new();
     for section in &block.sections {
         let column = catalog
             .schema(section.schema)
             .and_then(|schema| schema.field("n"))
             .and_then(|field| section.rows.columns.get(field));
-        for at in 0..section.rows.len() {
+        let streams = section.runs.iter();
+        let streams = streams.flat_map(|run| std::iter::repeat_n(run.stream, run.rows as usize));
+        for (at, stream) in streams.enumerate() {
             let n = match column.and_then(|column| column.get(at)) {
                 Some(Value::F64(n)) => n as u64,
                 Some(Value::I64(n)) => n as u64,
                 _ => continue,
             };
             let (ts, is_train) = (section.rows.ts[at], section.rows.is_train[at]);
-            rows.push((n, Row { ts, is_train }));
+            rows.push((stream, n, Row { ts, is_train }));
         }
     }
     rows

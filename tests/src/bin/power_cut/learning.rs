@@ -86,8 +86,8 @@ pub(crate) fn promote_any(control: &Control, rng: &mut StdRng) -> Result<Option<
 }
 
 /// Answers known outside the device.
-#[derive(Default)]
 pub(crate) struct Answers {
+    numbered: Numbered,
     /// When each record was answered, by recipe and the record's timestamp.
     given: BTreeMap<(usize, i64), i64>,
     /// By recipe: from its first answer up to below this record, all are answered and upstream.
@@ -95,6 +95,14 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
+    pub(crate) fn new(numbered: Numbered) -> Self {
+        Self {
+            numbered,
+            given: BTreeMap::new(),
+            settled: [None; LINES.len()],
+        }
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.given.len()
     }
@@ -104,7 +112,6 @@ impl Answers {
         &mut self,
         answers: &[Answer],
         records: &BTreeMap<u64, Row>,
-        numbered: &Numbered,
     ) -> Result<(), String> {
         for answer in answers {
             let place = place_of(answer)?;
@@ -116,11 +123,11 @@ impl Answers {
                 let row = records.get(&n);
                 row.is_some_and(|row| self.given.contains_key(&(place, row.ts)))
             };
-            let began = || numbers(place, 0, records).find(|n| given(*n));
+            let began = || self.numbers(place, 0, records).find(|n| given(*n));
             let Some(mut n) = self.settled[place].or_else(began) else {
                 continue;
             };
-            while numbered.is_bad(n) || given(n) {
+            while self.numbered.line(n).is_none() || given(n) {
                 n += STREAMS;
             }
             self.settled[place] = Some(n);
@@ -145,7 +152,7 @@ impl Answers {
         }
         for (place, (recipe, _)) in LINES.iter().enumerate() {
             let from = self.settled[place].unwrap_or_default();
-            let [upstream, buffer] = records.map(|records| numbers(place, from, records));
+            let [upstream, buffer] = records.map(|records| self.numbers(place, from, records));
             let mut began = self.settled[place].is_some();
             let (mut missing, mut gap) = (None, None);
             for n in upstream.chain(buffer).collect::<BTreeSet<u64>>() {
@@ -170,6 +177,18 @@ impl Answers {
         }
         Ok(wrong)
     }
+
+    /// Numbers of the records that a recipe has to answer, from one on.
+    fn numbers(
+        &self,
+        place: usize,
+        from: u64,
+        records: &BTreeMap<u64, Row>,
+    ) -> impl Iterator<Item = u64> {
+        let (_, line) = LINES[place];
+        let numbers = records.range(from..).map(|(n, _)| *n);
+        numbers.filter(move |n| self.numbered.line(*n) == Some(line))
+    }
 }
 
 fn twice(answer: &Answer, before: Option<i64>) -> Result<(), String> {
@@ -177,13 +196,6 @@ fn twice(answer: &Answer, before: Option<i64>) -> Result<(), String> {
         Some(before) if before != answer.ts => Err(format!("{answer:?}: and before at {before}")),
         _ => Ok(()),
     }
-}
-
-/// Numbers of the records that a recipe has to answer, from one on.
-fn numbers(place: usize, from: u64, records: &BTreeMap<u64, Row>) -> impl Iterator<Item = u64> {
-    let (_, line) = LINES[place];
-    let numbers = records.range(from..).map(|(n, _)| *n);
-    numbers.filter(move |n| n % STREAMS == line)
 }
 
 /// Which recipe has answered.

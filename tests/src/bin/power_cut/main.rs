@@ -47,7 +47,7 @@ const DEVICE: &str = "power";
 /// What is learnt, beside the image.
 const CONFIG: &str = "dunlin.toml";
 const IMAGE_BYTES: u64 = 96 << 20;
-const RATE_PER_S: f64 = 5_000.0;
+const RATE_PER_S: f64 = 4_000.0;
 /// Text in each record: a generation of 2 MiB fills in about two seconds.
 const PAD_BYTES: usize = 40;
 /// For an agent to answer on what a cut has left. It does in milliseconds; `answer_ms_max` tells.
@@ -112,6 +112,7 @@ struct Tally {
     in_start: u64,
     during_stop: u64,
     outages: u64,
+    shunned: u64,
     parts_made: u64,
     parts_deleted: u64,
     generations_made: u64,
@@ -133,6 +134,8 @@ struct Rig {
     device: Device,
     /// The upstream's lock, while it is away.
     outage: Option<rusqlite::Connection>,
+    /// Some streams are refused.
+    is_shunning: bool,
     disk: Option<Mounted>,
     dir: PathBuf,
     broker: MqttDouble,
@@ -154,13 +157,16 @@ impl Rig {
         let numbered = Numbered {
             pad_bytes: PAD_BYTES,
             bad_every: 11,
+            wide_every: 503,
+            shunned_every: 97,
             ..Numbered::new("power")
         };
         let broker = MqttDouble::start().map_err(failed)?;
         let central = Central::new(dir);
         let program = std::env::current_exe().map_err(failed)?;
-        fs::write(dir.join(CONFIG), learning::config()).map_err(failed)?;
-        let mut device = device(&program, dir, "live", &central.url(), &numbered);
+        let config = format!("{}{}", learning::config(), numbered.rules());
+        fs::write(dir.join(CONFIG), config).map_err(failed)?;
+        let mut device = device(&program, dir, "live", &central.url());
         device.set("--mqtt", broker.url());
         let image = dir.join("disk-0.img");
         disk_image::format(&image, IMAGE_BYTES)?;
@@ -170,6 +176,7 @@ impl Rig {
         Ok(Self {
             device,
             outage: None,
+            is_shunning: false,
             disk: Some(disk),
             dir: dir.to_owned(),
             broker,
@@ -207,7 +214,7 @@ impl Rig {
         let (counts, tally) = (self.broker.counts(), &self.tally);
         let line = json!({
             "cuts": done, "during_start": tally.in_start, "during_stop": tally.during_stop,
-            "outages": tally.outages, "quarantine_parts_made": tally.parts_made,
+            "outages": tally.outages, "shunned": tally.shunned, "quarantine_parts_made": tally.parts_made,
             "quarantine_parts_deleted": tally.parts_deleted, "chained": tally.chained, "seed": seed,
             "acknowledged": counts.acknowledged, "sent_again": counts.sent_again,
             "upstream_rows": self.known.upstream_rows(),
@@ -281,6 +288,11 @@ impl Rig {
             let offending = std::env::temp_dir().join(format!("dunlin-power-cut-{number}.img"));
             disk_image::copy(&kept, &offending)?;
             eprintln!("cut {number}: the image is kept as {}", offending.display());
+            let upstream = offending.with_extension("db");
+            match self.central.copy_to(&upstream) {
+                Ok(()) => eprintln!("what is upstream is kept as {}", upstream.display()),
+                Err(error) => eprintln!("what is upstream is not kept: {error}"),
+            }
             return Ok(violations);
         }
         if chain {
@@ -304,14 +316,21 @@ impl Rig {
         Ok(violations)
     }
 
-    /// Lets the upstream be away now and then, so that backlogs grow and drain between cuts.
+    /// Lets the upstream be away now and then, or refuse some streams, so that backlogs grow and drain between cuts.
     fn change_weather(&mut self) -> Result<(), String> {
         let failed = |error: rusqlite::Error| format!("upstream: {error}");
+        // For one cut at a time: what is refused pins the buffer, and a full one lets go of records that are not
+        // answered yet.
+        if self.outage.is_none() {
+            let refuse = !self.is_shunning && self.rng.random_range(0..6) == 0;
+            self.is_shunning = self.central.shun(refuse).map_err(failed)?;
+            self.tally.shunned += u64::from(self.is_shunning);
+        }
         if self.outage.is_some() {
             if self.rng.random_range(0..2) == 0 {
                 self.outage = None;
             }
-        } else if self.rng.random_range(0..8) == 0 {
+        } else if !self.is_shunning && self.rng.random_range(0..8) == 0 {
             let lock = self.central.lock().map_err(failed)?;
             self.tally.outages += u64::from(lock.is_some());
             self.outage = lock;
@@ -384,7 +403,7 @@ impl Rig {
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
         let elsewhere = self.dir.join("elsewhere.db");
         let upstream = format!("sqlite:{}", elsewhere.display());
-        let mut device = device(&program, &self.dir, "agent", &upstream, &self.numbered);
+        let mut device = device(&program, &self.dir, "agent", &upstream);
         device.set("--mqtt", "mqtt://127.0.0.1:1");
         device.move_to(&mounted.dir().join("data"));
         let started = Instant::now();
@@ -424,6 +443,9 @@ impl Rig {
     /// Drains everything and looks at the whole of it.
     fn finish(&mut self) -> Result<Vec<String>, String> {
         self.outage = None;
+        self.central
+            .shun(false)
+            .map_err(|error| format!("upstream: {error}"))?;
         let published = self.broker.stop_feeding();
         until(DRAIN_MAX, "the last PUBACK", || {
             (self.broker.outstanding() == 0).then_some(())
@@ -435,6 +457,10 @@ impl Rig {
         until(DRAIN_MAX, "the last answers upstream", || {
             let central = self.central.open().ok().flatten()?;
             learning::has_caught_up(&central).ok()?.then_some(())
+        })
+        .map_err(|error| {
+            let (status, log) = (self.device.status(), self.device.log_tail());
+            format!("{error}; status {status:?}; the log ends with\n{log}")
         })?;
         self.device.terminate();
         let end = self.device.wait_exit(Duration::from_secs(30))?;
@@ -459,17 +485,19 @@ impl Rig {
         let twice = rows.duplicates.iter();
         violations.extend(twice.map(|n| format!("record {n} is upstream more than once")));
         violations.extend(rows.disorder());
+        let (wrong, _) = self.central.wrong_wide().map_err(failed)?;
+        let changed = |n: &u64| format!("record {n} is not what was published");
+        violations.extend(wrong.iter().map(changed));
         self.known.upstream(rows.by_number)?;
         Ok(violations)
     }
 }
 
 /// A device whose buffer and quarantine are small, so that their parts come and go.
-fn device(program: &Path, dir: &Path, log: &str, upstream: &str, numbered: &Numbered) -> Device {
+fn device(program: &Path, dir: &Path, log: &str, upstream: &str) -> Device {
     let log = dir.join(format!("{log}.log"));
     Device::new(program, &dir.join("nowhere"), &log)
         .with("--config", dir.join(CONFIG).display())
-        .with("--topic", numbered.rule())
         .with("--upstream", upstream)
         .with("--device", DEVICE)
         .with("--clock-hold-s", 0)
