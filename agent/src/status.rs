@@ -1,6 +1,7 @@
 //! What the agent is doing, in one place: for `dunlin status`, for metrics, for the demo.
 
 mod configuration;
+mod disk;
 mod learn;
 mod metrics;
 
@@ -20,6 +21,7 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 pub use self::configuration::{Configuration, ConfigurationStatus};
+pub use self::disk::DiskStatus;
 pub use self::learn::{LearnStatus, RecipeProgress};
 use crate::{
     http::{Endpoint, EndpointState},
@@ -101,6 +103,9 @@ pub struct Status {
     pub upstream: UpstreamStatus,
     /// The clock.
     pub clock: ClockStatus,
+    /// Disk taken by everything that grows.
+    #[serde(default)]
+    pub disk: DiskStatus,
     /// Bytes this process has written to disk a day at the present rate, and what that means.
     pub flash: FlashStatus,
     /// Learning on this device; nothing of it if the agent is older than that.
@@ -325,6 +330,7 @@ impl View {
                 withdrawn: clock.withdrawn,
                 unsynchronised: clock.unsynchronised,
             },
+            disk: self.disk_status(),
             flash: flash(uptime.as_secs_f64()),
             #[cfg(feature = "learning")]
             learn: self.learn_status(),

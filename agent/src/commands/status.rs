@@ -390,6 +390,20 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         );
         lines.add("", &damaged);
     }
+    let disk = &s.disk;
+    if disk.bytes_max > 0 {
+        let size = |size: u64| bytes(size as f64);
+        let text = format!(
+            "{} of at most {}: buffer {}, quarantine {}, models {}, set aside {}",
+            size(disk.bytes),
+            size(disk.bytes_max),
+            size(disk.buffer_bytes),
+            size(disk.quarantine_bytes),
+            size(disk.models_bytes),
+            size(disk.set_aside_bytes)
+        );
+        lines.add("disk", &text);
+    }
     if s.http_problem.is_some() {
         lines.add(
             "metrics",
@@ -610,6 +624,8 @@ mod tests {
                 "rows": 4_000, "rows_total": 4_000, "newest_ts": null, "bytes_max": 1_000_000,
                 "full": false, "streams": 2, "commits": 40, "blocks_corrupt": 0, "set_aside": 0,
                 "quarantine_bytes": 0},
+            "disk": {"buffer_bytes": 100_000, "quarantine_bytes": 0, "models_bytes": 20_000,
+                "set_aside_bytes": 0, "bytes": 120_000, "bytes_max": 2_000_000},
             "upstream": {"location": "sqlite:up.db", "connected": false, "uploaded": 0,
                 "rejected": 0, "lag_rows": 4_000, "lag_s": 90.0, "retries": 1, "streams_held": 0,
                 "held_for_clock": false, "last_error": "gone\u{1b}[2J"},
@@ -714,6 +730,7 @@ mod tests {
              lag        4,000 rows, the oldest 1.5 min old\n\
              buffer     100 kB of 1.0 MB, 4,000 rows of 2 streams\n\
              \x20          lasts 2.5 h at this rate if the upstream is away\n\
+             disk       120 kB of at most 2.0 MB: buffer 100 kB, quarantine 0 B, models 20.0 kB, set aside 0 B\n\
              clock      synchronised\n\
              flash      86.4 MB written a day: 1014 years to 32 TB (a 32 GB card 1,000 times over)\n\
              learning   1 model promoted, 2 refused, 1 task open, 1 taken back\n\

@@ -199,6 +199,7 @@ impl View {
                 s.flash.written_bytes,
             ),
         ];
+        metrics.extend(s.disk.metrics());
         if features::LEARNING.is_in {
             metrics.extend(s.learn.metrics());
         }

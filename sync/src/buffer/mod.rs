@@ -63,6 +63,7 @@ pub use self::{
     catalog::CatalogError,
     fields::{FieldReader, Fields},
     query::{Matrix, Order, Query, SplitFilter},
+    space::SET_ASIDE_BYTES_MAX,
 };
 use self::{handles::Handles, read::Unreadable};
 use crate::{

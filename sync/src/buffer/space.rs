@@ -20,8 +20,12 @@ use crate::{
 
 /// Disk kept aside so that a full disk can still open a generation and drain it.
 pub(super) const RESERVE_BYTES: u64 = 4 << 20;
+/// Where it is.
+const SET_ASIDE: &str = "set_aside";
 /// What was set aside is kept for people to look at, up to this many.
 const SET_ASIDE_MAX: usize = 16;
+/// And up to this many bytes: two generations of the largest kind, at least.
+pub const SET_ASIDE_BYTES_MAX: u64 = 64 << 20;
 /// sled writes whole segments of 512 KiB and rewrites pages: a commit may take this much more disk.
 const SLED_HEADROOM_BYTES: u64 = 1 << 20;
 /// Most bytes put at once into a generation that holds something. What sled has moved away from it
@@ -116,9 +120,14 @@ fn disk_free_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Moves `path` to the directory of what was set aside, keeping a bounded number there.
+/// Disk taken by what was set aside in `dir`, bytes; at most [`SET_ASIDE_BYTES_MAX`].
+pub(super) fn set_aside_bytes(dir: &Path) -> u64 {
+    dir_bytes(&dir.join(SET_ASIDE))
+}
+
+/// Moves `path` to the directory of what was set aside, keeping a bounded number and size there.
 pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
-    let aside = dir.join("set_aside");
+    let aside = dir.join(SET_ASIDE);
     let _exists = fs::create_dir_all(&aside);
     let mut old: Vec<PathBuf> = fs::read_dir(&aside)
         .into_iter()
@@ -127,11 +136,15 @@ pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
         .map(|entry| entry.path())
         .collect();
     old.sort_by_key(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok());
-    for path in old
-        .iter()
-        .take((old.len() + 1).saturating_sub(SET_ASIDE_MAX))
-    {
+    let mut count = old.len() + 1;
+    let mut bytes = set_aside_bytes(dir) + dir_bytes(path);
+    for path in &old {
+        if count <= SET_ASIDE_MAX && bytes <= SET_ASIDE_BYTES_MAX {
+            break;
+        }
         tracing::warn!(path = %path.display(), "removing what was set aside longest ago");
+        count -= 1;
+        bytes = bytes.saturating_sub(dir_bytes(path));
         let _gone = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
     }
     let name = path
@@ -152,6 +165,11 @@ pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
 }
 
 impl Buffer {
+    /// Disk taken by damaged parts that were set aside, bytes; at most [`SET_ASIDE_BYTES_MAX`].
+    pub fn set_aside_bytes(&self) -> u64 {
+        set_aside_bytes(&self.options.dir)
+    }
+
     /// Room for `bytes` more, by trimming and by the policy.
     pub(super) fn make_room(&self, inner: &mut Inner, bytes: u64) -> Result<(), CommitError> {
         let limits = self.limits();
@@ -395,5 +413,32 @@ impl Buffer {
         if self.lose_block(seq, why) && fs::write(&path, stored).is_ok() {
             set_aside(&self.options.dir, &path, why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_is_bounded_in_number_and_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = |bytes: u64| {
+            let path = dir.path().join("part");
+            fs::create_dir(&path).unwrap();
+            let file = File::create(path.join("db")).unwrap();
+            file.set_len(bytes).unwrap();
+            set_aside(dir.path(), &path, "a test");
+            assert!(!path.exists());
+            dir.path().join(SET_ASIDE).read_dir().unwrap().count()
+        };
+        let counts: Vec<usize> = (0..5).map(|_| part(20 << 20)).collect();
+        assert_eq!(counts, [1, 2, 3, 3, 3]);
+        assert_eq!(set_aside_bytes(dir.path()), 60 << 20);
+        assert_eq!(part(32 << 20), 2);
+        assert!(set_aside_bytes(dir.path()) <= SET_ASIDE_BYTES_MAX);
+        let counts = (0..30).map(|_| part(1));
+        assert!(counts.max().unwrap() <= SET_ASIDE_MAX);
     }
 }

@@ -209,7 +209,15 @@ impl Rig {
             done += 1;
         }
         if violations.is_empty() {
-            violations = self.finish()?;
+            violations = match self.finish() {
+                Ok(violations) => violations,
+                Err(error) => {
+                    self.device.kill();
+                    self.disk = None;
+                    self.preserve(&self.image(), "end")?;
+                    return Err(error);
+                }
+            };
         }
         let (counts, tally) = (self.broker.counts(), &self.tally);
         let line = json!({
@@ -285,14 +293,7 @@ impl Rig {
         self.tally.idle_cuts += u64::from(fresh == 0);
         self.tally.fresh_min = Some(self.tally.fresh_min.map_or(fresh, |min| min.min(fresh)));
         if !violations.is_empty() {
-            let offending = std::env::temp_dir().join(format!("dunlin-power-cut-{number}.img"));
-            disk_image::copy(&kept, &offending)?;
-            eprintln!("cut {number}: the image is kept as {}", offending.display());
-            let upstream = offending.with_extension("db");
-            match self.central.copy_to(&upstream) {
-                Ok(()) => eprintln!("what is upstream is kept as {}", upstream.display()),
-                Err(error) => eprintln!("what is upstream is not kept: {error}"),
-            }
+            self.preserve(&kept, &format!("cut-{number}"))?;
             return Ok(violations);
         }
         if chain {
@@ -314,6 +315,23 @@ impl Rig {
             }
         }
         Ok(violations)
+    }
+
+    /// Keeps an image, and what is upstream, for people to look at.
+    fn preserve(&self, image: &Path, what: &str) -> Result<(), String> {
+        let name = format!("dunlin-power-{}-{what}", std::process::id());
+        let image_kept = std::env::temp_dir().join(name).with_extension("img");
+        disk_image::copy(image, &image_kept)?;
+        let upstream = image_kept.with_extension("db");
+        let upstream = self
+            .central
+            .copy_to(&upstream)
+            .map_or_else(|e| e.to_string(), |()| upstream.display().to_string());
+        eprintln!(
+            "{what}: kept as {}; upstream: {upstream}",
+            image_kept.display()
+        );
+        Ok(())
     }
 
     /// Lets the upstream be away now and then, or refuse some streams, so that backlogs grow and drain between cuts.
