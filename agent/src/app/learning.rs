@@ -35,6 +35,7 @@ impl Learning {
     pub(super) fn start(view: &Arc<View>, requests: &Requests) -> Result<Option<Self>, AgentError> {
         let settings = view.settings();
         if settings.learn.recipes.is_empty() {
+            view.buffer.wanted_from(u64::MAX);
             return Ok(None);
         }
         let stop = Arc::new(AtomicBool::new(false));
