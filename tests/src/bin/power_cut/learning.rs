@@ -291,7 +291,7 @@ fn check_versions(dir: &Path, found: &mut Found) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the newest record of every stream that is learnt from is answered upstream.
+/// Whether the newest record of every stream that is answered at all is answered upstream.
 pub(crate) fn has_caught_up(central: &Connection) -> rusqlite::Result<bool> {
     for (recipe, line) in LINES {
         let newest = |column: &str, table: &str, stream: String| {
@@ -306,7 +306,9 @@ pub(crate) fn has_caught_up(central: &Connection) -> rusqlite::Result<bool> {
             "{DEVICE}/{}/{recipe}/records/line{line}",
             learn::PREDICTIONS
         );
-        if record != newest("source_ts", learn::PREDICTIONS, stream)? {
+        // Where no model ever passed the gate, nothing is answered.
+        let answered = newest("source_ts", learn::PREDICTIONS, stream)?;
+        if answered.is_some() && answered != record {
             return Ok(false);
         }
     }
