@@ -83,8 +83,8 @@ impl Known {
         self.upstream.len()
     }
 
-    pub(crate) fn answers(&self) -> usize {
-        self.answers.count()
+    pub(crate) fn answers(&mut self) -> &mut Answers {
+        &mut self.answers
     }
 
     /// Answers up to here have all been seen: batches under way at once arrive in any order, but not

@@ -3,7 +3,8 @@
 //! - The registry opens with nothing damaged, and every version it names can be read, hash and all.
 //! - The list of open tasks can be read, and so can every checkpoint.
 //! - Every answer is an answer to a record that was committed, and no record has two.
-//! - The answers of a stream have no gap: from the first to the last, every record has one.
+//! - The answers of a stream have no gap: from the first to the last, every record has one, unless the device
+//!   has said that it had to let go of some.
 //!
 //! Recipes are quick and their versions few, so that versions come and go all the time; some are
 //! promoted by hand in between.
@@ -92,6 +93,8 @@ pub(crate) struct Answers {
     given: BTreeMap<(usize, i64), i64>,
     /// By recipe: from its first answer up to below this record, all are answered and upstream.
     settled: [Option<u64>; LINES.len()],
+    /// The device has said that it let go of records before they were answered.
+    let_go: bool,
 }
 
 impl Answers {
@@ -100,7 +103,18 @@ impl Answers {
             numbered,
             given: BTreeMap::new(),
             settled: [None; LINES.len()],
+            let_go: false,
         }
+    }
+
+    /// Takes notice of what the device has said so far. A short buffer lets go of records that are not answered
+    /// yet, which must be said; then there may be gaps.
+    pub(crate) fn listen(&mut self, log: &str) {
+        self.let_go |= log.contains("let go before they were answered");
+    }
+
+    pub(crate) fn let_go(&self) -> bool {
+        self.let_go
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -166,7 +180,7 @@ impl Answers {
                 }
             }
             wrong.extend(
-                gap.map(|(missing, n)| {
+                gap.filter(|_| !self.let_go).map(|(missing, n)| {
                     format!("{recipe} has answered record {n} and not {missing}")
                 }),
             );
@@ -323,7 +337,7 @@ pub(crate) fn versions_made(central: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// What is wrong with all that is upstream in the end.
-pub(crate) fn check_upstream(central: &Connection) -> rusqlite::Result<Vec<String>> {
+pub(crate) fn check_upstream(central: &Connection, let_go: bool) -> rusqlite::Result<Vec<String>> {
     let mut wrong = Vec::new();
     for (recipe, line) in LINES {
         let answers = format!(
@@ -349,6 +363,9 @@ pub(crate) fn check_upstream(central: &Connection) -> rusqlite::Result<Vec<Strin
                  AND source_ts NOT IN (SELECT ts FROM records WHERE stream = ?2)",
             ),
         ] {
+            if let_go && what == "never" {
+                continue;
+            }
             let mut found = central.prepare(sql)?;
             let stream = format!("{DEVICE}/records/line{line}");
             let times = found.query_map((&answers, stream), |row| row.get::<_, i64>(0))?;

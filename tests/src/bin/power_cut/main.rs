@@ -220,6 +220,7 @@ impl Rig {
             };
         }
         let (counts, tally) = (self.broker.counts(), &self.tally);
+        let (answers, let_go) = (self.known.answers().count(), self.known.answers().let_go());
         let line = json!({
             "cuts": done, "during_start": tally.in_start, "during_stop": tally.during_stop,
             "outages": tally.outages, "shunned": tally.shunned, "quarantine_parts_made": tally.parts_made,
@@ -230,7 +231,7 @@ impl Rig {
             "generations_made": tally.generations_made,
             "generations_deleted": tally.generations_deleted,
             "rows_checked": tally.rows_checked, "answer_ms_max": tally.answer_ms_max,
-            "quarantined_checked": tally.quarantined_checked, "answers": self.known.answers(),
+            "quarantined_checked": tally.quarantined_checked, "answers": answers, "let_go": let_go,
             "answers_checked": tally.answers_checked, "versions_checked": tally.versions_checked,
             "versions_made": tally.versions_made, "checkpoints_checked": tally.checkpoints_checked,
             "promoted_by_hand": tally.promoted_by_hand,
@@ -364,6 +365,7 @@ impl Rig {
             if !stopping && self.device.has_ended() {
                 return Err(format!("the agent has ended:\n{}", self.device.log_tail()));
             }
+            self.known.answers().listen(&self.device.log());
             self.broker.settle();
             self.known.acknowledged(self.broker.acknowledged());
             let mut arrived: Vec<(u64, Row)> = Vec::new();
@@ -485,7 +487,9 @@ impl Rig {
         let central = self.central.open().map_err(failed)?;
         let central = central.ok_or("there is no table upstream")?;
         self.tally.versions_made = learning::versions_made(&central).map_err(failed)?;
-        let mut violations = learning::check_upstream(&central).map_err(failed)?;
+        self.known.answers().listen(&self.device.log());
+        let let_go = self.known.answers().let_go();
+        let mut violations = learning::check_upstream(&central, let_go).map_err(failed)?;
         if !end.success() {
             violations.push(format!("the last stop ended with {end}"));
         }
