@@ -200,6 +200,10 @@ fn every_setting_has_an_effect_as_variable_and_as_flag() {
         .topic("t/#");
     let before = load(None, &base).unwrap_or_else(|found| panic!("{}", shown(&found)));
     for setting in SETTINGS {
+        // Taken without learning, so that one file does for every build, and of no use there.
+        if setting.path.starts_with("learn.") && !cfg!(feature = "learning") {
+            continue;
+        }
         let value = match (setting.path, setting.kind) {
             ("mqtt.url", _) => "mqtts://other".into(),
             ("upstream.url", _) => "tdengines://u@other/db".into(),
