@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Streams that the ordinary records are spread over.
+/// Streams that the ordinary records are spread over, unless it is said otherwise.
 pub const STREAMS: u64 = 5;
 
 /// Streams of the records that an upstream may refuse.
@@ -28,6 +28,8 @@ pub struct Publish {
 pub struct Numbered {
     /// Beginning of every topic; `<prefix>/+line` is the filter that takes them.
     pub prefix: String,
+    /// Streams that the ordinary records are spread over.
+    pub streams: u64,
     /// Bytes of incompressible text in each record, so that disk fills at a known rate.
     pub pad_bytes: usize,
     /// Every so many-th publish is no JSON; 0: none.
@@ -45,6 +47,7 @@ impl Numbered {
     pub fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
+            streams: STREAMS,
             pad_bytes: 0,
             bad_every: 0,
             wide_every: 0,
@@ -86,7 +89,7 @@ impl Numbered {
     /// Of which ordinary stream `n` is a record, if of any.
     pub fn line(&self, n: u64) -> Option<u64> {
         let is_other = self.is_bad(n) || self.is_wide(n) || self.is_shunned(n);
-        (!is_other).then_some(n % STREAMS)
+        (!is_other).then_some(n % self.streams)
     }
 
     /// The values of the wide record `n`, by field; some fields it has not.
@@ -118,7 +121,7 @@ impl Numbered {
             let place = n / self.shunned_every % SHUNNED_STREAMS;
             format!("{prefix}/shunned/line{place}")
         } else {
-            format!("{prefix}/line{}", n % STREAMS)
+            format!("{prefix}/line{}", n % self.streams)
         };
         let mut text = format!("{{\"n\":{n},\"v\":{}.5", n % 1000);
         if self.is_bad(n) {
