@@ -616,7 +616,7 @@ mod tests {
             "mqtt": {"broker": "b:1883", "client_id": "dunlin-press-7",
                 "troubles": ["the broker refuses the subscription to a/# (no\u{1b})"],
                 "connected": true, "connections": 1, "publishes": 5_000,
-                "acknowledged": 5_000, "duplicates": 1, "possible_duplicates": 0,
+                "acknowledged": 5_000, "duplicates": 2, "possible_duplicates": 0,
                 "last_error": null},
             "records": {"received": 5_000, "committed": 4_000, "quarantined": 1_000,
                 "quarantined_by_reason": {}, "dropped": 0},
@@ -725,7 +725,7 @@ mod tests {
              agent      press-7, version 0.1.0, running for 17 min\n\
              broker     connected to b:1883 as dunlin-press-7\n\
              \x20          the broker refuses the subscription to a/# (no\\u{1b})\n\
-             records    5,000 received, 4,000 committed, 1,000 quarantined, 1 publish sent twice\n\
+             records    5,000 received, 4,000 committed, 1,000 quarantined, 2 publishes sent twice\n\
              upstream   sqlite:up.db, NOT reached: gone\\u{1b}[2J\n\
              lag        4,000 rows, the oldest 1.5 min old\n\
              buffer     100 kB of 1.0 MB, 4,000 rows of 2 streams\n\

@@ -100,11 +100,12 @@ pub fn count(number: u64) -> String {
 
 /// `one` or `many` of something.
 pub fn of(number: u64, one: &str) -> String {
-    format!(
-        "{} {one}{}",
-        count(number),
-        if number == 1 { "" } else { "s" }
-    )
+    let ending = match number {
+        1 => "",
+        _ if one.ends_with("sh") || one.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {one}{ending}", count(number))
 }
 
 /// Bytes as people read them.

@@ -36,12 +36,15 @@ pub struct Incoming {
     pub qos0: bool,
     /// Retained by the broker, not live.
     pub retain: bool,
+    /// The broker has said that it knew the session of this connection.
+    pub session_present: bool,
 }
 
 impl Incoming {
-    pub(super) fn new(connection: u64, publish: Publish) -> Self {
+    pub(super) fn new(connection: u64, session_present: bool, publish: Publish) -> Self {
         Self {
             connection,
+            session_present,
             topic: publish.topic,
             payload: publish.payload,
             payload_bytes: publish.payload_bytes,
@@ -251,6 +254,7 @@ mod tests {
 
     fn publish(packet_id: u16, payload: &'static [u8]) -> Incoming {
         Incoming {
+            session_present: true,
             connection: 1,
             topic: Bytes::from_static(b"t"),
             payload: Bytes::from_static(payload),

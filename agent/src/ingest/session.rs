@@ -224,7 +224,9 @@ impl<'a> Session<'a> {
             match self.link.reader.decoder.next() {
                 Ok(Some(Packet::Publish(publish))) => {
                     if !self.leaving {
-                        self.batch.push(Incoming::new(self.number, publish));
+                        let is_known = self.link.connack.session_present;
+                        self.batch
+                            .push(Incoming::new(self.number, is_known, publish));
                     }
                 }
                 Ok(Some(other)) => failed = self.control(other).err(),

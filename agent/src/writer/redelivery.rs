@@ -10,6 +10,7 @@
 //! | marks DUP, keeps packet ids | the newest use of the id: the same topic and payload are stored already |
 //! | marks DUP, numbers anew | topics and payloads in order: see below |
 //! | does not mark DUP | the record's own time: see below |
+//! | says that it does not know the session, and sends what had waited | ids and marks only of what they name; else the record's own time |
 //!
 //! In order: what a broker sends again begins somewhere in `before`, goes on without a gap and ends with the
 //! newest. So a publish unlike any other there says where it began, if what follows it here followed it
@@ -131,6 +132,10 @@ pub(super) struct Redelivery {
     /// The broker goes on with the packet ids of the connection before, as the standard asks for. Then it
     /// marks DUP too.
     keeps_ids: bool,
+    /// The broker says that it knows the session. One that does not, and delivers what had waited, marks and
+    /// numbers by itself alone: what was sent again without a mark after its restart comes with a mark, and with
+    /// the id of that time, on the connection after.
+    knows_session: bool,
     /// The broker has marked something DUP. Those that do so only sometimes may still send again unmarked.
     marks: bool,
     before: Before,
@@ -237,6 +242,7 @@ impl Redelivery {
             began: None,
             came: 0,
             keeps_ids: false,
+            knows_session: false,
             marks: false,
             before: Before::default(),
         }
@@ -271,11 +277,12 @@ impl Redelivery {
             self.marks = true;
             let is_newest_use = self.is_newest_use(print, pending);
             self.judge_marked(print, is_newest_use, following)
-        } else if self.keeps_ids || publish.retain {
+        } else if publish.retain || self.keeps_ids && self.knows_session {
             Verdict::New
         } else {
             let is_early = now.saturating_duration_since(began) < SENT_AGAIN_WITHIN;
-            self.judge_unmarked(content(print), is_early && !self.marks)
+            let is_marked_else = self.marks && self.knows_session;
+            self.judge_unmarked(content(print), is_early && !is_marked_else)
         }
     }
 
@@ -293,6 +300,7 @@ impl Redelivery {
         // Whoever numbers anew begins with 1.
         self.keeps_ids =
             first.packet_id != 1 && (follows || first.dup && self.is_newest_use(print, pending));
+        self.knows_session = first.session_present;
         self.connection = first.connection;
         (self.began, self.came) = (None, 0);
         self.before = Before::new(self.seen.iter().chain(pending).copied());
@@ -305,10 +313,10 @@ impl Redelivery {
         following: impl FnOnce() -> Following,
     ) -> Verdict {
         if self.keeps_ids {
-            return if is_newest_use {
-                Verdict::Again
-            } else {
-                Verdict::New
+            return match (is_newest_use, self.knows_session) {
+                (true, _) => Verdict::Again,
+                (false, true) => Verdict::New,
+                (false, false) => self.judge_unmarked(content(print), true),
             };
         }
         let before = &mut self.before;

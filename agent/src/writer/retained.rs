@@ -159,6 +159,7 @@ mod tests {
 
     fn publish(topic: &str, payload: &str, retain: bool) -> Incoming {
         Incoming {
+            session_present: true,
             connection: 1,
             topic: Bytes::copy_from_slice(topic.as_bytes()),
             payload: Bytes::copy_from_slice(payload.as_bytes()),

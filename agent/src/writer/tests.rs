@@ -231,6 +231,7 @@ fn publish(packet_id: u16, payload: impl Into<String>) -> Incoming {
 fn on(topic: &str, packet_id: u16, payload: impl Into<String>) -> Incoming {
     let payload = payload.into();
     Incoming {
+        session_present: true,
         connection: 1,
         topic: Bytes::copy_from_slice(topic.as_bytes()),
         payload_bytes: payload.len(),

@@ -36,6 +36,9 @@ pub enum Habit {
     NewestFirst,
     /// Without a mark, with packet ids from 1 on, behind what has come since.
     LiveOvertakes,
+    /// As the standard says, but after a restart without a mark and with packet ids from 1 on; always says that
+    /// there was no session.
+    ForgetsAtRestart,
 }
 
 impl Habit {
@@ -78,6 +81,7 @@ pub(super) struct Session {
     recent: VecDeque<Publish>,
     /// PUBACKs that a restart has cost.
     forgotten: Vec<Publish>,
+    was_restarted: bool,
     pub(super) counts: Counts,
 }
 
@@ -88,10 +92,17 @@ impl Session {
         self.is_v5 = is_v5;
         self.window = usize::from(receive_maximum);
         self.sent_here = 0;
-        if self.habit != Habit::KeepsIds {
+        let was_restarted = std::mem::take(&mut self.was_restarted);
+        let keeps_ids = match self.habit {
+            Habit::KeepsIds => true,
+            Habit::ForgetsAtRestart => !was_restarted,
+            _ => false,
+        };
+        if !keeps_ids {
             self.requeue();
         }
-        std::mem::replace(&mut self.exists, true) && self.habit != Habit::MarksNothing
+        let tells = !matches!(self.habit, Habit::MarksNothing | Habit::ForgetsAtRestart);
+        std::mem::replace(&mut self.exists, true) && tells
     }
 
     /// Puts what is to be sent again where this broker sends it from.
@@ -101,7 +112,9 @@ impl Session {
         if self.habit == Habit::NewestFirst {
             again.reverse();
         }
-        let mut again: VecDeque<_> = again.into_iter().map(|publish| (publish, true)).collect();
+        let remembers = self.habit != Habit::ForgetsAtRestart;
+        let again = again.into_iter().map(|publish| (publish, remembers));
+        let mut again: VecDeque<_> = again.collect();
         if self.habit == Habit::LiveOvertakes {
             self.waiting.append(&mut again);
         } else {
@@ -113,6 +126,7 @@ impl Session {
 
     /// Forgets so many PUBACKs, or as many as it remembers: what they were for is sent again.
     pub(super) fn forget(&mut self, acks: usize) {
+        self.was_restarted = true;
         let kept = self.recent.len().saturating_sub(acks);
         self.forgotten.extend(self.recent.drain(kept..));
     }

@@ -81,6 +81,30 @@ fn a_broker_whose_live_publishes_overtake_the_queue_doubles_nothing() {
     live_with(Habit::LiveOvertakes, "3.1.1").all_upstream_once();
 }
 
+#[test]
+fn a_broker_whose_marks_and_ids_are_those_since_its_restart_doubles_nothing() {
+    let mut world = World::with_habit(Habit::ForgetsAtRestart, "3.1.1");
+    live(&mut world, |world| {
+        let connections = world.relay.seen().connections;
+        let next = |world: &World, count| {
+            world.until("the next connection", |world| {
+                (world.relay.seen().connections >= connections + count).then_some(())
+            });
+        };
+        let lost = world.relay.seen().acks_lost.len();
+        world.double().restart(60);
+        world.relay.lose_acks_after(30);
+        next(world, 1);
+        world.until("lost PUBACKs", |world| {
+            (world.relay.seen().acks_lost.len() > lost).then_some(())
+        });
+        world.relay.cut();
+        world.relay.lose_acks(false);
+        next(world, 2);
+    });
+    world.all_upstream_once();
+}
+
 /// It numbers anew and, with MQTT 3.1.1, marks nothing.
 #[test]
 fn the_embedded_broker_doubles_nothing() {

@@ -283,3 +283,47 @@ fn a_reading_with_its_own_time_is_known_although_nothing_marks_it() {
     assert_eq!(stats.duplicates.load(Relaxed), 2);
     assert_eq!(stats.possible_duplicates.load(Relaxed), 1);
 }
+
+#[test]
+fn marks_of_a_broker_that_knows_no_session_say_nothing_of_what_came_before_its_restart() {
+    let timed = || {
+        Device::with(|settings| {
+            let rule = &mut settings.streams[0];
+            rule.time = Some("/t".into());
+        })
+    };
+    let at = |id: u16, n: u32| publish(id, format!("{{\"x\":{n}.5,\"t\":{}}}", 1_700_000_000 + n));
+    let untimed = |id: u16, n: u32| value(id, n);
+    let on = |connection: u64, dup: bool, publish: Incoming| Incoming {
+        connection,
+        dup,
+        session_present: false,
+        ..publish
+    };
+    type Reading<'a> = &'a dyn Fn(u16, u32) -> Incoming;
+    let cases: [(Device, Reading<'_>, &[f64], u64); 2] = [
+        (timed(), &at, &[1.5, 2.5, 3.5, 4.5, 5.5], 0),
+        // Nothing tells: stored twice, and every one of them counted.
+        (
+            Device::new(),
+            &untimed,
+            &[1.5, 2.5, 3.5, 4.5, 3.5, 4.5, 5.5, 3.5, 4.5, 2.5],
+            5,
+        ),
+    ];
+    for (mut device, reading, stored, possible) in cases {
+        device.arrive((1..=4).map(|n| on(1, false, reading(n, n.into()))));
+        device.turn_after_gap();
+        // Killed, and started again: it has lost marks, ids and PUBACKs. One is new.
+        device.arrive([(1, 3), (2, 4), (3, 5)].map(|(id, n)| on(2, false, reading(id, n))));
+        device.turn_after_gap();
+        // Cut: marked, with the ids of the connection before, the newest first; and more without a mark.
+        let marked = [(3, 5), (1, 3), (2, 4)].map(|(id, n)| on(3, true, reading(id, n)));
+        let unmarked = on(3, false, reading(4, 2));
+        device.arrive(marked.into_iter().chain([unmarked]));
+        device.turn_after_gap();
+        assert_eq!(device.stored().values(), stored);
+        let stats = device.w().stats();
+        assert_eq!(stats.possible_duplicates.load(Relaxed), possible);
+    }
+}

@@ -132,6 +132,7 @@ impl Broker {
         }
         let marks = !matches!(self.habit, Habit::MarksNothing | Habit::LiveOvertakes);
         let publish = |(n, packet_id, again): Sent| Incoming {
+            session_present: true,
             connection: self.connection,
             topic: Bytes::from_static(b"t"),
             payload: self.payload.of(n).into(),
