@@ -363,6 +363,22 @@ async fn somebody_elses_constraint_rejects_the_row_and_keeps_the_rest() {
     assert_eq!(upstream.write(&hot).await.unwrap().rows_written, 2);
 }
 
+/// On 32-bit ARM only where SQLite's C has 64-bit times: see `.cargo/config.toml`.
+#[tokio::test]
+async fn a_file_written_after_2038_is_used() {
+    let fixture = Fixture::new();
+    let (schema, stream) = (schema("s", &[("a", FieldType::F64)]), stream(1, "s/1"));
+    let batch = Batch {
+        tables: vec![table(&schema, &stream, &[(1, f64_of(1.0))])],
+    };
+    drop(Connection::open(fixture.path()).unwrap());
+    let file = std::fs::File::options().append(true).open(fixture.path());
+    let in_2039 = std::time::UNIX_EPOCH + Duration::from_hours(605_000);
+    file.unwrap().set_modified(in_2039).unwrap();
+    let upstream = connect(&options(&format!("sqlite:{}", fixture.path().display()))).unwrap();
+    assert_eq!(upstream.write(&batch).await.unwrap().rows_written, 1);
+}
+
 #[tokio::test]
 async fn a_lock_is_waited_for_and_a_wrong_file_is_refused() {
     let fixture = Fixture::new();
