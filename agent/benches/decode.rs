@@ -30,6 +30,7 @@ fn rule(format: PayloadFormat) -> StreamRule {
         nan: NanPolicy::Refuse,
         retained: RetainedPolicy::Once,
         fields_max: 64,
+        instances_max: None,
         split: SplitRule::Hash { train: 0.8 },
     }
 }

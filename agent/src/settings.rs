@@ -239,6 +239,8 @@ pub struct StreamRule {
     pub retained: RetainedPolicy,
     /// Most fields a schema may grow to.
     pub fields_max: usize,
+    /// Most streams of this rule; `None`: as many as the device takes.
+    pub instances_max: Option<usize>,
     /// How records are split.
     pub split: SplitRule,
 }
@@ -300,6 +302,8 @@ pub struct BufferSettings {
     pub replay_bytes_max: u64,
     /// Uploaded records kept for training, age; `None`: bytes decide alone.
     pub replay_age_s_max: Option<u64>,
+    /// A stream without a record for so long, of which nothing is in the buffer, is forgotten, seconds.
+    pub streams_idle_s_max: u64,
 }
 
 /// The upstream and how it is fed.

@@ -29,7 +29,7 @@ use crate::{
     mqtt::outgoing::Publisher,
     settings::Settings,
     store::{Identity, wall_ns},
-    writer::WriterStats,
+    writer::{WriterStats, streams_percent_used},
 };
 
 /// Writes that a small memory card is commonly rated for, bytes: 32 GB, 1,000 times over.
@@ -181,6 +181,9 @@ pub struct BufferStatus {
     /// Those of this device whose tags have changed since they began.
     #[serde(default)]
     pub streams_retagged: usize,
+    /// How much of the room for streams is used, percent.
+    #[serde(default)]
+    pub streams_percent: u64,
     /// Commits.
     pub commits: u64,
     /// Blocks that could not be read.
@@ -300,9 +303,10 @@ impl View {
                 shape: self.buffer.shape(),
                 bytes_max: settings.buffer.bytes_max,
                 full: writer.stalled.load(Relaxed),
-                streams: catalog.streams.len(),
+                streams: catalog.streams().len(),
                 streams_elsewhere: elsewhere(&catalog),
                 streams_retagged: retagged(&catalog),
+                streams_percent: streams_percent_used(&catalog, settings.buffer.bytes_max),
                 commits: buffer.commits.load(Relaxed),
                 blocks_corrupt: buffer.blocks_corrupt.load(Relaxed),
                 set_aside: buffer.generations_set_aside.load(Relaxed),
@@ -382,13 +386,13 @@ impl View {
 
 /// Streams of other devices than the one that the directory works for.
 pub fn elsewhere(catalog: &Catalog) -> usize {
-    let all = catalog.streams.iter();
+    let all = catalog.streams();
     all.filter(|stream| !catalog.is_here(stream)).count()
 }
 
 /// Streams of this device whose tags have changed since they began.
 pub fn retagged(catalog: &Catalog) -> usize {
-    let all = catalog.streams.iter();
+    let all = catalog.streams();
     all.filter(|stream| catalog.is_here(stream) && stream.first_tags.is_some())
         .count()
 }

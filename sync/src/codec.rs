@@ -40,6 +40,8 @@ pub struct BlockBody {
     pub first_ts: i64,
     /// Its last timestamp, nanoseconds UTC.
     pub last_ts: i64,
+    /// Whose rows they are.
+    pub(crate) runs: Vec<Run>,
     sections: Vec<u8>,
 }
 

@@ -3,6 +3,8 @@
 //! With `codec`, the only file that names bincode. Decoding never trusts a length: the checksum is
 //! verified first and bincode is held to [`DECODED_BYTES_MAX`].
 
+use std::io;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Format byte of everything framed by this version. Earlier ones are read too; between 1 and 2, only
@@ -99,6 +101,21 @@ pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
             body.len() - used
         )))
     }
+}
+
+/// Adds a value to a row of frames: its length in four bytes, lowest first, then the sealed bytes.
+pub(crate) fn append<T: Serialize>(bytes: &mut Vec<u8>, value: &T) -> io::Result<()> {
+    let frame = to_bytes(value).map_err(io::Error::other)?;
+    let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(frame);
+    Ok(())
+}
+
+/// The sealed bytes of the first value in a row of frames, and what follows; `None` if there is no whole one.
+pub(crate) fn split_first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }
 
 #[cfg(test)]

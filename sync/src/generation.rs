@@ -66,6 +66,9 @@ pub(crate) struct Generation {
     /// What the next reads say instead, for tests.
     #[cfg(test)]
     pub(crate) read_fault: std::sync::Mutex<Option<fn() -> GenerationError>>,
+    /// Bytes of each put.
+    #[cfg(test)]
+    pub(crate) puts: std::sync::Mutex<Vec<usize>>,
 }
 
 impl Drop for Generation {
@@ -126,6 +129,8 @@ impl Generation {
             file,
             #[cfg(test)]
             read_fault: std::sync::Mutex::default(),
+            #[cfg(test)]
+            puts: std::sync::Mutex::default(),
         })
     }
 
@@ -170,6 +175,15 @@ impl Generation {
     ///
     /// After an error the entries may or may not turn up later: write them to another generation.
     pub(crate) fn put(&self, entries: Vec<Entry>) -> Result<(), GenerationError> {
+        #[cfg(test)]
+        if let Ok(mut puts) = self.puts.lock() {
+            puts.push(
+                entries
+                    .iter()
+                    .map(|(key, value)| key.len() + value.len())
+                    .sum(),
+            );
+        }
         let mut batch = sled::Batch::default();
         for (key, value) in entries {
             debug_assert!(
@@ -311,7 +325,7 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationErr
 
 // By value: it is the function given to `map_err`.
 #[allow(clippy::needless_pass_by_value)]
-fn from_io(error: io::Error) -> GenerationError {
+pub(crate) fn from_io(error: io::Error) -> GenerationError {
     let text = error.to_string();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => GenerationError::Full,

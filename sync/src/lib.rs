@@ -22,6 +22,7 @@ pub mod sample;
 pub mod second_field;
 pub mod secret_file;
 pub mod state_file;
+pub mod state_log;
 pub mod tls;
 pub mod umask;
 pub mod uploader;

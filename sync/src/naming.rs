@@ -147,14 +147,13 @@ mod tests {
                 first_tags: None,
             })
         });
-        Catalog {
-            streams: streams.collect(),
-            devices: Some(Arc::new(Devices {
-                here: here.into(),
-                home: home.into(),
-            })),
-            ..Catalog::default()
-        }
+        let mut catalog = Catalog::default();
+        streams.for_each(|stream| catalog.put_stream(stream));
+        catalog.devices = Some(Arc::new(Devices {
+            here: here.into(),
+            home: home.into(),
+        }));
+        catalog
     }
 
     #[test]
@@ -169,8 +168,8 @@ mod tests {
         assert_eq!(meant(&here_b, "vib/m1#a"), Some(0));
         assert_eq!(meant(&here_b, "vib/m1#b"), Some(1));
         assert_eq!(meant(&here_b, "vib/m1#c"), None);
-        assert_eq!(here_b.shown(&here_b.streams[0]), "vib/m1#a");
-        assert_eq!(here_b.shown(&here_b.streams[1]), "vib/m1");
+        assert_eq!(here_b.shown(here_b.stream(0).unwrap()), "vib/m1#a");
+        assert_eq!(here_b.shown(here_b.stream(1).unwrap()), "vib/m1");
 
         let here_a = catalog(&names, "a", "a");
         let devices = here_a.devices.clone().unwrap();
@@ -179,7 +178,7 @@ mod tests {
         assert_eq!(meant(&here_a, "vib/m1#b"), Some(1));
         assert_eq!(meant(&here_a, "vib/m2"), None);
         assert_eq!(meant(&here_a, "vib/m2#b"), Some(2));
-        for stream in &here_a.streams {
+        for stream in here_a.streams() {
             let shown = here_a.shown(stream);
             assert_eq!(here_a.meant(&shown).unwrap().id, stream.id);
         }

@@ -3,11 +3,13 @@
 //! A *schema* is one kind of record (a `TDengine` supertable): a name, tag names, typed fields.
 //! A *stream* is one combination of tag values (a subtable). A *sample* is one record of a stream.
 
-use std::{fmt, sync::Arc};
+mod catalog;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::naming::Devices;
+pub use self::catalog::{Catalog, Share};
 
 /// Nanoseconds since 1970-01-01T00:00:00 UTC; unique on one device.
 #[derive(
@@ -150,7 +152,7 @@ pub struct Field {
 
 /// Number of a schema in this device's catalog; dense from 0, never reused.
 pub type SchemaId = u32;
-/// Number of a stream in this device's catalog; dense from 0, never reused.
+/// Number of a stream in this device's catalog; rising from 0, never used again.
 pub type StreamId = u32;
 
 /// One kind of record: a supertable. Fields and tags are only ever appended.
@@ -293,43 +295,4 @@ pub struct Sample {
     pub source_ts: Option<i64>,
     /// Its values.
     pub values: RecordValues,
-}
-
-/// All schemas and streams this device has seen; cheap to clone and share.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Catalog {
-    /// Schemas by number.
-    pub schemas: Vec<Arc<Schema>>,
-    /// Streams by number.
-    pub streams: Vec<Arc<Stream>>,
-    /// Whose streams are meant by names without a device; `None`: nobody has said.
-    pub devices: Option<Arc<Devices>>,
-}
-
-impl Catalog {
-    /// The schema numbered `id`.
-    pub fn schema(&self, id: SchemaId) -> Option<&Arc<Schema>> {
-        self.schemas.get(id as usize)
-    }
-
-    /// The schema called `name`.
-    pub fn schema_named(&self, name: &str) -> Option<&Arc<Schema>> {
-        self.schemas.iter().find(|schema| schema.name == name)
-    }
-
-    /// The stream numbered `id`.
-    pub fn stream(&self, id: StreamId) -> Option<&Arc<Stream>> {
-        self.streams.get(id as usize)
-    }
-
-    /// The stream called `name`.
-    pub fn stream_named(&self, name: &str) -> Option<&Arc<Stream>> {
-        self.streams.iter().find(|stream| stream.name == name)
-    }
-
-    /// Stream and schema together; `None` if either is unknown.
-    pub fn resolve(&self, id: StreamId) -> Option<(&Arc<Stream>, &Arc<Schema>)> {
-        let stream = self.stream(id)?;
-        Some((stream, self.schema(stream.schema)?))
-    }
 }

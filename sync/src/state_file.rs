@@ -61,12 +61,17 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
+    write_bytes(path, &bytes)
+}
+
+/// Replaces the file at `path` with `bytes`, as [`write`](fn@write) does.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     create_dir(directory)?;
     let temporary = temporary_beside(path);
     let mut file = File::create(&temporary)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
     fs::rename(&temporary, path)?;

@@ -66,9 +66,17 @@ enum Op {
     /// A power cut during a commit: of the pages it wrote, some had reached the device.
     PowerCut {
         rows: u16,
-        size: Size,
+        kind: Kind,
         salt: u64,
     },
+    /// A record each of `streams` streams that were never seen, with names of up to `name_bytes`.
+    NewStreams {
+        streams: u16,
+        name_bytes: u16,
+        salt: u64,
+    },
+    /// Forgets every stream of which nothing is there.
+    Forget,
     /// Moves what lies beyond a share of what is there.
     Correct {
         share: u8,
@@ -88,16 +96,22 @@ enum Op {
     DiskFull,
 }
 
-/// What kind of records.
+/// What a commit holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Size {
+enum Kind {
+    /// Small records of a few streams.
     Small,
+    /// Records of almost a block each.
     Large,
+    /// Records of several blocks' worth among small ones.
     Wide,
+    /// Records of new streams, with names of so many bytes.
+    New(u16),
 }
 
 #[derive(Clone, Debug)]
 enum Harm {
+    Catalog(Torn),
     Summary(Torn),
     Corrections(Torn),
     CorrectionsCopy(Torn),
@@ -138,6 +152,7 @@ fn any_torn() -> impl Strategy<Value = Torn> {
 
 fn any_harm() -> impl Strategy<Value = Harm> {
     prop_oneof![
+        any_torn().prop_map(Harm::Catalog),
         any_torn().prop_map(Harm::Summary),
         any_torn().prop_map(Harm::Corrections),
         any_torn().prop_map(Harm::CorrectionsCopy),
@@ -179,6 +194,15 @@ fn any_query() -> impl Strategy<Value = AnyQuery> {
         )
 }
 
+fn any_kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        Just(Kind::Small),
+        Just(Kind::Large),
+        // No more in all than is put at once: the pages of several puts cannot be mixed.
+        (1_u16..200).prop_map(Kind::New)
+    ]
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (1_u16..600, any::<u64>()).prop_map(|(rows, salt)| Op::Commit { rows, salt }),
@@ -188,12 +212,13 @@ fn any_op() -> impl Strategy<Value = Op> {
         5 => any::<u8>().prop_map(|share| Op::Upload { share }),
         2 => Just(Op::Reopen),
         2 => Just(Op::Crash),
-        3 => (1_u16..150, any::<bool>(), any::<u64>()).prop_map(|(rows, large, salt)| {
-            let size = if large { Size::Large } else { Size::Small };
-            Op::PowerCut { rows, size, salt }
-        }),
+        3 => (1_u16..150, any_kind(), any::<u64>())
+            .prop_map(|(rows, kind, salt)| Op::PowerCut { rows, kind, salt }),
         2 => (1_u16..12, any::<u64>())
-            .prop_map(|(rows, salt)| Op::PowerCut { rows, size: Size::Wide, salt }),
+            .prop_map(|(rows, salt)| Op::PowerCut { rows, kind: Kind::Wide, salt }),
+        2 => (1_u16..600, 1_u16..500, any::<u64>())
+            .prop_map(|(streams, name_bytes, salt)| Op::NewStreams { streams, name_bytes, salt }),
+        2 => Just(Op::Forget),
         2 => (any::<u8>(), any::<i16>()).prop_map(|(share, delta)| Op::Correct { share, delta }),
         4 => any_query().prop_map(Op::Query),
         1 => (any::<u8>(), prop::collection::vec(any::<(u16, u8)>(), 1..6), any::<bool>(), prop::bool::weighted(0.3))
@@ -229,7 +254,11 @@ struct Device {
     /// Generations whose blocks may be gone.
     damaged: BTreeSet<u64>,
     uploaded: u64,
-    catalog: Catalog,
+    schemas: Catalog,
+    /// Streams with a committed record, by number.
+    names: BTreeMap<u32, String>,
+    /// Numbers of streams with a committed record, those forgotten included.
+    ids_used: BTreeSet<u32>,
     ts: i64,
     /// Drops counted by buffers that have been closed.
     dropped_before: u64,
@@ -379,7 +408,9 @@ impl Device {
             blocks: BTreeMap::new(),
             damaged: BTreeSet::new(),
             uploaded: 0,
-            catalog: Catalog::default(),
+            schemas: Catalog::default(),
+            names: BTreeMap::new(),
+            ids_used: BTreeSet::new(),
             ts: 1_000,
             dropped_before: 0,
             dropped: 0,
@@ -439,7 +470,11 @@ impl Device {
         );
         if newest_damaged {
             // Streams and blocks known to the lost generation alone are gone.
-            self.catalog = Catalog::clone(&buffer.catalog());
+            self.schemas = Catalog::clone(&buffer.catalog());
+            self.names.retain(|id, name| {
+                let found = self.schemas.stream(*id);
+                found.is_some_and(|found| found.name == *name)
+            });
             self.next_seq = buffer.next_seq();
             let newest_ts = buffer.shape().newest_ts.unwrap_or(0);
             self.ts = self.ts.max(newest_ts);
@@ -473,18 +508,26 @@ impl Device {
         self.open();
     }
 
-    fn power_cut(&mut self, rows: u16, size: Size, salt: u64) {
+    fn power_cut(&mut self, rows: u16, kind: Kind, salt: u64) {
         let image = tempfile::tempdir().unwrap();
         let cut = image.path().join("buffer");
         copy_dir(&self.root(), &cut);
         let (before, known) = (self.generations(), self.next_seq);
-        let (catalog, dropped) = (self.catalog.clone(), self.dropped);
-        if !self.commit(rows, salt, size) || self.dropped != dropped {
+        let (schemas, dropped) = (self.schemas.clone(), self.dropped);
+        let (names, ids_used) = (self.names.clone(), self.ids_used.clone());
+        if !self.commit(rows, salt, kind) || self.dropped != dropped {
             return;
         }
         let after = self.generations();
         if before.iter().any(|id| !after.contains(id)) {
             return;
+        }
+        // The catalog is replaced as a whole, before a generation begins.
+        if after.len() > before.len() || salt.is_multiple_of(5) {
+            let file = self.root().join("catalog");
+            if file.exists() {
+                fs::copy(file, cut.join("catalog")).unwrap();
+            }
         }
         for (position, id) in after.iter().enumerate() {
             let name = format!("{id:08}");
@@ -514,28 +557,31 @@ impl Device {
         let all = self.next_seq;
         let kept = std::mem::replace(&mut self.next_seq, known);
         let newest_damaged = self.generation_of_newest_is_damaged();
-        let catalog = std::mem::replace(&mut self.catalog, catalog);
+        let schemas = std::mem::replace(&mut self.schemas, schemas);
+        let names = std::mem::replace(&mut self.names, names);
         self.open();
         let found = self.buffer().next_seq();
         if found == all {
-            (self.next_seq, self.catalog) = (kept, catalog);
+            (self.next_seq, self.schemas, self.names) = (kept, schemas, names);
         } else {
             assert!(
                 found == known || newest_damaged,
                 "{known}..{all} is cut at {found}"
             );
             self.blocks.retain(|seq, _| *seq < known);
+            // Nobody has seen the numbers of its streams.
+            self.ids_used = ids_used;
         }
     }
 
-    fn build(&mut self, rows: u16, salt: u64, size: Size) -> (Vec<BlockBody>, Vec<Row>) {
+    fn build(&mut self, rows: u16, salt: u64, kind: Kind) -> (Vec<BlockBody>, Vec<Row>) {
         let mut builder = BlockBuilder::new(Compression::Pco);
         let mut built = Vec::new();
         for n in 0..u64::from(rows) {
             let n = noise(salt.wrapping_add(n));
-            let (schema_number, count) = match size {
-                Size::Large => (2, 5),
-                Size::Wide if !n.is_multiple_of(3) => (3, WIDE_FIELDS),
+            let (schema_number, count) = match kind {
+                Kind::Large => (2, 5),
+                Kind::Wide if !n.is_multiple_of(3) => (3, WIDE_FIELDS),
                 _ => (n % 2, 2 + (noise(salt) % 5) as usize),
             };
             let buffer = self.buffer.as_ref().unwrap();
@@ -547,8 +593,17 @@ impl Device {
                 let declared = buffer.declare_schema(&name, &["device".into()], &fields(count));
                 declared.unwrap()
             });
-            let name = format!("s{schema_number}/{}", (n >> 8) % 5);
+            let name = match kind {
+                Kind::New(bytes) => {
+                    let length = (n >> 8) as usize % usize::from(bytes);
+                    format!("s{schema_number}/{n}-{}", "x".repeat(length))
+                }
+                _ => format!("s{schema_number}/{}", (n >> 8) % 5),
+            };
+            let is_new = buffer.catalog().stream_named(&name).is_none();
             let stream = buffer.declare_stream(schema.id, &name, &["d".into()]);
+            let is_used = self.ids_used.contains(&stream.id);
+            assert!(!is_new || !is_used, "{} is used twice", stream.id);
             self.ts += 1 + (n >> 16 & 0xFF) as i64;
             let mut values: Vec<Option<Value>> = schema
                 .fields
@@ -559,8 +614,8 @@ impl Device {
                     (!n.is_multiple_of(4)).then(|| value(field.kind, n))
                 })
                 .collect();
-            let text_bytes = match (size, schema_number) {
-                (Size::Large, _) => 6_000,
+            let text_bytes = match (kind, schema_number) {
+                (Kind::Large, _) => 6_000,
                 (_, 3) => noise(n) % 40_000,
                 _ => 0,
             };
@@ -598,10 +653,13 @@ impl Device {
     }
 
     /// Commits; false if the buffer was full.
-    fn commit(&mut self, rows: u16, salt: u64, size: Size) -> bool {
-        let (bodies, rows) = self.build(rows, salt, size);
+    fn commit(&mut self, rows: u16, salt: u64, kind: Kind) -> bool {
+        let (bodies, rows) = self.build(rows, salt, kind);
         let before = self.buffer().shape();
-        let bytes: u64 = bodies.iter().map(|body| body.encoded_bytes() as u64).sum();
+        let mut bytes: u64 = bodies.iter().map(|body| body.encoded_bytes() as u64).sum();
+        if let Kind::New(name_bytes) = kind {
+            bytes += rows.len() as u64 * (u64::from(name_bytes) + 64);
+        }
         let result = self.buffer().commit(&bodies, &[]);
         let trimmed = before.oldest_seq.max(self.uploaded)..self.buffer().oldest_seq();
         // A damaged generation may have gone before the others.
@@ -639,7 +697,12 @@ impl Device {
                 }
                 assert!(rest.is_empty());
                 self.next_seq = next_seq;
-                self.catalog = Catalog::clone(&self.buffer().catalog());
+                self.schemas = Catalog::clone(&self.buffer().catalog());
+                for row in &rows {
+                    let name = &self.schemas.stream(row.stream).unwrap().name;
+                    self.names.insert(row.stream, name.clone());
+                    self.ids_used.insert(row.stream);
+                }
                 true
             }
             Err(CommitError::Full(why)) => {
@@ -754,11 +817,18 @@ impl Device {
     }
 
     fn harm(&mut self, harm: &Harm, pick: u8) {
+        let on_disk: Vec<Row> = self.present().values().flat_map(rows_of).collect();
         self.close();
         let ids = self.generations();
         let id = ids[usize::from(pick) % ids.len()];
         let generation = self.generation_dir(id);
         match harm {
+            Harm::Catalog(how) => {
+                tear(&self.root().join("catalog"), *how);
+                // Streams of which nothing is there are known to nobody else.
+                let rows: BTreeSet<u32> = on_disk.iter().map(|row| row.stream).collect();
+                self.names.retain(|id, _| rows.contains(id));
+            }
             Harm::Summary(how) => tear(&generation.join("summary"), *how),
             Harm::Corrections(how) => tear(&self.root().join("corrections"), *how),
             Harm::CorrectionsCopy(how) => tear(&self.root().join("corrections-copy"), *how),
@@ -787,13 +857,13 @@ impl Device {
     fn fill(&mut self, salt: u64) {
         let dropped = self.dropped();
         for round in 0..40 {
-            if !self.commit(120, salt.wrapping_add(round << 32), Size::Large) {
+            if !self.commit(120, salt.wrapping_add(round << 32), Kind::Large) {
                 assert_eq!(self.options.when_full, WhenFull::Block);
                 // Draining makes room at once.
                 self.uploaded = self.next_seq;
                 self.buffer().uploaded_to(self.uploaded);
                 assert!(
-                    self.commit(5, salt, Size::Small),
+                    self.commit(5, salt, Kind::Small),
                     "no room after everything was uploaded"
                 );
                 assert_eq!(self.buffer().stats().full.load(Relaxed), 0);
@@ -809,12 +879,12 @@ impl Device {
     fn disk_full(&mut self) {
         self.disk_full = true;
         self.reopen();
-        assert!(!self.commit(10, 1, Size::Small));
+        assert!(!self.commit(10, 1, Kind::Small));
         self.check();
         self.disk_full = false;
         self.reopen();
         let full = self.buffer().shape().bytes + 2 * HEADROOM_BYTES > BYTES_MAX;
-        assert!(self.commit(10, 2, Size::Small) || full);
+        assert!(self.commit(10, 2, Kind::Small) || full);
     }
 
     fn dropped(&self) -> u64 {
@@ -917,22 +987,84 @@ impl Device {
         assert!(shape.bytes <= BYTES_MAX + HEADROOM_BYTES, "{shape:?}");
 
         let catalog = buffer.catalog();
-        for (known, now) in self.catalog.streams.iter().zip(&catalog.streams) {
-            assert_eq!(known, now);
+        for (id, name) in &self.names {
+            let now = catalog.stream(*id).map(|stream| &stream.name);
+            assert_eq!(now, Some(name), "stream {id}");
         }
-        assert!(catalog.streams.len() >= self.catalog.streams.len());
-        assert!(catalog.schemas.len() >= self.catalog.schemas.len());
-        for (known, now) in self.catalog.schemas.iter().zip(&catalog.schemas) {
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        for row in present.values().flat_map(rows_of) {
+            *counts.entry(row.stream).or_default() += 1;
+            let is_lost = || self.damaged.iter().next().is_some();
+            assert!(catalog.resolve(row.stream).is_some() || is_lost());
+        }
+        if self.damaged.is_empty() {
+            for stream in catalog.streams() {
+                let rows = counts.get(&stream.id).copied().unwrap_or_default();
+                assert_eq!(buffer.rows_of(stream.id), rows, "{stream:?}");
+            }
+        }
+        assert!(catalog.schemas().len() >= self.schemas.schemas().len());
+        for (known, now) in self.schemas.schemas().iter().zip(catalog.schemas()) {
             assert_eq!((known.id, &known.name), (now.id, &now.name));
             assert!(now.fields.starts_with(&known.fields));
         }
     }
 
+    /// Rows after a moment, by number of the stream, as counted without reading them all.
+    fn check_counts(&self, share: u8) {
+        let buffer = self.buffer();
+        let rows: Vec<Row> = self.present().values().flat_map(rows_of).collect();
+        let at = rows.len() * usize::from(share) / 256;
+        let Some(ts) = rows.get(at).map(|row| row.ts - i64::from(share % 2)) else {
+            return;
+        };
+        for stream in buffer.catalog().streams().step_by(7) {
+            let later = rows
+                .iter()
+                .filter(|row| row.stream == stream.id && row.ts > ts);
+            let found = buffer.rows_after(stream.id, ts).unwrap();
+            // What was counted once and is damaged now is counted still.
+            let is_exact = self.damaged.is_empty();
+            let rows = later.count() as u64;
+            assert!(
+                !is_exact || found.rows == rows,
+                "{found:?}, {rows} after {ts} of {stream:?}"
+            );
+            assert_eq!(found.rows_seen, buffer.rows_seen(stream.id));
+        }
+    }
+
+    fn forget(&mut self) {
+        let buffer = self.buffer.as_ref().unwrap();
+        let rows: BTreeSet<u32> = self
+            .present()
+            .values()
+            .flat_map(rows_of)
+            .map(|row| row.stream)
+            .collect();
+        let kept = self.names.keys().next().copied();
+        let kept = kept.and_then(|id| buffer.catalog().stream(id).cloned());
+        buffer.keep_streams(kept.iter().map(|stream| stream.name.clone()).collect());
+        let before = buffer.catalog();
+        let forgotten = buffer.forget_idle(i64::MAX);
+        let gone: BTreeSet<u32> = forgotten.iter().map(|stream| stream.id).collect();
+        for stream in before.streams() {
+            let is_needed = rows.contains(&stream.id) || kept.as_ref() == Some(stream);
+            assert!(!is_needed || !gone.contains(&stream.id), "{stream:?}");
+            let is_gone = gone.contains(&stream.id);
+            // Of one that never had a record it is not known how idle it is.
+            let had_records = self.names.contains_key(&stream.id) && self.damaged.is_empty();
+            assert!(is_needed || is_gone || !had_records, "{stream:?}");
+            assert_eq!(buffer.catalog().stream(stream.id).is_none(), is_gone);
+        }
+        self.names.retain(|id, _| !gone.contains(id));
+    }
+
     fn query(&self, any: &AnyQuery) {
         let catalog = self.buffer().catalog();
         let Some(stream) = catalog
-            .streams
-            .get(usize::from(any.stream) % catalog.streams.len().max(1))
+            .streams()
+            .nth(usize::from(any.stream) % catalog.streams().len().max(1))
         else {
             return;
         };
@@ -1003,15 +1135,27 @@ impl Device {
 
     fn run(&mut self, op: &Op) {
         match op {
-            Op::Commit { rows, salt } => drop(self.commit(*rows, *salt, Size::Small)),
-            Op::CommitLarge { rows, salt } => drop(self.commit(*rows, *salt, Size::Large)),
-            Op::CommitWide { rows, salt } => drop(self.commit(*rows, *salt, Size::Wide)),
+            Op::Commit { rows, salt } => drop(self.commit(*rows, *salt, Kind::Small)),
+            Op::CommitLarge { rows, salt } => drop(self.commit(*rows, *salt, Kind::Large)),
+            Op::CommitWide { rows, salt } => drop(self.commit(*rows, *salt, Kind::Wide)),
             Op::Fill { salt } => self.fill(*salt),
-            Op::Upload { share } => self.upload(*share),
+            Op::Upload { share } => {
+                self.upload(*share);
+                self.check_counts(*share);
+            }
             Op::Reopen => self.reopen(),
             Op::Crash => self.crash(),
-            Op::PowerCut { rows, size, salt } => self.power_cut(*rows, *size, *salt),
-            Op::Correct { share, delta } => self.correct(*share, *delta),
+            Op::PowerCut { rows, kind, salt } => self.power_cut(*rows, *kind, *salt),
+            Op::NewStreams {
+                streams,
+                name_bytes,
+                salt,
+            } => drop(self.commit(*streams, *salt, Kind::New(*name_bytes))),
+            Op::Forget => self.forget(),
+            Op::Correct { share, delta } => {
+                self.correct(*share, *delta);
+                self.check_counts(*share);
+            }
             Op::Query(query) => self.query(query),
             Op::Damage {
                 pick,

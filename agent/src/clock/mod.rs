@@ -232,6 +232,11 @@ impl Clock {
         Ok(Timestamp(first))
     }
 
+    /// What time it is believed to be, nanoseconds UTC, as of the last look at the clocks.
+    pub fn now(&self) -> i64 {
+        self.estimate()
+    }
+
     /// Judges the wall clock. Call about once a second, whether or not records arrive.
     pub fn tick(&mut self) -> Vec<ClockEvent> {
         let mut events = Vec::new();

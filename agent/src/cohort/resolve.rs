@@ -273,7 +273,7 @@ fn listed(names: impl Iterator<Item = impl AsRef<str>>) -> String {
 
 /// The streams that `pattern` names, by name, with their schemas.
 fn streams(catalog: &Catalog, pattern: &str) -> Result<Vec<Described>, CohortError> {
-    let all = catalog.streams.iter();
+    let all = catalog.streams();
     let matching = all.filter(|stream| means(pattern, catalog, stream));
     let with_schema = matching.filter_map(|stream| {
         let schema = catalog.schema(stream.schema)?;
@@ -285,7 +285,7 @@ fn streams(catalog: &Catalog, pattern: &str) -> Result<Vec<Described>, CohortErr
         return Err(CohortError::NoStream(format!(
             "no stream is called \"{}\"; streams: {}",
             pattern.escape_debug(),
-            listed(catalog.streams.iter().map(|stream| catalog.shown(stream)))
+            listed(catalog.streams().map(|stream| catalog.shown(stream)))
         )));
     }
     Ok(found)

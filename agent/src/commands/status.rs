@@ -364,6 +364,9 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         of(buffer.shape.rows, "row"),
         of(buffer.streams as u64, "stream")
     );
+    if buffer.streams_percent >= 80 {
+        let _ok = write!(use_, " ({} % of the room for them)", buffer.streams_percent);
+    }
     if buffer.full {
         use_.push_str(", FULL: nothing is acknowledged");
     }
@@ -465,6 +468,13 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         if learn.missed > 0 {
             let missed = of(learn.missed, "record");
             let _ok = write!(text, "; {missed} of all streams let go before that");
+        }
+        if learn.refused > 0 {
+            let refused = of(learn.refused, "answer");
+            let _ok = write!(
+                text,
+                "; {refused} dropped: the log says why they cannot be stored"
+            );
         }
         lines.add("", &text);
         for text in learn

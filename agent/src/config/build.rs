@@ -318,6 +318,7 @@ fn buffer(values: &Values, found: &mut Findings) -> BufferSettings {
         commit_gap_ms_min: gap,
         replay_bytes_max: replay.unwrap_or(bytes_max / 2),
         replay_age_s_max: values.maybe_number("buffer.replay_age_s_max"),
+        streams_idle_s_max: values.number("buffer.streams_idle_s_max"),
     }
 }
 

@@ -52,6 +52,8 @@ nan = "refuse"
 retained = "once"
 # Most fields a table may grow to, 1 to 4096.
 fields_max = 256
+# Most streams (machines) that may be made of it; one more goes to quarantine.
+#instances_max = 500
 # Which records train and which validate, drawn once for each:
 #   { method = "random", train = 0.8, seed = 7 }   each for itself
 #   { method = "hash", train = 0.8 }               a function of stream and timestamp

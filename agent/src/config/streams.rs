@@ -17,6 +17,7 @@ use crate::{
     moment,
     settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
     topic::TopicFilter,
+    writer::STREAMS_MAX as DEVICE_STREAMS_MAX,
 };
 
 /// Fields a schema may grow to unless set.
@@ -28,7 +29,7 @@ const FIELDS_MAX_LIMIT: u64 = dunlin_sync::builder::FIELDS_MAX as u64;
 /// Rules are tried one after the other for each publish.
 const STREAMS_MAX: usize = 1000;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "name",
     "topic",
     "format",
@@ -44,6 +45,7 @@ const KEYS: [&str; 16] = [
     "nan",
     "retained",
     "fields_max",
+    "instances_max",
     "split",
 ];
 /// Tags and columns that the agent makes itself.
@@ -189,6 +191,7 @@ fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed>
         nan: NanPolicy::Refuse,
         retained: RetainedPolicy::Once,
         fields_max: FIELDS_MAX_DEFAULT,
+        instances_max: None,
         split: split::DEFAULT,
     };
     Some(Placed {
@@ -252,6 +255,7 @@ fn from_entry<'a>(
             _ => RetainedPolicy::Once,
         },
         fields_max: fields_max(&entry, fields.len(), found),
+        instances_max: instances_max(&entry, found),
         split: split::rule(&entry, found),
         // From here on both must be there.
         name: name?,
@@ -406,6 +410,15 @@ fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Findings) -> usize
         entry.wrong("fields_max", message, "raise it, or declare fewer", found);
     }
     fields_max
+}
+
+fn instances_max(entry: &Entry<'_>, found: &mut Findings) -> Option<usize> {
+    let kind = Kind::Integer {
+        min: 1,
+        max: DEVICE_STREAMS_MAX as u64,
+    };
+    let set = entry.number("instances_max", &kind, found);
+    set.map(|number| number as usize)
 }
 
 fn tags(

@@ -238,6 +238,12 @@ pub static SETTINGS: &[Setting] = &[
         "Uploaded records older than this are not kept; without it bytes decide alone",
     ),
     setting(
+        "buffer.streams_idle_s_max",
+        seconds(1, 36_500 * DAY_S),
+        Is("30 d"),
+        "A stream without a record for so long, and with nothing in the buffer, is forgotten",
+    ),
+    setting(
         "upstream.url",
         Url(&["tdengine", "tdengines", "sqlite"]),
         if features::SQLITE.is_in {

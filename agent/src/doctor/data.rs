@@ -280,7 +280,7 @@ fn content(data_dir: &Path) -> Result<Content, OperationError> {
     let (stats, catalog) = (parts.buffer.stats(), parts.buffer.catalog());
     let content = Content {
         rows: parts.buffer.shape().rows,
-        streams: catalog.streams.len(),
+        streams: catalog.streams().len(),
         elsewhere: elsewhere(&catalog),
         retagged: retagged(&catalog),
         set_aside: stats

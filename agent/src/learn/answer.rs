@@ -32,10 +32,11 @@ use super::{
     Shared,
     line::{Findings, KeptLine, Line},
 };
+use crate::writer::Refused;
 
 /// Longest wait for a commit before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
-/// How often new streams and versions are looked for without a hint.
+/// How soon a version that could not serve is tried again without a hint.
 const REFRESH_GAP: Duration = Duration::from_secs(1);
 /// Answers after which a round ends: a commit's worth. The last block is finished.
 const ROUND_ANSWERS: usize = 1_000;
@@ -75,8 +76,10 @@ pub(super) struct Answering<'a> {
     /// Timestamp of the last record read, nanoseconds UTC.
     read_to: i64,
     registry_seen: Option<u64>,
-    streams_seen: usize,
+    catalog_seen: u64,
     next_refresh: Instant,
+    /// A version could not serve for a reason that may pass.
+    must_retry: bool,
     /// A version was found wanting: another is to serve before more is answered.
     is_unsettled: bool,
     /// Records were taken since the state was stored.
@@ -98,8 +101,9 @@ impl<'a> Answering<'a> {
             next_row: 0,
             read_to: i64::MIN,
             registry_seen: None,
-            streams_seen: 0,
+            catalog_seen: 0,
             next_refresh: Instant::now(),
+            must_retry: false,
             is_unsettled: false,
             has_news: false,
             next_store: Instant::now() + state::GAP,
@@ -247,8 +251,9 @@ impl<'a> Answering<'a> {
         answers
     }
 
-    /// Makes the answers of this round durable, all lines' at once; waits as long as it takes. False
-    /// if the agent ends before: the next start answers these records, and those behind them, again.
+    /// Makes the answers of this round durable, all lines' at once; waits as long as it takes. Answers that
+    /// would be refused again are dropped, counted, and told of. False if the agent ends before: the next
+    /// start answers these records, and those behind them, again.
     fn keep(&mut self) -> bool {
         let shared = self.shared;
         loop {
@@ -256,14 +261,15 @@ impl<'a> Answering<'a> {
             let mut lines: Vec<&mut Line> = lines.filter(|line| !line.waiting.is_empty()).collect();
             let answers = lines.iter().map(|line| (&line.key, &line.waiting[..]));
             let kept = shared.journal.keep(answers);
-            let mut refused = None;
+            let mut waits = None;
             for (line, kept) in lines.iter_mut().zip(kept) {
                 match kept {
                     Ok(()) => shared.told(line),
-                    Err(why) => refused = Some(why),
+                    Err(Refused::Now(why)) => waits = Some(why),
+                    Err(Refused::ForGood(why)) => shared.drop_answers(line, &why),
                 }
             }
-            let Some(why) = refused else {
+            let Some(why) = waits else {
                 return true;
             };
             tracing::warn!(why, "predictions wait");

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use dunlin_models::registry::ModelKey;
@@ -18,6 +21,8 @@ const FILE: &str = "drifted";
 pub(super) struct Drifted {
     path: PathBuf,
     lines: Mutex<BTreeSet<ModelKey>>,
+    /// Differs whenever more was noticed.
+    notes: AtomicU64,
 }
 
 impl Drifted {
@@ -31,6 +36,7 @@ impl Drifted {
         Self {
             path,
             lines: Mutex::new(lines.unwrap_or_default()),
+            notes: AtomicU64::new(0),
         }
     }
 
@@ -38,7 +44,13 @@ impl Drifted {
         let mut lines = self.lock();
         if lines.insert(key.clone()) {
             self.store(&lines);
+            self.notes.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Differs whenever more was noticed.
+    pub(super) fn notes(&self) -> u64 {
+        self.notes.load(Relaxed)
     }
 
     pub(super) fn has(&self, key: &ModelKey) -> bool {

@@ -17,7 +17,7 @@ use dunlin_sync::{
 use super::{LearnStats, task::Task};
 use crate::{
     decode::Record,
-    writer::{Request, RequestContent, Requests},
+    writer::{Refused, Request, RequestContent, Requests},
 };
 
 /// Answers of models.
@@ -170,7 +170,7 @@ impl Journal {
     pub(super) fn keep<'a>(
         &self,
         lines: impl Iterator<Item = (&'a ModelKey, &'a [Prediction])>,
-    ) -> Vec<Result<(), String>> {
+    ) -> Vec<Result<(), Refused>> {
         let asked = lines.map(|(key, predictions)| {
             let rows = predictions.iter().map(prediction_row).collect();
             let (reply, answer) = mpsc::channel();
@@ -184,7 +184,7 @@ impl Journal {
         let _ended = self.requests.send_together(requests);
         let answers = answers.into_iter().map(|answer| match answer.recv() {
             Ok(stored) => stored.map(|_| ()),
-            Err(_) => Err("the writer has ended".into()),
+            Err(_) => Err(Refused::Now("the writer has ended".into())),
         });
         answers.collect()
     }

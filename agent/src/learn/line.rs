@@ -92,6 +92,8 @@ pub(super) struct Line {
     output: Output,
     /// Answers that are not durable yet.
     pub(super) waiting: Vec<Prediction>,
+    /// Answers of this line were refused, and that was told.
+    pub(super) is_refused: bool,
     /// Timestamp of the last record taken, nanoseconds UTC.
     pub(super) seen_to: i64,
     /// Timestamp of the last record answered, or passed before the line began, nanoseconds UTC. What
@@ -132,6 +134,7 @@ impl Line {
             scratch: Scratch::default(),
             output: Output::default(),
             waiting: Vec::new(),
+            is_refused: false,
             seen_to: answered_to,
             answered_to,
             unanswered: 0,

@@ -15,6 +15,7 @@ mod journal;
 mod line;
 mod scan;
 pub mod task;
+mod tasks_file;
 pub mod topic;
 mod train;
 
@@ -40,7 +41,7 @@ use dunlin_sync::buffer::Buffer;
 
 pub use self::journal::{EVENTS, PREDICTIONS, TASKS};
 pub(crate) use self::line::guarded;
-pub use self::scan::open_tasks;
+pub use self::tasks_file::open_tasks;
 use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};
 use crate::{
     mqtt::outgoing::Publisher,
@@ -56,6 +57,8 @@ pub struct LearnStats {
     pub predictions: AtomicU64,
     /// Answers that flagged an anomaly.
     pub flagged: AtomicU64,
+    /// Answers that could not be stored and never could have been.
+    pub refused: AtomicU64,
     /// Tasks begun.
     pub tasks_started: AtomicU64,
     /// Tasks whose version serves.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -18,16 +18,16 @@ use std::{
 
 use dunlin_models::registry::ModelKey;
 use dunlin_sync::{
-    buffer::Query,
-    sample::{Catalog, StreamId, TimeRange, Timestamp},
-    state_file::{self, StateFileError},
+    buffer::RowCount,
+    sample::{Catalog, StreamId},
+    state_file,
 };
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Shared,
     task::{LineState, Task, TaskKind, is_dead, queue_for},
+    tasks_file::{Change, Table, TasksFile},
     train::{self, Outcome},
 };
 use crate::{
@@ -46,40 +46,24 @@ const NICENESS: i32 = 15;
 /// Tasks waiting at most, all recipes together.
 const QUEUE_MAX: usize = 4_096;
 
-/// Name of the list of open tasks.
-const TASKS: &str = "tasks";
-
 /// Why a task was queued before there were enough records.
 const DRIFT: &str = "drift";
 
-/// What survives a restart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Table {
-    next_id: u64,
-    /// Tasks that wait or work.
-    open: Vec<Task>,
-    /// Newest record that the last failed task of a line saw.
-    tried_to: HashMap<ModelKey, i64>,
-}
-
-/// Tasks that were open when an agent ended, by the list in its `state_dir`.
-///
-/// # Errors
-/// The list cannot be read.
-pub fn open_tasks(state_dir: &Path) -> Result<Vec<Task>, StateFileError> {
-    Ok(read_table(state_dir)?.open)
-}
-
-fn read_table(state_dir: &Path) -> Result<Table, StateFileError> {
-    Ok(state_file::read(&state_dir.join(TASKS))?.unwrap_or_default())
-}
-
-/// Records of a stream counted so far.
+/// Records of a stream since some moment, as they were counted once.
 #[derive(Clone, Copy, Debug)]
 struct Count {
+    stream: StreamId,
     since: i64,
-    counted_to: i64,
-    rows: u64,
+    then: RowCount,
+}
+
+/// What decides whether there is something to learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    next_seq: u64,
+    catalog: u64,
+    models: u64,
+    drifts: u64,
 }
 
 /// A task that has come back from its worker.
@@ -87,17 +71,23 @@ type Ended = (Task, Outcome);
 
 pub(super) struct Scan {
     shared: Arc<Shared>,
-    path: PathBuf,
+    file: TasksFile,
     table: Table,
+    /// Not stored yet.
+    changes: Vec<Change>,
     scratch: VecDeque<u64>,
     fine_tune: VecDeque<u64>,
     /// Tasks that workers have, each with what tells its worker that it was given up.
     working: Vec<(u64, Arc<AtomicBool>)>,
     lost_workers: usize,
-    counts: HashMap<(ModelKey, bool), Count>,
+    counts: HashMap<ModelKey, Count>,
     /// Newest record that any version of a line has seen, as of `seen_at` changes of the registry.
     seen_to: HashMap<ModelKey, Option<i64>>,
     seen_at: u64,
+    /// What there was to look at when the queues were filled last.
+    looked_at: Option<Seen>,
+    /// Something else has changed since: a task has ended, or could not be opened yet.
+    has_news: bool,
     tell_end: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
 }
@@ -105,16 +95,13 @@ pub(super) struct Scan {
 impl Scan {
     /// Takes up the tasks that were open when the agent ended.
     pub(super) fn open(shared: Arc<Shared>) -> Self {
-        let path = shared.state_dir.join(TASKS);
-        let table = read_table(&shared.state_dir).unwrap_or_else(|error| {
-            tracing::error!(%error, "open tasks are forgotten; the scan finds them again");
-            Table::default()
-        });
+        let (file, table) = TasksFile::open(&shared.state_dir);
         let (tell_end, ended) = mpsc::channel();
         let mut scan = Self {
             shared,
-            path,
+            file,
             table,
+            changes: Vec::new(),
             scratch: VecDeque::new(),
             fine_tune: VecDeque::new(),
             working: Vec::new(),
@@ -122,6 +109,8 @@ impl Scan {
             counts: HashMap::new(),
             seen_to: HashMap::new(),
             seen_at: 0,
+            looked_at: None,
+            has_news: false,
             tell_end,
             ended,
         };
@@ -155,6 +144,7 @@ impl Scan {
         self.bury_dead();
         self.forget_checkpoints();
         self.fill_queues();
+        self.keep_streams();
         self.start_tasks();
     }
 
@@ -201,7 +191,31 @@ impl Scan {
     }
 
     fn fill_queues(&mut self) {
+        let shared = &self.shared;
+        let seen = Seen {
+            next_seq: shared.buffer.next_seq(),
+            catalog: shared.buffer.catalog().changes(),
+            models: shared.models.changes(),
+            drifts: shared.drifted.notes(),
+        };
+        if self.looked_at == Some(seen) && !self.has_news {
+            return;
+        }
+        self.looked_at = Some(seen);
+        self.has_news = false;
+        let before = self.table.open.len();
+        self.open_tasks();
+        self.save();
+        for task in &self.table.open[before..] {
+            // The task is stored: somebody looks into it.
+            self.shared.drifted.forget(&task.key);
+        }
+    }
+
+    fn open_tasks(&mut self) {
         let catalog = self.shared.buffer.catalog();
+        let open = self.table.open.iter();
+        let mut with_task: HashSet<ModelKey> = open.map(|task| task.key.clone()).collect();
         let mut progress = Vec::new();
         'all: for rule in self.shared.rules.clone() {
             let mut of_rule = RecipeProgress {
@@ -212,12 +226,14 @@ impl Scan {
             };
             for (id, name) in watched(&catalog, &rule.streams) {
                 if self.table.open.len() >= QUEUE_MAX {
+                    self.has_news = true;
                     break 'all;
                 }
                 let key = ModelKey::new(&rule.name, name);
-                let state = self.state_of(&rule, &key, id);
+                let state = self.state_of(&rule, &key, id, with_task.contains(&key));
                 of_rule.add(name, state.has_model || state.has_task, state.rows);
                 if let Some(kind) = queue_for(&rule, &state) {
+                    with_task.insert(key.clone());
                     self.open_task(&rule, key, kind);
                 }
             }
@@ -225,10 +241,27 @@ impl Scan {
         }
         let told = &self.shared.stats.progress;
         *told.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+        if self.counts.len() > catalog.streams().len() * self.shared.rules.len() {
+            // Of streams that are forgotten.
+            self.counts
+                .retain(|_, count| catalog.stream(count.stream).is_some());
+        }
     }
 
-    fn state_of(&mut self, rule: &RecipeRule, key: &ModelKey, stream: StreamId) -> LineState {
-        let has_task = self.table.open.iter().any(|task| task.key == *key);
+    /// Streams of open tasks are not forgotten.
+    fn keep_streams(&self) {
+        let open = self.table.open.iter();
+        let streams = open.map(|task| task.key.stream.clone());
+        self.shared.buffer.keep_streams(streams.collect());
+    }
+
+    fn state_of(
+        &mut self,
+        rule: &RecipeRule,
+        key: &ModelKey,
+        stream: StreamId,
+        has_task: bool,
+    ) -> LineState {
         if has_task {
             return LineState {
                 has_task,
@@ -240,13 +273,8 @@ impl Scan {
         let models = &self.shared.models;
         LineState {
             has_model: models.number_among(key, &rule.available_status).is_some(),
-            rows: self.count((key, false), stream, i64::MIN, rule.min_start_count),
-            rows_new: self.count(
-                (key, true),
-                stream,
-                tried_to.unwrap_or(i64::MIN),
-                rule.min_update_count,
-            ),
+            rows: self.shared.buffer.rows_of(stream),
+            rows_new: self.rows_new(key, stream, tried_to),
             has_drifted: self.shared.drifted.has(key),
             has_task,
             was_tried: tried_to.is_some(),
@@ -268,42 +296,35 @@ impl Scan {
         })
     }
 
-    /// Records of `stream` after `since` (nanoseconds UTC), as far as `enough` asks; reads only what
-    /// has arrived since it was asked last.
-    fn count(
-        &mut self,
-        (key, new): (&ModelKey, bool),
-        stream: StreamId,
-        since: i64,
-        enough: u64,
-    ) -> u64 {
-        let fresh = Count {
-            since,
-            counted_to: since,
-            rows: 0,
+    /// Records of `stream` after `since` (nanoseconds UTC); reads blocks only when it is first asked about
+    /// that moment.
+    fn rows_new(&mut self, key: &ModelKey, stream: StreamId, since: Option<i64>) -> u64 {
+        let buffer = &self.shared.buffer;
+        let Some(since) = since else {
+            return buffer.rows_of(stream);
         };
-        let count = self.counts.entry((key.clone(), new)).or_insert(fresh);
-        if count.since != since {
-            *count = fresh;
-        }
-        if count.rows < enough {
-            let query = Query {
-                range: TimeRange {
-                    from: Timestamp(count.counted_to.saturating_add(1)),
-                    to: Timestamp::MAX,
-                },
-                rows_max: Some((enough - count.rows) as usize),
-                ..Query::all(stream, Vec::new())
-            };
-            match self.shared.buffer.matrix(&query) {
-                Ok(matrix) => {
-                    count.rows += matrix.ts.len() as u64;
-                    count.counted_to = matrix.ts.last().copied().unwrap_or(count.counted_to);
+        let known = self.counts.get(key);
+        let known = known.filter(|count| (count.stream, count.since) == (stream, since));
+        let then = match known {
+            Some(count) => count.then,
+            None => match buffer.rows_after(stream, since) {
+                Ok(then) => {
+                    let count = Count {
+                        stream,
+                        since,
+                        then,
+                    };
+                    self.counts.insert(key.clone(), count);
+                    then
                 }
-                Err(why) => tracing::warn!(why, "cannot count records now"),
-            }
-        }
-        count.rows
+                Err(why) => {
+                    tracing::warn!(why, "cannot count records now");
+                    self.has_news = true;
+                    return 0;
+                }
+            },
+        };
+        then.rows + buffer.rows_seen(stream).saturating_sub(then.rows_seen)
     }
 
     fn open_task(&mut self, rule: &RecipeRule, key: ModelKey, kind: TaskKind) {
@@ -335,10 +356,8 @@ impl Scan {
         };
         self.enqueue(&task);
         shared.journal.task(&task);
-        self.table.open.push(task.clone());
-        self.save();
-        // The task is stored: somebody looks into it.
-        shared.drifted.forget(&task.key);
+        self.changes.push(Change::Open(task.clone()));
+        self.table.open.push(task);
     }
 
     fn enqueue(&mut self, task: &Task) {
@@ -368,6 +387,7 @@ impl Scan {
                 task.status = status;
             }
             let task = task.clone();
+            self.changes.push(Change::Open(task.clone()));
             self.save();
             self.shared.journal.task(&task);
             let rules = &self.shared.rules;
@@ -446,14 +466,19 @@ impl Scan {
 
     /// A task has come to its end; if it `was_tried`, it is not tried again without new records.
     fn close(&mut self, task: &Task, was_tried: bool) {
+        self.has_news = true;
         let (id, key, status, reason) = (task.id, &task.key, &task.status, &task.reason);
         tracing::info!(task = id, %key, status, reason, "task ended");
         if task.version.is_some() {
             // What it has seen is told by its version, as long as there is one.
             self.table.tried_to.remove(key);
+            self.changes.push(Change::Tried(key.clone(), None));
         } else if was_tried {
             self.table.tried_to.insert(key.clone(), task.to_ts);
+            self.changes
+                .push(Change::Tried(key.clone(), Some(task.to_ts)));
         }
+        self.changes.push(Change::Closed(id));
         self.shared.journal.task(task);
         self.save();
         // There may never have been one.
@@ -485,9 +510,10 @@ impl Scan {
         }
     }
 
-    fn save(&self) {
-        if let Err(error) = state_file::write(&self.path, &self.table) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot store the open tasks");
+    fn save(&mut self) {
+        if !self.changes.is_empty() {
+            self.file.note(&self.table, &self.changes);
+            self.changes.clear();
         }
     }
 }
@@ -501,7 +527,7 @@ fn watched<'a>(
     catalog: &'a Catalog,
     glob: &'a str,
 ) -> impl Iterator<Item = (StreamId, &'a str)> + 'a {
-    let streams = catalog.streams.iter().filter(move |stream| {
+    let streams = catalog.streams().filter(move |stream| {
         let schema = catalog.schema(stream.schema);
         schema.is_some_and(|schema| !schema.name.starts_with(OWN_TABLE_PREFIX))
             && catalog.is_here(stream)

@@ -106,6 +106,11 @@ impl Bench {
 
     /// Commits the next `count` records: two values that go round together.
     pub(super) fn commit(&mut self, count: i64) {
+        self.commit_to("plant/press", count);
+    }
+
+    /// The same to another stream.
+    pub(super) fn commit_to(&mut self, stream: &str, count: i64) {
         let fields = ["x", "y"].map(|name| Field {
             name: name.into(),
             kind: FieldType::F64,
@@ -113,7 +118,7 @@ impl Bench {
         let buffer = &self.shared.buffer;
         let tags = ["device".to_owned()];
         let schema = buffer.declare_schema("plant", &tags, &fields).unwrap();
-        let stream = buffer.declare_stream(schema.id, "plant/press", &["pi".to_owned()]);
+        let stream = buffer.declare_stream(schema.id, stream, &["pi".to_owned()]);
         let mut builder = BlockBuilder::new(Compression::Pco);
         for ts in self.next_ts..self.next_ts + count {
             let angle = ts as f64 / 5.0;

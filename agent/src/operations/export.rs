@@ -100,7 +100,7 @@ fn select(
 ) -> Result<(Arc<Schema>, HashSet<StreamId>), OperationError> {
     let exact = catalog.meant(pattern).map(|stream| vec![stream]);
     let streams = exact.unwrap_or_else(|| {
-        let all = catalog.streams.iter();
+        let all = catalog.streams();
         all.filter(|stream| means(pattern, catalog, stream))
             .collect()
     });
@@ -117,7 +117,7 @@ fn select(
         [] => Err(OperationError::Asked(format!(
             "no stream is called \"{}\"; there {}",
             pattern.escape_debug(),
-            listed(catalog.streams.iter().map(|stream| catalog.shown(stream)))
+            listed(catalog.streams().map(|stream| catalog.shown(stream)))
         ))),
         _ => Err(OperationError::Asked(format!(
             "\"{}\" takes streams with different columns; export one kind at a time: --stream \

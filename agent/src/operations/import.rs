@@ -156,7 +156,8 @@ pub(super) fn import(
     };
     let writer = parts.writer()?;
     let reply = send(writer, content)?;
-    wait(writer, &reply, listener)?.map_err(OperationError::Asked)
+    let stored = wait(writer, &reply, listener)?;
+    stored.map_err(|refused| OperationError::Asked(refused.to_string()))
 }
 
 /// Hands something to the writer.

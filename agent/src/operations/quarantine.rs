@@ -264,7 +264,8 @@ fn retry_publishes(
                 retried.sent += 1;
                 retried.records += records;
             }
-            Err(why) => {
+            Err(refused) => {
+                let why = refused.to_string();
                 // As a rejection writes itself: reason, colon, detail.
                 let (reason, detail) = why.split_once(": ").unwrap_or((&item.reason, &why));
                 let (reason, detail) = (reason.to_owned(), detail.to_owned());

@@ -55,7 +55,7 @@ pub(super) fn again(
     let streams: Option<HashSet<StreamId>> = match &ask.stream {
         None => None,
         Some(pattern) => {
-            let all = catalog.streams.iter();
+            let all = catalog.streams();
             let named = all.filter(|s| s.name == *pattern || matches(pattern, &s.name));
             let named: HashSet<StreamId> = named.map(|stream| stream.id).collect();
             if named.is_empty() {

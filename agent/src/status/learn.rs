@@ -30,6 +30,9 @@ pub struct LearnStatus {
     /// Records of all streams that were let go, or lost, before they could be answered.
     #[serde(default)]
     pub missed: u64,
+    /// Answers dropped because they could never have been stored.
+    #[serde(default)]
+    pub refused: u64,
     /// Versions given up because their model panicked while answering.
     pub broken: u64,
     /// Predictions published, written to a connection.
@@ -93,6 +96,7 @@ impl super::View {
             predictions: self.learn.predictions.load(Relaxed),
             flagged: self.learn.flagged.load(Relaxed),
             missed: self.learn.missed.load(Relaxed),
+            refused: self.learn.refused.load(Relaxed),
             broken: self.learn.broken.load(Relaxed),
             published: self.publisher.stats().written.load(Relaxed),
             publishes_dropped: self.publisher.stats().dropped.load(Relaxed),
@@ -125,6 +129,11 @@ impl LearnStatus {
                 "dunlin_predictions_missed_total",
                 "Records of all streams let go, or lost, before they were answered",
                 self.missed,
+            ),
+            counter(
+                "dunlin_predictions_refused_total",
+                "Answers dropped because they could never have been stored",
+                self.refused,
             ),
             counter(
                 "dunlin_predictions_published_total",

@@ -112,6 +112,11 @@ impl View {
                 s.buffer.shape.generations as f64,
             ),
             gauge("dunlin_streams", "Streams known", s.buffer.streams as f64),
+            gauge(
+                "dunlin_streams_used_ratio",
+                "Share of the room for streams that is used",
+                s.buffer.streams_percent as f64 / 100.0,
+            ),
             counter("dunlin_commits_total", "Durable commits", s.buffer.commits),
             gauge(
                 "dunlin_commit_seconds",

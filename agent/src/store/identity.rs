@@ -180,11 +180,11 @@ impl Found {
 /// What is known of a directory that does not remember anything: as far as its streams tell.
 fn taken_over(settings: &Settings, catalog: &Catalog) -> Identity {
     let here = &settings.device;
-    let mut devices = catalog.streams.iter().map(|stream| stream.device());
+    let mut devices = catalog.streams().map(|stream| stream.device());
     let first = devices.clone().find(|device| !device.is_empty());
     let is_known = devices.any(|device| device == here);
-    let mut last = catalog.streams.iter().rev().map(|stream| stream.device());
-    let last = last.find(|device| !device.is_empty() && !is_known);
+    let mut newest_first = catalog.streams().rev().map(|stream| stream.device());
+    let last = newest_first.find(|device| !device.is_empty() && !is_known);
     Identity {
         home: first.unwrap_or(here).to_owned(),
         device: last.unwrap_or(here).to_owned(),
@@ -370,8 +370,8 @@ mod tests {
         let (data_dir, root) = (dir.path(), machine("i", "s"));
         let mut catalog = Catalog::default();
         for device in ["a", "b"] {
-            catalog.streams.push(Arc::new(Stream {
-                id: catalog.streams.len() as u32,
+            catalog.put_stream(Arc::new(Stream {
+                id: catalog.next_stream(),
                 schema: 0,
                 name: format!("plant/{device}"),
                 tags: vec![device.into()],

@@ -13,16 +13,13 @@ use dunlin_sync::{
     sample::{Field, Schema, StreamId, Timestamp},
 };
 
-use super::tag_names;
+use super::{room::Room, tag_names};
 use crate::{
     decode::{self, Reason, Record, Reject, SecondField},
     route::Router,
     settings::{RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
     split::Splitter,
 };
-
-/// Most streams of one device: bounds memory against topics made up by a stranger.
-pub const STREAMS_MAX: usize = 20_000;
 
 struct OpenStream {
     id: StreamId,
@@ -107,6 +104,7 @@ pub(super) struct Intake {
     told: HashSet<String>,
     /// Rules of which a time that cannot be one was told.
     told_times: HashSet<usize>,
+    room: Room,
     wall_ns: fn() -> i64,
 }
 
@@ -121,6 +119,7 @@ impl Intake {
             streams: HashMap::new(),
             told: HashSet::new(),
             told_times: HashSet::new(),
+            room: Room::new(settings),
             buffer,
             wall_ns,
         }
@@ -147,6 +146,23 @@ impl Intake {
         self.rules.clone_from(&settings.streams);
         self.told.clear();
         self.told_times.clear();
+        self.room = Room::new(settings);
+    }
+
+    /// Forgets the streams that have been idle since `before_ts` (nanoseconds UTC) and that neither the buffer
+    /// nor an open task refers to. No record may wait for a commit.
+    pub(super) fn forget_idle(&mut self, before_ts: i64) {
+        let forgotten = self.buffer.forget_idle(before_ts);
+        let ids: HashSet<StreamId> = forgotten.iter().map(|stream| stream.id).collect();
+        self.streams.retain(|_, open| !ids.contains(&open.id));
+        if let Some(first) = forgotten.first() {
+            let (streams, one) = (forgotten.len(), &first.name);
+            tracing::info!(
+                streams,
+                one,
+                "idle streams are forgotten (buffer.streams_idle_s_max)"
+            );
+        }
     }
 
     /// What the rule of this topic says about retained publishes.
@@ -200,8 +216,7 @@ impl Intake {
         }
         if !self.streams.contains_key(&route.stream) {
             let tags = self.tags_of(route.rule, &route.captures);
-            let split = self.rules[route.rule].split.clone();
-            let opened = self.open_stream(&schema, &route.stream, &tags, &split);
+            let opened = self.open_stream(Some(route.rule), &schema, &route.stream, &tags);
             opened.map_err(|reject| Reject { records, ..reject })?;
         }
         let Some(stream) = self.streams.get_mut(&route.stream) else {
@@ -265,6 +280,7 @@ impl Intake {
                     .collect()
             }
         };
+        drop(catalog);
         let names: Vec<String> = tags.iter().map(|(name, _)| name.clone()).collect();
         let conflict = |error: dunlin_sync::buffer::CatalogError| {
             Reject::new(Reason::WrongType, error.to_string())
@@ -276,15 +292,8 @@ impl Intake {
         if let Some(index) = rule {
             self.schemas[index] = Some(Arc::clone(&declared));
         }
-        let split = rule.map_or(
-            SplitRule::Random {
-                train: 0.8,
-                seed: None,
-            },
-            |index| self.rules[index].split.clone(),
-        );
         if !self.streams.contains_key(stream) {
-            self.open_stream(&declared, stream, &tags, &split)?;
+            self.open_stream(rule, &declared, stream, &tags)?;
         }
         let Some(open) = self.streams.get_mut(stream) else {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
@@ -317,19 +326,19 @@ impl Intake {
     /// Opens the stream that this device calls `plain`. One whose tags have changed stays what it is.
     fn open_stream(
         &mut self,
+        rule: Option<usize>,
         schema: &Schema,
         plain: &str,
         tags: &[(String, String)],
-        split: &SplitRule,
     ) -> Result<(), Reject> {
+        let rule = rule.map(|index| &self.rules[index]);
         let catalog = self.buffer.catalog();
         let name = catalog.name_for(&self.devices, plain);
+        let instances_max = rule.and_then(|rule| rule.instances_max);
+        self.room
+            .check(&catalog, schema, &name, instances_max)
+            .map_err(|why| Reject::new(Reason::TooManyStreams, why))?;
         let known = catalog.stream_named(&name);
-        if known.is_none() && catalog.streams.len() >= STREAMS_MAX {
-            let detail =
-                format!("this device has {STREAMS_MAX} streams already; \"{plain}\" is refused");
-            return Err(Reject::new(Reason::TooManyStreams, detail));
-        }
         let value = |name: &String| {
             let tag = tags.iter().find(|(tag, _)| tag == name);
             tag.map_or_else(String::new, |(_, value)| value.clone())
@@ -351,8 +360,14 @@ impl Intake {
                  upstream follow"
             );
         }
+        // Nobody else holds it then, so that a new stream need not copy it.
+        drop(catalog);
         let stream = self.buffer.declare_stream(schema.id, &name, &tags);
-        let splitter = Splitter::new(split, plain);
+        let own = SplitRule::Random {
+            train: 0.8,
+            seed: None,
+        };
+        let splitter = Splitter::new(rule.map_or(&own, |rule| &rule.split), plain);
         let open = OpenStream {
             id: stream.id,
             splitter,

@@ -14,6 +14,7 @@ mod keep_time;
 mod redelivery;
 mod request;
 mod retained;
+mod room;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -41,12 +42,15 @@ use self::{
     retained::Retained,
     window::Window,
 };
+pub(crate) use self::{
+    keep_time::load as load_clock, redelivery::fingerprints_max,
+    room::percent_used as streams_percent_used,
+};
 pub use self::{
-    intake::STREAMS_MAX,
-    request::{Answer, OWN_TABLE_PREFIX, Request, RequestContent, Requests, WriterEnded},
+    request::{Answer, OWN_TABLE_PREFIX, Refused, Request, RequestContent, Requests, WriterEnded},
+    room::STREAMS_MAX,
     stats::WriterStats,
 };
-pub(crate) use self::{keep_time::load as load_clock, redelivery::fingerprints_max};
 use crate::{
     clock::Clock,
     ingest::{Acker, Inbox, Incoming, Received},
@@ -55,6 +59,8 @@ use crate::{
 
 /// How often the clock is judged.
 const TICK: Duration = Duration::from_secs(1);
+/// How often idle streams are looked for.
+const IDLE_TICK: Duration = Duration::from_secs(10);
 /// Wait between attempts while the buffer takes nothing.
 const RETRY: Duration = Duration::from_millis(250);
 /// What a broker sends again it sends together: nothing more for this long, and there is nothing more.
@@ -107,6 +113,8 @@ pub struct Writer {
     stalled: Option<Stall>,
     last_commit: Instant,
     next_tick: Instant,
+    streams_idle_ns_max: i64,
+    next_idle_tick: Instant,
 }
 
 impl Writer {
@@ -137,6 +145,8 @@ impl Writer {
             stalled: None,
             last_commit: now,
             next_tick: now,
+            streams_idle_ns_max: streams_idle_ns_max(settings),
+            next_idle_tick: now,
             parts,
         };
         (writer, Requests { queue, waker })
@@ -165,6 +175,15 @@ impl Writer {
             self.tick();
             self.notices.sum_up(now);
             self.next_tick = now + TICK;
+        }
+        if now >= self.next_idle_tick && self.pending.is_empty() {
+            self.next_idle_tick = now + IDLE_TICK;
+            let before_ts = self
+                .parts
+                .clock
+                .now()
+                .saturating_sub(self.streams_idle_ns_max);
+            self.intake.forget_idle(before_ts);
         }
         if let Some(stall) = &self.stalled {
             if *stop_waiting.borrow() {
@@ -341,6 +360,7 @@ impl Writer {
             RequestContent::Settings(settings) => {
                 self.intake.reconfigure(&settings);
                 self.gap = commit_gap(&settings);
+                self.streams_idle_ns_max = streams_idle_ns_max(&settings);
                 self.window = Window::new(self.gap, Instant::now());
                 // Whoever asked may have gone.
                 let _gone = request.reply.send(Ok(0));
@@ -378,11 +398,11 @@ impl Writer {
                         Ok(stored)
                     }
                     // Whoever asked has it still.
-                    Err(NoTime::Now(why)) => Err(why),
+                    Err(NoTime::Now(why)) => Err(Refused::Now(why)),
                     Err(NoTime::Ever(why)) => return Err(why),
                 }
             }
-            Err(reject) => Err(reject.to_string()),
+            Err(reject) => Err(Refused::ForGood(reject.to_string())),
         };
         self.pending.reply(request.reply, answer);
         Ok(())
@@ -431,6 +451,12 @@ fn in_flight_max(settings: &Settings) -> usize {
         None | Some(MqttVersion::V5) => usize::from(settings.mqtt.receive_maximum),
         Some(MqttVersion::V311) => usize::from(settings.mqtt.receive_maximum).min(20),
     }
+}
+
+/// How long a stream may be idle before it is forgotten, nanoseconds.
+fn streams_idle_ns_max(settings: &Settings) -> i64 {
+    let seconds = i64::try_from(settings.buffer.streams_idle_s_max).unwrap_or(i64::MAX);
+    seconds.saturating_mul(1_000_000_000)
 }
 
 /// Where the clock keeps its record.

@@ -18,7 +18,18 @@ pub struct Request {
 }
 
 /// Records stored, or why there are none.
-pub type Answer = Result<u64, String>;
+pub type Answer = Result<u64, Refused>;
+
+/// Why nothing of a request was stored, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nothing can be stored at present: the same may be asked again.
+    #[error("{0}")]
+    Now(String),
+    /// Asked again, it would be refused again.
+    #[error("{0}")]
+    ForGood(String),
+}
 
 /// What a [`Request`] holds.
 pub enum RequestContent {

@@ -453,7 +453,7 @@ fn other_settings_hold_from_the_next_publish_on() {
     assert_eq!(device.stored().values(), [1.5, 3.5, 5.5]);
     // The known stream goes on as itself.
     let catalog = device.w().parts.buffer.catalog();
-    assert_eq!(catalog.streams.len(), 2);
+    assert_eq!(catalog.streams().len(), 2);
 }
 
 #[test]
@@ -475,7 +475,11 @@ fn requests_are_answered_when_durable() {
     device.turn_after_gap();
     assert_eq!(publish.recv().unwrap(), Ok(2));
     assert_eq!(one.recv().unwrap(), Ok(1));
-    assert!(bad.recv().unwrap().unwrap_err().contains("not_json"));
+    let refused = bad.recv().unwrap().unwrap_err();
+    assert!(
+        matches!(&refused, Refused::ForGood(why) if why.contains("not_json")),
+        "{refused}"
+    );
     assert_eq!(device.stored().values(), [1.5, 2.5, 9.5]);
     assert!(
         device.quarantined().is_empty(),

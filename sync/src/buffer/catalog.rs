@@ -1,20 +1,42 @@
-//! The catalog: schemas and streams by number, in memory whole, on disk in every generation.
+//! The catalog: schemas and streams by number, in memory whole, on disk twice.
+//!
+//! A generation holds all schemas, and the streams whose rows are in its own blocks: written before or with
+//! the block that is the first to name a stream, so a generation can be read by itself, and none begins with
+//! more than the schemas. The file `catalog` holds everything that is known, streams without a row included,
+//! and when each was seen last: replaced as a whole, durably, before a generation begins, if the catalog has
+//! changed since. So what the file does not know yet is in the newest generation, which opening reads
+//! anyway; if the file is damaged or missing, all generations are asked, and only streams of which the
+//! buffer holds nothing are forgotten.
+//!
+//! Format of the file: frames (see [`crate::frame`]), the length of each before it in four bytes, lowest
+//! first: [`Head`], the schemas by number, the streams as [`Kept`].
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Buffer, unpoisoned};
+use super::{
+    Buffer, Inner,
+    space::{PUT_BYTES_MAX, with_reserve},
+    unpoisoned,
+};
 use crate::{
+    codec::BlockBody,
     frame,
-    generation::{Entry, Generation, GenerationError},
+    generation::{Entry, Generation, GenerationError, from_io},
     sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId},
+    state_file::{self, StateFileError},
 };
 
 /// Bytes of a catalog entry under one key; sled would write larger values to separate files.
 const CATALOG_BYTES_MAX: usize = 6 * 1024;
-/// Numbers missing in a row in an intact catalog; more are damage.
-const CATALOG_HOLE_MAX: usize = 1 << 16;
+/// Numbers of schemas beyond this are damage.
+const SCHEMAS_MAX: u32 = 1 << 16;
 
 /// A stream that cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +69,171 @@ fn catalog_entries<T: Serialize>(kind: u8, id: u32, value: &T) -> Vec<Entry> {
     entries.collect()
 }
 
+/// The key that holds the number of the next new stream.
+pub(super) const NEXT_STREAM_KEY: &[u8; 2] = b"cn";
+
+/// Larger files are no catalog of ours.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// What the file of the catalog begins with.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    next_stream: StreamId,
+    schemas: u64,
+    streams: u64,
+}
+
+/// A stream in the file of the catalog.
+#[derive(Serialize, Deserialize)]
+struct Kept<S> {
+    /// No record of it is later, nanoseconds UTC; nothing if there never was one.
+    last_ts: Option<i64>,
+    stream: S,
+}
+
+pub(super) fn file_path(dir: &Path) -> PathBuf {
+    dir.join("catalog")
+}
+
+/// Replaces the file of the catalog durably.
+pub(super) fn write_file(
+    dir: &Path,
+    catalog: &Catalog,
+    last_ts: impl Fn(StreamId) -> Option<i64>,
+) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    let head = Head {
+        next_stream: catalog.next_stream(),
+        schemas: catalog.schemas().len() as u64,
+        streams: catalog.streams().len() as u64,
+    };
+    frame::append(&mut bytes, &head)?;
+    for schema in catalog.schemas() {
+        frame::append(&mut bytes, &**schema)?;
+    }
+    for stream in catalog.streams() {
+        let (stream, last_ts) = (&**stream, last_ts(stream.id));
+        frame::append(&mut bytes, &Kept { stream, last_ts })?;
+    }
+    state_file::write_bytes(&file_path(dir), &bytes)
+}
+
+/// What the file of the catalog holds; `None` if there is none.
+pub(super) fn read_file(dir: &Path) -> Result<Option<Names>, StateFileError> {
+    let path = file_path(dir);
+    let failed = |source| StateFileError::Io {
+        path: path.clone(),
+        source,
+    };
+    let corrupt = |reason: String| StateFileError::Corrupt {
+        path: path.clone(),
+        reason,
+    };
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+        Ok(meta) if meta.len() > FILE_BYTES_MAX => {
+            return Err(corrupt(format!("{} bytes", meta.len())));
+        }
+        Ok(_) => {}
+    }
+    let bytes = fs::read(&path).map_err(failed)?;
+    let mut rest = &bytes[..];
+    let mut next = || {
+        let (frame, behind) = frame::split_first(rest).ok_or("it is cut short")?;
+        rest = behind;
+        Ok(frame)
+    };
+    let first = next().map_err(|why: &str| corrupt(why.into()))?;
+    if let Some(format) = frame::newer(first) {
+        return Err(StateFileError::Newer { path, format });
+    }
+    let mut read = || -> Result<Names, String> {
+        let text = |error: frame::FrameError| error.to_string();
+        let head: Head = frame::from_bytes(first).map_err(text)?;
+        let mut names = Names {
+            next_stream: head.next_stream,
+            ..Names::default()
+        };
+        for id in 0..head.schemas {
+            let schema: Schema = frame::from_bytes(next()?).map_err(text)?;
+            if u64::from(schema.id) != id {
+                return Err(format!("schema {} in the place of {id}", schema.id));
+            }
+            names.schemas.insert(schema.id, schema);
+        }
+        for _ in 0..head.streams {
+            let kept: Kept<Stream> = frame::from_bytes(next()?).map_err(text)?;
+            if let Some(last_ts) = kept.last_ts {
+                names.last_ts.insert(kept.stream.id, last_ts);
+            }
+            names.streams.insert(kept.stream.id, kept.stream);
+        }
+        Ok(names)
+    };
+    let names = read().map_err(corrupt)?;
+    Ok(Some(names))
+}
+
+/// Schemas and streams as they are found on disk, by number.
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) schemas: BTreeMap<SchemaId, Schema>,
+    pub(super) streams: BTreeMap<StreamId, Stream>,
+    /// When a stream was seen last, as far as the file knows, nanoseconds UTC.
+    pub(super) last_ts: BTreeMap<StreamId, i64>,
+    /// Lowest number that no stream has had.
+    pub(super) next_stream: StreamId,
+}
+
+impl Names {
+    /// Takes over what `newer` holds.
+    pub(super) fn extend(&mut self, newer: Self) {
+        for (id, schema) in newer.schemas {
+            // Fields and tags are only ever appended.
+            let size = |schema: &Schema| schema.fields.len() + schema.tag_names.len();
+            let known = self.schemas.get(&id);
+            if known.is_none_or(|known| size(known) <= size(&schema)) {
+                self.schemas.insert(id, schema);
+            }
+        }
+        self.streams.extend(newer.streams);
+        self.next_stream = self.next_stream.max(newer.next_stream);
+    }
+
+    /// Takes over what `older` holds and this does not.
+    pub(super) fn fill_in(&mut self, older: Self) {
+        let newer = std::mem::replace(self, older);
+        let last_ts = newer.last_ts.clone();
+        self.extend(newer);
+        self.last_ts.extend(last_ts);
+    }
+
+    /// The catalog; a place holder keeps the place of a schema that is damaged or missing.
+    pub(super) fn into_catalog(mut self) -> Catalog {
+        let mut catalog = Catalog::default();
+        self.schemas.retain(|id, _| *id < SCHEMAS_MAX);
+        let end = self.schemas.keys().next_back().map_or(0, |last| last + 1);
+        for id in 0..end {
+            let schema = self.schemas.remove(&id).unwrap_or_else(|| {
+                tracing::error!(id, "a schema is missing in the catalog");
+                Schema {
+                    id,
+                    name: format!("damaged-{id}"),
+                    tag_names: Vec::new(),
+                    fields: Vec::new(),
+                }
+            });
+            catalog.put_schema(Arc::new(schema));
+        }
+        for stream in self.streams.into_values() {
+            catalog.put_stream(Arc::new(stream));
+        }
+        catalog.reserve_streams_below(self.next_stream);
+        catalog
+    }
+}
+
 pub(super) fn schema_entries(schema: &Schema) -> Vec<Entry> {
     catalog_entries(b's', schema.id, schema)
 }
@@ -72,7 +259,7 @@ impl Buffer {
         let known = catalog.schema_named(name);
         let mut schema = known.map_or_else(
             || Schema {
-                id: catalog.schemas.len() as SchemaId,
+                id: catalog.schemas().len() as SchemaId,
                 name: name.to_owned(),
                 tag_names: Vec::new(),
                 fields: Vec::new(),
@@ -104,16 +291,11 @@ impl Buffer {
         if let Some(known) = known.filter(|known| ***known == schema) {
             return Ok(Arc::clone(known));
         }
+        drop(catalog);
         let schema = Arc::new(schema);
-        let mut changed = Catalog::clone(&catalog);
-        let index = schema.id as usize;
-        if index == changed.schemas.len() {
-            changed.schemas.push(Arc::clone(&schema));
-        } else {
-            changed.schemas[index] = Arc::clone(&schema);
-        }
         inner.pending.extend(schema_entries(&schema));
-        *unpoisoned(self.catalog.write()) = Arc::new(changed);
+        inner.catalog_changed = true;
+        self.change_catalog(|catalog| catalog.put_schema(Arc::clone(&schema)));
         Ok(schema)
     }
 
@@ -128,57 +310,113 @@ impl Buffer {
         }
         let first_tags = known.map(|known| known.naming_tags().to_vec());
         let stream = Arc::new(Stream {
-            id: known.map_or(catalog.streams.len() as StreamId, |known| known.id),
+            id: known.map_or(catalog.next_stream(), |known| known.id),
             schema: known.map_or(schema, |known| known.schema),
             name: name.to_owned(),
             tags: tags.to_vec(),
             first_tags: first_tags.filter(|first| first != tags),
         });
-        let mut changed = Catalog::clone(&catalog);
-        let index = stream.id as usize;
-        if index == changed.streams.len() {
-            changed.streams.push(Arc::clone(&stream));
-        } else {
-            changed.streams[index] = Arc::clone(&stream);
-        }
-        inner.pending.extend(stream_entries(&stream));
-        *unpoisoned(self.catalog.write()) = Arc::new(changed);
+        drop(catalog);
+        inner.declared.insert(stream.id);
+        inner.catalog_changed = true;
+        self.change_catalog(|catalog| catalog.put_stream(Arc::clone(&stream)));
         stream
     }
 
-    /// Changes the catalog in memory.
+    /// Catalog entries of the streams that were declared since the last commit, and of those in `blocks` that
+    /// the newest generation lacks.
+    pub(super) fn names_of(&self, inner: &Inner, blocks: &[BlockBody]) -> Vec<Entry> {
+        let runs = blocks.iter().flat_map(|block| &block.runs);
+        let mut lacking = inner.declared.clone();
+        lacking.extend(
+            runs.map(|run| run.stream)
+                .filter(|stream| !inner.active.named.contains(stream)),
+        );
+        let catalog = self.catalog();
+        let streams = lacking.iter().filter_map(|stream| catalog.stream(*stream));
+        streams.flat_map(|stream| stream_entries(stream)).collect()
+    }
+
+    /// Changes the catalog; the caller holds `inner`. Whoever looks at it as it was goes on doing so.
     pub(crate) fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
         change(Arc::make_mut(&mut *unpoisoned(self.catalog.write())));
     }
+
+    /// Stores the catalog at once unless the newest generation and the file know all of it: what only sealed
+    /// generations know goes with them.
+    pub(super) fn replace_catalog(&self, is_stored: bool) {
+        let mut inner = self.lock();
+        if !is_stored
+            && !inner.sealed.is_empty()
+            && let Err(error) = self.save_catalog(&mut inner)
+        {
+            tracing::warn!(%error, "cannot store the catalog; it is tried again with the next generation");
+        }
+    }
+
+    /// Stores the whole catalog, unless it is stored as it is.
+    pub(super) fn save_catalog(&self, inner: &mut Inner) -> Result<(), GenerationError> {
+        if inner.catalog_changed {
+            let (dir, catalog, usages) = (&self.options.dir, self.catalog(), &inner.usages);
+            let last_ts = |stream| usages.get(stream).last_ts;
+            with_reserve(dir, || write_file(dir, &catalog, last_ts).map_err(from_io))?;
+            inner.catalog_changed = false;
+        }
+        Ok(())
+    }
 }
 
-/// The catalog that a generation holds.
-pub(super) fn read_catalog(generation: &Generation) -> Result<Catalog, GenerationError> {
-    Ok(Catalog {
-        schemas: read_kind(generation, *b"cs", |id| Schema {
-            id,
-            name: format!("damaged-{id}"),
-            tag_names: Vec::new(),
-            fields: Vec::new(),
-        })?,
-        streams: read_kind(generation, *b"ct", |id| Stream {
-            id,
-            schema: u32::MAX,
-            name: format!("damaged-{id}"),
-            tags: Vec::new(),
-            first_tags: None,
-        })?,
-        devices: None,
-    })
+/// Bytes that entries take.
+pub(super) fn bytes_of(entries: &[Entry]) -> usize {
+    let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
+    bytes.sum()
 }
 
-/// Everything of one kind in the catalog, by number; a place holder keeps the place of what is
-/// damaged or missing.
+/// Puts catalog entries, no more at once than is safe in a generation that holds something: without the
+/// block that needs them they do no harm.
+pub(super) fn put_parts(
+    generation: &Generation,
+    entries: Vec<Entry>,
+) -> Result<(), GenerationError> {
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for (key, value) in entries {
+        bytes += key.len() + value.len();
+        part.push((key, value));
+        if bytes as u64 > PUT_BYTES_MAX / 2 {
+            generation.put(std::mem::take(&mut part))?;
+            bytes = 0;
+        }
+    }
+    if part.is_empty() {
+        return Ok(());
+    }
+    generation.put(part)
+}
+
+/// The catalog entries that a generation holds, and which streams those are of.
+pub(super) fn read_names(
+    generation: &Generation,
+) -> Result<(Names, HashSet<StreamId>), GenerationError> {
+    let (schemas, _) = read_kind(generation, *b"cs")?;
+    let (streams, end) = read_kind(generation, *b"ct")?;
+    let next = generation.get(NEXT_STREAM_KEY)?;
+    let next = next.and_then(|next| frame::from_bytes(&next).ok());
+    let named = streams.keys().copied().collect();
+    let names = Names {
+        schemas,
+        streams,
+        next_stream: end.max(next.unwrap_or_default()),
+        ..Names::default()
+    };
+    Ok((names, named))
+}
+
+/// Everything of one kind among the entries, by number, without what is damaged; and one past the highest
+/// number.
 fn read_kind<T: DeserializeOwned>(
     generation: &Generation,
     kind: [u8; 2],
-    place_holder: impl Fn(u32) -> T,
-) -> Result<Vec<Arc<T>>, GenerationError> {
+) -> Result<(BTreeMap<u32, T>, u32), GenerationError> {
     let mut stored: Vec<(u32, Vec<u8>)> = Vec::new();
     generation.scan(&kind, |key, value| {
         let id = key.get(2..6).and_then(|id| id.try_into().ok());
@@ -189,27 +427,16 @@ fn read_kind<T: DeserializeOwned>(
         }
         true
     })?;
-    let mut things = Vec::new();
+    let end = stored.last().map_or(0, |(id, _)| id.saturating_add(1));
+    let mut things = BTreeMap::new();
     for (id, bytes) in stored {
-        let hole = (id as usize).saturating_sub(things.len());
-        if hole > CATALOG_HOLE_MAX {
-            return Err(GenerationError::Damaged(format!(
-                "{hole} names are missing"
-            )));
-        }
-        while things.len() < id as usize {
-            let id = things.len() as u32;
-            tracing::error!(id, "missing in the catalog");
-            things.push(Arc::new(place_holder(id)));
-        }
         if let Some(format) = frame::newer(&bytes) {
             return Err(GenerationError::Newer(format));
         }
-        let thing = frame::from_bytes(&bytes).unwrap_or_else(|error| {
-            tracing::error!(id, %error, "damaged entry in the catalog");
-            place_holder(id)
-        });
-        things.push(Arc::new(thing));
+        match frame::from_bytes(&bytes) {
+            Ok(thing) => drop(things.insert(id, thing)),
+            Err(error) => tracing::error!(id, %error, "damaged entry in the catalog"),
+        }
     }
-    Ok(things)
+    Ok((things, end))
 }

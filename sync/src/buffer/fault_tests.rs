@@ -282,16 +282,18 @@ fn a_missing_name_moves_no_other() {
         device.push(name, 1);
     }
     device.commit().unwrap();
-    let key = stream_entries(&device.buffer.catalog().streams[1])[0]
+    let key = stream_entries(device.buffer.catalog().stream(1).unwrap())[0]
         .0
         .clone();
     let active = Arc::clone(&device.buffer.lock().active.generation);
     active.remove(&[key]).unwrap();
     drop((active, device));
     let (device, _) = Device::open(small(dir.path()));
-    let streams = device.buffer.catalog().streams.clone();
-    let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
-    assert_eq!(names, ["a", "damaged-1", "c"]);
+    let catalog = device.buffer.catalog();
+    let names = catalog
+        .streams()
+        .map(|stream| (stream.id, stream.name.as_str()));
+    assert_eq!(names.collect::<Vec<_>>(), [(0, "a"), (2, "c")]);
     assert_eq!(device.stream("b").id, 3);
 }
 

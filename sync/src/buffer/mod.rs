@@ -5,15 +5,18 @@
 //! backlog. Opening does not read the backlog.
 //!
 //! Format. `<dir>/<number>/` is one sled database with these keys, numbers big-endian:
-//! `m` where it starts; `c s id`, `c t id` the catalog's schemas and streams (a new generation
-//! begins with all of them); `b seq` a block, `b seq part` what of it goes beyond 8 KiB; `f seq part` fingerprints of the publishes in the
-//! commit that ended before `seq`. `<dir>/<number>/summary` says what a sealed generation holds;
-//! without it, the generation is opened and asked. `<dir>/corrections` shifts the clock of blocks;
+//! `m` where it starts; `c s id`, `c t id` schemas, and the streams in its blocks; `c n` the number
+//! of the next stream when it began; `b seq` a block, `b seq part` what of it goes beyond 8 KiB;
+//! `f seq part` fingerprints of the publishes in the commit that ended before `seq`.
+//! `<dir>/<number>/summary` says what a sealed generation holds, and how many rows of each stream;
+//! without it, the generation is opened and asked. `<dir>/catalog` is the whole catalog (see
+//! `catalog.rs`). `<dir>/corrections` shifts the clock of blocks;
 //! `<dir>/corrections-copy` is the same once more, because without it timestamps would move back.
 //!
 //! Write. [`Buffer::commit`] puts blocks, new catalog entries and fingerprints into the newest
-//! generation in one atomic, durable batch. A generation that fails is sealed as it was before the
-//! failing batch and a new one begins: the same blocks can be committed again.
+//! generation in one atomic, durable batch; entries that make it too large go before it. A generation
+//! that fails is sealed as it was before the failing batch and a new one begins: the same blocks can be
+//! committed again.
 //!
 //! Delete. A sealed generation goes when all of it lies before
 //! `min(uploaded, start of the replay window)`, and nobody reads it any more
@@ -31,9 +34,13 @@
 
 mod catalog;
 #[cfg(test)]
+mod catalog_tests;
+mod census;
+#[cfg(test)]
 mod fault_tests;
 mod fields;
 mod handles;
+mod inside;
 mod parts;
 mod query;
 mod read;
@@ -45,7 +52,7 @@ mod tests;
 mod wide_tests;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, HashSet, VecDeque},
     fs::File,
     ops::{Deref, DerefMut},
     path::PathBuf,
@@ -61,15 +68,22 @@ use tokio::sync::watch;
 
 pub use self::{
     catalog::CatalogError,
+    census::RowCount,
     fields::{FieldReader, Fields},
     query::{Matrix, Order, Query, SplitFilter},
     space::SET_ASIDE_BYTES_MAX,
 };
-use self::{handles::Handles, read::Unreadable};
+use self::{
+    catalog::{bytes_of, put_parts},
+    census::{Census, SealedCensus, Usages},
+    handles::Handles,
+    read::Unreadable,
+    space::PUT_BYTES_MAX,
+};
 use crate::{
     codec::BlockBody,
     generation::{Entry, Generation, GenerationError},
-    sample::Catalog,
+    sample::{Catalog, StreamId},
 };
 
 /// More numbers than one generation can use up.
@@ -222,6 +236,7 @@ pub(crate) struct Sealed {
     pub(crate) id: u64,
     pub(crate) extent: Extent,
     pub(crate) bytes: u64,
+    pub(crate) census: SealedCensus,
 }
 
 pub(crate) struct Active {
@@ -232,6 +247,10 @@ pub(crate) struct Active {
     pub(crate) failed: bool,
     /// Entries of fingerprints under `extent.next_seq`.
     pub(crate) fingerprint_parts: u32,
+    /// Whose rows it holds.
+    pub(crate) census: Census,
+    /// Streams whose catalog entries it holds as they are now.
+    pub(crate) named: HashSet<StreamId>,
 }
 
 /// Timestamps of blocks `from_seq <= seq < to_seq` are `delta_ns` later than stored.
@@ -246,8 +265,15 @@ pub(crate) struct Inner {
     pub(crate) sealed: VecDeque<Sealed>,
     pub(crate) active: Active,
     pub(crate) next_id: u64,
-    /// Catalog entries that no commit has carried yet.
+    /// Schemas that no commit has carried yet, as catalog entries.
     pub(crate) pending: Vec<Entry>,
+    /// Streams declared, or with other tags, since the last commit.
+    pub(crate) declared: BTreeSet<StreamId>,
+    /// The file of the catalog lacks something.
+    pub(crate) catalog_changed: bool,
+    pub(crate) usages: Usages,
+    /// See [`Buffer::keep_streams`].
+    pub(crate) streams_kept: HashSet<String>,
     pub(crate) fingerprints: VecDeque<u64>,
     pub(crate) corrections: Vec<Correction>,
     pub(crate) uploaded_to: u64,
@@ -298,6 +324,19 @@ impl Inner {
             rows: self.extents().map(|extent| rows(&extent)).sum(),
             rows_total: extent.next_row,
             newest_ts: self.last_ts(&extent),
+        }
+    }
+
+    /// Notes whose rows the newest generation holds now.
+    fn count(&mut self, blocks: &[BlockBody]) {
+        let Self { active, usages, .. } = self;
+        for block in blocks {
+            for run in &block.runs {
+                let is_first = !active.census.has(run.stream);
+                usages.add(run.stream, run.rows.into(), is_first, block.last_ts);
+                active.named.insert(run.stream);
+            }
+            active.census.add(&block.runs);
         }
     }
 
@@ -503,20 +542,28 @@ impl Buffer {
     pub fn commit(&self, blocks: &[BlockBody], fingerprints: &[u64]) -> Result<u64, CommitError> {
         let mut inner = self.change();
         let bytes: usize = blocks.iter().map(BlockBody::encoded_bytes).sum();
-        let pending = inner
-            .pending
-            .iter()
-            .map(|(key, value)| key.len() + value.len());
-        let put_bytes = (bytes + fingerprints.len() * 8 + pending.sum::<usize>()) as u64;
+        let names = self.names_of(&inner, blocks);
+        let put_bytes =
+            (bytes + fingerprints.len() * 8 + bytes_of(&inner.pending) + bytes_of(&names)) as u64;
         let room = self.make_room(&mut inner, put_bytes);
         self.stats.full.store(u64::from(room.is_err()), Relaxed);
         room?;
-        if self.is_rotation_due(&inner, put_bytes) {
+        let rest_bytes = put_bytes - bytes_of(&names) as u64;
+        if self.is_rotation_due(&inner, rest_bytes) {
             self.rotate(&mut inner)?;
         }
-
-        let mut extent = inner.active.extent;
+        // Making room may have begun a generation, too.
+        let names = self.names_of(&inner, blocks);
+        let too_many = names.len() > 1 && rest_bytes + bytes_of(&names) as u64 > PUT_BYTES_MAX;
         let mut entries = inner.pending.clone();
+        entries.extend(names);
+        // Schemas first: a stream must never be found without its own.
+        let before = if too_many {
+            std::mem::take(&mut entries)
+        } else {
+            Vec::new()
+        };
+        let mut extent = inner.active.extent;
         for block in blocks {
             let stored = block.stored(extent.next_row);
             let stored = stored.map_err(|e| CommitError::Failed(e.to_string()))?;
@@ -533,7 +580,8 @@ impl Buffer {
         let prints = fingerprint_entries(extent.next_seq, parts_before, fingerprints);
         let fingerprint_parts = parts_before + prints.len() as u32;
         entries.extend(prints);
-        if let Err(error) = inner.active.generation.put(entries) {
+        let generation = &inner.active.generation;
+        if let Err(error) = put_parts(generation, before).and_then(|()| generation.put(entries)) {
             inner.active.failed = true;
             return Err(match error {
                 GenerationError::Full => {
@@ -544,6 +592,9 @@ impl Buffer {
             });
         }
         inner.pending.clear();
+        let declared = std::mem::take(&mut inner.declared);
+        inner.active.named.extend(declared);
+        inner.count(blocks);
         inner.active.fingerprint_parts = fingerprint_parts;
         let rows = extent.next_row - inner.active.extent.next_row;
         inner.active.extent = extent;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, HashSet, VecDeque},
     fs::{self, File},
     io,
     path::Path,
@@ -20,16 +20,19 @@ use tokio::sync::watch;
 use super::{
     Active, Buffer, BufferOptions, BufferStats, Correction, Extent, Inner, OpenError, PATIENCE,
     Recovery, SEQ_SKIP, Sealed,
-    catalog::read_catalog,
+    catalog::{self, Names, read_names},
+    census::{Census, SealedCensus, Usages},
     handles::Handles,
-    parts,
+    inside::{look_at_everything, look_inside},
     read::Unreadable,
-    space::{create, generation_dir, keep_reserve, set_aside, summary_path, with_reserve},
+    space::{
+        Summary, create, generation_dir, keep_reserve, set_aside, summary_path, with_reserve,
+        write_summary,
+    },
 };
 use crate::{
-    codec, frame,
     generation::{Generation, GenerationError, TRASH, dir_bytes},
-    sample::Catalog,
+    sample::StreamId,
     state_file::{self, StateFileError},
 };
 
@@ -65,12 +68,13 @@ impl Buffer {
         hold(&lock).map_err(|_| OpenError::InUse(dir.clone()))?;
 
         let mut found = Found::default();
-        let corrections = found.read_corrections(&dir);
-        let corrections = corrections.map_err(|error| match error {
+        let file_error = |error| match error {
             StateFileError::Newer { path, format } => OpenError::Newer { path, format },
             StateFileError::Io { path, source } => OpenError::Io { path, source },
             other @ StateFileError::Corrupt { .. } => io(io::Error::other(other.to_string())),
-        })?;
+        };
+        let corrections = found.read_corrections(&dir).map_err(file_error)?;
+        found.read_catalog(&dir).map_err(file_error)?;
         // Numbers that were corrected were in use.
         let corrected_to = corrections.iter().map(|correction| correction.to_seq).max();
         let seq_floor = options.seq_floor.max(corrected_to.unwrap_or(0));
@@ -83,20 +87,29 @@ impl Buffer {
         }
         found.look(&dir).map_err(generation_error)?;
         found.join();
-        found.summarise(&dir);
+        found.summarise(&dir).map_err(generation_error)?;
         found.check_floor(seq_floor);
+        let usages = found.usages();
 
         let Found {
             sealed,
             newest,
-            catalog,
+            names,
+            has_catalog,
             mut fingerprints,
             recovery,
             generations_set_aside,
             ..
         } = found;
+        let mut catalog = names.into_catalog();
+        if recovery.newest_lost {
+            // Numbers given out since the last generation began may be known upstream.
+            let next_stream = catalog.next_stream();
+            catalog.reserve_streams_below(next_stream.saturating_add(STREAM_SKIP));
+        }
         let surplus = fingerprints.len().saturating_sub(options.fingerprints_max);
         fingerprints.drain(..surplus);
+        let is_stored = has_catalog && newest.is_some();
         let active = if let Some(active) = newest {
             active
         } else {
@@ -116,6 +129,10 @@ impl Buffer {
             active,
             next_id,
             pending: Vec::new(),
+            declared: BTreeSet::new(),
+            catalog_changed: true,
+            usages,
+            streams_kept: HashSet::new(),
             fingerprints: fingerprints.into(),
             corrections,
             uploaded_to: 0,
@@ -134,6 +151,7 @@ impl Buffer {
             stats,
             _lock: lock,
         };
+        buffer.replace_catalog(is_stored);
         Ok((buffer, recovery))
     }
 }
@@ -226,6 +244,9 @@ pub(super) fn write_corrections(dir: &Path, corrections: &Vec<Correction>) -> io
     Ok(())
 }
 
+/// More streams than one generation makes known.
+const STREAM_SKIP: StreamId = 1 << 16;
+
 #[derive(Default)]
 struct Found {
     ids: Vec<u64>,
@@ -233,19 +254,12 @@ struct Found {
     /// Sealed generations without a summary.
     asked: Vec<u64>,
     newest: Option<Active>,
-    catalog: Catalog,
+    names: Names,
+    /// The file of the catalog is there and whole.
+    has_catalog: bool,
     fingerprints: Vec<u64>,
     recovery: Recovery,
     generations_set_aside: u64,
-}
-
-/// What one generation says of itself.
-struct Inside {
-    generation: Generation,
-    extent: Extent,
-    catalog: Catalog,
-    fingerprints: Vec<u64>,
-    fingerprint_parts: u32,
 }
 
 impl Found {
@@ -270,6 +284,22 @@ impl Found {
         Ok(file.or(copy).unwrap_or_default())
     }
 
+    fn read_catalog(&mut self, dir: &Path) -> Result<(), StateFileError> {
+        match catalog::read_file(dir) {
+            Ok(names) => {
+                self.has_catalog = names.is_some();
+                self.names = names.unwrap_or_default();
+            }
+            Err(error @ StateFileError::Corrupt { .. }) => {
+                let why = error.to_string();
+                set_aside(dir, &catalog::file_path(dir), &why);
+                self.recovery.set_aside.push(why);
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
     fn look(&mut self, dir: &Path) -> Result<(), GenerationError> {
         let ids = std::mem::take(&mut self.ids);
         for (position, id) in ids.iter().enumerate() {
@@ -280,26 +310,31 @@ impl Found {
                 self.look_at_newest(dir, *id)?;
                 continue;
             }
-            let extent = match state_file::read::<Extent>(&summary) {
-                Ok(Some(extent)) => Some(extent),
+            let (extent, census) = match state_file::read::<Summary<SealedCensus>>(&summary) {
+                Ok(Some(Summary { extent, census })) => (Some(extent), census),
                 Err(StateFileError::Newer { format, .. }) => {
                     return Err(GenerationError::Newer(format));
                 }
+                // Absent, damaged, or of the first format, which counted nothing.
                 _ => {
                     let extent =
                         self.ask(dir, *id, |path| look_inside(path).map(|(_, extent)| extent))?;
                     self.asked.push(*id);
-                    extent
+                    (extent, SealedCensus::default())
                 }
             };
             self.sealed.extend(extent.map(|extent| Sealed {
                 id: *id,
                 extent,
                 bytes: dir_bytes(&path),
+                census,
             }));
         }
         if self.newest.is_none() {
-            self.find_catalog(dir)?;
+            self.look_at_last(dir)?;
+        }
+        if !self.has_catalog {
+            self.gather_names(dir)?;
         }
         Ok(())
     }
@@ -342,29 +377,47 @@ impl Found {
             self.recovery.newest_lost = true;
             return Ok(());
         };
-        self.catalog = inside.catalog;
+        let (extent, generation) = (inside.extent, inside.generation);
+        self.names.extend(inside.names);
         self.fingerprints = inside.fingerprints;
         self.newest = Some(Active {
             id,
-            extent: inside.extent,
-            generation: Arc::new(inside.generation),
+            extent,
+            generation: Arc::new(generation),
             failed: false,
             fingerprint_parts: inside.fingerprint_parts,
+            census: inside.census,
+            named: inside.named,
         });
         Ok(())
     }
 
-    /// Nothing can be written to: the catalog comes from the last generation, which stays sealed. One
-    /// without a catalog is of no use: nobody knows whose its records are.
-    fn find_catalog(&mut self, dir: &Path) -> Result<(), GenerationError> {
+    /// Nothing can be written to: names and fingerprints come from the last generation, which stays sealed.
+    /// One that cannot be opened is of no use: nobody knows whose its records are.
+    fn look_at_last(&mut self, dir: &Path) -> Result<(), GenerationError> {
         while let Some(last) = self.sealed.back() {
             if let Some(inside) = self.ask(dir, last.id, look_at_everything)? {
-                self.catalog = inside.catalog;
+                self.names.fill_in(inside.names);
                 self.fingerprints = inside.fingerprints;
                 break;
             }
             self.recovery.newest_lost = true;
             self.sealed.pop_back();
+        }
+        Ok(())
+    }
+
+    /// Without its file, the catalog is what all generations name.
+    fn gather_names(&mut self, dir: &Path) -> Result<(), GenerationError> {
+        let newest_first: Vec<u64> = self.sealed.iter().rev().map(|sealed| sealed.id).collect();
+        for id in newest_first {
+            let names = self.ask(dir, id, |path| {
+                read_names(&Generation::open_existing(path)?).map(|(names, _)| names)
+            })?;
+            match names {
+                Some(names) => self.names.fill_in(names),
+                None => self.sealed.retain(|sealed| sealed.id != id),
+            }
         }
         Ok(())
     }
@@ -394,15 +447,53 @@ impl Found {
         }
     }
 
-    /// So that nobody need be asked the next time.
-    fn summarise(&self, dir: &Path) {
-        for sealed in &self.sealed {
-            if self.asked.contains(&sealed.id)
-                && let Err(error) = state_file::write(&summary_path(dir, sealed.id), &sealed.extent)
-            {
-                tracing::warn!(generation = sealed.id, %error, "cannot write the summary");
+    /// Counts what is in the generations that were asked, so that none need be asked the next time.
+    fn summarise(&mut self, dir: &Path) -> Result<(), GenerationError> {
+        for id in std::mem::take(&mut self.asked) {
+            let Some(extent) = self.extent_of(id) else {
+                continue;
+            };
+            let census = self.ask(dir, id, |path| {
+                Census::take(&Generation::open_existing(path)?, &extent)
+            })?;
+            let Some(census) = census.map(|census| census.sealed()) else {
+                self.sealed.retain(|sealed| sealed.id != id);
+                continue;
+            };
+            if let Err(error) = write_summary(dir, id, &extent, &census) {
+                tracing::warn!(generation = id, %error, "cannot write the summary");
+            }
+            let mut sealed = self.sealed.iter_mut();
+            if let Some(sealed) = sealed.find(|sealed| sealed.id == id) {
+                sealed.census = census;
             }
         }
+        Ok(())
+    }
+
+    fn extent_of(&self, id: u64) -> Option<Extent> {
+        let sealed = self.sealed.iter().find(|sealed| sealed.id == id);
+        sealed.map(|sealed| sealed.extent)
+    }
+
+    /// What the generations hold of each stream, and when the others were seen last.
+    fn usages(&self) -> Usages {
+        let mut usages = Usages::default();
+        for sealed in &self.sealed {
+            usages.add_all(&sealed.census, sealed.extent.last_ts.unwrap_or(i64::MIN));
+        }
+        let mut newest_ts = self.sealed.back().and_then(|sealed| sealed.extent.last_ts);
+        if let Some(active) = &self.newest {
+            newest_ts = active.extent.last_ts;
+            usages.add_all(&active.census.sealed(), newest_ts.unwrap_or(i64::MIN));
+        }
+        for stream in self.names.streams.keys() {
+            // Nobody has noted it: as if it had been seen just now.
+            if let Some(last_ts) = self.names.last_ts.get(stream).copied().or(newest_ts) {
+                usages.seen(*stream, last_ts);
+            }
+        }
+        usages
     }
 
     /// Blocks at and after the end of the newest generation were used once: it has lost its tail.
@@ -425,90 +516,8 @@ impl Found {
                 id: active.id,
                 extent: active.extent,
                 bytes,
+                census: active.census.sealed(),
             });
         }
     }
-}
-
-/// Opens a generation and finds its edges.
-fn look_inside(path: &Path) -> Result<(Generation, Extent), GenerationError> {
-    let generation = Generation::open_existing(path)?;
-    let start = generation.get(b"m")?;
-    let start = start.ok_or_else(|| GenerationError::Damaged("its start is missing".into()))?;
-    if let Some(format) = frame::newer(&start) {
-        return Err(GenerationError::Newer(format));
-    }
-    let (mut newer, mut failed) = (None, None);
-    let mut extent: Extent = frame::from_bytes(&start)
-        .map_err(|error| GenerationError::Damaged(format!("its start: {error}")))?;
-    generation.scan_back(b"b", |key, value| {
-        // The number of a block that cannot be read was used all the same.
-        if let Some(seq) = number(key, 1) {
-            extent.next_seq = extent.next_seq.max(seq + 1);
-        }
-        if !parts::is_first(key) {
-            return true;
-        }
-        let stored = number(key, 1).map(|seq| parts::read(&generation, seq));
-        let stored = match stored {
-            Some(Ok(Some(stored))) => stored,
-            Some(Err(error)) => {
-                failed = Some(error);
-                return false;
-            }
-            None | Some(Ok(None)) => value.into(),
-        };
-        let Ok(header) = codec::decode_header(&stored) else {
-            newer = frame::newer(&stored);
-            return newer.is_none();
-        };
-        extent.next_row = header.first_row + u64::from(header.rows);
-        extent.last_ts = Some(header.last_ts);
-        false
-    })?;
-    match (newer, failed) {
-        (Some(format), _) => Err(GenerationError::Newer(format)),
-        (None, Some(error)) => Err(error),
-        (None, None) => Ok((generation, extent)),
-    }
-}
-
-fn look_at_everything(path: &Path) -> Result<Inside, GenerationError> {
-    let (generation, extent) = look_inside(path)?;
-    let catalog = read_catalog(&generation)?;
-    let (fingerprints, fingerprint_parts) = read_fingerprints(&generation, extent.next_seq)?;
-    Ok(Inside {
-        generation,
-        extent,
-        catalog,
-        fingerprints,
-        fingerprint_parts,
-    })
-}
-
-/// The newest fingerprints, oldest first, and how many entries there are under `next_seq`.
-fn read_fingerprints(
-    generation: &Generation,
-    next_seq: u64,
-) -> Result<(Vec<u64>, u32), GenerationError> {
-    const NEEDED: usize = 1 << 16;
-    let mut chunks: Vec<Vec<u64>> = Vec::new();
-    let (mut count, mut parts) = (0, 0);
-    generation.scan_back(b"f", |key, value| {
-        parts += u32::from(number(key, 1) == Some(next_seq));
-        let numbers = value
-            .chunks_exact(8)
-            .filter_map(|bytes| bytes.try_into().ok());
-        let chunk: Vec<u64> = numbers.map(u64::from_le_bytes).collect();
-        count += chunk.len();
-        chunks.push(chunk);
-        count < NEEDED
-    })?;
-    Ok((chunks.into_iter().rev().flatten().collect(), parts))
-}
-
-/// The number at `start` in a key.
-fn number(key: &[u8], start: usize) -> Option<u64> {
-    let bytes = key.get(start..start + 8)?.try_into().ok()?;
-    Some(u64::from_be_bytes(bytes))
 }

@@ -1,14 +1,19 @@
 //! Room: when a generation is sealed, deleted or set aside, and what happens at the bounds.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Active, Buffer, CommitError, Extent, Inner, Sealed, WhenFull,
-    catalog::{schema_entries, stream_entries},
+    catalog::{NEXT_STREAM_KEY, schema_entries},
+    census::{Census, SealedCensus},
     fingerprint_entries, parts, unpoisoned,
 };
 use crate::{
@@ -32,7 +37,7 @@ const SLED_HEADROOM_BYTES: u64 = 1 << 20;
 /// overwrites again as soon as the move is written, three segments later: within one put that is before
 /// the device has been told to keep the move, and a power cut would leave neither. Putting a block makes
 /// sled write some four times its bytes.
-const PUT_BYTES_MAX: u64 = 128 << 10;
+pub(super) const PUT_BYTES_MAX: u64 = 128 << 10;
 /// What a new generation takes before anything is in it.
 const NEW_GENERATION_BYTES: u64 = 1 << 20;
 /// A smaller generation is not worth sealing to gain space.
@@ -46,7 +51,27 @@ pub(super) fn summary_path(dir: &Path, id: u64) -> PathBuf {
     generation_dir(dir, id).join("summary")
 }
 
-/// Makes a generation that begins at `extent`, with the whole catalog and the newest fingerprints.
+/// What is said of a sealed generation.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Summary<C> {
+    pub(super) extent: Extent,
+    pub(super) census: C,
+}
+
+pub(super) fn write_summary(
+    dir: &Path,
+    id: u64,
+    extent: &Extent,
+    census: &SealedCensus,
+) -> io::Result<()> {
+    let summary = Summary {
+        extent: *extent,
+        census,
+    };
+    state_file::write(&summary_path(dir, id), &summary)
+}
+
+/// Makes a generation that begins at `extent`, with all schemas and the newest fingerprints.
 pub(super) fn create(
     dir: &Path,
     id: u64,
@@ -55,18 +80,10 @@ pub(super) fn create(
     fingerprints: &[u64],
 ) -> Result<Active, GenerationError> {
     let mut entries = vec![(vec![b'm'], frame::to_bytes(&extent).unwrap_or_default())];
-    entries.extend(
-        catalog
-            .schemas
-            .iter()
-            .flat_map(|schema| schema_entries(schema)),
-    );
-    entries.extend(
-        catalog
-            .streams
-            .iter()
-            .flat_map(|stream| stream_entries(stream)),
-    );
+    let schemas = catalog.schemas().iter();
+    entries.extend(schemas.flat_map(|schema| schema_entries(schema)));
+    let next_stream = frame::to_bytes(&catalog.next_stream()).unwrap_or_default();
+    entries.push((NEXT_STREAM_KEY.to_vec(), next_stream));
     let prints = fingerprint_entries(extent.next_seq, 0, fingerprints);
     let fingerprint_parts = prints.len() as u32;
     entries.extend(prints);
@@ -81,6 +98,8 @@ pub(super) fn create(
         generation: Arc::new(generation),
         failed: false,
         fingerprint_parts,
+        census: Census::default(),
+        named: HashSet::new(),
     })
 }
 
@@ -164,6 +183,14 @@ pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
     }
 }
 
+impl Inner {
+    /// A sealed generation is there no more.
+    fn uncount(&mut self, sealed: &Sealed) {
+        // When a stream was last seen is known from its file alone from now on.
+        self.catalog_changed |= self.usages.remove(&sealed.census);
+    }
+}
+
 impl Buffer {
     /// Disk taken by damaged parts that were set aside, bytes; at most [`SET_ASIDE_BYTES_MAX`].
     pub fn set_aside_bytes(&self) -> u64 {
@@ -227,6 +254,18 @@ impl Buffer {
     /// Seals the newest generation and begins another.
     pub(super) fn rotate(&self, inner: &mut Inner) -> Result<(), CommitError> {
         let dir = &self.options.dir;
+        let failed = |error| match error {
+            GenerationError::Full => {
+                self.stats.full.store(1, Relaxed);
+                CommitError::Full(GenerationError::Full.to_string())
+            }
+            other => CommitError::Failed(other.to_string()),
+        };
+        // The next generation does not begin with the streams that only this one knows.
+        if let Err(error) = self.save_catalog(inner) {
+            tracing::warn!(%error, "cannot store the catalog");
+            return Err(failed(error));
+        }
         let Inner {
             active,
             next_id,
@@ -241,26 +280,23 @@ impl Buffer {
         let fingerprints: Vec<u64> = fingerprints.iter().copied().collect();
         let catalog = self.catalog();
         let created = create(dir, *next_id, extent, &catalog, &fingerprints);
-        let next = created.map_err(|error| match error {
-            GenerationError::Full => {
-                self.stats.full.store(1, Relaxed);
-                CommitError::Full(error.to_string())
-            }
-            other => CommitError::Failed(other.to_string()),
-        })?;
+        let next = created.map_err(failed)?;
         // Without a summary the generation is asked when the buffer is next opened.
-        let summary = state_file::write(&summary_path(dir, active.id), &active.extent);
+        let census = active.census.sealed();
+        let summary = write_summary(dir, active.id, &active.extent, &census);
         if let Err(error) = summary {
             tracing::warn!(generation = active.id, %error, "cannot write the summary");
         }
         *next_id += 1;
         let sealed = std::mem::replace(active, next);
-        // The catalog just written holds everything that was pending.
+        // The new generation begins with every schema that was pending, and the file knows every stream.
         inner.pending.clear();
+        inner.declared.clear();
         inner.sealed.push_back(Sealed {
             id: sealed.id,
             extent: sealed.extent,
             bytes: dir_bytes(&generation_dir(dir, sealed.id)),
+            census,
         });
         let mut open = unpoisoned(self.open.lock());
         if sealed.failed {
@@ -301,10 +337,11 @@ impl Buffer {
         let Some(index) = inner.sealed.iter().position(|sealed| sealed.id == id) else {
             return;
         };
-        let rows = inner
-            .sealed
-            .remove(index)
-            .map_or(0, |sealed| sealed.extent.next_row - sealed.extent.first_row);
+        let Some(sealed) = inner.sealed.remove(index) else {
+            return;
+        };
+        inner.uncount(&sealed);
+        let rows = sealed.extent.next_row - sealed.extent.first_row;
         let mut open = unpoisoned(self.open.lock());
         open.forget(id);
         set_aside(
@@ -394,6 +431,7 @@ impl Buffer {
         let Some(sealed) = inner.sealed.pop_front() else {
             return;
         };
+        inner.uncount(&sealed);
         let dir = generation_dir(&self.options.dir, sealed.id);
         let mut open = unpoisoned(self.open.lock());
         open.forget(sealed.id);

@@ -60,7 +60,7 @@ impl Device {
                 values: vec![Some(Value::F64(noise as f64))].into(),
             };
             self.builder
-                .push(&catalog.schemas[stream.schema as usize], sample)
+                .push(&catalog.schemas()[stream.schema as usize], sample)
                 .unwrap();
         }
     }
@@ -328,7 +328,7 @@ fn a_creation_cut_short_is_forgotten() {
     let (device, recovery) = Device::open(small(dir.path()));
     assert_eq!(recovery, Recovery::default());
     assert_eq!(device.all_ts().len(), 100);
-    assert_eq!(device.buffer.catalog().streams.len(), 1);
+    assert_eq!(device.buffer.catalog().streams().len(), 1);
     assert!(!dir.path().join("trash-7").exists());
 }
 
@@ -553,7 +553,7 @@ fn a_stream_takes_on_other_tags_durably_and_remembers_its_first() {
     drop(buffer);
     let buffer = open();
     let catalog = buffer.catalog();
-    assert_eq!(catalog.schemas, [grown]);
+    assert_eq!(catalog.schemas(), [grown]);
     let stream = catalog.stream_named("s").unwrap();
     assert_eq!((stream.id, &stream.tags), (0, &tags(&["d", "south", "a"])));
     assert_eq!(stream.naming_tags(), tags(&["d", "north"]));

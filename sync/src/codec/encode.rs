@@ -4,6 +4,7 @@ use bincode::{Encode, config};
 
 use super::{BlockBody, stored::kind_code};
 use crate::{
+    block::Run,
     builder::{OpenColumn, OpenSection},
     pack::{self, Compression, Packed},
     rows::{Columns, Rows, Values},
@@ -45,7 +46,9 @@ pub(crate) fn encode(sections: &[OpenSection], compression: Compression) -> Bloc
         .iter()
         .map(|s| encode_section(s, compression))
         .collect();
+    let runs = wire.iter().flat_map(|section| &section.runs);
     BlockBody {
+        runs: runs.map(|&(stream, rows)| Run { stream, rows }).collect(),
         rows: times().count() as u32,
         first_ts: times().min().unwrap_or_default(),
         last_ts: times().max().unwrap_or_default(),

@@ -167,7 +167,7 @@ async fn from_the_buffer_into_sqlite_over_restarts() {
     let catalog = source.catalog();
     let (stream, schema) = (
         catalog.stream_named(&gap.stream).unwrap(),
-        &catalog.schemas[0],
+        &catalog.schemas()[0],
     );
     assert!(
         upstream

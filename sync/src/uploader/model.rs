@@ -41,11 +41,10 @@ pub(crate) fn catalog(streams: u32) -> Catalog {
         tags: vec!["gw1".into()],
         first_tags: None,
     });
-    Catalog {
-        devices: None,
-        schemas: vec![Arc::new(schema)],
-        streams: streams.map(Arc::new).collect(),
-    }
+    let mut catalog = Catalog::default();
+    catalog.put_schema(Arc::new(schema));
+    streams.for_each(|stream| catalog.put_stream(Arc::new(stream)));
+    catalog
 }
 
 /// Committed blocks in memory.

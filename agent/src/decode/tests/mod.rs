@@ -31,6 +31,7 @@ pub(crate) fn rule() -> StreamRule {
         nan: NanPolicy::Refuse,
         retained: RetainedPolicy::Once,
         fields_max: 8,
+        instances_max: None,
         split: SplitRule::Hash { train: 0.8 },
     }
 }

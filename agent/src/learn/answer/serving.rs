@@ -45,15 +45,21 @@ impl Answering<'_> {
         let (changes, catalog) = (shared.models.changes(), shared.buffer.catalog());
         let now = Instant::now();
         if self.registry_seen == Some(changes)
-            && self.streams_seen == catalog.streams.len()
-            && now < self.next_refresh
+            && self.catalog_seen == catalog.changes()
+            && (!self.must_retry || now < self.next_refresh)
         {
             return;
         }
-        self.streams_seen = catalog.streams.len();
+        self.must_retry = false;
+        if self.catalog_seen != catalog.changes() {
+            self.catalog_seen = catalog.changes();
+            // One that comes back has another number.
+            self.lines
+                .retain(|stream, _| catalog.stream(*stream).is_some());
+        }
         self.next_refresh = now + REFRESH_GAP;
         for rule in &shared.rules {
-            for stream in &catalog.streams {
+            for stream in catalog.streams() {
                 let schema = catalog.schema(stream.schema);
                 if let Some(schema) = schema
                     && !schema.name.starts_with(OWN_TABLE_PREFIX)
@@ -88,6 +94,7 @@ impl Answering<'_> {
         let Err(unfit) = self.serve(&key, rule, stream, schema, number) else {
             return;
         };
+        self.must_retry = true;
         if let Unfit::ForGood(_) = unfit {
             // What comes of it shows below.
             self.take_out(&key, number);

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::mqtt::outgoing::Outgoing;
 
+/// Longest reason in a line of the log.
+const WHY_CHARS_MAX: usize = 500;
+
 impl Answering<'_> {
     /// Tells once that a version that should serve cannot.
     pub(super) fn tell_unusable(&mut self, key: &ModelKey, version: u64, why: String) {
@@ -124,6 +127,17 @@ impl Shared {
             if let Some(topic) = &line.topic {
                 self.publish(&line.key, topic, &prediction);
             }
+        }
+    }
+
+    /// Drops answers of `line` that can never be stored; tells of it the first time.
+    pub(super) fn drop_answers(&self, line: &mut Line, why: &str) {
+        let (answers, key) = (line.waiting.len(), &line.key);
+        self.stats.refused.fetch_add(answers as u64, Relaxed);
+        line.waiting.clear();
+        if !std::mem::replace(&mut line.is_refused, true) {
+            let why: String = why.chars().take(WHY_CHARS_MAX).collect();
+            tracing::error!(%key, answers, why, "answers cannot be stored; they are dropped and counted");
         }
     }
 

@@ -246,7 +246,7 @@ fn the_answers_of_all_lines_are_handed_over_before_the_first_is_waited_for() {
         // The first attempt fails for one of them alone.
         let one = together.remove(1);
         let count = together.len();
-        one.reply.send(Err("no room".into())).unwrap();
+        one.reply.send(Err(Refused::Now("no room".into()))).unwrap();
         for request in together {
             request.reply.send(Ok(1)).unwrap();
         }
@@ -268,6 +268,99 @@ fn the_answers_of_all_lines_are_handed_over_before_the_first_is_waited_for() {
         "nothing is handed over twice"
     );
     assert_eq!(shared.stats.predictions.load(Relaxed), 3);
+}
+
+#[test]
+fn answers_that_can_never_be_stored_hold_no_others_and_are_told_once() {
+    let names = ["pca", "second"];
+    let mut bench = Bench::new(names.map(rule).to_vec());
+    bench.commit(500);
+    promote(&bench, &["x"]);
+    let artifact = {
+        let version = bench.shared.models.version(&key(), 1).unwrap();
+        bench.shared.models.load(&version).unwrap()
+    };
+    let new = NewVersion {
+        status: "available".into(),
+        ..NewVersion::default()
+    };
+    let second = ModelKey::new("second", "plant/press");
+    bench.shared.models.add(&second, &artifact, new).unwrap();
+    let requests = bench.take_requests();
+    let writer = thread::spawn(move || {
+        let mut stored = 0;
+        for request in requests.into_iter().flatten() {
+            let RequestContent::Records { stream, .. } = &request.content else {
+                continue;
+            };
+            let answer = if stream.contains("/second/") {
+                Err(Refused::ForGood("no stream is left".into()))
+            } else {
+                stored += 1;
+                Ok(1)
+            };
+            // Events are not waited for.
+            let _nobody = request.reply.send(answer);
+        }
+        stored
+    });
+    let shared = Arc::clone(&bench.shared);
+    let mut answering = Answering::new(&shared);
+    answering.resume();
+    answering.refresh();
+    for _ in 0..3 {
+        bench.commit(10);
+        assert_eq!(answering.round(), Round::Done);
+    }
+    let stats = &shared.stats;
+    assert_eq!(stats.predictions.load(Relaxed), 30);
+    assert_eq!(stats.refused.load(Relaxed), 30);
+    let lines = answering.lines.values().flatten();
+    assert!(lines.clone().all(|line| line.waiting.is_empty()));
+    assert_eq!(lines.filter(|line| line.is_refused).count(), 1);
+    drop(answering);
+    drop((shared, bench));
+    assert!(writer.join().unwrap() >= 3);
+}
+
+#[test]
+fn a_stream_that_is_forgotten_and_comes_back_is_answered_by_its_model() {
+    let mut bench = Bench::with_buffer(vec![rule("pca")], |options| {
+        options.bytes_max = 8 << 20;
+        options.replay_bytes_max = 0;
+    });
+    bench.commit(500);
+    let kept = keeper(&mut bench);
+    promote(&bench, &["x"]);
+    let shared = Arc::clone(&bench.shared);
+    let mut answering = Answering::new(&shared);
+    answering.resume();
+    answering.refresh();
+    bench.commit(5);
+    answering.catch_up();
+    let before = *answering.lines.keys().next().unwrap();
+    // Everything is uploaded, and nothing of it is left.
+    let mut is_forgotten = false;
+    for _ in 0..500 {
+        bench.commit_to("other", 5_000);
+        shared.buffer.uploaded_to(shared.buffer.next_seq());
+        answering.catch_up();
+        let forgotten = shared.buffer.forget_idle(i64::MAX);
+        is_forgotten |= forgotten.iter().any(|stream| stream.id == before);
+        if is_forgotten {
+            break;
+        }
+    }
+    assert!(is_forgotten);
+    answering.refresh();
+    assert!(answering.lines.is_empty());
+    bench.commit(7);
+    answering.refresh();
+    let after = *answering.lines.keys().next().unwrap();
+    assert_ne!(after, before);
+    answering.catch_up();
+    // The first of the seven makes no window by itself, and what came before it is gone.
+    assert_eq!(kept.lock().unwrap().len(), 5 + 6);
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl Scan {
 
     fn queue(&mut self, task: Task) {
         self.enqueue(&task);
+        self.changes.push(Change::Open(task.clone()));
         self.table.open.push(task);
     }
 
@@ -204,11 +205,10 @@ fn time_counts_from_when_a_worker_took_the_task_and_over_restarts() {
     first.start_tasks();
     assert_eq!(first.table.open[0].started_ns, NOW_NS);
     drop(first);
-    let mut table: Table = state_file::read(&bench.shared.state_dir.join("tasks"))
-        .unwrap()
-        .unwrap();
+    let (mut file, mut table) = TasksFile::open(&bench.shared.state_dir);
     table.open[0].started_ns -= 500;
-    state_file::write(&bench.shared.state_dir.join("tasks"), &table).unwrap();
+    let changes = vec![Change::Open(table.open[0].clone())];
+    file.note(&table, &changes);
     let mut second = scan(&bench);
     second.start_tasks();
     assert_eq!(second.table.open[0].started_ns, NOW_NS - 500);
@@ -237,8 +237,9 @@ fn open_tasks_and_their_checkpoints_survive_a_restart_and_no_others() {
     assert!(exists("checkpoint-5") && exists("other"));
     assert!(!exists("checkpoint-4") && !exists("checkpoint-x"));
 
-    // A damaged file costs the tasks in it, which the scan finds again.
+    // Damaged files cost the tasks in them, which the scan finds again.
     std::fs::write(file("tasks"), "rubbish").unwrap();
+    std::fs::write(file("tasks-log"), "rubbish").unwrap();
     assert_eq!(scan(&bench).table, Table::default());
 }
 

@@ -134,7 +134,7 @@ fn last_training(
     streams: &str,
 ) -> Result<Option<i64>, OperationError> {
     let catalog = parts.buffer.catalog();
-    let all = catalog.streams.iter();
+    let all = catalog.streams();
     let mut named = all.filter(|stream| means(streams, &catalog, stream));
     let Some(stream) = named.next() else {
         return Ok(None);

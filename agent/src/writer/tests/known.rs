@@ -62,7 +62,6 @@ fn a_stranger_cannot_make_up_streams_for_ever() {
     let schema = buffer
         .declare_schema("plant", &["device".into(), "machine".into()], &[])
         .unwrap();
-    // Declared as a whole, because each declaration copies the catalog.
     for n in 0..STREAMS_MAX {
         buffer.declare_stream(schema.id, &format!("plant/m{n}"), &["d".into(), "m".into()]);
     }
@@ -74,6 +73,101 @@ fn a_stranger_cannot_make_up_streams_for_ever() {
     assert_eq!(device.acked(), [1, 2]);
     assert_eq!(device.stored().values(), [2.0]);
     assert_eq!(device.quarantined()[0].reason, "too_many_streams");
+    // The agent's own tables have room of their own.
+    let own = |stream: String| RequestContent::Records {
+        schema: "dunlin_predictions".into(),
+        stream,
+        tags: vec![("source".into(), "plant/m5".into())],
+        fields: vec![Field {
+            name: "score".into(),
+            kind: FieldType::F64,
+        }],
+        records: vec![Record {
+            source_ts: None,
+            values: vec![Some(Value::F64(0.5))].into(),
+        }],
+    };
+    for n in [1, 2] {
+        let answer = device.ask(own(format!("dunlin_predictions/pca/m{n}")));
+        device.turn_after_gap();
+        assert_eq!(answer.recv().unwrap(), Ok(1));
+    }
+}
+
+#[test]
+fn long_names_fill_the_room_before_many_streams_do() {
+    let mut device = Device::with(|settings| settings.buffer.bytes_max = 16 << 20);
+    let topic = |n: usize| format!("plant/{n}-{}/state", "x".repeat(110));
+    device.arrive((0..1_000).map(|n| on(&topic(n), 0, "{\"x\":1}")));
+    while device.stored().rows().len() + device.quarantined().len() < 1_000 {
+        device.turn_after_gap();
+    }
+    let buffer = Arc::clone(&device.w().parts.buffer);
+    let taken = buffer.catalog().streams().len();
+    assert!((400..700).contains(&taken), "{taken} of 256 KiB");
+    let refused = device.quarantined();
+    assert_eq!(refused.len(), 1_000 - taken);
+    assert!(
+        refused[0].detail.contains("bytes for names"),
+        "{}",
+        refused[0].detail
+    );
+    // What is known goes on.
+    device.arrive([on(&topic(0), 1, "{\"x\":2}")]);
+    device.turn_after_gap();
+    assert_eq!(device.quarantined().len(), refused.len());
+}
+
+#[test]
+fn a_rule_bounds_its_streams_and_idle_ones_make_room() {
+    let mut device = Device::with(|settings| {
+        settings.streams[0].instances_max = Some(3);
+        settings.buffer.streams_idle_s_max = 3_600;
+        settings.buffer.bytes_max = 8 << 20;
+        settings.buffer.replay_bytes_max = 0;
+    });
+    let machine = |n: u16| on(&format!("plant/m{n}/state"), n, "{\"x\":1.5}");
+    device.arrive((1..=4).map(machine));
+    device.turn_after_gap();
+    assert_eq!(device.acked(), [1, 2, 3, 4]);
+    let refused = device.quarantined();
+    assert_eq!(refused[0].reason, "too_many_streams");
+    assert!(
+        refused[0].detail.contains("instances_max"),
+        "{}",
+        refused[0].detail
+    );
+    let buffer = Arc::clone(&device.w().parts.buffer);
+    let ids = |buffer: &Buffer| -> Vec<u32> {
+        let catalog = buffer.catalog();
+        let named = ["plant/m1", "plant/m2", "plant/m3", "plant/m4"].into_iter();
+        named
+            .filter_map(|name| catalog.stream_named(name))
+            .map(|stream| stream.id)
+            .collect()
+    };
+    assert_eq!(ids(&buffer), [0, 1, 2]);
+    // The third goes on until nothing of the others is left in the buffer.
+    for seed in 0..600 {
+        let payload = format!("{{\"t\":\"{}\"}}", noise(5_000, seed));
+        device.arrive([on("plant/m3/state", 0, payload)]);
+        device.turn_after_gap();
+        buffer.uploaded_to(buffer.next_seq());
+    }
+    assert_eq!((buffer.rows_of(0), buffer.rows_of(1)), (0, 0));
+    device.hands.advance(Duration::from_mins(50));
+    device.w().next_idle_tick = Instant::now();
+    device.turn_after_gap();
+    assert_eq!(ids(&buffer), [0, 1, 2], "not idle for long enough");
+    device.hands.advance(Duration::from_mins(15));
+    device.w().next_tick = Instant::now();
+    device.w().next_idle_tick = Instant::now();
+    device.turn_after_gap();
+    assert_eq!(ids(&buffer), [2]);
+    device.arrive([machine(4), machine(1), machine(2)]);
+    device.turn_after_gap();
+    assert_eq!(ids(&buffer), [4, 2, 3], "the first of them by a new number");
+    assert_eq!(device.quarantined().len(), 2);
 }
 
 #[test]
@@ -141,7 +235,7 @@ fn tags_that_change_keep_the_stream_and_are_stored() {
         (id, tags(&[]), first_tags)
     );
     assert!(device.quarantined().is_empty());
-    assert_eq!(device.w().parts.buffer.catalog().streams.len(), 1);
+    assert_eq!(device.w().parts.buffer.catalog().streams().len(), 1);
 }
 
 #[test]
@@ -151,7 +245,7 @@ fn another_device_name_is_another_stream_and_both_stay_readable() {
     device.turn_after_gap();
     let names = |device: &mut Device| -> Vec<(String, String, String)> {
         let catalog = device.w().parts.buffer.catalog();
-        let streams = catalog.streams.iter().map(|stream| {
+        let streams = catalog.streams().map(|stream| {
             let device = stream.device().to_owned();
             (
                 stream.name.clone(),

@@ -1,0 +1,243 @@
+//! Whose rows a generation holds, and what that makes of each stream: counted when they are committed, so
+//! that nobody need read the buffer to know.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Buffer, Extent, inside::number, parts};
+use crate::{
+    block::Run,
+    buffer::Query,
+    codec,
+    generation::{Generation, GenerationError},
+    sample::{Stream, StreamId, TimeRange, Timestamp},
+};
+
+/// Rows of each stream in one generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Census(BTreeMap<StreamId, u64>);
+
+impl Census {
+    /// Adds the rows of a block.
+    pub(crate) fn add(&mut self, runs: &[Run]) {
+        for run in runs {
+            *self.0.entry(run.stream).or_default() += u64::from(run.rows);
+        }
+    }
+
+    /// Counts what lies in `extent` of a generation by reading its blocks. One that cannot be read counts
+    /// nothing: it is told to whoever reads it.
+    pub(crate) fn take(generation: &Generation, extent: &Extent) -> Result<Self, GenerationError> {
+        let (mut census, mut failed) = (Self::default(), None);
+        let start = parts::key(extent.first_seq, 0);
+        generation.scan_from(b"b", &start, |key, _| {
+            let Some(seq) = number(key, 1).filter(|seq| *seq < extent.next_seq) else {
+                return false;
+            };
+            if !parts::is_first(key) {
+                return true;
+            }
+            match parts::read(generation, seq) {
+                Ok(stored) => {
+                    let outline = stored.map(|stored| codec::outline(&stored, 0, |_| true));
+                    if let Some(Ok(outline)) = outline {
+                        census.add(&outline.runs);
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+            failed.is_none()
+        })?;
+        failed.map_or(Ok(census), Err)
+    }
+
+    pub(crate) fn has(&self, stream: StreamId) -> bool {
+        self.0.contains_key(&stream)
+    }
+
+    fn rows(&self, stream: StreamId) -> u64 {
+        self.0.get(&stream).copied().unwrap_or_default()
+    }
+
+    /// As it is kept for a generation that nothing is added to any more.
+    pub(crate) fn sealed(&self) -> SealedCensus {
+        self.0
+            .iter()
+            .map(|(stream, rows)| (*stream, *rows))
+            .collect()
+    }
+}
+
+/// A [`Census`] in little memory, by stream.
+pub(crate) type SealedCensus = Box<[(StreamId, u64)]>;
+
+fn rows_in(census: &SealedCensus, stream: StreamId) -> u64 {
+    let found = census.binary_search_by_key(&stream, |(id, _)| *id);
+    found.map_or(0, |at| census[at].1)
+}
+
+/// What the buffer has of one stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// Generations that hold rows of it.
+    pub(crate) generations: u32,
+    /// Rows there are.
+    pub(crate) rows: u64,
+    /// Rows there were when the buffer was opened, and those committed since.
+    pub(crate) rows_seen: u64,
+    /// No record of it is later, as stored, nanoseconds UTC; nothing if there never was one.
+    pub(crate) last_ts: Option<i64>,
+}
+
+/// What the buffer has of each stream.
+#[derive(Debug, Default)]
+pub(crate) struct Usages(HashMap<StreamId, Usage>);
+
+impl Usages {
+    pub(crate) fn get(&self, stream: StreamId) -> Usage {
+        self.0.get(&stream).copied().unwrap_or_default()
+    }
+
+    /// Notes that `stream` had a record at `ts`, or before it.
+    pub(crate) fn seen(&mut self, stream: StreamId, ts: i64) {
+        let usage = self.0.entry(stream).or_default();
+        usage.last_ts = usage.last_ts.max(Some(ts));
+    }
+
+    /// Adds rows that a generation holds; whether they are its first of that stream.
+    pub(crate) fn add(&mut self, stream: StreamId, rows: u64, is_first: bool, last_ts: i64) {
+        self.seen(stream, last_ts);
+        if let Some(usage) = self.0.get_mut(&stream) {
+            usage.generations += u32::from(is_first);
+            usage.rows += rows;
+            usage.rows_seen += rows;
+        }
+    }
+
+    /// Adds what a generation holds.
+    pub(crate) fn add_all(&mut self, census: &SealedCensus, last_ts: i64) {
+        for (stream, rows) in census {
+            self.add(*stream, *rows, true, last_ts);
+        }
+    }
+
+    /// Takes away what a generation held; true if some stream has nothing left.
+    pub(crate) fn remove(&mut self, census: &SealedCensus) -> bool {
+        let mut is_last = false;
+        for (stream, rows) in census {
+            if let Some(usage) = self.0.get_mut(stream) {
+                usage.generations = usage.generations.saturating_sub(1);
+                usage.rows = usage.rows.saturating_sub(*rows);
+                is_last |= usage.generations == 0;
+            }
+        }
+        is_last
+    }
+
+    pub(crate) fn forget(&mut self, stream: StreamId) {
+        self.0.remove(&stream);
+    }
+}
+
+/// Rows of a stream, as of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCount {
+    /// Rows.
+    pub rows: u64,
+    /// [`Buffer::rows_seen`] at that moment: what it has grown by since has been added since.
+    pub rows_seen: u64,
+}
+
+impl Buffer {
+    /// Rows of `stream` in the buffer. Reads nothing.
+    pub fn rows_of(&self, stream: StreamId) -> u64 {
+        self.lock().usages.get(stream).rows
+    }
+
+    /// Rows of `stream` when the buffer was opened, and those committed since: never fewer than before as
+    /// long as the stream is known. Reads nothing.
+    pub fn rows_seen(&self, stream: StreamId) -> u64 {
+        self.lock().usages.get(stream).rows_seen
+    }
+
+    /// Rows of `stream` after `ts` (nanoseconds UTC). Reads blocks of one generation at most.
+    ///
+    /// # Errors
+    /// A text for people, when the disk refuses.
+    pub fn rows_after(&self, stream: StreamId, ts: i64) -> Result<RowCount, String> {
+        let (mut count, rest) = {
+            let inner = self.lock();
+            let active = (inner.active.extent, inner.active.census.rows(stream));
+            let sealed = inner.sealed.iter().rev();
+            let sealed = sealed.map(|s| (s.extent, rows_in(&s.census, stream)));
+            let mut newest_first = [active].into_iter().chain(sealed).peekable();
+            let (mut rows, mut rest) = (0, None);
+            while let Some((extent, here)) = newest_first.next() {
+                let last_ts = inner.last_ts(&extent);
+                if last_ts.is_none_or(|last| last <= ts) {
+                    break;
+                }
+                // Timestamps increase from one generation to the next.
+                let before = newest_first.peek();
+                let before = before.and_then(|(before, _)| inner.last_ts(before));
+                if before.is_some_and(|before| before >= ts) {
+                    rows += here;
+                    continue;
+                }
+                rest = last_ts.filter(|_| here > 0);
+                break;
+            }
+            let rows_seen = inner.usages.get(stream).rows_seen;
+            (RowCount { rows, rows_seen }, rest)
+        };
+        if let Some(last_ts) = rest {
+            let range = TimeRange {
+                from: Timestamp(ts.saturating_add(1)),
+                to: Timestamp(last_ts),
+            };
+            let query = Query {
+                range,
+                ..Query::all(stream, Vec::new())
+            };
+            count.rows += self.matrix(&query)?.ts.len() as u64;
+        }
+        Ok(count)
+    }
+
+    /// Streams that somebody still refers to, by name: these are not forgotten, however idle.
+    pub fn keep_streams(&self, names: HashSet<String>) {
+        self.lock().streams_kept = names;
+    }
+
+    /// Forgets streams of which the buffer holds nothing any more, and no record since `before_ts`
+    /// (nanoseconds UTC) was seen, unless [`Self::keep_streams`] has named them. The caller makes sure that no record of
+    /// any stream waits for a commit. A stream that comes back gets another number.
+    pub fn forget_idle(&self, before_ts: i64) -> Vec<Arc<Stream>> {
+        let mut inner = self.change();
+        let catalog = self.catalog();
+        let idle = catalog.streams().filter(|stream| {
+            let usage = inner.usages.get(stream.id);
+            let is_kept = inner.streams_kept.contains(&stream.name);
+            let is_idle = usage.last_ts.is_some_and(|last| last < before_ts);
+            usage.generations == 0 && is_idle && !is_kept
+        });
+        let idle: Vec<_> = idle.cloned().collect();
+        drop(catalog);
+        if !idle.is_empty() {
+            inner.catalog_changed = true;
+            self.change_catalog(|catalog| {
+                for stream in &idle {
+                    catalog.remove_stream(stream.id);
+                }
+            });
+            for stream in &idle {
+                inner.usages.forget(stream.id);
+            }
+        }
+        idle
+    }
+}
