@@ -66,9 +66,9 @@ pub(crate) struct Generation {
     /// What the next reads say instead, for tests.
     #[cfg(test)]
     pub(crate) read_fault: std::sync::Mutex<Option<fn() -> GenerationError>>,
-    /// Bytes of each put.
+    /// What was put, for tests.
     #[cfg(test)]
-    pub(crate) puts: std::sync::Mutex<Vec<usize>>,
+    pub(crate) puts: std::sync::Mutex<Vec<Put>>,
 }
 
 impl Drop for Generation {
@@ -87,6 +87,10 @@ impl Drop for Generation {
 
 /// A stored value, shared with sled's page cache.
 pub(crate) type Bytes = sled::IVec;
+
+/// The keys of a put, and bytes of what each holds.
+#[cfg(test)]
+pub(crate) type Put = Vec<(Vec<u8>, usize)>;
 
 /// A key and what it holds.
 pub(crate) type Entry = (Vec<u8>, Vec<u8>);
@@ -177,11 +181,11 @@ impl Generation {
     pub(crate) fn put(&self, entries: Vec<Entry>) -> Result<(), GenerationError> {
         #[cfg(test)]
         if let Ok(mut puts) = self.puts.lock() {
+            let entries = entries.iter();
             puts.push(
                 entries
-                    .iter()
-                    .map(|(key, value)| key.len() + value.len())
-                    .sum(),
+                    .map(|(key, value)| (key.clone(), value.len()))
+                    .collect(),
             );
         }
         let mut batch = sled::Batch::default();

@@ -4,9 +4,10 @@
 //! own; at most `workers` tasks are under way, and a task that never returns costs its worker only
 //! until it is dead, when another takes its place, [`LOST_WORKERS_MAX`] times.
 
+mod ending;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    path::PathBuf,
     sync::{
         Arc, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -20,22 +21,16 @@ use dunlin_models::registry::ModelKey;
 use dunlin_sync::{
     buffer::RowCount,
     sample::{Catalog, StreamId},
-    state_file,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Shared,
-    task::{LineState, Task, TaskKind, is_dead, queue_for},
+    task::{LineState, Task, TaskKind, queue_for},
     tasks_file::{Change, Table, TasksFile},
     train::{self, Outcome},
 };
-use crate::{
-    glob::means,
-    settings::{LearnSettings, RecipeRule},
-    status::RecipeProgress,
-    writer::OWN_TABLE_PREFIX,
-};
+use crate::{glob::means, settings::RecipeRule, status::RecipeProgress, writer::OWN_TABLE_PREFIX};
 
 /// Longest wait before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -158,35 +153,6 @@ impl Scan {
             };
             self.settle(task, outcome);
             self.start_tasks();
-        }
-    }
-
-    fn bury_dead(&mut self) {
-        let now_ns = (self.shared.wall_ns)();
-        let settings = self.shared.settings.clone();
-        let open = std::mem::take(&mut self.table.open);
-        let (dead, alive) = open
-            .into_iter()
-            .partition::<Vec<_>, _>(|task| is_dead(task, &settings, now_ns));
-        self.table.open = alive;
-        for mut task in dead {
-            let was_working = self.working.iter().any(|(id, _)| *id == task.id);
-            if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
-                self.working.remove(at).1.store(true, Relaxed);
-                self.lost_workers += 1;
-                tracing::error!(
-                    task = task.id,
-                    "a task never came back; its worker is given up"
-                );
-            }
-            if !was_working && task.reason == DRIFT {
-                // Nobody has looked into it yet.
-                self.shared.drifted.note(&task.key);
-            }
-            task.status.clone_from(&settings.status.dead);
-            task.reason = too_old(&settings);
-            self.close(&task, was_working);
-            self.shared.stats.failed.fetch_add(1, Relaxed);
         }
     }
 
@@ -422,104 +388,12 @@ impl Scan {
         }
     }
 
-    fn settle(&mut self, mut task: Task, outcome: Outcome) {
-        if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
-            self.working.remove(at);
-        } else if !self.table.open.iter().any(|open| open.id == task.id) {
-            // It was given up, and has come back after all.
-            self.lost_workers = self.lost_workers.saturating_sub(1);
-            return;
-        }
-        let (words, stats) = (&self.shared.settings.status, &self.shared.stats);
-        match outcome {
-            Outcome::Interrupted => return,
-            Outcome::Promoted(version) => {
-                stats.promoted.fetch_add(1, Relaxed);
-                task.version = Some(version);
-                task.status.clone_from(&words.available);
-                task.reason = "passed the gate".into();
-            }
-            Outcome::Rejected(version, why) => {
-                stats.rejected.fetch_add(1, Relaxed);
-                task.version = Some(version);
-                task.status.clone_from(&words.rejected);
-                task.reason = why;
-            }
-            Outcome::Failed(why) => {
-                stats.failed.fetch_add(1, Relaxed);
-                task.status.clone_from(&words.failed);
-                task.reason = why;
-            }
-            Outcome::TimedOut => {
-                stats.failed.fetch_add(1, Relaxed);
-                task.status.clone_from(&words.dead);
-                task.reason = too_old(&self.shared.settings);
-            }
-        }
-        self.table.open.retain(|open| open.id != task.id);
-        self.close(&task, true);
-        let keep = self.shared.settings.versions_max;
-        if let Err(error) = self.shared.models.prune(&task.key, keep) {
-            tracing::warn!(key = %task.key, %error, "cannot delete old versions");
-        }
-    }
-
-    /// A task has come to its end; if it `was_tried`, it is not tried again without new records.
-    fn close(&mut self, task: &Task, was_tried: bool) {
-        self.has_news = true;
-        let (id, key, status, reason) = (task.id, &task.key, &task.status, &task.reason);
-        tracing::info!(task = id, %key, status, reason, "task ended");
-        if task.version.is_some() {
-            // What it has seen is told by its version, as long as there is one.
-            self.table.tried_to.remove(key);
-            self.changes.push(Change::Tried(key.clone(), None));
-        } else if was_tried {
-            self.table.tried_to.insert(key.clone(), task.to_ts);
-            self.changes
-                .push(Change::Tried(key.clone(), Some(task.to_ts)));
-        }
-        self.changes.push(Change::Closed(id));
-        self.shared.journal.task(task);
-        self.save();
-        // There may never have been one.
-        let _none = std::fs::remove_file(train::checkpoint_path(&self.shared, task));
-    }
-
-    /// Deletes checkpoints of tasks that nobody knows any more: left by a cut, or stored by a worker
-    /// that was given up while it did.
-    fn forget_checkpoints(&self) {
-        let open = self.table.open.iter();
-        let wanted: HashSet<PathBuf> = open
-            .map(|task| train::checkpoint_path(&self.shared, task))
-            .collect();
-        for entry in std::fs::read_dir(&self.shared.state_dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name();
-            let is_checkpoint = name
-                .to_str()
-                .is_some_and(|name| name.starts_with(train::CHECKPOINT));
-            // One that is being stored has a name of its own until it is whole.
-            let of = state_file::stored_as(&entry.path());
-            if is_checkpoint && !wanted.contains(&of) {
-                // The next look tries again.
-                let _left = std::fs::remove_file(entry.path());
-            }
-        }
-    }
-
     fn save(&mut self) {
         if !self.changes.is_empty() {
             self.file.note(&self.table, &self.changes);
             self.changes.clear();
         }
     }
-}
-
-fn too_old(settings: &LearnSettings) -> String {
-    format!("older than {} s (learn.limit_s)", settings.limit.as_secs())
 }
 
 /// Streams that a glob means, the agent's own left out.

@@ -134,6 +134,9 @@ impl Writer {
                 Err(CommitError::Failed(why)) => {
                     Some(format!("{why}; going on in a new generation"))
                 }
+                Err(unnamed @ CommitError::Unnamed(_)) => Some(format!(
+                    "{unnamed}: a fault of dunlin; starting the agent again loses nothing"
+                )),
             };
             if let Some(why) = why {
                 self.stall(&why, false);

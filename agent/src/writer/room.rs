@@ -80,9 +80,10 @@ impl Room {
         }
         let is_own = schema.name.starts_with(OWN_TABLE_PREFIX);
         let of = shares(catalog, is_own);
-        let (streams_max, bytes_max) = match is_own {
-            true => (OWN_STREAMS_MAX, self.bytes_max * OWN_BYTES_FACTOR),
-            false => (STREAMS_MAX, self.bytes_max),
+        let (streams_max, bytes_max) = if is_own {
+            (OWN_STREAMS_MAX, self.bytes_max * OWN_BYTES_FACTOR)
+        } else {
+            (STREAMS_MAX, self.bytes_max)
         };
         let own = if is_own { "the agent's own " } else { "" };
         self.within(

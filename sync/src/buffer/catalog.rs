@@ -21,7 +21,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Buffer, Inner,
+    Buffer, CommitError, Inner,
     space::{PUT_BYTES_MAX, with_reserve},
     unpoisoned,
 };
@@ -113,7 +113,7 @@ pub(super) fn write_file(
     }
     for stream in catalog.streams() {
         let (stream, last_ts) = (&**stream, last_ts(stream.id));
-        frame::append(&mut bytes, &Kept { stream, last_ts })?;
+        frame::append(&mut bytes, &Kept { last_ts, stream })?;
     }
     state_file::write_bytes(&file_path(dir), &bytes)
 }
@@ -325,7 +325,11 @@ impl Buffer {
 
     /// Catalog entries of the streams that were declared since the last commit, and of those in `blocks` that
     /// the newest generation lacks.
-    pub(super) fn names_of(&self, inner: &Inner, blocks: &[BlockBody]) -> Vec<Entry> {
+    pub(super) fn names_of(
+        &self,
+        inner: &Inner,
+        blocks: &[BlockBody],
+    ) -> Result<Vec<Entry>, CommitError> {
         let runs = blocks.iter().flat_map(|block| &block.runs);
         let mut lacking = inner.declared.clone();
         lacking.extend(
@@ -333,8 +337,12 @@ impl Buffer {
                 .filter(|stream| !inner.active.named.contains(stream)),
         );
         let catalog = self.catalog();
-        let streams = lacking.iter().filter_map(|stream| catalog.stream(*stream));
-        streams.flat_map(|stream| stream_entries(stream)).collect()
+        let mut entries = Vec::new();
+        for id in lacking {
+            let stream = catalog.stream(id).ok_or(CommitError::Unnamed(id))?;
+            entries.extend(stream_entries(stream));
+        }
+        Ok(entries)
     }
 
     /// Changes the catalog; the caller holds `inner`. Whoever looks at it as it was goes on doing so.
@@ -346,10 +354,7 @@ impl Buffer {
     /// generations know goes with them.
     pub(super) fn replace_catalog(&self, is_stored: bool) {
         let mut inner = self.lock();
-        if !is_stored
-            && !inner.sealed.is_empty()
-            && let Err(error) = self.save_catalog(&mut inner)
-        {
+        if !is_stored && let Err(error) = self.save_catalog(&mut inner) {
             tracing::warn!(%error, "cannot store the catalog; it is tried again with the next generation");
         }
     }

@@ -8,7 +8,12 @@ use super::{
     tests::{Device, small},
     *,
 };
-use crate::{frame, sample::Stream, state_file};
+use crate::{
+    frame,
+    generation::Put,
+    sample::{Field, FieldType, Stream},
+    state_file,
+};
 
 /// Commits a record of each stream, `together` at a time.
 fn commit_each(device: &mut Device, names: impl Iterator<Item = String>, together: usize) {
@@ -31,6 +36,11 @@ fn names(device: &Device) -> BTreeMap<u32, String> {
     streams
         .map(|stream| (stream.id, stream.name.clone()))
         .collect()
+}
+
+fn bytes_of(put: &Put) -> u64 {
+    let bytes = put.iter().map(|(key, value)| key.len() + value);
+    bytes.sum::<usize>() as u64
 }
 
 fn machine(n: usize) -> String {
@@ -70,18 +80,105 @@ fn names_of_many_new_streams_are_put_in_parts() {
     let dir = tempfile::tempdir().unwrap();
     let (mut device, _) = Device::open(BufferOptions::new(dir.path(), 256 << 20));
     commit_each(&mut device, (0..3).map(machine), 3);
+    let fields = [Field {
+        name: "x".into(),
+        kind: FieldType::F64,
+    }];
+    let other = device.buffer.declare_schema("other", &[], &fields).unwrap();
+    device.buffer.declare_stream(other.id, "other/1", &[]);
     for from in [10, 1_010, 2_010] {
         commit_each(&mut device, (from..from + 1_000).map(machine), 1_000);
     }
     let inner = device.buffer.lock();
     assert_eq!(inner.active.id, 1, "no generation was begun for them");
     let puts = inner.active.generation.puts.lock().unwrap().clone();
-    let largest = puts[1..].iter().max().unwrap();
+    let largest = puts[1..].iter().map(bytes_of).max().unwrap();
     assert!(
-        *largest as u64 <= space::PUT_BYTES_MAX,
+        largest <= space::PUT_BYTES_MAX,
         "{largest} bytes put at once"
     );
-    assert!(puts.len() > 12, "{puts:?}");
+    assert!(puts.len() > 12, "{}", puts.len());
+    // A cut between two parts must leave no stream without its schema.
+    let keys: Vec<&[u8]> = puts[2..].iter().flatten().map(|(key, _)| &**key).collect();
+    let first = |kind: &[u8]| keys.iter().position(|key| key.starts_with(kind)).unwrap();
+    assert!(first(b"cs") < first(b"ct"));
+}
+
+#[test]
+fn many_names_beside_many_blocks_begin_a_generation_in_one_put() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || BufferOptions::new(dir.path(), 256 << 20);
+    let (mut device, _) = Device::open(options());
+    commit_each(&mut device, (0..3).map(machine), 3);
+    device.push("x", 30_000);
+    commit_each(&mut device, (10..1_010).map(machine), 1_000);
+    {
+        let inner = device.buffer.lock();
+        assert_eq!(inner.sealed.len(), 1, "too many blocks for the first");
+        let puts = inner.active.generation.puts.lock().unwrap().clone();
+        // Its creation, then all of the commit.
+        assert_eq!(puts.len(), 2);
+        let bytes = bytes_of(&puts[1]);
+        assert!(bytes > 2 * space::PUT_BYTES_MAX, "{bytes}");
+    }
+    let known = names(&device);
+    drop(device);
+    let (device, recovery) = Device::open(options());
+    assert_eq!(recovery, Recovery::default());
+    assert_eq!((names(&device), device.all_ts().len()), (known, 31_003));
+}
+
+#[test]
+fn records_of_a_stream_that_the_catalog_lacks_are_refused_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut device, _) = Device::open(small(dir.path()));
+    device.push("a", 1);
+    device.commit().unwrap();
+    device.push("b", 1);
+    let blocks = device.finish();
+    device
+        .buffer
+        .change_catalog(|catalog| catalog.remove_stream(1));
+    device.buffer.lock().declared.clear();
+    let refused = device.buffer.commit(&blocks, &[7]);
+    assert!(
+        matches!(refused, Err(CommitError::Unnamed(1))),
+        "{refused:?}"
+    );
+    assert_eq!(device.all_ts().len(), 1);
+    device.push("c", 1);
+    device.commit().unwrap();
+    drop(device);
+    let (device, recovery) = Device::open(small(dir.path()));
+    assert_eq!(recovery, Recovery::default());
+    assert_eq!(device.all_ts().len(), 2);
+    assert!(device.buffer.fingerprints().is_empty());
+}
+
+#[test]
+fn a_schema_that_the_file_alone_knows_goes_with_the_next_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut device, _) = Device::open(small(dir.path()));
+    device.buffer.declare_schema("other", &[], &[]).unwrap();
+    device.push("a", 1);
+    device.commit().unwrap();
+    let fields = [Field {
+        name: "x".into(),
+        kind: FieldType::F64,
+    }];
+    let grown = device.buffer.declare_schema("other", &[], &fields).unwrap();
+    rotate(&device);
+    drop(device);
+    // A cut before the new generation was there.
+    fs::remove_dir_all(generation_dir(dir.path(), 2)).unwrap();
+    fs::remove_file(summary_path(dir.path(), 1)).unwrap();
+    let (mut device, _) = Device::open(small(dir.path()));
+    device.push("a", 1);
+    device.commit().unwrap();
+    drop(device);
+    fs::remove_file(file_path(dir.path())).unwrap();
+    let (device, _) = Device::open(small(dir.path()));
+    assert_eq!(device.buffer.catalog().schema_named("other"), Some(&grown));
 }
 
 #[test]
@@ -160,6 +257,85 @@ fn idle_streams_are_forgotten_and_come_back_as_others() {
     assert!(device.buffer.forget_idle(1_015).is_empty());
     let gone = device.buffer.forget_idle(i64::MAX);
     assert_eq!(gone.len(), 1, "and b never had a record");
+}
+
+#[test]
+fn rows_whose_name_is_lost_are_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut device, _) = Device::open(small(dir.path()));
+    for name in ["a", "b"] {
+        device.push(name, 2);
+        device.commit().unwrap();
+    }
+    let lost = stream_entries(device.buffer.catalog().stream(1).unwrap());
+    let keys: Vec<Vec<u8>> = lost.into_iter().map(|(key, _)| key).collect();
+    let active = Arc::clone(&device.buffer.lock().active.generation);
+    active.remove(&keys).unwrap();
+    drop((active, device));
+    let (device, _) = Device::open(small(dir.path()));
+    assert_eq!(device.buffer.rows_of(1), 2);
+    assert_eq!(device.stream("c").id, 2);
+}
+
+/// A buffer whose stream "a" was uploaded, and is gone from it.
+fn with_nothing_of_a(options: &BufferOptions, delta_ns: i64) -> Device {
+    let (mut device, _) = Device::open(options.clone());
+    device.push("a", 5);
+    device.commit().unwrap();
+    device.buffer.correct(0, delta_ns).unwrap();
+    rotate(&device);
+    // The device's clock goes on where the correction has put it.
+    device.ts += delta_ns;
+    device.push("b", 5);
+    device.commit().unwrap();
+    device.buffer.uploaded_to(1);
+    assert_eq!(device.buffer.rows_of(0), 0);
+    device
+}
+
+#[test]
+fn a_cut_after_a_stream_was_forgotten_leaves_none_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = BufferOptions {
+        replay_bytes_max: 0,
+        ..small(dir.path())
+    };
+    let mut device = with_nothing_of_a(&options, 0);
+    assert_eq!(device.buffer.forget_idle(i64::MAX).len(), 1);
+    // It comes back, and the file of the catalog still has it as it was.
+    device.push("a", 1);
+    device.commit().unwrap();
+    let known = names(&device);
+    assert_eq!(known, [(1, "b".into()), (2, "a".into())].into());
+    drop(device);
+    let (device, _) = Device::open(options);
+    assert_eq!(names(&device), known);
+}
+
+#[test]
+fn a_correction_of_the_clock_makes_nobody_idle_or_busy() {
+    for (delta_ns, before_ts) in [(1_000_000, 1_000_000), (0, 1_000_000), (-900, 1_000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = BufferOptions {
+            replay_bytes_max: 0,
+            ..small(dir.path())
+        };
+        let mut device = with_nothing_of_a(&options, delta_ns);
+        for _ in 0..2 {
+            let inner = device.buffer.lock();
+            let last_ts = inner.usages.get(0).last_ts.unwrap();
+            assert!(
+                (1_005 + delta_ns..1_010 + delta_ns).contains(&last_ts),
+                "{last_ts} after {delta_ns}"
+            );
+            drop(inner);
+            rotate(&device);
+            drop(device);
+            device = Device::open(options.clone()).0;
+        }
+        let forgotten = device.buffer.forget_idle(before_ts);
+        assert_eq!(forgotten.len(), usize::from(delta_ns <= 0), "{delta_ns}");
+    }
 }
 
 #[test]

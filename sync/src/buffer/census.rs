@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Buffer, Extent, inside::number, parts};
+use super::{Buffer, Extent, Inner, inside::number, parts};
 use crate::{
     block::Run,
     buffer::Query,
@@ -89,7 +89,7 @@ pub(crate) struct Usage {
     pub(crate) rows: u64,
     /// Rows there were when the buffer was opened, and those committed since.
     pub(crate) rows_seen: u64,
-    /// No record of it is later, as stored, nanoseconds UTC; nothing if there never was one.
+    /// No record of it is later, nanoseconds UTC; nothing if there never was one.
     pub(crate) last_ts: Option<i64>,
 }
 
@@ -106,6 +106,11 @@ impl Usages {
     pub(crate) fn seen(&mut self, stream: StreamId, ts: i64) {
         let usage = self.0.entry(stream).or_default();
         usage.last_ts = usage.last_ts.max(Some(ts));
+    }
+
+    /// Notes that the last record of `stream` was at `ts`, or before it, whatever was noted so far.
+    fn date(&mut self, stream: StreamId, ts: i64) {
+        self.0.entry(stream).or_default().last_ts = Some(ts);
     }
 
     /// Adds rows that a generation holds; whether they are its first of that stream.
@@ -140,6 +145,30 @@ impl Usages {
 
     pub(crate) fn forget(&mut self, stream: StreamId) {
         self.0.remove(&stream);
+    }
+
+    /// One past the highest number.
+    pub(crate) fn end(&self) -> StreamId {
+        let highest = self.0.keys().max();
+        highest.map_or(0, |stream| stream.saturating_add(1))
+    }
+}
+
+impl Inner {
+    /// Dates every stream that has rows anew: the clock was corrected since these were counted. Those of
+    /// which there is nothing keep what they have.
+    pub(super) fn redate(&mut self) {
+        let dated = |extent: &Extent| self.last_ts(extent).unwrap_or(i64::MIN);
+        let sealed = self.sealed.iter().map(|s| dated(&s.extent));
+        let dates: Vec<i64> = sealed.chain([dated(&self.active.extent)]).collect();
+        let rows = self.sealed.iter().map(|sealed| &*sealed.census);
+        let newest = self.active.census.sealed();
+        // Oldest first: the newest generation with rows of a stream has the last word.
+        for (census, last_ts) in rows.chain([&*newest]).zip(dates) {
+            for (stream, _) in census {
+                self.usages.date(*stream, last_ts);
+            }
+        }
     }
 }
 
@@ -236,6 +265,8 @@ impl Buffer {
             });
             for stream in &idle {
                 inner.usages.forget(stream.id);
+                inner.declared.remove(&stream.id);
+                inner.active.named.remove(&stream.id);
             }
         }
         idle

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::atomic::Ordering::Relaxed};
 
 use super::{
     catalog::stream_entries,
@@ -10,7 +10,10 @@ use super::{
     tests::{Device, small},
     *,
 };
-use crate::sample::{Field, FieldType};
+use crate::{
+    generation::GenerationError,
+    sample::{Field, FieldType},
+};
 
 /// A buffer with `commits` commits of 10,000 rows, some 80 KB each.
 fn filled(dir: &Path, commits: usize) -> Device {

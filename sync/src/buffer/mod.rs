@@ -14,7 +14,7 @@
 //! `<dir>/corrections-copy` is the same once more, because without it timestamps would move back.
 //!
 //! Write. [`Buffer::commit`] puts blocks, new catalog entries and fingerprints into the newest
-//! generation in one atomic, durable batch; entries that make it too large go before it. A generation
+//! generation in one atomic, durable batch; names that make it too large go before it (see `commit.rs`). A generation
 //! that fails is sealed as it was before the failing batch and a new one begins: the same blocks can be
 //! committed again.
 //!
@@ -36,11 +36,14 @@ mod catalog;
 #[cfg(test)]
 mod catalog_tests;
 mod census;
+mod commit;
 #[cfg(test)]
 mod fault_tests;
 mod fields;
+mod found;
 mod handles;
 mod inside;
+mod options;
 mod parts;
 mod query;
 mod read;
@@ -55,155 +58,36 @@ use std::{
     collections::{BTreeSet, HashSet, VecDeque},
     fs::File,
     ops::{Deref, DerefMut},
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub(crate) use self::commit::fingerprint_entries;
 pub use self::{
     catalog::CatalogError,
     census::RowCount,
+    commit::CommitError,
     fields::{FieldReader, Fields},
+    options::{BufferOptions, OpenError, WhenFull},
     query::{Matrix, Order, Query, SplitFilter},
     space::SET_ASIDE_BYTES_MAX,
 };
 use self::{
-    catalog::{bytes_of, put_parts},
     census::{Census, SealedCensus, Usages},
     handles::Handles,
+    options::Limits,
     read::Unreadable,
-    space::PUT_BYTES_MAX,
 };
 use crate::{
-    codec::BlockBody,
-    generation::{Entry, Generation, GenerationError},
+    generation::{Entry, Generation},
     sample::{Catalog, StreamId},
 };
 
 /// More numbers than one generation can use up.
 pub(crate) const SEQ_SKIP: u64 = 1 << 20;
-
-/// What happens to new records when the buffer is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Commits fail with [`CommitError::Full`] until space comes back.
-    Block,
-    /// The oldest generation is deleted, its records that were not uploaded counted as dropped.
-    DropOldest,
-}
-
-/// Bounds of the buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BufferOptions {
-    /// Directory of its own.
-    pub dir: PathBuf,
-    /// Most disk it may take, bytes.
-    pub bytes_max: u64,
-    /// Free disk below which it counts as full, bytes.
-    pub disk_free_bytes_min: u64,
-    /// Policy at either bound.
-    pub when_full: WhenFull,
-    /// Uploaded blocks kept for training, bytes.
-    pub replay_bytes_max: u64,
-    /// Uploaded blocks kept for training, nanoseconds before the newest record.
-    pub replay_age_ns_max: Option<i64>,
-    /// Fingerprints of publishes kept for recognising redelivery.
-    pub fingerprints_max: usize,
-    /// Numbers below this were used once, whatever the buffer still knows (from the upload cursor).
-    pub seq_floor: u64,
-}
-
-impl BufferOptions {
-    /// Sensible bounds for a buffer of `bytes_max` in `dir`.
-    pub fn new(dir: impl Into<PathBuf>, bytes_max: u64) -> Self {
-        Self {
-            dir: dir.into(),
-            bytes_max,
-            disk_free_bytes_min: 0,
-            when_full: WhenFull::Block,
-            replay_bytes_max: bytes_max / 2,
-            replay_age_ns_max: None,
-            fingerprints_max: 8192,
-            seq_floor: 0,
-        }
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            bytes_max: self.bytes_max,
-            disk_free_bytes_min: self.disk_free_bytes_min,
-            when_full: self.when_full,
-            replay_bytes_max: self.replay_bytes_max,
-            replay_age_ns_max: self.replay_age_ns_max,
-        }
-    }
-}
-
-/// Those of [`BufferOptions`] that may change while the buffer is open.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    bytes_max: u64,
-    disk_free_bytes_min: u64,
-    when_full: WhenFull,
-    replay_bytes_max: u64,
-    replay_age_ns_max: Option<i64>,
-}
-
-impl Limits {
-    /// Size at which a generation is sealed: an eighth of the bound, 1 to 32 MiB.
-    fn generation_bytes(&self) -> u64 {
-        (self.bytes_max / 8).clamp(1 << 20, 32 << 20)
-    }
-}
-
-/// Why the buffer cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process holds the directory.
-    #[error("{}: another process is using this buffer; stop it first", .0.display())]
-    InUse(PathBuf),
-    /// Not even the reserve is enough.
-    #[error("{}: no space left on the disk; free some and start again", .0.display())]
-    Full(PathBuf),
-    /// Something in it has a format of a newer version. Nothing was changed.
-    #[error(
-        "{}: written by a newer version of dunlin (format {format}, this one reads up to {}): \
-         upgrade dunlin; nothing in it was changed",
-        path.display(),
-        crate::frame::FORMAT
-    )]
-    Newer {
-        /// The directory or file.
-        path: PathBuf,
-        /// The format.
-        format: u8,
-    },
-    /// The directory cannot be used.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The directory or file.
-        path: PathBuf,
-        /// The operating system's words.
-        source: std::io::Error,
-    },
-}
-
-/// Why nothing was committed. The same blocks may be committed again.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// No room: try again when something has been uploaded or space has been freed.
-    #[error("buffer full: {0}")]
-    Full(String),
-    /// The newest generation failed; the next commit begins another.
-    #[error("commit failed: {0}")]
-    Failed(String),
-}
 
 /// What a generation holds. Half-open: `first_* <= x < next_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,19 +211,6 @@ impl Inner {
         }
     }
 
-    /// Notes whose rows the newest generation holds now.
-    fn count(&mut self, blocks: &[BlockBody]) {
-        let Self { active, usages, .. } = self;
-        for block in blocks {
-            for run in &block.runs {
-                let is_first = !active.census.has(run.stream);
-                usages.add(run.stream, run.rows.into(), is_first, block.last_ts);
-                active.named.insert(run.stream);
-            }
-            active.census.add(&block.runs);
-        }
-    }
-
     fn used_bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
         sealed + self.active.generation.disk_bytes()
@@ -395,8 +266,6 @@ pub struct Recovery {
     pub newest_lost: bool,
 }
 
-/// Bytes of fingerprints in one entry.
-const FINGERPRINT_BYTES_MAX: usize = 4096;
 /// What the device cannot read for this long counts as damaged.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -425,40 +294,6 @@ pub struct Buffer {
 fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
     // Every critical section leaves its data consistent at each step; see `commit`.
     result.unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Buffer {
-    /// Goes on within the bounds that `options` has; its directory and the rest stay as they were. A
-    /// smaller buffer is reached as its content goes upstream.
-    pub fn set_limits(&self, options: &BufferOptions) {
-        *unpoisoned(self.limits.write()) = options.limits();
-    }
-
-    fn limits(&self) -> Limits {
-        *unpoisoned(self.limits.read())
-    }
-}
-
-/// Fingerprints of the commit that ended before `next_seq`, `first_part` entries of which are there.
-pub(crate) fn fingerprint_entries(
-    next_seq: u64,
-    first_part: u32,
-    fingerprints: &[u64],
-) -> Vec<Entry> {
-    let chunks = fingerprints.chunks(FINGERPRINT_BYTES_MAX / 8);
-    let entries = (first_part..).zip(chunks).map(|(part, chunk)| {
-        let mut key = vec![b'f'];
-        key.extend_from_slice(&next_seq.to_be_bytes());
-        key.extend_from_slice(&part.to_be_bytes());
-        (
-            key,
-            chunk
-                .iter()
-                .flat_map(|fingerprint| fingerprint.to_le_bytes())
-                .collect(),
-        )
-    });
-    entries.collect()
 }
 
 /// The right to change what the buffer holds; shows the outcome to everybody when it is dropped.
@@ -534,85 +369,6 @@ impl Buffer {
         self.lock().fingerprints.iter().copied().collect()
     }
 
-    /// Makes the blocks durable, all or none, with the fingerprints of the publishes they came from.
-    /// Returns one past the number of the last block. More than 128 KiB begin a generation of their own.
-    ///
-    /// # Errors
-    /// [`CommitError`]; the blocks can be committed again.
-    pub fn commit(&self, blocks: &[BlockBody], fingerprints: &[u64]) -> Result<u64, CommitError> {
-        let mut inner = self.change();
-        let bytes: usize = blocks.iter().map(BlockBody::encoded_bytes).sum();
-        let names = self.names_of(&inner, blocks);
-        let put_bytes =
-            (bytes + fingerprints.len() * 8 + bytes_of(&inner.pending) + bytes_of(&names)) as u64;
-        let room = self.make_room(&mut inner, put_bytes);
-        self.stats.full.store(u64::from(room.is_err()), Relaxed);
-        room?;
-        let rest_bytes = put_bytes - bytes_of(&names) as u64;
-        if self.is_rotation_due(&inner, rest_bytes) {
-            self.rotate(&mut inner)?;
-        }
-        // Making room may have begun a generation, too.
-        let names = self.names_of(&inner, blocks);
-        let too_many = names.len() > 1 && rest_bytes + bytes_of(&names) as u64 > PUT_BYTES_MAX;
-        let mut entries = inner.pending.clone();
-        entries.extend(names);
-        // Schemas first: a stream must never be found without its own.
-        let before = if too_many {
-            std::mem::take(&mut entries)
-        } else {
-            Vec::new()
-        };
-        let mut extent = inner.active.extent;
-        for block in blocks {
-            let stored = block.stored(extent.next_row);
-            let stored = stored.map_err(|e| CommitError::Failed(e.to_string()))?;
-            entries.extend(parts::block_entries(extent.next_seq, stored));
-            extent.next_seq += 1;
-            extent.next_row += u64::from(block.rows);
-            extent.last_ts = Some(block.last_ts);
-        }
-        // A commit without blocks adds to the fingerprints of the one before.
-        let parts_before = match blocks {
-            [] => inner.active.fingerprint_parts,
-            _ => 0,
-        };
-        let prints = fingerprint_entries(extent.next_seq, parts_before, fingerprints);
-        let fingerprint_parts = parts_before + prints.len() as u32;
-        entries.extend(prints);
-        let generation = &inner.active.generation;
-        if let Err(error) = put_parts(generation, before).and_then(|()| generation.put(entries)) {
-            inner.active.failed = true;
-            return Err(match error {
-                GenerationError::Full => {
-                    self.stats.full.store(1, Relaxed);
-                    CommitError::Full(error.to_string())
-                }
-                other => CommitError::Failed(other.to_string()),
-            });
-        }
-        inner.pending.clear();
-        let declared = std::mem::take(&mut inner.declared);
-        inner.active.named.extend(declared);
-        inner.count(blocks);
-        inner.active.fingerprint_parts = fingerprint_parts;
-        let rows = extent.next_row - inner.active.extent.next_row;
-        inner.active.extent = extent;
-        inner.fingerprints.extend(fingerprints);
-        let surplus = inner
-            .fingerprints
-            .len()
-            .saturating_sub(self.options.fingerprints_max);
-        inner.fingerprints.drain(..surplus);
-        drop(inner);
-
-        self.stats.commits.fetch_add(1, Relaxed);
-        self.stats.rows_committed.fetch_add(rows, Relaxed);
-        self.stats.bytes_committed.fetch_add(bytes as u64, Relaxed);
-        self.committed.send_replace(extent.next_seq);
-        Ok(extent.next_seq)
-    }
-
     /// Shifts the timestamps of all blocks `from_seq..` by `delta_ns` (nanoseconds), durably. The caller makes
     /// sure that they stay above those of the blocks before (see `agent`'s clock).
     ///
@@ -634,6 +390,7 @@ impl Buffer {
         });
         recover::write_corrections(&self.options.dir, &corrections)?;
         inner.corrections = corrections;
+        inner.redate();
         Ok(())
     }
 }

@@ -1,10 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
+use std::{fs, sync::atomic::Ordering::Relaxed};
 
 use super::{space::generation_dir, *};
 use crate::{
     builder::BlockBuilder,
+    codec::BlockBody,
     frame,
     pack::Compression,
     sample::{Field, FieldType, Sample, Split, Stream, TimeRange, Timestamp, Value},
@@ -13,7 +14,7 @@ use crate::{
 pub(super) struct Device {
     pub(super) buffer: Buffer,
     builder: BlockBuilder,
-    ts: i64,
+    pub(super) ts: i64,
 }
 
 impl Device {

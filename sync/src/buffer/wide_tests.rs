@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::{
     tests::{Device, small},
     *,

@@ -181,7 +181,8 @@ fn health_and_metrics_tell_the_truth() {
     });
 }
 
-fn get(address: &str, target: &str) -> String {
+/// The answer to a request for `target`.
+pub(crate) fn get(address: &str, target: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
