@@ -19,6 +19,11 @@ use crate::{
 const CACHED_TOPICS_MAX: usize = 8_192;
 /// Longest topic remembered, bytes.
 const CACHED_TOPIC_BYTES_MAX: usize = 512;
+/// Most memory that all of them take, bytes, roughly: room for the topics of thousands of machines, not for as
+/// many that somebody makes up as long as he can.
+const CACHED_BYTES_MAX: usize = 3 << 20;
+/// What a topic costs beside its name and the texts of its route, bytes, roughly.
+const TOPIC_BYTES: usize = 160;
 /// Longest captured value, bytes.
 pub const CAPTURE_BYTES_MAX: usize = 128;
 
@@ -37,7 +42,27 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Router {
     rules: Vec<(String, TopicFilter)>,
-    cache: Mutex<HashMap<Box<[u8]>, Arc<Route>>>,
+    cache: Mutex<Cache>,
+}
+
+/// Topics remembered.
+#[derive(Debug, Default)]
+struct Cache {
+    routes: HashMap<Box<[u8]>, Arc<Route>>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn remember(&mut self, topic: &[u8], route: &Arc<Route>) {
+        let captures: usize = route.captures.iter().map(String::len).sum();
+        let bytes = TOPIC_BYTES + topic.len() + captures + route.stream.len();
+        // Starting over is rare, and needs no account of who was used last.
+        if self.routes.len() >= CACHED_TOPICS_MAX || self.bytes + bytes > CACHED_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        self.routes.insert(topic.into(), Arc::clone(route));
+    }
 }
 
 impl Router {
@@ -60,18 +85,14 @@ impl Router {
     /// [`Reason::UnknownTopic`] if no rule takes it. The rejection counts one record: without a rule
     /// nobody can tell how many there were.
     pub fn route(&self, topic: &[u8]) -> Result<Arc<Route>, Reject> {
-        // The map is whole after every operation, so a panic elsewhere does not spoil it.
+        // The cache is whole after every operation, so a panic elsewhere does not spoil it.
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(route) = cache.get(topic) {
+        if let Some(route) = cache.routes.get(topic) {
             return Ok(Arc::clone(route));
         }
         let route = Arc::new(self.find(topic)?);
         if topic.len() <= CACHED_TOPIC_BYTES_MAX {
-            // Starting over is rare, and needs no account of who was used last.
-            if cache.len() >= CACHED_TOPICS_MAX {
-                cache.clear();
-            }
-            cache.insert(topic.into(), Arc::clone(&route));
+            cache.remember(topic, &route);
         }
         Ok(route)
     }
@@ -203,11 +224,31 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded() {
-        let router = router(&["#all"]);
+        let few = router(&["#all"]);
         for topic in 0..=CACHED_TOPICS_MAX {
-            router.route(topic.to_string().as_bytes()).unwrap();
+            few.route(topic.to_string().as_bytes()).unwrap();
+            let cache = few.cache.lock().unwrap();
+            assert!(cache.routes.len() <= CACHED_TOPICS_MAX);
         }
-        assert!(router.cache.lock().unwrap().len() <= CACHED_TOPICS_MAX);
+        let level = "x".repeat(120);
+        let long = router(&["#all"]);
+        let mut most = 0;
+        for topic in 0..CACHED_TOPICS_MAX {
+            long.route(format!("{topic}{level}").as_bytes()).unwrap();
+            let cache = long.cache.lock().unwrap();
+            let texts = cache
+                .routes
+                .iter()
+                .map(|(topic, route)| topic.len() + route.stream.len());
+            if topic.is_multiple_of(512) {
+                assert!(texts.sum::<usize>() < CACHED_BYTES_MAX);
+            }
+            most = most.max(cache.bytes);
+        }
+        assert!(
+            (CACHED_BYTES_MAX / 2..=CACHED_BYTES_MAX).contains(&most),
+            "{most}"
+        );
     }
 
     proptest! {
