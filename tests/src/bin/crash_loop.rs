@@ -199,6 +199,10 @@ fn run(kills: u64, seed: u64) -> Result<Vec<String>, String> {
         "clock_skew_s": status.clock.skew_s, "seconds": begun.elapsed().as_secs_f64(),
     });
     println!("{line}");
+    if !violations.is_empty() {
+        let kept = dir.keep();
+        eprintln!("everything is kept in {}", kept.display());
+    }
     Ok(violations)
 }
 
