@@ -380,6 +380,8 @@ fn a_reading_with_its_own_time_is_known_although_nothing_marks_it() {
 
 #[test]
 fn marks_of_a_broker_that_knows_no_session_say_nothing_of_what_came_before_its_restart() {
+    type Reading<'a> = &'a dyn Fn(u16, u32) -> Incoming;
+
     let timed = || {
         Device::with(|settings| {
             let rule = &mut settings.streams[0];
@@ -394,7 +396,6 @@ fn marks_of_a_broker_that_knows_no_session_say_nothing_of_what_came_before_its_r
         session_present: false,
         ..publish
     };
-    type Reading<'a> = &'a dyn Fn(u16, u32) -> Incoming;
     let cases: [(Device, Reading<'_>, &[f64], u64); 2] = [
         (timed(), &at, &[1.5, 2.5, 3.5, 4.5, 5.5], 0),
         // Nothing tells: stored twice, and every one of them counted.

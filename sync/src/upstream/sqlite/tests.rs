@@ -363,7 +363,7 @@ async fn somebody_elses_constraint_rejects_the_row_and_keeps_the_rest() {
     assert_eq!(upstream.write(&hot).await.unwrap().rows_written, 2);
 }
 
-/// On 32-bit ARM only where SQLite's C has 64-bit times: see `.cargo/config.toml`.
+/// On 32-bit ARM only where the C of `SQLite` has 64-bit times: see `.cargo/config.toml`.
 #[tokio::test]
 async fn a_file_written_after_2038_is_used() {
     let fixture = Fixture::new();
