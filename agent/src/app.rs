@@ -138,7 +138,7 @@ impl Agent {
             clock,
             identity,
         } = Store::open(&settings)?;
-        settings.mqtt.client_id.clone_from(&identity.client_id);
+        settings.mqtt.client_id = identity.client_id_for(&settings).to_owned();
         let filters = mqtt_filters(&settings);
         let seed = rand::random();
         let (mut ingest, inbox, acker, stopper) =

@@ -27,7 +27,7 @@ use dunlin_sync::{
     quarantine::{Quarantine, QuarantineError},
 };
 
-pub use self::identity::{Identity, default_client_id};
+pub use self::identity::{Identity, default_client_id, refuse_foreign};
 #[cfg(feature = "learning")]
 pub use self::models::{open_models, tell_damage};
 pub(crate) use self::{

@@ -16,7 +16,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::item::{count, decoded, item_id, item_key, records};
@@ -35,6 +35,9 @@ use crate::{
 const PART_BYTES_MAX: usize = 6 * 1024;
 /// Generations the bound is divided into: a full quarantine forgets this share of it at once.
 const GENERATIONS: u64 = 4;
+
+/// Shortest time between two lines about items that gave way.
+const DROPPED_GAP: Duration = Duration::from_mins(1);
 
 /// Damaged parts kept for people to look at.
 const DAMAGED_MAX: usize = 4;
@@ -74,6 +77,16 @@ struct Inner {
     next_item: u64,
     /// The last part takes nothing any more.
     failed: bool,
+    unsaid: Unsaid,
+}
+
+/// What gave way and has not been said yet.
+#[derive(Clone, Copy, Default)]
+struct Unsaid {
+    items: u64,
+    records: u64,
+    /// Nothing is said before.
+    next: Option<Instant>,
 }
 
 /// The quarantine of one device.
@@ -120,6 +133,7 @@ impl Quarantine {
             parts: Vec::new(),
             next_item: 1,
             failed: false,
+            unsaid: Unsaid::default(),
         };
         for (position, id) in ids.iter().enumerate() {
             let path = part_dir(dir, *id);
@@ -276,12 +290,23 @@ impl Quarantine {
         let records = records(&oldest.generation).max(items);
         self.items_dropped.fetch_add(items, Relaxed);
         self.records_dropped.fetch_add(records, Relaxed);
-        tracing::error!(
-            items,
-            records,
-            why,
-            "DROPPED: the oldest items in quarantine gave way to newer ones"
-        );
+        let unsaid = &mut inner.unsaid;
+        unsaid.items += items;
+        unsaid.records += records;
+        let now = Instant::now();
+        if unsaid.next.is_none_or(|next| next <= now) {
+            let Unsaid { items, records, .. } = *unsaid;
+            tracing::error!(
+                items,
+                records,
+                why,
+                "DROPPED: the oldest items in quarantine gave way to newer ones (said once a minute at most)"
+            );
+            *unsaid = Unsaid {
+                next: Some(now + DROPPED_GAP),
+                ..Unsaid::default()
+            };
+        }
         self.delete(oldest);
     }
 
@@ -510,7 +535,7 @@ impl RejectedRows for Quarantine {
                     of: &row.stream,
                     reason: &item.reason,
                     detail: &item.detail,
-                    advice: "see what the upstream says; then: dunlin quarantine retry",
+                    advice: "see what the upstream says; then: dunlin quarantine retry --all",
                     records: item.records,
                 },
                 now,

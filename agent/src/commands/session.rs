@@ -6,7 +6,10 @@ use super::{
     Exit, Outcome,
     site::{Site, SiteArgs},
 };
-use crate::{config, ingest, store::read_identity};
+use crate::{
+    config, ingest,
+    store::{self, read_identity},
+};
 
 /// What to do with it.
 #[derive(Debug, Subcommand)]
@@ -33,10 +36,14 @@ pub async fn run(command: SessionCommand) -> Outcome {
             "the agent is running and would begin a new session at once; stop it first".into(),
         ));
     }
+    // A copy must not end the session of the device it was made from.
+    store::refuse_foreign(&settings.data_dir).map_err(|error| Exit::Usage(error.to_string()))?;
     // The session that is there is that of the last run.
+    let client_id = read_identity(&settings.data_dir)
+        .map(|identity| identity.client_id_for(&settings).to_owned());
     let mut mqtt = settings.mqtt;
-    if let Some(identity) = read_identity(&settings.data_dir) {
-        mqtt.client_id = identity.client_id;
+    if let Some(client_id) = client_id {
+        mqtt.client_id = client_id;
     }
     let ended = ingest::end_session(&mqtt, &settings.data_dir).await;
     ended.map_err(Exit::Failed)?;

@@ -260,7 +260,7 @@ impl<'a> Trouble<'a> {
             lines.add("quarantine", &format!("{items} with {records}: {reasons}"));
             lines.add(
                 "",
-                "look: dunlin quarantine list; send again: dunlin quarantine retry",
+                "look: dunlin quarantine list; send again: dunlin quarantine retry --all",
             );
         }
         if self.streams_held > 0 {
@@ -731,7 +731,7 @@ mod tests {
         assert_eq!(
             text(&shown),
             "quarantine 2 items with 1,000 records: 2 not_json\n\
-             \x20          look: dunlin quarantine list; send again: dunlin quarantine retry\n\
+             \x20          look: dunlin quarantine list; send again: dunlin quarantine retry --all\n\
              agent      press-7, version 0.1.0, running for 17 min\n\
              broker     connected to b:1883 as dunlin-press-7\n\
              \x20          the broker refuses the subscription to a/# (no\\u{1b})\n\

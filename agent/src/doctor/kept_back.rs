@@ -78,7 +78,7 @@ impl KeptBack {
                     of(records, "record"),
                     reasons.join(", ")
                 ),
-                "look: dunlin quarantine list; send again: dunlin quarantine retry",
+                "look: dunlin quarantine list; send again: dunlin quarantine retry --all",
             );
         }
         if self.dropped > 0 {

@@ -197,7 +197,8 @@ impl Scan {
                 }
                 let key = ModelKey::new(&rule.name, name);
                 let state = self.state_of(&rule, &key, id, with_task.contains(&key));
-                of_rule.add(name, state.has_model || state.has_task, state.rows);
+                let shown = catalog.name_shown(name);
+                of_rule.add(&shown, state.has_model || state.has_task, state.rows);
                 if let Some(kind) = queue_for(&rule, &state) {
                     with_task.insert(key.clone());
                     self.open_task(&rule, key, kind);
@@ -239,7 +240,7 @@ impl Scan {
         let models = &self.shared.models;
         LineState {
             has_model: models.number_among(key, &rule.available_status).is_some(),
-            rows: self.shared.buffer.rows_of(stream),
+            rows: self.shared.buffer.rows_seen(stream),
             rows_new: self.rows_new(key, stream, tried_to),
             has_drifted: self.shared.drifted.has(key),
             has_task,
@@ -267,7 +268,7 @@ impl Scan {
     fn rows_new(&mut self, key: &ModelKey, stream: StreamId, since: Option<i64>) -> u64 {
         let buffer = &self.shared.buffer;
         let Some(since) = since else {
-            return buffer.rows_of(stream);
+            return buffer.rows_seen(stream);
         };
         let known = self.counts.get(key);
         let known = known.filter(|count| (count.stream, count.since) == (stream, since));

@@ -44,9 +44,10 @@ pub struct Hardware {
 pub enum Likeness {
     /// Nothing differs.
     Same,
-    /// Something is the same, and something differs.
+    /// Something differs, but not everything, or so little is known that it may be the same: a machine id
+    /// alone may be made anew at every start, and a network card may show up later.
     Partly,
-    /// All that both have differs.
+    /// Everything differs, two things at least, and nothing is missing on one side.
     Other,
     /// They have nothing to compare.
     Unknown,
@@ -79,16 +80,19 @@ impl Hardware {
     /// How like `other` it is.
     pub fn likeness(&self, other: &Self) -> Likeness {
         let of = |a: &Option<String>, b: &Option<String>| Some(a.as_ref()? == b.as_ref()?);
-        let cards = !self.macs.is_empty() && !other.macs.is_empty();
+        let cards = [self, other].map(|machine| !machine.macs.is_empty());
         let compared = [
             of(&self.machine_id, &other.machine_id),
             of(&self.board_serial, &other.board_serial),
-            cards.then(|| !self.macs.is_disjoint(&other.macs)),
+            (cards == [true, true]).then(|| !self.macs.is_disjoint(&other.macs)),
         ];
+        let is_missing = self.machine_id.is_some() != other.machine_id.is_some()
+            || self.board_serial.is_some() != other.board_serial.is_some()
+            || cards[0] != cards[1];
         let compared: Vec<bool> = compared.into_iter().flatten().collect();
         match compared.iter().filter(|same| **same).count() {
             _ if compared.is_empty() => Likeness::Unknown,
-            0 => Likeness::Other,
+            0 if compared.len() >= 2 && !is_missing => Likeness::Other,
             same if same == compared.len() => Likeness::Same,
             _ => Likeness::Partly,
         }
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_another_machine_only_if_all_that_both_have_differs() {
+    fn it_is_another_machine_only_if_every_one_of_several_things_differs() {
         let machine = |id: &str, serial: &str, macs: &[&str]| Hardware {
             machine_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
             board_serial: Some(serial.to_owned()).filter(|serial| !serial.is_empty()),
@@ -199,13 +203,19 @@ mod tests {
             (machine("I", "s", &["M"]), Likeness::Partly),
             (machine("I", "S", &["m"]), Likeness::Partly),
             (machine("I", "S", &["M"]), Likeness::Other),
-            (machine("I", "", &[]), Likeness::Other),
-            (machine("", "", &["M"]), Likeness::Other),
+            // Made anew at every start, or not there yet: nobody knows.
+            (machine("I", "", &[]), Likeness::Partly),
+            (machine("I", "S", &[]), Likeness::Partly),
+            (machine("", "", &["M"]), Likeness::Partly),
             (machine("", "", &[]), Likeness::Unknown),
         ] {
             assert_eq!(here.likeness(&other), likeness, "{other:?}");
             assert_eq!(other.likeness(&here), likeness, "{other:?}");
         }
+        let (one, other) = (machine("i", "", &[]), machine("I", "", &[]));
+        assert_eq!(one.likeness(&other), Likeness::Partly);
+        let (one, other) = (machine("i", "", &["m"]), machine("I", "", &["M"]));
+        assert_eq!(one.likeness(&other), Likeness::Other);
         assert_eq!(
             machine("I", "", &[]).or(&here),
             machine("I", "s", &["m", "n"])

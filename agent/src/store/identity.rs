@@ -36,8 +36,11 @@ pub struct Identity {
     pub home: String,
     /// What the device was called before, if it has been renamed.
     pub device_before: Option<String>,
-    /// The MQTT client id used last.
+    /// The MQTT client id used last, trials apart.
     pub client_id: String,
+    /// That of trials, whose session ends with them: never the one under which a service may be known.
+    #[serde(default)]
+    pub trial_client_id: Option<String>,
     /// Number of the buffer's directory on its disk: a copy has another.
     #[serde(default)]
     inode: Option<u64>,
@@ -94,6 +97,14 @@ pub(crate) fn check(data_dir: &Path, root: &Path, adopt: bool) -> Result<Found, 
     })
 }
 
+/// Refuses a directory that another machine has written to, to whoever acts in its device's name.
+///
+/// # Errors
+/// [`StoreError::OtherMachine`]
+pub fn refuse_foreign(data_dir: &Path) -> Result<(), StoreError> {
+    check(data_dir, Path::new("/"), false).map(drop)
+}
+
 impl Found {
     /// The identity from now on, and what has changed, told.
     pub(super) fn settle(self, settings: &Settings, catalog: &Catalog, adopt: bool) -> Identity {
@@ -137,6 +148,27 @@ impl Found {
                 );
             }
         }
+        if is_trial(settings) {
+            let made = || {
+                format!(
+                    "{}-trial-{:08x}",
+                    settings.mqtt.client_id,
+                    rand::random::<u32>()
+                )
+            };
+            return Identity {
+                format: FORMAT,
+                trial_client_id: Some(before.trial_client_id.unwrap_or_else(made)),
+                hardware: hardware.or(&before.hardware),
+                device: here.clone(),
+                device_before: Some(before.device)
+                    .filter(|_| is_renamed)
+                    .or(before.device_before),
+                client_id: before.client_id,
+                home: before.home,
+                inode: before.inode,
+            };
+        }
         let wanted = &settings.mqtt.client_id;
         // A copy under a name of its own would push the other device off the broker.
         let buffer = fs::metadata(settings.data_dir.join("buffer"));
@@ -164,6 +196,7 @@ impl Found {
         Identity {
             format: FORMAT,
             client_id: client_id.clone(),
+            trial_client_id: before.trial_client_id,
             inode,
             hardware: hardware.or(&before.hardware),
             device: here.clone(),
@@ -196,6 +229,11 @@ fn taken_over(settings: &Settings, catalog: &Catalog) -> Identity {
     }
 }
 
+/// Whether the session is to end with the agent, and nobody has named it.
+fn is_trial(settings: &Settings) -> bool {
+    !settings.mqtt.keeps_session && settings.mqtt.client_id_is_default
+}
+
 /// The MQTT client id of a device whose configuration names none.
 pub fn default_client_id(device: &str) -> String {
     format!("dunlin-{device}")
@@ -208,6 +246,14 @@ impl Identity {
             here: self.device.clone(),
             home: self.home.clone(),
         }
+    }
+
+    /// The MQTT client id to connect with.
+    pub fn client_id_for(&self, settings: &Settings) -> &str {
+        let of_trial = self.trial_client_id.as_deref();
+        of_trial
+            .filter(|_| is_trial(settings))
+            .unwrap_or(&self.client_id)
     }
 
     /// Stores it, unless the directory remembers it as it is.
@@ -244,7 +290,9 @@ mod tests {
         let overrides = set
             .iter()
             .fold(overrides, |o, (key, value)| o.set(key, *value));
-        config::load(None, &overrides).unwrap()
+        let mut settings = config::load(None, &overrides).unwrap();
+        settings.mqtt.keeps_session = true;
+        settings
     }
 
     /// A machine's root directory; what is empty it does not have.
@@ -308,9 +356,13 @@ mod tests {
         for root in [&none, &one, &none] {
             start(data_dir, root.path(), false, &settings).unwrap();
         }
-        assert!(start(data_dir, other.path(), false, &settings).is_err());
-        fs::write(other.path().join(".dockerenv"), "").unwrap();
+        // A machine id alone may be made anew at every start.
         start(data_dir, other.path(), false, &settings).unwrap();
+        let (board, copy) = (machine("j", "s"), machine("k", "t"));
+        start(data_dir, board.path(), false, &settings).unwrap();
+        assert!(start(data_dir, copy.path(), false, &settings).is_err());
+        fs::write(copy.path().join(".dockerenv"), "").unwrap();
+        start(data_dir, copy.path(), false, &settings).unwrap();
         // Damaged, it is as none.
         fs::write(data_dir.join("state/identity"), "rubbish").unwrap();
         start(data_dir, one.path(), false, &settings).unwrap();
@@ -335,6 +387,37 @@ mod tests {
         assert_eq!(named(&[("device", "b")]).client_id, "mine");
         let devices = named(&[("device", "a")]).devices();
         assert_eq!(devices, Devices::only("a"));
+    }
+
+    #[test]
+    fn a_trial_has_a_client_id_of_its_own_and_leaves_that_of_the_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = machine("0123", "s");
+        let settle = |settings: &Settings| {
+            let found = check(dir.path(), root.path(), false).unwrap();
+            let identity = found.settle(settings, &Catalog::default(), false);
+            identity.save(dir.path());
+            identity.client_id_for(settings).to_owned()
+        };
+        let service = settings(dir.path(), &[("device", "press-7")]);
+        let mut trial = service.clone();
+        trial.mqtt.keeps_session = false;
+        assert_eq!(settle(&service), "dunlin-press-7");
+        let of_trial = settle(&trial);
+        assert!(of_trial.starts_with("dunlin-press-7-trial-"), "{of_trial}");
+        assert_eq!(
+            settle(&trial),
+            of_trial,
+            "what it left unacknowledged comes again"
+        );
+        assert_eq!(settle(&service), "dunlin-press-7");
+        // One that was named is meant.
+        let mut named = settings(
+            dir.path(),
+            &[("device", "press-7"), ("mqtt.client_id", "mine")],
+        );
+        named.mqtt.keeps_session = false;
+        assert_eq!(settle(&named), "mine");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 #[test]
 fn a_connection_cut_in_the_middle_of_a_batch_loses_and_doubles_nothing() {
@@ -185,6 +185,26 @@ fn a_trial_leaves_no_session_and_a_configured_agent_does() {
             let status = world.wait("the next one", |s| s.mqtt.publishes > 0);
             assert_eq!(status.mqtt.publishes, 1, "{version}");
         }
+    }
+}
+
+#[test]
+fn a_trial_does_not_touch_the_session_of_a_service_of_the_same_name() {
+    for version in ["5", "3.1.1"] {
+        let mut world = World::of_version(version);
+        world.start();
+        world.publish(50);
+        world.all_acknowledged();
+        world.stop();
+        world.publish(50);
+        let mut trial = world.trial();
+        trial.start().unwrap();
+        trial.wait_connected().unwrap();
+        trial.terminate();
+        assert!(trial.wait_exit(PATIENCE).unwrap().success());
+        world.start();
+        world.all_acknowledged();
+        world.all_upstream();
     }
 }
 

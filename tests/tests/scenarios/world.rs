@@ -191,6 +191,22 @@ impl World {
         }
     }
 
+    /// Somebody's trial beside the device, under the same name, in another directory and of other topics.
+    pub(crate) fn trial(&self) -> Device {
+        let (data, log) = (self.path("trial"), self.path("trial.log"));
+        let mut trial = Device::new(Path::new(PROGRAM), &data, &log)
+            .with("--mqtt", self.relay.mqtt_url())
+            .with("--topic", format!("{}/elsewhere/#", self.numbered.prefix))
+            .with(
+                "--upstream",
+                format!("sqlite:{}", self.path("trial.db").display()),
+            )
+            .with("--device", &self.numbered.prefix)
+            .with("--http-listen", "");
+        trial.end_session();
+        trial
+    }
+
     /// A path in the directory of this world.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)

@@ -123,6 +123,13 @@ pub(super) fn cohort(
         }
         CohortView::Export(format) => write(&cohort, buffer, format, &listener)?,
     }
+    let catalog = buffer.catalog();
+    for rows in &mut found.streams {
+        rows.stream = catalog.name_shown(&rows.stream);
+    }
+    for row in found.first.iter_mut().chain(&mut found.last) {
+        row.stream = catalog.name_shown(&row.stream);
+    }
     Ok(found)
 }
 

@@ -157,12 +157,25 @@ pub(super) fn models(
     mut ask: ModelsAsk,
     listener: &mut (dyn Listener + Send),
 ) -> Result<Vec<u8>, OperationError> {
-    if let Some(key) = ask.key() {
+    let meant = ask.key().map(|key| {
         key.stream = catalog.name_meant(&key.stream);
-    }
+        key.stream.clone()
+    });
     let answer = answer(registry, catalog, ask, listener);
     tell_damage(registry);
-    answer
+    answer.map_err(|error| match meant {
+        Some(name) => called(error, &name, &catalog.name_shown(&name)),
+        None => error,
+    })
+}
+
+/// The error with a stream called as people call it.
+fn called(error: OperationError, name: &str, shown: &str) -> OperationError {
+    let renamed = |text: String| text.replace(&format!("{name:?}"), &format!("{shown:?}"));
+    match error {
+        OperationError::Asked(text) => OperationError::Asked(renamed(text)),
+        OperationError::Failed(text) => OperationError::Failed(renamed(text)),
+    }
 }
 
 fn answer(
