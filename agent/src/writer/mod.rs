@@ -178,12 +178,9 @@ impl Writer {
         }
         if now >= self.next_idle_tick && self.pending.is_empty() {
             self.next_idle_tick = now + IDLE_TICK;
-            let before_ts = self
-                .parts
-                .clock
-                .now()
-                .saturating_sub(self.streams_idle_ns_max);
-            self.intake.forget_idle(before_ts);
+            let now_ts = self.parts.clock.now();
+            let before_ts = now_ts.saturating_sub(self.streams_idle_ns_max);
+            self.intake.forget_idle(now_ts, before_ts);
         }
         if let Some(stall) = &self.stalled {
             if *stop_waiting.borrow() {

@@ -155,6 +155,12 @@ impl Usages {
 }
 
 impl Inner {
+    /// Whether `stream` has had no record since `before_ts` and nobody refers to it.
+    pub(super) fn is_idle(&self, stream: &Stream, before_ts: i64) -> bool {
+        let last_ts = self.usages.get(stream.id).last_ts;
+        last_ts.is_some_and(|last| last < before_ts) && !self.streams_kept.contains(&stream.name)
+    }
+
     /// Dates every stream that has rows anew: the clock was corrected since these were counted. Those of
     /// which there is nothing keep what they have.
     pub(super) fn redate(&mut self) {
@@ -250,9 +256,7 @@ impl Buffer {
         let catalog = self.catalog();
         let idle = catalog.streams().filter(|stream| {
             let usage = inner.usages.get(stream.id);
-            let is_kept = inner.streams_kept.contains(&stream.name);
-            let is_idle = usage.last_ts.is_some_and(|last| last < before_ts);
-            usage.generations == 0 && is_idle && !is_kept
+            usage.generations == 0 && inner.is_idle(stream, before_ts)
         });
         let idle: Vec<_> = idle.cloned().collect();
         drop(catalog);

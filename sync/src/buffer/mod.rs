@@ -21,7 +21,8 @@
 //! Delete. A sealed generation goes when all of it lies before
 //! `min(uploaded, start of the replay window)`, and nobody reads it any more
 //! ([`Buffer::wanted_from`]); when space is short, before `uploaded`; under
-//! [`WhenFull::DropOldest`], whatever it holds, counted.
+//! [`WhenFull::DropOldest`], whatever it holds, counted. The newest one is sealed when it is full, or when
+//! what is in it is too old (see `age.rs`).
 //!
 //! Read. An error of the device or the system is told to the reader, who tries again; only what stays
 //! unreadable for [`PATIENCE`], or is damaged beyond doubt, counts as gone: once, and with a reason.
@@ -32,6 +33,7 @@
 //! Block numbers are dense, except that losing the newest generation skips [`SEQ_SKIP`] of them: a
 //! number that may have been used, and marked as uploaded, is never used again.
 
+mod age;
 mod catalog;
 #[cfg(test)]
 mod catalog_tests;

@@ -39,7 +39,7 @@ const SLED_HEADROOM_BYTES: u64 = 1 << 20;
 /// sled write some four times its bytes.
 pub(super) const PUT_BYTES_MAX: u64 = 128 << 10;
 /// What a new generation takes before anything is in it.
-const NEW_GENERATION_BYTES: u64 = 1 << 20;
+pub(super) const NEW_GENERATION_BYTES: u64 = 1 << 20;
 /// A smaller generation is not worth sealing to gain space.
 const SEAL_BYTES_MIN: u64 = 768 << 10;
 
@@ -135,7 +135,7 @@ pub(super) fn with_reserve<T>(
 }
 
 /// Free disk for ordinary users, bytes; unknown counts as plenty.
-fn disk_free_bytes(dir: &Path) -> u64 {
+pub(super) fn disk_free_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
@@ -364,13 +364,18 @@ impl Buffer {
     pub fn uploaded_to(&self, seq: u64) {
         let mut inner = self.change();
         inner.uploaded_to = inner.uploaded_to.max(seq);
-        let trim_to = horizon(inner.uploaded_to, self.replay_start(&inner));
+        self.trim(&mut inner);
+    }
+
+    /// Deletes what nobody needs any more.
+    pub(super) fn trim(&self, inner: &mut Inner) {
+        let trim_to = horizon(inner.uploaded_to, self.replay_start(inner));
         while inner
             .sealed
             .front()
             .is_some_and(|sealed| sealed.extent.next_seq <= trim_to)
         {
-            self.delete_oldest(&mut inner);
+            self.delete_oldest(inner);
         }
     }
 
@@ -378,6 +383,11 @@ impl Buffer {
     /// however long it is. `u64::MAX`: nobody does.
     pub fn wanted_from(&self, seq: u64) {
         self.wanted_from.store(seq, Relaxed);
+    }
+
+    /// Whether somebody still reads a block before `seq`.
+    pub(super) fn is_wanted_before(&self, seq: u64) -> bool {
+        self.wanted_from.load(Relaxed) < seq
     }
 
     /// First block of the replay window.

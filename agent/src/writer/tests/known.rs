@@ -159,6 +159,9 @@ fn a_rule_bounds_its_streams_and_idle_ones_make_room() {
     device.w().next_idle_tick = Instant::now();
     device.turn_after_gap();
     assert_eq!(ids(&buffer), [0, 1, 2], "not idle for long enough");
+    device.arrive([on("plant/m3/state", 0, "{\"t\":\"end\"}")]);
+    device.turn_after_gap();
+    buffer.uploaded_to(buffer.next_seq());
     device.hands.advance(Duration::from_mins(15));
     device.w().next_tick = Instant::now();
     device.w().next_idle_tick = Instant::now();
@@ -168,6 +171,36 @@ fn a_rule_bounds_its_streams_and_idle_ones_make_room() {
     device.turn_after_gap();
     assert_eq!(ids(&buffer), [4, 2, 3], "the first of them by a new number");
     assert_eq!(device.quarantined().len(), 2);
+}
+
+#[test]
+fn idle_streams_make_room_on_a_device_with_little_data() {
+    let mut device = Device::with(|settings| {
+        settings.streams[0].instances_max = Some(3);
+        settings.buffer.streams_idle_s_max = 3_600;
+        settings.buffer.replay_bytes_max = 0;
+    });
+    let machine = |n: u16| on(&format!("plant/m{n}/state"), n, "{\"x\":1.5}");
+    device.arrive((1..=3).map(machine));
+    device.turn_after_gap();
+    let buffer = Arc::clone(&device.w().parts.buffer);
+    for id in 4..10 {
+        device.hands.advance(Duration::from_mins(20));
+        device.w().next_tick = Instant::now();
+        device.arrive([on("plant/m1/state", id, "{\"x\":2.5}")]);
+        device.turn_after_gap();
+        buffer.uploaded_to(buffer.next_seq());
+        device.w().next_idle_tick = Instant::now();
+        device.turn_after_gap();
+    }
+    device.arrive([machine(11), machine(12)]);
+    device.turn_after_gap();
+    assert!(device.quarantined().is_empty());
+    let known = buffer.catalog();
+    for (name, is_known) in [("m1", true), ("m2", false), ("m11", true), ("m12", true)] {
+        let stream = known.stream_named(&format!("plant/{name}"));
+        assert_eq!(stream.is_some(), is_known, "{name}");
+    }
 }
 
 #[test]
