@@ -21,15 +21,21 @@ use crate::{cursor::Cursor, sample::StreamId};
 
 /// Most blocks read for a test: streams that stand further on are tested next.
 const TEST_BLOCKS_MAX: u64 = 64;
+/// Wait before a stream is tested again after its first refusal; doubles with each that follows.
+const WAIT_MIN: Duration = Duration::from_secs(2);
+/// Longest such wait: a repair is seen soon after, however long it took.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Wait between two tests for each stream that is held: thousands are asked about less often.
 const WAIT_FOR_EACH: Duration = Duration::from_millis(20);
 
 /// When held streams are sent again. The cursor says who is held.
 pub(super) struct HeldStreams {
-    /// Shortest wait before a stream that is refused is tested again.
-    wait: Duration,
+    /// Longest wait before a stream that is refused is tested again, where few are.
+    wait_max: Duration,
     /// When a stream is tested next; at once if not named.
     retry_at: HashMap<StreamId, Instant>,
+    /// The wait before that, where few are held.
+    waits: HashMap<StreamId, Duration>,
     /// Taken when last tested: they catch up with the rest.
     taken: BTreeSet<StreamId>,
     /// Streams in the next test.
@@ -50,10 +56,12 @@ pub(super) enum Change {
 }
 
 impl HeldStreams {
-    pub(super) fn new(wait: Duration) -> Self {
+    /// `wait_max` bounds the wait between attempts of every kind.
+    pub(super) fn new(wait_max: Duration) -> Self {
         Self {
-            wait,
+            wait_max: wait_max.min(WAIT_MAX),
             retry_at: HashMap::new(),
+            waits: HashMap::new(),
             taken: BTreeSet::new(),
             together: usize::MAX,
             test_next: true,
@@ -100,8 +108,12 @@ impl HeldStreams {
 
     /// `stream` was refused just now, one of `held` streams.
     pub(super) fn refused(&mut self, stream: StreamId, held: usize, now: Instant) {
-        let wait = WAIT_FOR_EACH.saturating_mul(u32::try_from(held).unwrap_or(u32::MAX));
-        self.retry_at.insert(stream, now + wait.max(self.wait));
+        let for_all = WAIT_FOR_EACH.saturating_mul(u32::try_from(held).unwrap_or(u32::MAX));
+        let before = self.waits.get(&stream);
+        let wait = before.map_or(WAIT_MIN, |before| *before * 2);
+        let wait = wait.min(self.wait_max);
+        self.waits.insert(stream, wait);
+        self.retry_at.insert(stream, now + wait.max(for_all));
         self.taken.remove(&stream);
     }
 
@@ -139,6 +151,7 @@ impl HeldStreams {
                 let rows = share.map_or(0, |share| share.rows);
                 cursor.advance_held(*stream, &(*from..delivered.read_to), rows);
                 self.retry_at.remove(stream);
+                self.waits.remove(stream);
                 self.taken.insert(*stream);
                 let held = cursor.held().get(stream);
                 if held.is_none_or(|held| held.seq >= end) {

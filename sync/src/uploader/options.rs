@@ -28,7 +28,7 @@ pub struct UploaderOptions {
     pub save_gap_min: Duration,
     /// First wait after a failure.
     pub backoff_min: Duration,
-    /// Longest wait between attempts; also the wait before a held stream is tried again.
+    /// Longest wait between attempts; held streams are tried again after 10 s at most, where few are held.
     pub backoff_max: Duration,
     /// Decides the jitter.
     pub seed: u64,

@@ -305,3 +305,36 @@ async fn a_full_quarantine_loses_nothing_that_the_buffer_can_hold() {
     let seen: std::collections::BTreeSet<i64> = rows.iter().map(|row| row.ts.0).collect();
     assert_eq!(seen, [130, 490].into());
 }
+
+/// A stream is refused for `refused_for`; how long after its repair it was up.
+async fn healing(rig: &Rig, refused_for: Duration) -> Duration {
+    rig.commit_blocks(5);
+    rig.upstream.refused.lock().unwrap().insert(1);
+    let running = rig.start();
+    running
+        .until(|stats| stats.streams_held.load(SeqCst) == 1)
+        .await;
+    tokio::time::sleep(refused_for).await;
+    let tests = rig.upstream.calls.lock().unwrap().len();
+    let seconds = refused_for.as_secs() as usize;
+    assert!(tests <= 10 + seconds / 8, "{tests} calls in {seconds} s");
+    rig.upstream.refused.lock().unwrap().clear();
+    let mended = Instant::now();
+    running
+        .until(|stats| stats.streams_held.load(SeqCst) == 0)
+        .await;
+    let waited = mended.elapsed();
+    assert_eq!(running.drain(60).await, Left::default());
+    rig.assert_all_there();
+    waited
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_is_seen_within_seconds_however_long_it_took() {
+    for (refused_for, within) in [(1, 3), (10, 9), (7_200, 15)] {
+        let mut rig = Rig::new(2);
+        rig.options.backoff_max = Duration::from_mins(1);
+        let waited = healing(&rig, Duration::from_secs(refused_for)).await;
+        assert!(waited <= Duration::from_secs(within), "{waited:?}");
+    }
+}
