@@ -21,7 +21,7 @@ struct Plant {
 
 impl Plant {
     fn new(settings: &str) -> Self {
-        let mut world = World::with_sessions();
+        let mut world = World::with_double();
         let prefix = world.numbered.prefix.clone();
         let text = format!(
             "{settings}\n[learn]\nscan_ms = 100\ncpu_percent_max = 100\ntemperature_c_max = 150\n\

@@ -113,6 +113,12 @@ impl World {
         Self::on(address, broker, "5")
     }
 
+    /// As [`World::with_sessions`], and always the double: for what a real one would take too long for.
+    pub(crate) fn with_double() -> Self {
+        let double = MqttDouble::start().unwrap();
+        Self::on(double.address(), Broker::Double(double), "5")
+    }
+
     /// A broker that sends everything at once, whatever window it was told. Always the double: real ones do so
     /// in some versions, with some backlogs.
     pub(crate) fn without_window() -> Self {
