@@ -223,8 +223,9 @@ pub(crate) fn connect_311(
     out: &mut Vec<u8>,
 ) {
     let flags = 2 | u8::from(user.is_some()) << 7 | u8::from(password.is_some()) << 6;
-    // No keep-alive: whoever only publishes now and then is not to be thrown out.
-    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0];
+    // The longest keep-alive: whoever only publishes now and then is not to be thrown out. The embedded broker
+    // takes nobody without one.
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0xff, 0xff];
     for text in [Some(client_id), user, password].into_iter().flatten() {
         body.extend((text.len() as u16).to_be_bytes());
         body.extend(text.as_bytes());
