@@ -37,7 +37,7 @@ impl Buffer {
         if age_ns_max.is_none() && !keeps_idle {
             return false;
         }
-        let Some(first_ts) = self.first_ts(inner) else {
+        let Some(first_ts) = first_ts(inner) else {
             return false;
         };
         if now_ts.saturating_sub(first_ts) < SEAL_AGE_NS_MIN {
@@ -60,17 +60,6 @@ impl Buffer {
         streams.any(|stream| active.census.has(stream.id) && inner.is_idle(stream, before_ts))
     }
 
-    /// First timestamp in the newest generation, corrected.
-    fn first_ts(&self, inner: &Inner) -> Option<i64> {
-        let (generation, extent) = (&inner.active.generation, &inner.active.extent);
-        let mut all = extent.first_seq..extent.next_seq;
-        all.find_map(|seq| {
-            let stored = parts::read(generation, seq).ok().flatten()?;
-            let first_ts = codec::decode_header(&stored).ok()?.first_ts;
-            Some(first_ts.saturating_add(inner.shift_ns(seq)))
-        })
-    }
-
     fn has_room_to_seal(&self, inner: &Inner) -> bool {
         let limits = self.limits();
         let free = disk_free_bytes(&self.options.dir);
@@ -80,6 +69,17 @@ impl Buffer {
                     .disk_free_bytes_min
                     .saturating_add(NEW_GENERATION_BYTES)
     }
+}
+
+/// First timestamp in the newest generation, corrected.
+fn first_ts(inner: &Inner) -> Option<i64> {
+    let (generation, extent) = (&inner.active.generation, &inner.active.extent);
+    let mut all = extent.first_seq..extent.next_seq;
+    all.find_map(|seq| {
+        let stored = parts::read(generation, seq).ok().flatten()?;
+        let first_ts = codec::decode_header(&stored).ok()?.first_ts;
+        Some(first_ts.saturating_add(inner.shift_ns(seq)))
+    })
 }
 
 #[cfg(test)]
