@@ -183,7 +183,24 @@ impl Central {
         let Some(connection) = self.open()? else {
             return Ok((wrong, right));
         };
-        let columns: Vec<String> = (0..WIDE_FIELDS).map(|field| format!("w{field}")).collect();
+        let mut known = connection.prepare("SELECT name FROM pragma_table_info('wide')")?;
+        let known: Vec<String> = known
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        if known.is_empty() {
+            return Ok((wrong, right));
+        }
+        // A column comes with its first value.
+        let columns = (0..WIDE_FIELDS).map(|field| format!("w{field}"));
+        let columns: Vec<String> = columns
+            .map(|name| {
+                if known.contains(&name) {
+                    name
+                } else {
+                    "NULL".into()
+                }
+            })
+            .collect();
         let sql = format!("SELECT CAST(n AS INTEGER), {} FROM wide", columns.join(","));
         let mut rows = connection.prepare(&sql)?;
         let mut found = rows.query([])?;
