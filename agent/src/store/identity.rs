@@ -148,45 +148,31 @@ impl Found {
                 );
             }
         }
-        if is_trial(settings) {
-            let made = || {
-                format!(
-                    "{}-trial-{:08x}",
-                    settings.mqtt.client_id,
-                    rand::random::<u32>()
-                )
-            };
-            return Identity {
-                format: FORMAT,
-                trial_client_id: Some(before.trial_client_id.unwrap_or_else(made)),
-                hardware: hardware.or(&before.hardware),
-                device: here.clone(),
-                device_before: Some(before.device)
-                    .filter(|_| is_renamed)
-                    .or(before.device_before),
-                client_id: before.client_id,
-                home: before.home,
-                inode: before.inode,
-            };
-        }
         let wanted = &settings.mqtt.client_id;
         // A copy under a name of its own would push the other device off the broker.
         let buffer = fs::metadata(settings.data_dir.join("buffer"));
         let inode = buffer.ok().map(|buffer| buffer.ino());
         let is_elsewhere = before.inode.is_some() && before.inode != inode;
         let is_copy = is_renamed && (likeness == Likeness::Partly || is_elsewhere);
-        let client_id = if settings.mqtt.client_id_is_default && !is_copy {
+        let is_trial = is_trial(settings);
+        let client_id = if is_trial || settings.mqtt.client_id_is_default && !is_copy {
             &before.client_id
         } else {
             wanted
         };
-        if *client_id != before.client_id {
+        let made = || format!("{wanted}-trial-{:08x}", rand::random::<u32>());
+        let trial_client_id = match before.trial_client_id {
+            None if is_trial => Some(made()),
+            known => known,
+        };
+        // A trial leaves that of the service alone, and has nothing to say of it.
+        if !is_trial && *client_id != before.client_id {
             tracing::warn!(
                 before = before.client_id,
                 now = client_id,
                 "another MQTT client id: what the broker still holds for the old one does not arrive"
             );
-        } else if client_id != wanted {
+        } else if !is_trial && client_id != wanted {
             tracing::warn!(
                 client_id,
                 "the MQTT client id stays what it was, so that the broker's session goes on; mqtt.client_id \
@@ -196,8 +182,8 @@ impl Found {
         Identity {
             format: FORMAT,
             client_id: client_id.clone(),
-            trial_client_id: before.trial_client_id,
-            inode,
+            trial_client_id,
+            inode: if is_trial { before.inode } else { inode },
             hardware: hardware.or(&before.hardware),
             device: here.clone(),
             home: before.home,

@@ -36,8 +36,8 @@ pub enum Habit {
     NewestFirst,
     /// Without a mark, with packet ids from 1 on, behind what has come since.
     LiveOvertakes,
-    /// As the standard says, but after a restart without a mark and with packet ids from 1 on; always says that
-    /// there was no session.
+    /// Marked, with its packet ids, the newest first; after a restart without a mark, in order, with packet ids
+    /// from 1 on. Always says that there was no session.
     ForgetsAtRestart,
 }
 
@@ -100,6 +100,8 @@ impl Session {
         };
         if !keeps_ids {
             self.requeue();
+        } else if self.habit == Habit::ForgetsAtRestart {
+            self.in_flight.make_contiguous().reverse();
         }
         let tells = !matches!(self.habit, Habit::MarksNothing | Habit::ForgetsAtRestart);
         std::mem::replace(&mut self.exists, true) && tells

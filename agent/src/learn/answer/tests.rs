@@ -50,6 +50,14 @@ fn key() -> ModelKey {
     ModelKey::new("pca", "plant/press")
 }
 
+/// As at the start of the agent.
+fn answering(shared: &Shared) -> Answering<'_> {
+    let mut answering = Answering::new(shared);
+    answering.resume();
+    answering.refresh();
+    answering
+}
+
 /// Trains on what there is with these features, and lets it serve.
 fn promote(bench: &Bench, features: &[&str]) -> u64 {
     promote_by(bench, &rule("pca"), features)
@@ -128,9 +136,7 @@ fn a_damaged_version_gives_way_to_the_one_before() {
     artifacts.sort();
     std::fs::write(&artifacts[1], "rubbish").unwrap();
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
-    answering.refresh();
+    let mut answering = answering(&shared);
     bench.commit(100);
     answering.catch_up();
     let expected: Vec<_> = (501..=600).map(|ts| (ts, 1)).collect();
@@ -170,9 +176,7 @@ fn a_line_that_comes_to_serve_late_does_not_disturb_the_others() {
     let kept = keeper(&mut bench);
     promote(&bench, &["x"]);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
-    answering.refresh();
+    let mut answering = answering(&shared);
     bench.commit(50);
     answering.catch_up();
     // As after a restart in which its version could not be read at first.
@@ -205,9 +209,7 @@ fn a_version_promoted_amidst_a_backlog_answers_from_the_next_round_on() {
     let kept = keeper(&mut bench);
     promote(&bench, &["x", "y"]);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
-    answering.refresh();
+    let mut answering = answering(&shared);
     for _ in 0..50 {
         bench.commit(100);
     }
@@ -257,9 +259,7 @@ fn the_answers_of_all_lines_are_handed_over_before_the_first_is_waited_for() {
         (count, again.len())
     });
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
-    answering.refresh();
+    let mut answering = answering(&shared);
     bench.commit(1);
     assert_eq!(answering.round(), Round::Done);
     assert_eq!(
@@ -305,9 +305,7 @@ fn answers_that_can_never_be_stored_hold_no_others_and_are_told_once() {
         stored
     });
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
-    answering.refresh();
+    let mut answering = answering(&shared);
     for _ in 0..3 {
         bench.commit(10);
         assert_eq!(answering.round(), Round::Done);
@@ -333,9 +331,7 @@ fn a_stream_that_is_forgotten_and_comes_back_is_answered_by_its_model() {
     let kept = keeper(&mut bench);
     promote(&bench, &["x"]);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
-    answering.refresh();
+    let mut answering = answering(&shared);
     bench.commit(5);
     answering.catch_up();
     let before = *answering.lines.keys().next().unwrap();
