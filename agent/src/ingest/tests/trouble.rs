@@ -129,8 +129,10 @@ async fn a_refused_subscription_is_asked_for_again_until_it_is_granted() {
             ),
         };
         let mut stream = rogue.welcome(connack).await;
+        next_of(&mut stream, 8).await;
         for _ in 0..3 {
             stream.write_all(refusal).await.unwrap();
+            // It asks again only after it has taken the refusal.
             let again = next_of(&mut stream, 8).await;
             assert!(
                 again.windows(8).any(|part| part == b"no/entry"),
@@ -330,6 +332,7 @@ async fn reports_each_refusal_and_each_cause_once() {
             .unwrap()
             .contains("wrong user name or password")
     );
+    next_of(&mut stream, 8).await;
     stream.write_all(&[0x90, 4, 0, 1, 0, 0x87]).await.unwrap();
     running.wait_for(|stats| stats.filters_refused.load(Relaxed) == 1);
     let text = running.stats.last_error().unwrap();
