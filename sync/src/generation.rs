@@ -119,6 +119,7 @@ impl Generation {
 
     /// Opens an existing one.
     pub(crate) fn open(dir: &Path) -> Result<Self, GenerationError> {
+        forget_unfinished(dir).map_err(from_io)?;
         read_through(&dir.join("db")).map_err(from_io)?;
         let config = sled::Config::new()
             .path(dir)
@@ -297,6 +298,20 @@ pub(crate) fn dir_bytes(dir: &Path) -> u64 {
     sizes.sum()
 }
 
+/// Removes what a process left that was killed while it opened the database in `dir`: sled 0.34.7 takes an
+/// unfinished snapshot for the newest one, and the whole database for damaged. The one before is still there.
+fn forget_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            tracing::debug!(path = %path.display(), "removing an unfinished snapshot");
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads all of a file. sled takes a segment that it cannot read while opening for the end of its log
 /// and drops what follows: a failing device must be found out before. sled's own reading comes from
 /// the page cache then.
@@ -387,6 +402,31 @@ mod tests {
         let again = Generation::open(&path).unwrap();
         assert!(again.get(b"a").unwrap().is_some());
         closing.join().unwrap();
+    }
+
+    #[test]
+    fn opens_whatever_a_kill_left_of_a_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1");
+        drop(Generation::create(&path, vec![entry(b"a")]).unwrap());
+        let snapshots = |path: &Path| {
+            let entries = fs::read_dir(path).unwrap().flatten();
+            let paths = entries.map(|entry| entry.path());
+            let is_snapshot = |path: &PathBuf| path.to_string_lossy().contains("snap.");
+            paths.filter(is_snapshot).collect::<Vec<_>>()
+        };
+        for (number, left) in [&b""[..], b"torn", &[0; 452]].iter().enumerate() {
+            let name = format!("snap.7FFFFFFF0000000{number}.generating");
+            fs::write(path.join(name), left).unwrap();
+            let generation = Generation::open_existing(&path).unwrap();
+            assert!(generation.get(b"a").unwrap().is_some(), "{left:?}");
+            let key = format!("b{number}");
+            generation.put(vec![entry(key.as_bytes())]).unwrap();
+            drop(generation);
+            assert!(snapshots(&path).len() <= 1, "{:?}", snapshots(&path));
+        }
+        let generation = Generation::open_existing(&path).unwrap();
+        assert!(generation.get(b"b2").unwrap().is_some());
     }
 
     #[test]
