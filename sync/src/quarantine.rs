@@ -8,6 +8,7 @@
 
 mod item;
 mod notices;
+mod room;
 
 use std::{
     fs,
@@ -16,13 +17,16 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use self::item::{count, decoded, item_id, item_key, records};
 pub use self::{
     item::{Content, Item, PAYLOAD_BYTES_MAX},
     notices::{Notice, Notices},
+};
+use self::{
+    item::{count, decoded, item_id, item_key},
+    room::{PUT_BYTES_MAX, set_aside},
 };
 use crate::{
     frame,
@@ -33,14 +37,6 @@ use crate::{
 
 /// Bytes of one part of an item; larger values would become sled blobs.
 const PART_BYTES_MAX: usize = 6 * 1024;
-/// Generations the bound is divided into: a full quarantine forgets this share of it at once.
-const GENERATIONS: u64 = 4;
-
-/// Shortest time between two lines about items that gave way.
-const DROPPED_GAP: Duration = Duration::from_mins(1);
-
-/// Damaged parts kept for people to look at.
-const DAMAGED_MAX: usize = 4;
 /// Key of the number of the first item of a part: numbers do not come again after a purge.
 const FIRST_ITEM: &[u8] = b"n";
 
@@ -75,6 +71,7 @@ struct Inner {
     /// Oldest first; the last one is written.
     parts: Vec<Part>,
     next_item: u64,
+    next_part: u64,
     /// The last part takes nothing any more.
     failed: bool,
     unsaid: Unsaid,
@@ -132,6 +129,7 @@ impl Quarantine {
         let mut inner = Inner {
             parts: Vec::new(),
             next_item: 1,
+            next_part: ids.last().map_or(1, |id| id + 1),
             failed: false,
             unsaid: Unsaid::default(),
         };
@@ -210,112 +208,31 @@ impl Quarantine {
 
     /// As [`Self::add`]; if `may_drop` is false, nothing gives way.
     fn add_or_full(&self, items: &[Item], may_drop: bool) -> Result<(), QuarantineError> {
-        if items.is_empty() {
-            return Ok(());
-        }
         let mut inner = self.lock();
-        if !may_drop && inner.parts.len() as u64 >= GENERATIONS && self.is_last_full(&inner) {
-            return Err(QuarantineError::Full);
-        }
         let mut entries: Vec<Entry> = Vec::new();
-        for (id, item) in (inner.next_item..).zip(items) {
+        let mut entries_bytes = 0;
+        for (at, item) in items.iter().enumerate() {
             let bytes = frame::to_bytes(item).map_err(|error| QuarantineError::Failed {
                 path: self.dir.clone(),
                 reason: error.to_string(),
             })?;
             for (part, chunk) in bytes.chunks(PART_BYTES_MAX).enumerate() {
-                entries.push((item_key(id, part as u32), chunk.to_vec()));
+                entries.push((item_key(inner.next_item, part as u32), chunk.to_vec()));
+            }
+            inner.next_item += 1;
+            entries_bytes += bytes.len();
+            if entries_bytes >= PUT_BYTES_MAX || at + 1 == items.len() {
+                let put = self.put(&mut inner, std::mem::take(&mut entries), may_drop);
+                put.map_err(|error| self.error(&error))?;
+                entries_bytes = 0;
             }
         }
-        let put = loop {
-            match self.put(&mut inner, entries.clone()) {
-                // On a full disk the oldest items give way, or no bad publish could be acknowledged.
-                Err(GenerationError::Full) if may_drop && inner.parts.len() > 1 => {
-                    self.forget_oldest(&mut inner, "disk full");
-                }
-                other => break other,
-            }
-        };
-        inner.next_item += items.len() as u64;
-        put.map_err(|error| self.error(&error))
+        Ok(())
     }
 
-    /// Most disk it may take from now on, bytes.
+    /// Most disk it may take from now on, bytes; 4 MiB at least.
     pub fn set_bytes_max(&self, bytes_max: u64) {
         self.bytes_max.store(bytes_max, Relaxed);
-    }
-
-    fn put(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), GenerationError> {
-        if self.is_last_full(inner) {
-            self.rotate(inner)?;
-        }
-        let Some(part) = inner.parts.last() else {
-            return Ok(());
-        };
-        let put = part.generation.put(entries);
-        // The same generation may not take anything any more.
-        inner.failed = put.is_err();
-        put
-    }
-
-    /// Whether the next item begins a part.
-    fn is_last_full(&self, inner: &Inner) -> bool {
-        let part_bytes = self.bytes_max.load(Relaxed) / GENERATIONS;
-        let last = inner.parts.last().filter(|_| !inner.failed);
-        last.is_none_or(|part| part.generation.disk_bytes() >= part_bytes)
-    }
-
-    fn rotate(&self, inner: &mut Inner) -> Result<(), GenerationError> {
-        let id = inner.parts.last().map_or(1, |part| part.id + 1);
-        self.begin(inner, id)?;
-        while inner.parts.len() as u64 > GENERATIONS {
-            self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)");
-        }
-        Ok(())
-    }
-
-    fn begin(&self, inner: &mut Inner, id: u64) -> Result<(), GenerationError> {
-        let path = part_dir(&self.dir, id);
-        let _leftover = fs::remove_dir_all(&path);
-        let first_item = inner.next_item.to_be_bytes().to_vec();
-        let generation = Generation::create(&path, vec![(FIRST_ITEM.to_vec(), first_item)])?;
-        inner.parts.push(Part { id, generation });
-        inner.failed = false;
-        Ok(())
-    }
-
-    fn forget_oldest(&self, inner: &mut Inner, why: &str) {
-        let oldest = inner.parts.remove(0);
-        let items = count(&oldest.generation);
-        let records = records(&oldest.generation).max(items);
-        self.items_dropped.fetch_add(items, Relaxed);
-        self.records_dropped.fetch_add(records, Relaxed);
-        let unsaid = &mut inner.unsaid;
-        unsaid.items += items;
-        unsaid.records += records;
-        let now = Instant::now();
-        if unsaid.next.is_none_or(|next| next <= now) {
-            let Unsaid { items, records, .. } = *unsaid;
-            tracing::error!(
-                items,
-                records,
-                why,
-                "DROPPED: the oldest items in quarantine gave way to newer ones (said once a minute at most)"
-            );
-            *unsaid = Unsaid {
-                next: Some(now + DROPPED_GAP),
-                ..Unsaid::default()
-            };
-        }
-        self.delete(oldest);
-    }
-
-    fn delete(&self, part: Part) {
-        let path = part_dir(&self.dir, part.id);
-        drop(part);
-        if let Err(error) = Generation::delete(&path) {
-            tracing::warn!(path = %path.display(), %error, "cannot delete a part of the quarantine");
-        }
     }
 
     /// Shows `each` item, oldest first, until it returns false. One item is in memory at a time.
@@ -435,12 +352,11 @@ impl Quarantine {
         let mut inner = self.lock();
         let mut items = 0;
         let parts = std::mem::take(&mut inner.parts);
-        let next_id = parts.last().map_or(1, |part| part.id + 1);
         for part in parts {
             items += count(&part.generation);
             self.delete(part);
         }
-        let begun = self.begin(&mut inner, next_id);
+        let begun = self.begin(&mut inner);
         begun.map_err(|error| self.error(&error))?;
         Ok(items)
     }
@@ -483,25 +399,6 @@ fn open_part(path: &Path, newest: bool) -> Result<(Generation, u64), GenerationE
         false
     })?;
     Ok((generation, next_item))
-}
-
-/// Puts a damaged part where people can look at it, with a few others.
-fn set_aside(dir: &Path, path: &Path, why: &str) {
-    tracing::error!(path = %path.display(), why, "part of the quarantine set aside");
-    let target = path.with_extension("damaged");
-    let _older = fs::remove_dir_all(&target);
-    if let Err(error) = fs::rename(path, &target) {
-        tracing::error!(path = %path.display(), %error, "cannot set it aside");
-    }
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut damaged: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "damaged"))
-        .collect();
-    damaged.sort_unstable();
-    for path in damaged.iter().rev().skip(DAMAGED_MAX) {
-        let _gone = fs::remove_dir_all(path);
-    }
 }
 
 impl RejectedRows for Quarantine {

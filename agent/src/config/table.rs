@@ -324,7 +324,7 @@ pub static SETTINGS: &[Setting] = &[
         "quarantine.bytes_max",
         bytes(0, TIB),
         Is("16 MiB"),
-        "Most disk for what could not be decoded or delivered; the oldest goes first, counted",
+        "Most disk for what could not be decoded or delivered, 4 MiB at least; the oldest goes first, counted",
     ),
     setting(
         "learn.scan_ms",

@@ -149,10 +149,12 @@ impl Intake {
         self.room = Room::new(settings);
     }
 
-    /// Forgets the streams that have been idle since `before_ts` (`now_ts` is the present, both nanoseconds
-    /// UTC) and that neither the buffer nor an open task refers to. No record may wait for a commit.
-    pub(super) fn forget_idle(&mut self, now_ts: i64, before_ts: i64) {
+    /// Keeps small what the buffer takes, and forgets the streams that have been idle since `before_ts`
+    /// (`now_ts` is the present, both nanoseconds UTC) and that neither the buffer nor an open task refers
+    /// to. No record may wait for a commit.
+    pub(super) fn tidy(&mut self, now_ts: i64, before_ts: i64) {
         self.buffer.seal_old(now_ts, before_ts);
+        self.buffer.close_unread();
         let forgotten = self.buffer.forget_idle(before_ts);
         let ids: HashSet<StreamId> = forgotten.iter().map(|stream| stream.id).collect();
         self.streams.retain(|_, open| !ids.contains(&open.id));

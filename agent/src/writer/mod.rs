@@ -59,7 +59,7 @@ use crate::{
 
 /// How often the clock is judged.
 const TICK: Duration = Duration::from_secs(1);
-/// How often idle streams are looked for.
+/// How often what nobody needs any more is looked for.
 const IDLE_TICK: Duration = Duration::from_secs(10);
 /// Wait between attempts while the buffer takes nothing.
 const RETRY: Duration = Duration::from_millis(250);
@@ -180,7 +180,7 @@ impl Writer {
             self.next_idle_tick = now + IDLE_TICK;
             let now_ts = self.parts.clock.now();
             let before_ts = now_ts.saturating_sub(self.streams_idle_ns_max);
-            self.intake.forget_idle(now_ts, before_ts);
+            self.intake.tidy(now_ts, before_ts);
         }
         if let Some(stall) = &self.stalled {
             if *stop_waiting.borrow() {

@@ -207,6 +207,22 @@ fn a_reader_that_holds_a_generation_keeps_nobody_else_out() {
 }
 
 #[test]
+fn a_generation_that_nobody_reads_any_more_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = filled(dir.path(), 60);
+    let id = device.buffer.lock().sealed[0].id;
+    let open = Arc::downgrade(&device.buffer.open_generation(id).unwrap());
+    device.buffer.close_unread();
+    assert!(open.upgrade().is_some(), "just read");
+    device.buffer.open_generation(id).unwrap();
+    device.buffer.close_unread();
+    assert!(open.upgrade().is_some(), "read again");
+    device.buffer.close_unread();
+    assert!(open.upgrade().is_none());
+    device.buffer.open_generation(id).unwrap();
+}
+
+#[test]
 fn a_damaged_sealed_generation_is_set_aside_when_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let device = filled(dir.path(), 40);

@@ -1,5 +1,5 @@
-//! Sealed generations that are open: a few kept for the next reader, and those that a reader still
-//! holds, because one database cannot be open twice.
+//! Sealed generations that are open: a few kept for the next reader, for as long as there are readers, and
+//! those that a reader still holds, because one database cannot be open twice.
 
 use std::sync::{Arc, Weak};
 
@@ -8,10 +8,18 @@ use crate::generation::Generation;
 /// Sealed generations kept open for readers.
 const RECENT_MAX: usize = 2;
 
+/// One that is kept open.
+struct Recent {
+    id: u64,
+    _open: Arc<Generation>,
+    /// Since [`Handles::close_unread`] last looked.
+    was_read: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Handles {
     /// Kept open, most recently used last.
-    recent: Vec<(u64, Arc<Generation>)>,
+    recent: Vec<Recent>,
     /// Everything that may still be open.
     held: Vec<(u64, Weak<Generation>)>,
 }
@@ -33,10 +41,20 @@ impl Handles {
 
     /// Keeps `generation` open.
     pub(super) fn keep(&mut self, id: u64, generation: &Arc<Generation>) {
-        self.recent.retain(|(other, _)| *other != id);
+        self.recent.retain(|recent| recent.id != id);
         self.make_room();
-        self.recent.push((id, Arc::clone(generation)));
+        self.recent.push(Recent {
+            id,
+            _open: Arc::clone(generation),
+            was_read: true,
+        });
         self.remember(id, generation);
+    }
+
+    /// Closes those that nobody has read since the last call.
+    pub(super) fn close_unread(&mut self) {
+        self.recent
+            .retain_mut(|recent| std::mem::take(&mut recent.was_read));
     }
 
     /// Finds `generation` as long as a reader holds it, no longer.
@@ -48,7 +66,7 @@ impl Handles {
 
     /// Closes the generation `id` for all but those who hold it.
     pub(super) fn forget(&mut self, id: u64) {
-        self.recent.retain(|(other, _)| *other != id);
+        self.recent.retain(|recent| recent.id != id);
         self.held.retain(|(other, _)| *other != id);
     }
 }

@@ -331,6 +331,11 @@ impl Buffer {
         Ok(generation)
     }
 
+    /// Closes sealed generations that nobody has read since the last call: each takes some MB of memory.
+    pub fn close_unread(&self) {
+        unpoisoned(self.open.lock()).close_unread();
+    }
+
     /// Moves a damaged generation out of the way, unless that was done.
     pub(super) fn set_generation_aside(&self, id: u64, why: &str) {
         let mut inner = self.change();

@@ -62,7 +62,34 @@ fn a_full_quarantine_forgets_the_oldest_and_counts_them() {
     assert_eq!(quarantine.records_dropped.load(Relaxed), purged);
     let newest = quarantine.list(0, 1_000).unwrap();
     assert_eq!(newest.last().unwrap().1.detail, "599");
-    assert!(quarantine.bytes() < 40 << 20);
+}
+
+#[test]
+fn no_item_of_any_size_pushes_the_quarantine_over_its_bound() {
+    for bytes_max in [4_u64 << 20, 8 << 20, 16 << 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open(dir.path(), bytes_max, || 1).unwrap();
+        fs::create_dir(dir.path().join("00000000.damaged")).unwrap();
+        fs::write(dir.path().join("00000000.damaged/db"), vec![0; 3 << 20]).unwrap();
+        let (mut added, mut state, mut largest) = (0, 1_u64, 0);
+        while quarantine.items_dropped.load(Relaxed) < 400 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let (count, size) =
+                [(300, 10), (40, 3_000), (7, 60_000), (1, 700_000)][(state >> 62) as usize];
+            let items: Vec<Item> = (0..count)
+                .map(|n| item("x", size + (state >> 48) as usize % 100 + n))
+                .collect();
+            added += items.len() as u64;
+            quarantine.add(&items).unwrap();
+            largest = largest.max(quarantine.bytes());
+            let dropped = quarantine.items_dropped.load(Relaxed);
+            assert_eq!(quarantine.len() + dropped, added);
+        }
+        assert!(largest <= bytes_max, "{largest} of {bytes_max}");
+        assert!(largest > bytes_max / 2, "{largest} of {bytes_max}");
+    }
 }
 
 #[test]

@@ -102,6 +102,12 @@ impl<'a> Choice<'a> {
         Ok(choice)
     }
 
+    /// Columns chosen that a table which is there lacks.
+    pub(super) fn columns_to_add(&self) -> usize {
+        let grown = self.new.iter().filter(|new| !new.is_table_new);
+        grown.map(|new| new.columns.len()).sum()
+    }
+
     /// The column of a field with its table, chosen and created at its first sight.
     pub(super) fn column(
         &mut self,

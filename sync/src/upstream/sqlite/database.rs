@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, TransactionBeh
 use super::{
     file::Files,
     insert::insert,
-    tables::{self, Plan},
+    tables::{self, COLUMNS_AT_ONCE, Plan},
 };
 use crate::{
     rows::{Batch, TableRows},
@@ -173,8 +173,15 @@ impl Database {
         self.connection.get_interrupt_handle()
     }
 
-    /// Writes all rows in one transaction; tables that the file refuses are named and left out.
+    /// Writes all rows in one transaction; tables that the file refuses are named and left out. Where very
+    /// many columns are new they come before, in transactions of their own, so that what a time-out cuts
+    /// short goes on from there.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<WriteReport, DbError> {
+        match self.add_columns(batch) {
+            // Told with the rows that it concerns.
+            Err(DbError::Sqlite(error)) if is_about_a_table(error.sqlite_error_code()) => {}
+            done => done?,
+        }
         match self.write_tables(batch, false) {
             Err(DbError::Sqlite(error)) if is_about_a_table(error.sqlite_error_code()) => {
                 self.plans.clear();
@@ -185,6 +192,25 @@ impl Database {
             }
             done => done,
         }
+    }
+
+    fn add_columns(&mut self, batch: &Batch) -> Result<(), DbError> {
+        for table in &batch.tables {
+            let schema = &table.schema;
+            let is_known = self.plans.get(&schema.id);
+            let is_known = is_known.is_some_and(|plan| plan.is_for(schema));
+            if is_known || schema.fields.len() <= COLUMNS_AT_ONCE || schema.name.contains('\0') {
+                continue;
+            }
+            let mut more = true;
+            while more {
+                let behavior = TransactionBehavior::Immediate;
+                let transaction = self.connection.transaction_with_behavior(behavior)?;
+                more = tables::prepare_some(&transaction, schema, &self.told)?;
+                transaction.commit()?;
+            }
+        }
+        Ok(())
     }
 
     /// As [`Self::write`]; only if `one_by_one` is a table that is refused left out.
@@ -369,7 +395,7 @@ fn known_plan<'a>(
 ) -> rusqlite::Result<&'a Plan> {
     let schema: &Arc<Schema> = &table.schema;
     let known = plans.get(&schema.id);
-    if known.is_none_or(|plan| !Arc::ptr_eq(&plan.schema, schema) && plan.schema != *schema) {
+    if known.is_none_or(|plan| !plan.is_for(schema)) {
         plans.insert(schema.id, tables::prepare(connection, schema, told)?);
     }
     Ok(&plans[&schema.id])

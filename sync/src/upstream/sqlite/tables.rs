@@ -50,6 +50,10 @@ const BOOKKEEPING_TABLES: [&str; 4] = [
     "dunlin_parts",
 ];
 
+/// Columns added to a table in one transaction: each takes `SQLite` milliseconds where there are many, and on a
+/// slow device a thousand of them longer than the upstream's time-out. (Those of a new table come with it.)
+pub(super) const COLUMNS_AT_ONCE: usize = 100;
+
 /// Where the rows of one schema go.
 pub(super) struct Plan {
     /// The schema this was made for.
@@ -58,6 +62,13 @@ pub(super) struct Plan {
     pub(super) parts: Vec<PartPlan>,
     /// By field: why no value of it can be stored; and whether somebody could change that in the file.
     pub(super) refused: HashMap<usize, Refusal>,
+}
+
+impl Plan {
+    /// Whether it was made for `schema` as it is now.
+    pub(super) fn is_for(&self, schema: &Arc<Schema>) -> bool {
+        Arc::ptr_eq(&self.schema, schema) || self.schema == *schema
+    }
 }
 
 /// Where a part of the fields goes.
@@ -112,6 +123,27 @@ pub(super) fn register_stream(
             serde_json::Value::Object(tags).to_string()
         ])?;
     Ok(())
+}
+
+/// Makes the tables of `schema`, or adds columns that they lack, [`COLUMNS_AT_ONCE`] at most; whether there may be
+/// more to add.
+pub(super) fn prepare_some(
+    connection: &Connection,
+    schema: &Schema,
+    told: &Told,
+) -> rusqlite::Result<bool> {
+    let (table, view) = names_of(connection, &schema.name)?;
+    let mut choice = Choice::new(connection, schema, table, view)?;
+    let mut fields = schema.fields.iter();
+    while choice.columns_to_add() < COLUMNS_AT_ONCE {
+        let Some(field) = fields.next() else {
+            break;
+        };
+        // Why one has no column is found again, and told, when its rows are written.
+        let _column = choice.column(&field.name, field.kind, told)?;
+    }
+    choice.apply()?;
+    Ok(choice.columns_to_add() == COLUMNS_AT_ONCE)
 }
 
 /// Makes tables, columns and views of `schema` as they must be. Its name must hold no NUL.

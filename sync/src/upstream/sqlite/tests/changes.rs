@@ -217,6 +217,28 @@ async fn many_fields_go_to_further_tables() {
 }
 
 #[tokio::test]
+async fn columns_once_added_stay_whatever_becomes_of_the_rows() {
+    let fixture = Fixture::new();
+    let upstream = fixture.upstream();
+    let stream = stream(1, "s/1");
+    let narrow = schema("s", &[("c0", FieldType::F64)]);
+    write(&*upstream, &one(&narrow, &stream, 1, f64_of(0.0))).await;
+    fixture.shell(
+        "CREATE TRIGGER refuse BEFORE INSERT ON s BEGIN SELECT RAISE(ABORT, 'no more'); END",
+    );
+    let names: Vec<String> = (0..450).map(|field| format!("c{field}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| (&**name, FieldType::F64)).collect();
+    let wide = one(&schema("s", &fields), &stream, 2, f64_of(1.0));
+    let report = upstream.write(&wide).await.unwrap();
+    assert_eq!((report.rows_written, report.refused.len()), (0, 1));
+    let columns = "SELECT count(*) FROM pragma_table_info('s')";
+    assert_eq!(fixture.number(columns), 5 + 450);
+    fixture.shell("DROP TRIGGER refuse");
+    write(&*upstream, &wide).await;
+    assert_eq!(fixture.number("SELECT count(*) FROM s"), 2);
+}
+
+#[tokio::test]
 async fn tags_follow_the_device_whatever_others_have() {
     let fixture = Fixture::new();
     let upstream = fixture.upstream();

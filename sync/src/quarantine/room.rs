@@ -1,0 +1,184 @@
+//! Room: which part takes the next item, and what gives way to it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use super::{
+    FIRST_ITEM, Inner, Part, Quarantine, Unsaid,
+    item::{count, records},
+    part_dir,
+};
+use crate::generation::{Entry, Generation, GenerationError};
+
+/// Generations the bound is divided into: a full quarantine forgets this share of it at once.
+const GENERATIONS: u64 = 4;
+
+/// Bytes put at once, and what one item goes beyond them.
+pub(super) const PUT_BYTES_MAX: usize = 256 << 10;
+/// sled writes whole segments of 512 KiB, and rewrites pages: a put may take this much disk and twice its bytes.
+const HEADROOM_BYTES: u64 = 1 << 20;
+/// What a new part takes before anything is in it.
+const PART_NEW_BYTES: u64 = 1 << 20;
+
+/// Least bound: below it there would be no room for one part beside what a put takes.
+const BYTES_MAX_MIN: u64 = 4 << 20;
+
+/// Shortest time between two lines about items that gave way.
+const DROPPED_GAP: Duration = Duration::from_mins(1);
+
+/// Damaged parts kept for people to look at.
+const DAMAGED_MAX: usize = 4;
+
+impl Quarantine {
+    /// Most disk it may take, bytes.
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Relaxed).max(BYTES_MAX_MIN)
+    }
+
+    /// Puts `entries` into the last part, or a new one; only if `may_drop` do the oldest items give way.
+    pub(super) fn put(
+        &self,
+        inner: &mut Inner,
+        entries: Vec<Entry>,
+        may_drop: bool,
+    ) -> Result<(), GenerationError> {
+        let bytes: usize = entries
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        loop {
+            let put = self
+                .make_room(inner, bytes as u64, may_drop)
+                .and_then(|()| self.put_into_last(inner, entries.clone()));
+            match put {
+                // On a full disk the oldest items give way, or no bad publish could be acknowledged.
+                Err(GenerationError::Full) if may_drop && inner.parts.len() > 1 => {
+                    self.forget_oldest(inner, "disk full");
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Room for `bytes` more within the bound, as far as what is there can give way.
+    fn make_room(
+        &self,
+        inner: &mut Inner,
+        bytes: u64,
+        may_drop: bool,
+    ) -> Result<(), GenerationError> {
+        let begins_part = self.is_last_full(inner);
+        let new_part_bytes = if begins_part { PART_NEW_BYTES } else { 0 };
+        let needed = 2 * bytes + HEADROOM_BYTES + new_part_bytes;
+        while self.bytes() + needed > self.bytes_max() {
+            if forget_damaged(&self.dir, 0) {
+                continue;
+            }
+            let gives_way = inner.parts.len() > usize::from(!begins_part);
+            if !may_drop && !inner.parts.is_empty() {
+                return Err(GenerationError::Full);
+            }
+            if !gives_way {
+                break;
+            }
+            self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)");
+        }
+        Ok(())
+    }
+
+    fn put_into_last(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), GenerationError> {
+        if self.is_last_full(inner) {
+            self.begin(inner)?;
+        }
+        let Some(part) = inner.parts.last() else {
+            return Ok(());
+        };
+        let put = part.generation.put(entries);
+        // The same generation may not take anything any more.
+        inner.failed = put.is_err();
+        put
+    }
+
+    /// Whether the next item begins a part.
+    fn is_last_full(&self, inner: &Inner) -> bool {
+        let part_bytes = self.bytes_max() / GENERATIONS;
+        let last = inner.parts.last().filter(|_| !inner.failed);
+        last.is_none_or(|part| part.generation.disk_bytes() >= part_bytes)
+    }
+
+    pub(super) fn begin(&self, inner: &mut Inner) -> Result<(), GenerationError> {
+        let id = inner.next_part;
+        let path = part_dir(&self.dir, id);
+        let _leftover = fs::remove_dir_all(&path);
+        let first_item = inner.next_item.to_be_bytes().to_vec();
+        let generation = Generation::create(&path, vec![(FIRST_ITEM.to_vec(), first_item)])?;
+        inner.parts.push(Part { id, generation });
+        inner.next_part = id + 1;
+        inner.failed = false;
+        Ok(())
+    }
+
+    fn forget_oldest(&self, inner: &mut Inner, why: &str) {
+        let oldest = inner.parts.remove(0);
+        let items = count(&oldest.generation);
+        let records = records(&oldest.generation).max(items);
+        self.items_dropped.fetch_add(items, Relaxed);
+        self.records_dropped.fetch_add(records, Relaxed);
+        let unsaid = &mut inner.unsaid;
+        unsaid.items += items;
+        unsaid.records += records;
+        let now = Instant::now();
+        if unsaid.next.is_none_or(|next| next <= now) {
+            let Unsaid { items, records, .. } = *unsaid;
+            tracing::error!(
+                items,
+                records,
+                why,
+                "DROPPED: the oldest items in quarantine gave way to newer ones (said once a minute at most)"
+            );
+            *unsaid = Unsaid {
+                next: Some(now + DROPPED_GAP),
+                ..Unsaid::default()
+            };
+        }
+        self.delete(oldest);
+    }
+
+    pub(super) fn delete(&self, part: Part) {
+        let path = part_dir(&self.dir, part.id);
+        drop(part);
+        if let Err(error) = Generation::delete(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot delete a part of the quarantine");
+        }
+    }
+}
+
+/// Puts a damaged part where people can look at it, with a few others.
+pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
+    tracing::error!(path = %path.display(), why, "part of the quarantine set aside");
+    let target = path.with_extension("damaged");
+    let _older = fs::remove_dir_all(&target);
+    if let Err(error) = fs::rename(path, &target) {
+        tracing::error!(path = %path.display(), %error, "cannot set it aside");
+    }
+    forget_damaged(dir, DAMAGED_MAX);
+}
+
+/// Removes damaged parts, the oldest first, until no more than `kept` are there; whether there were any.
+fn forget_damaged(dir: &Path, kept: usize) -> bool {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut damaged: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "damaged"))
+        .collect();
+    damaged.sort_unstable();
+    let mut any = false;
+    for path in damaged.iter().rev().skip(kept) {
+        any |= fs::remove_dir_all(path).is_ok();
+    }
+    any
+}
