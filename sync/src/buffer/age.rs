@@ -158,6 +158,24 @@ mod tests {
     }
 
     #[test]
+    fn idle_streams_are_forgotten_however_often_the_device_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut device, _) = Device::open(options(dir.path()));
+        for name in ["a", "b"] {
+            commit(&mut device, name, 1_000);
+        }
+        for second in [1_040, 1_080, 1_120] {
+            drop(device);
+            device = Device::open(options(dir.path())).0;
+            commit(&mut device, "a", second);
+            upload(&device);
+            let forgotten = look(&device, second, 100);
+            let expected: &[&str] = if second == 1_120 { &["b"] } else { &[] };
+            assert_eq!(forgotten, expected, "{second}");
+        }
+    }
+
+    #[test]
     fn records_too_old_for_the_replay_window_go_however_little_arrives() {
         let dir = tempfile::tempdir().unwrap();
         let mut options = options(dir.path());

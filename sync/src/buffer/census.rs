@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{Buffer, Extent, Inner, inside::number, parts};
 use crate::{
     block::Run,
@@ -18,14 +16,26 @@ use crate::{
 };
 
 /// Rows of each stream in one generation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Census(BTreeMap<StreamId, u64>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census(BTreeMap<StreamId, Held>);
+
+/// What a generation holds of one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    rows: u64,
+    /// The last block with a row of it.
+    last_seq: u64,
+    /// The last timestamp in that block, as stored (before corrections).
+    last_ts: i64,
+}
 
 impl Census {
-    /// Adds the rows of a block.
-    pub(crate) fn add(&mut self, runs: &[Run]) {
+    /// Adds the rows of block `seq`, which ends at `last_ts` (nanoseconds UTC, as stored).
+    pub(crate) fn add(&mut self, seq: u64, runs: &[Run], last_ts: i64) {
         for run in runs {
-            *self.0.entry(run.stream).or_default() += u64::from(run.rows);
+            let held = self.0.entry(run.stream).or_default();
+            held.rows += u64::from(run.rows);
+            (held.last_seq, held.last_ts) = (seq, last_ts);
         }
     }
 
@@ -45,7 +55,7 @@ impl Census {
                 Ok(stored) => {
                     let outline = stored.map(|stored| codec::outline(&stored, 0, |_| true));
                     if let Some(Ok(outline)) = outline {
-                        census.add(&outline.runs);
+                        census.add(seq, &outline.runs, outline.last_ts);
                     }
                 }
                 Err(error) => failed = Some(error),
@@ -60,15 +70,13 @@ impl Census {
     }
 
     fn rows(&self, stream: StreamId) -> u64 {
-        self.0.get(&stream).copied().unwrap_or_default()
+        self.0.get(&stream).map_or(0, |held| held.rows)
     }
 
     /// As it is kept for a generation that nothing is added to any more.
     pub(crate) fn sealed(&self) -> SealedCensus {
-        self.0
-            .iter()
-            .map(|(stream, rows)| (*stream, *rows))
-            .collect()
+        let streams = self.0.iter();
+        streams.map(|(stream, held)| (*stream, held.rows)).collect()
     }
 }
 
@@ -165,15 +173,20 @@ impl Inner {
     /// which there is nothing keep what they have.
     pub(super) fn redate(&mut self) {
         let dated = |extent: &Extent| self.last_ts(extent).unwrap_or(i64::MIN);
-        let sealed = self.sealed.iter().map(|s| dated(&s.extent));
-        let dates: Vec<i64> = sealed.chain([dated(&self.active.extent)]).collect();
-        let rows = self.sealed.iter().map(|sealed| &*sealed.census);
-        let newest = self.active.census.sealed();
+        let dates: Vec<i64> = self.sealed.iter().map(|s| dated(&s.extent)).collect();
         // Oldest first: the newest generation with rows of a stream has the last word.
-        for (census, last_ts) in rows.chain([&*newest]).zip(dates) {
-            for (stream, _) in census {
+        for (sealed, last_ts) in self.sealed.iter().zip(dates) {
+            for (stream, _) in &sealed.census {
                 self.usages.date(*stream, last_ts);
             }
+        }
+        let newest = self.active.census.0.iter();
+        let dates = newest.map(|(stream, held)| {
+            let shift_ns = self.shift_ns(held.last_seq);
+            (*stream, held.last_ts.saturating_add(shift_ns))
+        });
+        for (stream, last_ts) in dates.collect::<Vec<_>>() {
+            self.usages.date(stream, last_ts);
         }
     }
 }

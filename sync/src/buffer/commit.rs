@@ -58,16 +58,16 @@ pub(crate) fn fingerprint_entries(
 }
 
 impl Inner {
-    /// Notes whose rows the newest generation holds now.
-    fn count(&mut self, blocks: &[BlockBody]) {
+    /// Notes whose rows the newest generation holds now, with the blocks from `first_seq` on.
+    fn count(&mut self, first_seq: u64, blocks: &[BlockBody]) {
         let Self { active, usages, .. } = self;
-        for block in blocks {
+        for (seq, block) in (first_seq..).zip(blocks) {
             for run in &block.runs {
                 let is_first = !active.census.has(run.stream);
                 usages.add(run.stream, run.rows.into(), is_first, block.last_ts);
                 active.named.insert(run.stream);
             }
-            active.census.add(&block.runs);
+            active.census.add(seq, &block.runs, block.last_ts);
         }
     }
 }
@@ -133,7 +133,8 @@ impl Buffer {
         inner.pending.clear();
         let declared = std::mem::take(&mut inner.declared);
         inner.active.named.extend(declared);
-        inner.count(blocks);
+        let first_seq = inner.active.extent.next_seq;
+        inner.count(first_seq, blocks);
         inner.active.fingerprint_parts = fingerprint_parts;
         let rows = extent.next_row - inner.active.extent.next_row;
         inner.active.extent = extent;
