@@ -57,6 +57,7 @@ fn nothing_is_let_go_at_the_start_before_answering_says_how_far_it_is() {
     let overrides = Overrides::default()
         .set("data_dir", dir.path().join("data").to_str().unwrap())
         .set("mqtt.url", "mqtt://127.0.0.1:1")
+        .set("upstream.url", "tdengine://127.0.0.1:1/d")
         .set("buffer.bytes_max", "16 MiB")
         .set("buffer.replay_bytes_max", "0");
     let open = |text: &str| {
