@@ -26,7 +26,13 @@ pub enum SessionCommand {
 /// broker cannot be reached or does not let us in.
 pub async fn run(command: SessionCommand) -> Outcome {
     let SessionCommand::End(args) = command;
-    let checked = config::check(args.config.as_deref(), &args.overrides);
+    let overrides = if args.config.is_none() {
+        // Which streams there were does not matter, and need not be said again.
+        args.overrides.clone().topic("any=#")
+    } else {
+        args.overrides.clone()
+    };
+    let checked = config::check(args.config.as_deref(), &overrides);
     let settings = checked.settings.map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         Exit::Usage(lines.join("\n"))
