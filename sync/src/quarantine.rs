@@ -222,8 +222,9 @@ impl Quarantine {
             inner.next_item += 1;
             entries_bytes += bytes.len();
             if entries_bytes >= PUT_BYTES_MAX || at + 1 == items.len() {
-                let put = self.put(&mut inner, std::mem::take(&mut entries), may_drop);
+                let put = self.put(&mut inner, &entries, may_drop);
                 put.map_err(|error| self.error(&error))?;
+                entries.clear();
                 entries_bytes = 0;
             }
         }

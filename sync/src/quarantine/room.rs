@@ -43,7 +43,7 @@ impl Quarantine {
     pub(super) fn put(
         &self,
         inner: &mut Inner,
-        entries: Vec<Entry>,
+        entries: &[Entry],
         may_drop: bool,
     ) -> Result<(), GenerationError> {
         let bytes: usize = entries
@@ -53,7 +53,7 @@ impl Quarantine {
         loop {
             let put = self
                 .make_room(inner, bytes as u64, may_drop)
-                .and_then(|()| self.put_into_last(inner, entries.clone()));
+                .and_then(|()| self.put_into_last(inner, entries.to_vec()));
             match put {
                 // On a full disk the oldest items give way, or no bad publish could be acknowledged.
                 Err(GenerationError::Full) if may_drop && inner.parts.len() > 1 => {
