@@ -7,11 +7,10 @@ use std::{collections::BTreeMap, hint::black_box};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dunlin_agent::{
-    decode::decode,
-    route::Router,
-    settings::{
+    config::settings::{
         NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule, TimeRange, TimeUnit,
     },
+    record::{decode::decode, route::Router},
     topic::TopicFilter,
 };
 use dunlin_sync::sample::Schema;

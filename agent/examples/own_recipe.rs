@@ -15,9 +15,9 @@ use std::path::Path;
 
 use dunlin_agent::{
     app::Agent,
+    config::settings::Settings,
     config::{self, Overrides},
-    recipes::OwnRecipes,
-    settings::Settings,
+    learn::recipes::OwnRecipes,
 };
 use dunlin_models::{
     data::{Half, Source, WindowShape},
@@ -155,7 +155,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(1)
         .ok_or("name the configuration file")?;
     let settings = settings(Path::new(&path))?;
-    dunlin_agent::logging::init(&settings.log)?;
+    dunlin_agent::app::logging::init(&settings.log)?;
     let mut agent = Agent::start(settings).await?;
     tokio::select! {
         error = agent.failed() => return Err(error.into()),
@@ -174,7 +174,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use dunlin_agent::writer::{Request, RequestContent};
+    use dunlin_agent::record::writer::{Request, RequestContent};
 
     use super::*;
 

@@ -6,7 +6,12 @@
 
 #[cfg(feature = "learning")]
 mod learning;
+pub mod logging;
+pub(crate) mod memory;
+pub mod notify;
+pub(crate) mod owner;
 mod reload;
+pub mod stall;
 
 use std::{
     net::SocketAddr,
@@ -27,14 +32,18 @@ use tokio::{
 #[cfg(feature = "learning")]
 use self::learning::Learning;
 use crate::{
-    control::{self, ControlError, ControlServer},
-    http::{self, Endpoint, Hosts, Server},
+    admin::{
+        control::{self, ControlError, ControlServer},
+        operations,
+    },
+    config::settings::Settings,
     ingest::{Ingest, Stopper, Subscriber},
-    operations,
-    settings::Settings,
-    status::{Configuration, View},
+    observe::{
+        http::{self, Endpoint, Hosts, Server},
+        status::{Configuration, View},
+    },
+    record::writer::{Parts, Requests, Writer},
     store::{Store, StoreError, cursor_path, wall_ns},
-    writer::{Parts, Requests, Writer},
 };
 
 /// Smallest gap between uploads that do not fill a batch, and between saves of the cursor.

@@ -1,14 +1,17 @@
 //! The command line.
 
+pub mod commands;
+
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{
+    app::{logging, memory},
+    cli::commands::{
         Exit, Outcome, check, doctor, export, import, init, quarantine, run, session, simulate,
         site, status, upload,
     },
-    features, logging, memory,
-    settings::LogSettings,
+    config::settings::LogSettings,
+    features,
 };
 
 const EXIT_CODES: &str = "\
@@ -34,7 +37,7 @@ pub struct Cli {
 enum Command {
     /// See it all at work on this machine: broker, machines, agent, database
     #[cfg(feature = "demo")]
-    Demo(crate::commands::demo::DemoArgs),
+    Demo(crate::cli::commands::demo::DemoArgs),
     /// Write a configuration file to start from
     Init(init::InitArgs),
     /// Check a configuration: every mistake, with its place
@@ -55,7 +58,7 @@ enum Command {
     Quarantine(Box<quarantine::QuarantineArgs>),
     #[cfg(feature = "learning")]
     #[command(flatten)]
-    Learning(crate::commands::learning::LearningCommand),
+    Learning(crate::cli::commands::learning::LearningCommand),
     /// The session that the broker keeps for this device while the agent is away
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -66,7 +69,7 @@ enum Command {
 /// Parses the arguments and runs the command.
 ///
 /// # Errors
-/// [`crate::commands::Exit`], with the exit code to end with.
+/// [`crate::cli::commands::Exit`], with the exit code to end with.
 pub fn main() -> Outcome {
     let cli = Cli::parse();
     // Before there is a second thread.
@@ -82,7 +85,7 @@ pub fn main() -> Outcome {
     runtime.block_on(async {
         match cli.command {
             #[cfg(feature = "demo")]
-            Command::Demo(args) => crate::commands::demo::run(args).await,
+            Command::Demo(args) => crate::cli::commands::demo::run(args).await,
             Command::Init(args) => init::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Doctor(args) => doctor::run(*args).await,
@@ -93,7 +96,7 @@ pub fn main() -> Outcome {
             Command::Import(args) => import::run(*args).await,
             Command::Quarantine(args) => quarantine::run(*args).await,
             #[cfg(feature = "learning")]
-            Command::Learning(command) => crate::commands::learning::run(command).await,
+            Command::Learning(command) => crate::cli::commands::learning::run(command).await,
             Command::Session(command) => session::run(command).await,
             Command::Simulate(args) => simulate::run(*args).await,
         }

@@ -35,9 +35,11 @@ pub(crate) use self::{
     identity::{check as check_identity, read as read_identity},
 };
 use crate::{
-    clock::{Clock, EARLIEST_NS, Past, System},
-    settings::Settings,
-    writer,
+    config::settings::Settings,
+    record::{
+        clock::{Clock, EARLIEST_NS, Past, System},
+        writer,
+    },
 };
 
 /// Why the data directory cannot be used. Nothing in it was changed.

@@ -65,7 +65,7 @@ impl TopicFilter {
     /// # Errors
     /// [`TopicError`] with the position of what no broker would take, of a tag name outside
     /// `[a-zA-Z_][a-zA-Z0-9_]{0,63}`, taken twice (in whatever case) or called `device`, and of a
-    /// level that [`route`](crate::route) would never let through.
+    /// level that [`route`](crate::record::route) would never let through.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
         if text.len() > FILTER_BYTES_MAX {
             return Err(TopicError {

@@ -12,9 +12,11 @@ use std::{
 };
 
 use dunlin_agent::{
-    control::{self, socket_path},
-    operations::{self, Ask, LearningAsk, Listener, ModelsAsk},
-    status::Status,
+    admin::{
+        control::{self, socket_path},
+        operations::{self, Ask, LearningAsk, Listener, ModelsAsk},
+    },
+    observe::status::Status,
 };
 use dunlin_sync::frame;
 use rustix::process::{Pid, Signal, kill_process};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_agent::{mqtt::url::BrokerUrl, settings::Secret};
+use dunlin_agent::{config::settings::Secret, mqtt::url::BrokerUrl};
 
 use crate::{
     mqtt_packet::{self, Packet, Reader},

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{AgentError, ended, spawn_worker};
-use crate::{learn, status::View, store::wall_ns, writer::Requests};
+use crate::{learn, observe::status::View, record::writer::Requests, store::wall_ns};
 
 const SCANNER: &str = "the scan for something to learn";
 const ANSWERER: &str = "the inference";

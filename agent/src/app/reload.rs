@@ -9,11 +9,11 @@ use url::Url;
 use super::learning::Learning;
 use super::{Agent, AgentError, mqtt_filters};
 use crate::{
+    app::logging,
     config::Mistake,
-    logging,
-    settings::{LogSettings, Secret, Settings},
+    config::settings::{LogSettings, Secret, Settings},
+    record::writer::{Request, RequestContent},
     store::buffer_options,
-    writer::{Request, RequestContent},
 };
 
 /// Longest wait for the writer, which may be waiting for the disk.

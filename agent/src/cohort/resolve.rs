@@ -25,7 +25,7 @@ use super::{
     read::Part,
     select::{Event, Passes},
 };
-use crate::glob::means;
+use crate::base::glob::means;
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 12;

@@ -13,11 +13,12 @@ use super::{
     secrets, streams, urls,
 };
 use crate::{
-    features, logging,
-    settings::{
+    app::logging,
+    config::settings::{
         BufferSettings, ClockSettings, LogSettings, MqttSettings, MqttVersion, Secret, Settings,
         UploadOrder, UpstreamSettings, WhenFull,
     },
+    features,
     store::default_client_id,
 };
 
@@ -36,7 +37,7 @@ pub(super) struct Inputs<'a> {
     pub(super) syntax_is_sound: bool,
     /// Recipes that a program around the agent brings along.
     #[cfg(feature = "learning")]
-    pub(super) own: Option<&'a crate::recipes::OwnRecipes>,
+    pub(super) own: Option<&'a crate::learn::recipes::OwnRecipes>,
 }
 
 /// All settings, to be used only if no mistake was found.

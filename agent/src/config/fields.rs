@@ -8,7 +8,7 @@ use super::{
     registry::Kind,
     value::{self, check_text},
 };
-use crate::settings::{DeclaredField, PayloadFormat};
+use crate::config::settings::{DeclaredField, PayloadFormat};
 
 const TYPES: &[&str] = &["f64", "f32", "i64", "bool", "text"];
 /// Longest name of a field, bytes.

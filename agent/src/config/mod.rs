@@ -22,6 +22,7 @@ mod overrides;
 mod read;
 pub mod registry;
 mod secrets;
+pub mod settings;
 mod split;
 mod streams;
 mod suggest;
@@ -42,9 +43,9 @@ use self::{
     mistake::Findings,
     read::{Source, Tables, Values},
 };
+use crate::config::settings::Settings;
 #[cfg(feature = "learning")]
-use crate::recipes::OwnRecipes;
-use crate::settings::Settings;
+use crate::learn::recipes::OwnRecipes;
 
 /// A whole configuration for a real broker and a real database, in twenty lines.
 pub const EXAMPLE: &str = r#"device = "press-7"

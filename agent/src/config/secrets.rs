@@ -14,7 +14,7 @@ use super::{
     mistake::{Findings, Place},
     read::Values,
 };
-use crate::settings::Secret;
+use crate::config::settings::Secret;
 
 /// The password of `side` ("mqtt" or "upstream"): of the URL, the setting and the file, whichever
 /// was given with the highest precedence, and its file if that is what gave it. Two of the same

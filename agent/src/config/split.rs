@@ -6,7 +6,7 @@ use super::{
     registry::{Kind, Unit},
     value,
 };
-use crate::settings::SplitRule;
+use crate::config::settings::SplitRule;
 
 /// Probability of train unless set.
 const TRAIN_DEFAULT: f64 = 0.8;

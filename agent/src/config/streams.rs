@@ -14,10 +14,10 @@ use super::{
     split,
 };
 use crate::{
-    moment,
-    settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
+    base::moment,
+    config::settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
+    record::writer::STREAMS_MAX as DEVICE_STREAMS_MAX,
     topic::TopicFilter,
-    writer::STREAMS_MAX as DEVICE_STREAMS_MAX,
 };
 
 /// Fields a schema may grow to unless set.
@@ -424,7 +424,7 @@ fn instances_max(entry: &Entry<'_>, found: &mut Findings) -> Option<usize> {
 fn tags(
     stream: &Entry<'_>,
     filter: &str,
-    declared: &[crate::settings::DeclaredField],
+    declared: &[crate::config::settings::DeclaredField],
     found: &mut Findings,
 ) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();

@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use super::{Findings, window};
 use crate::{
+    config::settings::{MqttSettings, MqttVersion, Settings},
     mqtt::{ConnAck, LinkOptions, LinkProblem},
-    settings::{MqttSettings, MqttVersion, Settings},
 };
 
 const ABOUT: &str = "broker";

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use super::Findings;
 use crate::{
-    clock::{EARLIEST_NS, LATEST_NS, TimeSource},
-    settings::Settings,
+    config::settings::Settings,
+    record::clock::{EARLIEST_NS, LATEST_NS, TimeSource},
 };
 
 const ABOUT: &str = "clock";

@@ -8,14 +8,16 @@ use std::{
 
 use super::{Findings, kept_back::KeptBack};
 use crate::{
-    commands::{
+    admin::{
+        control::{self, ControlError},
+        operations::{Local, OperationError},
+    },
+    cli::commands::{
         status::{progress, silent},
         terminal::of,
     },
-    control::{self, ControlError},
-    operations::{Local, OperationError},
-    settings::Settings,
-    status::{Status, elsewhere, retagged},
+    config::settings::Settings,
+    observe::status::{Status, elsewhere, retagged},
     store::{check_identity, read_identity},
 };
 

@@ -6,10 +6,12 @@ use dunlin_sync::{frame, uploader};
 
 use super::Findings;
 use crate::{
-    commands::terminal::of,
-    control,
-    operations::{self, Ask, Held, Listener, OperationError, Parts, Selection},
-    status::Status,
+    admin::{
+        control,
+        operations::{self, Ask, Held, Listener, OperationError, Parts, Selection},
+    },
+    cli::commands::terminal::of,
+    observe::status::Status,
 };
 
 /// What is kept back.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Findings, Roots};
-use crate::{commands::terminal::bytes, thermal};
+use crate::{base::thermal, cli::commands::terminal::bytes};
 
 const MEMORY: &str = "memory";
 const HEAT: &str = "temperature";

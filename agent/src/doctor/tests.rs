@@ -11,9 +11,9 @@ use std::{
 
 use super::*;
 use crate::{
-    broker::EmbeddedBroker,
-    clock::{EARLIEST_NS, Manual},
     config::{self, Overrides},
+    record::clock::{EARLIEST_NS, Manual},
+    simulate::broker::EmbeddedBroker,
     store::Store,
 };
 

@@ -3,7 +3,7 @@
 use dunlin_sync::upstream::{Description, UpstreamError};
 
 use super::Findings;
-use crate::{app, settings::Settings};
+use crate::{app, config::settings::Settings};
 
 const ABOUT: &str = "upstream";
 /// What tables and statements are made for.

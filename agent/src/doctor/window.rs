@@ -11,11 +11,11 @@ use bytes::BytesMut;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
+    config::settings::MqttVersion,
     mqtt::{
         Link, LinkOptions, LinkProblem,
         wire::{self, Packet},
     },
-    settings::MqttVersion,
 };
 
 /// Most publishes made: a larger window is as good as none.

@@ -7,7 +7,7 @@
 use tracing::warn;
 
 use super::{Incoming, memory::Presence, session::Session, stats::add};
-use crate::settings::MqttVersion;
+use crate::config::settings::MqttVersion;
 
 impl Session<'_> {
     /// What the CONNACK says.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use dunlin_sync::state_file;
 use serde::{Deserialize, Serialize};
 
-use crate::{mqtt::LinkOptions, settings::MqttVersion, store::wall_ns};
+use crate::{config::settings::MqttVersion, mqtt::LinkOptions, store::wall_ns};
 
 /// Format of [`Known`]; another one is as none.
 const FORMAT: u8 = 1;

@@ -55,11 +55,11 @@ pub use self::{
     subscriber::Subscriber,
 };
 use crate::{
+    config::settings::{MqttSettings, MqttVersion},
     mqtt::{
         LinkOptions, LinkProblem,
         outgoing::{self, Outbox, Publisher},
     },
-    settings::{MqttSettings, MqttVersion},
 };
 
 /// A connection that has stood this long (or the longest back-off, if shorter) is a good one.

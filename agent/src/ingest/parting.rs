@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{HOW_TO_END, session::Session};
-use crate::{mqtt::LinkProblem, settings::MqttVersion};
+use crate::{config::settings::MqttVersion, mqtt::LinkProblem};
 
 impl Session<'_> {
     /// Leaves the broker, with the session kept there or ended, and says which.

@@ -19,11 +19,11 @@ use super::{
     subscriptions::{Change, Subscriptions},
 };
 use crate::{
+    config::settings::MqttVersion,
     mqtt::{
         Link, LinkProblem, Pulse, Rest,
         wire::{self, Own, Packet},
     },
-    settings::MqttVersion,
 };
 
 const SUBSCRIBE_ID: u16 = 1;

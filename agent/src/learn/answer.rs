@@ -32,7 +32,7 @@ use super::{
     Shared,
     line::{Findings, KeptLine, Line},
 };
-use crate::writer::Refused;
+use crate::record::writer::Refused;
 
 /// Longest wait for a commit before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);

@@ -17,7 +17,7 @@ use dunlin_models::recipe::{EpochEnd, Host, Step, Stopped};
 use dunlin_sync::state_file;
 
 use super::{journal::Journal, task::Task};
-use crate::{settings::LearnSettings, thermal};
+use crate::{base::thermal, config::settings::LearnSettings};
 
 /// Steps in one batch of the training log.
 const LOG_BATCH_STEPS: usize = 256;
@@ -197,14 +197,14 @@ mod tests {
         LearnStats,
         tests::{NOW_NS, settings},
     };
-    use crate::writer::Requests;
+    use crate::record::writer::Requests;
 
     struct Desk {
         dir: tempfile::TempDir,
         stop: Arc<AtomicBool>,
         given_up: Arc<AtomicBool>,
         stats: Arc<LearnStats>,
-        requests: Option<std::sync::mpsc::Receiver<Vec<crate::writer::Request>>>,
+        requests: Option<std::sync::mpsc::Receiver<Vec<crate::record::writer::Request>>>,
     }
 
     impl Desk {
@@ -315,7 +315,7 @@ mod tests {
             .try_iter()
             .flatten()
             .map(|request| match request.content {
-                crate::writer::RequestContent::Records { records, .. } => records.len(),
+                crate::record::writer::RequestContent::Records { records, .. } => records.len(),
                 _ => 0,
             })
             .sum();

@@ -15,7 +15,7 @@ use dunlin_sync::{
 };
 
 use super::{LearnStats, task::Task};
-use crate::{
+use crate::record::{
     decode::Record,
     writer::{Refused, Request, RequestContent, Requests},
 };
@@ -237,7 +237,7 @@ fn request(
     schema: &str,
     key: &ModelKey,
     rows: Vec<(Option<i64>, Vec<Cell>)>,
-    reply: mpsc::Sender<crate::writer::Answer>,
+    reply: mpsc::Sender<crate::record::writer::Answer>,
 ) -> Request {
     let fields = rows.first().map_or_else(Vec::new, |(_, cells)| {
         let fields = cells.iter().map(|(name, kind, _)| Field {

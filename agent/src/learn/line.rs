@@ -30,7 +30,7 @@ use dunlin_sync::rows::Columns;
 
 pub(super) use self::kept::KeptLine;
 use super::journal::Prediction;
-use crate::{cohort::Labels, settings::RecipeRule};
+use crate::{cohort::Labels, config::settings::RecipeRule};
 
 /// Rows kept beyond a window before the oldest are let go, all at once.
 const SLACK_ROWS: usize = 512;

@@ -13,6 +13,7 @@ mod drifted;
 mod governor;
 mod journal;
 mod line;
+pub mod recipes;
 mod scan;
 pub mod task;
 mod tasks_file;
@@ -44,10 +45,10 @@ pub(crate) use self::line::guarded;
 pub use self::tasks_file::open_tasks;
 use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};
 use crate::{
+    config::settings::{LearnSettings, RecipeRule},
     mqtt::outgoing::Publisher,
-    settings::{LearnSettings, RecipeRule},
-    status::RecipeProgress,
-    writer::Requests,
+    observe::status::RecipeProgress,
+    record::writer::Requests,
 };
 
 /// Counters since the start.

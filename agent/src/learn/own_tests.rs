@@ -18,12 +18,12 @@ use dunlin_models::{
 
 use crate::{
     app::Agent,
-    broker::EmbeddedBroker,
+    config::settings::Settings,
     config::{self, Overrides},
     ingest::{Incoming, Ingest},
-    recipes::OwnRecipes,
-    settings::Settings,
-    writer::{Request, RequestContent},
+    learn::recipes::OwnRecipes,
+    record::writer::{Request, RequestContent},
+    simulate::broker::EmbeddedBroker,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);

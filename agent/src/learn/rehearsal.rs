@@ -10,7 +10,7 @@ use std::{
 use dunlin_sync::{buffer::Buffer, sample::Value};
 
 use super::{answer::Answering, journal::PREDICTIONS, scan::Scan, tests::Bench};
-use crate::{settings::LearnSettings, writer::RequestContent};
+use crate::{config::settings::LearnSettings, record::writer::RequestContent};
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]

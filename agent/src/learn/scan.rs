@@ -30,7 +30,10 @@ use super::{
     tasks_file::{Change, Table, TasksFile},
     train::{self, Outcome},
 };
-use crate::{glob::means, settings::RecipeRule, status::RecipeProgress, writer::OWN_TABLE_PREFIX};
+use crate::{
+    base::glob::means, config::settings::RecipeRule, observe::status::RecipeProgress,
+    record::writer::OWN_TABLE_PREFIX,
+};
 
 /// Longest wait before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use dunlin_models::registry::ModelKey;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{LearnSettings, RecipeRule};
+use crate::config::settings::{LearnSettings, RecipeRule};
 
 /// Where a task starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,9 +28,9 @@ use super::{
     task::{Task, TaskKind},
 };
 use crate::{
-    recipes::ChosenRecipe,
-    settings::{LearnSettings, RecipeRule, Sampling, StatusWords},
-    writer::{Request, RequestContent, Requests},
+    config::settings::{LearnSettings, RecipeRule, Sampling, StatusWords},
+    learn::recipes::ChosenRecipe,
+    record::writer::{Request, RequestContent, Requests},
 };
 
 /// The present of every test, nanoseconds UTC.

@@ -29,7 +29,7 @@ use super::{
     line,
     task::{Task as Job, TaskKind},
 };
-use crate::settings::RecipeRule;
+use crate::config::settings::RecipeRule;
 
 /// How a task has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

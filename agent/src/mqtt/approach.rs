@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Link, LinkOptions, LinkProblem, connack::Refusal};
-use crate::settings::MqttVersion;
+use crate::config::settings::MqttVersion;
 
 /// Bound on leaving a broker that has only been asked.
 const PART_MAX: Duration = Duration::from_secs(2);

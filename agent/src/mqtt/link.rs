@@ -14,7 +14,7 @@ use super::{
     connack::{ConnAck, Refusal},
     wire::{self, Decoder, WireError},
 };
-use crate::settings::{MqttSettings, MqttVersion};
+use crate::config::settings::{MqttSettings, MqttVersion};
 use dunlin_sync::{
     secret_file::FollowedPassword,
     tls::{FollowedTls, TlsError},

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::settings::Secret;
+use crate::config::settings::Secret;
 
 /// A checked broker address.
 #[derive(Clone, Debug, PartialEq, Eq)]

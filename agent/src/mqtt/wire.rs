@@ -9,7 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::{mqttbytes::v4, v5::mqttbytes::v5};
 
 use super::connack::{ConnAck, Refusal};
-use crate::settings::MqttVersion;
+use crate::config::settings::MqttVersion;
 
 /// Largest control packet accepted (everything but PUBLISH), bytes.
 const CONTROL_BYTES_MAX: usize = 64 * 1024;

@@ -5,6 +5,8 @@
 //! publish whose PUBACK was lost with a connection is sent again (DUP), which a subscriber may see
 //! twice: `n` in the payload tells.
 
+#[cfg(any(test, feature = "demo"))]
+pub mod broker;
 mod fleet;
 mod machine;
 mod publisher;
@@ -23,7 +25,9 @@ use tokio::{runtime, sync::watch};
 #[cfg(all(test, feature = "demo"))]
 pub(crate) use self::fleet::Fleet;
 pub use self::machine::{Fault, FaultKind, Machine, Reading};
-use crate::{ingest::IngestStats, mqtt::LinkError, mqtt::url::BrokerUrl, settings::MqttVersion};
+use crate::{
+    config::settings::MqttVersion, ingest::IngestStats, mqtt::LinkError, mqtt::url::BrokerUrl,
+};
 
 /// What to simulate.
 #[derive(Clone, Debug)]

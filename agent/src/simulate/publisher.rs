@@ -16,12 +16,12 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{Report, SimulateError, SimulateOptions, fleet::Fleet};
+use crate::config::settings::MqttVersion;
 use crate::mqtt::{
     Link, LinkOptions, LinkProblem, Pulse, Rest,
     link::Reader,
     wire::{self, Packet},
 };
-use crate::settings::MqttVersion;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_S: u16 = 30;

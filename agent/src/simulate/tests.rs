@@ -12,8 +12,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    broker::EmbeddedBroker,
     mqtt::wire::{Decoder, Packet, puback},
+    simulate::broker::EmbeddedBroker,
 };
 
 fn options(url: &str) -> SimulateOptions {

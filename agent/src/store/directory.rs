@@ -21,8 +21,11 @@ use dunlin_sync::{
 
 use super::StoreError;
 use crate::{
-    clock::{ClockRecord, ClockRecordError},
-    owner, writer,
+    app::owner,
+    record::{
+        clock::{ClockRecord, ClockRecordError},
+        writer,
+    },
 };
 
 /// What this version writes, and the newest that it reads. A directory of an older format is taken

@@ -19,7 +19,7 @@ use super::{
     StoreError,
     hardware::{Hardware, Likeness},
 };
-use crate::settings::Settings;
+use crate::config::settings::Settings;
 
 const FILE: &str = "identity";
 const FORMAT: u32 = 1;

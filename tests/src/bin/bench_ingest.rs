@@ -15,9 +15,9 @@ use std::{
 
 use dunlin_agent::{
     app::Agent,
-    broker::EmbeddedBroker,
     config::{self, Overrides},
     mqtt::url::BrokerUrl,
+    simulate::broker::EmbeddedBroker,
     simulate::{self, SimulateOptions},
 };
 use dunlin_tests::measure::{median, rss_bytes};
@@ -217,7 +217,11 @@ impl Bench {
         Ok(self.count as f64 / seconds)
     }
 
-    fn settings(&self, dir: &Path, id: &str) -> Result<dunlin_agent::settings::Settings, Anything> {
+    fn settings(
+        &self,
+        dir: &Path,
+        id: &str,
+    ) -> Result<dunlin_agent::config::settings::Settings, Anything> {
         let overrides = Overrides::default()
             .set("device", "bench")
             .set("data_dir", dir.display().to_string())

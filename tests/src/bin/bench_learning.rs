@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_agent::{broker::EmbeddedBroker, mqtt::url::BrokerUrl};
+use dunlin_agent::{mqtt::url::BrokerUrl, simulate::broker::EmbeddedBroker};
 use dunlin_tests::{
     device::{Device, as_agent, until},
     measure::{median, memory_bytes, quantile},

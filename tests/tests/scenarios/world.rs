@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use dunlin_agent::{broker::EmbeddedBroker, mqtt::url::BrokerUrl, status::Status};
+use dunlin_agent::{
+    mqtt::url::BrokerUrl, observe::status::Status, simulate::broker::EmbeddedBroker,
+};
 use dunlin_tests::{
     central::{Central, Rows},
     device::{Device, until},

@@ -8,7 +8,7 @@ use super::{
     build::{self, Inputs},
     mistake::Findings,
 };
-use crate::settings::{LearnSettings, StatusWords, StreamRule};
+use crate::config::settings::{LearnSettings, StatusWords, StreamRule};
 
 pub(super) fn settings(
     inputs: &Inputs<'_>,

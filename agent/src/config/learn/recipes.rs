@@ -15,12 +15,11 @@ use super::super::{
     value,
 };
 use crate::{
+    base::{glob, moment},
     cohort::Condition,
-    glob,
+    config::settings::{RecipeRule, Sampling, StatusWords, StreamRule},
+    learn::recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
     learn::topic::PublishTopic,
-    moment,
-    recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
-    settings::{RecipeRule, Sampling, StatusWords, StreamRule},
 };
 
 /// What a rule of any recipe may say.

@@ -6,7 +6,7 @@ use super::{
     registry::{DefaultValue, Kind, SETTINGS},
     *,
 };
-use crate::settings::{
+use crate::config::settings::{
     NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeRange, TimeUnit, UploadOrder, WhenFull,
 };
 

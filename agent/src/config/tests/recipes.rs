@@ -10,8 +10,8 @@ use dunlin_models::{
 
 use super::*;
 use crate::{
-    recipes::OwnRecipes,
-    settings::{RecipeRule, Sampling},
+    config::settings::{RecipeRule, Sampling},
+    learn::recipes::OwnRecipes,
 };
 
 fn own() -> OwnRecipes {

@@ -19,9 +19,9 @@ use tokio::{
 
 use super::*;
 use crate::{
-    broker::EmbeddedBroker,
+    config::settings::MqttVersion,
     mqtt::{outgoing::Outgoing, url::BrokerUrl, wire},
-    settings::MqttVersion,
+    simulate::broker::EmbeddedBroker,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::settings::Secret;
+use crate::config::settings::Secret;
 
 /// A broker of a few lines that ignores every limit.
 struct Rogue {

@@ -25,7 +25,10 @@ use super::{
     Answering, REFRESH_GAP, SCALE_ROWS_MAX,
     rows::classes,
 };
-use crate::{cohort::Labels, glob::means, settings::RecipeRule, writer::OWN_TABLE_PREFIX};
+use crate::{
+    base::glob::means, cohort::Labels, config::settings::RecipeRule,
+    record::writer::OWN_TABLE_PREFIX,
+};
 
 /// Why a version does not serve.
 #[derive(Debug, thiserror::Error)]

@@ -9,12 +9,12 @@ use dunlin_sync::{buffer::WhenFull, sample::Value};
 
 use super::*;
 use crate::{
+    config::settings::RecipeRule,
     learn::{
         journal::{PREDICTIONS, own_stream},
         tests::{Bench, rule, settings_of},
     },
-    settings::RecipeRule,
-    writer::RequestContent,
+    record::writer::RequestContent,
 };
 
 /// Source time and version of every prediction.
@@ -33,7 +33,7 @@ fn keeper(bench: &mut Bench) -> Kept {
                 continue;
             };
             if schema == PREDICTIONS {
-                let of = |record: &crate::decode::Record| match record.values.get(0) {
+                let of = |record: &crate::record::decode::Record| match record.values.get(0) {
                     Some(Value::I64(version)) => (record.source_ts.unwrap(), *version),
                     other => panic!("{other:?}"),
                 };

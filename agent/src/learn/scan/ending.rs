@@ -6,12 +6,12 @@ use dunlin_sync::state_file;
 
 use super::{DRIFT, Scan};
 use crate::{
+    config::settings::LearnSettings,
     learn::{
         task::{Task, is_dead},
         tasks_file::Change,
         train::{self, Outcome},
     },
-    settings::LearnSettings,
 };
 
 impl Scan {

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::super::{Shared, task::Task as Job};
 use crate::{
     cohort::{self, Cohort, CohortQuery},
-    settings::RecipeRule,
+    config::settings::RecipeRule,
 };
 
 /// Windows in a row that are not flagged, after which an episode is over: faults make themselves felt

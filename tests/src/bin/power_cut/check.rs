@@ -11,7 +11,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use dunlin_agent::clock::ClockRecord;
+use dunlin_agent::record::clock::ClockRecord;
 use dunlin_sync::{
     block::Block,
     buffer::{Buffer, BufferOptions},

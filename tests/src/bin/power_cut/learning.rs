@@ -16,8 +16,8 @@ use std::{
 };
 
 use dunlin_agent::{
+    admin::operations::{ModelSummary, ModelsAsk},
     learn,
-    operations::{ModelSummary, ModelsAsk},
 };
 use dunlin_models::registry::{Registry, RegistryOptions, Version};
 use dunlin_sync::{block::Block, sample::Catalog, state_file};

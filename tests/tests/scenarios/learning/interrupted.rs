@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
-use dunlin_agent::status::Status;
+use dunlin_agent::observe::status::Status;
 use dunlin_tests::{central::Central, device::until};
 use rand::{RngExt as _, SeedableRng, rngs::SmallRng};
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_agent::status::Status;
+use dunlin_agent::observe::status::Status;
 use dunlin_tests::{central::Central, device::until};
 use rand::{RngExt as _, SeedableRng, rngs::SmallRng};
 use rusqlite::{Connection, OpenFlags};

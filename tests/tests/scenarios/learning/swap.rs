@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_agent::operations::{ModelSummary, ModelsAsk, Which};
+use dunlin_agent::admin::operations::{ModelSummary, ModelsAsk, Which};
 use dunlin_models::registry::Version;
 use dunlin_tests::{device::Control, records::STREAMS};
 

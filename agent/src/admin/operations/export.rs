@@ -1,0 +1,226 @@
+//! Writing out records: block by block, so that memory does not grow with what is read.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dunlin_sync::{
+    block::Block,
+    buffer::Buffer,
+    rows::Rows,
+    sample::{Catalog, Schema, Stream, StreamId, TimeRange},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Listener, OperationError};
+use crate::{
+    admin::export::{CsvExport, ExportError, ParquetExport},
+    base::glob::means,
+};
+
+/// Names listed in an error.
+const NAMES_MAX: usize = 10;
+
+/// Kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum ExportFormat {
+    /// Text with a header line
+    Csv,
+    /// Apache Parquet
+    Parquet,
+}
+
+/// What to write out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportAsk {
+    /// Name of a stream, or a pattern: `*` stands for any characters, `?` for one.
+    pub stream: String,
+    /// Timestamps wanted.
+    pub range: TimeRange,
+    /// Kind of file.
+    pub format: ExportFormat,
+}
+
+/// What was written out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportDone {
+    /// Rows.
+    pub rows: u64,
+    /// Streams they came from.
+    pub streams: u64,
+}
+
+/// Writes the records that `ask` names as data. Blocks follow one another in time; in a block the
+/// streams follow one another, each in order of time.
+pub(super) fn export(
+    buffer: &Buffer,
+    ask: &ExportAsk,
+    listener: &mut (dyn Listener + Send),
+) -> Result<ExportDone, OperationError> {
+    let catalog = buffer.catalog();
+    let (schema, streams) = select(&catalog, &ask.stream)?;
+    let (first, end) = buffer
+        .blocks_within(ask.range)
+        .map_err(OperationError::Failed)?;
+    let listener = Mutex::new(listener);
+    let mut file = File::begin(ask.format, Data(&listener), &schema).map_err(failed)?;
+    let (mut rows, mut seen) = (0, HashSet::new());
+    let mut seq = first;
+    while seq < end {
+        let told = lock(&listener).progress(seq - first, end - first);
+        told.map_err(OperationError::failed)?;
+        if let Some(block) = buffer.read_block(seq).map_err(OperationError::Failed)? {
+            for (id, part) in wanted(block, &schema, &streams, ask.range) {
+                if let Some(stream) = catalog.stream(id) {
+                    file.write(stream, &part).map_err(failed)?;
+                    rows += part.len() as u64;
+                    seen.insert(id);
+                }
+            }
+        }
+        seq = buffer.next_stored(seq);
+    }
+    file.finish().map_err(failed)?;
+    Ok(ExportDone {
+        rows,
+        streams: seen.len() as u64,
+    })
+}
+
+pub(super) fn failed(error: ExportError) -> OperationError {
+    OperationError::failed(error)
+}
+
+/// The streams that a pattern names, and the one schema they must share.
+fn select(
+    catalog: &Catalog,
+    pattern: &str,
+) -> Result<(Arc<Schema>, HashSet<StreamId>), OperationError> {
+    let exact = catalog.meant(pattern).map(|stream| vec![stream]);
+    let streams = exact.unwrap_or_else(|| {
+        let all = catalog.streams();
+        all.filter(|stream| means(pattern, catalog, stream))
+            .collect()
+    });
+    let schemas: BTreeSet<_> = streams.iter().map(|stream| stream.schema).collect();
+    let schemas: Vec<_> = schemas
+        .iter()
+        .filter_map(|id| catalog.schema(*id))
+        .collect();
+    match schemas[..] {
+        [schema] => Ok((
+            Arc::clone(schema),
+            streams.iter().map(|stream| stream.id).collect(),
+        )),
+        [] => Err(OperationError::Asked(format!(
+            "no stream is called \"{}\"; there {}",
+            pattern.escape_debug(),
+            listed(catalog.streams().map(|stream| catalog.shown(stream)))
+        ))),
+        _ => Err(OperationError::Asked(format!(
+            "\"{}\" takes streams with different columns; export one kind at a time: --stream \
+             'NAME*', where NAME {}",
+            pattern.escape_debug(),
+            listed(schemas.iter().map(|schema| schema.name.as_str()))
+        ))),
+    }
+}
+
+fn listed<N: AsRef<str>>(names: impl Iterator<Item = N> + Clone) -> String {
+    let count = names.clone().count();
+    let shown = names.take(NAMES_MAX).map(|name| name.as_ref().to_owned());
+    let shown: Vec<String> = shown.collect();
+    match count {
+        0 => "are none yet".into(),
+        1 => format!("is {}", shown[0]),
+        _ if count > NAMES_MAX => {
+            format!("are {} and {} more", shown.join(", "), count - NAMES_MAX)
+        }
+        _ => format!("are {}", shown.join(", ")),
+    }
+}
+
+/// The rows of a block that are wanted, by stream.
+fn wanted(
+    block: Block,
+    schema: &Schema,
+    streams: &HashSet<StreamId>,
+    range: TimeRange,
+) -> Vec<(StreamId, Rows)> {
+    let mut parts = Vec::new();
+    for section in block.sections {
+        if section.schema != schema.id {
+            continue;
+        }
+        let mut start = 0;
+        for run in &section.runs {
+            let end = start + run.rows as usize;
+            let ts = &section.rows.ts[start..end];
+            let from = start + ts.partition_point(|ts| *ts < range.from.0);
+            let to = start + ts.partition_point(|ts| *ts <= range.to.0);
+            start = end;
+            if from < to && streams.contains(&run.stream) {
+                let mut rows = Rows::default();
+                rows.extend_from(&section.rows, from..to);
+                parts.push((run.stream, rows));
+            }
+        }
+    }
+    parts
+}
+
+pub(super) type Shared<'l> = Mutex<&'l mut (dyn Listener + Send)>;
+
+pub(super) fn lock<'g, 'l>(
+    listener: &'g Shared<'l>,
+) -> std::sync::MutexGuard<'g, &'l mut (dyn Listener + Send)> {
+    listener.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands bytes on as data.
+pub(super) struct Data<'g, 'l>(pub(super) &'g Shared<'l>);
+
+impl Write for Data<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        lock(self.0).data(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) enum File<'g, 'l> {
+    Csv(Box<CsvExport<Data<'g, 'l>>>),
+    Parquet(Box<ParquetExport<Data<'g, 'l>>>),
+}
+
+impl<'g, 'l> File<'g, 'l> {
+    pub(super) fn begin(
+        format: ExportFormat,
+        out: Data<'g, 'l>,
+        schema: &Arc<Schema>,
+    ) -> Result<Self, ExportError> {
+        Ok(match format {
+            ExportFormat::Csv => Self::Csv(Box::new(CsvExport::new(out, schema)?)),
+            ExportFormat::Parquet => Self::Parquet(Box::new(ParquetExport::new(out, schema)?)),
+        })
+    }
+
+    pub(super) fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
+        match self {
+            Self::Csv(file) => file.write(stream, rows),
+            Self::Parquet(file) => file.write(stream, rows),
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(), ExportError> {
+        match self {
+            Self::Csv(file) => file.finish().map(drop),
+            Self::Parquet(file) => file.finish().map(drop),
+        }
+    }
+}

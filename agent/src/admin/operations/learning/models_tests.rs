@@ -1,0 +1,243 @@
+//! What commands ask about models, of a running agent and of the directory of a stopped one.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, os::unix::net::UnixListener};
+
+use dunlin_models::{
+    artifact::Artifact,
+    registry::{AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version},
+};
+
+use super::{CohortAsk, CohortFound, CohortView, LearningAsk, ModelSummary, ModelsAsk, Which};
+use crate::{
+    admin::operations::{
+        Ask,
+        tests::{Device, Taken},
+    },
+    cli::commands::{
+        Exit,
+        models::{read_model, to_file},
+    },
+    cohort::CohortQuery,
+};
+
+fn key() -> ModelKey {
+    ModelKey::new("ridge", "plant/m1")
+}
+
+/// The bytes of a model with this many numbers.
+fn model(numbers: usize) -> Vec<u8> {
+    let mut artifact = Artifact {
+        kind: "test".into(),
+        features: vec!["x".into()],
+        settings: "{}".into(),
+        ..Artifact::default()
+    };
+    artifact.insert_f32("w", &[numbers], vec![0.5; numbers]);
+    artifact.to_bytes().unwrap()
+}
+
+fn which(number: Option<u64>) -> Which {
+    Which { key: key(), number }
+}
+
+async fn ask(device: &Device, ask: ModelsAsk) -> Result<Version, Exit> {
+    device.ask(Ask::Learning(LearningAsk::Models(ask))).await
+}
+
+async fn import(device: &Device, bytes: Vec<u8>) -> Result<Version, Exit> {
+    let import = ModelsAsk::Import {
+        key: key(),
+        bytes,
+        status: None,
+    };
+    ask(device, import).await
+}
+
+async fn promote(device: &Device, number: u64) -> Result<Version, Exit> {
+    let promote = ModelsAsk::Promote {
+        key: key(),
+        number,
+        status: None,
+        replaced: None,
+    };
+    ask(device, promote).await
+}
+
+async fn list(device: &Device, stream: &str) -> Vec<(u64, String, bool)> {
+    let list = ModelsAsk::List {
+        recipe: None,
+        stream: Some(stream.into()),
+    };
+    let versions: Vec<ModelSummary> = device
+        .ask(Ask::Learning(LearningAsk::Models(list)))
+        .await
+        .unwrap();
+    let versions = versions.into_iter();
+    versions
+        .map(|version| (version.number, version.status, version.is_current))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_go_in_serve_are_taken_back_and_go_out() {
+    for running in [true, false] {
+        let mut device = Device::new(true).await;
+        if !running {
+            device.stop().await;
+        }
+        let changes = |device: &Device| {
+            let agent = device.agent.as_ref();
+            agent.map_or(0, |agent| agent.view().models.changes())
+        };
+        assert!(list(&device, "*").await.is_empty());
+        // Larger than any other request.
+        let large = model(2_000_000);
+        let first = import(&device, large.clone()).await.unwrap();
+        assert_eq!((first.number, first.status.as_str()), (1, IMPORTED));
+        let nobody = ask(&device, ModelsAsk::Show(which(None)))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&nobody, Exit::Usage(text) if text.contains("serves")),
+            "{nobody}"
+        );
+        let before = changes(&device);
+        let promoted = promote(&device, 1).await.unwrap();
+        assert_eq!(
+            (promoted.status.as_str(), promoted.is_current),
+            (AVAILABLE, true)
+        );
+        assert_eq!(
+            changes(&device) > before,
+            running,
+            "whoever serves must notice"
+        );
+        import(&device, model(1)).await.unwrap();
+        promote(&device, 2).await.unwrap();
+        assert_eq!(
+            list(&device, "plant/*").await,
+            [
+                (1, RETIRED.to_owned(), false),
+                (2, AVAILABLE.to_owned(), true)
+            ]
+        );
+        let rollback = |status: Option<&str>| ModelsAsk::Rollback {
+            key: key(),
+            status: status.map(str::to_owned),
+        };
+        assert_eq!(ask(&device, rollback(None)).await.unwrap().number, 1);
+        assert_eq!(
+            list(&device, "plant/*").await,
+            [
+                (1, AVAILABLE.to_owned(), true),
+                (2, ROLLED_BACK.to_owned(), false)
+            ]
+        );
+        let error = ask(&device, rollback(None)).await.unwrap_err();
+        assert!(
+            matches!(&error, Exit::Usage(text) if text.contains("promote another")),
+            "{error}"
+        );
+
+        let taken = Taken::default();
+        let mut site = device.site().await;
+        let export = Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which(None))));
+        let (version, _) = site.ask::<Version, _>(export, taken.clone()).await.unwrap();
+        assert_eq!((version.number, &*taken.0.lock().unwrap()), (1, &large));
+        let path = device.dir.path().join("out.safetensors");
+        to_file(&mut site, which(Some(2)), &path).await.unwrap();
+        assert_eq!(fs::read(&path).unwrap(), model(1));
+        assert!(to_file(&mut site, which(Some(3)), &path).await.is_err());
+        site.close().await.unwrap();
+        assert_eq!(
+            read_model(&path).unwrap(),
+            model(1),
+            "what failed left it alone"
+        );
+        device.stop().await;
+        // It is all there for the next one to open it.
+        device.start().await;
+        assert_eq!(list(&device, "*").await.len(), 2);
+        device.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cohort_since_the_last_training_begins_behind_it() {
+    let mut device = Device::new(true).await;
+    device.import("plant/m1", "x\n1\n2\n").await.unwrap();
+    import(&device, model(1)).await.unwrap();
+    let trained_to = promote(&device, 1).await.unwrap().lineage.last_ts;
+    for running in [true, false] {
+        if !running {
+            device.stop().await;
+        }
+        let ask = CohortAsk {
+            query: CohortQuery::of("plant/*"),
+            since_training: Some("ridge".into()),
+            view: CohortView::Count,
+        };
+        let found: CohortFound = device
+            .ask(Ask::Learning(LearningAsk::Cohort(Box::new(ask))))
+            .await
+            .unwrap();
+        let expected = format!("--streams='plant/*' --after={trained_to}");
+        assert_eq!((found.lineage.query, found.lineage.rows), (expected, 2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_says_what_to_do() {
+    for running in [true, false] {
+        let mut device = Device::new(true).await;
+        import(&device, model(1)).await.unwrap();
+        if !running {
+            device.stop().await;
+        }
+        let error = promote(&device, 9).await.unwrap_err();
+        assert!(
+            matches!(&error, Exit::Usage(text) if text.contains("it has 1")
+                && text.contains("dunlin models list")),
+            "{error}"
+        );
+        for foreign in [b"MZ".to_vec(), Vec::new(), model(1)[1..].to_vec()] {
+            let error = import(&device, foreign).await.unwrap_err();
+            assert!(matches!(&error, Exit::Usage(_)), "{error}");
+        }
+        let lines = device.dir.path().join("data/models/lines");
+        let line = fs::read_dir(lines).unwrap().next().unwrap().unwrap().path();
+        fs::write(line.join("0000000001/model.safetensors"), b"x").unwrap();
+        let error = ask(&device, ModelsAsk::Show(which(Some(1))))
+            .await
+            .unwrap_err();
+        // A stopped agent's directory is looked through as it is opened, a running one's as asked.
+        assert!(error.to_string().contains("set aside"), "{error}");
+        assert!(list(&device, "*").await.is_empty());
+        device.stop().await;
+    }
+}
+
+#[test]
+fn only_a_regular_file_of_a_models_size_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let _socket = UnixListener::bind(path("socket")).unwrap();
+    let large = fs::File::create(path("large")).unwrap();
+    large
+        .set_len(dunlin_models::registry::ARTIFACT_BYTES_MAX + 1)
+        .unwrap();
+    for (name, hint) in [
+        ("none", "No such file"),
+        ("", "regular file"),
+        ("socket", "regular file"),
+        ("large", "larger than a model may be"),
+    ] {
+        let error = read_model(&path(name)).unwrap_err();
+        assert!(
+            matches!(&error, Exit::Usage(text) if text.contains(hint)),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! A data directory without an agent: opened by the command itself, no deeper than it needs.
+
+use std::{path::Path, sync::Arc, thread::JoinHandle};
+
+use dunlin_sync::{
+    buffer::{Buffer, BufferOptions},
+    cursor::Cursor,
+    quarantine::Quarantine,
+    uploader::Uploader,
+};
+use tokio::sync::watch;
+
+use super::{OperationError, Parts, WriterEnd};
+use crate::{
+    app,
+    config::settings::{Settings, WhenFull},
+    ingest::Ingest,
+    record::writer::{self, Parts as WriterParts, Writer},
+    store::{Store, StoreError, check_format, cursor_path, read_identity, usable, wall_ns},
+};
+
+impl From<StoreError> for OperationError {
+    fn from(error: StoreError) -> Self {
+        if error.is_for_somebody() {
+            Self::Asked(error.to_string())
+        } else {
+            Self::failed(error)
+        }
+    }
+}
+
+/// An open data directory. [`Local::close`] makes what was written durable.
+pub struct Local {
+    parts: Parts,
+    worker: Option<Worker>,
+}
+
+/// The writer, with what keeps its inbox open.
+struct Worker {
+    ingest: Ingest,
+    /// Knows what has been uploaded; never run.
+    _uploader: Uploader,
+    give_up: watch::Sender<bool>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl Local {
+    /// Opens `data_dir` for reading, and for taking items out of the quarantine.
+    ///
+    /// # Errors
+    /// [`OperationError::Asked`] if there is no such directory; [`OperationError::Failed`] if it
+    /// cannot be opened.
+    pub fn open_directory(data_dir: &Path) -> Result<Self, OperationError> {
+        usable(data_dir)?;
+        if !data_dir.join("buffer").is_dir() {
+            return Err(OperationError::Asked(format!(
+                "{}: no agent has run here; name its configuration with -c, or its data directory \
+                 with --data-dir",
+                data_dir.display()
+            )));
+        }
+        check_format(data_dir)?;
+        let cursor = Cursor::read(&cursor_path(data_dir)).ok().flatten();
+        let cursor = cursor.unwrap_or_default();
+        // Nothing is committed, so its bounds do not matter.
+        let mut options = BufferOptions::new(data_dir.join("buffer"), u64::MAX);
+        options.seq_floor = cursor.done().end();
+        let (buffer, recovery) = Buffer::open(options).map_err(StoreError::opening)?;
+        for what in &recovery.set_aside {
+            tracing::error!(what, "damaged, set aside; everything else carries on");
+        }
+        if recovery.newest_lost {
+            // The agent will find the buffer whole, and must hear of this.
+            writer::load_clock(&writer::clock_path(data_dir), true);
+        }
+        if let Some(identity) = read_identity(data_dir) {
+            buffer.set_devices(identity.devices());
+        }
+        let quarantine = Quarantine::open(&data_dir.join("quarantine"), u64::MAX, wall_ns);
+        Ok(Self {
+            parts: Parts {
+                buffer: Arc::new(buffer),
+                quarantine: Arc::new(quarantine.map_err(OperationError::failed)?),
+                cursor: Box::new(move || cursor.clone()),
+                rules: Vec::new(),
+                #[cfg(feature = "learning")]
+                learning: super::LearningParts::of_directory(data_dir),
+                upstream: None,
+                writer: None,
+            },
+            worker: None,
+        })
+    }
+
+    /// As [`Local::open_directory`], with the upstream that `settings` name.
+    ///
+    /// # Errors
+    /// As there, and if the upstream's settings cannot be used.
+    pub fn open_with_upstream(settings: &Settings) -> Result<Self, OperationError> {
+        let mut local = Self::open_directory(&settings.data_dir)?;
+        local.parts.upstream =
+            Some(app::connect_upstream(settings).map_err(OperationError::failed)?);
+        local.parts.rules.clone_from(&settings.streams);
+        #[cfg(feature = "learning")]
+        local
+            .parts
+            .learning
+            .settings
+            .replace(settings.learn.clone());
+        Ok(local)
+    }
+
+    /// Opens everything, made if need be, and starts a writer that takes no publishes. A full
+    /// buffer refuses: an import never pushes out what is not uploaded.
+    ///
+    /// # Errors
+    /// [`OperationError::Failed`] with what is in the way.
+    pub fn open_with_writer(mut settings: Settings) -> Result<Self, OperationError> {
+        settings.buffer.when_full = WhenFull::Block;
+        // Nothing is connected, so its certificates need not be there.
+        settings.mqtt.tls = None;
+        let upstream = app::connect_upstream(&settings).map_err(OperationError::failed)?;
+        let seed = rand::random();
+        let (ingest, inbox, acker, _stopper) =
+            Ingest::new(&settings.mqtt, Vec::new(), &settings.device, seed)
+                .map_err(OperationError::failed)?;
+        let store = Store::open(&settings)?;
+        let (gate, gate_open) = watch::channel(false);
+        let uploader = Uploader::open(
+            app::uploader_options(&settings),
+            Arc::clone(&store.buffer) as _,
+            Arc::clone(&upstream),
+            Arc::clone(&store.quarantine) as _,
+            gate_open,
+        );
+        let uploads = uploader.stats();
+        let parts = WriterParts {
+            inbox,
+            acker,
+            buffer: Arc::clone(&store.buffer),
+            quarantine: Arc::clone(&store.quarantine),
+            clock: store.clock,
+            gate,
+            uploads: Arc::clone(&uploads),
+            wall_ns,
+        };
+        let (writer, requests) = Writer::new(parts, &settings);
+        let stats = writer.stats();
+        let (give_up, gave_up) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("dunlin-writer".into())
+            .spawn(move || writer.run(&gave_up))
+            .map_err(OperationError::failed)?;
+        Ok(Self {
+            parts: Parts {
+                buffer: store.buffer,
+                quarantine: store.quarantine,
+                cursor: Box::new(move || uploads.cursor()),
+                rules: settings.streams,
+                #[cfg(feature = "learning")]
+                learning: super::LearningParts::open(&store.models, settings.learn),
+                upstream: Some(upstream),
+                writer: Some(WriterEnd {
+                    requests,
+                    stats,
+                    drains: false,
+                }),
+            },
+            worker: Some(Worker {
+                ingest,
+                _uploader: uploader,
+                give_up,
+                thread,
+            }),
+        })
+    }
+
+    /// What is open.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Ends the writer, if there is one, and lets go of the directory. Dropping does the same, but
+    /// tells nobody what went wrong.
+    ///
+    /// # Errors
+    /// [`OperationError::Failed`] if the last records could not be committed.
+    pub fn close(mut self) -> Result<(), OperationError> {
+        self.worker.take().map_or(Ok(()), Worker::end)
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // What was reported as durable is; the rest was reported as failed.
+        let _ended = self.worker.take().map(Worker::end);
+    }
+}
+
+impl Worker {
+    fn end(self) -> Result<(), OperationError> {
+        // Closes the inbox; a writer that waits for room gives up.
+        drop(self.ingest);
+        self.give_up.send_replace(true);
+        let ended = self.thread.join();
+        ended
+            .unwrap_or_else(|_| Err("the writer panicked".into()))
+            .map_err(OperationError::Failed)
+    }
+}

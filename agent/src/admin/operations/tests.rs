@@ -1,0 +1,562 @@
+//! Each operation as a command asks for it: of a running agent over its control socket, and of the
+//! directory of a stopped one.
+
+#![allow(clippy::unwrap_used, clippy::format_collect)]
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use dunlin_sync::{
+    quarantine::{Content, Item, REASON_UPSTREAM},
+    sample::{FieldType, Split, TimeRange, Timestamp, Value},
+    uploader::{NamedValue, RejectedRow},
+    verify::VerifyReport,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    app::Agent,
+    cli::commands::{
+        Exit,
+        export::to_file,
+        import::{ImportArgs, Imported, import, plan},
+        site::{Site, SiteArgs},
+        terminal::Show,
+    },
+    config::{self, Overrides},
+};
+
+/// A device whose broker is away; its agent runs or does not.
+pub(super) struct Device {
+    pub(super) dir: TempDir,
+    args: SiteArgs,
+    pub(super) agent: Option<Agent>,
+}
+
+impl Device {
+    pub(super) async fn new(running: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let overrides = Overrides::default()
+            .set("data_dir", dir.path().join("data").to_str().unwrap())
+            .set("mqtt.url", "mqtt://127.0.0.1:1")
+            .set("http.listen", "")
+            .set("buffer.commit_gap_ms_min", "0")
+            .set("clock.hold_s", "0")
+            .set(
+                "upstream.url",
+                format!("sqlite:{}", dir.path().join("up.db").display()),
+            )
+            .topic("plant=plant/+machine/state");
+        let args = SiteArgs {
+            config: None,
+            overrides,
+        };
+        let mut device = Self {
+            dir,
+            args,
+            agent: None,
+        };
+        if running {
+            device.start().await;
+        }
+        device
+    }
+
+    pub(super) async fn start(&mut self) {
+        let settings = config::load(None, &self.args.overrides).unwrap();
+        self.agent = Some(Agent::start(settings).await.unwrap());
+    }
+
+    pub(super) async fn stop(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.stop().await.unwrap();
+        }
+    }
+
+    pub(super) async fn site(&self) -> Site {
+        let site = Site::find(&self.args).await.unwrap();
+        assert_eq!(site.status().is_some(), self.agent.is_some());
+        site
+    }
+
+    pub(super) async fn ask<T: serde::de::DeserializeOwned>(&self, ask: Ask) -> Result<T, Exit> {
+        let mut site = self.site().await;
+        let answer = site.ask(ask, Show::nothing()).await;
+        site.close().await.unwrap();
+        answer.map(|(answer, _)| answer)
+    }
+
+    /// What an export writes.
+    async fn export(&self, stream: &str, format: ExportFormat) -> Result<(Vec<u8>, u64), Exit> {
+        let ask = ExportAsk {
+            stream: stream.into(),
+            range: TimeRange::ALL,
+            format,
+        };
+        let mut site = self.site().await;
+        let taken = Taken::default();
+        let answer = site
+            .ask::<ExportDone, _>(Ask::Export(ask), taken.clone())
+            .await;
+        site.close().await.unwrap();
+        let bytes = std::mem::take(&mut *taken.0.lock().unwrap());
+        answer.map(|(done, _)| (bytes, done.rows))
+    }
+
+    pub(super) async fn import(&self, stream: &str, text: &str) -> Result<Imported, Exit> {
+        let file = self.dir.path().join("in.csv");
+        std::fs::write(&file, text).unwrap();
+        let args = ImportArgs {
+            file,
+            stream: stream.into(),
+            time: None,
+            delimiter: None,
+            dry_run: false,
+            site: self.args.clone(),
+        };
+        let mut site = self.site().await;
+        let (target, plan) = plan(&mut site, &args).await?;
+        let imported = import(&mut site, &args.file, stream, &target, &plan).await;
+        site.close().await.unwrap();
+        imported
+    }
+
+    /// Puts items into quarantine, as the running agent would.
+    async fn quarantine(&mut self, items: &[Item]) {
+        let running = self.agent.is_some();
+        if !running {
+            self.start().await;
+        }
+        let view = Arc::clone(self.agent.as_ref().unwrap().view());
+        view.quarantine.add(items).unwrap();
+        drop(view);
+        if !running {
+            self.stop().await;
+        }
+    }
+
+    async fn list(&self) -> Vec<Summary> {
+        self.ask(Ask::List {
+            selection: Selection::default(),
+            items_max: 100,
+        })
+        .await
+        .unwrap()
+    }
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Taken(pub(super) Arc<Mutex<Vec<u8>>>);
+
+impl Listener for Taken {
+    fn progress(&mut self, done: u64, total: u64) -> std::io::Result<()> {
+        assert!(done <= total);
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn publish(topic: &str, payload: &[u8], payload_bytes: u64) -> Item {
+    Item {
+        at_ns: 1_000,
+        reason: "unknown_topic".into(),
+        detail: "no stream then".into(),
+        records: 1,
+        content: Content::Publish {
+            topic: topic.into(),
+            payload: payload.to_vec(),
+            payload_bytes,
+        },
+    }
+}
+
+fn rejected_row(ts: i64) -> Item {
+    Item {
+        at_ns: 2_000,
+        reason: REASON_UPSTREAM.into(),
+        detail: "out of range".into(),
+        records: 1,
+        content: Content::Row(RejectedRow {
+            stream_id: 0,
+            stream: "other/a".into(),
+            tags: vec![("device".into(), "pi".into()), ("m".into(), "a".into())],
+            ts: Timestamp(ts),
+            split: Split {
+                is_train: false,
+                fold: 3,
+            },
+            source_ts: Some(5),
+            values: vec![NamedValue {
+                name: "x".into(),
+                kind: FieldType::F64,
+                value: Value::F64(1.5),
+            }],
+            reason: "out of range".into(),
+        }),
+    }
+}
+
+const FILE: &str = "time,x,ok\n2026-01-01T00:00:00Z,1.5,true\nnever,2,true\n\
+                    2026-01-01T00:00:02Z,2.5,\n2026-01-01T00:00:03Z,3.5,false,9\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_imported_can_be_exported() {
+    for running in [true, false] {
+        let mut device = Device::new(running).await;
+        // A bad time among the first lines would make the column a text.
+        let good: String = (0..4_999)
+            .map(|i| format!("2026-01-01T00:00:00.{i:06}Z,{i}.5,true\n"))
+            .collect();
+        let text = FILE.replace("never,2,true\n", &good) + "never,2,true\n";
+        let imported = device.import("plant/m1", &text).await.unwrap();
+        assert_eq!(imported.records, 5_001, "running: {running}");
+        let bad: Vec<_> = imported.bad.iter().map(|(r, n)| (r.as_str(), *n)).collect();
+        assert_eq!(bad, [("not_csv", 1), ("bad_time", 1)]);
+        assert_eq!(
+            imported.bad_lines[0], "line 5003: 4 cells instead of 3",
+            "the line is named"
+        );
+        // A second stream of the same kind, and one of another.
+        device
+            .import("plant/m2", "time,x\n2026-01-01,7\n")
+            .await
+            .unwrap();
+        device.import("other", "y\n7\n").await.unwrap();
+
+        let (csv, rows) = device.export("plant/*", ExportFormat::Csv).await.unwrap();
+        let csv = String::from_utf8(csv).unwrap();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!((rows, lines.len()), (5_002, 5_003));
+        assert_eq!(
+            lines[0],
+            "ts,time,is_train,fold,source_ts,stream,tag.device,tag.machine,x,ok"
+        );
+        assert!(lines[1].ends_with(",m1,1.5,true"), "{}", lines[1]);
+        assert!(
+            lines[1].contains(",1767225600000000000,plant/m1,"),
+            "{}",
+            lines[1]
+        );
+        assert!(lines[5_001].ends_with(",m1,2.5,"), "{}", lines[5_001]);
+        assert!(lines[5_002].contains(",plant/m2,"), "{}", lines[5_002]);
+        let times: Vec<i64> = lines[1..]
+            .iter()
+            .map(|line| line.split(',').next().unwrap().parse().unwrap())
+            .collect();
+        assert!(times.is_sorted_by(|a, b| a < b), "unique and rising");
+        let train = lines[1..].iter().filter(|l| l.contains(",true,0,")).count();
+        assert!((3_800..4_200).contains(&train), "{train} of 5,002 train");
+
+        let (parquet, rows) = device
+            .export("plant/m1", ExportFormat::Parquet)
+            .await
+            .unwrap();
+        assert_eq!(rows, 5_001);
+        assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+
+        let error = device.export("*", ExportFormat::Csv).await.unwrap_err();
+        assert!(
+            matches!(&error, Exit::Usage(text) if text.contains("one kind at a time")
+                && text.contains("NAME are plant, other")),
+            "{error}"
+        );
+        let error = device.export("none", ExportFormat::Csv).await.unwrap_err();
+        assert!(
+            matches!(&error, Exit::Usage(text) if text.contains("there are plant/m1, plant/m2")),
+            "{error}"
+        );
+        device.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_cannot_fit_says_why() {
+    for running in [true, false] {
+        let mut device = Device::new(running).await;
+        device.import("plant/m1", "x\n1\n").await.unwrap();
+        for (stream, file, hint) in [
+            ("plant", "x\n1\n", "are called plant/machine"),
+            ("plant/m1/more", "x\n1\n", "are called plant/machine"),
+            ("pl`ant", "x\n1\n", "a back-tick in the name"),
+            ("plant/*", "x\n1\n", "without wildcards"),
+            ("a//b", "x\n1\n", "write NAME"),
+            ("plant/m1", "1\n2\n", "names of the columns"),
+        ] {
+            let error = device.import(stream, file).await.unwrap_err();
+            assert!(
+                matches!(&error, Exit::Usage(text) if text.contains(hint)),
+                "{stream}: {error}"
+            );
+        }
+        // Held as a number: a text is a bad line, not a new type.
+        let imported = device.import("plant/m1", "x\nlunch\n2\n").await.unwrap();
+        assert_eq!((imported.records, imported.bad.len()), (1, 1));
+        device.stop().await;
+    }
+}
+
+#[test]
+fn a_batch_is_checked_before_it_is_taken() {
+    let field = |kind| dunlin_sync::sample::Field {
+        name: "x".into(),
+        kind,
+    };
+    let record = |value| crate::record::decode::Record {
+        source_ts: None,
+        values: vec![Some(value)].into(),
+    };
+    let batch = |kind, record: crate::record::decode::Record, count| ImportBatch {
+        stream: "s".into(),
+        fields: vec![field(kind)],
+        records: vec![record; count],
+    };
+    let one = || record(Value::F64(1.0));
+    assert!(
+        batch(FieldType::F64, one(), BATCH_RECORDS_MAX)
+            .check()
+            .is_ok()
+    );
+    assert!(
+        batch(FieldType::F64, one(), BATCH_RECORDS_MAX + 1)
+            .check()
+            .is_err()
+    );
+    assert!(batch(FieldType::Text, one(), 1).check().is_err());
+    let long = record(Value::Text("x".repeat(5_900).into()));
+    assert!(batch(FieldType::Text, long, 120).check().is_err());
+    let mut nameless = batch(FieldType::F64, one(), 1);
+    nameless.fields[0].name = "`".into();
+    assert!(nameless.check().is_err());
+    nameless.fields.clear();
+    assert!(nameless.check().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_again_leaves_the_quarantine_and_the_rest_stays() {
+    for running in [true, false] {
+        let mut device = Device::new(running).await;
+        let good = publish("plant/m1/state", br#"{"x":1}"#, 7);
+        let bad = publish("plant/m1/state", b"\x1b[2J", 4);
+        let cut = publish("plant/m1/state", b"{\"x\":", 1_000_000);
+        device.quarantine(&[good, bad, cut, rejected_row(77)]).await;
+        let selection = Selection {
+            ids: vec![1, 2, 3, 4, 9],
+            ..Selection::default()
+        };
+        let retried: Retried = device.ask(Ask::Retry(selection)).await.unwrap();
+        assert_eq!((retried.sent, retried.records), (2, 2), "{retried:?}");
+        assert_eq!((retried.cut, &retried.missing[..]), (1, &[9][..]));
+        assert_eq!(retried.refused, [("not_json".to_owned(), 1)].into());
+
+        let left = device.list().await;
+        let left: Vec<(u64, &str)> = left.iter().map(|i| (i.id, i.reason.as_str())).collect();
+        assert_eq!(left, [(3, "unknown_topic"), (5, "not_json")]);
+        let (csv, rows) = device.export("plant/m1", ExportFormat::Csv).await.unwrap();
+        let csv = String::from_utf8_lossy(&csv).into_owned();
+        assert_eq!(rows, 1, "{csv}");
+        // It came then, and did not say of when it was.
+        assert!(
+            csv.contains("1970-01-01T00:00:00.000001Z") || csv.contains(",1000,"),
+            "{csv}"
+        );
+        let came: Option<Item> = device.ask(Ask::Show(5)).await.unwrap();
+        assert_eq!(
+            came.unwrap().at_ns,
+            1_000,
+            "refused again it has come when it came"
+        );
+        // Refused for the same reason again: nothing changes, not even the number.
+        let again: Retried = device.ask(Ask::Retry(Selection::default())).await.unwrap();
+        assert_eq!((again.sent, again.cut, again.refused.len()), (0, 1, 1));
+        assert_eq!(device.list().await.last().unwrap().id, 5);
+
+        // The row is upstream with the timestamp and the split it had.
+        let settings = config::load(None, &device.args.overrides).unwrap();
+        let upstream = crate::app::connect_upstream(&settings).unwrap();
+        let batch_row = rejected_row(77);
+        let Content::Row(row) = &batch_row.content else {
+            unreachable!()
+        };
+        let (stream, schema) = quarantine::made_up(row);
+        let at = TimeRange {
+            from: Timestamp(77),
+            to: Timestamp(77),
+        };
+        assert_eq!(upstream.count(&stream, &schema, at).await.unwrap(), 1);
+        device.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quarantine_can_be_looked_into_and_emptied() {
+    for running in [true, false] {
+        let mut device = Device::new(running).await;
+        let hostile = publish("a\u{1b}[2J", &vec![b'x'; 40_000], 40_000);
+        device
+            .quarantine(&[hostile.clone(), rejected_row(1), rejected_row(2)])
+            .await;
+        let items = device.list().await;
+        assert_eq!(items.len(), 3);
+        assert_eq!(
+            (
+                items[0].kind.as_str(),
+                items[0].of.as_str(),
+                items[0].payload_bytes
+            ),
+            ("publish", "a\\u{1b}[2J", Some(40_000))
+        );
+        assert_eq!(
+            (items[1].kind.as_str(), items[1].of.as_str()),
+            ("row", "other/a")
+        );
+        let item: Option<Item> = device.ask(Ask::Show(1)).await.unwrap();
+        assert_eq!(item, Some(hostile));
+        assert_eq!(
+            device.ask::<Option<Item>>(Ask::Show(99)).await.unwrap(),
+            None
+        );
+
+        let of = |reason: &str| Selection {
+            reason: Some(reason.into()),
+            ..Selection::default()
+        };
+        let old = Selection {
+            before_ns: Some(2_000),
+            ..Selection::default()
+        };
+        assert_eq!(device.ask::<u64>(Ask::Purge(old)).await.unwrap(), 1);
+        let held: std::collections::BTreeMap<String, Held> =
+            device.ask(Ask::Count(Selection::default())).await.unwrap();
+        let rows = Held {
+            items: 2,
+            records: 2,
+        };
+        assert_eq!(held, [(REASON_UPSTREAM.to_owned(), rows)].into());
+        assert_eq!(
+            device.ask::<u64>(Ask::Purge(of("nothing"))).await.unwrap(),
+            0
+        );
+        let all = Ask::Purge(Selection::default());
+        assert_eq!(device.ask::<u64>(all).await.unwrap(), 2);
+        assert!(device.list().await.is_empty());
+        device.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_upstream_is_named() {
+    for running in [true, false] {
+        let mut device = Device::new(true).await;
+        let lines: String = (0..100).map(|i| format!("{i}\n")).collect();
+        device
+            .import("plant/m1", &format!("x\n{lines}"))
+            .await
+            .unwrap();
+        // Stopping uploads what is left.
+        device.stop().await;
+        if running {
+            device.start().await;
+        }
+        let whole: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+        assert_eq!((whole.rows_committed, whole.rows_upstream), (100, 100));
+        assert!(whole.gaps.is_empty());
+        device.stop().await;
+        std::fs::remove_file(device.dir.path().join("up.db")).unwrap();
+        for rest in ["up.db-wal", "up.db-shm"] {
+            let _there_or_not = std::fs::remove_file(device.dir.path().join(rest));
+        }
+        if running {
+            device.start().await;
+        }
+        let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+        assert_eq!((report.rows_committed, report.rows_upstream), (100, 0));
+        assert_eq!(report.gaps[0].stream, "plant/m1");
+
+        // Half of the gap, then all of it, then once more than needed.
+        let gap = report.gaps[0].clone();
+        let again = |stream: Option<&str>, to: Timestamp| {
+            Ask::UploadAgain(AgainAsk {
+                stream: stream.map(ToOwned::to_owned),
+                range: TimeRange { from: gap.from, to },
+            })
+        };
+        let middle = Timestamp(gap.from.0.midpoint(gap.to.0));
+        let nobody = device
+            .ask::<SentAgain>(again(Some("plant/m2"), gap.to))
+            .await;
+        assert!(matches!(nobody, Err(Exit::Usage(_))), "{nobody:?}");
+        let half: SentAgain = device.ask(again(Some("plant/*"), middle)).await.unwrap();
+        assert!(half.sent > 0 && half.sent < 100, "{half:?}");
+        let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+        assert_eq!(report.rows_upstream, half.sent);
+        for _ in 0..2 {
+            let all: SentAgain = device.ask(again(None, gap.to)).await.unwrap();
+            assert_eq!((all.sent, all.waiting, all.refused.len()), (100, 0, 0));
+            let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+            assert_eq!(report.rows_upstream, 100);
+            assert!(report.gaps.is_empty(), "{report:?}");
+        }
+        device.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_where_nothing_ran_is_not_made() {
+    let device = Device::new(false).await;
+    let error = device.export("a", ExportFormat::Csv).await.unwrap_err();
+    assert!(
+        matches!(&error, Exit::Usage(text) if text.contains("--data-dir")),
+        "{error}"
+    );
+    assert!(!Path::new(&device.dir.path().join("data")).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_too_long_or_not_understood_is_refused() {
+    let mut device = Device::new(true).await;
+    let socket = crate::admin::control::socket_path(&device.dir.path().join("data"));
+    let long = crate::admin::control::post(&socket, TARGET, vec![0; ASK_BYTES_MAX + 1]).await;
+    assert!(long.is_err());
+    let odd = crate::admin::control::post(&socket, TARGET, vec![1, 2, 3]).await;
+    let error = odd.unwrap_err().to_string();
+    assert!(error.contains("use a command of version"), "{error}");
+    device.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exported_file_appears_whole_or_not_at_all() {
+    for running in [true, false] {
+        let mut device = Device::new(running).await;
+        device.import("plant/m1", "x\n1\n2\n").await.unwrap();
+        let path = device.dir.path().join("out.csv");
+        let mut ask = ExportAsk {
+            stream: "plant/m1".into(),
+            range: TimeRange::ALL,
+            format: ExportFormat::Csv,
+        };
+        let mut site = device.site().await;
+        let done: ExportDone = to_file(&mut site, Ask::Export(ask.clone()), &path)
+            .await
+            .unwrap();
+        assert_eq!((done.rows, done.streams), (2, 1));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        // One that fails leaves what was there, and nothing beside it.
+        ask.stream = "none".into();
+        let refused = to_file::<ExportDone>(&mut site, Ask::Export(ask), &path).await;
+        assert!(refused.is_err());
+        site.close().await.unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        let names = std::fs::read_dir(device.dir.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(!names.into_iter().any(|name| name.starts_with(".dunlin")));
+        device.stop().await;
+    }
+}

@@ -1,0 +1,348 @@
+//! Log lines on standard error: text for people, JSON for collectors.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+    sync::OnceLock,
+};
+
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::MakeWriter,
+    layer::{Context, Layered, SubscriberExt},
+    registry::Registry,
+    reload,
+    util::SubscriberInitExt,
+};
+
+use crate::config::settings::LogSettings;
+
+/// Dependencies that talk too much below a warning, unless the filter names them.
+const QUIET: [&str; 15] = [
+    "axum",
+    "h2",
+    "hyper",
+    "hyper_util",
+    "mio",
+    "rumqttc",
+    "rumqttd",
+    "rustls",
+    "sled",
+    "taos",
+    "taos_optin",
+    "taos_query",
+    "taos_ws",
+    "tokio_tungstenite",
+    "tungstenite",
+];
+
+/// Why logging cannot start, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}; {hint}")]
+pub struct LogError {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// What all lines go through on their way to the filter.
+type Formatted = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
+
+/// The filter of this process, once logging has started.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Formatted>> = OnceLock::new();
+
+/// Logs by another filter from now on; before [`init`] there is nothing to change.
+///
+/// # Errors
+/// [`LogError`] if the filter cannot be read.
+pub fn set_filter(filter: &str) -> Result<(), LogError> {
+    let filter = env_filter(filter)?;
+    if let Some(handle) = FILTER.get() {
+        // Fails only if the subscriber is gone, and then nobody logs.
+        let _gone = handle.reload(filter);
+    }
+    Ok(())
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// [`LogError`] if the filter cannot be read or logging has started already.
+pub fn init(settings: &LogSettings) -> Result<(), LogError> {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let ansi = io::stderr().is_terminal() && !no_color;
+    let (subscriber, handle) = subscriber(settings, ansi, io::stderr)?;
+    subscriber.try_init().map_err(|_| LogError {
+        message: "logging has started already".into(),
+        hint: "start it once for each process".into(),
+    })?;
+    // Logging starts once, so this is the only handle.
+    let _first = FILTER.set(handle);
+    Ok(())
+}
+
+/// Whether `filter` can be read.
+///
+/// # Errors
+/// [`LogError`] saying what cannot.
+pub fn check_filter(filter: &str) -> Result<(), LogError> {
+    env_filter(filter).map(drop)
+}
+
+fn env_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    let error = |message: String| LogError {
+        message,
+        hint: "write error, warn, info, debug, trace or off, or a list such as \
+               info,dunlin_sync=debug"
+            .into(),
+    };
+    let mut directives: Vec<String> = QUIET.iter().map(|name| format!("{name}=warn")).collect();
+    for directive in filter.split(',').map(str::trim) {
+        // A bare word that is no level would count as the name of a module, and log everything of it.
+        let is_bare = !directive.contains(['=', '[', ':']);
+        if directive.is_empty() || is_bare && directive.parse::<LevelFilter>().is_err() {
+            return Err(error(format!("`{directive}` is no level")));
+        }
+        directives.push(directive.to_owned());
+    }
+    EnvFilter::try_new(directives.join(","))
+        .map_err(|reason| error(format!("`{filter}` cannot be read: {reason}")))
+}
+
+fn subscriber<W>(
+    settings: &LogSettings,
+    ansi: bool,
+    writer: W,
+) -> Result<
+    (
+        impl Subscriber + Send + Sync + use<W>,
+        reload::Handle<EnvFilter, Formatted>,
+    ),
+    LogError,
+>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = if settings.json {
+        layer.json().flatten_event(true).with_ansi(false).boxed()
+    } else {
+        layer.with_ansi(ansi).boxed()
+    };
+    let (filter, handle) = reload::Layer::new(env_filter(&settings.filter)?);
+    let subscriber = tracing_subscriber::registry()
+        .with(layer)
+        .with(filter)
+        .with(NoFalseAlarms);
+    Ok((subscriber, handle))
+}
+
+/// Lets all pass but what the `TDengine` connector calls an error and is none: an answer that reports
+/// success, come too late for whoever asked, who has said so and asks again.
+struct NoFalseAlarms;
+
+/// How such a line begins; after it comes the answer.
+const FALSE_ALARM: &str = "send data with error: Ok(";
+
+impl<S: Subscriber> Layer<S> for NoFalseAlarms {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let target = event.metadata().target();
+        // What comes by way of the `log` crate names its own target in a field.
+        if target != "log" && !is_connector(target) {
+            return true;
+        }
+        let mut said = Said {
+            is_connector: is_connector(target),
+            is_false_alarm: false,
+        };
+        event.record(&mut said);
+        !(said.is_connector && said.is_false_alarm)
+    }
+}
+
+fn is_connector(target: &str) -> bool {
+    target == "taos_ws" || target.starts_with("taos_ws::")
+}
+
+/// Who said what.
+struct Said {
+    is_connector: bool,
+    is_false_alarm: bool,
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "log.target" => self.is_connector = is_connector(value),
+            "message" => self.is_false_alarm = value.starts_with(FALSE_ALARM),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.is_false_alarm = format!("{value:?}").starts_with(FALSE_ALARM);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, json: bool, ansi: bool) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let settings = LogSettings {
+            filter: filter.into(),
+            json,
+        };
+        let (subscriber, _) = subscriber(&settings, ansi, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(rows = 3, "uploaded");
+            tracing::debug!("detail");
+            tracing::info!(target: "sled::pagecache", "noise");
+            tracing::warn!(target: "sled::pagecache", "trouble");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_without_colours_off_a_terminal() {
+        let text = logged("info", false, false);
+        assert!(
+            text.contains("uploaded") && text.contains("rows=3"),
+            "{text}"
+        );
+        assert!(
+            !text.contains('\u{1b}') && !text.contains("detail"),
+            "{text}"
+        );
+        assert!(logged("info", false, true).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn json_lines_parse() {
+        let text = logged("info", true, true);
+        let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(first["message"], "uploaded");
+        assert_eq!(first["rows"], 3);
+    }
+
+    #[test]
+    fn dependencies_are_quiet_unless_named() {
+        for filter in ["info", "debug", "trace"] {
+            let text = logged(filter, false, false);
+            assert!(
+                !text.contains("noise") && text.contains("trouble"),
+                "{text}"
+            );
+        }
+        assert!(logged("info,sled=info", false, false).contains("noise"));
+        assert!(logged("warn,dunlin_agent=debug", false, false).contains("detail"));
+        assert_eq!(logged("off,sled=off", false, false), "");
+    }
+
+    #[test]
+    fn another_filter_is_obeyed_from_the_next_line_on() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let settings = LogSettings {
+            filter: "info".into(),
+            json: false,
+        };
+        let (subscriber, handle) = subscriber(&settings, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("too early");
+            handle.reload(env_filter("debug").unwrap()).unwrap();
+            tracing::debug!("heard");
+            handle.reload(env_filter("warn").unwrap()).unwrap();
+            tracing::info!("too late");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("heard") && !text.contains("too"), "{text}");
+    }
+
+    #[test]
+    fn what_the_connector_calls_an_error_and_is_none_is_not_logged() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let settings = LogSettings {
+            filter: "info".into(),
+            json: false,
+        };
+        let (subscriber, _) = subscriber(&settings, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let (success, failure) = ("Ok(Query(code: 0))", "Err(code: 0x0388)");
+            for answer in [success, failure] {
+                tracing::error!(target: "taos_ws::query::asyn", "send data with error: {answer}");
+                tracing::error!(
+                    target: "log",
+                    { log.target = "taos_ws::query::asyn" },
+                    "send data with error: {answer}"
+                );
+            }
+            tracing::error!("send data with error: {success} of our own");
+            tracing::error!(
+                target: "log",
+                { log.target = "other" },
+                "send data with error: {success}"
+            );
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.matches("0x0388").count(), 2, "{text}");
+        assert_eq!(text.matches("Ok(").count(), 2, "{text}");
+        assert!(text.contains("of our own"), "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_says_so() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,dunlin_sync=debug",
+            "a::b=trace",
+            "warn, a=info",
+        ] {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "infoo",
+            "info,",
+            "dunlin_sync",
+            "a=loud",
+            "info,[=x",
+            "a=b=c",
+        ] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
+    }
+}

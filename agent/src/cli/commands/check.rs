@@ -1,0 +1,96 @@
+//! `dunlin check`: every mistake in a configuration, with its place.
+
+use super::{Exit, Outcome, site::SiteArgs};
+use crate::{
+    app,
+    config::{self, settings::Settings},
+};
+
+/// Prints what was understood, or every mistake.
+///
+/// # Errors
+/// [`Exit::Usage`] with all mistakes.
+pub fn run(args: &SiteArgs) -> Outcome {
+    let (summary, warnings) = check(args)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    println!("{summary}");
+    Ok(())
+}
+
+fn check(args: &SiteArgs) -> Result<(String, Vec<config::Warning>), Exit> {
+    let checked = config::check(args.config.as_deref(), &args.overrides);
+    match checked.settings {
+        Ok(settings) => Ok((summary(&settings)?, checked.warnings)),
+        Err(mistakes) => {
+            let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            lines.extend(checked.warnings.iter().map(|w| format!("warning: {w}")));
+            let count = match mistakes.len() {
+                1 => "1 mistake".to_owned(),
+                many => format!("{many} mistakes"),
+            };
+            Err(Exit::Usage(format!("{count}\n{}", lines.join("\n"))))
+        }
+    }
+}
+
+fn summary(settings: &Settings) -> Result<String, Exit> {
+    let upstream = app::connect_upstream(settings)
+        .map_err(|error| Exit::Usage(format!("upstream: {error}")))?;
+    let streams: Vec<&str> = settings.streams.iter().map(|s| s.name.as_str()).collect();
+    let mqtt = &settings.mqtt;
+    let scheme = if mqtt.tls.is_some() { "mqtts" } else { "mqtt" };
+    let file = settings.file_sha256.as_ref();
+    let file = file.map_or_else(String::new, |hash| {
+        format!(", SHA-256 {}", hash.get(..12).unwrap_or(hash))
+    });
+    Ok(format!(
+        "ok: device {}, broker {scheme}://{}:{}, streams {}, upstream {}, data in {}{file}",
+        settings.device,
+        mqtt.host,
+        mqtt.port,
+        streams.join(", "),
+        upstream.location(),
+        settings.data_dir.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn of(text: &str) -> Result<(String, Vec<config::Warning>), Exit> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dunlin.toml");
+        std::fs::write(&path, text).unwrap();
+        check(&SiteArgs {
+            config: Some(path),
+            ..SiteArgs::default()
+        })
+    }
+
+    #[test]
+    fn says_what_was_understood_without_secrets() {
+        let (summary, _) = of(config::EXAMPLE).unwrap();
+        assert!(summary.starts_with("ok: device press-7, broker mqtt://broker.example:1883, "));
+        assert!(
+            summary.contains("streams vibration, temperature"),
+            "{summary}"
+        );
+        assert!(summary.contains("tdengine.example:6041"), "{summary}");
+        assert!(!summary.contains("taosdata"), "{summary}");
+    }
+
+    #[test]
+    fn names_every_mistake_with_its_place() {
+        let error = of("device = 7\n[mqtt]\nport = 1\n").unwrap_err();
+        let Exit::Usage(text) = &error else {
+            panic!("{error}")
+        };
+        assert!(text.contains("dunlin.toml:1:"), "{text}");
+        assert!(text.contains("dunlin.toml:3:"), "{text}");
+        assert!(text.contains("mistakes\n"), "{text}");
+    }
+}

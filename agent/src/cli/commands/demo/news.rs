@@ -1,0 +1,236 @@
+//! What learning has to tell, read from the records that it writes about itself.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+};
+
+use dunlin_sync::{
+    block::Section,
+    rows::Values,
+    sample::{Catalog, Schema, StreamId},
+};
+
+use super::stage::{RECIPE, STREAM};
+use crate::{
+    config::settings::StatusWords,
+    learn::{EVENTS, PREDICTIONS, TASKS, task::TaskKind},
+};
+
+/// News that wait to be told, at most; more are not worth reading.
+const NEWS_MAX: usize = 100;
+
+/// Gathers news from committed sections.
+pub(super) struct News {
+    words: StatusWords,
+    /// Whether the latest answer about a machine flagged it.
+    flags: HashMap<String, bool>,
+    untold: VecDeque<String>,
+}
+
+impl News {
+    pub(super) fn new(words: StatusWords) -> Self {
+        Self {
+            words,
+            flags: HashMap::new(),
+            untold: VecDeque::new(),
+        }
+    }
+
+    /// Whether the latest answer about `machine` (such as `line1/machine3`) flagged it; `None` before
+    /// the first.
+    pub(super) fn flag(&self, machine: &str) -> Option<bool> {
+        self.flags.get(machine).copied()
+    }
+
+    /// What has happened since the last call, a line each.
+    pub(super) fn take_untold(&mut self) -> Vec<String> {
+        self.untold.drain(..).collect()
+    }
+
+    /// Takes what `section` says about learning, if anything.
+    pub(super) fn read(&mut self, section: &Section, schema: &Schema, catalog: &Catalog) {
+        let prefix = format!("{}/{RECIPE}/{STREAM}/", schema.name);
+        for (stream, rows) in runs(section) {
+            let stream = catalog.stream(stream);
+            let Some(machine) = stream.and_then(|stream| stream.name.strip_prefix(&prefix)) else {
+                continue;
+            };
+            let text = |name: &str, row: usize| text(section, schema, name, row);
+            match &*schema.name {
+                PREDICTIONS => {
+                    let Some(last) = rows.last() else { continue };
+                    let column = schema.field("flag");
+                    let column = column.and_then(|at| section.rows.columns.get(at));
+                    if let Some(Values::Bool(flags)) = column.map(|column| &column.values) {
+                        let flag = flags.get(last).copied().unwrap_or_default();
+                        self.flags.insert(machine.to_owned(), flag);
+                    }
+                }
+                TASKS => {
+                    for row in rows {
+                        let (kind, status) = (text("kind", row), text("status", row));
+                        let what = self.task(kind, status, text("reason", row));
+                        self.tell(machine, what);
+                    }
+                }
+                EVENTS => {
+                    for row in rows {
+                        let what = match text("kind", row) {
+                            "drift" => Some(format!("drift noticed ({})", text("what", row))),
+                            "rolled_back" => Some(format!("taken back: {}", text("what", row))),
+                            _ => None,
+                        };
+                        self.tell(machine, what);
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn task(&self, kind: &str, status: &str, reason: &str) -> Option<String> {
+        let is_first = kind == TaskKind::Scratch.as_str();
+        let what = if is_first { "first" } else { "fine-tuned" };
+        if status == self.words.available {
+            Some(format!("{what} model promoted"))
+        } else if status == self.words.rejected {
+            Some(format!("{what} model refused: {reason}"))
+        } else if status == self.words.failed {
+            Some(format!("no {what} model: {reason}"))
+        } else if status == self.words.queued && !is_first {
+            Some(format!("to be fine-tuned: {reason}"))
+        } else {
+            None
+        }
+    }
+
+    fn tell(&mut self, machine: &str, what: Option<String>) {
+        let Some(what) = what else { return };
+        if self.untold.len() == NEWS_MAX {
+            self.untold.pop_front();
+        }
+        self.untold.push_back(format!("{machine}: {what}"));
+    }
+}
+
+/// The rows of each stream in `section`.
+pub(super) fn runs(section: &Section) -> impl Iterator<Item = (StreamId, Range<usize>)> + '_ {
+    let mut end = 0;
+    section.runs.iter().map(move |run| {
+        let start = end;
+        end += run.rows as usize;
+        (run.stream, start..end)
+    })
+}
+
+fn text<'a>(section: &'a Section, schema: &Schema, name: &str, row: usize) -> &'a str {
+    let column = schema.field(name);
+    let column = column.and_then(|at| section.rows.columns.get(at));
+    match column.map(|column| &column.values) {
+        Some(Values::Text(texts)) => texts.get(row).map_or("", |text| text),
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use dunlin_sync::{
+        buffer::{Buffer, BufferOptions},
+        builder::BlockBuilder,
+        pack::Compression,
+        sample::{Field, FieldType, Sample, Split, Timestamp, Value},
+    };
+
+    use super::*;
+
+    fn words() -> StatusWords {
+        let word = |word: &str| word.to_owned();
+        StatusWords {
+            queued: word("queued"),
+            training: word("training"),
+            available: word("serves"),
+            rejected: word("refused"),
+            retired: word("retired"),
+            rolled_back: word("rolled_back"),
+            failed: word("failed"),
+            dead: word("dead"),
+        }
+    }
+
+    /// What is told of rows of these fields in `table`, about one machine.
+    fn told(news: &mut News, table: &str, fields: &[&str], rows: &[&[Value]]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let options = BufferOptions::new(dir.path().join("buffer"), 16 << 20);
+        let (buffer, _) = Buffer::open(options).unwrap();
+        let fields: Vec<Field> = fields
+            .iter()
+            .zip(rows[0])
+            .map(|(name, value)| Field {
+                name: (*name).into(),
+                kind: match value {
+                    Value::Bool(_) => FieldType::Bool,
+                    _ => FieldType::Text,
+                },
+            })
+            .collect();
+        let schema = buffer.declare_schema(table, &[], &fields).unwrap();
+        let name = format!("{table}/{RECIPE}/{STREAM}/line1/machine2");
+        let stream = buffer.declare_stream(schema.id, &name, &[]);
+        let mut builder = BlockBuilder::new(Compression::Pco);
+        for (ts, row) in (1..).zip(rows) {
+            let sample = Sample {
+                stream: stream.id,
+                ts: Timestamp(ts),
+                split: Split {
+                    is_train: true,
+                    fold: 0,
+                },
+                source_ts: None,
+                values: row.iter().cloned().map(Some).collect(),
+            };
+            builder.push(&schema, sample).unwrap();
+        }
+        buffer.commit(&builder.finish(), &[]).unwrap();
+        let block = buffer.read_block(0).unwrap().unwrap();
+        for section in &block.sections {
+            news.read(section, &schema, &buffer.catalog());
+        }
+        news.take_untold()
+    }
+
+    #[test]
+    fn tasks_and_events_become_lines_and_flags_a_state() {
+        let mut news = News::new(words());
+        let text = |text: &str| Value::Text(text.into());
+        let task = |kind, status, reason| [text(kind), text(status), text(reason)];
+        let rows = [
+            task("scratch", "queued", "enough records"),
+            task("scratch", "serves", "passed the gate"),
+            task("fine_tune", "queued", "drift"),
+            task("fine_tune", "refused", "it is worse"),
+        ];
+        let rows = rows.each_ref().map(|row| &row[..]);
+        assert_eq!(
+            told(&mut news, TASKS, &["kind", "status", "reason"], &rows),
+            [
+                "line1/machine2: first model promoted",
+                "line1/machine2: to be fine-tuned: drift",
+                "line1/machine2: fine-tuned model refused: it is worse",
+            ]
+        );
+        let drift = [text("drift"), text("Adwin")];
+        let promoted = [text("promoted"), text("better than all others")];
+        assert_eq!(
+            told(&mut news, EVENTS, &["kind", "what"], &[&drift, &promoted]),
+            ["line1/machine2: drift noticed (Adwin)"]
+        );
+        assert_eq!(news.flag("line1/machine2"), None);
+        let flags = [[Value::Bool(false)], [Value::Bool(true)]];
+        let flags = flags.each_ref().map(|row| &row[..]);
+        assert!(told(&mut news, PREDICTIONS, &["flag"], &flags).is_empty());
+        assert_eq!(news.flag("line1/machine2"), Some(true));
+        assert_eq!(news.flag("line1/machine3"), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! `dunlin export`: records as CSV or Parquet.
+
+use std::{
+    fs::Permissions,
+    io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use clap::Args;
+use dunlin_sync::{
+    sample::{TimeRange, Timestamp},
+    umask,
+};
+use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
+
+use super::{
+    Exit, Outcome,
+    site::{Site, SiteArgs},
+    terminal::{self, Show},
+};
+use crate::{
+    admin::operations::{Ask, ExportAsk, ExportDone, ExportFormat},
+    app::owner,
+    base::moment,
+};
+
+/// Arguments of `dunlin export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Stream to export, or a pattern over streams of one kind: 'vibration/*'
+    #[arg(long, value_name = "NAME")]
+    pub stream: String,
+    /// First timestamp: RFC 3339, YYYY-MM-DD (UTC), or nanoseconds since 1970
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// Last timestamp, itself included; a date stands for its whole day
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// Kind of file
+    #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+    pub format: ExportFormat,
+    /// File to write, in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which agent
+    #[command(flatten)]
+    pub site: SiteArgs,
+}
+
+/// Writes the records; a file appears only when it is whole.
+///
+/// # Errors
+/// [`Exit`]
+pub async fn run(args: ExportArgs) -> Outcome {
+    let ask = ExportAsk {
+        stream: args.stream.clone(),
+        range: range(args.from.as_deref(), args.to.as_deref())?,
+        format: args.format,
+    };
+    if args.format == ExportFormat::Parquet && args.output.is_none() {
+        return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
+    }
+    let mut site = Site::find(&args.site).await?;
+    let (done, place) =
+        written::<ExportDone>(&mut site, Ask::Export(ask), args.output.as_deref()).await?;
+    site.close().await?;
+    if let Some(done) = done {
+        let (rows, streams) = (
+            terminal::of(done.rows, "row"),
+            terminal::of(done.streams, "stream"),
+        );
+        eprintln!("{rows} of {streams} to {place}");
+    }
+    Ok(())
+}
+
+/// Writes the data of `ask` to a file or to standard output; the answer, and where the data went.
+pub(super) async fn written<T: DeserializeOwned>(
+    site: &mut Site,
+    ask: Ask,
+    output: Option<&Path>,
+) -> Result<(Option<T>, String), Exit> {
+    Ok(match output {
+        Some(path) => (
+            Some(to_file(site, ask, path).await?),
+            path.display().to_string(),
+        ),
+        None => (to_stdout(site, ask).await?, "standard output".into()),
+    })
+}
+
+/// `None` if the reader left before the end: whoever wanted only the beginning has it.
+async fn to_stdout<T: DeserializeOwned>(site: &mut Site, ask: Ask) -> Result<Option<T>, Exit> {
+    let show = Show::with("exporting", BufWriter::new(io::stdout()));
+    let reader_left = Arc::clone(&show.reader_left);
+    match site.ask::<T, _>(ask, show).await {
+        Err(_) if reader_left.load(Relaxed) => Ok(None),
+        Err(error) => Err(error),
+        Ok((done, mut show)) => match show.out.flush() {
+            Ok(()) => Ok(Some(done)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+            Err(error) => Err(Exit::Failed(format!("standard output: {error}"))),
+        },
+    }
+}
+
+/// Exports to a temporary file beside `path` and renames it when it is whole and durable.
+///
+/// # Errors
+/// [`Exit`]; nothing has appeared at `path` then.
+pub async fn to_file<T: DeserializeOwned>(
+    site: &mut Site,
+    ask: Ask,
+    path: &Path,
+) -> Result<T, Exit> {
+    let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
+    let file = beside(path).map_err(failed)?;
+    let show = Show::with("exporting", BufWriter::new(file));
+    let (done, mut show) = site.ask(ask, show).await?;
+    show.out.flush().map_err(failed)?;
+    let file: &NamedTempFile = show.out.get_ref();
+    file.as_file().sync_all().map_err(failed)?;
+    owner::as_caller(|| std::fs::rename(file.path(), path)).map_err(failed)?;
+    Ok(done)
+}
+
+/// A temporary file beside `path`, as the caller's other files are.
+pub(super) fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    owner::as_caller(|| {
+        let file = tempfile::Builder::new()
+            .prefix(".dunlin-export-")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(dir.unwrap_or(Path::new(".")))?;
+        umask::open_to_others(file.as_file())?;
+        Ok(file)
+    })
+}
+
+pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {
+    let time = |flag: &str, text: Option<&str>, end| {
+        text.map(|text| {
+            moment::parse(text, end).ok_or_else(|| {
+                let examples = moment::EXAMPLES;
+                Exit::Usage(format!("{flag} {text:?} is no time; write {examples}"))
+            })
+        })
+        .transpose()
+    };
+    let range = TimeRange {
+        from: time("--from", from, false)?.map_or(Timestamp::MIN, Timestamp),
+        to: time("--to", to, true)?.map_or(Timestamp::MAX, Timestamp),
+    };
+    if range.from > range.to {
+        return Err(Exit::Usage("--from is later than --to; swap them".into()));
+    }
+    Ok(range)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_range_names_its_mistakes() {
+        let error = range(Some("soon"), None).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("--from \"soon\" is no time; write")
+        );
+        assert!(range(Some("2"), Some("1")).is_err());
+        assert_eq!(range(None, None).unwrap(), TimeRange::ALL);
+    }
+}

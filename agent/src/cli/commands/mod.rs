@@ -1,0 +1,82 @@
+//! The commands, one file each. Each returns an [`Exit`]; only `main` ends the process.
+
+#[cfg(feature = "learning")]
+pub mod backtest;
+pub mod check;
+#[cfg(feature = "learning")]
+pub mod cohort;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod doctor;
+#[cfg(feature = "learning")]
+pub mod evaluate;
+pub mod export;
+pub mod import;
+pub mod init;
+#[cfg(feature = "learning")]
+pub mod learning;
+#[cfg(feature = "learning")]
+pub mod models;
+pub mod quarantine;
+pub mod run;
+pub mod session;
+pub mod simulate;
+pub mod site;
+pub mod status;
+pub mod terminal;
+pub mod upload;
+
+use std::{fmt, process::ExitCode};
+
+/// Why a command ends other than well. The numbers are documented in the README.
+#[derive(Debug)]
+pub enum Exit {
+    /// 1: it was tried and failed.
+    Failed(String),
+    /// 2: what was asked or configured is wrong; trying again will not help.
+    Usage(String),
+    /// 3: it worked, and what it found is not well (`check`, `status --verify`).
+    Found(String),
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Found(_) => 3,
+        })
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) | Self::Usage(text) | Self::Found(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What a command ends with.
+pub type Outcome = Result<(), Exit>;
+
+/// Loads the configuration; warnings go to the log, mistakes become one [`Exit::Usage`].
+///
+/// # Errors
+/// All mistakes, one a line.
+pub fn settings(
+    file: Option<&std::path::Path>,
+    overrides: &crate::config::Overrides,
+) -> Result<crate::config::settings::Settings, Exit> {
+    let checked = crate::config::check(file, overrides);
+    let settings = checked.settings.map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Exit::Usage(lines.join("\n"))
+    })?;
+    crate::app::logging::init(&settings.log).map_err(|error| Exit::Usage(error.to_string()))?;
+    for warning in checked.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(settings)
+}

@@ -1,0 +1,408 @@
+//! `dunlin models`: look at versions of models, choose which one serves, take them out and in.
+
+mod text;
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use dunlin_models::registry::{ARTIFACT_BYTES_MAX, ModelKey, Version};
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use self::text::{columns, compared, facts, listed};
+use super::{
+    Exit, Outcome,
+    export::beside,
+    site::{Site, SiteArgs},
+    terminal::{self, Show},
+};
+use crate::{
+    admin::operations::{Ask, LearningAsk, ModelSummary, ModelsAsk, Which},
+    app::owner,
+};
+
+/// Arguments of `dunlin models`.
+#[derive(Args, Debug)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    command: ModelsCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum ModelsCommand {
+    /// List versions, by recipe and stream
+    List(ListArgs),
+    /// Show all that is known of a version
+    Show(ShowArgs),
+    /// Put two versions side by side
+    Compare(CompareArgs),
+    /// Let a version serve, whatever the gate said
+    Promote(PromoteArgs),
+    /// Let the version that served before serve again
+    Rollback(RollbackArgs),
+    /// Write a version to a safetensors file
+    Export(ExportArgs),
+    /// Take in a version from a safetensors file; it serves once it is promoted
+    Import(ImportArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+struct KeyArgs {
+    /// Name of the recipe
+    #[arg(value_name = "RECIPE")]
+    recipe: String,
+    /// Name of the stream
+    #[arg(value_name = "STREAM")]
+    stream: String,
+}
+
+impl KeyArgs {
+    fn key(&self) -> ModelKey {
+        ModelKey::new(&self.recipe, &self.stream)
+    }
+
+    fn which(&self, number: Option<u64>) -> Which {
+        Which {
+            key: self.key(),
+            number,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+struct ListArgs {
+    /// Only of this recipe, or those that match a pattern
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
+    /// Only of this stream, or those that match a pattern: 'press/*'
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// As one JSON array
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+#[derive(Args, Debug)]
+struct ShowArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Number of the version; the one that serves unless given
+    #[arg(value_name = "VERSION")]
+    number: Option<u64>,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+#[derive(Args, Debug)]
+struct CompareArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Number of a version
+    #[arg(value_name = "VERSION")]
+    number: u64,
+    /// Number of another; the one that serves unless given
+    #[arg(value_name = "OTHER")]
+    other: Option<u64>,
+    /// As one JSON array of two
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+#[derive(Args, Debug)]
+struct PromoteArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Number of the version
+    #[arg(value_name = "VERSION")]
+    number: u64,
+    /// Its status from now on; that of the version it replaces unless given
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Status of the version it replaces; `retired` unless given
+    #[arg(long, value_name = "STATUS")]
+    replaced_status: Option<String>,
+    /// Tell what serves now as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+#[derive(Args, Debug)]
+struct RollbackArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Status of the version taken back; `rolled_back` unless given
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Tell what serves now as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+#[derive(Args, Debug)]
+struct ExportArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Number of the version; the one that serves unless given
+    #[arg(value_name = "VERSION")]
+    number: Option<u64>,
+    /// File to write, in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Tell what was written as one JSON object, on standard error
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+#[derive(Args, Debug)]
+struct ImportArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    /// A file written by `dunlin models export`
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Its status; `imported` unless given
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Tell what was added as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// [`Exit`]
+pub async fn run(args: ModelsArgs) -> Outcome {
+    match args.command {
+        ModelsCommand::List(args) => list(args).await,
+        ModelsCommand::Show(args) => show(args).await,
+        ModelsCommand::Compare(args) => compare(args).await,
+        ModelsCommand::Promote(args) => promote(args).await,
+        ModelsCommand::Rollback(args) => rollback(args).await,
+        ModelsCommand::Export(args) => export(args).await,
+        ModelsCommand::Import(args) => import(args).await,
+    }
+}
+
+/// Has one version answered.
+async fn ask(site: &mut Site, ask: ModelsAsk) -> Result<Version, Exit> {
+    let (version, _) = site
+        .ask(Ask::Learning(LearningAsk::Models(ask)), Show::nothing())
+        .await?;
+    Ok(version)
+}
+
+fn print_json<T: Serialize>(value: &T) -> Outcome {
+    let text = serde_json::to_string(value);
+    println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
+    Ok(())
+}
+
+async fn list(args: ListArgs) -> Outcome {
+    let mut site = Site::find(&args.site).await?;
+    let ask = ModelsAsk::List {
+        recipe: args.recipe,
+        stream: args.stream,
+    };
+    let show = Show::new("reading the versions");
+    let (versions, _) = site
+        .ask::<Vec<ModelSummary>, _>(Ask::Learning(LearningAsk::Models(ask)), show)
+        .await?;
+    site.close().await?;
+    if args.json {
+        return print_json(&versions);
+    }
+    print!("{}", listed(&versions));
+    Ok(())
+}
+
+async fn show(args: ShowArgs) -> Outcome {
+    let mut site = Site::find(&args.site).await?;
+    let version = ask(&mut site, ModelsAsk::Show(args.key.which(args.number))).await?;
+    site.close().await?;
+    if args.json {
+        return print_json(&version);
+    }
+    let rows = facts(&version).map(|(name, fact)| [name.to_owned(), fact]);
+    print!("{}", columns(&rows));
+    Ok(())
+}
+
+async fn compare(args: CompareArgs) -> Outcome {
+    let mut site = Site::find(&args.site).await?;
+    let one = ask(
+        &mut site,
+        ModelsAsk::Show(args.key.which(Some(args.number))),
+    )
+    .await?;
+    let other = ask(&mut site, ModelsAsk::Show(args.key.which(args.other))).await?;
+    site.close().await?;
+    if args.json {
+        return print_json(&[one, other]);
+    }
+    print!("{}", compared(&one, &other));
+    Ok(())
+}
+
+async fn promote(args: PromoteArgs) -> Outcome {
+    let mut site = Site::find(&args.site).await?;
+    let promotion = ModelsAsk::Promote {
+        key: args.key.key(),
+        number: args.number,
+        status: args.status,
+        replaced: args.replaced_status,
+    };
+    let version = ask(&mut site, promotion).await?;
+    site.close().await?;
+    serves_now(&version, args.json)
+}
+
+async fn rollback(args: RollbackArgs) -> Outcome {
+    let mut site = Site::find(&args.site).await?;
+    let rollback = ModelsAsk::Rollback {
+        key: args.key.key(),
+        status: args.status,
+    };
+    let version = ask(&mut site, rollback).await?;
+    site.close().await?;
+    serves_now(&version, args.json)
+}
+
+fn serves_now(version: &Version, json: bool) -> Outcome {
+    if json {
+        return print_json(version);
+    }
+    let (number, status) = (version.number, version.status.escape_debug());
+    println!(
+        "version {number} of {} serves now, as \"{status}\"",
+        version.key
+    );
+    Ok(())
+}
+
+async fn export(args: ExportArgs) -> Outcome {
+    let which = args.key.which(args.number);
+    if args.output.is_none() && io::stdout().is_terminal() {
+        return Err(Exit::Usage(
+            "a safetensors file is no text for a terminal; name a file with --output FILE".into(),
+        ));
+    }
+    let mut site = Site::find(&args.site).await?;
+    let (version, place) = if let Some(path) = &args.output {
+        let version = to_file(&mut site, which, path).await?;
+        (version, path.display().to_string())
+    } else {
+        (to_stdout(&mut site, which).await?, "standard output".into())
+    };
+    site.close().await?;
+    if args.json {
+        let text = serde_json::to_string(&version);
+        eprintln!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
+    } else {
+        let size = terminal::bytes(version.artifact_bytes as f64);
+        eprintln!(
+            "version {} of {}, {size}, to {place}",
+            version.number, version.key
+        );
+    }
+    Ok(())
+}
+
+async fn to_stdout(site: &mut Site, which: Which) -> Result<Version, Exit> {
+    let show = Show::with("exporting", Vec::new());
+    let (version, show) = site
+        .ask(
+            Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which))),
+            show,
+        )
+        .await?;
+    let mut out = io::stdout().lock();
+    let written = out.write_all(&show.out).and_then(|()| out.flush());
+    written.map_err(|error| Exit::Failed(format!("standard output: {error}")))?;
+    Ok(version)
+}
+
+/// Exports to a temporary file beside `path` and renames it when it is whole and durable.
+///
+/// # Errors
+/// [`Exit`]; nothing has appeared at `path` then.
+pub async fn to_file(site: &mut Site, which: Which, path: &Path) -> Result<Version, Exit> {
+    let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
+    let file = beside(path).map_err(failed)?;
+    let show = Show::with("exporting", BufWriter::new(file));
+    let (version, mut show) = site
+        .ask(
+            Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which))),
+            show,
+        )
+        .await?;
+    show.out.flush().map_err(failed)?;
+    let file: &NamedTempFile = show.out.get_ref();
+    file.as_file().sync_all().map_err(failed)?;
+    owner::as_caller(|| std::fs::rename(file.path(), path)).map_err(failed)?;
+    Ok(version)
+}
+
+async fn import(args: ImportArgs) -> Outcome {
+    let bytes = read_model(&args.file)?;
+    let mut site = Site::find(&args.site).await?;
+    let import = ModelsAsk::Import {
+        key: args.key.key(),
+        bytes,
+        status: args.status,
+    };
+    let version = ask(&mut site, import).await?;
+    site.close().await?;
+    if args.json {
+        return print_json(&version);
+    }
+    let (recipe, stream) = (&args.key.recipe, &args.key.stream);
+    println!(
+        "version {number} of {}; let it serve with `dunlin models promote {recipe:?} {stream:?} \
+         {number}`",
+        version.key,
+        number = version.number
+    );
+    Ok(())
+}
+
+/// Reads a file that might be a model: a regular one, not too long.
+///
+/// # Errors
+/// [`Exit::Usage`]
+pub fn read_model(path: &Path) -> Result<Vec<u8>, Exit> {
+    let usage = |what: &dyn std::fmt::Display| Exit::Usage(format!("{}: {what}", path.display()));
+    // Before it is opened: to open a pipe is to wait for its other end.
+    let metadata = std::fs::metadata(path).map_err(|error| usage(&error))?;
+    if !metadata.is_file() {
+        return Err(usage(&"is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| usage(&error))?;
+    let read = file.take(ARTIFACT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| usage(&error))?;
+    if bytes.len() as u64 > ARTIFACT_BYTES_MAX {
+        let most = terminal::bytes(ARTIFACT_BYTES_MAX as f64);
+        return Err(usage(&format!("is larger than a model may be ({most})")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,257 @@
+//! Versions of models in words and columns.
+
+use std::fmt::Write as _;
+
+use dunlin_models::{evaluation::Evaluation, registry::Version};
+
+use crate::{admin::operations::ModelSummary, cli::commands::terminal};
+
+/// A table of versions.
+pub(super) fn listed(versions: &[ModelSummary]) -> String {
+    if versions.is_empty() {
+        return "there are no models\n".into();
+    }
+    let head = [
+        "", "recipe", "stream", "version", "status", "made", "rows", "error", "baseline", "size",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(versions.iter().map(|version| {
+        [
+            if version.is_current { "*" } else { "" }.to_owned(),
+            version.key.recipe.escape_debug().to_string(),
+            version.key.stream.escape_debug().to_string(),
+            version.number.to_string(),
+            version.status.escape_debug().to_string(),
+            terminal::time(version.created_ns),
+            terminal::count(version.rows),
+            figure(version.error),
+            figure(version.baseline_error),
+            terminal::bytes(version.artifact_bytes as f64),
+        ]
+    }));
+    let mut text = columns(&rows);
+    text.push_str("* serves\n");
+    text
+}
+
+/// Cells below one another.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let mut text = String::new();
+    for row in rows {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn figure(figure: Option<f64>) -> String {
+    let figure = figure.filter(|figure| figure.abs() < f64::MAX / 2.0);
+    figure.map_or_else(|| "-".into(), |figure| format!("{figure:.4}"))
+}
+
+/// What there is to say of a version, line by line.
+pub(super) fn facts(version: &Version) -> [(&'static str, String); 17] {
+    let lineage = &version.lineage;
+    let span = if lineage.rows == 0 {
+        "-".into()
+    } else {
+        format!(
+            "{} to {}",
+            terminal::time(lineage.first_ts),
+            terminal::time(lineage.last_ts)
+        )
+    };
+    let evaluations = &version.evaluations;
+    let error = |of: &Option<Evaluation>| figure(of.as_ref().map(Evaluation::error));
+    let windows = evaluations
+        .candidate
+        .as_ref()
+        .map(|candidate| candidate.windows);
+    let gate = version.decision.as_ref().map(|decision| {
+        let said = if decision.promoted {
+            "passed"
+        } else {
+            "refused"
+        };
+        format!("{said}: {}", decision.explain())
+    });
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let one_line = |text: &str| text.escape_debug().to_string();
+    let serves = if version.is_current { "yes" } else { "no" };
+    [
+        ("recipe", one_line(&version.key.recipe)),
+        ("stream", one_line(&version.key.stream)),
+        ("version", version.number.to_string()),
+        ("status", one_line(&version.status)),
+        ("serves", serves.into()),
+        ("kind", one_line(&version.kind)),
+        (
+            "parent",
+            or_none(version.parent.map(|parent| parent.to_string())),
+        ),
+        ("made", terminal::time(version.created_ns)),
+        ("seed", version.seed.to_string()),
+        (
+            "cohort",
+            if lineage.query.is_empty() {
+                "-".into()
+            } else {
+                one_line(&lineage.query)
+            },
+        ),
+        ("rows", format!("{}, {span}", terminal::count(lineage.rows))),
+        (
+            "error",
+            format!(
+                "{} on {} windows",
+                error(&evaluations.candidate),
+                windows.unwrap_or(0)
+            ),
+        ),
+        ("incumbent", error(&evaluations.incumbent)),
+        ("baseline", error(&evaluations.baseline)),
+        ("gate", or_none(gate)),
+        ("size", terminal::bytes(version.artifact_bytes as f64)),
+        ("sha256", one_line(&version.sha256)),
+    ]
+}
+
+/// Two versions side by side.
+pub(super) fn compared(one: &Version, other: &Version) -> String {
+    let pairs = facts(one).into_iter().zip(facts(other));
+    let rows: Vec<_> = pairs
+        .map(|((name, one), (_, other))| {
+            let mark = if one == other { "" } else { "!" };
+            [mark.to_owned(), name.to_owned(), one, other]
+        })
+        .collect();
+    let mut text = columns(&rows);
+    let same = one.lineage.rows > 0
+        && one.lineage == other.lineage
+        && one.evaluations.baseline == other.evaluations.baseline;
+    if !same && one.number != other.number {
+        let _ok = writeln!(
+            text,
+            "each was judged on the rows of its own time: compare each with its baseline"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_models::{
+        data::Lineage,
+        gate::{GateSettings, decide},
+        registry::{Evaluations, ModelKey},
+    };
+
+    use super::*;
+
+    fn version() -> Version {
+        let of = |error_sum| Evaluation {
+            windows: 100,
+            error_sum,
+            ..Evaluation::default()
+        };
+        let (candidate, baseline) = (of(25.0), of(100.0));
+        Version {
+            key: ModelKey::new("ridge", "press/m1\u{1b}[2J"),
+            number: 3,
+            status: "available".into(),
+            is_current: true,
+            kind: "ridge_nlinear".into(),
+            parent: Some(2),
+            created_ns: 1_780_000_000_000_000_000,
+            seed: 7,
+            lineage: Lineage {
+                query: "press/m1 last 1000".into(),
+                first_ts: 1_000_000_000,
+                last_ts: 2_000_000_000,
+                rows: 1_000,
+                rows_hash: 1,
+            },
+            decision: Some(decide(
+                &GateSettings::default(),
+                &candidate,
+                None,
+                &baseline,
+            )),
+            evaluations: Evaluations {
+                candidate: Some(candidate),
+                incumbent: None,
+                baseline: Some(baseline),
+            },
+            artifact_bytes: 2_048,
+            sha256: "ab".into(),
+        }
+    }
+
+    #[test]
+    fn a_list_fits_a_terminal_and_nothing_steers_it() {
+        let other = Version {
+            number: 12,
+            status: "retired".into(),
+            is_current: false,
+            evaluations: Evaluations::default(),
+            ..version()
+        };
+        let text = listed(&[version().into(), other.into()]);
+        assert_eq!(
+            text,
+            "   recipe  stream             version  status     made                  rows   error   \
+             baseline  size\n\
+             *  ridge   press/m1\\u{1b}[2J  3        available  2026-05-28T20:26:40Z  1,000  0.2500  \
+             1.0000    2.0 kB\n   ridge   press/m1\\u{1b}[2J  12       retired    \
+             2026-05-28T20:26:40Z  1,000  -       -         2.0 kB\n* serves\n"
+        );
+        assert_eq!(listed(&[]), "there are no models\n");
+    }
+
+    #[test]
+    fn what_differs_is_marked() {
+        let mut other = version();
+        (other.number, other.seed) = (4, 8);
+        let text = compared(&version(), &other);
+        let marked: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with('!'))
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            marked,
+            [["!", "version", "3", "4"], ["!", "seed", "7", "8"]]
+        );
+        assert!(!text.contains("rows of its own time"), "{text}");
+        other.lineage.rows_hash = 2;
+        assert!(compared(&version(), &other).contains("rows of its own time"));
+    }
+
+    #[test]
+    fn the_facts_hold_the_gates_word() {
+        let facts = facts(&version());
+        let of = |name| {
+            facts
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, fact)| fact.as_str())
+        };
+        assert_eq!(
+            of("gate"),
+            Some("passed: better than all others on 100 windows")
+        );
+        assert_eq!(of("error"), Some("0.2500 on 100 windows"));
+        assert_eq!(of("incumbent"), Some("-"));
+        assert_eq!(
+            of("rows"),
+            Some("1,000, 1970-01-01T00:00:01Z to 1970-01-01T00:00:02Z")
+        );
+    }
+}

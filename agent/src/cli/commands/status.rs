@@ -1,0 +1,178 @@
+//! `dunlin status`: what the agent is doing, or what it left behind.
+
+mod words;
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+use clap::Args;
+use dunlin_sync::{buffer::BufferShape, uploader, verify::VerifyReport};
+use serde::Serialize;
+
+use super::{
+    Exit, Outcome,
+    site::{Site, SiteArgs},
+    terminal::{Show, of},
+};
+use crate::{
+    admin::operations::{Ask, Held, Need, Parts, Selection},
+    observe::status::Status,
+    store::wall_ns,
+};
+
+use self::words::text;
+pub(crate) use self::words::{progress, silent};
+
+/// Arguments of `dunlin status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Compare the rows committed with the rows upstream, and name any gap (exit code 3)
+    #[arg(long)]
+    pub verify: bool,
+    /// Which agent
+    #[command(flatten)]
+    pub site: SiteArgs,
+}
+
+/// Everything shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    /// Whether an agent runs.
+    running: bool,
+    /// What a running agent says.
+    #[serde(flatten)]
+    status: Option<Status>,
+    /// What a stopped one left.
+    #[serde(flatten)]
+    left: Option<LeftBehind>,
+    /// What is in quarantine now, by reason.
+    quarantine: BTreeMap<String, Held>,
+    /// The comparison, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify: Option<VerifyReport>,
+    /// The command that sends again what the comparison misses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<String>,
+}
+
+/// What the directory of a stopped agent tells.
+#[derive(Debug, Serialize)]
+struct LeftBehind {
+    data_dir: String,
+    buffer: BufferShape,
+    /// Rows committed and not upstream.
+    lag_rows: u64,
+    /// Age of the oldest of these, seconds.
+    lag_s: f64,
+    /// Streams the upstream refused.
+    streams_held: usize,
+    /// Rows of these.
+    rows_held: u64,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// [`Exit::Found`] if `--verify` found a gap.
+pub async fn run(args: StatusArgs) -> Outcome {
+    let shown = look(&args).await?;
+    if args.json {
+        let text = serde_json::to_string(&shown);
+        println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
+    } else {
+        print!("{}", text(&shown));
+    }
+    match &shown.verify {
+        Some(report) if !report.gaps.is_empty() => Err(Exit::Found(format!(
+            "{} between buffer and upstream",
+            of(report.gaps.len() as u64 + report.gaps_unlisted, "gap")
+        ))),
+        _ => Ok(()),
+    }
+}
+
+async fn look(args: &StatusArgs) -> Result<Shown, Exit> {
+    let mut site = Site::find(&args.site).await?;
+    let status = site.status().cloned();
+    let verify = if args.verify {
+        let show = Show::new("comparing with the upstream");
+        Some(site.ask::<VerifyReport, _>(Ask::Verify, show).await?.0)
+    } else {
+        None
+    };
+    let ask = Ask::Count(Selection::default());
+    let (quarantine, _) = site.ask(ask, Show::nothing()).await?;
+    let left = if status.is_some() {
+        None
+    } else {
+        let local = site.open(Need::Directory).await?;
+        let data_dir = site.data_dir().display().to_string();
+        Some(left_behind(local.parts(), data_dir))
+    };
+    let (config, data_dir) = (args.site.config.as_deref(), site.data_dir().to_owned());
+    site.close().await?;
+    let repair = verify
+        .as_ref()
+        .and_then(|report| repair(report, config, &data_dir));
+    Ok(Shown {
+        running: status.is_some(),
+        status,
+        left,
+        quarantine,
+        verify,
+        repair,
+    })
+}
+
+/// The command that sends again what is missing upstream, if something is.
+fn repair(report: &VerifyReport, config: Option<&Path>, data_dir: &Path) -> Option<String> {
+    let missing = || {
+        report
+            .gaps
+            .iter()
+            .filter(|gap| gap.upstream < gap.committed)
+    };
+    let first = missing().next()?;
+    let (mut from, mut to) = (first.from, first.to);
+    for gap in missing() {
+        (from, to) = (from.min(gap.from), to.max(gap.to));
+    }
+    let mut command = String::from("dunlin upload --again");
+    let is_one_stream = missing().all(|gap| gap.stream == first.stream);
+    // What is not listed may lie anywhere.
+    if report.gaps_unlisted == 0 {
+        if is_one_stream {
+            let _ok = write!(command, " --stream {}", quoted(&first.stream));
+        }
+        let _ok = write!(command, " --from {from} --to {to}");
+    }
+    let (flag, path) = config.map_or(("--data-dir", data_dir), |file| ("-c", file));
+    let _ok = write!(command, " {flag} {}", quoted(&path.display().to_string()));
+    Some(command)
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn left_behind(parts: &Parts, data_dir: String) -> LeftBehind {
+    let (buffer, cursor) = (&parts.buffer, (parts.cursor)());
+    let shape = buffer.shape();
+    let (left, oldest_ts) = uploader::lag(&**buffer, &cursor);
+    let age_ns = oldest_ts.map_or(0, |ts| wall_ns().saturating_sub(ts).max(0));
+    LeftBehind {
+        data_dir,
+        buffer: shape,
+        lag_rows: left.rows,
+        lag_s: age_ns as f64 / 1e9,
+        streams_held: left.streams_held,
+        rows_held: left.rows_held,
+    }
+}

@@ -1,0 +1,66 @@
+//! `dunlin upload`: rows sent again, for a database that has lost them.
+
+use clap::Args;
+
+use super::{
+    Exit, Outcome, export,
+    site::{Site, SiteArgs},
+    terminal::{self, Show},
+};
+use crate::admin::operations::{AgainAsk, Ask, SentAgain};
+
+/// Arguments of `dunlin upload`.
+#[derive(Args, Debug)]
+pub struct UploadArgs {
+    /// Send rows again that were upstream once; what is there already stays as it is
+    #[arg(long, required = true)]
+    pub again: bool,
+    /// Only of this stream, or of those that a pattern takes: 'vibration/*'
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
+    /// First timestamp: RFC 3339, YYYY-MM-DD (UTC), or nanoseconds since 1970
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// Last timestamp, itself included; a date stands for its whole day
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// Which agent
+    #[command(flatten)]
+    pub site: SiteArgs,
+}
+
+/// Sends what the buffer still holds, there and then.
+///
+/// # Errors
+/// [`Exit`]; what was sent before it is upstream.
+pub async fn run(args: UploadArgs) -> Outcome {
+    let ask = AgainAsk {
+        stream: args.stream.clone(),
+        range: export::range(args.from.as_deref(), args.to.as_deref())?,
+    };
+    let mut site = Site::find(&args.site).await?;
+    let show = Show::new("sending again");
+    let (done, _) = site
+        .ask::<SentAgain, _>(Ask::UploadAgain(ask), show)
+        .await?;
+    site.close().await?;
+    println!("{}", outcome(&done));
+    if done.refused.is_empty() {
+        Ok(())
+    } else {
+        Err(Exit::Failed("the upstream did not take all of them".into()))
+    }
+}
+
+fn outcome(done: &SentAgain) -> String {
+    let mut parts = vec![format!("{} sent again", terminal::of(done.sent, "row"))];
+    for (reason, rows) in &done.refused {
+        let reason = terminal::printable(reason);
+        parts.push(format!("{} refused: {reason}", terminal::count(*rows)));
+    }
+    if done.waiting > 0 {
+        let rows = terminal::of(done.waiting, "row");
+        parts.push(format!("{rows} not sent before: the agent does that"));
+    }
+    parts.join("; ")
+}

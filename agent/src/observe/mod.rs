@@ -1,0 +1,5 @@
+//! What the agent shows of itself: status, metrics, and the HTTP server for both.
+
+pub mod http;
+pub mod metrics;
+pub mod status;

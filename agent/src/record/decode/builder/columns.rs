@@ -1,0 +1,222 @@
+//! Which column a path, a name or a declared field means.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use dunlin_sync::sample::{Field, FieldType};
+
+use super::{Builder, FIELD_NAME_BYTES_MAX, Target, path_of};
+
+/// With fewer columns than this, looking at each is as fast as any index.
+const INDEXED_COLUMNS_MIN: usize = 17;
+/// Guesses that may fail before the columns are indexed by their paths.
+const MISSES_MAX: usize = 8;
+
+impl<'a> Builder<'a> {
+    pub(super) fn declare(&mut self) {
+        // The usual order is that of the schema; whoever has another pays for one index.
+        let mut by_name: Option<HashMap<&str, usize>> = None;
+        let mut next = 0;
+        let mut shadowed = Vec::new();
+        for declared in &self.rule.fields {
+            let field = &declared.field;
+            let held = match self.held.get(next) {
+                Some(guess) if guess.name == field.name => Some(next),
+                _ => {
+                    let held = self.held.iter().enumerate();
+                    let by_name = by_name.get_or_insert_with(|| {
+                        held.map(|(column, field)| (&*field.name, column)).collect()
+                    });
+                    by_name.get(&*field.name).copied()
+                }
+            };
+            next = held.map_or(next, |column| column + 1);
+            let column = match held {
+                Some(column) if self.held[column].kind == field.kind => column,
+                Some(column) => match self.declared_second(column, field.kind) {
+                    Some(second) => {
+                        shadowed.push(column);
+                        second
+                    }
+                    None => column,
+                },
+                None => self.append(&field.name, field.kind),
+            };
+            self.declared.push(column);
+            if self.is_declared.len() <= column {
+                self.is_declared.resize(column + 1, false);
+            }
+            self.is_declared[column] = true;
+            if declared.required {
+                self.required.push(column);
+            }
+        }
+        let fields = &self.rule.fields;
+        if !shadowed.is_empty() || fields.iter().any(|field| field.pointer.is_some()) {
+            self.set_paths(&shadowed);
+        }
+    }
+
+    /// Nothing is read into columns that are `shadowed`: what lies there goes to another one.
+    fn set_paths(&mut self, shadowed: &[usize]) {
+        let own = |field: &Field| Cow::Owned(field.name.clone());
+        let held = self.held.iter().map(|field| Cow::Borrowed(&*field.name));
+        let all = held.chain(self.new_fields.iter().map(own));
+        let mut paths: Vec<Option<Cow<'a, str>>> = all.map(Some).collect();
+        let mut renamed = shadowed.to_vec();
+        for &column in shadowed {
+            paths[column] = None;
+        }
+        for (declared, &column) in self.rule.fields.iter().zip(&self.declared) {
+            let path = match &declared.pointer {
+                Some(pointer) => path_of(pointer),
+                None => Cow::Borrowed(&*declared.field.name),
+            };
+            if path != self.name(column) {
+                renamed.push(column);
+            }
+            paths[column] = Some(path);
+        }
+        renamed.sort_by(|&a, &b| self.name(a).cmp(self.name(b)));
+        self.renamed = renamed;
+        self.paths = Some(paths);
+        self.by_path.clear();
+    }
+
+    /// Column of each declared field, in declared order.
+    pub(in crate::record::decode) fn declared(&self) -> &[usize] {
+        &self.declared
+    }
+
+    pub(super) fn is_declared(&self, column: usize) -> bool {
+        self.is_declared.get(column).copied().unwrap_or_default()
+    }
+
+    /// The column of the field called `name`, which is appended with type `kind` if there is none.
+    pub(in crate::record::decode) fn named_or_new(&mut self, name: &str, kind: FieldType) -> usize {
+        let found = (0..self.width()).find(|&column| self.name(column) == name);
+        found.unwrap_or_else(|| self.append(name, kind))
+    }
+
+    /// Longest path that anything can be read from.
+    pub(in crate::record::decode) fn path_bytes_max(&self) -> usize {
+        let columns = (0..self.width()).filter_map(|column| self.path(column));
+        let known = columns.chain(self.time_path.as_deref()).map(str::len).max();
+        let inferred = if self.rule.infer {
+            FIELD_NAME_BYTES_MAX
+        } else {
+            0
+        };
+        known.unwrap_or_default().max(inferred)
+    }
+
+    /// What lies at `path`.
+    pub(in crate::record::decode) fn find(&mut self, path: &str) -> Target {
+        if self.time_path.as_deref() == Some(path) {
+            return Target::Time;
+        }
+        let column = if self.guess < self.width() && self.path(self.guess) == Some(path) {
+            self.guess
+        } else {
+            match self.search(path) {
+                Some(column) => column,
+                None => return Target::Undeclared,
+            }
+        };
+        self.guess = column + 1;
+        Target::Column(column)
+    }
+
+    /// Whether anything below `path` may be taken.
+    pub(in crate::record::decode) fn wants_below(&mut self, path: &str) -> bool {
+        let below = |candidate: &str| {
+            candidate
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        if self.rule.infer || self.time_path.as_deref().is_some_and(below) {
+            return true;
+        }
+        if !self.is_indexed() {
+            return (0..self.width()).any(|column| self.path(column).is_some_and(below));
+        }
+        let before = |column: &u32| {
+            let candidate = self.path(*column as usize);
+            candidate.is_none_or(|path_of| path_of.bytes().lt(path.bytes().chain([b'.'])))
+        };
+        let first = self.by_path.partition_point(before);
+        let first = self.by_path.get(first);
+        first.is_some_and(|&column| self.path(column as usize).is_some_and(below))
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.held.len() + self.new_fields.len()
+    }
+
+    pub(super) fn field(&self, column: usize) -> &Field {
+        match self.held.get(column) {
+            Some(field) => field,
+            None => &self.new_fields[column - self.held.len()],
+        }
+    }
+
+    pub(super) fn name(&self, column: usize) -> &str {
+        &self.field(column).name
+    }
+
+    pub(super) fn path(&self, column: usize) -> Option<&str> {
+        match &self.paths {
+            Some(paths) => paths[column].as_deref(),
+            None => Some(self.name(column)),
+        }
+    }
+
+    /// The column that is read from `path`.
+    pub(super) fn search(&mut self, path: &str) -> Option<usize> {
+        if !self.is_indexed() {
+            return (0..self.width()).find(|&column| self.path(column) == Some(path));
+        }
+        let place = self.place(path).ok()?;
+        Some(self.by_path[place] as usize)
+    }
+
+    /// Whether the columns have an index, as they do once it is worth it.
+    fn is_indexed(&mut self) -> bool {
+        self.misses += 1;
+        if self.width() < INDEXED_COLUMNS_MIN || self.misses <= MISSES_MAX {
+            return false;
+        }
+        if self.by_path.is_empty() {
+            let mut by_path: Vec<u32> = (0..self.width() as u32).collect();
+            by_path.sort_by(|&a, &b| self.path(a as usize).cmp(&self.path(b as usize)));
+            self.by_path = by_path;
+        }
+        true
+    }
+
+    fn place(&self, path: &str) -> Result<usize, usize> {
+        self.by_path
+            .binary_search_by(|&column| self.path(column as usize).cmp(&Some(path)))
+    }
+
+    /// Whether a field of this name is read from elsewhere.
+    pub(super) fn is_renamed(&self, name: &str) -> bool {
+        let by_name = |&column: &usize| self.name(column).cmp(name);
+        self.renamed.binary_search_by(by_name).is_ok()
+    }
+
+    pub(super) fn append(&mut self, name: &str, kind: FieldType) -> usize {
+        let column = self.width();
+        self.new_fields.push(Field {
+            name: name.to_owned(),
+            kind,
+        });
+        if let Some(paths) = &mut self.paths {
+            paths.push(Some(Cow::Owned(name.to_owned())));
+        }
+        if !self.by_path.is_empty() {
+            let place = self.place(name).unwrap_or_else(|place| place);
+            self.by_path.insert(place, column as u32);
+        }
+        column
+    }
+}

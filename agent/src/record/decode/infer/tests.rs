@@ -1,0 +1,214 @@
+#![allow(clippy::unwrap_used)]
+
+use dunlin_sync::sample::Value;
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::decode::tests::row;
+
+fn fields(plan: &CsvPlan) -> Vec<(usize, &str, FieldType)> {
+    let columns = plan.columns.iter();
+    columns
+        .map(|(column, field)| (*column, field.name.as_str(), field.kind))
+        .collect()
+}
+
+fn records(plan: &CsvPlan, file: &str) -> Vec<Result<Record, Reject>> {
+    plan.reader(file.as_bytes())
+        .records()
+        .map(|line| plan.record(&line.unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_data_set_is_understood() {
+    let file = "\u{feff}datetime;Temperature;open;note;anomaly\n\
+                2020-03-09 10:14:33;21,5;true;;0.0\n\
+                2020-03-09 10:14:34.5;21.25;False;a b;1.0\n";
+    let plan = CsvPlan::infer(file, None).unwrap();
+    assert_eq!(plan.delimiter, b';');
+    assert_eq!(plan.time, Some((0, TimeFormat::Civil)));
+    assert_eq!(
+        fields(&plan),
+        [
+            (1, "Temperature", FieldType::Text),
+            (2, "open", FieldType::Bool),
+            (3, "note", FieldType::Text),
+            (4, "anomaly", FieldType::F64)
+        ]
+    );
+    let records = records(&plan, file);
+    assert_eq!(
+        records[1],
+        Ok(Record {
+            source_ts: Some(1_583_748_874_500_000_000),
+            values: vec![
+                Some(Value::Text("21.25".into())),
+                Some(Value::Bool(false)),
+                Some(Value::Text("a b".into())),
+                Some(Value::F64(1.0))
+            ]
+            .into()
+        })
+    );
+    assert_eq!(records[0].as_ref().unwrap().values.get(2), None);
+}
+
+#[test]
+fn times_are_told_by_name_form_and_size() {
+    for (file, time) in [
+        (
+            "x,ts\n5,1700000000\n",
+            Some((1, TimeFormat::Epoch(TimeUnit::Seconds))),
+        ),
+        (
+            "x,TS\n5,1700000000000\n",
+            Some((1, TimeFormat::Epoch(TimeUnit::Millis))),
+        ),
+        (
+            "x,ts\n5,1700000000000000\n",
+            Some((1, TimeFormat::Epoch(TimeUnit::Micros))),
+        ),
+        (
+            "x,ts\n5,1700000000000000000\n",
+            Some((1, TimeFormat::Epoch(TimeUnit::Nanos))),
+        ),
+        (
+            "x,when\n5,2020-01-01T00:00:00Z\n",
+            Some((1, TimeFormat::Rfc3339)),
+        ),
+        ("x,date\n5,2020-01-01\n", Some((1, TimeFormat::Civil))),
+        ("x,date\n5,2020-01-01 00:00\n", Some((1, TimeFormat::Civil))),
+        // A count from the start of a test is no time of day.
+        ("time,x\n0,5\n1,6\n", None),
+        // A name alone does not make a time; the next column that is one is taken.
+        (
+            "time,at\nlunch,2020-01-01T00:00:00Z\n",
+            Some((1, TimeFormat::Rfc3339)),
+        ),
+        // Numbers that fall are a measurement.
+        ("a,b\n1700000000,1\n1600000000,2\n", None),
+    ] {
+        assert_eq!(CsvPlan::infer(file, None).unwrap().time, time, "{file}");
+    }
+}
+
+#[test]
+fn delimiters_are_sniffed() {
+    for (file, delimiter) in [
+        ("a,b\n1,2\n", b','),
+        ("a;b\n1,5;2,5\n", b';'),
+        ("a\tb\n1\t2\n", b'\t'),
+        ("a|b|c\n1|2|3\n", b'|'),
+        ("a\n1\n", b','),
+        ("\"a;b\",c\n1,2\n", b','),
+    ] {
+        assert_eq!(
+            CsvPlan::infer(file, None).unwrap().delimiter,
+            delimiter,
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn held_types_stay_and_new_fields_follow() {
+    let schema = Schema {
+        id: 0,
+        name: "s".into(),
+        tag_names: vec![],
+        fields: vec![
+            Field {
+                name: "other".into(),
+                kind: FieldType::Text,
+            },
+            Field {
+                name: "count".into(),
+                kind: FieldType::I64,
+            },
+        ],
+    };
+    let file = ",time,fresh,count\n0,2020-01-01,NaN,7\n1,2020-01-02,1.5,7.5\n2,,,\n";
+    let plan = CsvPlan::infer(file, Some(&schema)).unwrap();
+    assert_eq!(
+        fields(&plan),
+        [(2, "fresh", FieldType::F64), (3, "count", FieldType::I64)]
+    );
+    assert_eq!(plan.new_fields.len(), 1);
+    let records = records(&plan, file);
+    assert_eq!(
+        row(records[0].as_ref().unwrap()),
+        [None, Some(Value::I64(7))]
+    );
+    let reject = records[1].as_ref().unwrap_err();
+    assert_eq!(reject.reason, Reason::WrongType);
+    assert!(reject.detail.starts_with("line 3: "), "{reject}");
+    assert_eq!(records[2].as_ref().unwrap().source_ts, None);
+}
+
+#[test]
+fn what_cannot_be_imported_is_said() {
+    for (file, hint) in [
+        ("", "empty"),
+        ("a,b\n", "no data"),
+        ("1,2\n3,4\n", "names of the columns"),
+        ("a,a\n1,2\n", "twice"),
+        ("a,it's\n1,2\n", "column 2"),
+        ("time\n2020-01-01\n", "besides the time"),
+    ] {
+        let error = CsvPlan::infer(file, None).unwrap_err();
+        assert!(error.to_string().contains(hint), "{file}: {error}");
+    }
+    let plan = CsvPlan::infer("time,a\n2020-01-01,x\n", None).unwrap();
+    let later = "time,a\nnever,x\n2020-01-01\n2020-01-01,it's\n2020-01-01T00:00:00+01:00,x\n";
+    let records = records(&plan, later);
+    let reasons: Vec<Option<Reason>> = records
+        .iter()
+        .map(|record| record.as_ref().err().map(|reject| reject.reason))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            Some(Reason::BadTime),
+            Some(Reason::NotCsv),
+            Some(Reason::BadText),
+            None
+        ]
+    );
+}
+
+#[test]
+fn hints_win_over_guesses() {
+    let file = "ts,measured\n2020-01-01,2021-01-01\n2020-01-02,2021-01-02\n";
+    let hints = Hints {
+        delimiter: Some(b','),
+        time: Some("measured".into()),
+    };
+    let plan = CsvPlan::infer_with(file, None, &hints).unwrap();
+    assert_eq!(plan.time, Some((1, TimeFormat::Civil)));
+    let odd = Hints {
+        delimiter: Some(b':'),
+        ..Hints::default()
+    };
+    let plan = CsvPlan::infer_with("a:b\n1:2\n", None, &odd).unwrap();
+    assert_eq!((plan.delimiter, plan.columns.len()), (b':', 2));
+    let missing = Hints {
+        time: Some("b".into()),
+        ..Hints::default()
+    };
+    let error = CsvPlan::infer_with(file, None, &missing).unwrap_err();
+    assert!(error.to_string().contains("`measured`"), "{error}");
+    let error = CsvPlan::infer_with("a,b\n1,x\n", None, &missing).unwrap_err();
+    assert!(error.to_string().contains("does not hold times"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_planned_or_refused(head in "[a-c0-9,;\\t|\"\\n :TZ.-]{0,60}") {
+        if let Ok(plan) = CsvPlan::infer(&head, None) {
+            for record in records(&plan, &head).into_iter().flatten() {
+                prop_assert!(row(&record).len() <= plan.new_fields.len());
+            }
+        }
+    }
+}

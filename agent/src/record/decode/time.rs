@@ -1,0 +1,132 @@
+//! The source's own time, to the nanosecond: decimals are never taken through a float, which could tell
+//! today's seconds apart only to some 200 ns.
+
+use crate::config::settings::TimeUnit;
+
+use super::value::Cell;
+
+/// Nanoseconds of `cell`: a number in `unit`, or a text in RFC 3339. `None`: it is neither, or does not
+/// fit into 64 bits.
+pub(super) fn source_ns(cell: &Cell<'_>, unit: TimeUnit) -> Option<i64> {
+    match cell {
+        Cell::Number(text) => decimal_ns(text, unit),
+        Cell::Text(text) => rfc3339_ns(text),
+        Cell::Bare(text) => decimal_ns(text, unit).or_else(|| rfc3339_ns(text)),
+        Cell::Null | Cell::Bool(_) | Cell::Float(_) => None,
+    }
+}
+
+/// Nanoseconds of an RFC 3339 text with an offset (`Z` or `+02:00`).
+pub(super) fn rfc3339_ns(text: &str) -> Option<i64> {
+    let timestamp: jiff::Timestamp = text.parse().ok()?;
+    i64::try_from(timestamp.as_nanosecond()).ok()
+}
+
+/// Nanoseconds of a decimal such as `1700000000.123456789` or `1.7e+09` counted in `unit`; what is finer
+/// than a nanosecond is cut off.
+pub(super) fn decimal_ns(text: &str, unit: TimeUnit) -> Option<i64> {
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = || whole.bytes().chain(fraction.bytes());
+    if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let before_point = whole.trim_start_matches('0').len() as i64 + i64::from(exponent);
+    let unit_exponent = match unit {
+        // Until the year 5138 the sizes of today's times in the four units do not overlap.
+        TimeUnit::BySize if before_point <= 11 => 9,
+        TimeUnit::BySize if before_point <= 14 => 6,
+        TimeUnit::BySize if before_point <= 17 => 3,
+        TimeUnit::BySize => 0,
+        TimeUnit::Seconds => 9,
+        TimeUnit::Millis => 6,
+        TimeUnit::Micros => 3,
+        TimeUnit::Nanos => 0,
+    };
+    // Digits in front of the point once the number counts nanoseconds.
+    let whole_digits = whole.len() as i64 + i64::from(exponent) + unit_exponent;
+    let mut digits = digits();
+    let mut ns: i64 = 0;
+    for _ in 0..whole_digits.max(0) {
+        let digit = match digits.next() {
+            Some(digit) => i64::from(digit - b'0'),
+            None if ns == 0 => break,
+            None => 0,
+        };
+        ns = ns.checked_mul(10)?.checked_add(digit)?;
+    }
+    Some(if negative { -ns } else { ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_told_by_size() {
+        let by_size = |text| decimal_ns(text, TimeUnit::BySize);
+        let expected = Some(1_790_000_000_123_000_000);
+        assert_eq!(by_size("1790000000.123"), expected);
+        assert_eq!(by_size("1790000000123"), expected);
+        assert_eq!(by_size("1.790000000123e12"), expected);
+        assert_eq!(by_size("1790000000123000"), expected);
+        assert_eq!(by_size("1790000000123000000"), expected);
+        assert_eq!(by_size("0"), Some(0));
+    }
+
+    #[test]
+    fn decimals_keep_every_nanosecond() {
+        let seconds = |text| decimal_ns(text, TimeUnit::Seconds);
+        assert_eq!(seconds("1700000000"), Some(1_700_000_000_000_000_000));
+        assert_eq!(
+            seconds("1700000000.123456789"),
+            Some(1_700_000_000_123_456_789)
+        );
+        assert_eq!(seconds("1.7e+09"), Some(1_700_000_000_000_000_000));
+        assert_eq!(seconds("17E8"), Some(1_700_000_000_000_000_000));
+        assert_eq!(seconds("-0.5"), Some(-500_000_000));
+        assert_eq!(seconds("0.0000000019"), Some(1));
+        assert_eq!(seconds("5e-12"), Some(0));
+        assert_eq!(seconds("0e2000000000"), Some(0));
+        assert_eq!(
+            decimal_ns("1700000000123.5", TimeUnit::Millis),
+            Some(1_700_000_000_123_500_000)
+        );
+        assert_eq!(decimal_ns("5", TimeUnit::Micros), Some(5_000));
+        assert_eq!(decimal_ns("5.9", TimeUnit::Nanos), Some(5));
+    }
+
+    #[test]
+    fn what_is_no_time_or_does_not_fit_is_none() {
+        for text in [
+            "",
+            "-",
+            ".",
+            "1e",
+            "NaN",
+            "1_0",
+            "1e2000000000",
+            "1e11",
+            "0x10",
+            "+-1",
+        ] {
+            assert_eq!(decimal_ns(text, TimeUnit::Seconds), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_are_rfc_3339_with_an_offset() {
+        assert_eq!(rfc3339_ns("1970-01-01T00:00:01.5Z"), Some(1_500_000_000));
+        assert_eq!(rfc3339_ns("1970-01-01T02:00:00+02:00"), Some(0));
+        assert_eq!(rfc3339_ns("1970-01-01T00:00:00"), None);
+        assert_eq!(rfc3339_ns("2500-01-01T00:00:00Z"), None);
+        assert_eq!(rfc3339_ns("yesterday"), None);
+    }
+}

@@ -1,0 +1,266 @@
+//! From a publish's topic to the stream rule that takes it and the values its captures have.
+//!
+//! Promises: the first matching rule wins; a topic that no stream may be named after is refused before
+//! any rule is asked; what was found is remembered for a bounded number of topics, so that a publish on
+//! a known topic costs one look-up.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    config::settings::StreamRule,
+    record::decode::{Reason, Reject, quoted},
+    topic::{TopicFilter, hostile_part},
+};
+
+/// Most topics remembered.
+const CACHED_TOPICS_MAX: usize = 8_192;
+/// Longest topic remembered, bytes.
+const CACHED_TOPIC_BYTES_MAX: usize = 512;
+/// Most memory that all of them take, bytes, roughly: room for the topics of thousands of machines, not for as
+/// many that somebody makes up as long as he can.
+const CACHED_BYTES_MAX: usize = 3 << 20;
+/// What a topic costs beside its name and the texts of its route, bytes, roughly.
+const TOPIC_BYTES: usize = 160;
+/// Longest captured value, bytes.
+pub const CAPTURE_BYTES_MAX: usize = 128;
+
+/// Where the publishes of one topic go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which of the rules given to [`Router::new`], from 0.
+    pub rule: usize,
+    /// Values of the rule's captures, in the order of [`TopicFilter::tag_names`].
+    pub captures: Vec<String>,
+    /// Name of the stream: the rule's name and the captured values, joined with `/`.
+    pub stream: String,
+}
+
+/// Finds the route of a topic.
+#[derive(Debug)]
+pub struct Router {
+    rules: Vec<(String, TopicFilter)>,
+    cache: Mutex<Cache>,
+}
+
+/// Topics remembered.
+#[derive(Debug, Default)]
+struct Cache {
+    routes: HashMap<Box<[u8]>, Arc<Route>>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn remember(&mut self, topic: &[u8], route: &Arc<Route>) {
+        let captures: usize = route.captures.iter().map(String::len).sum();
+        let bytes = TOPIC_BYTES + topic.len() + captures + route.stream.len();
+        // Starting over is rare, and needs no account of who was used last.
+        if self.routes.len() >= CACHED_TOPICS_MAX || self.bytes + bytes > CACHED_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        self.routes.insert(topic.into(), Arc::clone(route));
+    }
+}
+
+impl Router {
+    /// Over `rules`, the first of which to match a topic takes it.
+    pub fn new(rules: &[StreamRule]) -> Self {
+        Self {
+            rules: rules
+                .iter()
+                .map(|rule| (rule.name.clone(), rule.filter.clone()))
+                .collect(),
+            cache: Mutex::default(),
+        }
+    }
+
+    /// The route of `topic`.
+    ///
+    /// # Errors
+    /// [`Reason::BadTopic`] for a topic that is empty, not UTF-8, holds a control character, a quote, a
+    /// back-tick, `..`, `+` or `#`, or whose captured value exceeds [`CAPTURE_BYTES_MAX`];
+    /// [`Reason::UnknownTopic`] if no rule takes it. The rejection counts one record: without a rule
+    /// nobody can tell how many there were.
+    pub fn route(&self, topic: &[u8]) -> Result<Arc<Route>, Reject> {
+        // The cache is whole after every operation, so a panic elsewhere does not spoil it.
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = cache.routes.get(topic) {
+            return Ok(Arc::clone(route));
+        }
+        let route = Arc::new(self.find(topic)?);
+        if topic.len() <= CACHED_TOPIC_BYTES_MAX {
+            cache.remember(topic, &route);
+        }
+        Ok(route)
+    }
+
+    fn find(&self, topic: &[u8]) -> Result<Route, Reject> {
+        let topic = checked(topic)?;
+        for (rule, (name, filter)) in self.rules.iter().enumerate() {
+            let Some(captures) = filter.captures(topic) else {
+                continue;
+            };
+            let mut stream = name.clone();
+            for (tag, value) in filter.tag_names().iter().zip(captures.values()) {
+                if value.len() > CAPTURE_BYTES_MAX {
+                    return Err(bad_topic(format!(
+                        "the value of `{tag}` has {} bytes; the most is {CAPTURE_BYTES_MAX}",
+                        value.len()
+                    )));
+                }
+                stream.push('/');
+                stream.push_str(value);
+            }
+            return Ok(Route {
+                rule,
+                captures: captures
+                    .values()
+                    .iter()
+                    .map(|&value| value.into())
+                    .collect(),
+                stream,
+            });
+        }
+        Err(Reject::new(
+            Reason::UnknownTopic,
+            format!("no [[stream]] takes the topic {}", quoted(topic)),
+        ))
+    }
+}
+
+fn checked(topic: &[u8]) -> Result<&str, Reject> {
+    let Ok(topic) = std::str::from_utf8(topic) else {
+        return Err(bad_topic("the topic is not UTF-8".to_owned()));
+    };
+    if topic.is_empty() {
+        return Err(bad_topic("the topic is empty".to_owned()));
+    }
+    let hostile = hostile_part(topic).or(topic.contains(['+', '#']).then_some("a wildcard"));
+    match hostile {
+        Some(what) => Err(bad_topic(format!("{what} in the topic {}", quoted(topic)))),
+        None => Ok(topic),
+    }
+}
+
+fn bad_topic(detail: String) -> Reject {
+    Reject::new(Reason::BadTopic, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::decode::tests::rule;
+
+    fn router(filters: &[&str]) -> Router {
+        let rules: Vec<StreamRule> = filters
+            .iter()
+            .enumerate()
+            .map(|(number, filter)| StreamRule {
+                name: format!("s{number}"),
+                filter: TopicFilter::parse(filter).unwrap(),
+                ..rule()
+            })
+            .collect();
+        Router::new(&rules)
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_wins() {
+        let router = router(&["plant/l1/+machine", "plant/+line/+machine", "plant/#rest"]);
+        let route = |topic: &str| router.route(topic.as_bytes()).unwrap();
+        assert_eq!(
+            *route("plant/l1/m2"),
+            Route {
+                rule: 0,
+                captures: vec!["m2".into()],
+                stream: "s0/m2".into()
+            }
+        );
+        assert_eq!(route("plant/l2/m2").rule, 1);
+        assert_eq!(route("plant/l2/m2").stream, "s1/l2/m2");
+        assert_eq!(route("plant/l2/m2/x").captures, ["l2/m2/x"]);
+        // A second time, from the cache.
+        assert!(Arc::ptr_eq(&route("plant/l2/m2"), &route("plant/l2/m2")));
+    }
+
+    #[test]
+    fn a_topic_nobody_takes_is_unknown() {
+        let reject = router(&["a/+x"]).route(b"b/c").unwrap_err();
+        assert_eq!((reject.reason, reject.records), (Reason::UnknownTopic, 1));
+        assert!(reject.detail.contains("b/c"));
+    }
+
+    #[test]
+    fn hostile_topics_are_bad_whatever_rule_would_take_them() {
+        let router = router(&["#all"]);
+        let long = format!("a/{}", "x".repeat(127));
+        for topic in [
+            &b""[..],
+            b"a/`",
+            b"a/..",
+            b"a..b",
+            b"a/\0",
+            b"a/\x1b[2J",
+            b"a/it's",
+            b"a/\"",
+            b"a/\xff",
+            b"a/+",
+            b"#",
+            long.as_bytes(),
+        ] {
+            let reject = router.route(topic).unwrap_err();
+            assert_eq!(reject.reason, Reason::BadTopic, "{topic:?}");
+            assert!(!reject.detail.contains(char::is_control));
+        }
+        assert!(router.route(&long.as_bytes()[1..]).is_ok());
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let few = router(&["#all"]);
+        for topic in 0..=CACHED_TOPICS_MAX {
+            few.route(topic.to_string().as_bytes()).unwrap();
+            let cache = few.cache.lock().unwrap();
+            assert!(cache.routes.len() <= CACHED_TOPICS_MAX);
+        }
+        let level = "x".repeat(120);
+        let long = router(&["#all"]);
+        let mut most = 0;
+        for topic in 0..CACHED_TOPICS_MAX {
+            long.route(format!("{topic}{level}").as_bytes()).unwrap();
+            let cache = long.cache.lock().unwrap();
+            let texts = cache
+                .routes
+                .iter()
+                .map(|(topic, route)| topic.len() + route.stream.len());
+            if topic.is_multiple_of(512) {
+                assert!(texts.sum::<usize>() < CACHED_BYTES_MAX);
+            }
+            most = most.max(cache.bytes);
+        }
+        assert!(
+            (CACHED_BYTES_MAX / 2..=CACHED_BYTES_MAX).contains(&most),
+            "{most}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_topic_is_routed_or_refused(topic in prop::collection::vec(any::<u8>(), 0..40)) {
+            match router(&["a/+x/#rest", "+x", "#all"]).route(&topic) {
+                Ok(route) => for value in &route.captures {
+                    prop_assert!(value.len() <= CAPTURE_BYTES_MAX);
+                    prop_assert!(hostile_part(value).is_none());
+                },
+                Err(reject) => prop_assert!(matches!(reject.reason, Reason::BadTopic | Reason::UnknownTopic)),
+            }
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! From a publish to samples of a stream: recognise, route, decode, name, split.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use dunlin_sync::{
+    buffer::Buffer,
+    builder::{BlockBuilder, Fitted, PushError},
+    naming::Devices,
+    quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
+    sample::{Field, Schema, StreamId, Timestamp},
+};
+
+use super::{room::Room, tag_names};
+use crate::{
+    config::settings::{RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
+    record::{
+        decode::{self, Reason, Record, Reject, SecondField},
+        route::Router,
+        split::Splitter,
+    },
+};
+
+struct OpenStream {
+    id: StreamId,
+    splitter: Splitter,
+}
+
+/// Decoded records with everything but their timestamps. All of them fit a block.
+pub(super) struct Batch<'a> {
+    stream: &'a mut OpenStream,
+    /// Source time and values.
+    records: Vec<(Option<i64>, Fitted)>,
+    /// Records among these whose source's time cannot be one and was left out.
+    pub(super) times_implausible: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// Refuses what no block could take: afterwards there is no way to drop a record.
+    fn new(
+        schema: &Schema,
+        stream: &'a mut OpenStream,
+        records: impl ExactSizeIterator<Item = Record>,
+        times_implausible: u64,
+    ) -> Result<Self, Reject> {
+        let count = records.len() as u64;
+        let fitted = records.map(|record| {
+            let values = Fitted::new(schema, record.values)?;
+            Ok((record.source_ts, values))
+        });
+        let records = fitted.collect::<Result<_, PushError>>();
+        let records = records.map_err(|error| Reject {
+            records: count,
+            ..Reject::from(error)
+        })?;
+        Ok(Self {
+            stream,
+            records,
+            times_implausible,
+        })
+    }
+
+    /// Whether each record says by itself when it was made.
+    pub(super) fn is_timed(&self) -> bool {
+        !self.records.is_empty()
+            && self
+                .records
+                .iter()
+                .all(|(source_ts, _)| source_ts.is_some())
+    }
+
+    /// With `source_ts` for the records whose source does not say when they were made.
+    pub(super) fn timed_otherwise(mut self, source_ts: Option<i64>) -> Self {
+        for (own, _) in &mut self.records {
+            *own = own.or(source_ts);
+        }
+        self
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Gives timestamps from `first` on and pushes.
+    pub(super) fn push_into(self, builder: &mut BlockBuilder, first: Timestamp) {
+        let OpenStream { id, splitter } = self.stream;
+        for (index, (source_ts, values)) in self.records.into_iter().enumerate() {
+            let ts = first.shifted(index as i64);
+            builder.push_fitted(values, *id, ts, splitter.assign(ts), source_ts);
+        }
+    }
+}
+
+pub(super) struct Intake {
+    devices: Devices,
+    rules: Vec<StreamRule>,
+    router: Router,
+    buffer: Arc<Buffer>,
+    /// The schema of each rule as far as it is known.
+    schemas: Vec<Option<Arc<Schema>>>,
+    /// By their plain names.
+    streams: HashMap<String, OpenStream>,
+    /// Rules whose streams have been told to have other tags now.
+    told: HashSet<String>,
+    /// Rules of which a time that cannot be one was told.
+    told_times: HashSet<usize>,
+    room: Room,
+    wall_ns: fn() -> i64,
+}
+
+impl Intake {
+    pub(super) fn new(settings: &Settings, buffer: Arc<Buffer>, wall_ns: fn() -> i64) -> Self {
+        let devices = buffer.catalog().devices.as_deref().cloned();
+        Self {
+            devices: devices.unwrap_or_else(|| Devices::only(&settings.device)),
+            router: Router::new(&settings.streams),
+            schemas: known_schemas(&buffer, &settings.streams),
+            rules: settings.streams.clone(),
+            streams: HashMap::new(),
+            told: HashSet::new(),
+            told_times: HashSet::new(),
+            room: Room::new(settings),
+            buffer,
+            wall_ns,
+        }
+    }
+
+    /// Goes on by other stream rules; what is unchanged is not opened anew.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        let gone = self
+            .rules
+            .iter()
+            .filter(|rule| !settings.streams.contains(rule));
+        let new = settings
+            .streams
+            .iter()
+            .filter(|rule| !self.rules.contains(rule));
+        let changed: HashSet<&str> = gone.chain(new).map(|rule| &*rule.name).collect();
+        // A stream is called by its rule's name and what comes behind a slash.
+        self.streams.retain(|stream, _| {
+            let rule = stream.split('/').next().unwrap_or_default();
+            !changed.contains(rule)
+        });
+        self.router = Router::new(&settings.streams);
+        self.schemas = known_schemas(&self.buffer, &settings.streams);
+        self.rules.clone_from(&settings.streams);
+        self.told.clear();
+        self.told_times.clear();
+        self.room = Room::new(settings);
+    }
+
+    /// Keeps small what the buffer takes, and forgets the streams that have been idle since `before_ts`
+    /// (`now_ts` is the present, both nanoseconds UTC) and that neither the buffer nor an open task refers
+    /// to. No record may wait for a commit.
+    pub(super) fn tidy(&mut self, now_ts: i64, before_ts: i64) {
+        self.buffer.seal_old(now_ts, before_ts);
+        self.buffer.close_unread();
+        let forgotten = self.buffer.forget_idle(before_ts);
+        let ids: HashSet<StreamId> = forgotten.iter().map(|stream| stream.id).collect();
+        self.streams.retain(|_, open| !ids.contains(&open.id));
+        if let Some(first) = forgotten.first() {
+            let (streams, one) = (forgotten.len(), &first.name);
+            tracing::info!(
+                streams,
+                one,
+                "idle streams are forgotten (buffer.streams_idle_s_max)"
+            );
+        }
+    }
+
+    /// What the rule of this topic says about retained publishes.
+    pub(super) fn retained_policy(&self, topic: &[u8]) -> RetainedPolicy {
+        // What no rule takes goes to quarantine, once like everything else.
+        let route = self.router.route(topic);
+        route.map_or(RetainedPolicy::Once, |route| {
+            self.rules[route.rule].retained
+        })
+    }
+
+    /// Decodes a publish; its payload is `None` if its bytes were too many to be read. `now_ns` is what
+    /// a synchronised clock says.
+    pub(super) fn decode(
+        &mut self,
+        topic: &[u8],
+        (payload, payload_bytes): (Option<&[u8]>, usize),
+        now_ns: Option<i64>,
+    ) -> Result<Batch<'_>, Reject> {
+        let payload = payload.ok_or_else(|| {
+            let detail = format!("{payload_bytes} bytes (mqtt.payload_bytes_max)");
+            Reject::new(Reason::TooLarge, detail)
+        })?;
+        let route = self.router.route(topic)?;
+        let rule = &self.rules[route.rule];
+        let known = self.schemas[route.rule].as_deref();
+        let mut decoded = decode::decode(rule, known, payload)?;
+        let records = decoded.records.len() as u64;
+        let schema = match &self.schemas[route.rule] {
+            Some(schema) if decoded.new_fields.is_empty() => Arc::clone(schema),
+            _ => {
+                let declared =
+                    self.buffer
+                        .declare_schema(&rule.name, &tag_names(rule), &decoded.new_fields);
+                let schema = declared.map_err(|error| Reject {
+                    records,
+                    ..Reject::new(Reason::WrongType, error.to_string())
+                })?;
+                self.schemas[route.rule] = Some(Arc::clone(&schema));
+                tell_seconds(&rule.name, &decoded.seconds);
+                schema
+            }
+        };
+        let times_implausible = leave_out_times(&rule.time_range, now_ns, &mut decoded.records);
+        if times_implausible > 0 && self.told_times.insert(route.rule) {
+            tracing::warn!(
+                stream = rule.name,
+                topic = %quoted_topic(topic),
+                "source times before time_min or beyond time_max_ahead are left out; this is told once"
+            );
+        }
+        if !self.streams.contains_key(&route.stream) {
+            let tags = self.tags_of(route.rule, &route.captures);
+            let opened = self.open_stream(Some(route.rule), &schema, &route.stream, &tags);
+            opened.map_err(|reject| Reject { records, ..reject })?;
+        }
+        let Some(stream) = self.streams.get_mut(&route.stream) else {
+            return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
+        };
+        Batch::new(
+            &schema,
+            stream,
+            decoded.records.into_iter(),
+            times_implausible,
+        )
+    }
+
+    /// Records from inside the agent, under a schema that may be new.
+    pub(super) fn adopt(
+        &mut self,
+        schema: &str,
+        stream: &str,
+        own_tags: &[(String, String)],
+        fields: &[Field],
+        records: Vec<Record>,
+    ) -> Result<Batch<'_>, Reject> {
+        let rule = self.rules.iter().position(|rule| rule.name == schema);
+        let catalog = self.buffer.catalog();
+        let known = catalog
+            .stream_named(&catalog.name_for(&self.devices, stream))
+            .and_then(|s| catalog.resolve(s.id));
+        let tags: Vec<(String, String)> = match (known, rule) {
+            (Some((stream, schema)), rule) => {
+                let tags = schema.tag_names.iter().zip(&stream.tags);
+                let mut tags: BTreeMap<_, _> = tags.collect();
+                if let Some(index) = rule {
+                    let rule = &self.rules[index];
+                    let names = tag_names(rule);
+                    tags.retain(|name, _| names.contains(name));
+                    tags.extend(&rule.tags);
+                }
+                let owned = |(name, value): (&String, &String)| (name.clone(), value.clone());
+                tags.into_iter().map(owned).collect()
+            }
+            (None, Some(index)) if self.rules[index].filter.tag_names().is_empty() => {
+                self.tags_of(index, &[])
+            }
+            (None, Some(index)) => {
+                let values: Vec<String> =
+                    stream.split('/').skip(1).map(ToOwned::to_owned).collect();
+                let names = self.rules[index].filter.tag_names();
+                if values.len() != names.len() {
+                    let names = names.join("/");
+                    let detail =
+                        format!("name the stream as {schema}/{names}, each with its value");
+                    return Err(Reject::new(Reason::UnknownTopic, detail));
+                }
+                self.tags_of(index, &values)
+            }
+            (None, None) => {
+                let device = ("device".to_owned(), self.devices.here.clone());
+                [device]
+                    .into_iter()
+                    .chain(own_tags.iter().cloned())
+                    .collect()
+            }
+        };
+        drop(catalog);
+        let names: Vec<String> = tags.iter().map(|(name, _)| name.clone()).collect();
+        let conflict = |error: dunlin_sync::buffer::CatalogError| {
+            Reject::new(Reason::WrongType, error.to_string())
+        };
+        let declared = self
+            .buffer
+            .declare_schema(schema, &names, fields)
+            .map_err(conflict)?;
+        if let Some(index) = rule {
+            self.schemas[index] = Some(Arc::clone(&declared));
+        }
+        if !self.streams.contains_key(stream) {
+            self.open_stream(rule, &declared, stream, &tags)?;
+        }
+        let Some(open) = self.streams.get_mut(stream) else {
+            return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
+        };
+        // Values follow `fields`; the schema may hold them elsewhere.
+        let places: HashMap<&str, u32> =
+            declared.fields.iter().map(|f| &*f.name).zip(0..).collect();
+        let places: Vec<Option<&u32>> = fields.iter().map(|f| places.get(&*f.name)).collect();
+        let records = records.into_iter().map(|record| {
+            let moved = record.values.into_iter().filter_map(|(field, value)| {
+                let place = places.get(field as usize).copied().flatten()?;
+                Some((*place, value))
+            });
+            Record {
+                source_ts: record.source_ts,
+                values: moved.collect::<Vec<_>>().into(),
+            }
+        });
+        Batch::new(&declared, open, records, 0)
+    }
+
+    /// Tags of a stream of rule `rule` by name, `device` first.
+    fn tags_of(&self, rule: usize, captures: &[String]) -> Vec<(String, String)> {
+        let rule = &self.rules[rule];
+        let values = [&self.devices.here].into_iter().chain(captures);
+        let values = values.chain(rule.tags.values()).cloned();
+        tag_names(rule).into_iter().zip(values).collect()
+    }
+
+    /// Opens the stream that this device calls `plain`. One whose tags have changed stays what it is.
+    fn open_stream(
+        &mut self,
+        rule: Option<usize>,
+        schema: &Schema,
+        plain: &str,
+        tags: &[(String, String)],
+    ) -> Result<(), Reject> {
+        let rule = rule.map(|index| &self.rules[index]);
+        let catalog = self.buffer.catalog();
+        let name = catalog.name_for(&self.devices, plain);
+        let instances_max = rule.and_then(|rule| rule.instances_max);
+        self.room
+            .check(&catalog, schema, &name, instances_max)
+            .map_err(|why| Reject::new(Reason::TooManyStreams, why))?;
+        let known = catalog.stream_named(&name);
+        let value = |name: &String| {
+            let tag = tags.iter().find(|(tag, _)| tag == name);
+            tag.map_or_else(String::new, |(_, value)| value.clone())
+        };
+        let mut tags: Vec<String> = schema.tag_names.iter().map(value).collect();
+        let known_tags = known.map_or(tags.len(), |known| known.tags.len());
+        while tags.len() > known_tags && tags.last().is_some_and(String::is_empty) {
+            tags.pop();
+        }
+        if let Some(known) = known.filter(|known| known.tags != tags)
+            && self.told.insert(schema.name.clone())
+        {
+            tracing::warn!(
+                rule = schema.name,
+                stream = plain,
+                before = %told(schema, &known.tags),
+                now = %told(schema, &tags),
+                "tags have changed: streams of this rule keep their records and models, and their tags \
+                 upstream follow"
+            );
+        }
+        // Nobody else holds it then, so that a new stream need not copy it.
+        drop(catalog);
+        let stream = self.buffer.declare_stream(schema.id, &name, &tags);
+        let own = SplitRule::Random {
+            train: 0.8,
+            seed: None,
+        };
+        let splitter = Splitter::new(rule.map_or(&own, |rule| &rule.split), plain);
+        let open = OpenStream {
+            id: stream.id,
+            splitter,
+        };
+        self.streams.insert(plain.to_owned(), open);
+        Ok(())
+    }
+
+    /// Name of the stream rule that takes `topic`.
+    pub(super) fn rule_of(&self, topic: &[u8]) -> Option<&str> {
+        let route = self.router.route(topic).ok()?;
+        Some(&self.rules.get(route.rule)?.name)
+    }
+
+    /// The quarantine item for a refused publish.
+    pub(super) fn reject(&self, reject: &Reject, topic: &[u8], payload: (&[u8], usize)) -> Item {
+        let (payload, payload_bytes) = payload;
+        Item {
+            at_ns: (self.wall_ns)(),
+            reason: reject.reason.as_str().to_owned(),
+            detail: reject.detail.clone(),
+            records: reject.records,
+            content: Content::Publish {
+                topic: topic.to_vec(),
+                payload: payload[..payload.len().min(PAYLOAD_BYTES_MAX)].to_vec(),
+                payload_bytes: payload_bytes as u64,
+            },
+        }
+    }
+}
+
+/// Tags for people.
+fn told(schema: &Schema, tags: &[String]) -> String {
+    let tags = schema.tag_names.iter().zip(tags).skip(1);
+    let tags: Vec<String> = tags
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    tags.join(" ")
+}
+
+/// The schema of each rule, as far as it is known.
+fn known_schemas(buffer: &Buffer, rules: &[StreamRule]) -> Vec<Option<Arc<Schema>>> {
+    let catalog = buffer.catalog();
+    // One that is known takes on the tags that its rule has got since.
+    let schemas = rules.iter().map(|rule| {
+        catalog.schema_named(&rule.name)?;
+        buffer
+            .declare_schema(&rule.name, &tag_names(rule), &[])
+            .ok()
+    });
+    schemas.collect()
+}
+
+/// Takes away source times that cannot be one; how many there were.
+fn leave_out_times(range: &TimeRange, now_ns: Option<i64>, records: &mut [Record]) -> u64 {
+    let mut left_out = 0;
+    for record in records {
+        let time = record.source_ts;
+        record.source_ts = time.filter(|&ns| range.contains(ns, now_ns));
+        left_out += u64::from(record.source_ts != time);
+    }
+    left_out
+}
+
+/// A field is made once, so this is told once.
+fn tell_seconds(stream: &str, seconds: &[SecondField]) {
+    const TOLD_MAX: usize = 8;
+    for second in seconds.iter().take(TOLD_MAX) {
+        tracing::warn!(
+            stream,
+            field = second.field,
+            held = %second.held,
+            came = %second.kind,
+            "a field came with a second type; its values of that type are kept in `{}`",
+            second.second
+        );
+    }
+    if let Some(more @ 1..) = seconds.len().checked_sub(TOLD_MAX) {
+        tracing::warn!(stream, more, "more fields came with a second type");
+    }
+}
+
+fn quoted_topic(topic: &[u8]) -> String {
+    decode::quoted(&String::from_utf8_lossy(topic))
+}

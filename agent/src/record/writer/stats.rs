@@ -1,0 +1,113 @@
+//! What the writer counts.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use dunlin_sync::quarantine::Item;
+
+use crate::record::clock::ClockStats;
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct WriterStats {
+    /// Publishes taken from the inbox, those sent again included.
+    pub publishes: AtomicU64,
+    /// Records decoded, or counted in publishes that went to quarantine.
+    pub records_received: AtomicU64,
+    /// Records of the agent's own tables among these: predictions, training log, tasks.
+    pub records_own: AtomicU64,
+    /// Publishes recognised as stored already.
+    pub duplicates: AtomicU64,
+    /// Retained publishes that were no news, or are to be ignored.
+    pub retained_known: AtomicU64,
+    /// Publishes stored although they may be stored already: the broker does not mark or number what it
+    /// sends again so that it could be told, and their records carry no time of their own.
+    pub possible_duplicates: AtomicU64,
+    /// Records in publishes that went to quarantine.
+    pub records_quarantined: AtomicU64,
+    /// Records whose source's time was left out because it cannot be one.
+    pub times_implausible: AtomicU64,
+    /// How long the last commit took, nanoseconds.
+    pub commit_ns: AtomicU64,
+    disk_since: Mutex<Option<Instant>>,
+    /// Nothing is taken at present because nothing can be made durable.
+    pub stalled: AtomicBool,
+    stall_reason: Mutex<Option<String>>,
+    by_reason: Mutex<BTreeMap<String, u64>>,
+    clock: Mutex<ClockStats>,
+}
+
+impl WriterStats {
+    pub(super) fn count_quarantined(&self, item: &Item) {
+        self.records_received.fetch_add(item.records, Relaxed);
+        self.records_quarantined.fetch_add(item.records, Relaxed);
+        let mut by_reason = self
+            .by_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *by_reason.entry(item.reason.clone()).or_default() += item.records;
+    }
+
+    /// Records quarantined, by reason.
+    pub fn quarantined_by_reason(&self) -> BTreeMap<String, u64> {
+        self.by_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The disk is given something to make durable (`true`) or has answered.
+    pub(crate) fn set_waiting_for_disk(&self, begins: bool) {
+        let since = begins.then(Instant::now);
+        *self
+            .disk_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// How long the disk has not answered by `now`: one that hangs says nothing else.
+    pub fn waiting_for_disk(&self, now: Instant) -> Option<Duration> {
+        let since = self
+            .disk_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// Whether this is news.
+    pub(super) fn stall(&self, why: &str) -> bool {
+        *self.reason() = Some(why.to_owned());
+        !self.stalled.swap(true, Relaxed)
+    }
+
+    pub(super) fn resume(&self) {
+        self.stalled.store(false, Relaxed);
+        *self.reason() = None;
+    }
+
+    /// Why nothing is taken at present, if so.
+    pub fn stalled_because(&self) -> Option<String> {
+        self.reason().clone()
+    }
+
+    fn reason(&self) -> MutexGuard<'_, Option<String>> {
+        self.stall_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_clock(&self, clock: ClockStats) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
+    /// The clock's figures, at most a second old.
+    pub fn clock(&self) -> ClockStats {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
