@@ -23,7 +23,7 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 use dunlin_sync::{
     buffer::{Buffer, BufferOptions, OpenError},
     cursor::Cursor,
-    frame,
+    files::frame,
     quarantine::{Quarantine, QuarantineError},
 };
 

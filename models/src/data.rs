@@ -4,6 +4,8 @@
 //! or a missing value; a window belongs to the split of its last row (its last target row when
 //! forecasting), so every window belongs to exactly one half.
 
+pub mod scale;
+
 use std::{ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};

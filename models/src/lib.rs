@@ -7,17 +7,10 @@
 // Tests compare numbers that must be exactly what they are.
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
-pub mod artifact;
-pub mod baseline;
-pub mod crossval;
 pub mod data;
 pub mod drift;
-pub mod evaluation;
-pub mod gate;
+pub mod judging;
 pub mod recipe;
 pub mod recipes;
 pub mod registry;
-pub mod scale;
-pub mod train;
-pub mod watch;
-mod wide;
+pub mod training;

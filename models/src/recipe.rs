@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifact::{Artifact, ArtifactError},
     data::{DataError, Source, WindowShape},
+    registry::artifact::{Artifact, ArtifactError},
 };
 
 /// What a model is for, which decides what its answers mean and how it is judged.

@@ -8,11 +8,10 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use dunlin_models::{
-    data::{Columns, Half, InMemory, Lineage, Rows, WindowShape},
-    evaluation::{Evaluation, evaluate},
+    data::{Columns, Half, InMemory, Lineage, Rows, WindowShape, scale::Scale},
+    judging::evaluation::{Evaluation, evaluate},
     recipe::{Quiet, Task},
     recipes::{self, Algorithm, RecipeSettings, gradient},
-    scale::Scale,
 };
 
 fn data(file: &str) -> Option<String> {

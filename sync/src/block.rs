@@ -3,6 +3,10 @@
 //! A block holds whatever arrived since the last commit: one [`Section`] a schema, and inside it the
 //! rows of each stream in one run, in time order. So a thousand slow streams share one block.
 
+pub mod builder;
+pub mod codec;
+pub mod pack;
+
 use crate::{
     rows::Rows,
     sample::{SchemaId, StreamId},

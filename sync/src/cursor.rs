@@ -15,9 +15,9 @@ use std::{collections::BTreeMap, io, ops::Range, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    files::state_file::{self, StateFileError},
     interval_set::IntervalSet,
     sample::StreamId,
-    state_file::{self, StateFileError},
 };
 
 /// Format of the saved cursor; the first one had no number and no rows of held streams.

@@ -20,7 +20,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use crate::state_file::{self, sync_dir};
+use crate::files::state_file::{self, sync_dir};
 
 /// What the caller does next.
 #[derive(Debug, thiserror::Error)]

@@ -29,9 +29,8 @@ use self::{
     room::{PUT_BYTES_MAX, set_aside},
 };
 use crate::{
-    frame,
+    files::{frame, state_file},
     generation::{Entry, Generation, GenerationError, TRASH, dir_bytes},
-    state_file,
     uploader::{RejectError, RejectedRow, RejectedRows},
 };
 

@@ -18,7 +18,7 @@ use dunlin_agent::{
     },
     observe::status::Status,
 };
-use dunlin_sync::frame;
+use dunlin_sync::files::frame;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 

@@ -1,9 +1,8 @@
 //! A vibration-like signal and a buffer full of it, for the measurements.
 
 use dunlin_sync::{
+    block::{builder::BlockBuilder, pack::Compression},
     buffer::Buffer,
-    builder::BlockBuilder,
-    pack::Compression,
     sample::{Field, FieldType, Sample, Schema, Split, Timestamp, Value},
 };
 

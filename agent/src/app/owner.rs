@@ -12,7 +12,7 @@ use std::{
     sync::OnceLock,
 };
 
-use dunlin_sync::umask;
+use dunlin_sync::files::umask;
 use rustix::{
     fs::{Access, AtFlags, CWD, accessat},
     io::Errno,

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use dunlin_models::data::{Rows, Source, WindowShape};
 use dunlin_sync::{
+    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions},
-    builder::BlockBuilder,
-    pack::Compression,
     sample::{Field, FieldType, Sample, Split, Timestamp, Value},
 };
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use dunlin_sync::{
-    secret_file::{self, SecretFileError},
+    files::secret_file::{self, SecretFileError},
     tls::{TlsError, TlsFiles, client_config},
 };
 

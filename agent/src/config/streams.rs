@@ -24,7 +24,7 @@ use crate::{
 const FIELDS_MAX_DEFAULT: usize = 256;
 /// Columns of a `TDengine` table, less our own.
 /// A record may have a value for each of them.
-const FIELDS_MAX_LIMIT: u64 = dunlin_sync::builder::FIELDS_MAX as u64;
+const FIELDS_MAX_LIMIT: u64 = dunlin_sync::block::builder::FIELDS_MAX as u64;
 
 /// Rules are tried one after the other for each publish.
 const STREAMS_MAX: usize = 1000;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering::Relaxed};
 
-use dunlin_sync::{frame, uploader};
+use dunlin_sync::{files::frame, uploader};
 
 use super::Findings;
 use crate::{

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dunlin_sync::state_file;
+use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
 
 use crate::{config::settings::MqttVersion, mqtt::LinkOptions, store::wall_ns};

@@ -5,10 +5,9 @@
 use std::sync::Arc;
 
 use dunlin_models::{
-    artifact::Artifact,
+    data::scale::Scale,
     recipe::{Model, Output, Scratch},
-    registry::ModelKey,
-    scale::Scale,
+    registry::{ModelKey, artifact::Artifact},
 };
 
 use super::line::{Line, Serving};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use dunlin_models::registry::ModelKey;
-use dunlin_sync::state_file;
+use dunlin_sync::files::state_file;
 
 /// Name of the file.
 const FILE: &str = "drifted";

@@ -14,7 +14,7 @@ use std::{
 };
 
 use dunlin_models::recipe::{EpochEnd, Host, Step, Stopped};
-use dunlin_sync::state_file;
+use dunlin_sync::files::state_file;
 
 use super::{journal::Journal, task::Task};
 use crate::{base::thermal, config::settings::LearnSettings};

@@ -7,7 +7,10 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed, mpsc};
 
 use dunlin_models::{
-    evaluation::Evaluation, gate::Decision, recipe::EpochEnd, recipe::Step, registry::ModelKey,
+    judging::{evaluation::Evaluation, gate::Decision},
+    recipe::EpochEnd,
+    recipe::Step,
+    registry::ModelKey,
 };
 use dunlin_sync::{
     naming::plain_name,

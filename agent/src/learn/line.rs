@@ -14,17 +14,18 @@ use std::{
 };
 
 use dunlin_models::{
-    data::{Rows, Window, WindowShape},
+    data::{Rows, Window, WindowShape, scale::Scale},
     drift::{
         Alarm,
         error::{ErrorDrift, ErrorDriftSettings},
         population::InputDrift,
     },
-    evaluation::{Evaluation, argmax},
+    judging::{
+        evaluation::{Evaluation, argmax},
+        trial::{Verdict, Watch, WatchSettings},
+    },
     recipe::{Model, Output, Scratch, Task},
     registry::ModelKey,
-    scale::Scale,
-    watch::{Verdict, Watch, WatchSettings},
 };
 use dunlin_sync::rows::Columns;
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use dunlin_models::registry::ModelKey;
-use dunlin_sync::{
+use dunlin_sync::files::{
     state_file::{self, StateFileError},
     state_log::{self, StateLog},
 };

@@ -9,14 +9,13 @@ use std::{
 
 use dunlin_models::{
     data::WindowShape,
-    gate::GateSettings,
+    judging::gate::GateSettings,
     recipes::{Algorithm, RecipeSettings},
     registry::{ModelKey, Registry, RegistryOptions},
 };
 use dunlin_sync::{
+    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions},
-    builder::BlockBuilder,
-    pack::Compression,
     sample::{Field, FieldType, Sample, Split, Timestamp, Value},
 };
 use tempfile::TempDir;

@@ -12,13 +12,10 @@ use std::{
 };
 
 use dunlin_models::{
-    baseline::baseline,
-    data::{Half, Source},
-    evaluation::evaluate,
-    gate,
+    data::{Half, Source, scale::Scale},
+    judging::{baseline::baseline, evaluation::evaluate, gate},
     recipe::{Model, Recipe, Stopped, Task, TrainError},
     registry::{Evaluations, NewVersion, RegistryError, Version},
-    scale::Scale,
 };
 
 use self::data_set::data_set;

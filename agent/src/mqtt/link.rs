@@ -16,7 +16,7 @@ use super::{
 };
 use crate::config::settings::{MqttSettings, MqttVersion};
 use dunlin_sync::{
-    secret_file::FollowedPassword,
+    files::secret_file::FollowedPassword,
     tls::{FollowedTls, TlsError},
 };
 use rumqttc::tokio_rustls::{

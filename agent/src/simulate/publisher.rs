@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use dunlin_sync::{backoff::Backoff, secret_file::FollowedPassword, tls::FollowedTls};
+use dunlin_sync::{backoff::Backoff, files::secret_file::FollowedPassword, tls::FollowedTls};
 use tokio::{
     select,
     sync::watch,

@@ -15,8 +15,10 @@ use std::{
 
 use dunlin_sync::{
     buffer::OpenError,
-    frame,
-    state_file::{self, StateFileError},
+    files::{
+        frame,
+        state_file::{self, StateFileError},
+    },
 };
 
 use super::StoreError;

@@ -9,9 +9,9 @@
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use dunlin_sync::{
+    files::state_file::{self, StateFileError},
     naming::Devices,
     sample::Catalog,
-    state_file::{self, StateFileError},
 };
 use serde::{Deserialize, Serialize};
 

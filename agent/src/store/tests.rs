@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use dunlin_sync::{
-    builder::BlockBuilder,
-    pack::Compression,
+    block::{builder::BlockBuilder, pack::Compression},
     sample::{Field, FieldType, Sample, Split, Timestamp, Value},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};

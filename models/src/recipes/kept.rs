@@ -3,10 +3,9 @@
 
 use super::{RecipeSettings, normal::NormalEquations};
 use crate::{
-    artifact::{Artifact, ArtifactError},
-    data::{DataError, Half, Source, WindowShape},
+    data::{DataError, Half, Source, WindowShape, scale::Scale},
     recipe::{Model, TrainError},
-    scale::Scale,
+    registry::artifact::{Artifact, ArtifactError},
 };
 
 /// What a model knows besides its numbers.

@@ -13,10 +13,9 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataError, Half, Source, WindowShape},
-    evaluation,
+    data::{DataError, Half, Source, WindowShape, scale::Scale},
+    judging::evaluation,
     recipe::{EpochEnd, Host, Model, Recipe, Step, Task, TrainError},
-    scale::Scale,
 };
 
 /// Which recipe.

@@ -5,7 +5,7 @@
 
 use nalgebra::{Cholesky, DMatrix};
 
-use crate::artifact::{Artifact, ArtifactError};
+use crate::registry::artifact::{Artifact, ArtifactError};
 
 /// Inputs of a closed form: the matrix of 2,048 takes 34 MB, solving it as much again.
 pub(super) const INPUTS_MAX: usize = 2_048;

@@ -22,10 +22,10 @@ use super::{
     report,
 };
 use crate::{
-    artifact::{Artifact, ArtifactError},
     data::{Half, Source, WindowShape},
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
-    wide,
+    registry::artifact::{Artifact, ArtifactError},
+    training::wide,
 };
 
 const KIND: &str = "pca";

@@ -3,11 +3,13 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    artifact::{Artifact, ArtifactError},
-    baseline::baseline,
     data::{Columns, InMemory, Rows},
-    evaluation::{Evaluation, evaluate},
+    judging::{
+        baseline::baseline,
+        evaluation::{Evaluation, evaluate},
+    },
     recipe::{Output, Quiet, Scratch, Stopped},
+    registry::artifact::{Artifact, ArtifactError},
 };
 
 /// Rows of two features, a wave and its echo with noise, the last fifth for validation; the label is

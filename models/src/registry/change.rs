@@ -10,7 +10,7 @@ use super::{
     RegistryError, RegistryOptions, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version,
     disk, io_error, line::Line, sealed, unpoisoned,
 };
-use crate::artifact::Artifact;
+use crate::registry::artifact::Artifact;
 
 /// What is set aside at most; the oldest gives way.
 const DAMAGED_MAX: usize = 16;
@@ -52,7 +52,7 @@ impl Registry {
             seed: new.seed,
             lineage: new.lineage,
             evaluations: new.evaluations.finite(),
-            decision: new.decision.map(crate::gate::Decision::finite),
+            decision: new.decision.map(crate::judging::gate::Decision::finite),
             artifact_bytes: bytes.len() as u64,
             sha256: sealed::sha256(&bytes),
         };

@@ -117,14 +117,14 @@ fn a_damaged_pointer_is_mended_from_its_copy_or_from_the_manifests() {
 #[test]
 fn without_any_state_the_newest_that_passed_the_gate_serves() {
     let (dir, registry) = filled(0);
-    let of = |error_sum| crate::evaluation::Evaluation {
+    let of = |error_sum| crate::judging::evaluation::Evaluation {
         windows: 1_000,
         error_sum,
         ..Default::default()
     };
     for (number, error) in [(1.0, 1.0), (2.0, 1.0), (3.0, 9.0)] {
-        let decision = crate::gate::decide(
-            &crate::gate::GateSettings::default(),
+        let decision = crate::judging::gate::decide(
+            &crate::judging::gate::GateSettings::default(),
             &of(error),
             None,
             &of(5.0),

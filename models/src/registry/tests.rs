@@ -223,14 +223,14 @@ fn what_is_exported_can_be_imported_elsewhere_and_nothing_else() {
 #[test]
 fn figures_that_are_no_numbers_do_not_spoil_a_manifest() {
     let (dir, registry) = filled(0);
-    let evaluation = crate::evaluation::Evaluation {
+    let evaluation = crate::judging::evaluation::Evaluation {
         windows: 1,
         error_sum: f64::NAN,
         absolute_sums: vec![f64::INFINITY, 1.0],
         ..Default::default()
     };
-    let decision = crate::gate::decide(
-        &crate::gate::GateSettings::default(),
+    let decision = crate::judging::gate::decide(
+        &crate::judging::gate::GateSettings::default(),
         &evaluation,
         None,
         &evaluation,

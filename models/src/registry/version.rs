@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::key::ModelKey;
-use crate::{data::Lineage, evaluation::Evaluation, gate::Decision};
+use crate::{
+    data::Lineage,
+    judging::{evaluation::Evaluation, gate::Decision},
+};
 
 /// Figures of candidate, incumbent and baseline on the same windows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use super::{
     Buffer, Inner, parts,
     space::{NEW_GENERATION_BYTES, disk_free_bytes},
 };
-use crate::codec;
+use crate::block::codec;
 
 /// The first record of a generation that is sealed for its age is at least so old, nanoseconds. Sealing
 /// costs some 1 MiB of writes; ages of more than this bound it by themselves to once in each.

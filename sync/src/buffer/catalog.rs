@@ -8,7 +8,7 @@
 //! anyway; if the file is damaged or missing, all generations are asked, and only streams of which the
 //! buffer holds nothing are forgotten.
 //!
-//! Format of the file: frames (see [`crate::frame`]), the length of each before it in four bytes, lowest
+//! Format of the file: frames (see [`crate::files::frame`]), the length of each before it in four bytes, lowest
 //! first: [`Head`], the schemas by number, the streams as [`Kept`].
 
 use std::{
@@ -26,11 +26,13 @@ use super::{
     unpoisoned,
 };
 use crate::{
-    codec::BlockBody,
-    frame,
+    block::codec::BlockBody,
+    files::{
+        frame,
+        state_file::{self, StateFileError},
+    },
     generation::{Entry, Generation, GenerationError, from_io},
     sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId},
-    state_file::{self, StateFileError},
 };
 
 /// Bytes of a catalog entry under one key; sled would write larger values to separate files.

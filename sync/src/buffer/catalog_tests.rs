@@ -9,10 +9,9 @@ use super::{
     *,
 };
 use crate::{
-    frame,
+    files::{frame, state_file},
     generation::Put,
     sample::{Field, FieldType, Stream},
-    state_file,
 };
 
 /// Commits a record of each stream, `together` at a time.

@@ -8,9 +8,8 @@ use std::{
 
 use super::{Buffer, Extent, Inner, inside::number, parts};
 use crate::{
-    block::Run,
+    block::{Run, codec},
     buffer::Query,
-    codec,
     generation::{Generation, GenerationError},
     sample::{Stream, StreamId, TimeRange, Timestamp},
 };

@@ -13,7 +13,7 @@ use super::{
     space::PUT_BYTES_MAX,
 };
 use crate::{
-    codec::BlockBody,
+    block::codec::BlockBody,
     generation::{Entry, GenerationError},
     sample::StreamId,
 };

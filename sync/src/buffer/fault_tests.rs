@@ -139,7 +139,7 @@ fn numbers_of_unreadable_blocks_at_the_end_are_not_used_again() {
 
 /// `bytes` as a newer version would have sealed them.
 fn of_a_newer_version(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes[0] = crate::frame::FORMAT + 1;
+    bytes[0] = crate::files::frame::FORMAT + 1;
     bytes.truncate(bytes.len() - 4);
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
     bytes
@@ -155,7 +155,7 @@ fn what_a_newer_version_wrote_is_refused_and_not_set_aside() {
     let refused = || {
         let refused = Buffer::open(small(dir.path())).map(|_| ());
         assert!(
-            matches!(refused, Err(OpenError::Newer { format, .. }) if format == crate::frame::FORMAT + 1),
+            matches!(refused, Err(OpenError::Newer { format, .. }) if format == crate::files::frame::FORMAT + 1),
             "{refused:?}"
         );
         assert!(path.is_dir());
@@ -174,7 +174,7 @@ fn what_a_newer_version_wrote_is_refused_and_not_set_aside() {
     }
     let corrections = dir.path().join("corrections");
     let known = fs::read(&corrections).ok();
-    let newer = of_a_newer_version(crate::frame::seal(b"more than we know"));
+    let newer = of_a_newer_version(crate::files::frame::seal(b"more than we know"));
     fs::write(&corrections, &newer).unwrap();
     refused();
     assert_eq!(fs::read(&corrections).unwrap(), newer);

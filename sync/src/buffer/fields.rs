@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Buffer;
 use crate::{
-    block::{Block, Outline},
-    codec::{self, CodecError},
+    block::{
+        Block, Outline,
+        codec::{self, CodecError},
+    },
     generation::Generation,
     sample::{FieldType, SchemaId},
 };

@@ -17,9 +17,9 @@ use super::{
     space::{Summary, generation_dir, set_aside, summary_path, with_reserve, write_summary},
 };
 use crate::{
+    files::state_file::{self, StateFileError},
     generation::{Entry, Generation, GenerationError, dir_bytes},
     sample::{Catalog, Schema, SchemaId, Stream, StreamId},
-    state_file::{self, StateFileError},
 };
 
 /// A failing device is given this many tries, this far apart, before a generation is set aside.

@@ -9,7 +9,8 @@ use super::{
     parts,
 };
 use crate::{
-    codec, frame,
+    block::codec,
+    files::frame,
     generation::{Generation, GenerationError},
     sample::StreamId,
 };

@@ -91,7 +91,7 @@ pub enum OpenError {
         "{}: written by a newer version of dunlin (format {format}, this one reads up to {}): \
          upgrade dunlin; nothing in it was changed",
         path.display(),
-        crate::frame::FORMAT
+        crate::files::frame::FORMAT
     )]
     Newer {
         /// The directory or file.

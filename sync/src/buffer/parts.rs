@@ -3,7 +3,7 @@
 //! checksum is that of the whole block, so a missing part is damage of this block and of no other.
 
 use crate::{
-    builder::BLOCK_BYTES_MAX,
+    block::builder::BLOCK_BYTES_MAX,
     generation::{Bytes, Entry, Generation, GenerationError},
 };
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread::ScopedJoinHandle};
 
 use super::Buffer;
 use crate::{
-    codec,
+    block::codec,
     generation::Generation,
     sample::{SchemaId, StreamId, TimeRange, Timestamp},
 };

@@ -8,8 +8,7 @@ use std::{
 
 use super::{Buffer, Extent, parts, unpoisoned};
 use crate::{
-    block::Block,
-    codec,
+    block::{Block, codec},
     generation::{Bytes, Generation, GenerationError},
     interval_set::IntervalSet,
 };

@@ -25,9 +25,9 @@ use super::{
     space::{create, generation_dir, keep_reserve, summary_path, with_reserve},
 };
 use crate::{
+    files::state_file::{self, StateFileError},
     generation::{Generation, GenerationError, TRASH},
     sample::StreamId,
-    state_file::{self, StateFileError},
 };
 
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -17,10 +17,13 @@ use super::{
     fingerprint_entries, parts, unpoisoned,
 };
 use crate::{
-    codec, frame,
+    block::codec,
+    files::{
+        frame,
+        state_file::{self, sync_dir},
+    },
     generation::{Generation, GenerationError, dir_bytes},
     horizon::horizon,
-    state_file::{self, sync_dir},
 };
 
 /// Disk kept aside so that a full disk can still open a generation and drain it.

@@ -4,10 +4,8 @@ use std::{fs, sync::atomic::Ordering::Relaxed};
 
 use super::{space::generation_dir, *};
 use crate::{
-    builder::BlockBuilder,
-    codec::BlockBody,
-    frame,
-    pack::Compression,
+    block::{builder::BlockBuilder, codec::BlockBody, pack::Compression},
+    files::frame,
     sample::{Field, FieldType, Sample, Split, Stream, TimeRange, Timestamp, Value},
 };
 

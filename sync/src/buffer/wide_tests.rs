@@ -9,9 +9,11 @@ use super::{
     *,
 };
 use crate::{
-    block::Block,
-    builder::{BLOCK_BYTES_MAX, BlockBuilder, FIELDS_MAX},
-    pack::Compression,
+    block::{
+        Block,
+        builder::{BLOCK_BYTES_MAX, BlockBuilder, FIELDS_MAX},
+        pack::Compression,
+    },
     sample::{Field, FieldType, Sample, Schema, Split, StreamId, TimeRange, Timestamp, Value},
 };
 

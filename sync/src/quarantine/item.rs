@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{frame, generation::Generation, uploader::RejectedRow};
+use crate::{files::frame, generation::Generation, uploader::RejectedRow};
 
 /// Bytes of a payload kept; a longer one is cut and cannot be sent again.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;

@@ -7,8 +7,8 @@ use std::{
 
 use super::*;
 use crate::{
+    block::builder::BlockBuilder,
     buffer::{Buffer, BufferOptions},
-    builder::BlockBuilder,
     cursor::Cursor,
     sample::{Field, FieldType, Sample, Split, TimeRange, Timestamp, Value},
     upstream::{UpstreamOptions, connect},
@@ -34,7 +34,7 @@ fn commit(buffer: &Buffer, streams: u32, rows: i64, ts: &mut i64) {
     };
     let tags = ["device".to_owned(), "machine".to_owned()];
     let schema = buffer.declare_schema("s", &tags, &[field]).unwrap();
-    let mut builder = BlockBuilder::new(crate::pack::Compression::Pco);
+    let mut builder = BlockBuilder::new(crate::block::pack::Compression::Pco);
     for row in 0..rows {
         let machine = format!("m{}", row % i64::from(streams));
         let tags = ["gw1".to_owned(), machine.clone()];

@@ -3,10 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_sync::{
+    block::{builder::BlockBuilder, codec::BlockBody, pack::Compression},
     buffer::{CommitError, WhenFull},
-    builder::BlockBuilder,
-    codec::BlockBody,
-    pack::Compression,
     sample::{Catalog, Sample, Split, Timestamp, Value},
 };
 

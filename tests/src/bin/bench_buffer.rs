@@ -9,9 +9,8 @@ use std::{
 };
 
 use dunlin_sync::{
+    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions},
-    builder::BlockBuilder,
-    pack::Compression,
 };
 use dunlin_tests::{
     measure::{rss_bytes, written_bytes},

@@ -21,9 +21,8 @@ use dunlin_models::{
 };
 use dunlin_sync::{
     batch::BatchBuilder,
+    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions, Query},
-    builder::BlockBuilder,
-    pack::Compression,
     sample::{Field, FieldType, Sample, Split, Timestamp, Value},
     upstream::{self, UpstreamOptions},
 };

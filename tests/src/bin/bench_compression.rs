@@ -8,9 +8,11 @@
 use std::{fs, time::Instant};
 
 use dunlin_sync::{
-    builder::BlockBuilder,
-    codec::{self, BlockBody},
-    pack::Compression,
+    block::{
+        builder::BlockBuilder,
+        codec::{self, BlockBody},
+        pack::Compression,
+    },
     sample::{Field, FieldType, Sample, Schema, Split, Timestamp, Value},
 };
 

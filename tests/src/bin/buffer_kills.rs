@@ -20,9 +20,8 @@ use std::{
 };
 
 use dunlin_sync::{
+    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions},
-    builder::BlockBuilder,
-    pack::Compression,
     sample::{Field, FieldType, Sample, Schema, Split, Timestamp, Value},
 };
 use dunlin_tests::options::{option, refuse_others};

@@ -7,9 +7,8 @@ use std::{
 };
 
 use dunlin_sync::{
+    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions},
-    builder::BlockBuilder,
-    pack::Compression,
     sample::{Field, FieldType, Sample, Split, Timestamp, Value},
 };
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use dunlin_sync::{
+    block::builder::{FIELDS_MAX, RECORD_BYTES_MAX},
     buffer::Buffer,
-    builder::{FIELDS_MAX, RECORD_BYTES_MAX},
     sample::{Field, Schema, Value},
 };
 use serde::{Deserialize, Serialize};

@@ -30,7 +30,7 @@ use axum::{
     routing::{get, post},
 };
 use dunlin_sync::{
-    buffer::Buffer, cursor::Cursor, frame, quarantine::Quarantine, upstream::Upstream,
+    buffer::Buffer, cursor::Cursor, files::frame, quarantine::Quarantine, upstream::Upstream,
 };
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use dunlin_models::{
-    crossval::{Folds, Spread},
+    judging::crossval::{Folds, Spread},
     recipe::Task,
 };
 

@@ -10,8 +10,8 @@ use std::{
 
 use clap::Args;
 use dunlin_sync::{
+    files::umask,
     sample::{TimeRange, Timestamp},
-    umask,
 };
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use clap::Args;
-use dunlin_sync::frame;
+use dunlin_sync::files::frame;
 use serde::de::DeserializeOwned;
 
 use super::Exit;

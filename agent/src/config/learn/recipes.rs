@@ -2,7 +2,7 @@
 
 use dunlin_models::{
     data::WindowShape,
-    gate::GateSettings,
+    judging::gate::GateSettings,
     recipe::Task,
     recipes::{self, Algorithm, RecipeSettings},
 };

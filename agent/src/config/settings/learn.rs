@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_models::{gate::GateSettings, recipe::Task};
+use dunlin_models::{judging::gate::GateSettings, recipe::Task};
 
 use crate::{
     base::glob,

@@ -7,10 +7,9 @@
 use std::{sync::Arc, time::Instant};
 
 use dunlin_models::{
-    data::{Columns, InMemory, Rows},
+    data::{Columns, InMemory, Rows, scale::Scale},
     drift::population::{InputDrift, InputDriftSettings, Population},
     registry::{ModelKey, RegistryError, Version},
-    scale::Scale,
 };
 use dunlin_sync::{
     buffer::Query,

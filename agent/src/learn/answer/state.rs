@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_sync::state_file;
+use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
 
 use super::{

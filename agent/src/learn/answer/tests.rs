@@ -531,9 +531,9 @@ fn a_state_that_is_damaged_or_of_another_format_is_as_none() {
     damaged[bytes.len() / 2] ^= 1;
     std::fs::write(&path, damaged).unwrap();
     assert!(state::load(&path).is_none());
-    dunlin_sync::state_file::write(&path, &(2_u32, 0_u64, 0_u8)).unwrap();
+    dunlin_sync::files::state_file::write(&path, &(2_u32, 0_u64, 0_u8)).unwrap();
     assert!(state::load(&path).is_none());
-    dunlin_sync::state_file::write(&path, &2_u32).unwrap();
+    dunlin_sync::files::state_file::write(&path, &2_u32).unwrap();
     assert!(state::load(&path).is_none());
     let mut answering = restart(&shared, &kept);
     bench.commit(10);

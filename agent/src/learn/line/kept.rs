@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 
 use dunlin_models::{
     drift::{error::ErrorDrift, population::InputDrift},
+    judging::trial::{Watch, WatchSettings},
     registry::ModelKey,
-    watch::{Watch, WatchSettings},
 };
 use serde::{Deserialize, Serialize};
 

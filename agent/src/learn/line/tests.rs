@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use dunlin_models::{
-    artifact::Artifact,
     recipes::{Algorithm, RecipeSettings},
+    registry::artifact::Artifact,
 };
 use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering::Relaxed};
 
-use dunlin_sync::state_file;
+use dunlin_sync::files::state_file;
 
 use super::{DRIFT, Scan};
 use crate::{

@@ -5,12 +5,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_models::{
-    artifact::{Artifact, ArtifactError},
     data::WindowShape,
-    gate::{Decision, Reason},
+    judging::gate::{Decision, Reason},
     recipe::{Host, Output, Scratch},
     recipes::Algorithm,
-    registry::ModelKey,
+    registry::{
+        ModelKey,
+        artifact::{Artifact, ArtifactError},
+    },
 };
 
 use super::*;

@@ -4,7 +4,7 @@
 //! - all or nothing: one bad record and the whole publish is refused, with one [`Reason`] and how many
 //!   records it held, so that received = decoded + refused to the record;
 //! - any bytes at all end in a [`Decoded`] or a [`Reject`], never a panic, and what comes out is bounded
-//!   by [`RECORDS_MAX`], [`RECORD_BYTES_MAX`](dunlin_sync::builder::RECORD_BYTES_MAX) and [`CELLS_MAX`];
+//!   by [`RECORDS_MAX`], [`RECORD_BYTES_MAX`](dunlin_sync::block::builder::RECORD_BYTES_MAX) and [`CELLS_MAX`];
 //! - a text that comes out holds no quote, back-tick, NUL or other control character;
 //! - a field keeps its type from the moment it is declared or first seen; what comes with another type,
 //!   and was not declared, goes to a second field beside it;
@@ -18,7 +18,7 @@ use std::{borrow::Cow, fmt};
 
 pub use dunlin_sync::second_field::FIELD_NAME_BYTES_MAX;
 use dunlin_sync::{
-    builder::{PushError, check_size},
+    block::builder::{PushError, check_size},
     sample::{Field, FieldType, RecordValues, Schema},
 };
 

@@ -7,10 +7,12 @@ use std::{
 };
 
 use dunlin_sync::{
+    block::{
+        builder::{BLOCK_BYTES_MAX, BlockBuilder},
+        codec::BlockBody,
+        pack::Compression,
+    },
     buffer::CommitError,
-    builder::{BLOCK_BYTES_MAX, BlockBuilder},
-    codec::BlockBody,
-    pack::Compression,
     quarantine::{Content, Item, Notice},
 };
 

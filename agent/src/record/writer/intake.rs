@@ -6,8 +6,8 @@ use std::{
 };
 
 use dunlin_sync::{
+    block::builder::{BlockBuilder, Fitted, PushError},
     buffer::Buffer,
-    builder::{BlockBuilder, Fitted, PushError},
     naming::Devices,
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
     sample::{Field, Schema, StreamId, Timestamp},

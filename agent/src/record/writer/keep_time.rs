@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use dunlin_sync::{sample::Timestamp, state_file};
+use dunlin_sync::{files::state_file, sample::Timestamp};
 
 use super::{Writer, WriterStats, commit::no_ceiling};
 use crate::record::clock::{Clock, ClockError, ClockEvent, ClockRecord, safe_delta};

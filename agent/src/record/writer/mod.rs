@@ -27,8 +27,8 @@ use std::{
 };
 
 use dunlin_sync::{
+    block::builder::BlockBuilder,
     buffer::Buffer,
-    builder::BlockBuilder,
     quarantine::{Notices, Quarantine},
     uploader::UploadStats,
 };

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_sync::state_file;
+use dunlin_sync::files::state_file;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::ingest::Incoming;

@@ -12,12 +12,14 @@ mod samples;
 mod tests;
 
 use crate::{
-    artifact::{Artifact, ArtifactError},
-    data::{Half, Source, WindowShape},
+    data::{
+        Half, Source, WindowShape,
+        scale::{Moments, Scale},
+    },
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
     recipes::RecipeSettings,
-    scale::{Moments, Scale},
-    train::{Job, Schedule, loss::Loss},
+    registry::artifact::{Artifact, ArtifactError},
+    training::{Job, Schedule, loss::Loss},
 };
 
 use self::{

@@ -5,14 +5,13 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifact::{Artifact, ArtifactError},
-    data::Columns,
-    evaluation::argmax,
+    data::{Columns, scale::Scale},
+    judging::evaluation::argmax,
     recipe::{Model, Output, Scratch, Task},
     recipes::{Algorithm, RecipeSettings},
-    scale::Scale,
-    train::loss::softmax,
-    wide::dot,
+    registry::artifact::{Artifact, ArtifactError},
+    training::loss::softmax,
+    training::wide::dot,
 };
 
 use super::{

@@ -3,7 +3,7 @@
 use crate::{
     recipe::Task,
     recipes::{Algorithm, RecipeSettings},
-    train::{
+    training::{
         network::{Layer, Network},
         perceptron,
     },

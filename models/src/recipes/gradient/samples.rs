@@ -1,11 +1,10 @@
 //! Windows as the samples that a network learns from.
 
 use crate::{
-    data::{Half, Rows, Window},
+    data::{Half, Rows, Window, scale::Scale},
     recipe::Task,
-    scale::Scale,
-    train::{Batch, Samples},
-    wide,
+    training::wide,
+    training::{Batch, Samples},
 };
 
 use super::plan::{Plan, View};

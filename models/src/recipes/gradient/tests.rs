@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     data::{Columns, InMemory, Lineage, Rows},
-    evaluation::evaluate,
+    judging::evaluation::evaluate,
     recipe::{EpochEnd, Quiet, Step, Stopped},
     recipes::Algorithm,
 };

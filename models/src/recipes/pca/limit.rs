@@ -81,7 +81,7 @@ fn limit(mut values: Vec<f32>, rate: f64) -> f32 {
         return values[count - 1 - beyond.min(count - 1)];
     }
     let roots = values.iter().map(|value| f64::from(*value).cbrt());
-    let mut moments = crate::scale::Moments::default();
+    let mut moments = crate::data::scale::Moments::default();
     roots.for_each(|root| moments.add(root));
     let variance = moments.squares / moments.count.max(1) as f64;
     let root = moments.mean + tolerance_factor(count, rate) * variance.sqrt();

@@ -4,7 +4,7 @@ use rand::{RngExt as _, SeedableRng, rngs::SmallRng};
 use super::*;
 use crate::{
     data::{Columns, InMemory, Rows},
-    evaluation::{Evaluation, evaluate},
+    judging::evaluation::{Evaluation, evaluate},
     recipe::Quiet,
     recipes::Algorithm,
 };
@@ -45,7 +45,7 @@ fn plant(rows: usize, off: f32, rng: &mut SmallRng) -> InMemory {
 }
 
 fn judge(model: &dyn Model, data: &InMemory) -> Evaluation {
-    let scale = crate::scale::Scale::fit(data).unwrap();
+    let scale = crate::data::scale::Scale::fit(data).unwrap();
     evaluate(model, (Task::Anomaly, SHAPE), &scale, data, Half::Both).unwrap()
 }
 

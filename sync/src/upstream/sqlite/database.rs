@@ -17,9 +17,9 @@ use super::{
     tables::{self, COLUMNS_AT_ONCE, Plan},
 };
 use crate::{
+    files::umask,
     rows::{Batch, TableRows},
     sample::{Schema, SchemaId, Stream, StreamId, TimeRange},
-    umask,
     upstream::{Rejection, WriteReport, told::Told},
 };
 

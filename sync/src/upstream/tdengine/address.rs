@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use super::super::{UpstreamError, UpstreamOptions, relay::Target};
 use crate::{
-    secret_file::FollowedPassword,
+    files::secret_file::FollowedPassword,
     tls::{FollowedTls, TlsFiles},
 };
 

@@ -3,10 +3,8 @@
 use std::{error::Error, path::Path};
 
 use dunlin_sync::{
-    block::Block,
+    block::{Block, builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions},
-    builder::BlockBuilder,
-    pack::Compression,
     sample::{Field, FieldType, Sample, Split, StreamId, Timestamp, Value},
 };
 use serde_json::json;

@@ -16,9 +16,9 @@ use dunlin_sync::{
     block::Block,
     buffer::{Buffer, BufferOptions},
     cursor::Cursor,
+    files::state_file,
     quarantine::{Content, Quarantine},
     sample::{Catalog, StreamId, Value},
-    state_file,
 };
 use dunlin_tests::{
     central::{Answer, Row},

@@ -20,7 +20,7 @@ use dunlin_agent::{
     learn,
 };
 use dunlin_models::registry::{Registry, RegistryOptions, Version};
-use dunlin_sync::{block::Block, sample::Catalog, state_file};
+use dunlin_sync::{block::Block, files::state_file, sample::Catalog};
 use dunlin_tests::{
     central::{Answer, Row},
     device::Control,

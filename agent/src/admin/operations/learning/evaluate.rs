@@ -15,12 +15,13 @@ use std::{
 };
 
 use dunlin_models::{
-    baseline::baseline,
-    crossval::Folds,
-    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape},
-    evaluation::{Evaluation, evaluate as judge},
+    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape, scale::Scale},
+    judging::{
+        baseline::baseline,
+        crossval::Folds,
+        evaluation::{Evaluation, evaluate as judge},
+    },
     recipe::{EpochEnd, Host, Recipe, Step, Stopped, Task, TrainError},
-    scale::Scale,
 };
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_models::{
-    evaluation::Evaluation,
+    judging::evaluation::Evaluation,
     registry::{
         AVAILABLE, IMPORTED, ModelKey, NewVersion, RETIRED, ROLLED_BACK, Registry, RegistryError,
         Version,

@@ -4,9 +4,8 @@
 
 use std::{fs, os::unix::net::UnixListener};
 
-use dunlin_models::{
-    artifact::Artifact,
-    registry::{AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version},
+use dunlin_models::registry::{
+    AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version, artifact::Artifact,
 };
 
 use super::{CohortAsk, CohortFound, CohortView, LearningAsk, ModelSummary, ModelsAsk, Which};

@@ -8,11 +8,9 @@ mod events;
 use std::{ops::Range, path::Path, time::Instant};
 
 use dunlin_models::{
-    baseline,
-    data::{DataError, Half, Rows},
-    evaluation::Evaluation,
+    data::{DataError, Half, Rows, scale::Scale},
+    judging::{baseline, evaluation::Evaluation},
     recipe::{Model, Output, Quiet, Scratch, Task},
-    scale::Scale,
 };
 
 pub(super) use self::events::Events;

@@ -3,11 +3,9 @@
 use std::time::Instant;
 
 use dunlin_models::{
-    baseline,
-    data::{Half, Rows},
-    evaluation::Evaluation,
+    data::{Half, Rows, scale::Scale},
+    judging::{baseline, evaluation::Evaluation},
     recipe::{Model, Output, Quiet, Scratch, Task},
-    scale::Scale,
 };
 
 use super::{

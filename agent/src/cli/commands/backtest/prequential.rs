@@ -5,10 +5,9 @@
 use std::{ops::Range, time::Instant};
 
 use dunlin_models::{
-    data::Half,
-    evaluation::argmax,
+    data::{Half, scale::Moments},
+    judging::evaluation::argmax,
     recipe::{Model, Output, Quiet, Scratch, Task, TrainError},
-    scale::Moments,
 };
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dunlin_models::{evaluation::Evaluation, recipes::Algorithm};
+use dunlin_models::{judging::evaluation::Evaluation, recipes::Algorithm};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

@@ -137,9 +137,8 @@ fn text<'a>(section: &'a Section, schema: &Schema, name: &str, row: usize) -> &'
 mod tests {
     #![allow(clippy::unwrap_used)]
     use dunlin_sync::{
+        block::{builder::BlockBuilder, pack::Compression},
         buffer::{Buffer, BufferOptions},
-        builder::BlockBuilder,
-        pack::Compression,
         sample::{Field, FieldType, Sample, Split, Timestamp, Value},
     };
 

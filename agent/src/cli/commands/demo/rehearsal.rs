@@ -6,8 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use dunlin_sync::{
-    builder::BlockBuilder,
-    pack::Compression,
+    block::{builder::BlockBuilder, pack::Compression},
     sample::{Field, FieldType, Sample, Schema, StreamId, Timestamp, Value},
 };
 use serde_json::Value as Json;

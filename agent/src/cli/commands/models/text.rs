@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dunlin_models::{evaluation::Evaluation, registry::Version};
+use dunlin_models::{judging::evaluation::Evaluation, registry::Version};
 
 use crate::{admin::operations::ModelSummary, cli::commands::terminal};
 
@@ -149,7 +149,7 @@ pub(super) fn compared(one: &Version, other: &Version) -> String {
 mod tests {
     use dunlin_models::{
         data::Lineage,
-        gate::{GateSettings, decide},
+        judging::gate::{GateSettings, decide},
         registry::{Evaluations, ModelKey},
     };
 

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use dunlin_models::{artifact::Artifact, data::InMemory, registry::ModelKey};
+use dunlin_models::{
+    data::InMemory,
+    registry::{ModelKey, artifact::Artifact},
+};
 
 use super::{
     super::{super::task::TaskKind, run},

@@ -5,7 +5,7 @@ use super::{
     network::{Layer, Network},
     product::{Matrix, Multiplier},
 };
-use crate::wide;
+use crate::training::wide;
 
 /// Outputs of every layer for one batch; kept from batch to batch.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scale::Moments;
+use crate::data::scale::Moments;
 
 /// Least paired t statistic of a bad block.
 const T_MIN: f64 = 2.0;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluation::Evaluation;
+use crate::judging::evaluation::Evaluation;
 
 /// What a candidate must show.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

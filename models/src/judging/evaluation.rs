@@ -6,9 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataError, Half, Rows, Source, Window, WindowShape},
+    data::{DataError, Half, Rows, Source, Window, WindowShape, scale::Scale},
     recipe::{Model, Output, Scratch, Task},
-    scale::Scale,
 };
 
 /// Sums over windows, from which every figure follows; two of them can be added.

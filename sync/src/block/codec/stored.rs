@@ -3,7 +3,7 @@
 use bincode::{BorrowDecode, config};
 
 use super::{CodecError, Header};
-use crate::{frame, pack::PackedRef, sample::FieldType};
+use crate::{block::pack::PackedRef, files::frame, sample::FieldType};
 
 /// Most rows a block may claim; more is corruption.
 const ROWS_MAX: usize = 1 << 17;

@@ -9,11 +9,13 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifact::Artifact,
-    data::{DataError, Half, Source, WindowShape},
-    evaluation::evaluate,
+    data::{
+        DataError, Half, Source, WindowShape,
+        scale::{Moments, Scale},
+    },
+    judging::evaluation::evaluate,
     recipe::{Model, Output, Scratch, Task},
-    scale::{Moments, Scale},
+    registry::artifact::Artifact,
 };
 
 /// Kind of the artifacts.

@@ -1,6 +1,6 @@
 //! Blocks as bytes and back. With `frame` and `pack`, the only files that name bincode.
 //!
-//! A stored block is `format byte | header | sections | CRC-32C` (the frame of [`crate::frame`]).
+//! A stored block is `format byte | header | sections | CRC-32C` (the frame of [`crate::files::frame`]).
 //! The header has the block's row position and time range, so that an index is read without
 //! unpacking a column. Each section holds one schema: the runs of its streams, then those columns that
 //! have values, each with how many fields were passed over, which rows have a value, and these values
@@ -24,9 +24,11 @@ use self::{
     unpack::Unpacking,
 };
 use crate::{
-    block::{Block, Outline, Run, Section},
-    frame,
-    pack::{self, PackedRef, Unpackable},
+    block::{
+        Block, Outline, Run, Section,
+        pack::{self, PackedRef, Unpackable},
+    },
+    files::frame,
     rows::{Column, Rows, Values},
     sample::{FieldType, SchemaId, StreamId},
 };

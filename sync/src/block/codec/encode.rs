@@ -4,9 +4,11 @@ use bincode::{Encode, config};
 
 use super::{BlockBody, stored::kind_code};
 use crate::{
-    block::Run,
-    builder::{OpenColumn, OpenSection},
-    pack::{self, Compression, Packed},
+    block::{
+        Run,
+        builder::{OpenColumn, OpenSection},
+        pack::{self, Compression, Packed},
+    },
     rows::{Columns, Rows, Values},
     sample::StreamId,
 };

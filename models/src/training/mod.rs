@@ -18,6 +18,7 @@ mod product;
 pub mod random;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wide;
 
 use xxhash_rust::xxh3::xxh3_64;
 

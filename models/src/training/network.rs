@@ -8,7 +8,7 @@ use std::ops::Range;
 use pulp::NullaryFnOnce;
 
 use super::random::Random;
-use crate::wide::widest;
+use crate::training::wide::widest;
 
 /// Most parameters of a network: 64 MiB, with a gradient and two moments 256 MiB.
 pub const PARAMETERS_MAX: usize = 1 << 24;

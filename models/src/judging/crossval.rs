@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{evaluation::Evaluation, scale::Moments};
+use crate::{data::scale::Moments, judging::evaluation::Evaluation};
 
 /// A figure over folds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! What training makes less.
 
-use crate::wide;
+use crate::training::wide;
 
 /// How wrong a network's outputs are.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use pulp::NullaryFnOnce;
 
-use crate::wide::{dot, widest};
+use crate::training::wide::{dot, widest};
 
 const DECAY_MEAN: f32 = 0.9;
 const DECAY_SQUARE: f32 = 0.999;

@@ -5,7 +5,7 @@ use super::{
     stored::{Present, SectionRef},
 };
 use crate::{
-    pack::{self, PackedRef},
+    block::pack::{self, PackedRef},
     rows::{Column, Columns, Values},
     sample::FieldType,
 };

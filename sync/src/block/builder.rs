@@ -8,8 +8,10 @@
 //! A record costs what it holds here too, however many fields its schema has.
 
 use crate::{
-    codec::{self, BlockBody},
-    pack::Compression,
+    block::{
+        codec::{self, BlockBody},
+        pack::Compression,
+    },
     rows::{Rows, Values},
     sample::{FieldType, RecordValues, Sample, Schema, SchemaId, Split, StreamId, Timestamp},
 };

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::frame;
+use crate::files::frame;
 
 /// Larger files are no state files of ours.
 const FILE_BYTES_MAX: u64 = 16 << 20;

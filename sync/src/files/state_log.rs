@@ -4,7 +4,7 @@
 //! behind the last whole frame is cut off. Whoever keeps a state as a file and a log of what has changed since
 //! writes the file anew when the log has grown, then clears the log: replaying it once more must do no harm.
 //!
-//! Format: frames (see [`crate::frame`]), the length of each before it in four bytes, lowest first.
+//! Format: frames (see [`crate::files::frame`]), the length of each before it in four bytes, lowest first.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
+use crate::files::{
     frame,
     state_file::{StateFileError, create_dir, sync_dir},
 };

@@ -4,8 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    builder::{BLOCK_BYTES_MAX, BlockBuilder, FIELDS_MAX, PushError},
-    pack::Compression,
+    block::{
+        builder::{BLOCK_BYTES_MAX, BlockBuilder, FIELDS_MAX, PushError},
+        pack::Compression,
+    },
     sample::{Field, RecordValues, Sample, Schema, Split, Timestamp, Value},
 };
 
