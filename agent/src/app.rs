@@ -152,7 +152,10 @@ impl Agent {
         let seed = rand::random();
         let (mut ingest, inbox, acker, stopper) =
             Ingest::new(&settings.mqtt, filters, &settings.device, seed)?;
-        ingest.remember_in(&settings.data_dir);
+        // A trial leaves nothing behind, nor what it has seen of a broker in place of what the service has.
+        if settings.mqtt.keeps_session {
+            ingest.remember_in(&settings.data_dir);
+        }
 
         let (gate, gate_open) = watch::channel(!clock.uploads_held());
         let uploader = Uploader::open(

@@ -20,6 +20,7 @@ use std::{
     time::Instant,
 };
 
+pub use self::room::BYTES_MAX_MIN;
 pub use self::{
     item::{Content, Item, PAYLOAD_BYTES_MAX},
     notices::{Notice, Notices},
@@ -207,27 +208,41 @@ impl Quarantine {
 
     /// As [`Self::add`]; if `may_drop` is false, nothing gives way.
     fn add_or_full(&self, items: &[Item], may_drop: bool) -> Result<(), QuarantineError> {
+        // Whoever has nothing to put there need not wait for those who look at what is.
+        if items.is_empty() {
+            return Ok(());
+        }
         let mut inner = self.lock();
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut entries_bytes = 0;
-        for (at, item) in items.iter().enumerate() {
+        let mut puts: Vec<Vec<Entry>> = Vec::new();
+        let (mut bytes_all, mut bytes_of_put) = (0, PUT_BYTES_MAX);
+        for (id, item) in (inner.next_item..).zip(items) {
             let bytes = frame::to_bytes(item).map_err(|error| QuarantineError::Failed {
                 path: self.dir.clone(),
                 reason: error.to_string(),
             })?;
-            for (part, chunk) in bytes.chunks(PART_BYTES_MAX).enumerate() {
-                entries.push((item_key(inner.next_item, part as u32), chunk.to_vec()));
+            if bytes_of_put >= PUT_BYTES_MAX {
+                puts.push(Vec::new());
+                bytes_of_put = 0;
             }
-            inner.next_item += 1;
-            entries_bytes += bytes.len();
-            if entries_bytes >= PUT_BYTES_MAX || at + 1 == items.len() {
-                let put = self.put(&mut inner, &entries, may_drop);
-                put.map_err(|error| self.error(&error))?;
-                entries.clear();
-                entries_bytes = 0;
+            if let Some(put) = puts.last_mut() {
+                let chunks = bytes.chunks(PART_BYTES_MAX).enumerate();
+                put.extend(chunks.map(|(part, chunk)| (item_key(id, part as u32), chunk.to_vec())));
             }
+            bytes_of_put += bytes.len();
+            bytes_all += bytes.len() as u64;
         }
-        Ok(())
+        // All or nothing, or what is refused would be put there again and again.
+        let room = if may_drop {
+            Ok(())
+        } else {
+            self.make_room(&mut inner, bytes_all, false)
+        };
+        let done = room.and_then(|()| {
+            let mut puts = puts.iter();
+            puts.try_for_each(|entries| self.put(&mut inner, entries))
+        });
+        inner.next_item += items.len() as u64;
+        done.map_err(|error| self.error(&error))
     }
 
     /// Most disk it may take from now on, bytes; 4 MiB at least.

@@ -73,6 +73,8 @@ pub(super) struct Answering<'a> {
     next_seq: u64,
     /// Rows committed before that block, of whatever streams.
     next_row: u64,
+    /// Lines for all streams that have records before this block were looked for.
+    looked_to: u64,
     /// Timestamp of the last record read, nanoseconds UTC.
     read_to: i64,
     registry_seen: Option<u64>,
@@ -99,6 +101,7 @@ impl<'a> Answering<'a> {
             unusable: HashSet::new(),
             next_seq: 0,
             next_row: 0,
+            looked_to: 0,
             read_to: i64::MIN,
             registry_seen: None,
             catalog_seen: 0,
@@ -148,14 +151,21 @@ impl<'a> Answering<'a> {
         self.next_seq = self.next_seq.max(buffer.oldest_seq());
         self.is_unsettled = false;
         let (mut answers, mut rows, mut is_readable) = (0, 0, true);
-        while self.next_seq < buffer.next_seq() {
+        // A stream is declared before its first record is committed: if the catalog is still the one that lines
+        // were made from, these records have theirs.
+        let mut end = buffer.next_seq();
+        if buffer.catalog().changes() != self.catalog_seen {
+            end = end.min(self.looked_to);
+        }
+        while self.next_seq < end {
             if answers >= ROUND_ANSWERS || rows >= ROUND_ROWS || self.is_unsettled {
                 break;
             }
             if self.lines.is_empty() {
-                self.next_seq = buffer.next_seq();
-                self.next_row = buffer.rows_before(self.next_seq);
-                self.read_to = buffer.shape().newest_ts.unwrap_or(self.read_to);
+                self.next_seq = end;
+                self.next_row = buffer.rows_before(end);
+                let last = buffer.times(end - 1).ok().flatten();
+                self.read_to = last.map_or(self.read_to, |(_, last_ts)| last_ts);
                 return Round::Done;
             }
             match buffer.read_block(self.next_seq) {
@@ -178,7 +188,7 @@ impl<'a> Answering<'a> {
         if !self.keep() {
             return Round::Ended;
         }
-        if is_readable && self.next_seq < buffer.next_seq() {
+        if is_readable && self.next_seq < end {
             Round::More
         } else {
             Round::Done

@@ -7,7 +7,7 @@
 mod ending;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{
         Arc, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -116,6 +116,7 @@ impl Scan {
             scan.enqueue(&task);
         }
         scan.forget_checkpoints();
+        scan.keep_streams();
         scan
     }
 
@@ -170,7 +171,10 @@ impl Scan {
         if self.looked_at == Some(seen) && !self.has_news {
             return;
         }
-        self.looked_at = Some(seen);
+        let before = self.looked_at.replace(seen);
+        if before.map(|b| (b.catalog, b.models)) != Some((seen.catalog, seen.models)) {
+            self.forget_gone();
+        }
         self.has_news = false;
         let before = self.table.open.len();
         self.open_tasks();
@@ -216,6 +220,19 @@ impl Scan {
             self.counts
                 .retain(|_, count| catalog.stream(count.stream).is_some());
         }
+    }
+
+    /// What is kept of streams that were forgotten gives way where there is no room for others.
+    fn forget_gone(&mut self) {
+        let catalog = self.shared.buffer.catalog();
+        let is_gone = |key: &ModelKey| catalog.stream_named(&key.stream).is_none();
+        self.table.tried_to.retain(|key, _| !is_gone(key));
+        let mut gone: BTreeSet<ModelKey> = self.shared.models.keys().into_iter().collect();
+        gone.retain(is_gone);
+        for task in &self.table.open {
+            gone.remove(&task.key);
+        }
+        self.shared.models.spare_lines(gone);
     }
 
     /// Streams of open tasks are not forgotten.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -93,6 +93,9 @@ impl TasksFile {
             Ok((log, changes)) => (Some(log), changes),
             Err(error) => {
                 tracing::error!(%error, "open tasks are stored as a whole each time");
+                // Found at a later start it would say what is not so any more.
+                let log = state_dir.join(LOG);
+                let _best_effort = fs::rename(&log, log.with_extension("damaged"));
                 (None, Vec::new())
             }
         };

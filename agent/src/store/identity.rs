@@ -242,6 +242,15 @@ impl Identity {
             .unwrap_or(&self.client_id)
     }
 
+    /// Every client id that was used on this directory: of the service, and of trials.
+    pub fn client_ids(&self) -> Vec<String> {
+        let of_trial = self.trial_client_id.clone();
+        [self.client_id.clone()]
+            .into_iter()
+            .chain(of_trial)
+            .collect()
+    }
+
     /// Stores it, unless the directory remembers it as it is.
     pub(super) fn save(&self, data_dir: &Path) {
         if read(data_dir).as_ref() == Some(self) {

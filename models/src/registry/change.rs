@@ -37,8 +37,8 @@ impl Registry {
         let mut line = self.line_to_change(key)?;
         // One more will come.
         self.shrink(&mut line, self.versions_max() - 1)?;
-        self.make_room(bytes.len() as u64)?;
-        // It may have given way to itself.
+        self.make_room(bytes.len() as u64, key)?;
+        // Some of it may have given way to itself.
         let mut line = self.line_to_change(key)?;
         let number = line.next_number;
         let version = Version {
@@ -202,20 +202,24 @@ impl Registry {
     /// [`RegistryError::Io`]
     pub fn forget(&self, key: &ModelKey) -> Result<(), RegistryError> {
         let _writing = unpoisoned(&self.writing);
+        if self.line(key).is_some() {
+            self.forget_line(key)?;
+            self.measure();
+        }
+        Ok(())
+    }
+
+    /// As [`Self::forget`]; the caller holds `writing`.
+    pub(super) fn forget_line(&self, key: &ModelKey) -> Result<(), RegistryError> {
         let dir = self.line_dir(key);
         let gone = dir.with_extension(super::recover::GONE);
-        if self.line(key).is_none() {
-            return Ok(());
-        }
         // At once, so that no half of it is found later.
         disk::remove_dir(&gone).map_err(io_error(&gone))?;
         disk::rename(&dir, &gone).map_err(io_error(&dir))?;
         unpoisoned(&self.lines).open.remove(key);
         self.changes.fetch_add(1, Ordering::Release);
         disk::sync_dir(&self.lines_dir()).map_err(io_error(&dir))?;
-        disk::remove_dir(&gone).map_err(io_error(&gone))?;
-        self.measure();
-        Ok(())
+        disk::remove_dir(&gone).map_err(io_error(&gone))
     }
 
     /// A version whose hash is right.
@@ -240,15 +244,17 @@ impl Registry {
     }
 
     fn line_to_change(&self, key: &ModelKey) -> Result<Line, RegistryError> {
-        let lines = unpoisoned(&self.lines);
-        if let Some(line) = lines.open.get(key) {
-            return Ok(line.clone());
-        }
-        if let Some(why) = lines.closed.get(&key.directory_name()) {
-            return Err(RegistryError::Refused(why.clone()));
-        }
-        let count = lines.open.len() + lines.closed.len();
-        if count >= self.options.keys_max {
+        let count = {
+            let lines = unpoisoned(&self.lines);
+            if let Some(line) = lines.open.get(key) {
+                return Ok(line.clone());
+            }
+            if let Some(why) = lines.closed.get(&key.directory_name()) {
+                return Err(RegistryError::Refused(why.clone()));
+            }
+            lines.open.len() + lines.closed.len()
+        };
+        if count >= self.options.keys_max && !self.forget_a_spare_line()? {
             return Err(RegistryError::Refused(format!(
                 "there are {count} lines of models, the most there may be; let fewer streams or \
                  recipes have a model"

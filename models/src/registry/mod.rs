@@ -40,7 +40,7 @@ mod damage_tests;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -161,6 +161,8 @@ pub struct Registry {
     /// Disk taken, as of the last change.
     disk_bytes: AtomicU64,
     disk_bytes_max: AtomicU64,
+    /// See [`Registry::spare_lines`].
+    spare: Mutex<BTreeSet<ModelKey>>,
     _lock: File,
 }
 

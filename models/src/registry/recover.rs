@@ -55,6 +55,7 @@ impl Registry {
             changes: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             disk_bytes_max: AtomicU64::new(u64::MAX),
+            spare: Mutex::default(),
             _lock: lock,
         };
         for name in disk::names(&lines_dir).map_err(io_error(&lines_dir))? {

@@ -1,9 +1,10 @@
 //! How much disk the models take, and what gives way where that would be too much.
 
-use std::{sync::atomic::Ordering, time::SystemTime};
+use std::{collections::BTreeSet, path::Path, sync::atomic::Ordering, time::SystemTime};
 
 use super::{
-    MANIFEST, ModelKey, Registry, RegistryError, change::damaged_dir, disk, io_error, unpoisoned,
+    LINE, MANIFEST, ModelKey, Registry, RegistryError, change::damaged_dir, disk, io_error,
+    unpoisoned,
 };
 
 /// Something that may be deleted for something newer.
@@ -16,6 +17,8 @@ enum What {
     /// A directory among what was set aside.
     Damaged(String),
     Version(ModelKey, u64),
+    /// All versions of a line.
+    Line(ModelKey),
 }
 
 impl Registry {
@@ -29,26 +32,32 @@ impl Registry {
         self.disk_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
+    /// Says of which lines the streams are gone. They are kept, since a stream may come back; but where there is
+    /// no room for something new, they give way before it is refused.
+    pub fn spare_lines(&self, keys: BTreeSet<ModelKey>) {
+        *unpoisoned(&self.spare) = keys;
+    }
+
     pub(super) fn measure(&self) -> u64 {
         let bytes = disk::bytes_under(&self.options.dir);
         self.disk_bytes.store(bytes, Ordering::Relaxed);
         bytes
     }
 
-    /// Makes room for `bytes` more: what was set aside gives way first, then the oldest versions of all lines
-    /// that are not the newest of their line, do not serve and would not be gone back to. If that is not
-    /// enough, nothing is deleted.
+    /// Makes room for `bytes` more in the line `key`: what was set aside gives way first, then the oldest versions of all lines
+    /// that are not the newest of their line, do not serve and would not be gone back to, then lines whose
+    /// stream is gone. If that is not enough, nothing is deleted.
     ///
     /// # Errors
     /// [`RegistryError::Refused`], [`RegistryError::Io`]
-    pub(super) fn make_room(&self, bytes: u64) -> Result<(), RegistryError> {
+    pub(super) fn make_room(&self, bytes: u64, key: &ModelKey) -> Result<(), RegistryError> {
         let bytes_max = self.disk_bytes_max.load(Ordering::Relaxed);
         let taken = self.measure();
         let mut too_many = taken.saturating_add(bytes).saturating_sub(bytes_max);
         if too_many == 0 {
             return Ok(());
         }
-        let spares = self.spares()?;
+        let spares = self.spares(key)?;
         if spares.iter().map(|spare| spare.bytes).sum::<u64>() < too_many {
             return Err(RegistryError::Refused(format!(
                 "models take {taken} bytes of the {bytes_max} that they may, too few of them can be spared, and \
@@ -68,6 +77,7 @@ impl Registry {
                     let mut line = self.listed(&key, number)?;
                     self.remove_all(&mut line, &[number])?;
                 }
+                What::Line(key) => self.forget_line(&key)?,
             }
             too_many = too_many.saturating_sub(spare.bytes);
         }
@@ -75,8 +85,8 @@ impl Registry {
         Ok(())
     }
 
-    /// What may give way, in the order in which it does.
-    fn spares(&self) -> Result<Vec<Spare>, RegistryError> {
+    /// What may give way to a version of `newcomer`, in the order in which it does.
+    fn spares(&self, newcomer: &ModelKey) -> Result<Vec<Spare>, RegistryError> {
         let damaged = damaged_dir(&self.options);
         let mut spares = Vec::new();
         if damaged.is_dir() {
@@ -87,9 +97,11 @@ impl Registry {
                 });
             }
         }
+        let mut gone = unpoisoned(&self.spare).clone();
+        gone.remove(newcomer);
         let lines: Vec<_> = unpoisoned(&self.lines).open.values().cloned().collect();
-        let mut versions: Vec<(SystemTime, Spare)> = Vec::new();
-        for line in lines {
+        let (mut versions, mut whole) = (Vec::new(), Vec::new());
+        for line in lines.iter().filter(|line| !gone.contains(&line.key)) {
             let newest = line.entries.keys().next_back().copied();
             for number in line.surplus(0) {
                 // It may wait for its promotion, or serve by its status.
@@ -105,10 +117,35 @@ impl Registry {
                 versions.push((written.unwrap_or(SystemTime::UNIX_EPOCH), spare));
             }
         }
+        for key in lines.into_iter().map(|line| line.key) {
+            if gone.contains(&key) {
+                let dir = self.line_dir(&key);
+                let spare = Spare {
+                    bytes: disk::bytes_under(&dir),
+                    what: What::Line(key),
+                };
+                whole.push((changed_at(&dir), spare));
+            }
+        }
         versions.sort_by_key(|(written, _)| *written);
-        spares.extend(versions.into_iter().map(|(_, spare)| spare));
+        whole.sort_by_key(|(changed, _)| *changed);
+        spares.extend(versions.into_iter().chain(whole).map(|(_, spare)| spare));
         Ok(spares)
     }
+
+    /// Deletes the line that was changed longest ago of those whose stream is gone; whether there was one.
+    pub(super) fn forget_a_spare_line(&self) -> Result<bool, RegistryError> {
+        let gone = unpoisoned(&self.spare).clone();
+        let there = gone.into_iter().filter(|key| self.line(key).is_some());
+        let oldest = there.min_by_key(|key| changed_at(&self.line_dir(key)));
+        oldest.map_or(Ok(false), |key| self.forget_line(&key).map(|()| true))
+    }
+}
+
+/// When the state of the line in `dir` was written last.
+fn changed_at(dir: &Path) -> SystemTime {
+    let written = std::fs::metadata(dir.join(LINE)).and_then(|m| m.modified());
+    written.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -185,6 +222,12 @@ mod tests {
         let refusal = add(19).unwrap_err().to_string();
         assert!(refusal.contains("learn.bytes_max"), "{refusal}");
         assert_eq!((0..20).map(numbers).collect::<Vec<_>>(), before);
+        assert!(registry.disk_bytes() <= bytes_max);
+        // A line whose stream is gone gives way, whole, and no other.
+        registry.spare_lines([key(0), key(99)].into());
+        add(19).unwrap();
+        assert_eq!(numbers(0), [0; 0]);
+        assert_eq!((1..19).map(numbers).collect::<Vec<_>>(), before[1..19]);
         assert!(registry.disk_bytes() <= bytes_max);
         // The next open finds the same.
         let bytes = registry.disk_bytes();

@@ -3,10 +3,9 @@
 //! A generation holds all schemas, and the streams whose rows are in its own blocks: written before or with
 //! the block that is the first to name a stream, so a generation can be read by itself, and none begins with
 //! more than the schemas. The file `catalog` holds everything that is known, streams without a row included,
-//! and when each was seen last: replaced as a whole, durably, before a generation begins, if the catalog has
-//! changed since. So what the file does not know yet is in the newest generation, which opening reads
-//! anyway; if the file is damaged or missing, all generations are asked, and only streams of which the
-//! buffer holds nothing are forgotten.
+//! and when each was seen last: replaced as a whole, durably, before a generation begins. So what the file
+//! does not know yet is in the newest generation, which opening reads anyway; if the file is damaged or
+//! missing, all generations are asked, and only streams of which the buffer holds nothing are forgotten.
 //!
 //! Format of the file: frames (see [`crate::files::frame`]), the length of each before it in four bytes, lowest
 //! first: [`Head`], the schemas by number, the streams as [`Kept`].
@@ -37,6 +36,8 @@ use crate::{
 
 /// Bytes of a catalog entry under one key; sled would write larger values to separate files.
 const CATALOG_BYTES_MAX: usize = 6 * 1024;
+/// Bytes of the key of a thing, or of the first part of it.
+const KEY_BYTES: usize = 6;
 /// Numbers of schemas beyond this are damage.
 const SCHEMAS_MAX: u32 = 1 << 16;
 
@@ -296,7 +297,6 @@ impl Buffer {
         drop(catalog);
         let schema = Arc::new(schema);
         inner.pending.extend(schema_entries(&schema));
-        inner.catalog_changed = true;
         self.change_catalog(|catalog| catalog.put_schema(Arc::clone(&schema)));
         Ok(schema)
     }
@@ -320,7 +320,6 @@ impl Buffer {
         });
         drop(catalog);
         inner.declared.insert(stream.id);
-        inner.catalog_changed = true;
         self.change_catalog(|catalog| catalog.put_stream(Arc::clone(&stream)));
         stream
     }
@@ -355,21 +354,17 @@ impl Buffer {
     /// Stores the catalog at once unless the newest generation and the file know all of it: what only sealed
     /// generations know goes with them.
     pub(super) fn replace_catalog(&self, is_stored: bool) {
-        let mut inner = self.lock();
-        if !is_stored && let Err(error) = self.save_catalog(&mut inner) {
+        let inner = self.lock();
+        if !is_stored && let Err(error) = self.save_catalog(&inner) {
             tracing::warn!(%error, "cannot store the catalog; it is tried again with the next generation");
         }
     }
 
-    /// Stores the whole catalog, unless it is stored as it is.
-    pub(super) fn save_catalog(&self, inner: &mut Inner) -> Result<(), GenerationError> {
-        if inner.catalog_changed {
-            let (dir, catalog, usages) = (&self.options.dir, self.catalog(), &inner.usages);
-            let last_ts = |stream| usages.get(stream).last_ts;
-            with_reserve(dir, || write_file(dir, &catalog, last_ts).map_err(from_io))?;
-            inner.catalog_changed = false;
-        }
-        Ok(())
+    /// Stores the whole catalog.
+    pub(super) fn save_catalog(&self, inner: &Inner) -> Result<(), GenerationError> {
+        let (dir, catalog, usages) = (&self.options.dir, self.catalog(), &inner.usages);
+        let last_ts = |stream| usages.get(stream).last_ts;
+        with_reserve(dir, || write_file(dir, &catalog, last_ts).map_err(from_io))
     }
 }
 
@@ -380,19 +375,20 @@ pub(super) fn bytes_of(entries: &[Entry]) -> usize {
 }
 
 /// Puts catalog entries, no more at once than is safe in a generation that holds something: without the
-/// block that needs them they do no harm.
+/// block that needs them they do no harm. Each thing whole: a cut must not leave the beginning of one version
+/// with the end of another.
 pub(super) fn put_parts(
     generation: &Generation,
     entries: Vec<Entry>,
 ) -> Result<(), GenerationError> {
     let (mut part, mut bytes) = (Vec::new(), 0);
     for (key, value) in entries {
-        bytes += key.len() + value.len();
-        part.push((key, value));
-        if bytes as u64 > PUT_BYTES_MAX / 2 {
+        if bytes as u64 > PUT_BYTES_MAX / 2 && key.len() == KEY_BYTES {
             generation.put(std::mem::take(&mut part))?;
             bytes = 0;
         }
+        bytes += key.len() + value.len();
+        part.push((key, value));
     }
     if part.is_empty() {
         return Ok(());

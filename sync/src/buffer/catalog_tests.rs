@@ -79,12 +79,17 @@ fn names_of_many_new_streams_are_put_in_parts() {
     let dir = tempfile::tempdir().unwrap();
     let (mut device, _) = Device::open(BufferOptions::new(dir.path(), 256 << 20));
     commit_each(&mut device, (0..3).map(machine), 3);
-    let fields = [Field {
-        name: "x".into(),
-        kind: FieldType::F64,
-    }];
-    let other = device.buffer.declare_schema("other", &[], &fields).unwrap();
-    device.buffer.declare_stream(other.id, "other/1", &[]);
+    // Two versions in several entries each, more together than goes before the streams at once.
+    let fields: Vec<Field> = (0..1_800)
+        .map(|field| Field {
+            name: format!("a field with a name of some length {field}"),
+            kind: FieldType::F64,
+        })
+        .collect();
+    let other = device.buffer.declare_schema("other", &[], &fields[..400]);
+    let other = other.unwrap().id;
+    device.buffer.declare_schema("other", &[], &fields).unwrap();
+    device.buffer.declare_stream(other, "other/1", &[]);
     for from in [10, 1_010, 2_010] {
         commit_each(&mut device, (from..from + 1_000).map(machine), 1_000);
     }
@@ -97,6 +102,12 @@ fn names_of_many_new_streams_are_put_in_parts() {
         "{largest} bytes put at once"
     );
     assert!(puts.len() > 12, "{}", puts.len());
+    for (key, _) in puts[1..].iter().filter_map(|put| put.first()) {
+        assert!(
+            key[0] != b'c' || key.len() == 6,
+            "a put begins amidst {key:?}"
+        );
+    }
     // A cut between two parts must leave no stream without its schema.
     let keys: Vec<&[u8]> = puts[2..].iter().flatten().map(|(key, _)| &**key).collect();
     let first = |kind: &[u8]| keys.iter().position(|key| key.starts_with(kind)).unwrap();

@@ -137,17 +137,14 @@ impl Usages {
         }
     }
 
-    /// Takes away what a generation held; true if some stream has nothing left.
-    pub(crate) fn remove(&mut self, census: &SealedCensus) -> bool {
-        let mut is_last = false;
+    /// Takes away what a generation held.
+    pub(crate) fn remove(&mut self, census: &SealedCensus) {
         for (stream, rows) in census {
             if let Some(usage) = self.0.get_mut(stream) {
                 usage.generations = usage.generations.saturating_sub(1);
                 usage.rows = usage.rows.saturating_sub(*rows);
-                is_last |= usage.generations == 0;
             }
         }
-        is_last
     }
 
     pub(crate) fn forget(&mut self, stream: StreamId) {
@@ -273,7 +270,6 @@ impl Buffer {
         let idle: Vec<_> = idle.cloned().collect();
         drop(catalog);
         if !idle.is_empty() {
-            inner.catalog_changed = true;
             self.change_catalog(|catalog| {
                 for stream in &idle {
                     catalog.remove_stream(stream.id);

@@ -88,7 +88,10 @@ impl Buffer {
         self.stats.full.store(u64::from(room.is_err()), Relaxed);
         room?;
         if self.is_rotation_due(&inner, rest_bytes) {
-            self.rotate(&mut inner)?;
+            let rotated = self.rotate(&mut inner);
+            let is_full = matches!(rotated, Err(CommitError::Full(_)));
+            self.stats.full.store(u64::from(is_full), Relaxed);
+            rotated?;
         }
         // A generation may have been begun, which knows no names.
         let names = self.names_of(&inner, blocks)?;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     path::Path,
     sync::Arc,
     thread,
@@ -14,17 +15,27 @@ use super::{
     census::{Census, SealedCensus, Usages},
     inside::{look_at_everything, look_inside},
     recover::write_corrections,
+    shift_ns,
     space::{Summary, generation_dir, set_aside, summary_path, with_reserve, write_summary},
 };
 use crate::{
     files::state_file::{self, StateFileError},
-    generation::{Entry, Generation, GenerationError, dir_bytes},
+    generation::{Entry, Generation, GenerationError, dir_bytes, from_io},
     sample::{Catalog, Schema, SchemaId, Stream, StreamId},
 };
 
 /// A failing device is given this many tries, this far apart, before a generation is set aside.
 const READ_TRIES: u32 = 10;
 const READ_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whether the device has failed to give a file that may be whole.
+fn is_unreadable(error: &StateFileError) -> bool {
+    let StateFileError::Io { source, .. } = error else {
+        return false;
+    };
+    let errno = source.raw_os_error().map(io::Error::from_raw_os_error);
+    errno.is_some_and(|error| matches!(from_io(error), GenerationError::Unreadable(_)))
+}
 
 #[derive(Default)]
 pub(super) struct Found {
@@ -69,18 +80,28 @@ impl Found {
     }
 
     pub(super) fn read_catalog(&mut self, dir: &Path) -> Result<(), StateFileError> {
-        match catalog::read_file(dir) {
-            Ok(names) => {
-                self.has_catalog = names.is_some();
-                self.names = names.unwrap_or_default();
+        let mut tries = 0;
+        let error = loop {
+            match catalog::read_file(dir) {
+                Ok(names) => {
+                    self.has_catalog = names.is_some();
+                    self.names = names.unwrap_or_default();
+                    return Ok(());
+                }
+                // What a failing device does not give is gathered from the generations, too.
+                Err(error) if is_unreadable(&error) && tries < READ_TRIES => {
+                    tries += 1;
+                    thread::sleep(READ_PAUSE);
+                }
+                Err(error) => break error,
             }
-            Err(error @ StateFileError::Corrupt { .. }) => {
-                let why = error.to_string();
-                set_aside(dir, &catalog::file_path(dir), &why);
-                self.recovery.set_aside.push(why);
-            }
-            Err(other) => return Err(other),
+        };
+        if !matches!(error, StateFileError::Corrupt { .. }) && !is_unreadable(&error) {
+            return Err(error);
         }
+        let why = error.to_string();
+        set_aside(dir, &catalog::file_path(dir), &why);
+        self.recovery.set_aside.push(why);
         Ok(())
     }
 
@@ -262,7 +283,7 @@ impl Found {
     }
 
     /// What the generations hold of each stream, and when the others were seen last.
-    pub(super) fn usages(&self) -> Usages {
+    pub(super) fn usages(&self, corrections: &[Correction]) -> Usages {
         let mut usages = Usages::default();
         for sealed in &self.sealed {
             usages.add_all(&sealed.census, sealed.extent.last_ts.unwrap_or(i64::MIN));
@@ -272,6 +293,10 @@ impl Found {
             newest_ts = active.extent.last_ts;
             usages.add_all(&active.census.sealed(), newest_ts.unwrap_or(i64::MIN));
         }
+        let end = self.newest.as_ref().map(|active| active.extent.next_seq);
+        let end = end.or(self.sealed.back().map(|sealed| sealed.extent.next_seq));
+        let shift_ns = shift_ns(corrections, end.unwrap_or(0).saturating_sub(1));
+        let newest_ts = newest_ts.map(|ts| ts.saturating_add(shift_ns));
         for stream in self.names.streams.keys() {
             // Nobody has noted it: as if it had been seen just now.
             if let Some(last_ts) = self.names.last_ts.get(stream).copied().or(newest_ts) {

@@ -147,6 +147,14 @@ pub(crate) struct Correction {
     pub(crate) delta_ns: i64,
 }
 
+/// How much later than stored the timestamps of block `seq` are, nanoseconds.
+fn shift_ns(corrections: &[Correction], seq: u64) -> i64 {
+    let hits = corrections
+        .iter()
+        .filter(|c| c.from_seq <= seq && seq < c.to_seq);
+    hits.fold(0, |shift, c| shift.saturating_add(c.delta_ns))
+}
+
 pub(crate) struct Inner {
     pub(crate) sealed: VecDeque<Sealed>,
     pub(crate) active: Active,
@@ -155,8 +163,6 @@ pub(crate) struct Inner {
     pub(crate) pending: Vec<Entry>,
     /// Streams declared, or with other tags, since the last commit.
     pub(crate) declared: BTreeSet<StreamId>,
-    /// The file of the catalog lacks something.
-    pub(crate) catalog_changed: bool,
     pub(crate) usages: Usages,
     /// See [`Buffer::keep_streams`].
     pub(crate) streams_kept: HashSet<String>,
@@ -167,11 +173,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn shift_ns(&self, seq: u64) -> i64 {
-        let hits = self
-            .corrections
-            .iter()
-            .filter(|c| c.from_seq <= seq && seq < c.to_seq);
-        hits.fold(0, |shift, c| shift.saturating_add(c.delta_ns))
+        shift_ns(&self.corrections, seq)
     }
 
     /// The last timestamp of `extent`, corrected.

@@ -82,7 +82,7 @@ impl Buffer {
         found.join();
         found.summarise(&dir).map_err(generation_error)?;
         found.check_floor(seq_floor);
-        let mut usages = found.usages();
+        let mut usages = found.usages(&corrections);
 
         let mut catalog = std::mem::take(&mut found.names).into_catalog();
         let pending = found.lacking_schemas(&catalog);
@@ -126,7 +126,6 @@ impl Buffer {
             next_id,
             pending,
             declared: BTreeSet::new(),
-            catalog_changed: true,
             usages,
             streams_kept: HashSet::new(),
             fingerprints: fingerprints.into(),

@@ -186,14 +186,6 @@ pub(super) fn set_aside(dir: &Path, path: &Path, why: &str) {
     }
 }
 
-impl Inner {
-    /// A sealed generation is there no more.
-    fn uncount(&mut self, sealed: &Sealed) {
-        // When a stream was last seen is known from its file alone from now on.
-        self.catalog_changed |= self.usages.remove(&sealed.census);
-    }
-}
-
 impl Buffer {
     /// Disk taken by damaged parts that were set aside, bytes; at most [`SET_ASIDE_BYTES_MAX`].
     pub fn set_aside_bytes(&self) -> u64 {
@@ -258,13 +250,11 @@ impl Buffer {
     pub(super) fn rotate(&self, inner: &mut Inner) -> Result<(), CommitError> {
         let dir = &self.options.dir;
         let failed = |error| match error {
-            GenerationError::Full => {
-                self.stats.full.store(1, Relaxed);
-                CommitError::Full(GenerationError::Full.to_string())
-            }
+            GenerationError::Full => CommitError::Full(GenerationError::Full.to_string()),
             other => CommitError::Failed(other.to_string()),
         };
-        // The next generation does not begin with the streams that only this one knows.
+        // The next generation does not begin with the streams that only this one knows; and when each stream
+        // of this one was seen last is known from the file alone once it is gone.
         if let Err(error) = self.save_catalog(inner) {
             tracing::warn!(%error, "cannot store the catalog");
             return Err(failed(error));
@@ -348,7 +338,7 @@ impl Buffer {
         let Some(sealed) = inner.sealed.remove(index) else {
             return;
         };
-        inner.uncount(&sealed);
+        inner.usages.remove(&sealed.census);
         let rows = sealed.extent.next_row - sealed.extent.first_row;
         let mut open = unpoisoned(self.open.lock());
         open.forget(id);
@@ -449,7 +439,7 @@ impl Buffer {
         let Some(sealed) = inner.sealed.pop_front() else {
             return;
         };
-        inner.uncount(&sealed);
+        inner.usages.remove(&sealed.census);
         let dir = generation_dir(&self.options.dir, sealed.id);
         let mut open = unpoisoned(self.open.lock());
         open.forget(sealed.id);

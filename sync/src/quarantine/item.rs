@@ -81,6 +81,15 @@ pub(super) fn records(generation: &Generation) -> u64 {
     records
 }
 
+pub(super) fn is_empty(generation: &Generation) -> bool {
+    let mut any = false;
+    let _damaged = generation.scan(b"q", |_, _| {
+        any = true;
+        false
+    });
+    !any
+}
+
 pub(super) fn count(generation: &Generation) -> u64 {
     let mut ids = 0;
     let mut last = None;

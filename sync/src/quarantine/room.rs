@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     FIRST_ITEM, Inner, Part, Quarantine, Unsaid,
-    item::{count, records},
+    item::{count, is_empty, records},
     part_dir,
 };
 use crate::generation::{Entry, Generation, GenerationError};
@@ -25,7 +25,7 @@ const HEADROOM_BYTES: u64 = 1 << 20;
 const PART_NEW_BYTES: u64 = 1 << 20;
 
 /// Least bound: below it there would be no room for one part beside what a put takes.
-const BYTES_MAX_MIN: u64 = 4 << 20;
+pub const BYTES_MAX_MIN: u64 = 4 << 20;
 
 /// Shortest time between two lines about items that gave way.
 const DROPPED_GAP: Duration = Duration::from_mins(1);
@@ -39,24 +39,17 @@ impl Quarantine {
         self.bytes_max.load(Relaxed).max(BYTES_MAX_MIN)
     }
 
-    /// Puts `entries` into the last part, or a new one; only if `may_drop` do the oldest items give way.
-    pub(super) fn put(
-        &self,
-        inner: &mut Inner,
-        entries: &[Entry],
-        may_drop: bool,
-    ) -> Result<(), GenerationError> {
-        let bytes: usize = entries
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
+    /// Puts `entries` into the last part, or a new one; where there is no room, the oldest items give way.
+    pub(super) fn put(&self, inner: &mut Inner, entries: &[Entry]) -> Result<(), GenerationError> {
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
+        let bytes = bytes.sum::<usize>() as u64;
         loop {
             let put = self
-                .make_room(inner, bytes as u64, may_drop)
+                .make_room(inner, bytes, true)
                 .and_then(|()| self.put_into_last(inner, entries.to_vec()));
             match put {
                 // On a full disk the oldest items give way, or no bad publish could be acknowledged.
-                Err(GenerationError::Full) if may_drop && inner.parts.len() > 1 => {
+                Err(GenerationError::Full) if inner.parts.len() > 1 => {
                     self.forget_oldest(inner, "disk full");
                 }
                 other => return other,
@@ -64,30 +57,49 @@ impl Quarantine {
         }
     }
 
-    /// Room for `bytes` more within the bound, as far as what is there can give way.
-    fn make_room(
+    /// Room for `bytes` more within the bound, as far as what is there can give way: what is damaged, parts
+    /// whose items were all taken out, and, only if `may_drop`, the oldest items.
+    pub(super) fn make_room(
         &self,
         inner: &mut Inner,
         bytes: u64,
         may_drop: bool,
     ) -> Result<(), GenerationError> {
-        let begins_part = self.is_last_full(inner);
-        let new_part_bytes = if begins_part { PART_NEW_BYTES } else { 0 };
-        let needed = 2 * bytes + HEADROOM_BYTES + new_part_bytes;
-        while self.bytes() + needed > self.bytes_max() {
-            if forget_damaged(&self.dir, 0) {
+        loop {
+            let begins_part = self.is_last_full(inner);
+            let new_part_bytes = if begins_part { PART_NEW_BYTES } else { 0 };
+            let needed = 2 * bytes + HEADROOM_BYTES + new_part_bytes;
+            if self.bytes() + needed <= self.bytes_max() || inner.parts.is_empty() {
+                return Ok(());
+            }
+            if forget_damaged(&self.dir, 0) || self.forget_emptied(inner)? {
                 continue;
             }
-            let gives_way = inner.parts.len() > usize::from(!begins_part);
-            if !may_drop && !inner.parts.is_empty() {
+            if !may_drop {
                 return Err(GenerationError::Full);
             }
-            if !gives_way {
-                break;
+            let gives_way = inner.parts.len() > usize::from(!begins_part);
+            // One that stays on the disk would only be the first of all.
+            if !gives_way || !self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)") {
+                return Ok(());
             }
-            self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)");
         }
-        Ok(())
+    }
+
+    /// Deletes a part that has nothing in it any more; whether there was one.
+    fn forget_emptied(&self, inner: &mut Inner) -> Result<bool, GenerationError> {
+        let is_emptied = |part: &Part| {
+            part.generation.disk_bytes() > PART_NEW_BYTES && is_empty(&part.generation)
+        };
+        let Some(place) = inner.parts.iter().position(is_emptied) else {
+            return Ok(false);
+        };
+        if place + 1 == inner.parts.len() {
+            // It alone may know which numbers were used.
+            self.begin(inner)?;
+        }
+        let part = inner.parts.remove(place);
+        Ok(self.delete(part))
     }
 
     fn put_into_last(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), GenerationError> {
@@ -122,7 +134,8 @@ impl Quarantine {
         Ok(())
     }
 
-    fn forget_oldest(&self, inner: &mut Inner, why: &str) {
+    /// Lets go of the oldest part; whether its disk has come back.
+    fn forget_oldest(&self, inner: &mut Inner, why: &str) -> bool {
         let oldest = inner.parts.remove(0);
         let items = count(&oldest.generation);
         let records = records(&oldest.generation).max(items);
@@ -145,15 +158,18 @@ impl Quarantine {
                 ..Unsaid::default()
             };
         }
-        self.delete(oldest);
+        self.delete(oldest)
     }
 
-    pub(super) fn delete(&self, part: Part) {
+    /// Whether it worked is also told.
+    pub(super) fn delete(&self, part: Part) -> bool {
         let path = part_dir(&self.dir, part.id);
         drop(part);
-        if let Err(error) = Generation::delete(&path) {
+        let deleted = Generation::delete(&path);
+        if let Err(error) = &deleted {
             tracing::warn!(path = %path.display(), %error, "cannot delete a part of the quarantine");
         }
+        deleted.is_ok()
     }
 }
 

@@ -113,6 +113,9 @@ fn run(kills: u64, seed: u64) -> Result<(), Failed> {
     });
     println!("{line}");
     match wrong {
+        None if kills > 0 && acknowledged.number == 0 => {
+            Err("nothing was acknowledged before a kill: nothing was tried".into())
+        }
         None => Ok(()),
         Some(kill) => {
             let kept = dir.keep();

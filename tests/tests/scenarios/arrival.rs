@@ -170,7 +170,9 @@ fields_max = 4096
         &format!("{prefix}/plc/l"),
         object(whole, 0..1_001).as_bytes(),
     );
-    let status = world.wait("the uploads", |s| s.upstream.uploaded == 11);
+    let status = world.wait("the uploads", |s| {
+        s.upstream.uploaded == 11 && s.records.quarantined == 1
+    });
     assert_eq!(
         (status.records.committed, status.records.quarantined),
         (11, 1)

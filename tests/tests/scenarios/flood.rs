@@ -138,7 +138,7 @@ fn made_up_topics_leave_machines_answers_and_memory_alone() {
 #[test]
 fn when_the_idle_ones_are_forgotten_the_next_machine_is_taken() {
     let mut plant = Plant::new(
-        "[buffer]\nbytes_max = \"8 MiB\"\nreplay_bytes_max = 0\nstreams_idle_s_max = 2\n",
+        "[buffer]\nbytes_max = \"8 MiB\"\nreplay_bytes_max = 0\nstreams_idle_s_max = 3600\n",
     );
     plant.world.start();
     plant.turn("line0", 100);
@@ -150,6 +150,12 @@ fn when_the_idle_ones_are_forgotten_the_next_machine_is_taken() {
     plant.wait("no room for a new one", |s| {
         s.records.quarantined == refused + 1
     });
+
+    let config = plant.world.path("dunlin.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("streams_idle_s_max = 3600", "streams_idle_s_max = 2");
+    fs::write(&config, text).unwrap();
+    plant.world.device.hang_up();
 
     // One machine goes on, until nothing of the others is left in the buffer.
     let few = status.buffer.streams / 2;
@@ -176,7 +182,7 @@ fn when_the_idle_ones_are_forgotten_the_next_machine_is_taken() {
         let rows = world.central.rows().ok()?.by_number;
         (rows.len() as u64 == numbers).then_some(())
     });
-    let status = plant.world.device.status().unwrap();
+    let status = plant.world.wait("an answer", |_| true);
     assert_eq!(status.records.quarantined, refused + 1);
     assert!(plant.is_healthy());
     plant.world.stop();

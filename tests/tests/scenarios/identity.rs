@@ -63,7 +63,7 @@ fn a_renamed_device_begins_streams_of_its_own_and_keeps_its_session() {
         upstream(&world),
         [device("press-7", 100), device("press-8", 200)]
     );
-    let status = world.device.status().unwrap();
+    let status = world.wait("an answer", |_| true);
     assert_eq!(status.device_before.as_deref(), Some("press-7"));
     assert_eq!(status.mqtt.client_id, "dunlin-press-7");
     assert!(status.buffer.streams_elsewhere > 0);

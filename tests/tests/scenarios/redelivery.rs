@@ -102,8 +102,11 @@ fn a_broker_whose_marks_and_ids_are_those_since_its_restart_doubles_nothing() {
         world.until("lost PUBACKs", |world| {
             (world.relay.seen().acks_lost.len() >= lost + WINDOW / 2).then_some(())
         });
+        // It must not be back before PUBACKs get through again.
+        world.relay.refuse(true);
         world.relay.cut();
         world.relay.lose_acks(false);
+        world.relay.refuse(false);
         next(world, 2);
     });
     world.all_upstream_once();

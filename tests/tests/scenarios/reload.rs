@@ -34,7 +34,7 @@ impl Plant {
 
     /// Reads it again; waits until it runs.
     fn reload(&mut self) {
-        let before = self.world.device.status().unwrap().configuration.reloads;
+        let before = self.world.wait("an answer", |_| true).configuration.reloads;
         self.world.device.hang_up();
         self.world.wait("the configuration", |status| {
             status.configuration.reloads > before
@@ -60,7 +60,7 @@ fn another_configuration_runs_without_a_new_session() {
     plant.world.start();
     plant.publish("one");
     plant.committed(1);
-    let first = plant.world.device.status().unwrap().configuration;
+    let first = plant.world.wait("an answer", |_| true).configuration;
     assert!(first.sha256.is_some());
 
     plant.write(
@@ -68,7 +68,7 @@ fn another_configuration_runs_without_a_new_session() {
         "[log]\nlevel = \"warn\"\n\n[buffer]\nbytes_max = \"100 MiB\"\n",
     );
     plant.reload();
-    let status = plant.world.device.status().unwrap();
+    let status = plant.world.wait("an answer", |_| true);
     assert_ne!(status.configuration.sha256, first.sha256);
     assert_eq!(status.buffer.bytes_max, 100 << 20);
     assert_eq!(status.rules_silent, ["three"]);
@@ -80,7 +80,7 @@ fn another_configuration_runs_without_a_new_session() {
     plant.publish("three");
     plant.publish("one");
     plant.committed(3);
-    let status = plant.world.device.status().unwrap();
+    let status = plant.world.wait("an answer", |_| true);
     assert_eq!(
         status.records.received, 3,
         "nothing of what was unsubscribed"
@@ -104,7 +104,7 @@ fn a_configuration_with_mistakes_is_refused_and_the_running_one_stays() {
     let mut plant = Plant::new();
     plant.write(&["one"], "");
     plant.world.start();
-    let first = plant.world.device.status().unwrap().configuration;
+    let first = plant.world.wait("an answer", |_| true).configuration;
     plant.write(&["one", "one"], "wrong = 1\n");
     plant.world.device.hang_up();
     let status = plant.world.wait("the refusal", |status| {
@@ -122,7 +122,7 @@ fn a_configuration_with_mistakes_is_refused_and_the_running_one_stays() {
     // Mended, it runs.
     plant.write(&["one", "two"], "");
     plant.reload();
-    let status = plant.world.device.status().unwrap();
+    let status = plant.world.wait("an answer", |_| true);
     assert_eq!(status.configuration.refused, None);
     plant.world.stop();
 }
@@ -137,7 +137,7 @@ fn what_takes_a_restart_is_named_and_kept() {
     plant.world.start();
     plant.write(&["one", "two"], &before.replace("before", "after"));
     plant.reload();
-    let status = plant.world.device.status().unwrap();
+    let status = plant.world.wait("an answer", |_| true);
     assert_eq!(status.device, "before");
     let waits = status.configuration.waits_for_restart;
     assert!(waits.contains(&"device".to_owned()), "{waits:?}");
@@ -183,7 +183,7 @@ fn recipes_come_and_go_while_records_arrive() {
     });
     plant.write(&["one"], "");
     plant.reload();
-    let status = plant.world.device.status().unwrap();
+    let status = plant.world.wait("an answer", |_| true);
     assert_eq!(status.learn.recipes, 0);
     plant.publish("one");
     plant.committed(401);

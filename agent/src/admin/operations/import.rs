@@ -18,7 +18,7 @@ use crate::{
     record::{
         decode::{Record, is_field_name},
         route::CAPTURE_BYTES_MAX,
-        writer::{Answer, Request, RequestContent},
+        writer::{Answer, Refused, Request, RequestContent},
     },
     topic::hostile_part,
 };
@@ -159,7 +159,10 @@ pub(super) fn import(
     let writer = parts.writer()?;
     let reply = send(writer, content)?;
     let stored = wait(writer, &reply, listener)?;
-    stored.map_err(|refused| OperationError::Asked(refused.to_string()))
+    stored.map_err(|refused| match refused {
+        Refused::Now(why) => OperationError::Failed(why),
+        Refused::ForGood(why) => OperationError::Asked(why),
+    })
 }
 
 /// Hands something to the writer.

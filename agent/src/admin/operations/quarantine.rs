@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::{Listener, OperationError, Parts, import};
-use crate::record::writer::RequestContent;
+use crate::record::writer::{Refused, RequestContent};
 
 /// Items sent again at once; each may hold 256 KiB.
 const RETRY_ITEMS_MAX: usize = 32;
@@ -257,6 +257,7 @@ fn retry_publishes(
         };
         waiting.push((id, item, import::send(writer, content)?));
     }
+    let mut failed = None;
     for (id, item, answer) in waiting {
         match import::wait(writer, &answer, listener)? {
             Ok(records) => {
@@ -264,8 +265,9 @@ fn retry_publishes(
                 retried.sent += 1;
                 retried.records += records;
             }
-            Err(refused) => {
-                let why = refused.to_string();
+            // Says nothing of the item: it stays as it is.
+            Err(Refused::Now(why)) => failed = Some(why),
+            Err(Refused::ForGood(why)) => {
                 // As a rejection writes itself: reason, colon, detail.
                 let (reason, detail) = why.split_once(": ").unwrap_or((&item.reason, &why));
                 let (reason, detail) = (reason.to_owned(), detail.to_owned());
@@ -273,7 +275,7 @@ fn retry_publishes(
             }
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), |why| Err(OperationError::Failed(why)))
 }
 
 fn retry_rows(

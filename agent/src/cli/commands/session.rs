@@ -44,18 +44,23 @@ pub async fn run(command: SessionCommand) -> Outcome {
     }
     // A copy must not end the session of the device it was made from.
     store::refuse_foreign(&settings.data_dir).map_err(|error| Exit::Usage(error.to_string()))?;
-    // The session that is there is that of the last run.
-    let client_id = read_identity(&settings.data_dir)
-        .map(|identity| identity.client_id_for(&settings).to_owned());
-    let mut mqtt = settings.mqtt;
-    if let Some(client_id) = client_id {
+    // The session that is there is that of the last run; without a configuration nobody says which that was.
+    let (mut mqtt, data_dir) = (settings.mqtt.clone(), &settings.data_dir);
+    let client_ids = match read_identity(data_dir) {
+        Some(identity) if args.config.is_none() && mqtt.client_id_is_default => {
+            identity.client_ids()
+        }
+        Some(identity) => vec![identity.client_id_for(&settings).to_owned()],
+        None => vec![mqtt.client_id.clone()],
+    };
+    for client_id in client_ids {
         mqtt.client_id = client_id;
+        let ended = ingest::end_session(&mqtt, data_dir).await;
+        ended.map_err(Exit::Failed)?;
+        println!(
+            "MQTT broker {}:{}: keeps nothing for the client id {} any more",
+            mqtt.host, mqtt.port, mqtt.client_id
+        );
     }
-    let ended = ingest::end_session(&mqtt, &settings.data_dir).await;
-    ended.map_err(Exit::Failed)?;
-    println!(
-        "MQTT broker {}:{}: keeps nothing for the client id {} any more",
-        mqtt.host, mqtt.port, mqtt.client_id
-    );
     Ok(())
 }

@@ -44,6 +44,8 @@ impl Answering<'_> {
     /// Makes lines for new streams and versions, swaps versions, and ends lines without one.
     pub(in crate::learn) fn refresh(&mut self) {
         let shared = self.shared;
+        // Before the catalog: what comes later may be of a stream that it lacks.
+        self.looked_to = shared.buffer.next_seq();
         let (changes, catalog) = (shared.models.changes(), shared.buffer.catalog());
         let now = Instant::now();
         if self.registry_seen == Some(changes)

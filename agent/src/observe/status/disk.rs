@@ -1,6 +1,6 @@
 //! How much disk the agent takes.
 
-use dunlin_sync::buffer::SET_ASIDE_BYTES_MAX;
+use dunlin_sync::{buffer::SET_ASIDE_BYTES_MAX, quarantine};
 use serde::{Deserialize, Serialize};
 
 use super::View;
@@ -31,7 +31,7 @@ impl View {
             quarantine_bytes: self.quarantine.bytes(),
             set_aside_bytes: self.buffer.set_aside_bytes(),
             bytes_max: settings.buffer.bytes_max
-                + settings.quarantine_bytes_max
+                + settings.quarantine_bytes_max.max(quarantine::BYTES_MAX_MIN)
                 + SET_ASIDE_BYTES_MAX,
             ..DiskStatus::default()
         };

@@ -146,7 +146,7 @@ impl Writer {
             last_commit: now,
             next_tick: now,
             streams_idle_ns_max: streams_idle_ns_max(settings),
-            next_idle_tick: now,
+            next_idle_tick: now + IDLE_TICK,
             parts,
         };
         (writer, Requests { queue, waker })

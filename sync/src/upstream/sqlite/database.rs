@@ -1,7 +1,7 @@
 //! One open `SQLite` file: rows in, counts out. Blocks; knows nothing of tokio.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     fs::File,
     path::{Path, PathBuf},
@@ -25,6 +25,9 @@ use crate::{
 
 /// Version of the bookkeeping tables, in the file's `user_version`.
 const FORMAT: i64 = 1;
+
+/// Streams remembered as registered; where more come and go, all are looked up again.
+const STREAMS_KNOWN_MAX: usize = 100_000;
 
 /// What went wrong with the file.
 pub(super) enum DbError {
@@ -195,10 +198,13 @@ impl Database {
     }
 
     fn add_columns(&mut self, batch: &Batch) -> Result<(), DbError> {
+        let mut looked_at = HashSet::new();
         for table in &batch.tables {
             let schema = &table.schema;
             let is_known = self.plans.get(&schema.id);
             let is_known = is_known.is_some_and(|plan| plan.is_for(schema));
+            // Thousands of streams may have one schema.
+            let is_known = is_known || !looked_at.insert(schema.id);
             if is_known || schema.fields.len() <= COLUMNS_AT_ONCE || schema.name.contains('\0') {
                 continue;
             }
@@ -226,7 +232,7 @@ impl Database {
         let mut report = WriteReport::default();
         let mut transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if version_of(&transaction)? != *schema_version {
+        if version_of(&transaction)? != *schema_version || streams.len() > STREAMS_KNOWN_MAX {
             plans.clear();
             streams.clear();
         }
