@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{
     CohortError, CohortQuery,
     labels::{self, Labels},
-    resolve::Described,
+    select::Described,
     select::{self, Event, Passes, Run, Span},
 };
 

@@ -23,7 +23,7 @@ use super::{
     layout::{Layout, Line},
     read::Chunk,
     read::Part,
-    select::{Event, Passes},
+    select::{Described, Event, Passes},
 };
 use crate::base::glob::means;
 
@@ -31,9 +31,6 @@ use crate::base::glob::means;
 const NAMES_MAX: usize = 12;
 /// Longest window, rows.
 const WINDOW_ROWS_MAX: usize = 1 << 20;
-
-/// A stream with its schema.
-pub(super) type Described = (Arc<Stream>, Arc<Schema>);
 
 /// The rows that `query` names in `buffer` now, for windows of `shape`.
 ///

@@ -1,14 +1,20 @@
 //! Which rows a cohort has: for each stream, spans of blocks and the rows taken in them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use dunlin_sync::{
     buffer::{Buffer, Fields},
     rows::Rows,
-    sample::{StreamId, TimeRange, Timestamp},
+    sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
 };
 
 use super::{Checked, CohortError, CohortQuery, bits::Bits};
+
+/// A stream with its schema.
+pub(super) type Described = (Arc<Stream>, Arc<Schema>);
 
 /// Rows of one stream in the blocks `first..=last`; several blocks only if all rows are taken and count.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use super::learn;
 use super::{
     entry::Entry,
+    inputs::{Inputs, seconds},
     mistake::{Findings, Place},
-    overrides::Overrides,
-    read::{Source, Tables, Values},
+    read::{Source, Values},
     registry::{DATABASE_TABLE, Kind},
     secrets, streams, urls,
 };
@@ -24,21 +24,6 @@ use crate::{
 
 /// Commits closer together than this wear a flash card out within a year or two.
 const COMMIT_GAP_MS_EASY: u64 = 100;
-
-/// What everything here works on.
-pub(super) struct Inputs<'a> {
-    pub(super) values: &'a Values,
-    pub(super) source: Option<&'a Source>,
-    pub(super) tables: &'a Tables<'a>,
-    pub(super) overrides: &'a Overrides,
-    /// Directory of the file; empty for the working directory.
-    pub(super) base: &'a Path,
-    /// Whether the whole file is TOML.
-    pub(super) syntax_is_sound: bool,
-    /// Recipes that a program around the agent brings along.
-    #[cfg(feature = "learning")]
-    pub(super) own: Option<&'a crate::learn::recipes::OwnRecipes>,
-}
 
 /// All settings, to be used only if no mistake was found.
 pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
@@ -97,10 +82,6 @@ fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Findings) {
         let message = "recipe: there is no learning in this build";
         found.mistake(&source.place(recipe.span()), message, hint.clone());
     }
-}
-
-pub(super) fn seconds(values: &Values, path: &str) -> Duration {
-    Duration::from_secs(values.number(path))
 }
 
 /// The data directory alone, for commands that need no more.

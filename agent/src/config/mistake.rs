@@ -115,3 +115,17 @@ impl Findings {
         });
     }
 }
+
+/// Why a value cannot be taken, and what to write instead; without the value where it may be secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+pub(super) fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
+    Wrong {
+        message: message.into(),
+        hint: hint.into(),
+    }
+}

@@ -15,6 +15,7 @@ mod entry;
 mod fields;
 mod filters;
 pub mod init;
+mod inputs;
 #[cfg(feature = "learning")]
 mod learn;
 mod mistake;
@@ -22,6 +23,7 @@ mod overrides;
 mod read;
 pub mod registry;
 mod secrets;
+mod setting;
 pub mod settings;
 mod split;
 mod streams;
@@ -39,7 +41,7 @@ pub use mistake::{Mistake, Place, Warning};
 pub use overrides::Overrides;
 
 use self::{
-    build::Inputs,
+    inputs::Inputs,
     mistake::Findings,
     read::{Source, Tables, Values},
 };

@@ -16,7 +16,7 @@ use toml::{
 };
 
 use super::{
-    mistake::{Findings, Place},
+    mistake::{Findings, Place, Wrong},
     overrides::Overrides,
     registry::{self, DATABASE_TABLE, DefaultValue, Kind, RECIPE_TABLE, SETTINGS, STREAM_TABLE},
     suggest, urls,
@@ -259,7 +259,7 @@ impl Values {
     fn take(
         &mut self,
         setting: &'static registry::Setting,
-        read: Result<Value, value::Wrong>,
+        read: Result<Value, Wrong>,
         place: Place,
         found: &mut Findings,
     ) {

@@ -1,6 +1,6 @@
 //! The settings themselves.
 
-use super::registry::{
+use super::setting::{
     DefaultValue::{self, Derived, Is, Required, Unset},
     Kind::{self, Choice, Integer, Listen, Path, Secret, Url},
     Setting, Unit,

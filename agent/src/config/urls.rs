@@ -8,8 +8,8 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{
+    mistake::{Wrong, wrong},
     suggest,
-    value::{Wrong, wrong},
 };
 
 const ENCODE: &str = "special characters in user and password are written %40 for @, %2F for /, \

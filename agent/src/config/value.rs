@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use toml::de::DeValue;
 
 use super::{
+    mistake::{Wrong, wrong},
     registry::{Kind, Unit},
     suggest, urls,
 };
@@ -14,20 +15,6 @@ use super::{
 pub(super) enum Value {
     Number(u64),
     Text(String),
-}
-
-/// Why a value cannot be taken, and what to write instead; without the value where it may be secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) hint: String,
-}
-
-pub(super) fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
-    Wrong {
-        message: message.into(),
-        hint: hint.into(),
-    }
 }
 
 /// Reads a value of the file.

@@ -47,7 +47,7 @@ use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};
 use crate::{
     config::settings::{LearnSettings, RecipeRule},
     mqtt::outgoing::Publisher,
-    observe::status::RecipeProgress,
+    observe::progress::RecipeProgress,
     record::writer::Requests,
 };
 

@@ -31,7 +31,7 @@ use super::{
     train::{self, Outcome},
 };
 use crate::{
-    base::glob::means, config::settings::RecipeRule, observe::status::RecipeProgress,
+    base::glob::means, config::settings::RecipeRule, observe::progress::RecipeProgress,
     record::writer::OWN_TABLE_PREFIX,
 };
 

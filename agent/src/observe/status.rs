@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::configuration::{Configuration, ConfigurationStatus};
 pub use self::disk::DiskStatus;
-pub use self::learn::{LearnStatus, RecipeProgress};
+pub use self::learn::LearnStatus;
 use crate::{
     config::settings::Settings,
     ingest::IngestStats,

@@ -19,11 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{
-    Buffer, CommitError, Inner,
-    space::{PUT_BYTES_MAX, with_reserve},
-    unpoisoned,
-};
+use super::{Buffer, CommitError, Inner, parts::PUT_BYTES_MAX, reserve::with_reserve, unpoisoned};
 use crate::{
     block::codec::BlockBody,
     files::{

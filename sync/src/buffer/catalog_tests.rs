@@ -98,7 +98,7 @@ fn names_of_many_new_streams_are_put_in_parts() {
     let puts = inner.active.generation.puts.lock().unwrap().clone();
     let largest = puts[1..].iter().map(bytes_of).max().unwrap();
     assert!(
-        largest <= space::PUT_BYTES_MAX,
+        largest <= parts::PUT_BYTES_MAX,
         "{largest} bytes put at once"
     );
     assert!(puts.len() > 12, "{}", puts.len());
@@ -129,7 +129,7 @@ fn many_names_beside_many_blocks_begin_a_generation_in_one_put() {
         // Its creation, then all of the commit.
         assert_eq!(puts.len(), 2);
         let bytes = bytes_of(&puts[1]);
-        assert!(bytes > 2 * space::PUT_BYTES_MAX, "{bytes}");
+        assert!(bytes > 2 * parts::PUT_BYTES_MAX, "{bytes}");
     }
     let known = names(&device);
     drop(device);

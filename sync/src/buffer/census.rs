@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Buffer, Extent, Inner, inside::number, parts};
+use super::{Buffer, Extent, Inner, parts};
 use crate::{
     block::{Run, codec},
     buffer::Query,
@@ -44,7 +44,7 @@ impl Census {
         let (mut census, mut failed) = (Self::default(), None);
         let start = parts::key(extent.first_seq, 0);
         generation.scan_from(b"b", &start, |key, _| {
-            let Some(seq) = number(key, 1).filter(|seq| *seq < extent.next_seq) else {
+            let Some(seq) = parts::number(key, 1).filter(|seq| *seq < extent.next_seq) else {
                 return false;
             };
             if !parts::is_first(key) {

@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::{
     Buffer, Inner,
     catalog::{bytes_of, put_parts},
-    parts,
-    space::PUT_BYTES_MAX,
+    parts::{self, PUT_BYTES_MAX},
 };
 use crate::{
     block::codec::BlockBody,

@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    Active, Correction, Extent, Recovery, SEQ_SKIP, Sealed,
+    Active, Extent, Recovery, SEQ_SKIP, Sealed,
     catalog::{self, Names, read_names, schema_entries},
     census::{Census, SealedCensus, Usages},
+    corrections::{self, Correction},
     inside::{look_at_everything, look_inside},
-    recover::write_corrections,
-    shift_ns,
-    space::{Summary, generation_dir, set_aside, summary_path, with_reserve, write_summary},
+    reserve::with_reserve,
+    space::{Summary, generation_dir, set_aside, summary_path, write_summary},
 };
 use crate::{
     files::state_file::{self, StateFileError},
@@ -72,7 +72,7 @@ impl Found {
         let (file, copy) = (read("corrections")?, read("corrections-copy")?);
         if file != copy {
             let whole = file.as_ref().or(copy.as_ref()).cloned().unwrap_or_default();
-            if let Err(error) = write_corrections(dir, &whole) {
+            if let Err(error) = corrections::write(dir, &whole) {
                 tracing::warn!(%error, "cannot repair the corrections of the clock");
             }
         }
@@ -295,7 +295,7 @@ impl Found {
         }
         let end = self.newest.as_ref().map(|active| active.extent.next_seq);
         let end = end.or(self.sealed.back().map(|sealed| sealed.extent.next_seq));
-        let shift_ns = shift_ns(corrections, end.unwrap_or(0).saturating_sub(1));
+        let shift_ns = corrections::shift_ns(corrections, end.unwrap_or(0).saturating_sub(1));
         let newest_ts = newest_ts.map(|ts| ts.saturating_add(shift_ns));
         for stream in self.names.streams.keys() {
             // Nobody has noted it: as if it had been seen just now.

@@ -39,13 +39,13 @@ pub(super) fn look_inside(path: &Path) -> Result<(Generation, Extent), Generatio
         .map_err(|error| GenerationError::Damaged(format!("its start: {error}")))?;
     generation.scan_back(b"b", |key, value| {
         // The number of a block that cannot be read was used all the same.
-        if let Some(seq) = number(key, 1) {
+        if let Some(seq) = parts::number(key, 1) {
             extent.next_seq = extent.next_seq.max(seq + 1);
         }
         if !parts::is_first(key) {
             return true;
         }
-        let stored = number(key, 1).map(|seq| parts::read(&generation, seq));
+        let stored = parts::number(key, 1).map(|seq| parts::read(&generation, seq));
         let stored = match stored {
             Some(Ok(Some(stored))) => stored,
             Some(Err(error)) => {
@@ -95,7 +95,7 @@ fn read_fingerprints(
     let mut chunks: Vec<Vec<u64>> = Vec::new();
     let (mut count, mut parts) = (0, 0);
     generation.scan_back(b"f", |key, value| {
-        parts += u32::from(number(key, 1) == Some(next_seq));
+        parts += u32::from(parts::number(key, 1) == Some(next_seq));
         let numbers = value
             .chunks_exact(8)
             .filter_map(|bytes| bytes.try_into().ok());
@@ -105,10 +105,4 @@ fn read_fingerprints(
         count < NEEDED
     })?;
     Ok((chunks.into_iter().rev().flatten().collect(), parts))
-}
-
-/// The number at `start` in a key.
-pub(super) fn number(key: &[u8], start: usize) -> Option<u64> {
-    let bytes = key.get(start..start + 8)?.try_into().ok()?;
-    Some(u64::from_be_bytes(bytes))
 }

@@ -39,6 +39,7 @@ mod catalog;
 mod catalog_tests;
 mod census;
 mod commit;
+mod corrections;
 #[cfg(test)]
 mod fault_tests;
 mod fields;
@@ -50,6 +51,7 @@ mod parts;
 mod query;
 mod read;
 mod recover;
+mod reserve;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -79,6 +81,7 @@ pub use self::{
 };
 use self::{
     census::{Census, SealedCensus, Usages},
+    corrections::Correction,
     handles::Handles,
     options::Limits,
     read::Unreadable,
@@ -139,22 +142,6 @@ pub(crate) struct Active {
     pub(crate) named: HashSet<StreamId>,
 }
 
-/// Timestamps of blocks `from_seq <= seq < to_seq` are `delta_ns` later than stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Correction {
-    pub(crate) from_seq: u64,
-    pub(crate) to_seq: u64,
-    pub(crate) delta_ns: i64,
-}
-
-/// How much later than stored the timestamps of block `seq` are, nanoseconds.
-fn shift_ns(corrections: &[Correction], seq: u64) -> i64 {
-    let hits = corrections
-        .iter()
-        .filter(|c| c.from_seq <= seq && seq < c.to_seq);
-    hits.fold(0, |shift, c| shift.saturating_add(c.delta_ns))
-}
-
 pub(crate) struct Inner {
     pub(crate) sealed: VecDeque<Sealed>,
     pub(crate) active: Active,
@@ -173,7 +160,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn shift_ns(&self, seq: u64) -> i64 {
-        shift_ns(&self.corrections, seq)
+        corrections::shift_ns(&self.corrections, seq)
     }
 
     /// The last timestamp of `extent`, corrected.
@@ -392,7 +379,7 @@ impl Buffer {
             to_seq,
             delta_ns,
         });
-        recover::write_corrections(&self.options.dir, &corrections)?;
+        corrections::write(&self.options.dir, &corrections)?;
         inner.corrections = corrections;
         inner.redate();
         Ok(())

@@ -17,12 +17,13 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
 use super::{
-    Buffer, BufferOptions, BufferStats, Correction, Extent, Inner, OpenError, PATIENCE, Recovery,
-    SEQ_SKIP, Sealed,
+    Buffer, BufferOptions, BufferStats, Extent, Inner, OpenError, PATIENCE, Recovery, SEQ_SKIP,
+    Sealed,
     found::Found,
     handles::Handles,
     read::Unreadable,
-    space::{create, generation_dir, keep_reserve, summary_path, with_reserve},
+    reserve::{keep_reserve, with_reserve},
+    space::{create, generation_dir, summary_path},
 };
 use crate::{
     files::state_file::{self, StateFileError},
@@ -229,13 +230,4 @@ fn beginning(sealed: &VecDeque<Sealed>, recovery: &Recovery, seq_floor: u64) -> 
         before.next_seq
     };
     Extent::starting(next_seq, before.next_row, before.last_ts)
-}
-
-/// Writes the corrections, then their copy, which may lag behind.
-pub(super) fn write_corrections(dir: &Path, corrections: &Vec<Correction>) -> io::Result<()> {
-    state_file::write(&dir.join("corrections"), corrections)?;
-    if let Err(error) = state_file::write(&dir.join("corrections-copy"), corrections) {
-        tracing::warn!(%error, "cannot copy the corrections of the clock");
-    }
-    Ok(())
 }

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -14,7 +13,10 @@ use super::{
     Active, Buffer, CommitError, Extent, Inner, Sealed, WhenFull,
     catalog::{NEXT_STREAM_KEY, schema_entries},
     census::{Census, SealedCensus},
-    fingerprint_entries, parts, unpoisoned,
+    fingerprint_entries,
+    parts::{self, PUT_BYTES_MAX},
+    reserve::{keep_reserve, with_reserve},
+    unpoisoned,
 };
 use crate::{
     block::codec,
@@ -26,8 +28,6 @@ use crate::{
     horizon::horizon,
 };
 
-/// Disk kept aside so that a full disk can still open a generation and drain it.
-pub(super) const RESERVE_BYTES: u64 = 4 << 20;
 /// Where it is.
 const SET_ASIDE: &str = "set_aside";
 /// What was set aside is kept for people to look at, up to this many.
@@ -36,11 +36,6 @@ const SET_ASIDE_MAX: usize = 16;
 pub const SET_ASIDE_BYTES_MAX: u64 = 64 << 20;
 /// sled writes whole segments of 512 KiB and rewrites pages: a commit may take this much more disk.
 const SLED_HEADROOM_BYTES: u64 = 1 << 20;
-/// Most bytes put at once into a generation that holds something. What sled has moved away from it
-/// overwrites again as soon as the move is written, three segments later: within one put that is before
-/// the device has been told to keep the move, and a power cut would leave neither. Putting a block makes
-/// sled write some four times its bytes.
-pub(super) const PUT_BYTES_MAX: u64 = 128 << 10;
 /// What a new generation takes before anything is in it.
 pub(super) const NEW_GENERATION_BYTES: u64 = 1 << 20;
 /// A smaller generation is not worth sealing to gain space.
@@ -104,37 +99,6 @@ pub(super) fn create(
         census: Census::default(),
         named: HashSet::new(),
     })
-}
-
-/// Makes or refreshes the reserve; without room for it, goes without.
-pub(super) fn keep_reserve(dir: &Path) {
-    let path = dir.join("reserve");
-    if fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE_BYTES) {
-        return;
-    }
-    let made = File::create(&path).and_then(|file| {
-        let mode = rustix::fs::FallocateFlags::empty();
-        rustix::fs::fallocate(&file, mode, 0, RESERVE_BYTES)?;
-        file.sync_all()
-    });
-    if made.is_err() {
-        let _gone = fs::remove_file(&path);
-    }
-}
-
-/// Runs `call`; if the disk is full, gives up the reserve and runs it once more.
-pub(super) fn with_reserve<T>(
-    dir: &Path,
-    call: impl Fn() -> Result<T, GenerationError>,
-) -> Result<T, GenerationError> {
-    match call() {
-        Err(GenerationError::Full) => {
-            tracing::warn!("disk full: giving up the reserve to go on");
-            let _gone = fs::remove_file(dir.join("reserve"));
-            call()
-        }
-        other => other,
-    }
 }
 
 /// Free disk for ordinary users, bytes; unknown counts as plenty.
@@ -465,6 +429,8 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
-use super::job::{Broke, Place};
+use super::{job::Broke, stretch::Place};
 
 /// Places remembered at once; more are found out later.
 const PLACES_MAX: usize = 16;

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::{
     batch_rows::BatchRows,
     seam::{BlockSource, RejectError, RejectedRow, RejectedRows},
-    stretch::{first_row, slice, stretches},
+    stretch::{Place, first_row, slice, stretches},
 };
 use crate::{
     batch::BatchBuilder,
@@ -27,9 +27,6 @@ const REJECTED_IN_A_ROW_MAX: u64 = 256;
 /// So few streams, one of which is refused, are written one by one at once; more are held and tested in
 /// groups, beside the others.
 const SINGLY_MAX: usize = 8;
-
-/// A row, by its stream and timestamp.
-pub(super) type Place = (StreamId, i64);
 
 /// Memory of the blocks read for one batch that is enough, bytes: records may be of thousands of fields.
 const BATCH_BYTES_MAX: usize = if cfg!(test) { 64 << 10 } else { 16 << 20 };

@@ -10,7 +10,8 @@ use tokio::{
 use super::{
     Uploader,
     held::Change,
-    job::{Delivered, Failure, Job, Place, Share},
+    job::{Delivered, Failure, Job, Share},
+    stretch::Place,
 };
 use crate::sample::StreamId;
 

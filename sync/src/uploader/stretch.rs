@@ -2,8 +2,13 @@
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
-use super::job::Place;
-use crate::rows::{Batch, Rows, TableRows};
+use crate::{
+    rows::{Batch, Rows, TableRows},
+    sample::StreamId,
+};
+
+/// A row, by its stream and timestamp.
+pub(super) type Place = (StreamId, i64);
 
 /// Consecutive rows of a batch, counted over all its tables.
 pub(super) struct Stretch {

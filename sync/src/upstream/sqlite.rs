@@ -19,6 +19,7 @@ mod choice;
 mod database;
 mod file;
 mod insert;
+mod names;
 mod tables;
 #[cfg(test)]
 mod tests;

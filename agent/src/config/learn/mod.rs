@@ -5,7 +5,7 @@ mod recipes;
 use std::time::Duration;
 
 use super::{
-    build::{self, Inputs},
+    inputs::{Inputs, seconds},
     mistake::Findings,
 };
 use crate::config::settings::{LearnSettings, StatusWords, StreamRule};
@@ -35,7 +35,7 @@ pub(super) fn settings(
         workers: values.number("learn.workers") as usize,
         cpu_share: values.number("learn.cpu_percent_max") as f64 / 100.0,
         temperature_c_max: values.number("learn.temperature_c_max") as f64,
-        limit: build::seconds(values, "learn.limit_s"),
+        limit: seconds(values, "learn.limit_s"),
         rows_per_chunk_max: values.number("learn.rows_per_chunk_max") as usize,
         versions_max: values.number("learn.versions_max") as usize,
         bytes_max: values.number("learn.bytes_max"),

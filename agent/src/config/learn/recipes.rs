@@ -8,8 +8,8 @@ use dunlin_models::{
 };
 
 use super::super::{
-    build::Inputs,
     entry::Entry,
+    inputs::Inputs,
     mistake::Findings,
     registry::{Kind, Unit},
     value,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::observe::metrics::Metric;
+use crate::observe::{metrics::Metric, progress::RecipeProgress};
 
 /// Learning on this device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,41 +42,6 @@ pub struct LearnStatus {
     /// How far each recipe is, as of the last scan.
     #[serde(default)]
     pub progress: Vec<RecipeProgress>,
-}
-
-/// How far a recipe is with the streams it has no model of yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecipeProgress {
-    /// Its name.
-    pub recipe: String,
-    /// The streams it asks for.
-    pub pattern: String,
-    /// Streams that are there.
-    pub streams: u64,
-    /// Those among them without a model, trained or in training.
-    pub streams_waiting: u64,
-    /// Of these the one with the most records.
-    pub first: String,
-    /// Its records.
-    pub rows: u64,
-    /// Records that the first model takes.
-    pub rows_needed: u64,
-}
-
-impl RecipeProgress {
-    /// Counts one more stream with its records.
-    #[cfg(feature = "learning")]
-    pub(crate) fn add(&mut self, stream: &str, has_model: bool, rows: u64) {
-        self.streams += 1;
-        if has_model {
-            return;
-        }
-        self.streams_waiting += 1;
-        if self.streams_waiting == 1 || rows > self.rows {
-            self.rows = rows;
-            stream.clone_into(&mut self.first);
-        }
-    }
 }
 
 #[cfg(feature = "learning")]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    tables::{FIXED_COLUMNS, free_name, names_taken, quoted},
+    names::{FIXED_COLUMNS, free_name, names_taken, quoted},
     views::Part,
 };
 use crate::{

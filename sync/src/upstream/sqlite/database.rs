@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, TransactionBeh
 use super::{
     file::Files,
     insert::insert,
+    names,
     tables::{self, COLUMNS_AT_ONCE, Plan},
 };
 use crate::{
@@ -292,7 +293,7 @@ impl Database {
         };
         let sql = format!(
             "SELECT count(*) FROM {} WHERE stream = ?1 AND ts BETWEEN ?2 AND ?3",
-            tables::quoted(&table)
+            names::quoted(&table)
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let count: i64 =

@@ -9,16 +9,13 @@
 //! `_3`, kept in `dunlin_parts`; a record has a row in each in which it has a value, and always in the
 //! first.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write as _,
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     choice::{Choice, Refusal, fixed_columns},
+    names::{FIXED_COLUMNS, free_name, names_taken, quoted},
     views,
 };
 use crate::{
@@ -26,8 +23,6 @@ use crate::{
     upstream::told::Told,
 };
 
-/// Columns every table of a schema has, in order.
-pub(super) const FIXED_COLUMNS: [&str; 5] = ["stream", "ts", "is_train", "fold", "source_ts"];
 /// Creates the tables about the tables.
 pub(super) const BOOKKEEPING: &str = "
 CREATE TABLE IF NOT EXISTS dunlin_schemas (
@@ -91,11 +86,6 @@ pub(super) fn table_of(connection: &Connection, schema: &str) -> rusqlite::Resul
         .prepare_cached("SELECT table_name FROM dunlin_schemas WHERE schema = ?1")?
         .query_row([schema], |row| row.get(0))
         .optional()
-}
-
-/// `name` as an identifier; it must hold no NUL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Notes the tags of a stream.
@@ -235,27 +225,4 @@ fn names_of(connection: &Connection, schema: &str) -> rusqlite::Result<(String, 
         [schema, &table, &view],
     )?;
     Ok((table, view))
-}
-
-/// Names that tables and views have, in lower case.
-pub(super) fn names_taken(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
-    let mut taken = HashSet::new();
-    let mut statement = connection.prepare(
-        "SELECT name FROM sqlite_master
-         UNION SELECT table_name FROM dunlin_schemas UNION SELECT view_name FROM dunlin_schemas",
-    )?;
-    for name in statement.query_map([], |row| row.get::<_, String>(0))? {
-        taken.insert(name?.to_ascii_lowercase());
-    }
-    Ok(taken)
-}
-
-/// `wish`, or the first of `wish_2`, `wish_3`, ... that `taken` (lower case) does not hold.
-pub(super) fn free_name(wish: &str, taken: &HashSet<String>) -> String {
-    let wish = if wish.is_empty() { "unnamed" } else { wish };
-    let others = (2u64..).map(|number| format!("{wish}_{number}"));
-    std::iter::once(wish.to_owned())
-        .chain(others)
-        .find(|name| !taken.contains(&name.to_ascii_lowercase()))
-        .unwrap_or_default()
 }

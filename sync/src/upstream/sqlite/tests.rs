@@ -295,7 +295,7 @@ async fn names_that_clash_or_attack_get_columns_of_their_own() {
         };
         let sql = format!(
             "SELECT count(*), max(\"it's \"\"x\"\"\") FROM {}",
-            tables::quoted(view)
+            names::quoted(view)
         );
         assert!(
             format!("{:?}", fixture.shell(&sql)).contains("Integer(2), Text(\"m"),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::tables::{FIXED_COLUMNS, quoted};
+use super::names::{FIXED_COLUMNS, quoted};
 
 /// Columns of a table, a view or a result, in a default build of `SQLite`.
 const COLUMNS_MAX: usize = 2_000;

@@ -3,9 +3,7 @@
 //! Promises: labels are only counted with, never fitted to; every row after the fit is judged, one
 //! that no window ends at (a missing value) counts as not flagged.
 
-mod events;
-
-use std::{ops::Range, path::Path, time::Instant};
+use std::{ops::Range, time::Instant};
 
 use dunlin_models::{
     data::{DataError, Half, Rows, scale::Scale},
@@ -13,9 +11,10 @@ use dunlin_models::{
     recipe::{Model, Output, Quiet, Scratch, Task},
 };
 
-pub(super) use self::events::Events;
 use super::{
-    Exit, Job, misfit,
+    Exit, Job,
+    events::{self, Events, months},
+    misfit,
     plot::{Chart, Line},
     read::Table,
     report::{Figures, FileReport, Report},
@@ -174,20 +173,4 @@ fn score(job: &Job<'_>, test: &Rows, scale: &Scale, model: &dyn Model) -> Answer
         }
     }
     answers
-}
-
-/// Time of the rows to be judged.
-fn months(test: &Rows) -> f64 {
-    const MONTH_NS: f64 = 365.25 / 12.0 * 86_400e9;
-    let own = &test.ts[test.lead..];
-    match (own.first(), own.last()) {
-        (Some(first), Some(last)) => last.saturating_sub(*first) as f64 / MONTH_NS,
-        _ => 0.0,
-    }
-}
-
-/// Reads a file with labelled spans.
-fn read_spans(path: &Path) -> Result<String, Exit> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Exit::Failed(format!("{}: {error}", path.display())))
 }

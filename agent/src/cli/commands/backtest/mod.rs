@@ -4,6 +4,8 @@
 //! naive baseline are judged on the same rows.
 
 mod anomaly;
+mod errors;
+mod events;
 mod forecast;
 mod plot;
 mod prequential;

@@ -6,7 +6,7 @@ use dunlin_models::{judging::evaluation::Evaluation, recipes::Algorithm};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{super::terminal, anomaly::Events, plot::Chart, prequential::Errors, read::Table};
+use super::{super::terminal, errors::Errors, events::Events, plot::Chart, read::Table};
 
 /// Shorter histories say nothing about a month.
 const MONTHS_MIN: f64 = 0.25;

@@ -273,7 +273,7 @@ fn a_class_is_predicted_before_it_is_learnt() {
 
 #[test]
 fn classes_are_judged_beside_the_last_and_the_most_frequent() {
-    let mut errors = prequential::Errors {
+    let mut errors = errors::Errors {
         count: 10,
         absolute: [1.0, 4.0, 5.0],
         squared: [1.0, 4.0, 5.0],

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     admin::operations::Held,
-    observe::status::{ConfigurationStatus, RecipeProgress, Status},
+    observe::{
+        progress::RecipeProgress,
+        status::{ConfigurationStatus, Status},
+    },
 };
 
 /// Troubles with the broker shown one by one.

@@ -5,22 +5,24 @@ use std::{collections::BTreeMap, ops::Range, path::Path};
 use jiff::{civil::DateTime, tz::Offset};
 use serde::Serialize;
 
-use super::{super::read::Table, Exit, misfit, read_spans};
+use dunlin_models::data::Rows;
+
+use super::{Exit, misfit, read::Table};
 
 /// Labelled spans hit, and alarms that were false.
 ///
 /// Flags fewer rows apart than a window are one alarm, since their windows overlap. An alarm is false if
 /// its first flag is outside every labelled span; a span is hit if any row in it is flagged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(in super::super) struct Events {
+pub(super) struct Events {
     /// Labelled spans among the judged rows.
-    pub(in super::super) spans: u64,
+    pub(super) spans: u64,
     /// Of these, with a flagged row.
-    pub(in super::super) hit: u64,
+    pub(super) hit: u64,
     /// Alarms that began outside every span.
-    pub(in super::super) false_alarms: u64,
+    pub(super) false_alarms: u64,
     /// Time judged; 0 without a time column.
-    pub(in super::super) months: f64,
+    pub(super) months: f64,
 }
 
 impl Events {
@@ -50,7 +52,7 @@ impl Events {
     }
 
     /// Adds what was counted in another file.
-    pub(in super::super) fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.spans += other.spans;
         self.hit += other.hit;
         self.false_alarms += other.false_alarms;
@@ -102,6 +104,22 @@ fn time_ns(text: &str) -> Option<i64> {
             .ok()?,
     };
     i64::try_from(timestamp.as_nanosecond()).ok()
+}
+
+/// Time of the rows to be judged.
+pub(super) fn months(test: &Rows) -> f64 {
+    const MONTH_NS: f64 = 365.25 / 12.0 * 86_400e9;
+    let own = &test.ts[test.lead..];
+    match (own.first(), own.last()) {
+        (Some(first), Some(last)) => last.saturating_sub(*first) as f64 / MONTH_NS,
+        _ => 0.0,
+    }
+}
+
+/// Reads a file with labelled spans.
+fn read_spans(path: &Path) -> Result<String, Exit> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Exit::Failed(format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]
