@@ -15,8 +15,7 @@ use std::path::Path;
 
 use dunlin_agent::{
     app::Agent,
-    config::settings::Settings,
-    config::{self, Overrides},
+    config::{self, Overrides, settings::Settings},
     learn::recipes::OwnRecipes,
 };
 use dunlin_models::{

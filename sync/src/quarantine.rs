@@ -20,10 +20,10 @@ use std::{
     time::Instant,
 };
 
-pub use self::room::BYTES_MAX_MIN;
 pub use self::{
     item::{Content, Item, PAYLOAD_BYTES_MAX},
     notices::{Notice, Notices},
+    room::BYTES_MAX_MIN,
 };
 use self::{
     item::{count, decoded, item_id, item_key},

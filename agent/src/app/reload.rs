@@ -10,8 +10,10 @@ use super::learning::Learning;
 use super::{Agent, AgentError, mqtt_filters};
 use crate::{
     app::logging,
-    config::Mistake,
-    config::settings::{LogSettings, Secret, Settings},
+    config::{
+        Mistake,
+        settings::{LogSettings, Secret, Settings},
+    },
     record::writer::{Request, RequestContent},
     store::buffer_options,
 };

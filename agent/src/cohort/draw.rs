@@ -10,8 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{
     CohortError, CohortQuery,
     labels::{self, Labels},
-    select::Described,
-    select::{self, Event, Passes, Run, Span},
+    select::{self, Described, Event, Passes, Run, Span},
 };
 
 /// A class of so many rows or fewer is met exactly when balancing; more only nearly.

@@ -21,8 +21,7 @@ use super::{
     draw::{Lots, balance, found_classes},
     labels::Labels,
     layout::{Layout, Line},
-    read::Chunk,
-    read::Part,
+    read::{Chunk, Part},
     select::{Described, Event, Passes},
 };
 use crate::base::glob::means;

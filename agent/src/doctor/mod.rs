@@ -18,7 +18,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::{config::Warning, config::settings::Settings, record::clock::System};
+use crate::{
+    config::{Warning, settings::Settings},
+    record::clock::System,
+};
 
 /// How well something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

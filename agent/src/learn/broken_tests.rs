@@ -10,8 +10,10 @@ use dunlin_models::{
     registry::{ModelKey, artifact::Artifact},
 };
 
-use super::line::{Line, Serving};
-use crate::cohort::Labels;
+use crate::{
+    cohort::Labels,
+    learn::inference::predictor::{Line, Serving},
+};
 
 /// Says that all is well, and panics at a value of 13.
 struct Superstitious;
@@ -45,7 +47,7 @@ fn line() -> Line {
         mean: vec![0.0],
         std: vec![1.0],
     };
-    let rule = Arc::new(super::tests::rule("pca"));
+    let rule = Arc::new(crate::learn::tests::rule("pca"));
     let key = ModelKey::new("pca", "plant/press");
     Line::new(key, rule, vec![0], None, serving(1), scale, None, 0)
 }

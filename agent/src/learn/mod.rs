@@ -5,27 +5,22 @@
 //! alone; a task under way when the agent ends goes on at the next start; everything that happens
 //! here is a record on a stream of the agent's own, and goes upstream like any sample.
 //!
-//! `scan` decides, `train` does a task, `answer` answers records; they share the registry, in which a
-//! promotion shows to all.
+//! `scheduler` decides, `training` does a task, `inference` answers records; they share the registry, in
+//! which a promotion shows to all.
 
-mod answer;
-mod drifted;
-mod governor;
-mod journal;
-mod line;
+mod inference;
 pub mod recipes;
-mod scan;
-pub mod task;
-mod tasks_file;
+pub mod scheduler;
+mod tables;
 pub mod topic;
-mod train;
+mod training;
 
 #[cfg(test)]
 mod broken_tests;
+#[cfg(all(test, feature = "demo"))]
+pub(crate) mod dry_run;
 #[cfg(all(test, feature = "sqlite"))]
 mod own_tests;
-#[cfg(all(test, feature = "demo"))]
-pub(crate) mod rehearsal;
 #[cfg(test)]
 mod tests;
 
@@ -40,12 +35,18 @@ use std::{
 use dunlin_models::registry::Registry;
 use dunlin_sync::buffer::Buffer;
 
-pub use self::journal::{EVENTS, PREDICTIONS, TASKS};
-pub(crate) use self::line::guarded;
-pub use self::tasks_file::open_tasks;
-use self::{answer::Answering, drifted::Drifted, journal::Journal, scan::Scan};
+pub(crate) use crate::learn::inference::predictor::guarded;
+pub use crate::learn::{
+    scheduler::store::open_tasks,
+    tables::{EVENTS, PREDICTIONS, TASKS},
+};
 use crate::{
     config::settings::{LearnSettings, RecipeRule},
+    learn::{
+        inference::Answering,
+        scheduler::{drifted::Drifted, scan::Scan},
+        tables::Journal,
+    },
     mqtt::outgoing::Publisher,
     observe::progress::RecipeProgress,
     record::writer::Requests,

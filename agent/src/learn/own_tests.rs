@@ -18,8 +18,7 @@ use dunlin_models::{
 
 use crate::{
     app::Agent,
-    config::settings::Settings,
-    config::{self, Overrides},
+    config::{self, Overrides, settings::Settings},
     ingest::{Incoming, Ingest},
     learn::recipes::OwnRecipes,
     record::writer::{Request, RequestContent},

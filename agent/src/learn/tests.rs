@@ -20,15 +20,17 @@ use dunlin_sync::{
 };
 use tempfile::TempDir;
 
-use super::{
-    LearnStats, Shared,
-    drifted::Drifted,
-    journal::Journal,
-    task::{Task, TaskKind},
-};
 use crate::{
     config::settings::{LearnSettings, RecipeRule, Sampling, StatusWords},
-    learn::recipes::ChosenRecipe,
+    learn::{
+        LearnStats, Shared,
+        recipes::ChosenRecipe,
+        scheduler::{
+            drifted::Drifted,
+            task::{Task, TaskKind},
+        },
+        tables::Journal,
+    },
     record::writer::{Request, RequestContent, Requests},
 };
 

@@ -20,9 +20,11 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::configuration::{Configuration, ConfigurationStatus};
-pub use self::disk::DiskStatus;
-pub use self::learn::LearnStatus;
+pub use self::{
+    configuration::{Configuration, ConfigurationStatus},
+    disk::DiskStatus,
+    learn::LearnStatus,
+};
 use crate::{
     config::settings::Settings,
     ingest::IngestStats,

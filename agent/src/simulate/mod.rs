@@ -26,7 +26,9 @@ use tokio::{runtime, sync::watch};
 pub(crate) use self::fleet::Fleet;
 pub use self::machine::{Fault, FaultKind, Machine, Reading};
 use crate::{
-    config::settings::MqttVersion, ingest::IngestStats, mqtt::LinkError, mqtt::url::BrokerUrl,
+    config::settings::MqttVersion,
+    ingest::IngestStats,
+    mqtt::{LinkError, url::BrokerUrl},
 };
 
 /// What to simulate.

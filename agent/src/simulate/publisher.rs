@@ -16,11 +16,13 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{Report, SimulateError, SimulateOptions, fleet::Fleet};
-use crate::config::settings::MqttVersion;
-use crate::mqtt::{
-    Link, LinkOptions, LinkProblem, Pulse, Rest,
-    link::Reader,
-    wire::{self, Packet},
+use crate::{
+    config::settings::MqttVersion,
+    mqtt::{
+        Link, LinkOptions, LinkProblem, Pulse, Rest,
+        link::Reader,
+        wire::{self, Packet},
+    },
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

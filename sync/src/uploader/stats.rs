@@ -2,7 +2,10 @@
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+    atomic::{
+        AtomicBool, AtomicI64, AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
 };
 
 use super::{Left, job::Delivered};

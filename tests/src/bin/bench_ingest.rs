@@ -17,11 +17,13 @@ use dunlin_agent::{
     app::Agent,
     config::{self, Overrides},
     mqtt::url::BrokerUrl,
-    simulate::broker::EmbeddedBroker,
-    simulate::{self, SimulateOptions},
+    simulate::{self, SimulateOptions, broker::EmbeddedBroker},
 };
 use dunlin_tests::measure::{median, rss_bytes};
-use rumqttc::v5::{AsyncClient, Event, MqttOptions, mqttbytes::QoS, mqttbytes::v5::Packet};
+use rumqttc::v5::{
+    AsyncClient, Event, MqttOptions,
+    mqttbytes::{QoS, v5::Packet},
+};
 use tokio::{sync::watch, time::sleep};
 
 const STREAMS: u32 = 10;

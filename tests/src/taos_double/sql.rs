@@ -5,8 +5,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::model::{Cell, Column, Database, Model, Refusal, Subtable, Supertable, refuse};
-use super::parser::{Parser, Token, tokens};
+use super::{
+    model::{Cell, Column, Database, Model, Refusal, Subtable, Supertable, refuse},
+    parser::{Parser, Token, tokens},
+};
 
 /// What a statement answers.
 #[derive(Debug, Default)]

@@ -8,14 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Outcome, settings};
 use crate::{
-    app::{Agent, AgentError},
     app::{
+        Agent, AgentError,
         notify::{self, Notifier, Telling},
         owner,
         stall::{self, StallWatch},
     },
-    config::settings::Settings,
-    config::{self, Overrides},
+    config::{self, Overrides, settings::Settings},
     observe::status::{Status, View},
 };
 

@@ -13,8 +13,7 @@ use crate::{
         operations::{self, Ask, Listener, Local, Need, OperationError},
     },
     app::owner,
-    config::settings::Settings,
-    config::{self, Mistake, Overrides},
+    config::{self, Mistake, Overrides, settings::Settings},
     observe::status::Status,
     store::unusable,
 };

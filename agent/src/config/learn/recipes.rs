@@ -18,8 +18,10 @@ use crate::{
     base::{glob, moment},
     cohort::Condition,
     config::settings::{RecipeRule, Sampling, StatusWords, StreamRule},
-    learn::recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
-    learn::topic::PublishTopic,
+    learn::{
+        recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
+        topic::PublishTopic,
+    },
 };
 
 /// What a rule of any recipe may say.

@@ -7,8 +7,7 @@ use dunlin_models::{judging::gate::GateSettings, recipe::Task};
 use crate::{
     base::glob,
     cohort::{CohortQuery, Condition},
-    learn::recipes::ChosenRecipe,
-    learn::topic::PublishTopic,
+    learn::{recipes::ChosenRecipe, topic::PublishTopic},
 };
 
 /// Learning on this device.

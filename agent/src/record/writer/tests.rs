@@ -13,8 +13,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::{
-    config::settings::{DeclaredField, WhenFull},
-    config::{self, Overrides},
+    config::{
+        self, Overrides,
+        settings::{DeclaredField, WhenFull},
+    },
     ingest::{
         Ack,
         inbox::{self, Outlet},

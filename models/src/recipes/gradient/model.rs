@@ -10,8 +10,7 @@ use crate::{
     recipe::{Model, Output, Scratch, Task},
     recipes::{Algorithm, RecipeSettings},
     registry::artifact::{Artifact, ArtifactError},
-    training::loss::softmax,
-    training::wide::dot,
+    training::{loss::softmax, wide::dot},
 };
 
 use super::{

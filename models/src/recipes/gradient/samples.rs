@@ -3,8 +3,7 @@
 use crate::{
     data::{Half, Rows, Window, scale::Scale},
     recipe::Task,
-    training::wide,
-    training::{Batch, Samples},
+    training::{Batch, Samples, wide},
 };
 
 use super::plan::{Plan, View};

@@ -14,7 +14,7 @@ use dunlin_sync::{
 use super::stage::{RECIPE, STREAM};
 use crate::{
     config::settings::StatusWords,
-    learn::{EVENTS, PREDICTIONS, TASKS, task::TaskKind},
+    learn::{EVENTS, PREDICTIONS, TASKS, scheduler::task::TaskKind},
 };
 
 /// News that wait to be told, at most; more are not worth reading.

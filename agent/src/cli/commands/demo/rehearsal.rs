@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::load,
-    learn::rehearsal::{Learnt, rehearse},
+    learn::dry_run::{Learnt, rehearse},
     mqtt::url::BrokerUrl,
     record::split::Splitter,
     simulate::{Fleet, Report},

@@ -9,10 +9,10 @@ use dunlin_models::{
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::index};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::super::{Shared, task::Task as Job};
 use crate::{
     cohort::{self, Cohort, CohortQuery},
     config::settings::RecipeRule,
+    learn::{Shared, scheduler::task::Task as Job},
 };
 
 /// Windows in a row that are not flagged, after which an episode is over: faults make themselves felt

@@ -11,18 +11,18 @@ use dunlin_models::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Line, Serving, Shadow};
+use crate::learn::inference::predictor::{Line, Serving, Shadow};
 
 /// Detectors of drift, and the trial of a new version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in super::super) struct KeptLine {
-    pub(in super::super) key: ModelKey,
+pub(in crate::learn) struct KeptLine {
+    pub(in crate::learn) key: ModelKey,
     /// The version that answers.
-    pub(in super::super) version: u64,
+    pub(in crate::learn) version: u64,
     /// Timestamp of the last record in what follows, nanoseconds UTC.
-    pub(in super::super) seen_to: i64,
+    pub(in crate::learn) seen_to: i64,
     /// Timestamp of the last record answered, nanoseconds UTC.
-    pub(in super::super) answered_to: i64,
+    pub(in crate::learn) answered_to: i64,
     error_drift: ErrorDrift,
     input_drift: Option<InputDrift>,
     /// The version before, while it answers along for comparison.
@@ -31,14 +31,14 @@ pub(in super::super) struct KeptLine {
 
 impl KeptLine {
     /// The version that answers along.
-    pub(in super::super) fn on_trial_against(&self) -> Option<u64> {
+    pub(in crate::learn) fn on_trial_against(&self) -> Option<u64> {
         self.trial.as_ref().map(|(before, _)| *before)
     }
 }
 
 impl Line {
     /// What to take along.
-    pub(in super::super) fn kept(&self) -> KeptLine {
+    pub(in crate::learn) fn kept(&self) -> KeptLine {
         let trial = self.shadow.as_ref();
         KeptLine {
             key: self.key.clone(),
@@ -53,7 +53,7 @@ impl Line {
 
     /// Goes on with what was taken along, while the same version serves; `before` is the one that it
     /// is on trial against, if there still is one.
-    pub(in super::super) fn take_up(&mut self, kept: KeptLine, before: Option<Serving>) {
+    pub(in crate::learn) fn take_up(&mut self, kept: KeptLine, before: Option<Serving>) {
         self.error_drift = kept.error_drift;
         if kept.input_drift.is_some() {
             self.input_drift = kept.input_drift;
@@ -67,7 +67,7 @@ impl Line {
     }
 
     /// Puts the version that serves on trial against `before`, if the two can be compared.
-    pub(in super::super) fn put_on_trial(&mut self, before: Serving) {
+    pub(in crate::learn) fn put_on_trial(&mut self, before: Serving) {
         if before.classes == self.serving.classes {
             self.shadow = Some(Shadow {
                 serving: before,

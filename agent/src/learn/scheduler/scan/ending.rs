@@ -4,13 +4,15 @@ use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering::Relaxed};
 
 use dunlin_sync::files::state_file;
 
-use super::{DRIFT, Scan};
 use crate::{
     config::settings::LearnSettings,
     learn::{
-        task::{Task, is_dead},
-        tasks_file::Change,
-        train::{self, Outcome},
+        scheduler::{
+            scan::{DRIFT, Scan},
+            store::Change,
+            task::{Task, is_dead},
+        },
+        training::{run, run::Outcome},
     },
 };
 
@@ -104,7 +106,7 @@ impl Scan {
         self.shared.journal.task(task);
         self.save();
         // There may never have been one.
-        let _none = std::fs::remove_file(train::checkpoint_path(&self.shared, task));
+        let _none = std::fs::remove_file(run::checkpoint_path(&self.shared, task));
     }
 
     /// Deletes checkpoints of tasks that nobody knows any more: left by a cut, or stored by a worker
@@ -112,7 +114,7 @@ impl Scan {
     pub(super) fn forget_checkpoints(&self) {
         let open = self.table.open.iter();
         let wanted: HashSet<PathBuf> = open
-            .map(|task| train::checkpoint_path(&self.shared, task))
+            .map(|task| run::checkpoint_path(&self.shared, task))
             .collect();
         for entry in std::fs::read_dir(&self.shared.state_dir)
             .into_iter()
@@ -122,7 +124,7 @@ impl Scan {
             let name = entry.file_name();
             let is_checkpoint = name
                 .to_str()
-                .is_some_and(|name| name.starts_with(train::CHECKPOINT));
+                .is_some_and(|name| name.starts_with(run::CHECKPOINT));
             // One that is being stored has a name of its own until it is whole.
             let of = state_file::stored_as(&entry.path());
             if is_checkpoint && !wanted.contains(&of) {

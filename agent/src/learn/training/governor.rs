@@ -16,8 +16,11 @@ use std::{
 use dunlin_models::recipe::{EpochEnd, Host, Step, Stopped};
 use dunlin_sync::files::state_file;
 
-use super::{journal::Journal, task::Task};
-use crate::{base::thermal, config::settings::LearnSettings};
+use crate::{
+    base::thermal,
+    config::settings::LearnSettings,
+    learn::{scheduler::task::Task, tables::Journal},
+};
 
 /// Steps in one batch of the training log.
 const LOG_BATCH_STEPS: usize = 256;
@@ -33,7 +36,7 @@ const HEAT_GAP: Duration = Duration::from_secs(2);
 const THERMAL: &str = "/sys/class/thermal";
 
 /// The host of one task.
-pub(super) struct Governor {
+pub(in crate::learn) struct Governor {
     task: Task,
     journal: Journal,
     cpu_share: f64,
@@ -53,7 +56,7 @@ pub(super) struct Governor {
 }
 
 impl Governor {
-    pub(super) fn new(
+    pub(in crate::learn) fn new(
         task: &Task,
         journal: Journal,
         settings: &LearnSettings,
@@ -117,7 +120,7 @@ impl Governor {
     }
 
     /// Whether the task may go on.
-    pub(super) fn check(&self) -> Result<(), Stopped> {
+    pub(in crate::learn) fn check(&self) -> Result<(), Stopped> {
         if self.stop.load(Relaxed) {
             return Err(Stopped::Shutdown);
         }
@@ -193,11 +196,13 @@ mod tests {
     use std::{fs, sync::atomic::AtomicU64};
 
     use super::*;
-    use crate::learn::{
-        LearnStats,
-        tests::{NOW_NS, settings},
+    use crate::{
+        learn::{
+            LearnStats,
+            tests::{NOW_NS, settings},
+        },
+        record::writer::Requests,
     };
-    use crate::record::writer::Requests;
 
     struct Desk {
         dir: tempfile::TempDir,

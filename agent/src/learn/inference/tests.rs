@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     config::settings::RecipeRule,
     learn::{
-        journal::{PREDICTIONS, own_stream},
+        tables::{PREDICTIONS, own_stream},
         tests::{Bench, rule, settings_of},
     },
     record::writer::RequestContent,

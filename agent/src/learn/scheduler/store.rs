@@ -16,7 +16,7 @@ use dunlin_sync::files::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::task::Task;
+use crate::learn::scheduler::task::Task;
 
 /// Name of the table.
 const TABLE: &str = "tasks";
@@ -29,17 +29,17 @@ const LOG_BYTES_PER_TASK: u64 = 512;
 
 /// What survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Table {
-    pub(super) next_id: u64,
+pub(in crate::learn) struct Table {
+    pub(in crate::learn) next_id: u64,
     /// Tasks that wait or work.
-    pub(super) open: Vec<Task>,
+    pub(in crate::learn) open: Vec<Task>,
     /// Newest record that the last failed task of a line saw.
-    pub(super) tried_to: HashMap<ModelKey, i64>,
+    pub(in crate::learn) tried_to: HashMap<ModelKey, i64>,
 }
 
 /// One thing that has changed in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Change {
+pub(in crate::learn) enum Change {
     /// A task is open, and is like this now.
     Open(Task),
     /// A task has come to its end.
@@ -74,7 +74,7 @@ impl Table {
 }
 
 /// The files of the table.
-pub(super) struct TasksFile {
+pub(in crate::learn) struct TasksFile {
     path: PathBuf,
     log: Option<StateLog>,
     /// Something could not be stored: the log lacks it.
@@ -83,7 +83,7 @@ pub(super) struct TasksFile {
 
 impl TasksFile {
     /// Opens the files in `state_dir`, with the table as it was noted last. What cannot be read is forgotten.
-    pub(super) fn open(state_dir: &Path) -> (Self, Table) {
+    pub(in crate::learn) fn open(state_dir: &Path) -> (Self, Table) {
         let path = state_dir.join(TABLE);
         let table = state_file::read(&path).unwrap_or_else(|error| {
             tracing::error!(%error, "open tasks are forgotten; the scan finds them again");
@@ -109,7 +109,7 @@ impl TasksFile {
     }
 
     /// Stores what has changed in `table`, durably.
-    pub(super) fn note(&mut self, table: &Table, changes: &Vec<Change>) {
+    pub(in crate::learn) fn note(&mut self, table: &Table, changes: &Vec<Change>) {
         let stored = self.store(table, changes);
         self.is_behind = stored.is_err();
         if let Err(error) = stored {

@@ -12,9 +12,9 @@ use std::{
 use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::line::{KeptLine, Line},
+use crate::learn::inference::{
     Answering,
+    predictor::{KeptLine, Line},
 };
 
 /// Of the file; another is as none.

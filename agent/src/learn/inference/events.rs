@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use dunlin_models::{drift::Alarm, registry::ModelKey};
 use dunlin_sync::naming::plain_name;
 
-use super::{
-    super::{
+use crate::{
+    learn::{
         Shared,
-        journal::{Event, Prediction},
-        line::Line,
+        inference::{Answering, predictor::Line},
+        tables::{Event, Prediction},
     },
-    Answering,
+    mqtt::outgoing::Outgoing,
 };
-use crate::mqtt::outgoing::Outgoing;
 
 /// Longest reason in a line of the log.
 const WHY_CHARS_MAX: usize = 500;

@@ -29,9 +29,8 @@ use dunlin_models::{
 };
 use dunlin_sync::rows::Columns;
 
-pub(super) use self::kept::KeptLine;
-use super::journal::Prediction;
-use crate::{cohort::Labels, config::settings::RecipeRule};
+pub(in crate::learn) use crate::learn::inference::predictor::kept::KeptLine;
+use crate::{cohort::Labels, config::settings::RecipeRule, learn::tables::Prediction};
 
 /// Rows kept beyond a window before the oldest are let go, all at once.
 const SLACK_ROWS: usize = 512;
@@ -40,23 +39,23 @@ const OUTPUTS_MAX: usize = 64;
 
 /// A model that serves.
 #[derive(Clone)]
-pub(super) struct Serving {
-    pub(super) version: u64,
-    pub(super) model: Arc<dyn Model>,
-    pub(super) classes: Arc<[String]>,
+pub(in crate::learn) struct Serving {
+    pub(in crate::learn) version: u64,
+    pub(in crate::learn) model: Arc<dyn Model>,
+    pub(in crate::learn) classes: Arc<[String]>,
     /// What labels are to it.
-    pub(super) labels: Arc<Labels>,
+    pub(in crate::learn) labels: Arc<Labels>,
 }
 
 /// What a record has brought to light.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) prediction: Option<Prediction>,
-    pub(super) alarms: Vec<Alarm>,
+pub(in crate::learn) struct Findings {
+    pub(in crate::learn) prediction: Option<Prediction>,
+    pub(in crate::learn) alarms: Vec<Alarm>,
     /// The version that serves is worse than the one before.
-    pub(super) must_roll_back: bool,
+    pub(in crate::learn) must_roll_back: bool,
     /// The version that serves has panicked, saying this; it answers no more.
-    pub(super) broke: Option<String>,
+    pub(in crate::learn) broke: Option<String>,
 }
 
 /// The version before, answering along for comparison.
@@ -67,15 +66,15 @@ struct Shadow {
 }
 
 /// One recipe on one stream.
-pub(super) struct Line {
-    pub(super) key: ModelKey,
-    pub(super) rule: Arc<RecipeRule>,
+pub(in crate::learn) struct Line {
+    pub(in crate::learn) key: ModelKey,
+    pub(in crate::learn) rule: Arc<RecipeRule>,
     /// Positions of the features in the stream's schema, in the model's order.
-    pub(super) fields: Vec<usize>,
+    pub(in crate::learn) fields: Vec<usize>,
     /// Position of the label.
-    pub(super) label: Option<usize>,
+    pub(in crate::learn) label: Option<usize>,
     /// Where its answers are published.
-    pub(super) topic: Option<String>,
+    pub(in crate::learn) topic: Option<String>,
     task: Task,
     shape: WindowShape,
     serving: Serving,
@@ -83,7 +82,7 @@ pub(super) struct Line {
     is_broken: bool,
     shadow: Option<Shadow>,
     /// On which errors are measured: that of the serving version's training records.
-    pub(super) scale: Scale,
+    pub(in crate::learn) scale: Scale,
     rows: Rows,
     /// Forecasts that wait for what they forecast, oldest first; `None` where there was no answer.
     forecasts: VecDeque<Option<Vec<f32>>>,
@@ -92,21 +91,21 @@ pub(super) struct Line {
     scratch: Scratch,
     output: Output,
     /// Answers that are not durable yet.
-    pub(super) waiting: Vec<Prediction>,
+    pub(in crate::learn) waiting: Vec<Prediction>,
     /// Answers of this line were refused, and that was told.
-    pub(super) is_refused: bool,
+    pub(in crate::learn) is_refused: bool,
     /// Timestamp of the last record taken, nanoseconds UTC.
-    pub(super) seen_to: i64,
+    pub(in crate::learn) seen_to: i64,
     /// Timestamp of the last record answered, or passed before the line began, nanoseconds UTC. What
     /// is taken up to there is looked at, and not answered again.
-    pub(super) answered_to: i64,
+    pub(in crate::learn) answered_to: i64,
     /// Records without an answer: their window was not whole.
-    pub(super) unanswered: u64,
+    pub(in crate::learn) unanswered: u64,
 }
 
 impl Line {
     #[allow(clippy::too_many_arguments)] // One of each, named where it is called.
-    pub(super) fn new(
+    pub(in crate::learn) fn new(
         key: ModelKey,
         rule: Arc<RecipeRule>,
         fields: Vec<usize>,
@@ -143,23 +142,23 @@ impl Line {
     }
 
     /// Rows that a window takes, target included.
-    pub(super) fn window_rows(&self) -> usize {
+    pub(in crate::learn) fn window_rows(&self) -> usize {
         self.shape.lookback + self.shape.horizon
     }
 
-    pub(super) fn version(&self) -> u64 {
+    pub(in crate::learn) fn version(&self) -> u64 {
         self.serving.version
     }
 
     /// The label of a row as the model counts it, NaN if there is none.
-    pub(super) fn label_at(&self, columns: &Columns, row: usize) -> f32 {
+    pub(in crate::learn) fn label_at(&self, columns: &Columns, row: usize) -> f32 {
         let column = self.label.and_then(|label| columns.get(label));
         column.map_or(f32::NAN, |column| self.serving.labels.of(column, row))
     }
 
     /// Another version serves from the next record on. If `is_watched`, the one before answers along
     /// for a while, to see which is better.
-    pub(super) fn swap(
+    pub(in crate::learn) fn swap(
         &mut self,
         serving: Serving,
         input_drift: Option<InputDrift>,
@@ -185,7 +184,7 @@ impl Line {
     }
 
     /// Takes a record from before the line began: part of windows, and of forecasts not due yet.
-    pub(super) fn recall(&mut self, ts: i64, features: &[f32]) {
+    pub(in crate::learn) fn recall(&mut self, ts: i64, features: &[f32]) {
         // Only the label of the record that is answered is looked at.
         self.remember(ts, features, f32::NAN);
         let Some(start) = self.rows.len().checked_sub(self.shape.lookback) else {
@@ -232,7 +231,7 @@ impl Line {
     }
 
     /// Takes a record and answers it, if it is not answered.
-    pub(super) fn answer(&mut self, ts: i64, features: &[f32], label: f32) -> Findings {
+    pub(in crate::learn) fn answer(&mut self, ts: i64, features: &[f32], label: f32) -> Findings {
         self.remember(ts, features, label);
         let is_answered = ts <= self.answered_to;
         self.answered_to = self.answered_to.max(ts);

@@ -5,11 +5,9 @@
 
 use dunlin_models::registry::{ModelKey, Version};
 
-use super::{
-    super::journal::{PREDICTIONS, own_stream},
-    Answering,
-    rows::parts,
-    state,
+use crate::learn::{
+    inference::{Answering, rows::parts, state},
+    tables::{PREDICTIONS, own_stream},
 };
 
 /// Newest blocks searched for the last predictions before a restart.

@@ -4,8 +4,6 @@
 //! leaves the version that serves alone; candidate, incumbent and baseline are judged on the same
 //! validation windows.
 
-mod data_set;
-
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
@@ -18,19 +16,20 @@ use dunlin_models::{
     registry::{Evaluations, NewVersion, RegistryError, Version},
 };
 
-use self::data_set::data_set;
-use super::{
-    Shared,
-    governor::Governor,
-    journal::Event,
-    line,
-    task::{Task as Job, TaskKind},
+use crate::{
+    config::settings::RecipeRule,
+    learn::{
+        Shared,
+        inference::predictor,
+        scheduler::task::{Task as Job, TaskKind},
+        tables::Event,
+        training::{data_set::data_set, governor::Governor},
+    },
 };
-use crate::config::settings::RecipeRule;
 
 /// How a task has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(in crate::learn) enum Outcome {
     /// Its version serves.
     Promoted(u64),
     /// Its version does not, for this reason.
@@ -44,7 +43,7 @@ pub(super) enum Outcome {
 }
 
 /// Does `task`, until it is `given_up`; never panics.
-pub(super) fn run(
+pub(in crate::learn) fn run(
     shared: &Shared,
     rule: &RecipeRule,
     task: &mut Job,
@@ -59,7 +58,7 @@ pub(super) fn run(
 
 /// What `attempt` comes to, even if it panics.
 fn guarded(attempt: impl FnOnce() -> Result<Outcome, TrainError>) -> Outcome {
-    match line::guarded(attempt) {
+    match predictor::guarded(attempt) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(TrainError::Stopped(Stopped::TimeLimit))) => Outcome::TimedOut,
         Ok(Err(TrainError::Stopped(Stopped::Shutdown))) => Outcome::Interrupted,
@@ -223,10 +222,10 @@ fn settled(shared: &Shared, task: &Job, version: &Version) -> Result<Outcome, Tr
 }
 
 /// How the names of checkpoints begin.
-pub(super) const CHECKPOINT: &str = "checkpoint-";
+pub(in crate::learn) const CHECKPOINT: &str = "checkpoint-";
 
 /// Where the checkpoint of a task lies.
-pub(super) fn checkpoint_path(shared: &Shared, task: &Job) -> PathBuf {
+pub(in crate::learn) fn checkpoint_path(shared: &Shared, task: &Job) -> PathBuf {
     shared.state_dir.join(format!("{CHECKPOINT}{}", task.id))
 }
 

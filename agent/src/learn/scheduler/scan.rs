@@ -24,14 +24,18 @@ use dunlin_sync::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{
-    Shared,
-    task::{LineState, Task, TaskKind, queue_for},
-    tasks_file::{Change, Table, TasksFile},
-    train::{self, Outcome},
-};
 use crate::{
-    base::glob::means, config::settings::RecipeRule, observe::progress::RecipeProgress,
+    base::glob::means,
+    config::settings::RecipeRule,
+    learn::{
+        Shared,
+        scheduler::{
+            store::{Change, Table, TasksFile},
+            task::{LineState, Task, TaskKind, queue_for},
+        },
+        training::{run, run::Outcome},
+    },
+    observe::progress::RecipeProgress,
     record::writer::OWN_TABLE_PREFIX,
 };
 
@@ -67,7 +71,7 @@ struct Seen {
 /// A task that has come back from its worker.
 type Ended = (Task, Outcome);
 
-pub(super) struct Scan {
+pub(in crate::learn) struct Scan {
     shared: Arc<Shared>,
     file: TasksFile,
     table: Table,
@@ -92,7 +96,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Takes up the tasks that were open when the agent ended.
-    pub(super) fn open(shared: Arc<Shared>) -> Self {
+    pub(in crate::learn) fn open(shared: Arc<Shared>) -> Self {
         let (file, table) = TasksFile::open(&shared.state_dir);
         let (tell_end, ended) = mpsc::channel();
         let mut scan = Self {
@@ -121,7 +125,7 @@ impl Scan {
     }
 
     /// Scans until the agent ends. What goes wrong is a failed task.
-    pub(super) fn run(mut self) {
+    pub(in crate::learn) fn run(mut self) {
         let mut next_scan = Instant::now();
         while !self.shared.stop.load(Relaxed) {
             match self.ended.recv_timeout(WAIT_MAX) {
@@ -149,7 +153,7 @@ impl Scan {
 
     /// One scan, and everything that it finds to do, however long it takes.
     #[cfg(all(test, feature = "demo"))]
-    pub(super) fn work_off(&mut self) {
+    pub(in crate::learn) fn work_off(&mut self) {
         self.look();
         while !self.working.is_empty() {
             let Ok((task, outcome)) = self.ended.recv() else {
@@ -399,7 +403,7 @@ impl Scan {
         let worker = thread::Builder::new().name("dunlin-task".into());
         let spawned = worker.spawn(move || {
             be_nice();
-            let outcome = train::run(&shared, &rule, &mut task, &told);
+            let outcome = run::run(&shared, &rule, &mut task, &told);
             // Nobody listens any more when the agent has ended.
             let _gone = ended.send((task, outcome));
         });

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn rule() -> RecipeRule {
-        super::super::tests::rule("pca")
+        crate::learn::tests::rule("pca")
     }
 
     const NEW: LineState = LineState {
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_task_at_work_for_too_long_is_dead_and_one_at_an_end_never() {
-        let settings = super::super::tests::settings(vec![]);
-        let mut task = super::super::tests::task(1, "training");
+        let settings = crate::learn::tests::settings(vec![]);
+        let mut task = crate::learn::tests::task(1, "training");
         let limit_ns = settings.limit.as_nanos() as i64;
         assert!(!is_dead(&task, &settings, task.started_ns + limit_ns));
         assert!(is_dead(&task, &settings, task.started_ns + limit_ns + 1));

@@ -7,11 +7,12 @@
 //! meanwhile serves from the next round on, also amidst a long backlog. What was let go before it was
 //! answered is counted.
 
+mod events;
+pub(in crate::learn) mod predictor;
 mod resume;
+mod rollout;
 mod rows;
-mod serving;
 mod state;
-mod telling;
 
 #[cfg(test)]
 mod tests;
@@ -27,12 +28,16 @@ use dunlin_models::registry::ModelKey;
 use dunlin_sync::{block::Block, sample::StreamId};
 use tokio::{runtime, time::timeout};
 
-use self::rows::{number_at, parts};
-use super::{
-    Shared,
-    line::{Findings, KeptLine, Line},
+use crate::{
+    learn::{
+        Shared,
+        inference::{
+            predictor::{Findings, KeptLine, Line},
+            rows::{number_at, parts},
+        },
+    },
+    record::writer::Refused,
 };
-use crate::record::writer::Refused;
 
 /// Longest wait for a commit before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);

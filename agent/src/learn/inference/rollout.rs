@@ -16,16 +16,18 @@ use dunlin_sync::{
     sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
 };
 
-use super::{
-    super::{
-        journal::{Event, PREDICTIONS, own_stream},
-        line::{KeptLine, Line, Serving, guarded},
-    },
-    Answering, REFRESH_GAP, SCALE_ROWS_MAX,
-    rows::classes,
-};
 use crate::{
-    base::glob::means, cohort::Labels, config::settings::RecipeRule,
+    base::glob::means,
+    cohort::Labels,
+    config::settings::RecipeRule,
+    learn::{
+        inference::{
+            Answering, REFRESH_GAP, SCALE_ROWS_MAX,
+            predictor::{KeptLine, Line, Serving, guarded},
+            rows::classes,
+        },
+        tables::{Event, PREDICTIONS, own_stream},
+    },
     record::writer::OWN_TABLE_PREFIX,
 };
 

@@ -8,8 +8,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed, mpsc};
 
 use dunlin_models::{
     judging::{evaluation::Evaluation, gate::Decision},
-    recipe::EpochEnd,
-    recipe::Step,
+    recipe::{EpochEnd, Step},
     registry::ModelKey,
 };
 use dunlin_sync::{
@@ -17,10 +16,12 @@ use dunlin_sync::{
     sample::{Field, FieldType, Value},
 };
 
-use super::{LearnStats, task::Task};
-use crate::record::{
-    decode::Record,
-    writer::{Refused, Request, RequestContent, Requests},
+use crate::{
+    learn::{LearnStats, scheduler::task::Task},
+    record::{
+        decode::Record,
+        writer::{Refused, Request, RequestContent, Requests},
+    },
 };
 
 /// Answers of models.

@@ -7,11 +7,12 @@ use dunlin_models::{
     registry::{ModelKey, artifact::Artifact},
 };
 
-use super::{
-    super::{super::task::TaskKind, run},
-    *,
+use super::*;
+use crate::learn::{
+    scheduler::task::TaskKind,
+    tests::{Bench, NOW_NS, rule},
+    training::run::run,
 };
-use crate::learn::tests::{Bench, NOW_NS, rule};
 
 /// Flags what is above 10.
 struct Above10;

@@ -9,8 +9,11 @@ use std::{
 
 use dunlin_sync::{buffer::Buffer, sample::Value};
 
-use super::{answer::Answering, journal::PREDICTIONS, scan::Scan, tests::Bench};
-use crate::{config::settings::LearnSettings, record::writer::RequestContent};
+use crate::{
+    config::settings::LearnSettings,
+    learn::{inference::Answering, scheduler::scan::Scan, tables::PREDICTIONS, tests::Bench},
+    record::writer::RequestContent,
+};
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]

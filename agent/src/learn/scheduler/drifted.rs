@@ -18,7 +18,7 @@ use dunlin_sync::files::state_file;
 /// Name of the file.
 const FILE: &str = "drifted";
 
-pub(super) struct Drifted {
+pub(in crate::learn) struct Drifted {
     path: PathBuf,
     lines: Mutex<BTreeSet<ModelKey>>,
     /// Differs whenever more was noticed.
@@ -27,7 +27,7 @@ pub(super) struct Drifted {
 
 impl Drifted {
     /// What was known when the agent ended.
-    pub(super) fn open(state_dir: &Path) -> Self {
+    pub(in crate::learn) fn open(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
         let lines = state_file::read(&path).unwrap_or_else(|error| {
             tracing::warn!(%error, "drift noticed before is forgotten");
@@ -40,7 +40,7 @@ impl Drifted {
         }
     }
 
-    pub(super) fn note(&self, key: &ModelKey) {
+    pub(in crate::learn) fn note(&self, key: &ModelKey) {
         let mut lines = self.lock();
         if lines.insert(key.clone()) {
             self.store(&lines);
@@ -49,15 +49,15 @@ impl Drifted {
     }
 
     /// Differs whenever more was noticed.
-    pub(super) fn notes(&self) -> u64 {
+    pub(in crate::learn) fn notes(&self) -> u64 {
         self.notes.load(Relaxed)
     }
 
-    pub(super) fn has(&self, key: &ModelKey) -> bool {
+    pub(in crate::learn) fn has(&self, key: &ModelKey) -> bool {
         self.lock().contains(key)
     }
 
-    pub(super) fn forget(&self, key: &ModelKey) {
+    pub(in crate::learn) fn forget(&self, key: &ModelKey) {
         let mut lines = self.lock();
         if lines.remove(key) {
             self.store(&lines);
