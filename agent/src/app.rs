@@ -36,6 +36,7 @@ use crate::{
         control::{self, ControlError, ControlServer},
         operations,
     },
+    base::wall::wall_ns,
     config::settings::Settings,
     ingest::{Ingest, Stopper, Subscriber},
     observe::{
@@ -43,7 +44,7 @@ use crate::{
         status::{Configuration, View},
     },
     record::writer::{Parts, Requests, Writer},
-    store::{Store, StoreError, cursor_path, wall_ns},
+    store::{Store, StoreError, cursor_path},
 };
 
 /// Smallest gap between uploads that do not fill a batch, and between saves of the cursor.

@@ -18,7 +18,7 @@ mod identity;
 #[cfg(feature = "learning")]
 mod models;
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{path::Path, sync::Arc};
 
 use dunlin_sync::{
     buffer::{Buffer, BufferOptions, OpenError},
@@ -35,6 +35,7 @@ pub(crate) use self::{
     identity::{check as check_identity, read as read_identity},
 };
 use crate::{
+    base::wall::wall_ns,
     config::settings::Settings,
     record::{
         clock::{Clock, EARLIEST_NS, Past, System},
@@ -136,14 +137,6 @@ pub struct Store {
     pub clock: Clock,
     /// Whose directory it is.
     pub identity: Identity,
-}
-
-/// The wall clock, nanoseconds UTC; for people's eyes, never for records.
-pub fn wall_ns() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-    })
 }
 
 /// Where the uploader keeps its cursor.

@@ -6,6 +6,7 @@
 pub mod builder;
 pub mod codec;
 pub mod pack;
+mod section;
 
 use crate::{
     rows::Rows,

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{AgentError, ended, spawn_worker};
-use crate::{learn, observe::status::View, record::writer::Requests, store::wall_ns};
+use crate::{base::wall::wall_ns, learn, observe::status::View, record::writer::Requests};
 
 const SCANNER: &str = "the scan for something to learn";
 const ANSWERER: &str = "the inference";

@@ -3,3 +3,4 @@
 pub(crate) mod glob;
 pub(crate) mod moment;
 pub(crate) mod thermal;
+pub(crate) mod wall;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
 
-use crate::{config::settings::MqttVersion, mqtt::LinkOptions, store::wall_ns};
+use crate::{base::wall::wall_ns, config::settings::MqttVersion, mqtt::LinkOptions};
 
 /// Format of [`Known`]; another one is as none.
 const FORMAT: u8 = 1;

@@ -26,12 +26,13 @@ pub use self::{
     learn::LearnStatus,
 };
 use crate::{
+    base::wall::wall_ns,
     config::settings::Settings,
     ingest::IngestStats,
     mqtt::outgoing::Publisher,
     observe::http::{Endpoint, EndpointState},
     record::writer::{WriterStats, streams_percent_used},
-    store::{Identity, wall_ns},
+    store::Identity,
 };
 
 /// Writes that a small memory card is commonly rated for, bytes: 32 GB, 1,000 times over.

@@ -13,10 +13,11 @@ use tokio::sync::watch;
 use super::{OperationError, Parts, WriterEnd};
 use crate::{
     app,
+    base::wall::wall_ns,
     config::settings::{Settings, WhenFull},
     ingest::Ingest,
     record::writer::{self, Parts as WriterParts, Writer},
-    store::{Store, StoreError, check_format, cursor_path, read_identity, usable, wall_ns},
+    store::{Store, StoreError, check_format, cursor_path, read_identity, usable},
 };
 
 impl From<StoreError> for OperationError {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admin::operations::{Ask, Held, Retried, Selection, Summary},
-    store::wall_ns,
+    base::wall::wall_ns,
 };
 
 /// Arguments of `dunlin quarantine`.

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     admin::operations::{Ask, Held, Need, Parts, Selection},
+    base::wall::wall_ns,
     observe::status::Status,
-    store::wall_ns,
 };
 
 use self::words::text;

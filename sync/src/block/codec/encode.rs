@@ -6,8 +6,8 @@ use super::{BlockBody, stored::kind_code};
 use crate::{
     block::{
         Run,
-        builder::{OpenColumn, OpenSection},
         pack::{self, Compression, Packed},
+        section::{OpenColumn, OpenSection},
     },
     rows::{Columns, Rows, Values},
     sample::StreamId,

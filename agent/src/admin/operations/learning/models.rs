@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Listener, OperationError};
 use crate::{
-    base::glob::matches,
-    store::{tell_damage, wall_ns},
+    base::{glob::matches, wall::wall_ns},
+    store::tell_damage,
 };
 
 /// Versions listed at most.
