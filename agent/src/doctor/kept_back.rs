@@ -23,6 +23,8 @@ pub(super) struct KeptBack {
     pub(super) rows_held: u64,
     /// A held stream, with the upstream's words.
     pub(super) example: Option<String>,
+    /// The database was found to be another so often, and may lack what was uploaded.
+    pub(super) times_replaced: u64,
     pub(super) dropped: u64,
 }
 
@@ -35,6 +37,7 @@ impl KeptBack {
             streams_held: left.streams_held as u64,
             rows_held: left.rows_held,
             example: None,
+            times_replaced: 0,
             dropped: parts.quarantine.records_dropped.load(Relaxed),
         })
     }
@@ -47,11 +50,22 @@ impl KeptBack {
             streams_held: up.streams_held,
             rows_held: up.rows_held,
             example: up.held_stream.clone(),
+            times_replaced: up.times_replaced,
             dropped: status.records.dropped,
         }
     }
 
     pub(super) fn tell(&self, found: &mut Findings) {
+        if self.times_replaced > 0 {
+            found.warning_first(
+                "replaced",
+                format!(
+                    "the upstream's database was removed or replaced, {} since the start",
+                    of(self.times_replaced, "time")
+                ),
+                "what it lacks: dunlin status --verify; send it again: dunlin upload --again",
+            );
+        }
         if self.streams_held > 0 {
             let example = self.example.as_deref();
             let example =
@@ -133,11 +147,15 @@ mod tests {
             streams_held: 3,
             rows_held: 70,
             example: Some("s/1: no such table".into()),
+            times_replaced: 1,
             dropped: 4,
         }
         .tell(&mut found);
         let about: Vec<&str> = found.0.iter().map(|finding| finding.about).collect();
-        assert_eq!(about, ["dropped", "quarantine", "held", "clock"]);
+        assert_eq!(
+            about,
+            ["dropped", "quarantine", "held", "replaced", "clock"]
+        );
         assert!(found.0[1].what.contains("9 records: wrong_type"));
         assert!(found.0[2].what.contains("s/1: no such table; 70 rows"));
         assert!(

@@ -222,6 +222,10 @@ pub struct UpstreamStatus {
     /// One of these, with the upstream's words.
     #[serde(default)]
     pub held_stream: Option<String>,
+    /// How often since the start the database was found to be another, which may lack rows that were
+    /// uploaded.
+    #[serde(default)]
+    pub times_replaced: u64,
     /// Uploads wait for the clock.
     pub held_for_clock: bool,
     /// Last trouble, in words.
@@ -328,6 +332,7 @@ impl View {
                 held_stream: uploads
                     .held_stream()
                     .map(|held| format!("{}: {}", held.name, held.reason)),
+                times_replaced: self.upstream.times_replaced(),
                 held_for_clock: clock.uploads_held,
                 last_error: uploads.last_error(),
             },

@@ -131,6 +131,12 @@ pub trait Upstream: Send + Sync {
         Ok(())
     }
 
+    /// How often since the start another database was found where rows had been written before: it was
+    /// removed, replaced or restored, and may lack them.
+    fn times_replaced(&self) -> u64 {
+        0
+    }
+
     /// Where this is, without secrets, for people.
     fn location(&self) -> String;
 }

@@ -29,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -38,7 +38,10 @@ use async_trait::async_trait;
 use rusqlite::{ErrorCode, InterruptHandle};
 use rustix::fs::Access;
 
-use self::database::{Database, DbError};
+use self::{
+    database::{Database, DbError},
+    file::Identity,
+};
 use super::{
     DatabaseDescription, Description, Upstream, UpstreamError, UpstreamOptions, WriteReport,
     told::Told,
@@ -59,6 +62,7 @@ pub struct Sqlite {
     database: Arc<tokio::sync::Mutex<Option<Database>>>,
     interrupt: Arc<Mutex<Option<InterruptHandle>>>,
     told: Arc<Told>,
+    succession: Arc<Succession>,
 }
 
 impl Sqlite {
@@ -74,6 +78,7 @@ impl Sqlite {
             database: Arc::default(),
             interrupt: Arc::default(),
             told: Arc::default(),
+            succession: Arc::default(),
         })
     }
 
@@ -85,11 +90,13 @@ impl Sqlite {
     ) -> Result<T, UpstreamError> {
         let (path, interrupt) = (self.path.clone(), Arc::clone(&self.interrupt));
         let (busy_max, told) = (BUSY_MAX.min(self.timeout / 2), Arc::clone(&self.told));
+        let succession = Arc::clone(&self.succession);
         self.with_slot(move |slot| {
-            let mut database = match leave_what_is_gone(slot.take(), &path) {
+            let mut database = match leave_what_is_gone(slot.take()) {
                 Some(database) => database,
                 None => Database::open(&path, busy_max, &told)?,
             };
+            succession.uses(file::identity(&path), &path);
             *lock(&interrupt) = Some(database.interrupt_handle());
             let result = work(&mut database);
             if result.is_ok() {
@@ -183,12 +190,15 @@ impl Upstream for Sqlite {
     }
 
     async fn close(&self) -> Result<(), UpstreamError> {
-        let path = self.path.clone();
-        self.with_slot(move |slot| match leave_what_is_gone(slot.take(), &path) {
+        self.with_slot(move |slot| match leave_what_is_gone(slot.take()) {
             Some(database) => database.close(),
             None => Ok(()),
         })
         .await
+    }
+
+    fn times_replaced(&self) -> u64 {
+        self.succession.replaced.load(Ordering::Relaxed)
     }
 
     fn location(&self) -> String {
@@ -196,18 +206,37 @@ impl Upstream for Sqlite {
     }
 }
 
+/// The files that have been in use one after the other.
+#[derive(Default)]
+struct Succession {
+    last: Mutex<Option<Identity>>,
+    replaced: AtomicU64,
+}
+
+impl Succession {
+    /// `file` is used from here on. Also after an error, when the one before is closed already.
+    fn uses(&self, file: Option<Identity>, path: &Path) {
+        let Some(file) = file else { return };
+        let before = lock(&self.last).replace(file);
+        if before.is_none_or(|before| before == file) {
+            return;
+        }
+        self.replaced.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            path = %path.display(),
+            "this file was removed or replaced while it was in use; what is there now is used from \
+             here on, or made anew. Rows that were in the old one alone are not in it: `dunlin status \
+             --verify` names them, `dunlin upload --again` sends them"
+        );
+    }
+}
+
 /// `database`, unless its file was removed or replaced.
-fn leave_what_is_gone(database: Option<Database>, path: &Path) -> Option<Database> {
+fn leave_what_is_gone(database: Option<Database>) -> Option<Database> {
     let database = database?;
     if database.is_in_place() {
         return Some(database);
     }
-    tracing::warn!(
-        path = %path.display(),
-        "this file was removed or replaced while it was in use; what is there now is used from here \
-         on, or made anew. Rows that were in the old one alone are not in it: `dunlin status --verify` \
-         names them"
-    );
     database.abandon();
     None
 }

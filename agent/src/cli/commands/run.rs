@@ -150,6 +150,13 @@ fn farewell(left: &Left, status: &Status, in_quarantine: u64) {
             "held in the buffer: the upstream refuses these streams; repair them there"
         );
     }
+    if upstream.times_replaced > 0 {
+        tracing::warn!(
+            times = upstream.times_replaced,
+            "the upstream's database was removed or replaced since the start, and may lack rows: dunlin \
+             upload --again sends them, from the buffer"
+        );
+    }
     if records.dropped > 0 {
         tracing::error!(records = records.dropped, "DROPPED since the start");
     }
@@ -158,7 +165,8 @@ fn farewell(left: &Left, status: &Status, in_quarantine: u64) {
             rows = left.rows,
             "stopped; these rows are not upstream, and go up after the next start"
         );
-    } else if in_quarantine + records.dropped > 0 || left.streams_held > 0 {
+    } else if in_quarantine + records.dropped + upstream.times_replaced > 0 || left.streams_held > 0
+    {
         tracing::info!("stopped; no row waits, but not everything that came is upstream");
     } else if quarantined > 0 {
         tracing::info!("stopped; no row waits, and the quarantine is empty");

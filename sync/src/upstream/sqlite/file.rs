@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// A file, whatever it is called.
@@ -11,6 +12,8 @@ use std::{
 pub(super) struct Identity {
     device: u64,
     inode: u64,
+    /// Where the file system knows: the inode of a file that is gone is soon another's.
+    created: Option<SystemTime>,
 }
 
 /// The file at `path`; `None` if there is none.
@@ -19,6 +22,7 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
     Some(Identity {
         device: metadata.dev(),
         inode: metadata.ino(),
+        created: metadata.created().ok(),
     })
 }
 

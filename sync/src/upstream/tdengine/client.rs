@@ -69,6 +69,8 @@ pub(super) struct Client {
     address: Arc<Address>,
     timeout: Duration,
     broken: AtomicBool,
+    /// The database was not there, and was made.
+    pub(super) has_made_database: bool,
     /// What this connection has learnt about tables; forgotten with it.
     pub(super) known: Known,
 }
@@ -79,8 +81,8 @@ impl Client {
         address: &Arc<Address>,
         timeout: Duration,
     ) -> Result<Self, UpstreamError> {
-        let client = Self::reach(address, timeout).await?;
-        client.open_database().await?;
+        let mut client = Self::reach(address, timeout).await?;
+        client.has_made_database = client.open_database().await?;
         Ok(client)
     }
 
@@ -116,6 +118,7 @@ impl Client {
             address: Arc::clone(address),
             timeout,
             broken: AtomicBool::new(false),
+            has_made_database: false,
             known: Known::default(),
         })
     }
@@ -142,10 +145,12 @@ impl Client {
         })
     }
 
-    async fn open_database(&self) -> Result<(), UpstreamError> {
+    /// Whether it had to be made.
+    async fn open_database(&self) -> Result<bool, UpstreamError> {
         let database = self.address.database.clone();
         let mut precision = self.precision().await?;
-        if precision.is_none() {
+        let is_missing = precision.is_none();
+        if is_missing {
             let sql = format!(
                 "CREATE DATABASE IF NOT EXISTS `{database}` PRECISION 'ns'{}",
                 self.address.create_options
@@ -178,7 +183,7 @@ impl Client {
             }
         }
         self.execute(format!("USE `{database}`")).await?;
-        Ok(())
+        Ok(is_missing)
     }
 
     async fn precision(&self) -> Result<Option<String>, Failure> {

@@ -24,7 +24,14 @@ mod streams;
 mod supertable;
 mod write;
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
@@ -45,6 +52,9 @@ pub struct TDengine {
     timeout: Duration,
     client: Mutex<Option<Arc<Client>>>,
     told: Told,
+    /// There was a connection, so the database was there.
+    was_there: AtomicBool,
+    replaced: AtomicU64,
 }
 
 impl TDengine {
@@ -58,6 +68,8 @@ impl TDengine {
             timeout: options.timeout,
             client: Mutex::new(None),
             told: Told::default(),
+            was_there: AtomicBool::new(false),
+            replaced: AtomicU64::new(0),
         })
     }
 
@@ -70,12 +82,26 @@ impl TDengine {
             }
             *slot = None;
             let client = Arc::new(Client::connect(&self.address, self.timeout).await?);
+            self.note_database(&client);
             *slot = Some(Arc::clone(&client));
             Ok(client)
         };
         tokio::time::timeout(self.timeout, connecting)
             .await
             .unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    /// Tells of a database that was dropped since the last connection.
+    fn note_database(&self, client: &Client) {
+        if self.was_there.swap(true, Relaxed) && client.has_made_database {
+            self.replaced.fetch_add(1, Relaxed);
+            tracing::warn!(
+                database = %self.address.database,
+                "this database was dropped while it was in use, and is made anew. Rows that were in \
+                 it are not upstream: `dunlin status --verify` names them, `dunlin upload --again` \
+                 sends them"
+            );
+        }
     }
 
     fn silent(&self) -> UpstreamError {
@@ -156,6 +182,10 @@ impl Upstream for TDengine {
     async fn close(&self) -> Result<(), UpstreamError> {
         *self.client.lock().await = None;
         Ok(())
+    }
+
+    fn times_replaced(&self) -> u64 {
+        self.replaced.load(Relaxed)
     }
 
     fn location(&self) -> String {

@@ -58,6 +58,7 @@ struct Trouble<'a> {
     streams_held: u64,
     rows_held: u64,
     held_stream: Option<&'a str>,
+    times_replaced: u64,
     dropped: u64,
 }
 
@@ -74,12 +75,16 @@ impl<'a> Trouble<'a> {
                 .unwrap_or(0),
             rows_held: rows_held.or(left.map(|l| l.rows_held)).unwrap_or(0),
             held_stream: up.and_then(|up| up.held_stream.as_deref()),
+            times_replaced: up.map_or(0, |up| up.times_replaced),
             dropped: status.map_or(0, |s| s.records.dropped),
         }
     }
 
     fn is_none(&self) -> bool {
-        self.quarantine.is_empty() && self.streams_held == 0 && self.dropped == 0
+        self.quarantine.is_empty()
+            && self.streams_held == 0
+            && self.times_replaced == 0
+            && self.dropped == 0
     }
 
     fn tell(&self, lines: &mut Lines) {
@@ -119,6 +124,15 @@ impl<'a> Trouble<'a> {
             }
             lines.add("", "repair them there; the agent tries again by itself");
         }
+        if self.times_replaced > 0 {
+            let times = of(self.times_replaced, "time");
+            let text = format!("the database was removed or replaced, {times} since the start");
+            lines.add("replaced", &text);
+            lines.add(
+                "",
+                "what it lacks: dunlin status --verify; send it again: dunlin upload --again",
+            );
+        }
     }
 }
 
@@ -132,7 +146,7 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         let elsewhere = of(s.buffer.streams_elsewhere as u64, "stream");
         lines.add(
             "",
-            &format!("called {before} before; {elsewhere} of that name, as NAME#{before}"),
+            &format!("called {before} before; {elsewhere} of earlier names, as NAME#DEVICE"),
         );
     }
     let because = |error: &Option<String>| {

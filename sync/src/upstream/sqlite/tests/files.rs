@@ -61,8 +61,24 @@ async fn a_removed_file_is_made_anew_and_its_rows_are_missed() {
         let _may_not_be_there = std::fs::remove_file(file::beside(&fixture.path(), suffix));
     }
     rows.write(&*upstream, 3).await;
+    assert_eq!(upstream.times_replaced(), 2);
     upstream.close().await.unwrap();
+    assert_eq!(upstream.times_replaced(), 2);
     assert_eq!(rows_in(&fixture.path()), 1);
+}
+
+#[tokio::test]
+async fn a_file_replaced_while_it_was_closed_is_told_too() {
+    let (fixture, rows) = (Fixture::new(), Rows::new());
+    let upstream = fixture.upstream();
+    rows.write(&*upstream, 1).await;
+    upstream.close().await.unwrap();
+    rows.write(&*upstream, 2).await;
+    assert_eq!(upstream.times_replaced(), 0, "the same file, opened again");
+    upstream.close().await.unwrap();
+    std::fs::rename(fixture.path(), fixture.dir.path().join("away.db")).unwrap();
+    rows.write(&*upstream, 3).await;
+    assert_eq!(upstream.times_replaced(), 1);
 }
 
 #[tokio::test]

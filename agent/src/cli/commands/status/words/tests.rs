@@ -88,6 +88,7 @@ fn what_waits_in_silence_is_told() {
         streams_held: 0,
         rows_held: 0,
         held_stream: None,
+        times_replaced: 0,
         dropped: 0,
     };
     running(&told, &trouble, &mut lines);
@@ -172,6 +173,13 @@ fn what_is_quarantined_held_or_dropped_comes_first_and_nothing_is_called_complet
              \x20          plant/m1: no such table\n"
         ),
         "{held}"
+    );
+    let replaced = shown(&|s| s.upstream.times_replaced = 2, &[]);
+    assert!(
+        replaced.starts_with(
+            "replaced   the database was removed or replaced, 2 times since the start\n"
+        ),
+        "{replaced}"
     );
     let dropped = shown(&|s| s.records.dropped = 7, &[]);
     assert!(dropped.starts_with("DROPPED    7 records"), "{dropped}");
