@@ -269,7 +269,10 @@ impl Ingest {
                 attempt = self.link.approach(v5_anew) => attempt,
             };
             let problem = match attempt {
-                Err(problem) => problem,
+                Err(problem) => {
+                    self.rivals.turned_away();
+                    problem
+                }
                 Ok(link) => {
                     let since = Instant::now();
                     if version != self.link.version {

@@ -68,6 +68,12 @@ impl Rivals {
         Some(suspicion)
     }
 
+    /// The broker did not let us in: it is away, or restarts, and the connections that it closed before say
+    /// nothing of another client. A rival's broker takes us back at once.
+    pub(super) fn turned_away(&mut self) {
+        self.ends.retain(|(_, sign)| *sign == Suspicion::Sure);
+    }
+
     /// Whether the suspicion still stands.
     pub(super) fn are_about(&self, now: Instant) -> bool {
         self.last_sign.is_some_and(|sign| now - sign < LASTS)
@@ -120,6 +126,19 @@ mod tests {
         }
         let third = rivals.ended(&LinkProblem::Closed, SECOND, start + SECOND * 59);
         assert_eq!(third, Some(Suspicion::Likely));
+    }
+
+    #[test]
+    fn a_broker_that_restarts_often_is_no_rival() {
+        let (mut rivals, start) = (Rivals::default(), Instant::now());
+        for restart in 0..5 {
+            let end = rivals.ended(&LinkProblem::Closed, SECOND, start + SECOND * restart);
+            assert_eq!(end, None);
+            rivals.turned_away();
+        }
+        let mut taken_over = || rivals.ended(&LinkProblem::TakenOver, SECOND, start + SECOND * 6);
+        assert_eq!(taken_over(), None);
+        assert_eq!(taken_over(), Some(Suspicion::Sure));
     }
 
     #[test]
