@@ -53,22 +53,24 @@ pub(crate) struct Found {
     likeness: Likeness,
 }
 
-/// Reads what the directory remembers; `None` if it remembers nothing, or nothing that can be read.
+/// Reads what the directory remembers; `None` if it remembers nothing, or, told, nothing that can be read.
 pub(crate) fn read(data_dir: &Path) -> Option<Identity> {
-    let path = data_dir.join("state").join(FILE);
-    let bytes = state_file::read::<Vec<u8>>(&path);
-    let identity = bytes.and_then(|bytes| {
-        let corrupt = |error: serde_json::Error| StateFileError::Corrupt {
-            path: path.clone(),
-            reason: error.to_string(),
-        };
-        let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(corrupt);
-        bytes.map(read).transpose()
-    });
-    identity.unwrap_or_else(|error| {
+    remembered(data_dir).unwrap_or_else(|error| {
         tracing::error!(%error, "the directory takes on the identity of this device anew");
         None
     })
+}
+
+fn remembered(data_dir: &Path) -> Result<Option<Identity>, StateFileError> {
+    let path = data_dir.join("state").join(FILE);
+    let bytes = state_file::read::<Vec<u8>>(&path)?;
+    let identity = bytes.map(|bytes| serde_json::from_slice(&bytes));
+    identity
+        .transpose()
+        .map_err(|error| StateFileError::Corrupt {
+            path,
+            reason: error.to_string(),
+        })
 }
 
 /// Refuses a directory that another machine has written to. Changes nothing.
@@ -253,7 +255,8 @@ impl Identity {
 
     /// Stores it, unless the directory remembers it as it is.
     pub(super) fn save(&self, data_dir: &Path) {
-        if read(data_dir).as_ref() == Some(self) {
+        // What cannot be read was told when it was read first.
+        if remembered(data_dir).is_ok_and(|known| known.as_ref() == Some(self)) {
             return;
         }
         let stored = serde_json::to_vec(self)
