@@ -309,7 +309,8 @@ impl Writer {
         match decoded {
             Some(Ok(batch)) if !is_stored => {
                 let clock = (&mut self.parts.clock, &*self.clock_path);
-                store(batch, clock, &mut pending.builder, &self.stats)?;
+                store(batch, clock, &mut pending.builder, &self.stats)
+                    .inspect_err(|_| self.redelivery.keep(publish, print, verdict))?;
             }
             Some(Err(reject)) => {
                 let payload = (&publish.payload[..], publish.payload_bytes);

@@ -124,6 +124,8 @@ pub(super) struct Redelivery {
     /// Fingerprints of what was committed last, oldest first.
     seen: VecDeque<u64>,
     seen_max: usize,
+    /// What was said of a publish that is not stored yet: its connection, its fingerprint.
+    kept: Option<(u64, u64, Verdict)>,
     connection: u64,
     /// First publish of the connection.
     began: Option<Instant>,
@@ -238,6 +240,7 @@ impl Redelivery {
         Self {
             seen: seen.into(),
             seen_max,
+            kept: None,
             connection: 0,
             began: None,
             came: 0,
@@ -264,6 +267,12 @@ impl Redelivery {
         pending: &[u64],
         now: Instant,
     ) -> Verdict {
+        let kept = self.kept.take();
+        if let Some((connection, kept, verdict)) = kept
+            && (connection, kept) == (publish.connection, print)
+        {
+            return verdict;
+        }
         if publish.connection != self.connection {
             self.begin(publish, print, pending);
         }
@@ -284,6 +293,12 @@ impl Redelivery {
             let is_marked_else = self.marks && self.knows_session;
             self.judge_unmarked(content(print), is_early && !is_marked_else)
         }
+    }
+
+    /// The publish could not be stored yet, and comes next: what was said of it holds. To be asked twice would
+    /// use up what it was told by.
+    pub(super) fn keep(&mut self, publish: &Incoming, print: u64, verdict: Verdict) {
+        self.kept = Some((publish.connection, print, verdict));
     }
 
     /// Whether this is what its packet id was used for last. Only that counts: a broker uses an id again

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A file where a directory has to be, as a stand-in for a disk that takes nothing.
-fn block(path: &Path) {
+pub(super) fn block(path: &Path) {
     let _gone = fs::remove_dir_all(path);
     fs::write(path, b"").unwrap();
 }

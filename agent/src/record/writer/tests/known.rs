@@ -382,6 +382,26 @@ fn one_that_looks_like_an_older_one_is_not_taken_for_it_unless_the_rest_follows(
 }
 
 #[test]
+fn what_waits_for_a_timestamp_is_judged_once() {
+    let mut device = Device::new();
+    device.arrive((1..=9).map(|id| value(id, 7)));
+    device.turn_after_gap();
+    let state = device.settings.data_dir.join("state");
+    super::faults::block(&state);
+    device.hands.advance(Duration::from_hours(2));
+    device.arrive((1..=4).map(|id| renumbered(value(9, 7), id)));
+    for _ in 0..3 {
+        assert!(device.turn().unwrap());
+    }
+    assert!(device.w().stats().stalled_because().is_some());
+    fs::remove_file(&state).unwrap();
+    device.turn().unwrap();
+    device.turn_after_gap();
+    assert_eq!(device.stored().values(), [7.5; 13]);
+    assert_eq!(device.w().stats().possible_duplicates.load(Relaxed), 4);
+}
+
+#[test]
 fn a_reading_with_its_own_time_is_known_although_nothing_marks_it() {
     let mut device = Device::with(|settings| {
         let rule = &mut settings.streams[0];
