@@ -71,9 +71,10 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Size at which a generation is sealed: an eighth of the bound, 1 to 32 MiB.
+    /// Size at which a generation is sealed: an eighth of the bound, 1 to 16 MiB. What of the newest is in
+    /// memory does not keep to [`crate::generation`]'s cache: nearly all of it is.
     pub(super) fn generation_bytes(&self) -> u64 {
-        (self.bytes_max / 8).clamp(1 << 20, 32 << 20)
+        (self.bytes_max / 8).clamp(1 << 20, 16 << 20)
     }
 }
 
