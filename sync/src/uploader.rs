@@ -16,16 +16,16 @@ mod end_to_end;
 
 mod batch_rows;
 mod broken;
+#[cfg(test)]
+pub(crate) mod doubles;
 mod held;
 mod held_log;
 mod job;
 mod lag;
-#[cfg(test)]
-pub(crate) mod model;
 mod options;
 mod plan;
+mod ports;
 mod position;
-mod seam;
 mod settle;
 mod stats;
 mod stretch;
@@ -51,7 +51,7 @@ use self::{
 pub use self::{
     lag::lag,
     options::{Left, UploadOrder, UploaderOptions},
-    seam::{BlockSource, NamedValue, RejectError, RejectedRow, RejectedRows},
+    ports::{BlockSource, NamedValue, RejectError, RejectedRow, RejectedRows},
     stats::{HeldStream, UploadStats},
 };
 use crate::{backoff::Backoff, interval_set::IntervalSet, sample::StreamId, upstream::Upstream};

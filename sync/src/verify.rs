@@ -313,7 +313,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::uploader::model::{Fault, MemorySource, MemoryUpstream};
+    use crate::uploader::doubles::{Fault, MemorySource, MemoryUpstream};
 
     /// Ten blocks of three rows of `s/0` and two of `s/1`, all upstream.
     fn delivered() -> (Arc<MemorySource>, Arc<MemoryUpstream>, Cursor) {

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     batch_rows::BatchRows,
-    seam::{BlockSource, RejectError, RejectedRow, RejectedRows},
+    ports::{BlockSource, RejectError, RejectedRow, RejectedRows},
     stretch::{Place, first_row, slice, stretches},
 };
 use crate::{

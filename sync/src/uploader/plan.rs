@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{options::UploadOrder, seam::BlockSource};
+use super::{options::UploadOrder, ports::BlockSource};
 
 /// Most blocks in one batch, however few rows they hold: bounds one read.
 pub(super) const BATCH_BLOCKS_MAX: u64 = 8_192;

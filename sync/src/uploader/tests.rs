@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
 use super::{
-    model::{Fault, MemoryRejected, MemorySource, MemoryUpstream},
+    doubles::{Fault, MemoryRejected, MemorySource, MemoryUpstream},
     *,
 };
 use crate::cursor::Cursor;

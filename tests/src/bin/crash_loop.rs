@@ -24,11 +24,10 @@ use dunlin_agent::mqtt::url::BrokerUrl;
 use dunlin_tests::{
     central::{Central, Row},
     device::{Device, as_agent, program, until},
-    mqtt_double::MqttDouble,
+    doubles::{mqtt::MqttDouble, relay::Relay},
     options::{option, refuse_others},
     publisher::Publisher,
     records::Numbered,
-    relay::Relay,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;

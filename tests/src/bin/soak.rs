@@ -15,11 +15,10 @@ use std::{
 use dunlin_tests::{
     central::Central,
     device::{Device, as_agent, program, until},
+    doubles::{mqtt::MqttDouble, relay::Relay},
     measure::{median, memory_bytes},
-    mqtt_double::MqttDouble,
     options::{option, refuse_others},
     records::Numbered,
-    relay::Relay,
 };
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::{fs, ops::Range, time::Duration};
 
 use dunlin_agent::observe::status::Status;
-use dunlin_tests::{mqtt_double::MqttDouble, records::Publish};
+use dunlin_tests::{doubles::mqtt::MqttDouble, records::Publish};
 
 use crate::{life::get, world::World};
 

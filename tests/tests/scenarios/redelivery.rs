@@ -3,7 +3,7 @@
 
 use std::{env, process::Command};
 
-use dunlin_tests::mqtt_double::Habit;
+use dunlin_tests::doubles::mqtt::Habit;
 
 use crate::world::World;
 

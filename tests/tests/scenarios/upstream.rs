@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dunlin_tests::{
+use dunlin_tests::doubles::{
     relay::Relay,
-    taos_double::{Cut, TaosDouble},
+    taos::{Cut, TaosDouble},
 };
 
 use crate::world::{PATIENCE, World, runtime};
@@ -32,8 +32,8 @@ fn all_in(world: &World, double: &TaosDouble, count: u64) {
 /// Record numbers of all rows, by time.
 fn numbers_in(double: &TaosDouble) -> Vec<u64> {
     let rows = double.rows("plant", "records");
-    let number = |row: &dunlin_tests::taos_double::Row| match row.get("n") {
-        Some(dunlin_tests::taos_double::Cell::F64(n)) => *n as u64,
+    let number = |row: &dunlin_tests::doubles::taos::Row| match row.get("n") {
+        Some(dunlin_tests::doubles::taos::Cell::F64(n)) => *n as u64,
         other => panic!("n is {other:?}"),
     };
     rows.iter().map(number).collect()
@@ -175,7 +175,7 @@ fn a_column_of_another_type_upstream_costs_nothing() {
     );
     assert_eq!(double.rows("plant", "other").len(), 50);
     let rows = double.rows("plant", "records");
-    let beside = |n: u64| dunlin_tests::taos_double::Cell::F64(n as f64);
+    let beside = |n: u64| dunlin_tests::doubles::taos::Cell::F64(n as f64);
     let values = rows.iter().map(|row| row.get("n_f64").cloned());
     assert!(values.eq((0..50).map(|n| Some(beside(n)))), "{rows:?}");
     assert_eq!(status.buffer.quarantine_bytes, 0);

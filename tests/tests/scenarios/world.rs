@@ -17,10 +17,12 @@ use dunlin_agent::{
 use dunlin_tests::{
     central::{Central, Rows},
     device::{Device, until},
-    mqtt_double::{Habit, MqttDouble},
+    doubles::{
+        mqtt::{Habit, MqttDouble},
+        relay::Relay,
+    },
     publisher::Publisher,
     records::{Numbered, Publish},
-    relay::Relay,
 };
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use dunlin_sync::{
     sample::FieldType,
     upstream::{Upstream, UpstreamError, UpstreamOptions, connect},
 };
-use dunlin_tests::taos_double::{Cut, TaosDouble};
+use dunlin_tests::doubles::taos::{Cut, TaosDouble};
 
 use crate::support::{count, now_ns, one, options, schema, waves, write_all};
 

@@ -11,7 +11,7 @@ use dunlin_sync::{
     sample::{Field, FieldType, Schema, Stream, TimeRange},
     upstream::{Upstream, UpstreamOptions, connect},
 };
-use dunlin_tests::taos_double::TaosDouble;
+use dunlin_tests::doubles::taos::TaosDouble;
 use taos::{AsyncFetchable, AsyncQueryable, AsyncTBuilder, Taos, TaosBuilder};
 
 /// A double, or a database of its own on a real server.
@@ -95,7 +95,7 @@ impl Target {
     pub(crate) async fn read(&self, stable: &str, columns: &[&str]) -> Vec<Vec<String>> {
         match self {
             Self::Double(double) => {
-                let text = |row: &dunlin_tests::taos_double::Row, name: &str| {
+                let text = |row: &dunlin_tests::doubles::taos::Row, name: &str| {
                     row.get(name).map_or("NULL".into(), ToString::to_string)
                 };
                 let rows = double.rows("plant", stable);

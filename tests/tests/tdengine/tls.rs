@@ -7,7 +7,7 @@ use dunlin_sync::{
     sample::FieldType,
     upstream::{UpstreamOptions, connect},
 };
-use dunlin_tests::taos_double::TaosDouble;
+use dunlin_tests::doubles::taos::TaosDouble;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
 };

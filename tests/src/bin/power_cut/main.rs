@@ -29,8 +29,8 @@ use dunlin_tests::{
     central::{Central, Row},
     device::{Device, as_agent, until},
     disk_image::{self, Mounted, NoWriteBack},
+    doubles::mqtt::MqttDouble,
     interrupts,
-    mqtt_double::MqttDouble,
     options::{option, refuse_others},
     records::Numbered,
 };

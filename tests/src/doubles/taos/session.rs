@@ -7,8 +7,9 @@ use taos::{ColumnView, Precision, RawBlock, taos_query::common::BorrowedValue};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    Cell, Cut, Row, Shared, locked,
-    model::{Refusal, refuse},
+    Cell, Cut, Row, Shared,
+    database::{Refusal, refuse},
+    locked,
     sql::{self, Answer},
 };
 

@@ -22,11 +22,11 @@ use std::{
 use dunlin_agent::{mqtt::url::BrokerUrl, simulate::broker::EmbeddedBroker};
 use dunlin_tests::{
     device::{Device, as_agent, until},
+    doubles::relay::{Relay, Times},
     measure::{median, memory_bytes, quantile},
     options::{option, refuse_others},
     publisher::Publisher,
     records::Publish,
-    relay::{Relay, Times},
 };
 use serde_json::{Value, json};
 

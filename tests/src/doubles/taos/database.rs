@@ -193,7 +193,7 @@ impl Limits {
 
 /// Everything the double holds.
 #[derive(Debug, Default)]
-pub(super) struct Model {
+pub(super) struct Server {
     pub(super) databases: BTreeMap<String, Database>,
     pub(super) newest_ns: Option<i64>,
     /// Timestamps of rows that are refused for reasons of their own.
@@ -202,7 +202,7 @@ pub(super) struct Model {
     pub(super) blocks: usize,
 }
 
-impl Model {
+impl Server {
     pub(super) fn database(&mut self, name: &str) -> Result<&mut Database, Refusal> {
         self.databases
             .get_mut(name)

@@ -1,6 +1,6 @@
 //! Tokens of the SQL that the upstream emits.
 
-use super::model::{Column, Refusal, refuse};
+use super::database::{Column, Refusal, refuse};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {

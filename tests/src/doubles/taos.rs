@@ -4,7 +4,7 @@
 //! It speaks what the connector speaks to a 3.3 server: JSON for the greeting, binary frames for
 //! queries (action 6), fetches (7) and raw blocks (5).
 
-mod model;
+mod database;
 mod parser;
 mod session;
 mod sql;
@@ -23,9 +23,9 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-pub use self::model::{Cell, Row};
+pub use self::database::{Cell, Row};
 use self::{
-    model::{Model, Refusal, refuse},
+    database::{Refusal, Server, refuse},
     session::{Reply, Session},
 };
 
@@ -57,7 +57,7 @@ struct FaultState {
 
 #[derive(Debug, Default)]
 struct Shared {
-    model: Mutex<Model>,
+    model: Mutex<Server>,
     faults: Mutex<FaultState>,
     connections: Mutex<usize>,
     password: Mutex<Option<String>>,

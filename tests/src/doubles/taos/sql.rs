@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    model::{Cell, Column, Database, Model, Refusal, Subtable, Supertable, refuse},
+    database::{Cell, Column, Database, Refusal, Server, Subtable, Supertable, refuse},
     parser::{Parser, Token, tokens},
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Answer {
 
 /// Carries out `sql`; `current` is the database in use.
 pub(super) fn run(
-    model: &mut Model,
+    model: &mut Server,
     current: &mut Option<String>,
     sql: &str,
 ) -> Result<Answer, Refusal> {
@@ -53,7 +53,7 @@ pub(super) fn run(
     }
 }
 
-fn drop_(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn drop_(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     if p.is_word("stable") {
         let (database, name) = p.path()?;
         let database = model.database(&database)?;
@@ -67,7 +67,7 @@ fn drop_(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
     Ok(Answer::default())
 }
 
-fn describe(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn describe(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     let (database, table) = p.path()?;
     let table = model.database(&database)?.supertable(&table)?;
     let record = |column: &Column, note: &str| {
@@ -87,7 +87,7 @@ fn describe(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
     })
 }
 
-fn select(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn select(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     if p.is_word("cast") {
         // In milliseconds, as the server does where no table is named.
         return Ok(Answer {
@@ -167,7 +167,7 @@ fn select(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
     })
 }
 
-fn create(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn create(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     if p.is_word("database") {
         p.are_words("if not exists")?;
         let name = p.name()?;
@@ -244,7 +244,7 @@ fn check_tag(table: &Supertable, name: &str, value: &str) -> Result<(), Refusal>
 }
 
 /// `tbname` and tags of the subtables that have a value for one tag.
-fn distinct(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn distinct(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     p.are_words("tbname")?;
     let mut tags = Vec::new();
     while p.is_sign(',') {
@@ -284,7 +284,7 @@ fn distinct(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
 }
 
 /// ``TABLE `d`.`t` SET TAG `name` = 'value'``
-fn set_tag(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn set_tag(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     let (database, name) = p.path()?;
     p.are_words("set tag")?;
     let tag = p.name()?;
@@ -298,7 +298,7 @@ fn set_tag(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
     Ok(Answer::default())
 }
 
-fn alter(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn alter(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     if p.is_word("table") {
         return set_tag(model, p);
     }
@@ -351,7 +351,7 @@ fn alter(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
     Ok(Answer::default())
 }
 
-fn insert(model: &mut Model, p: &mut Parser) -> Result<Answer, Refusal> {
+fn insert(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
     p.are_words("into")?;
     let mut planned = Vec::new();
     while p.tokens.peek().is_some() {
