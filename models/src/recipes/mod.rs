@@ -1,14 +1,8 @@
 //! The recipes that come with Dunlin, and the settings they share.
 
+mod closed_form;
 pub mod custom;
 pub mod gradient;
-mod kept;
-mod normal;
-mod pca;
-mod ridge;
-mod ridge_nlinear;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,14 +182,11 @@ const WINDOW_ROWS_MAX: usize = 1 << 16;
 /// A text for people: which setting makes no sense, and what would.
 pub fn build(settings: &RecipeSettings) -> Result<Box<dyn Recipe>, String> {
     check(settings)?;
-    let settings = settings.clone();
-    Ok(match settings.algorithm {
-        Algorithm::RidgeNlinear => Box::new(ridge_nlinear::RidgeNlinear(settings)),
-        Algorithm::Ridge => Box::new(ridge::Ridge(settings)),
-        Algorithm::Pca => Box::new(pca::Pca(settings)),
+    match closed_form::build(settings) {
+        Some(recipe) => Ok(recipe),
         // The networks, trained by gradient.
-        _ => gradient::build(&settings)?,
-    })
+        None => gradient::build(settings),
+    }
 }
 
 /// Whether the settings make sense together.
@@ -229,7 +220,7 @@ fn check(settings: &RecipeSettings) -> Result<(), String> {
     } else if !is_positive(settings.gradient_norm_max) {
         "gradient_norm_max must be above 0"
     } else if settings.algorithm == Algorithm::RidgeNlinear
-        && settings.lookback > normal::INPUTS_MAX
+        && settings.lookback > closed_form::INPUTS_MAX
     {
         "lookback must not be more than 2048 for ridge_nlinear"
     } else {

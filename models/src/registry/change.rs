@@ -8,7 +8,7 @@ use std::{
 use super::{
     LINE, LINE_BEFORE, MANIFEST, MODEL, ModelKey, NAME_BYTES_MAX, NewVersion, Registry,
     RegistryError, RegistryOptions, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version,
-    disk, io_error, line::Line, sealed, unpoisoned,
+    disk, history::Line, io_error, sealed, unpoisoned,
 };
 use crate::registry::artifact::Artifact;
 

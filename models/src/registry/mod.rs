@@ -25,8 +25,8 @@
 pub mod artifact;
 mod change;
 mod disk;
+mod history;
 mod key;
-mod line;
 mod recover;
 mod sealed;
 mod space;
@@ -50,7 +50,7 @@ use std::{
     },
 };
 
-use self::{disk::Content, line::Line, sealed::SealError};
+use self::{disk::Content, history::Line, sealed::SealError};
 pub use self::{
     key::{ModelKey, NAME_BYTES_MAX},
     version::{Evaluations, NewVersion, Version},

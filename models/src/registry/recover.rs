@@ -11,8 +11,8 @@ use std::{
 
 use super::{
     Content, Flaw, LINE, LINE_BEFORE, MANIFEST, Registry, RegistryError, RegistryOptions,
-    STATE_BYTES_MAX, SealError, disk, io_error, key::is_directory_name, line::Line, read_manifest,
-    sealed, unpoisoned, version_name,
+    STATE_BYTES_MAX, SealError, disk, history::Line, io_error, key::is_directory_name,
+    read_manifest, sealed, unpoisoned, version_name,
 };
 
 /// Ending of a line's directory that is being deleted.

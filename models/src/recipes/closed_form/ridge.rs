@@ -7,9 +7,9 @@ use std::any::Any;
 
 use super::{
     RecipeSettings,
-    kept::{Kept, check_inputs, nothing_to_learn},
     normal::{INPUTS_MAX, NormalEquations},
     report,
+    setup::{Kept, check_inputs, nothing_to_learn},
 };
 use crate::{
     data::{Half, Source, WindowShape},

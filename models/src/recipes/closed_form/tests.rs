@@ -1,14 +1,14 @@
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
-use super::*;
 use crate::{
-    data::{Columns, InMemory, Rows},
+    data::{Columns, Half, InMemory, Rows, WindowShape, scale::Scale},
     judging::{
         baseline::baseline,
         evaluation::{Evaluation, evaluate},
     },
-    recipe::{Output, Quiet, Scratch, Stopped},
+    recipe::{EpochEnd, Host, Model, Output, Quiet, Scratch, Step, Stopped, Task, TrainError},
+    recipes::{Algorithm, RecipeSettings, build},
     registry::artifact::{Artifact, ArtifactError},
 };
 

@@ -8,9 +8,9 @@ use std::any::Any;
 
 use super::{
     RecipeSettings,
-    kept::{Kept, nothing_to_learn},
     normal::NormalEquations,
     report,
+    setup::{Kept, nothing_to_learn},
 };
 use crate::{
     data::{Half, Source, WindowShape},

@@ -8,7 +8,7 @@ use nalgebra::{Cholesky, DMatrix};
 use crate::registry::artifact::{Artifact, ArtifactError};
 
 /// Inputs of a closed form: the matrix of 2,048 takes 34 MB, solving it as much again.
-pub(super) const INPUTS_MAX: usize = 2_048;
+pub(in crate::recipes) const INPUTS_MAX: usize = 2_048;
 /// Rows added in one matrix product.
 const BLOCK_ROWS: usize = 256;
 /// A ridge that makes any matrix of finite sums solvable, beside its mean diagonal.

@@ -17,9 +17,9 @@ use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use self::limit::{Limit, Thinned};
 use super::{
     RecipeSettings,
-    kept::{Kept, check_inputs, nothing_to_learn},
     normal::NormalEquations,
     report,
+    setup::{Kept, check_inputs, nothing_to_learn},
 };
 use crate::{
     data::{Half, Source, WindowShape},
