@@ -87,7 +87,7 @@ impl Rows {
         shape: WindowShape,
         features: usize,
         wants_label: bool,
-        half: Half,
+        subset: Subset,
     ) -> impl Iterator<Item = Window> + '_ {
         let length = shape.lookback + shape.horizon;
         let first = self.lead.max(length.max(1) - 1);
@@ -105,7 +105,7 @@ impl Rows {
             let start = last + 1 - length;
             let labelled = !wants_label || self.label.get(last).is_some_and(|l| l.is_finite());
             let counts = self.ends.get(last).is_none_or(|ends| *ends);
-            let wanted = counts && labelled && half.takes(self.is_train[last]);
+            let wanted = counts && labelled && subset.takes(self.is_train[last]);
             (start >= clean_from && wanted).then_some(Window {
                 start,
                 split_at: start + shape.lookback,
@@ -137,21 +137,21 @@ pub struct Window {
 
 /// Which windows are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub enum Subset {
     /// Those to learn from.
     Train,
     /// Those to judge by.
     Validation,
     /// All.
-    Both,
+    All,
 }
 
-impl Half {
+impl Subset {
     fn takes(self, is_train: bool) -> bool {
         match self {
             Self::Train => is_train,
             Self::Validation => !is_train,
-            Self::Both => true,
+            Self::All => true,
         }
     }
 }
@@ -223,39 +223,39 @@ mod tests {
         horizon: 1,
     };
 
-    fn ends(rows: &Rows, half: Half) -> Vec<usize> {
-        let windows = rows.windows(SHAPE, 1, false, half);
+    fn ends(rows: &Rows, subset: Subset) -> Vec<usize> {
+        let windows = rows.windows(SHAPE, 1, false, subset);
         windows.map(|window| window.end - 1).collect()
     }
 
     #[test]
     fn every_window_belongs_to_the_half_of_its_last_row() {
         let rows = rows(&[0.0; 6], 0);
-        assert_eq!(ends(&rows, Half::Both), [2, 3, 4, 5]);
-        assert_eq!(ends(&rows, Half::Train), [2, 4]);
-        assert_eq!(ends(&rows, Half::Validation), [3, 5]);
+        assert_eq!(ends(&rows, Subset::All), [2, 3, 4, 5]);
+        assert_eq!(ends(&rows, Subset::Train), [2, 4]);
+        assert_eq!(ends(&rows, Subset::Validation), [3, 5]);
     }
 
     #[test]
     fn no_window_ends_where_none_may() {
         let mut rows = rows(&[0.0; 6], 0);
         rows.ends = vec![true, true, false, true, false, true];
-        assert_eq!(ends(&rows, Half::Both), [3, 5]);
+        assert_eq!(ends(&rows, Subset::All), [3, 5]);
     }
 
     #[test]
     fn no_window_ends_in_the_lead_or_holds_a_missing_value() {
         let mut rows = rows(&[0.0; 8], 4);
-        assert_eq!(ends(&rows, Half::Both), [4, 5, 6, 7]);
+        assert_eq!(ends(&rows, Subset::All), [4, 5, 6, 7]);
         rows.values[4] = f32::NAN;
-        assert_eq!(ends(&rows, Half::Both), [7]);
+        assert_eq!(ends(&rows, Subset::All), [7]);
         rows.values[4] = f32::INFINITY;
-        assert_eq!(ends(&rows, Half::Both), [7]);
+        assert_eq!(ends(&rows, Subset::All), [7]);
     }
 
     #[test]
     fn fewer_rows_than_a_window_give_none() {
-        assert!(ends(&rows(&[0.0; 2], 0), Half::Both).is_empty());
-        assert!(ends(&rows(&[], 0), Half::Both).is_empty());
+        assert!(ends(&rows(&[0.0; 2], 0), Subset::All).is_empty());
+        assert!(ends(&rows(&[], 0), Subset::All).is_empty());
     }
 }

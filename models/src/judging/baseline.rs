@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::{
-        DataError, Half, Source, WindowShape,
+        DataError, Source, Subset, WindowShape,
         scale::{Moments, Scale},
     },
     judging::evaluation::evaluate,
@@ -95,7 +95,7 @@ pub fn with_season(
                     let scale = Scale::fit(source)?;
                     let error = |season| {
                         let (model, what) = (of(repeat(season)), (Task::Forecast, shape));
-                        evaluate(&model, what, &scale, source, Half::Train).map(|e| e.error())
+                        evaluate(&model, what, &scale, source, Subset::Train).map(|e| e.error())
                     };
                     let is_better = error(season)? < error(1)?;
                     repeat(if is_better { season } else { 1 })

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataError, Half, Rows, Source, Window, WindowShape, scale::Scale},
+    data::{DataError, Rows, Source, Subset, Window, WindowShape, scale::Scale},
     recipe::{Model, Output, Scratch, Task},
 };
 
@@ -172,7 +172,7 @@ pub fn argmax(values: &[f32]) -> Option<usize> {
     best.map(|(at, _)| at)
 }
 
-/// Judges `model` on every window of `half`.
+/// Judges `model` on every window of `subset`.
 ///
 /// # Errors
 /// [`DataError`] if a chunk cannot be read.
@@ -181,14 +181,14 @@ pub fn evaluate(
     (task, shape): (Task, WindowShape),
     scale: &Scale,
     source: &dyn Source,
-    half: Half,
+    subset: Subset,
 ) -> Result<Evaluation, DataError> {
     let features = source.columns().features.len();
     let (mut evaluation, mut scratch) = (Evaluation::default(), Scratch::default());
     let mut output = Output::default();
     for index in 0..source.chunks() {
         let rows = source.read(index)?;
-        for window in rows.windows(shape, features, task.wants_label(), half) {
+        for window in rows.windows(shape, features, task.wants_label(), subset) {
             let input = rows.values_of(window.start..window.split_at, features);
             model.infer(input, &mut scratch, &mut output);
             evaluation.count(task, scale, &rows, window, &output);

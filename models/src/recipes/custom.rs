@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        data::{Columns, Half, InMemory, Rows},
+        data::{Columns, InMemory, Rows, Subset},
         recipe::Quiet,
     };
 
@@ -216,7 +216,7 @@ mod tests {
                 for chunk in 0..data.chunks() {
                     host.pace()?;
                     let rows = data.read(chunk)?;
-                    for window in rows.windows(shape, 1, false, Half::Train) {
+                    for window in rows.windows(shape, 1, false, Subset::Train) {
                         most = most.max(rows.values[window.start]);
                     }
                 }

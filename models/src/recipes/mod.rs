@@ -7,7 +7,7 @@ pub mod gradient;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataError, Half, Source, WindowShape, scale::Scale},
+    data::{DataError, Source, Subset, WindowShape, scale::Scale},
     judging::evaluation,
     recipe::{EpochEnd, Host, Model, Recipe, Step, Task, TrainError},
 };
@@ -258,7 +258,7 @@ fn report(
         ns: host.elapsed_ns() - started_ns,
         ..Step::default()
     });
-    let validation = evaluation::evaluate(model, what, scale, data, Half::Validation)?;
+    let validation = evaluation::evaluate(model, what, scale, data, Subset::Validation)?;
     host.epoch(EpochEnd {
         epoch: 0,
         train_loss: loss as f32,

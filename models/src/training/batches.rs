@@ -1,7 +1,7 @@
 //! Windows as samples, a batch at a time: one chunk is in memory, never all.
 
 use crate::{
-    data::{Half, Rows, Source, Window},
+    data::{Rows, Source, Subset, Window},
     recipe::TrainError,
 };
 
@@ -34,13 +34,13 @@ pub trait Samples {
     fn prepare(&self, rows: &Rows, prepared: &mut Vec<f32>);
 
     /// The windows of a chunk.
-    fn windows(&self, rows: &Rows, half: Half) -> Vec<Window>;
+    fn windows(&self, rows: &Rows, subset: Subset) -> Vec<Window>;
 
     /// Adds the samples of one window to `batch`.
     fn add(&self, rows: &Rows, prepared: &[f32], window: Window, batch: &mut Batch);
 }
 
-/// Goes over all windows of `half`, `batch_size` at a time (fewer at the end): in the order of the
+/// Goes over all windows of `subset`, `batch_size` at a time (fewer at the end): in the order of the
 /// data, or in a random one if there is an `order`: chunks first, then the windows of each.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub trait Samples {
 pub(super) fn for_each_batch(
     source: &dyn Source,
     samples: &dyn Samples,
-    (half, batch_size): (Half, usize),
+    (subset, batch_size): (Subset, usize),
     mut order: Option<Random>,
     mut each: impl FnMut(&Batch) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
@@ -59,7 +59,7 @@ pub(super) fn for_each_batch(
     let (mut batch, mut prepared) = (Batch::default(), Vec::new());
     for chunk in chunks {
         let rows = source.read(chunk)?;
-        let mut windows = samples.windows(&rows, half);
+        let mut windows = samples.windows(&rows, subset);
         if windows.is_empty() {
             continue;
         }

@@ -33,7 +33,7 @@ use self::{
     random::Random,
 };
 use crate::{
-    data::{Half, Source},
+    data::{Source, Subset},
     recipe::{EpochEnd, Host, Step, TrainError},
 };
 
@@ -139,7 +139,7 @@ impl Job<'_> {
         let norm_max = schedule.gradient_norm_max as f32;
         let order = Some(Random::new(self.seed, u64::from(epoch)));
         let mut mean = Mean::default();
-        let pass = (Half::Train, schedule.batch_size);
+        let pass = (Subset::Train, schedule.batch_size);
         for_each_batch(self.source, self.samples, pass, order, |batch| {
             host.pace()?;
             let start_ns = host.elapsed_ns();
@@ -172,7 +172,7 @@ impl Job<'_> {
         host: &mut dyn Host,
     ) -> Result<f64, TrainError> {
         let mut mean = Mean::default();
-        let pass = (Half::Validation, self.schedule.batch_size.max(64));
+        let pass = (Subset::Validation, self.schedule.batch_size.max(64));
         for_each_batch(self.source, self.samples, pass, None, |batch| {
             host.pace()?;
             let loss = engine.judge(self.network, parameters, self.loss, batch)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_models::{
-    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape},
+    data::{Columns, DataError, Lineage, Rows, Source, Subset, WindowShape},
     recipe::{Model, Output, Scratch, TrainError},
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::index};
@@ -181,7 +181,7 @@ fn flags<'a>(
     features: usize,
 ) -> impl Iterator<Item = (usize, bool)> + 'a {
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
-    let windows = rows.windows(shape, features, false, Half::Both);
+    let windows = rows.windows(shape, features, false, Subset::All);
     windows.map(move |window| {
         let input = rows.values_of(window.start..window.split_at, features);
         model.infer(input, &mut scratch, &mut output);

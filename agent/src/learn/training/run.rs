@@ -10,7 +10,7 @@ use std::{
 };
 
 use dunlin_models::{
-    data::{Half, Source, scale::Scale},
+    data::{Source, Subset, scale::Scale},
     judging::{baseline::baseline, evaluation::evaluate, gate},
     recipe::{Model, Recipe, Stopped, Task, TrainError},
     registry::{Evaluations, NewVersion, RegistryError, Version},
@@ -118,7 +118,7 @@ fn attempt(
     };
     let scale = Scale::fit(&data)?;
     let judged = (recipe.task(), recipe.shape());
-    let judge = |model: &dyn Model| evaluate(model, judged, &scale, &data, Half::Validation);
+    let judge = |model: &dyn Model| evaluate(model, judged, &scale, &data, Subset::Validation);
     let naive = baseline(recipe.task(), recipe.shape(), &data)?;
     let candidate = judge(&*model)?;
     let incumbent = incumbent.map(judge).transpose()?;

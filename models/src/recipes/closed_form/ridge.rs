@@ -12,7 +12,7 @@ use super::{
     setup::{Kept, check_inputs, nothing_to_learn},
 };
 use crate::{
-    data::{Half, Source, WindowShape},
+    data::{Source, Subset, WindowShape},
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
     registry::artifact::{Artifact, ArtifactError},
     training::wide,
@@ -110,7 +110,7 @@ fn add_windows(
         if skips_replay && rows.is_replay {
             continue;
         }
-        for window in rows.windows(kept.settings.shape(), features, true, Half::Train) {
+        for window in rows.windows(kept.settings.shape(), features, true, Subset::Train) {
             let values = rows.values_of(window.start..window.split_at, features);
             let is_block = sums.add(|x, y| {
                 kept.standardise(values, x);

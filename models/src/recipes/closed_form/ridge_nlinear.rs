@@ -13,7 +13,7 @@ use super::{
     setup::{Kept, nothing_to_learn},
 };
 use crate::{
-    data::{Half, Source, WindowShape},
+    data::{Source, Subset, WindowShape},
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
     registry::artifact::{Artifact, ArtifactError},
     training::wide,
@@ -118,7 +118,7 @@ fn add_windows(
         if skips_replay && rows.is_replay {
             continue;
         }
-        for window in rows.windows(shape, features, false, Half::Train) {
+        for window in rows.windows(shape, features, false, Subset::Train) {
             let values = rows.values_of(window.start..window.end, features);
             for feature in 0..features {
                 let std = f64::from(kept.scale.std[feature]);

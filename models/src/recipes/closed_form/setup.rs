@@ -3,7 +3,7 @@
 
 use super::{RecipeSettings, normal::NormalEquations};
 use crate::{
-    data::{DataError, Half, Source, WindowShape, scale::Scale},
+    data::{DataError, Source, Subset, WindowShape, scale::Scale},
     recipe::{Model, TrainError},
     registry::artifact::{Artifact, ArtifactError},
 };
@@ -153,9 +153,9 @@ pub(super) fn nothing_to_learn(
     for index in 0..source.chunks() {
         let rows = source.read(index)?;
         longest = longest.max(rows.len());
-        whole += rows.windows(shape, features, false, Half::Both).count();
+        whole += rows.windows(shape, features, false, Subset::All).count();
         labelled += rows
-            .windows(shape, features, wants_label, Half::Both)
+            .windows(shape, features, wants_label, Subset::All)
             .count();
     }
     let needed = shape.lookback + shape.horizon;

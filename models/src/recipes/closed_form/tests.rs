@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use crate::{
-    data::{Columns, Half, InMemory, Rows, WindowShape, scale::Scale},
+    data::{Columns, InMemory, Rows, Subset, WindowShape, scale::Scale},
     judging::{
         baseline::baseline,
         evaluation::{Evaluation, evaluate},
@@ -70,11 +70,11 @@ fn judge(
     settings: &RecipeSettings,
     model: &dyn Model,
     source: &InMemory,
-    half: Half,
+    subset: Subset,
 ) -> Evaluation {
     let what = (settings.algorithm.task(), settings.shape());
     let scale = Scale::fit(source).unwrap();
-    evaluate(model, what, &scale, source, half).unwrap()
+    evaluate(model, what, &scale, source, subset).unwrap()
 }
 
 fn answer(model: &dyn Model, input: &[f32]) -> Output {
@@ -108,8 +108,8 @@ fn forecast_and_regression_are_far_better_than_their_baselines() {
         let source = source(vec![rows(600, 0)]);
         let model = train(&settings, &source, None).unwrap();
         let naive = baseline(algorithm.task(), settings.shape(), &source).unwrap();
-        let error = judge(&settings, &*model, &source, Half::Validation).error();
-        let naive = judge(&settings, &*naive, &source, Half::Validation).error();
+        let error = judge(&settings, &*model, &source, Subset::Validation).error();
+        let naive = judge(&settings, &*naive, &source, Subset::Validation).error();
         assert!(error < 0.3 * naive, "{algorithm:?}: {error} beside {naive}");
     }
 }
@@ -119,7 +119,7 @@ fn what_breaks_the_relation_between_features_is_flagged() {
     let settings = settings(Algorithm::Pca);
     let source = source(vec![rows(4_000, 0)]);
     let model = train(&settings, &source, None).unwrap();
-    let usual = judge(&settings, &*model, &source, Half::Validation);
+    let usual = judge(&settings, &*model, &source, Subset::Validation);
     assert!(usual.false_alarm_rate() < 0.015, "{usual:?}");
     let mut test = rows(settings.lookback, 5_000);
     let calm = answer(&*model, &test.values);
@@ -168,8 +168,8 @@ fn what_is_forgotten_no_longer_counts() {
     (settings.forgetting, settings.ridge) = (0.0, 1e-6);
     let tuned = train(&settings, &source(vec![turned.clone()]), Some(&*incumbent)).unwrap();
     let source = source(vec![turned]);
-    assert!(judge(&settings, &*tuned, &source, Half::Validation).error() < 0.01);
-    assert!(judge(&settings, &*incumbent, &source, Half::Validation).error() > 1.0);
+    assert!(judge(&settings, &*tuned, &source, Subset::Validation).error() < 0.01);
+    assert!(judge(&settings, &*incumbent, &source, Subset::Validation).error() > 1.0);
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod tests;
 
 use crate::{
     data::{
-        Half, Source, WindowShape,
+        Source, Subset, WindowShape,
         scale::{Moments, Scale},
     },
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
@@ -148,7 +148,7 @@ impl Gradient {
         for index in 0..data.chunks() {
             host.pace()?;
             let rows = data.read(index)?;
-            for window in rows.windows(shape, features, false, Half::Validation) {
+            for window in rows.windows(shape, features, false, Subset::Validation) {
                 let input = rows.values_of(window.start..window.split_at, features);
                 model.infer(input, &mut scratch, &mut output);
                 scores.push(output.score);
@@ -206,7 +206,8 @@ impl Survey {
             survey.rows += rows.len() - rows.lead;
             survey.longest_chunk = survey.longest_chunk.max(rows.len());
             let features = columns.features.len();
-            for window in rows.windows(settings.shape(), features, task.wants_label(), Half::Both) {
+            for window in rows.windows(settings.shape(), features, task.wants_label(), Subset::All)
+            {
                 let last = window.end - 1;
                 let is_train = rows.is_train[last];
                 survey.train += usize::from(is_train);

@@ -1,7 +1,7 @@
 //! Windows as the samples that a network learns from.
 
 use crate::{
-    data::{Half, Rows, Window, scale::Scale},
+    data::{Rows, Subset, Window, scale::Scale},
     recipe::Task,
     training::{Batch, Samples, wide},
 };
@@ -36,10 +36,10 @@ impl Samples for Windows<'_> {
         }
     }
 
-    fn windows(&self, rows: &Rows, half: Half) -> Vec<Window> {
+    fn windows(&self, rows: &Rows, subset: Subset) -> Vec<Window> {
         let settings = &self.plan.settings;
         let wants_label = settings.algorithm.task().wants_label();
-        rows.windows(settings.shape(), self.plan.features, wants_label, half)
+        rows.windows(settings.shape(), self.plan.features, wants_label, subset)
             .collect()
     }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use dunlin_models::{
-    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape, scale::Scale},
+    data::{Columns, DataError, Lineage, Rows, Source, Subset, WindowShape, scale::Scale},
     judging::{
         baseline::baseline,
         crossval::Folds,
@@ -203,9 +203,9 @@ fn figures(
         host.pace()?;
         let scale = Scale::fit(data)?;
         let what = (recipe.task(), recipe.shape());
-        let candidate = judge(&*model, what, &scale, data, Half::Validation)?;
+        let candidate = judge(&*model, what, &scale, data, Subset::Validation)?;
         let naive = baseline(what.0, what.1, data)?;
-        let naive = judge(&*naive, what, &scale, data, Half::Validation)?;
+        let naive = judge(&*naive, what, &scale, data, Subset::Validation)?;
         Ok((candidate, naive))
     };
     guarded(work).map_err(|what| TrainError::Recipe(format!("the recipe panicked: {what}")))?
@@ -388,12 +388,12 @@ mod tests {
             ..Rows::default()
         };
         divide(&mut rows, (4, 7), 3);
-        let ends = |half| {
-            let windows = rows.windows(shape, 1, false, half);
+        let ends = |subset| {
+            let windows = rows.windows(shape, 1, false, subset);
             windows.map(|window| window.end - 1).collect::<Vec<_>>()
         };
-        assert_eq!(ends(Half::Train), [2, 3, 10, 11]);
-        assert_eq!(ends(Half::Validation), [6, 7]);
+        assert_eq!(ends(Subset::Train), [2, 3, 10, 11]);
+        assert_eq!(ends(Subset::Validation), [6, 7]);
     }
 
     #[test]

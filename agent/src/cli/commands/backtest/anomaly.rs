@@ -6,7 +6,7 @@
 use std::{ops::Range, time::Instant};
 
 use dunlin_models::{
-    data::{DataError, Half, Rows, scale::Scale},
+    data::{DataError, Rows, Subset, scale::Scale},
     judging::{baseline, evaluation::Evaluation},
     recipe::{Model, Output, Quiet, Scratch, Task},
 };
@@ -156,7 +156,7 @@ fn score(job: &Job<'_>, test: &Rows, scale: &Scale, model: &dyn Model) -> Answer
         scores: Vec::new(),
     };
     job.starts(test.len());
-    for window in test.windows(shape, features, false, Half::Both) {
+    for window in test.windows(shape, features, false, Subset::All) {
         let input = test.values_of(window.start..window.end, features);
         model.infer(input, &mut scratch, &mut output);
         let row = window.end - 1;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use dunlin_models::{
-    data::{Half, Rows, scale::Scale},
+    data::{Rows, Subset, scale::Scale},
     judging::{baseline, evaluation::Evaluation},
     recipe::{Model, Output, Quiet, Scratch, Task},
 };
@@ -120,7 +120,7 @@ fn judge(job: &Job<'_>, test: &Rows, scale: &Scale, model: &dyn Model) -> Result
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
     let mut evaluation = Evaluation::default();
     job.starts(test.len());
-    for window in test.windows(shape, features, false, Half::Both) {
+    for window in test.windows(shape, features, false, Subset::All) {
         let input = test.values_of(window.start..window.split_at, features);
         model.infer(input, &mut scratch, &mut output);
         evaluation.count(Task::Forecast, scale, test, window, &output);
@@ -144,7 +144,7 @@ fn chart(
 ) -> Option<Chart> {
     job.args.plot.as_ref()?;
     let (shape, features) = (job.settings.shape(), table.features.len());
-    let window = test.windows(shape, features, false, Half::Both).last()?;
+    let window = test.windows(shape, features, false, Subset::All).last()?;
     let feature = features - 1;
     let first = window
         .split_at

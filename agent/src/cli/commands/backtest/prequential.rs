@@ -15,7 +15,7 @@ use super::{
     training_failed,
 };
 use dunlin_models::{
-    data::{Half, scale::Moments},
+    data::{Subset, scale::Moments},
     judging::evaluation::argmax,
     recipe::{Model, Output, Quiet, Scratch, Task, TrainError},
 };
@@ -142,7 +142,7 @@ impl Judge {
         let part = Part::new(range, job.settings.lookback - 1, PartHalf::Mixed);
         let rows = rows(table, &part);
         let (mut scratch, mut output) = (Scratch::default(), Output::default());
-        let windows = rows.windows(job.settings.shape(), features, true, Half::Both);
+        let windows = rows.windows(job.settings.shape(), features, true, Subset::All);
         let mut windows = windows.peekable();
         for row in rows.lead..rows.len() {
             if let Some(window) = windows.next_if(|window| window.end == row + 1) {

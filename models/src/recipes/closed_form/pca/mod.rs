@@ -22,7 +22,7 @@ use super::{
     setup::{Kept, check_inputs, nothing_to_learn},
 };
 use crate::{
-    data::{Half, Source, WindowShape},
+    data::{Source, Subset, WindowShape},
     recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
     registry::artifact::{Artifact, ArtifactError},
     training::wide,
@@ -158,7 +158,7 @@ fn add_windows(
         if skips_replay && rows.is_replay {
             continue;
         }
-        for window in rows.windows(kept.settings.shape(), features, false, Half::Train) {
+        for window in rows.windows(kept.settings.shape(), features, false, Subset::Train) {
             let values = rows.values_of(window.start..window.end, features);
             if sums.add(|x, _| kept.standardise(values, x)) {
                 host.pace()?;
@@ -237,9 +237,9 @@ impl Usual {
 impl PcaModel {
     /// Sets the limits so that the rate of false alarms is what was asked for.
     fn calibrate(&mut self, data: &dyn Source, host: &mut dyn Host) -> Result<(), TrainError> {
-        let mut seen = self.distances_of(data, Half::Validation, host)?;
+        let mut seen = self.distances_of(data, Subset::Validation, host)?;
         if seen.count() < VALIDATION_WINDOWS_MIN {
-            seen = self.distances_of(data, Half::Train, host)?;
+            seen = self.distances_of(data, Subset::Train, host)?;
         }
         let rate = self.kept.settings.false_alarm_rate;
         // A thousandth of a standard deviation, each number.
@@ -251,7 +251,7 @@ impl PcaModel {
     fn distances_of(
         &self,
         data: &dyn Source,
-        half: Half,
+        subset: Subset,
         host: &mut dyn Host,
     ) -> Result<Thinned, TrainError> {
         let features = self.kept.features.len();
@@ -260,7 +260,7 @@ impl PcaModel {
         for index in 0..data.chunks() {
             host.pace()?;
             let rows = data.read(index)?;
-            for window in rows.windows(self.kept.settings.shape(), features, false, half) {
+            for window in rows.windows(self.kept.settings.shape(), features, false, subset) {
                 let values = rows.values_of(window.start..window.end, features);
                 seen.add(self.distances(values, &mut scratch));
             }

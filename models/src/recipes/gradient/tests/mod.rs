@@ -98,7 +98,7 @@ fn train(settings: &RecipeSettings, source: &dyn Source) -> Result<Box<dyn Model
 fn answers(model: &dyn Model, source: &InMemory, shape: WindowShape) -> Vec<Output> {
     let mut scratch = Scratch::default();
     let windows = source.chunks.iter().flat_map(|rows| {
-        let windows = rows.windows(shape, 2, false, Half::Both);
+        let windows = rows.windows(shape, 2, false, Subset::All);
         windows.map(|w| rows.values_of(w.start..w.split_at, 2).to_vec())
     });
     windows
@@ -180,7 +180,7 @@ fn every_recipe_learns() {
         let model = train(&settings, &source).unwrap();
         let scale = Scale::fit(&source).unwrap();
         let what = (algorithm.task(), settings.shape());
-        let error = evaluate(&*model, what, &scale, &source, Half::Validation).unwrap();
+        let error = evaluate(&*model, what, &scale, &source, Subset::Validation).unwrap();
         // Forecasts and reconstructions in variances; the label's variance is 50.
         let bound = match algorithm.task() {
             Task::Forecast => 0.3,
@@ -285,7 +285,7 @@ fn the_best_epoch_is_kept_and_patience_ends_the_job() {
     assert_eq!(last, [false, false, true]);
     let own = model.as_any().downcast_ref::<NetworkModel>().unwrap();
     let what = (Task::Regress, settings.shape());
-    let judged = evaluate(&*model, what, &own.scale, &source, Half::Validation).unwrap();
+    let judged = evaluate(&*model, what, &own.scale, &source, Subset::Validation).unwrap();
     let std = f64::from(own.label[1]);
     assert!((judged.error() / std / std - f64::from(best)).abs() < 1e-4);
 }
