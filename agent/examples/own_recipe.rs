@@ -20,7 +20,7 @@ use dunlin_agent::{
 };
 use dunlin_models::{
     data::{Source, Subset, WindowShape},
-    recipe::{EpochEnd, Host, Output, Task, TrainError},
+    recipe::{EpochEnd, Host, Output, Problem, TrainError},
     recipes::custom::Custom,
 };
 
@@ -32,7 +32,7 @@ const SHAPE: WindowShape = WindowShape {
 
 /// An anomaly is a row far from where the two rows before it point.
 fn extrapolation() -> Custom {
-    Custom::new("extrapolation", Task::Anomaly, SHAPE, train, infer)
+    Custom::new("extrapolation", Problem::Anomaly, SHAPE, train, infer)
 }
 
 /// Every window of a half: three rows of all features.

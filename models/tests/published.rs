@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use dunlin_models::{
     data::{Columns, InMemory, Lineage, Rows, Subset, WindowShape, scale::Scale},
     judging::evaluation::{Evaluation, evaluate},
-    recipe::{Quiet, Task},
+    recipe::{Problem, Quiet},
     recipes::{self, Algorithm, RecipeSettings, gradient},
 };
 
@@ -58,7 +58,7 @@ fn etth1_test(settings: &RecipeSettings, seed: u64) -> Option<Evaluation> {
     let model = recipe.train(&learnt, None, seed, &mut host).unwrap();
     let scale = Scale::fit(&learnt).unwrap();
     let test = etth1(&text, (11520 - settings.lookback, 0, 14400));
-    let what = (Task::Forecast, settings.shape());
+    let what = (Problem::Forecast, settings.shape());
     let found = evaluate(&*model, what, &scale, &test, Subset::All).unwrap();
     assert_eq!(found.windows, 2785);
     println!(
@@ -197,7 +197,7 @@ fn convolutions_tell_activities_apart() {
             let mut host = Quiet::default();
             let model = recipe.train(&train, None, seed, &mut host).unwrap();
             let scale = Scale::fit(&train).unwrap();
-            let what = (Task::Classify, shape);
+            let what = (Problem::Classify, shape);
             let found = evaluate(&*model, what, &scale, &test, Subset::All).unwrap();
             assert_eq!(found.windows, 40);
             let accuracy = 1.0 - found.error();

@@ -14,7 +14,7 @@ use crate::{
         scale::{Moments, Scale},
     },
     judging::evaluation::evaluate,
-    recipe::{Model, Output, Scratch, Task},
+    recipe::{Model, Output, Problem, Scratch},
     registry::artifact::Artifact,
 };
 
@@ -60,7 +60,7 @@ struct Baseline {
 /// # Errors
 /// [`DataError`] if a chunk cannot be read.
 pub fn baseline(
-    task: Task,
+    task: Problem,
     shape: WindowShape,
     source: &dyn Source,
 ) -> Result<Box<dyn Model>, DataError> {
@@ -73,7 +73,7 @@ pub fn baseline(
 /// # Errors
 /// As [`baseline`].
 pub fn with_season(
-    task: Task,
+    task: Problem,
     shape: WindowShape,
     source: &dyn Source,
     season: Option<usize>,
@@ -83,7 +83,7 @@ pub fn with_season(
         rule,
     };
     Ok(Box::new(of(match task {
-        Task::Forecast => {
+        Problem::Forecast => {
             let repeat = |season: usize| Rule::Repeat {
                 horizon: shape.horizon,
                 season: season.clamp(1, shape.lookback.max(1)),
@@ -94,7 +94,7 @@ pub fn with_season(
                 (None, Some(season)) => {
                     let scale = Scale::fit(source)?;
                     let error = |season| {
-                        let (model, what) = (of(repeat(season)), (Task::Forecast, shape));
+                        let (model, what) = (of(repeat(season)), (Problem::Forecast, shape));
                         evaluate(&model, what, &scale, source, Subset::Train).map(|e| e.error())
                     };
                     let is_better = error(season)? < error(1)?;
@@ -102,9 +102,9 @@ pub fn with_season(
                 }
             }
         }
-        Task::Anomaly => Rule::Mean(Scale::fit(source)?),
-        Task::Classify => Rule::Frequencies(frequencies(source)?),
-        Task::Regress => {
+        Problem::Anomaly => Rule::Mean(Scale::fit(source)?),
+        Problem::Classify => Rule::Frequencies(frequencies(source)?),
+        Problem::Regress => {
             let mut moments = Moments::default();
             each_label(source, |label| moments.add(f64::from(label)))?;
             Rule::Label(moments.mean as f32)
@@ -266,12 +266,12 @@ mod tests {
         let source = source((0..400).map(wave).collect(), Vec::new(), 0);
         assert_eq!(season_of(&source, 12).unwrap(), Some(7));
         assert_eq!(season_of(&source, 6).unwrap(), None);
-        let model = baseline(Task::Forecast, SHAPE, &source).unwrap();
+        let model = baseline(Problem::Forecast, SHAPE, &source).unwrap();
         let input: Vec<f32> = (0..12).map(|x| x as f32).collect();
         assert_eq!(answer(&*model, &input).values, [5.0, 6.0, 7.0]);
-        let model = with_season(Task::Forecast, SHAPE, &source, Some(2)).unwrap();
+        let model = with_season(Problem::Forecast, SHAPE, &source, Some(2)).unwrap();
         assert_eq!(answer(&*model, &input).values, [10.0, 11.0, 10.0]);
-        let model = with_season(Task::Forecast, SHAPE, &source, Some(900)).unwrap();
+        let model = with_season(Problem::Forecast, SHAPE, &source, Some(900)).unwrap();
         assert_eq!(answer(&*model, &input).values, [0.0, 1.0, 2.0]);
     }
 
@@ -283,7 +283,7 @@ mod tests {
             value
         });
         let model = baseline(
-            Task::Forecast,
+            Problem::Forecast,
             SHAPE,
             &source(walk.collect(), Vec::new(), 0),
         );
@@ -298,12 +298,12 @@ mod tests {
             horizon: 0,
         };
         let data = source(vec![1.0, 3.0, 1.0, 3.0], vec![0.0, 2.0, 2.0, f32::NAN], 3);
-        let model = baseline(Task::Anomaly, shape, &data).unwrap();
+        let model = baseline(Problem::Anomaly, shape, &data).unwrap();
         assert_eq!(answer(&*model, &[4.0]).values, [2.0]);
         assert!(!answer(&*model, &[4.0]).flag && answer(&*model, &[6.0]).flag);
-        let model = baseline(Task::Classify, shape, &data).unwrap();
+        let model = baseline(Problem::Classify, shape, &data).unwrap();
         assert_eq!(answer(&*model, &[4.0]).values, [1.0 / 3.0, 0.0, 2.0 / 3.0]);
-        let model = baseline(Task::Regress, shape, &data).unwrap();
+        let model = baseline(Problem::Regress, shape, &data).unwrap();
         assert!((answer(&*model, &[4.0]).values[0] - 4.0 / 3.0).abs() < 1e-6);
         assert_eq!(model.save(), model.save());
     }
@@ -311,7 +311,12 @@ mod tests {
     #[test]
     fn no_rows_and_no_numbers_give_zeros() {
         for values in [vec![], vec![f32::NAN; 3]] {
-            for task in [Task::Forecast, Task::Anomaly, Task::Classify, Task::Regress] {
+            for task in [
+                Problem::Forecast,
+                Problem::Anomaly,
+                Problem::Classify,
+                Problem::Regress,
+            ] {
                 let model = baseline(task, SHAPE, &source(values.clone(), vec![], 0)).unwrap();
                 let answer = answer(&*model, &[0.0; 12]);
                 assert!(answer.values.iter().all(|v| *v == 0.0), "{task:?}");

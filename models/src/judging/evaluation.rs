@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::{DataError, Rows, Source, Subset, Window, WindowShape, scale::Scale},
-    recipe::{Model, Output, Scratch, Task},
+    recipe::{Model, Output, Problem, Scratch},
 };
 
 /// Sums over windows, from which every figure follows; two of them can be added.
@@ -87,13 +87,13 @@ impl Evaluation {
     /// model has no idea of what should have been).
     pub fn count(
         &mut self,
-        task: Task,
+        task: Problem,
         scale: &Scale,
         rows: &Rows,
         window: Window,
         output: &Output,
     ) -> Option<f64> {
-        if task == Task::Anomaly {
+        if task == Problem::Anomaly {
             let label = rows.label.get(window.end - 1);
             let is_anomaly = label.is_some_and(|label| label.is_finite() && *label != 0.0);
             let counts = if output.flag {
@@ -117,7 +117,7 @@ impl Evaluation {
     /// - regress: squared error, in the label's units.
     fn window_error(
         &mut self,
-        task: Task,
+        task: Problem,
         scale: &Scale,
         rows: &Rows,
         window: Window,
@@ -125,14 +125,14 @@ impl Evaluation {
     ) -> Option<f64> {
         let features = scale.mean.len();
         let target = match task {
-            Task::Forecast => window.split_at..window.end,
-            Task::Anomaly => window.end - 1..window.end,
-            Task::Classify => {
+            Problem::Forecast => window.split_at..window.end,
+            Problem::Anomaly => window.end - 1..window.end,
+            Problem::Classify => {
                 let label = *rows.label.get(window.end - 1)?;
                 let likeliest = argmax(&output.values)?;
                 return Some(f64::from(u8::from(likeliest != label as usize)));
             }
-            Task::Regress => {
+            Problem::Regress => {
                 let error = f64::from(output.values.first()? - rows.label.get(window.end - 1)?);
                 add_each(&mut self.absolute_sums, &[error.abs()]);
                 add_each(&mut self.squared_sums, &[error * error]);
@@ -178,7 +178,7 @@ pub fn argmax(values: &[f32]) -> Option<usize> {
 /// [`DataError`] if a chunk cannot be read.
 pub fn evaluate(
     model: &dyn Model,
-    (task, shape): (Task, WindowShape),
+    (task, shape): (Problem, WindowShape),
     scale: &Scale,
     source: &dyn Source,
     subset: Subset,
@@ -224,7 +224,7 @@ mod tests {
         end: 3,
     };
 
-    fn count(task: Task, values: &[f32], flag: bool) -> (Evaluation, Option<f64>) {
+    fn count(task: Problem, values: &[f32], flag: bool) -> (Evaluation, Option<f64>) {
         let mut evaluation = Evaluation::default();
         let output = Output {
             values: values.to_vec(),
@@ -237,29 +237,35 @@ mod tests {
 
     #[test]
     fn a_forecast_is_judged_in_standard_deviations() {
-        let (evaluation, error) = count(Task::Forecast, &[0.0, 0.0, 3.0, 0.0], false);
+        let (evaluation, error) = count(Problem::Forecast, &[0.0, 0.0, 3.0, 0.0], false);
         // Errors 1, 1 (2 of 2), 0, 2 (4 of 2).
         assert_eq!(error, Some(6.0 / 4.0));
         assert_eq!(evaluation.mse_by_feature(), [0.5, 2.5]);
         assert_eq!(evaluation.mae_by_feature(), [0.5, 1.5]);
         assert!((evaluation.mae() - 1.0).abs() < 1e-12);
-        assert_eq!(count(Task::Forecast, &[0.0], false).1, None);
+        assert_eq!(count(Problem::Forecast, &[0.0], false).1, None);
     }
 
     #[test]
     fn an_anomaly_is_counted_by_its_label_and_judged_by_its_last_row() {
-        let (evaluation, error) = count(Task::Anomaly, &[2.0, 4.0], true);
+        let (evaluation, error) = count(Problem::Anomaly, &[2.0, 4.0], true);
         assert_eq!((evaluation.flagged, error), ([0, 1], Some(0.5)));
-        let (evaluation, error) = count(Task::Anomaly, &[], false);
+        let (evaluation, error) = count(Problem::Anomaly, &[], false);
         assert_eq!((evaluation.unflagged, error), ([0, 1], None));
         assert!((evaluation.missed_alarm_rate() - 1.0).abs() < 1e-12);
     }
 
     #[test]
     fn a_class_is_right_or_wrong_and_a_number_is_off_by_so_much() {
-        assert_eq!(count(Task::Classify, &[0.1, 0.2, 0.7], false).1, Some(0.0));
-        assert_eq!(count(Task::Classify, &[0.5, 0.2, 0.3], false).1, Some(1.0));
-        let (evaluation, error) = count(Task::Regress, &[5.0], false);
+        assert_eq!(
+            count(Problem::Classify, &[0.1, 0.2, 0.7], false).1,
+            Some(0.0)
+        );
+        assert_eq!(
+            count(Problem::Classify, &[0.5, 0.2, 0.3], false).1,
+            Some(1.0)
+        );
+        let (evaluation, error) = count(Problem::Regress, &[5.0], false);
         assert_eq!(error, Some(9.0));
         assert!((evaluation.mae() - 3.0).abs() < 1e-12);
     }

@@ -14,7 +14,7 @@ use crate::{
 /// What a model is for, which decides what its answers mean and how it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Task {
+pub enum Problem {
     /// The next `horizon` rows of every feature.
     Forecast,
     /// How unlike the usual a window is.
@@ -25,7 +25,7 @@ pub enum Task {
     Regress,
 }
 
-impl Task {
+impl Problem {
     /// Whether training and judging need a label.
     pub const fn wants_label(self) -> bool {
         matches!(self, Self::Classify | Self::Regress)
@@ -171,7 +171,7 @@ impl Host for Quiet {
 /// How models of one kind are made. Several may watch one stream.
 pub trait Recipe: Send + Sync {
     /// What its models are for.
-    fn task(&self) -> Task;
+    fn problem(&self) -> Problem;
 
     /// Rows a model looks at, and rows it forecasts.
     fn shape(&self) -> WindowShape;

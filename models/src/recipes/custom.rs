@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::another_recipe;
 use crate::{
     data::{Source, WindowShape},
-    recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     registry::artifact::{Artifact, ArtifactError, TensorData},
 };
 
@@ -27,7 +27,7 @@ type Infer = dyn Fn(&[f32], &[f32], &mut Output) + Send + Sync;
 /// A recipe made of closures.
 pub struct Custom {
     kind: String,
-    task: Task,
+    task: Problem,
     shape: WindowShape,
     train: Box<Train>,
     infer: Arc<Infer>,
@@ -43,7 +43,7 @@ impl Custom {
     /// `infer(parameters, input, output)` answers one window: `input` is `shape.lookback` rows of
     /// all features in the data's own units, none missing; `output` comes empty, and what belongs
     /// into it says [`Output`].
-    pub fn new<T, I>(name: &str, task: Task, shape: WindowShape, train: T, infer: I) -> Self
+    pub fn new<T, I>(name: &str, task: Problem, shape: WindowShape, train: T, infer: I) -> Self
     where
         T: Fn(&dyn Source, Option<&[f32]>, u64, &mut dyn Host) -> Result<Vec<f32>, TrainError>
             + Send
@@ -79,7 +79,7 @@ impl Custom {
 /// What its artifact says beside the numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Settings {
-    task: Task,
+    task: Problem,
     lookback: usize,
     horizon: usize,
     /// Names of the classes, in the order of [`Output::values`].
@@ -95,7 +95,7 @@ struct CustomModel {
 }
 
 impl Recipe for Custom {
-    fn task(&self) -> Task {
+    fn problem(&self) -> Problem {
         self.task
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn ceiling(name: &str, shape: WindowShape) -> Custom {
         Custom::new(
             name,
-            Task::Anomaly,
+            Problem::Anomaly,
             shape,
             move |data, known, _, host| {
                 let mut most = known.map_or(f32::NEG_INFINITY, |known| known[0]);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::{DataError, Source, Subset, WindowShape, scale::Scale},
     judging::evaluation,
-    recipe::{EpochEnd, Host, Model, Recipe, Step, Task, TrainError},
+    recipe::{EpochEnd, Host, Model, Problem, Recipe, Step, TrainError},
 };
 
 /// Which recipe.
@@ -42,14 +42,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// What its models are for.
-    pub const fn task(self) -> Task {
+    pub const fn problem(self) -> Problem {
         match self {
             Self::RidgeNlinear | Self::Nlinear | Self::Dlinear | Self::MlpForecast => {
-                Task::Forecast
+                Problem::Forecast
             }
-            Self::Pca | Self::Autoencoder | Self::ConvAutoencoder => Task::Anomaly,
-            Self::MlpClassifier | Self::ConvClassifier => Task::Classify,
-            Self::Ridge | Self::MlpRegressor => Task::Regress,
+            Self::Pca | Self::Autoencoder | Self::ConvAutoencoder => Problem::Anomaly,
+            Self::MlpClassifier | Self::ConvClassifier => Problem::Classify,
+            Self::Ridge | Self::MlpRegressor => Problem::Regress,
         }
     }
 }
@@ -191,7 +191,7 @@ pub fn build(settings: &RecipeSettings) -> Result<Box<dyn Recipe>, String> {
 
 /// Whether the settings make sense together.
 fn check(settings: &RecipeSettings) -> Result<(), String> {
-    let forecasts = settings.algorithm.task() == Task::Forecast;
+    let forecasts = settings.algorithm.problem() == Problem::Forecast;
     let rows = settings.lookback.saturating_add(settings.horizon);
     let is_share = |value: f64| value > 0.0 && value < 1.0;
     let is_positive = |value: f64| value > 0.0 && value.is_finite();
@@ -247,7 +247,7 @@ fn too_large(features: &[String]) -> TrainError {
 /// Logs the one step and the one epoch that a closed form takes.
 fn report(
     model: &dyn Model,
-    what: (Task, WindowShape),
+    what: (Problem, WindowShape),
     scale: &Scale,
     data: &dyn Source,
     (started_ns, loss): (u64, f64),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     data::{Source, Subset, WindowShape},
-    recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     registry::artifact::{Artifact, ArtifactError},
     training::wide,
 };
@@ -34,8 +34,8 @@ struct RidgeModel {
 }
 
 impl Recipe for Ridge {
-    fn task(&self) -> Task {
-        Task::Regress
+    fn problem(&self) -> Problem {
+        Problem::Regress
     }
 
     fn shape(&self) -> WindowShape {
@@ -78,7 +78,7 @@ impl Recipe for Ridge {
             kept,
             sums,
         };
-        let (what, scale) = ((self.task(), self.shape()), &model.kept.scale);
+        let (what, scale) = ((self.problem(), self.shape()), &model.kept.scale);
         report(&model, what, scale, data, (started_ns, loss), host)?;
         Ok(Box::new(model))
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     data::{Source, Subset, WindowShape},
-    recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     registry::artifact::{Artifact, ArtifactError},
     training::wide,
 };
@@ -35,8 +35,8 @@ struct RidgeNlinearModel {
 }
 
 impl Recipe for RidgeNlinear {
-    fn task(&self) -> Task {
-        Task::Forecast
+    fn problem(&self) -> Problem {
+        Problem::Forecast
     }
 
     fn shape(&self) -> WindowShape {
@@ -81,7 +81,7 @@ impl Recipe for RidgeNlinear {
         let scale = &model.kept.scale;
         report(
             &model,
-            (self.task(), shape),
+            (self.problem(), shape),
             scale,
             data,
             (started_ns, loss),

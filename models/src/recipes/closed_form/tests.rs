@@ -7,7 +7,7 @@ use crate::{
         baseline::baseline,
         evaluation::{Evaluation, evaluate},
     },
-    recipe::{EpochEnd, Host, Model, Output, Quiet, Scratch, Step, Stopped, Task, TrainError},
+    recipe::{EpochEnd, Host, Model, Output, Problem, Quiet, Scratch, Step, Stopped, TrainError},
     recipes::{Algorithm, RecipeSettings, build},
     registry::artifact::{Artifact, ArtifactError},
 };
@@ -44,8 +44,8 @@ fn source(chunks: Vec<Rows>) -> InMemory {
 }
 
 fn settings(algorithm: Algorithm) -> RecipeSettings {
-    let (lookback, horizon) = match algorithm.task() {
-        Task::Forecast => (24, 4),
+    let (lookback, horizon) = match algorithm.problem() {
+        Problem::Forecast => (24, 4),
         _ => (4, 0),
     };
     RecipeSettings::new(algorithm, WindowShape { lookback, horizon })
@@ -72,7 +72,7 @@ fn judge(
     source: &InMemory,
     subset: Subset,
 ) -> Evaluation {
-    let what = (settings.algorithm.task(), settings.shape());
+    let what = (settings.algorithm.problem(), settings.shape());
     let scale = Scale::fit(source).unwrap();
     evaluate(model, what, &scale, source, subset).unwrap()
 }
@@ -107,7 +107,7 @@ fn forecast_and_regression_are_far_better_than_their_baselines() {
         let settings = settings(algorithm);
         let source = source(vec![rows(600, 0)]);
         let model = train(&settings, &source, None).unwrap();
-        let naive = baseline(algorithm.task(), settings.shape(), &source).unwrap();
+        let naive = baseline(algorithm.problem(), settings.shape(), &source).unwrap();
         let error = judge(&settings, &*model, &source, Subset::Validation).error();
         let naive = judge(&settings, &*naive, &source, Subset::Validation).error();
         assert!(error < 0.3 * naive, "{algorithm:?}: {error} beside {naive}");
@@ -317,7 +317,7 @@ fn an_incumbent_of_another_kind_shape_or_features_is_refused() {
             assert!(matches!(error, TrainError::Recipe(_)), "{error}");
             error.to_string()
         };
-        let naive = baseline(algorithm.task(), settings.shape(), &data).unwrap();
+        let naive = baseline(algorithm.problem(), settings.shape(), &data).unwrap();
         refused(&*naive, &data);
         let mut longer = settings.clone();
         longer.lookback += 1;

@@ -16,7 +16,7 @@ use crate::{
         Source, Subset, WindowShape,
         scale::{Moments, Scale},
     },
-    recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     recipes::RecipeSettings,
     registry::artifact::{Artifact, ArtifactError},
     training::{Job, Schedule, loss::Loss},
@@ -46,8 +46,8 @@ struct Gradient {
 }
 
 impl Recipe for Gradient {
-    fn task(&self) -> Task {
-        self.settings.algorithm.task()
+    fn problem(&self) -> Problem {
+        self.settings.algorithm.problem()
     }
 
     fn shape(&self) -> WindowShape {
@@ -75,8 +75,8 @@ impl Recipe for Gradient {
             Some(incumbent) => (incumbent.scale.clone(), incumbent.label),
             None => (Scale::fit(data)?, survey.label()),
         };
-        let loss = match self.task() {
-            Task::Classify => Loss::CrossEntropy {
+        let loss = match self.problem() {
+            Problem::Classify => Loss::CrossEntropy {
                 weights: survey.class_weights(self.settings.balance_classes),
             },
             _ => Loss::Squares,
@@ -98,7 +98,7 @@ impl Recipe for Gradient {
         };
         let parameters = job.run(host)?;
         let mut model = NetworkModel::new(plan, columns, scale, label, parameters);
-        if self.task() == Task::Anomaly {
+        if self.problem() == Problem::Anomaly {
             model.limit = self.limit(&model, data, host)?;
         }
         Ok(Box::new(model))
@@ -195,7 +195,7 @@ impl Survey {
         host: &mut dyn Host,
     ) -> Result<Self, TrainError> {
         let columns = data.columns();
-        let task = settings.algorithm.task();
+        let task = settings.algorithm.problem();
         let mut survey = Self {
             classes: vec![0; columns.classes.len()],
             ..Self::default()
@@ -213,7 +213,7 @@ impl Survey {
                 survey.train += usize::from(is_train);
                 survey.validation += usize::from(!is_train);
                 let label = rows.label.get(last).copied().unwrap_or(f32::NAN);
-                if task == Task::Classify {
+                if task == Problem::Classify {
                     let class = (label >= 0.0 && label.fract() == 0.0).then_some(label as usize);
                     let class = class.filter(|class| *class < survey.classes.len());
                     let class = class.ok_or_else(|| {
@@ -234,7 +234,7 @@ impl Survey {
 
     fn check(&self, settings: &RecipeSettings) -> Result<(), TrainError> {
         let length = settings.lookback + settings.horizon;
-        let labelled = if settings.algorithm.task().wants_label() {
+        let labelled = if settings.algorithm.problem().wants_label() {
             ", and a label at its end"
         } else {
             ""
@@ -248,7 +248,7 @@ impl Survey {
             )));
         }
         let seen = self.classes.iter().filter(|count| **count > 0).count();
-        if settings.algorithm.task() == Task::Classify && seen < 2 {
+        if settings.algorithm.problem() == Problem::Classify && seen < 2 {
             return Err(TrainError::Data(format!(
                 "needed: training windows of at least 2 classes; found: {seen} (windows of each \
                  class: {:?})",

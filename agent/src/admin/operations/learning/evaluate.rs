@@ -21,7 +21,7 @@ use dunlin_models::{
         crossval::Folds,
         evaluation::{Evaluation, evaluate as judge},
     },
-    recipe::{EpochEnd, Host, Recipe, Step, Stopped, Task, TrainError},
+    recipe::{EpochEnd, Host, Problem, Recipe, Step, Stopped, TrainError},
 };
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ pub struct Evaluated {
     /// The recipe.
     pub recipe: String,
     /// What it is for.
-    pub task: Task,
+    pub task: Problem,
     /// Where folds come from.
     pub fold_rule: FoldRule,
     /// The rows.
@@ -152,7 +152,7 @@ pub(super) fn evaluate(
     let (candidate, naive): (Vec<_>, Vec<_>) = folds.iter().cloned().unzip();
     Ok(Evaluated {
         recipe: ask.recipe.clone(),
-        task: recipe.task(),
+        task: recipe.problem(),
         fold_rule: folding.fold_rule,
         lineage,
         candidate: Folds::of(&candidate),
@@ -202,7 +202,7 @@ fn figures(
         let model = recipe.train(data, None, u64::from(fold), host)?;
         host.pace()?;
         let scale = Scale::fit(data)?;
-        let what = (recipe.task(), recipe.shape());
+        let what = (recipe.problem(), recipe.shape());
         let candidate = judge(&*model, what, &scale, data, Subset::Validation)?;
         let naive = baseline(what.0, what.1, data)?;
         let naive = judge(&*naive, what, &scale, data, Subset::Validation)?;

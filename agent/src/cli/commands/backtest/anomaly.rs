@@ -8,7 +8,7 @@ use std::{ops::Range, time::Instant};
 use dunlin_models::{
     data::{DataError, Rows, Subset, scale::Scale},
     judging::{baseline, evaluation::Evaluation},
-    recipe::{Model, Output, Quiet, Scratch, Task},
+    recipe::{Model, Output, Problem, Quiet, Scratch},
 };
 
 use super::{
@@ -60,7 +60,7 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
     let train_seconds = started.elapsed().as_secs_f64();
     let failed = |error: DataError| misfit(table, &error.to_string());
     let scale = Scale::fit(&data).map_err(failed)?;
-    let naive = baseline::baseline(Task::Anomaly, shape, &data).map_err(failed)?;
+    let naive = baseline::baseline(Problem::Anomaly, shape, &data).map_err(failed)?;
 
     let mut test = rows(table, &part(fit_rows..table.len(), PartHalf::Validation));
     let offset = fit_rows - test.lead;
@@ -161,7 +161,7 @@ fn score(job: &Job<'_>, test: &Rows, scale: &Scale, model: &dyn Model) -> Answer
         model.infer(input, &mut scratch, &mut output);
         let row = window.end - 1;
         let evaluation = &mut answers.evaluation;
-        evaluation.count(Task::Anomaly, scale, test, window, &output);
+        evaluation.count(Problem::Anomaly, scale, test, window, &output);
         answers.flags[row] = output.flag;
         answers.scores.push((row, output.score));
         job.bar.set_position(row as u64);

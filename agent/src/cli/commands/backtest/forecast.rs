@@ -5,7 +5,7 @@ use std::time::Instant;
 use dunlin_models::{
     data::{Rows, Subset, scale::Scale},
     judging::{baseline, evaluation::Evaluation},
-    recipe::{Model, Output, Quiet, Scratch, Task},
+    recipe::{Model, Output, Problem, Quiet, Scratch},
 };
 
 use super::{
@@ -77,7 +77,7 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
     let train_seconds = started.elapsed().as_secs_f64();
     let failed = |error: dunlin_models::data::DataError| misfit(table, &error.to_string());
     let scale = Scale::fit(&data).map_err(failed)?;
-    let naive = baseline::with_season(Task::Forecast, shape, &data, job.args.season);
+    let naive = baseline::with_season(Problem::Forecast, shape, &data, job.args.season);
     let naive = naive.map_err(failed)?;
 
     let test = rows(
@@ -123,7 +123,7 @@ fn judge(job: &Job<'_>, test: &Rows, scale: &Scale, model: &dyn Model) -> Result
     for window in test.windows(shape, features, false, Subset::All) {
         let input = test.values_of(window.start..window.split_at, features);
         model.infer(input, &mut scratch, &mut output);
-        evaluation.count(Task::Forecast, scale, test, window, &output);
+        evaluation.count(Problem::Forecast, scale, test, window, &output);
         if evaluation.windows.is_multiple_of(PROGRESS_EVERY) {
             job.bar.set_position(window.end as u64);
         }

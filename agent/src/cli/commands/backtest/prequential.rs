@@ -17,14 +17,14 @@ use super::{
 use dunlin_models::{
     data::{Subset, scale::Moments},
     judging::evaluation::argmax,
-    recipe::{Model, Output, Quiet, Scratch, Task, TrainError},
+    recipe::{Model, Output, Problem, Quiet, Scratch, TrainError},
 };
 
 /// Weight of the newest error in the running error of the chart.
 const CHART_WEIGHT: f64 = 0.02;
 
 pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(), Exit> {
-    let (args, task) = (job.args, job.recipe.task());
+    let (args, task) = (job.args, job.recipe.problem());
     if args.fit_rows == 0 || args.fit_rows >= table.len() {
         return Err(misfit(
             table,
@@ -71,7 +71,7 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
         rows: table.len(),
         train_seconds,
         figures: match task {
-            Task::Classify => Figures::Classify(judge.errors),
+            Problem::Classify => Figures::Classify(judge.errors),
             _ => Figures::Regress(judge.errors),
         },
     });
@@ -102,7 +102,7 @@ fn learn(
 
 /// Counts errors, and keeps what the naive answers need.
 struct Judge {
-    task: Task,
+    task: Problem,
     errors: Errors,
     last: f32,
     mean: Moments,
@@ -112,7 +112,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(task: Task, table: &Table, fit_rows: usize) -> Self {
+    fn new(task: Problem, table: &Table, fit_rows: usize) -> Self {
         let mut judge = Self {
             task,
             errors: Errors::default(),
@@ -155,7 +155,7 @@ impl Judge {
     }
 
     fn count(&mut self, row: usize, label: f32, output: &Output) {
-        let errors: [f64; 3] = if self.task == Task::Classify {
+        let errors: [f64; 3] = if self.task == Problem::Classify {
             let answers = [
                 argmax(&output.values),
                 Some(self.last as usize),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     data::{Source, Subset, WindowShape},
-    recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     registry::artifact::{Artifact, ArtifactError},
     training::wide,
 };
@@ -71,8 +71,8 @@ struct Usual {
 }
 
 impl Recipe for Pca {
-    fn task(&self) -> Task {
-        Task::Anomaly
+    fn problem(&self) -> Problem {
+        Problem::Anomaly
     }
 
     fn shape(&self) -> WindowShape {
@@ -107,7 +107,7 @@ impl Recipe for Pca {
             limits: [1.0; 2],
         };
         model.calibrate(data, host)?;
-        let (what, scale) = ((self.task(), self.shape()), &model.kept.scale);
+        let (what, scale) = ((self.problem(), self.shape()), &model.kept.scale);
         report(&model, what, scale, data, (started_ns, loss), host)?;
         Ok(Box::new(model))
     }

@@ -46,7 +46,7 @@ fn plant(rows: usize, off: f32, rng: &mut SmallRng) -> InMemory {
 
 fn judge(model: &dyn Model, data: &InMemory) -> Evaluation {
     let scale = crate::data::scale::Scale::fit(data).unwrap();
-    evaluate(model, (Task::Anomaly, SHAPE), &scale, data, Subset::All).unwrap()
+    evaluate(model, (Problem::Anomaly, SHAPE), &scale, data, Subset::All).unwrap()
 }
 
 #[test]

@@ -23,7 +23,7 @@ const ALL: [Algorithm; 8] = [
 ];
 
 fn settings(algorithm: Algorithm) -> RecipeSettings {
-    let horizon = if algorithm.task() == Task::Forecast {
+    let horizon = if algorithm.problem() == Problem::Forecast {
         3
     } else {
         0
@@ -43,7 +43,7 @@ fn settings(algorithm: Algorithm) -> RecipeSettings {
 
 /// Two features: waves of two lengths by class; the class or the height is the label.
 fn source(algorithm: Algorithm) -> InMemory {
-    let is_class = algorithm.task() == Task::Classify;
+    let is_class = algorithm.problem() == Problem::Classify;
     let chunk = |chunk: usize| {
         let row = |row: usize| {
             let pace = [0.4, 1.1][chunk % 2];
@@ -179,17 +179,17 @@ fn every_recipe_learns() {
         let source = source(algorithm);
         let model = train(&settings, &source).unwrap();
         let scale = Scale::fit(&source).unwrap();
-        let what = (algorithm.task(), settings.shape());
+        let what = (algorithm.problem(), settings.shape());
         let error = evaluate(&*model, what, &scale, &source, Subset::Validation).unwrap();
         // Forecasts and reconstructions in variances; the label's variance is 50.
-        let bound = match algorithm.task() {
-            Task::Forecast => 0.3,
-            Task::Anomaly => 0.3,
-            Task::Classify => 0.05,
-            Task::Regress => 5.0,
+        let bound = match algorithm.problem() {
+            Problem::Forecast => 0.3,
+            Problem::Anomaly => 0.3,
+            Problem::Classify => 0.05,
+            Problem::Regress => 5.0,
         };
         assert!(error.error() < bound, "{algorithm:?}: {}", error.error());
-        if algorithm.task() == Task::Anomaly {
+        if algorithm.problem() == Problem::Anomaly {
             assert!(error.false_alarm_rate() <= settings.false_alarm_rate + 1e-9);
         }
     }
@@ -284,7 +284,7 @@ fn the_best_epoch_is_kept_and_patience_ends_the_job() {
         .collect();
     assert_eq!(last, [false, false, true]);
     let own = model.as_any().downcast_ref::<NetworkModel>().unwrap();
-    let what = (Task::Regress, settings.shape());
+    let what = (Problem::Regress, settings.shape());
     let judged = evaluate(&*model, what, &own.scale, &source, Subset::Validation).unwrap();
     let std = f64::from(own.label[1]);
     assert!((judged.error() / std / std - f64::from(best)).abs() < 1e-4);
