@@ -8,7 +8,7 @@ use std::{
 use super::{
     LINE, LINE_BEFORE, MANIFEST, MODEL, ModelKey, NAME_BYTES_MAX, NewVersion, Registry,
     RegistryError, RegistryOptions, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version,
-    disk, history::Line, io_error, sealed, unpoisoned,
+    disk, history::ModelHistory, io_error, sealed, unpoisoned,
 };
 use crate::registry::artifact::Artifact;
 
@@ -243,7 +243,7 @@ impl Registry {
         Ok(())
     }
 
-    fn line_to_change(&self, key: &ModelKey) -> Result<Line, RegistryError> {
+    fn line_to_change(&self, key: &ModelKey) -> Result<ModelHistory, RegistryError> {
         let count = {
             let lines = unpoisoned(&self.lines);
             if let Some(line) = lines.open.get(key) {
@@ -260,16 +260,20 @@ impl Registry {
                  recipes have a model"
             )));
         }
-        Ok(Line::new(key.clone()))
+        Ok(ModelHistory::new(key.clone()))
     }
 
-    fn shrink(&self, line: &mut Line, keep: usize) -> Result<Vec<u64>, RegistryError> {
+    fn shrink(&self, line: &mut ModelHistory, keep: usize) -> Result<Vec<u64>, RegistryError> {
         let surplus = line.surplus(keep);
         self.remove_all(line, &surplus)?;
         Ok(surplus)
     }
 
-    pub(super) fn remove_all(&self, line: &mut Line, numbers: &[u64]) -> Result<(), RegistryError> {
+    pub(super) fn remove_all(
+        &self,
+        line: &mut ModelHistory,
+        numbers: &[u64],
+    ) -> Result<(), RegistryError> {
         if numbers.is_empty() {
             return Ok(());
         }
@@ -286,7 +290,7 @@ impl Registry {
     }
 
     /// Makes the state of a line durable, then true.
-    pub(super) fn store(&self, line: Line) -> Result<(), RegistryError> {
+    pub(super) fn store(&self, line: ModelHistory) -> Result<(), RegistryError> {
         let dir = self.line_dir(&line.key);
         let bytes = sealed::seal(&line).map_err(RegistryError::Refused)?;
         let path = dir.join(LINE);
@@ -297,7 +301,7 @@ impl Registry {
         Ok(())
     }
 
-    pub(super) fn adopt(&self, line: Line) {
+    pub(super) fn adopt(&self, line: ModelHistory) {
         let key = line.key.clone();
         unpoisoned(&self.lines).open.insert(key, line);
         self.changes.fetch_add(1, Ordering::Release);
@@ -305,7 +309,7 @@ impl Registry {
 
     /// Sets a damaged version aside, as far as the disk lets it; it is gone from the line in any
     /// case.
-    pub(super) fn discard(&self, mut line: Line, number: u64, what: &str) {
+    pub(super) fn discard(&self, mut line: ModelHistory, number: u64, what: &str) {
         self.report(Some(&line.key), Some(number), what.to_owned());
         self.move_aside(&self.version_dir(&line.key, number));
         line.lose(number);

@@ -22,7 +22,7 @@ pub(super) struct Entry {
 
 /// A line of models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
+pub(super) struct ModelHistory {
     pub(super) key: ModelKey,
     /// Number of the next version; no number is used twice.
     pub(super) next_number: u64,
@@ -33,7 +33,7 @@ pub(super) struct Line {
     pub(super) entries: BTreeMap<u64, Entry>,
 }
 
-impl Line {
+impl ModelHistory {
     pub(super) fn new(key: ModelKey) -> Self {
         Self {
             key,
@@ -155,15 +155,15 @@ mod tests {
 
     use super::*;
 
-    fn line(versions: u64) -> Line {
-        let mut line = Line::new(ModelKey::new("r", "s"));
+    fn line(versions: u64) -> ModelHistory {
+        let mut line = ModelHistory::new(ModelKey::new("r", "s"));
         for number in 1..=versions {
             line.add(number, "candidate");
         }
         line
     }
 
-    fn status(line: &Line, number: u64) -> &str {
+    fn status(line: &ModelHistory, number: u64) -> &str {
         &line.entries[&number].status
     }
 
@@ -231,7 +231,7 @@ mod tests {
         fn whatever_is_done_it_stays_sound(
             changes in proptest::collection::vec((0u8..5, 1u64..8), 0..60)
         ) {
-            let mut line = Line::new(ModelKey::new("r", "s"));
+            let mut line = ModelHistory::new(ModelKey::new("r", "s"));
             for (change, number) in changes {
                 let is_there = line.entries.contains_key(&number);
                 match change {

@@ -50,7 +50,7 @@ use std::{
     },
 };
 
-use self::{disk::Content, history::Line, sealed::SealError};
+use self::{disk::Content, history::ModelHistory, sealed::SealError};
 pub use self::{
     key::{ModelKey, NAME_BYTES_MAX},
     version::{Evaluations, NewVersion, Version},
@@ -169,7 +169,7 @@ pub struct Registry {
 /// What there is, as the disk has it.
 #[derive(Debug, Default)]
 struct Lines {
-    open: BTreeMap<ModelKey, Line>,
+    open: BTreeMap<ModelKey, ModelHistory>,
     /// Directories that are left alone, by name, each with the reason.
     closed: BTreeMap<String, String>,
 }
@@ -349,12 +349,12 @@ impl Registry {
         }
     }
 
-    fn line(&self, key: &ModelKey) -> Option<Line> {
+    fn line(&self, key: &ModelKey) -> Option<ModelHistory> {
         unpoisoned(&self.lines).open.get(key).cloned()
     }
 
     /// The line of `key`, which must have a version `number`.
-    fn listed(&self, key: &ModelKey, number: u64) -> Result<Line, RegistryError> {
+    fn listed(&self, key: &ModelKey, number: u64) -> Result<ModelHistory, RegistryError> {
         let line = self.line(key).ok_or_else(|| {
             RegistryError::Unknown(format!("there is no model of recipe and stream {key}"))
         })?;
@@ -385,7 +385,7 @@ impl Registry {
     }
 
     /// What the manifest of a version says, with the line's word on what changes.
-    fn manifest(&self, line: &Line, number: u64) -> Result<Version, Flaw> {
+    fn manifest(&self, line: &ModelHistory, number: u64) -> Result<Version, Flaw> {
         let dir = self.version_dir(&line.key, number);
         let mut version = read_manifest(&dir.join(MANIFEST))?;
         if version.key != line.key || version.number != number {

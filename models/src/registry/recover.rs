@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Content, Flaw, LINE, LINE_BEFORE, MANIFEST, Registry, RegistryError, RegistryOptions,
-    STATE_BYTES_MAX, SealError, disk, history::Line, io_error, key::is_directory_name,
+    STATE_BYTES_MAX, SealError, disk, history::ModelHistory, io_error, key::is_directory_name,
     read_manifest, sealed, unpoisoned, version_name,
 };
 
@@ -24,7 +24,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// A line's state as found on disk.
 enum Found {
-    Line(Line),
+    Whole(ModelHistory),
     Absent,
     Damaged(String),
     /// Written by another version of this program: none of our business.
@@ -81,7 +81,7 @@ impl Registry {
             return disk::remove_dir(dir).map_err(io_error(dir));
         }
         let line = match read_line(&dir.join(LINE), name)? {
-            Found::Line(line) => line,
+            Found::Whole(line) => line,
             Found::Foreign(why) => {
                 self.report(None, None, format!("{}: {why}", dir.display()));
                 let why = format!("{}: {why}; use that version", dir.display());
@@ -123,7 +123,7 @@ impl Registry {
     /// Sweeps leftovers, takes in a version that a cut kept out, sets damaged ones aside.
     fn settle(
         &self,
-        mut line: Line,
+        mut line: ModelHistory,
         dir: &Path,
         mut is_changed: bool,
     ) -> Result<(), RegistryError> {
@@ -189,15 +189,15 @@ impl Registry {
 }
 
 /// The state before, or one made from the manifests.
-fn without_state(name: &str, dir: &Path) -> Result<Option<Line>, RegistryError> {
-    if let Found::Line(line) = read_line(&dir.join(LINE_BEFORE), name)? {
+fn without_state(name: &str, dir: &Path) -> Result<Option<ModelHistory>, RegistryError> {
+    if let Found::Whole(line) = read_line(&dir.join(LINE_BEFORE), name)? {
         return Ok(Some(line));
     }
-    let mut made: Option<Line> = None;
+    let mut made: Option<ModelHistory> = None;
     for number in numbers(dir)? {
         match read_manifest(&dir.join(version_name(number)).join(MANIFEST)) {
             Ok(version) if version.key.directory_name() == name => {
-                let line = made.get_or_insert_with(|| Line::new(version.key.clone()));
+                let line = made.get_or_insert_with(|| ModelHistory::new(version.key.clone()));
                 line.add(number, &version.status);
                 if version.decision.is_some_and(|decision| decision.promoted) {
                     line.promote(number, &version.status, &version.status);
@@ -228,12 +228,12 @@ fn read_line(path: &Path, name: &str) -> Result<Found, RegistryError> {
         Content::Absent => return Ok(Found::Absent),
         Content::TooLong => return Ok(Found::Damaged("it is far too long".into())),
     };
-    Ok(match sealed::unseal::<Line>(&bytes) {
+    Ok(match sealed::unseal::<ModelHistory>(&bytes) {
         Ok(line) if line.key.directory_name() != name => {
             Found::Damaged(format!("it is that of {}", line.key))
         }
         Ok(line) if !line.is_sound() => Found::Damaged("it contradicts itself".into()),
-        Ok(line) => Found::Line(line),
+        Ok(line) => Found::Whole(line),
         Err(SealError::Damaged(what)) => Found::Damaged(what),
         Err(error @ SealError::Format(_)) => Found::Foreign(error.to_string()),
     })

@@ -18,7 +18,7 @@ enum What {
     Damaged(String),
     Version(ModelKey, u64),
     /// All versions of a line.
-    Line(ModelKey),
+    ModelHistory(ModelKey),
 }
 
 impl Registry {
@@ -77,7 +77,7 @@ impl Registry {
                     let mut line = self.listed(&key, number)?;
                     self.remove_all(&mut line, &[number])?;
                 }
-                What::Line(key) => self.forget_line(&key)?,
+                What::ModelHistory(key) => self.forget_line(&key)?,
             }
             too_many = too_many.saturating_sub(spare.bytes);
         }
@@ -122,7 +122,7 @@ impl Registry {
                 let dir = self.line_dir(&key);
                 let spare = Spare {
                     bytes: disk::bytes_under(&dir),
-                    what: What::Line(key),
+                    what: What::ModelHistory(key),
                 };
                 whole.push((changed_at(&dir), spare));
             }
