@@ -22,7 +22,7 @@ use dunlin_models::{
     },
     judging::{
         evaluation::{Evaluation, argmax},
-        trial::{Verdict, Watch, WatchSettings},
+        trial::{Trial, TrialSettings, Verdict},
     },
     recipe::{Model, Output, Problem, Scratch},
     registry::ModelKey,
@@ -62,7 +62,7 @@ pub(in crate::learn) struct Findings {
 struct Shadow {
     serving: Serving,
     forecasts: VecDeque<Option<Vec<f32>>>,
-    watch: Watch,
+    trial: Trial,
 }
 
 /// One recipe on one stream.
@@ -156,23 +156,23 @@ impl Line {
         column.map_or(f32::NAN, |column| self.serving.labels.of(column, row))
     }
 
-    /// Another version serves from the next record on. If `is_watched`, the one before answers along
+    /// Another version serves from the next record on. If `is_on_trial`, the one before answers along
     /// for a while, to see which is better.
     pub(in crate::learn) fn swap(
         &mut self,
         serving: Serving,
         input_drift: Option<InputDrift>,
-        is_watched: bool,
+        is_on_trial: bool,
     ) {
         let before = std::mem::replace(&mut self.serving, serving);
         let forecasts = std::mem::take(&mut self.forecasts);
         let was_broken = std::mem::take(&mut self.is_broken);
         // Labels are places among the classes: with other classes there is nothing to compare.
-        let is_watched = is_watched && !was_broken && before.classes == self.serving.classes;
-        self.shadow = is_watched.then(|| Shadow {
+        let is_on_trial = is_on_trial && !was_broken && before.classes == self.serving.classes;
+        self.shadow = is_on_trial.then(|| Shadow {
             serving: before,
             forecasts,
-            watch: Watch::new(WatchSettings::default()),
+            trial: Trial::new(TrialSettings::default()),
         });
         // As many as the shadow has, so that both are compared on the same records.
         self.forecasts = match &self.shadow {
@@ -268,8 +268,8 @@ impl Line {
             && let Some(error) = error
             && let Some(shadow) = &mut self.shadow
         {
-            match shadow.watch.add(error, before) {
-                Verdict::Watching => {}
+            match shadow.trial.add(error, before) {
+                Verdict::Undecided => {}
                 Verdict::Trusted => self.shadow = None,
                 Verdict::RollBack => {
                     self.shadow = None;
