@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use dunlin_models::{
     data::{Columns, InMemory, Lineage, Rows, Subset, WindowShape, scale::Scale},
     judging::evaluation::{Evaluation, evaluate},
-    recipe::{Problem, Quiet},
+    recipe::{NullHost, Problem},
     recipes::{self, Algorithm, RecipeSettings, gradient},
 };
 
@@ -54,7 +54,7 @@ fn etth1_test(settings: &RecipeSettings, seed: u64) -> Option<Evaluation> {
     let text = data("etth1/ETTh1.csv")?;
     let learnt = etth1(&text, (0, 8640, 11520));
     let recipe = recipes::build(settings).unwrap();
-    let mut host = Quiet::default();
+    let mut host = NullHost::default();
     let model = recipe.train(&learnt, None, seed, &mut host).unwrap();
     let scale = Scale::fit(&learnt).unwrap();
     let test = etth1(&text, (11520 - settings.lookback, 0, 14400));
@@ -194,7 +194,7 @@ fn convolutions_tell_activities_apart() {
                 ..RecipeSettings::new(algorithm, shape)
             };
             let recipe = gradient::build(&settings).unwrap();
-            let mut host = Quiet::default();
+            let mut host = NullHost::default();
             let model = recipe.train(&train, None, seed, &mut host).unwrap();
             let scale = Scale::fit(&train).unwrap();
             let what = (Problem::Classify, shape);

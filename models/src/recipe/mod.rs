@@ -135,14 +135,14 @@ pub trait Host {
 
 /// A host that only counts: for histories and tests.
 #[derive(Debug, Default)]
-pub struct Quiet {
+pub struct NullHost {
     /// Steps seen.
     pub steps: u64,
     /// Ends of epochs seen.
     pub epochs: Vec<EpochEnd>,
 }
 
-impl Host for Quiet {
+impl Host for NullHost {
     fn pace(&mut self) -> Result<(), Stopped> {
         Ok(())
     }

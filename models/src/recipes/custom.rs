@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::{
         data::{Columns, InMemory, Rows, Subset},
-        recipe::Quiet,
+        recipe::NullHost,
     };
 
     const SHAPE: WindowShape = WindowShape {
@@ -262,7 +262,7 @@ mod tests {
         let train = |values: &[f32], before: Option<&dyn Model>| {
             let data = data(values);
             recipe
-                .train(&data, before, 1, &mut Quiet::default())
+                .train(&data, before, 1, &mut NullHost::default())
                 .unwrap()
         };
         let first = train(&[1.0, 2.0], None);
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let recipe = ceiling("ceiling", SHAPE);
-        let host = &mut Quiet::default();
+        let host = &mut NullHost::default();
         let model = recipe.train(&data(&[1.0]), None, 1, host).unwrap();
         let artifact = model.save();
         assert!(ceiling("other", SHAPE).load(&artifact).is_err());

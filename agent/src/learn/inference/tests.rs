@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 
-use dunlin_models::{recipe::Quiet, recipes::Algorithm, registry::NewVersion};
+use dunlin_models::{recipe::NullHost, recipes::Algorithm, registry::NewVersion};
 use dunlin_sync::{buffer::WhenFull, sample::Value};
 
 use super::*;
@@ -71,7 +71,7 @@ fn promote_by(bench: &Bench, rule: &RecipeRule, features: &[&str]) -> u64 {
     let cohort = crate::cohort::resolve(&bench.shared.buffer, &query, rule.recipe.shape()).unwrap();
     let recipe = rule.recipe.build().unwrap();
     let model = recipe
-        .train(&cohort, None, 1, &mut Quiet::default())
+        .train(&cohort, None, 1, &mut NullHost::default())
         .unwrap();
     let models = &bench.shared.models;
     let new = NewVersion {

@@ -7,7 +7,9 @@ use crate::{
         baseline::baseline,
         evaluation::{Evaluation, evaluate},
     },
-    recipe::{EpochEnd, Host, Model, Output, Problem, Quiet, Scratch, Step, Stopped, TrainError},
+    recipe::{
+        EpochEnd, Host, Model, NullHost, Output, Problem, Scratch, Step, Stopped, TrainError,
+    },
     recipes::{Algorithm, RecipeSettings, build},
     registry::artifact::{Artifact, ArtifactError},
 };
@@ -59,7 +61,7 @@ fn train(
     incumbent: Option<&dyn Model>,
 ) -> Result<Box<dyn Model>, TrainError> {
     let recipe = build(settings).unwrap();
-    recipe.train(source, incumbent, 1, &mut Quiet::default())
+    recipe.train(source, incumbent, 1, &mut NullHost::default())
 }
 
 fn trained(settings: &RecipeSettings, chunks: Vec<Rows>) -> Box<dyn Model> {

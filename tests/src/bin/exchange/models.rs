@@ -4,7 +4,7 @@ use std::{error::Error, fs, path::Path, sync::Arc};
 
 use dunlin_models::{
     data::{Columns, InMemory, Rows, WindowShape},
-    recipe::{Model, Output, Problem, Quiet, Scratch},
+    recipe::{Model, NullHost, Output, Problem, Scratch},
     recipes::{Algorithm, RecipeSettings, build},
     registry::artifact::Artifact,
 };
@@ -38,7 +38,7 @@ pub(crate) fn write(dir: &Path) -> Done<Value> {
     for algorithm in ALGORITHMS {
         let settings = settings(algorithm);
         let recipe = build(&settings)?;
-        let model = recipe.train(&training(algorithm), None, 1, &mut Quiet::default())?;
+        let model = recipe.train(&training(algorithm), None, 1, &mut NullHost::default())?;
         fs::write(
             dir.join(format!("{algorithm:?}.safetensors")),
             model.save().to_bytes()?,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use dunlin_models::{
     data::{Rows, Subset, scale::Scale},
     judging::{baseline, evaluation::Evaluation},
-    recipe::{Model, Output, Problem, Quiet, Scratch},
+    recipe::{Model, NullHost, Output, Problem, Scratch},
 };
 
 use super::{
@@ -71,7 +71,7 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
         ],
     );
     let started = Instant::now();
-    let mut host = Quiet::default();
+    let mut host = NullHost::default();
     let model = job.recipe.train(&data, None, job.args.seed, &mut host);
     let model = model.map_err(|error| training_failed(table, &error))?;
     let train_seconds = started.elapsed().as_secs_f64();

@@ -17,7 +17,7 @@ use super::{
 use dunlin_models::{
     data::{Subset, scale::Moments},
     judging::evaluation::argmax,
-    recipe::{Model, Output, Problem, Quiet, Scratch, TrainError},
+    recipe::{Model, NullHost, Output, Problem, Scratch, TrainError},
 };
 
 /// Weight of the newest error in the running error of the chart.
@@ -96,7 +96,7 @@ fn learn(
         });
     }
     let data = source(table, job.args.label.as_deref(), &parts);
-    let mut host = Quiet::default();
+    let mut host = NullHost::default();
     job.recipe.train(&data, incumbent, job.args.seed, &mut host)
 }
 

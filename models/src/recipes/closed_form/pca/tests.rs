@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     data::{Columns, InMemory, Rows},
     judging::evaluation::{Evaluation, evaluate},
-    recipe::Quiet,
+    recipe::NullHost,
     recipes::Algorithm,
 };
 
@@ -55,7 +55,7 @@ fn a_good_sensor_that_is_off_is_seen_beside_noisy_ones() {
     let recipe = Pca(RecipeSettings::new(Algorithm::Pca, SHAPE));
     let usual = plant(4_000, 0.0, &mut rng);
     let model = recipe
-        .train(&usual, None, 1, &mut Quiet::default())
+        .train(&usual, None, 1, &mut NullHost::default())
         .unwrap();
     let healthy = judge(&*model, &plant(1_000, 0.0, &mut rng));
     assert!(healthy.false_alarm_rate() < 0.03, "{healthy:?}");
@@ -75,7 +75,7 @@ fn directions_along_which_nothing_varies_are_left_out() {
     }
     let recipe = Pca(RecipeSettings::new(Algorithm::Pca, SHAPE));
     let model = recipe
-        .train(&usual, None, 1, &mut Quiet::default())
+        .train(&usual, None, 1, &mut NullHost::default())
         .unwrap();
     let artifact = model.save();
     let variances = artifact.tensors["variances"].shape[0];

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     data::{Columns, InMemory, Lineage, Rows},
     judging::evaluation::evaluate,
-    recipe::{EpochEnd, Quiet, Step, Stopped},
+    recipe::{EpochEnd, NullHost, Step, Stopped},
     recipes::Algorithm,
 };
 
@@ -92,7 +92,7 @@ fn recipe(settings: &RecipeSettings) -> Box<dyn Recipe> {
 }
 
 fn train(settings: &RecipeSettings, source: &dyn Source) -> Result<Box<dyn Model>, TrainError> {
-    recipe(settings).train(source, None, 7, &mut Quiet::default())
+    recipe(settings).train(source, None, 7, &mut NullHost::default())
 }
 
 fn answers(model: &dyn Model, source: &InMemory, shape: WindowShape) -> Vec<Output> {
@@ -357,7 +357,7 @@ fn an_incumbent_of_another_recipe_shape_or_width_is_refused() {
     let own = settings(Algorithm::Nlinear);
     let incumbent = train(&own, &source).unwrap();
     let refused = |settings: &RecipeSettings, source: &InMemory| {
-        let mut host = Quiet::default();
+        let mut host = NullHost::default();
         let result = recipe(settings).train(source, Some(&*incumbent), 7, &mut host);
         matches!(result, Err(TrainError::Recipe(_)))
     };
