@@ -7,9 +7,8 @@ pub mod gradient;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataError, Source, Subset, WindowShape, scale::Scale},
-    judging::evaluation,
-    recipe::{EpochEnd, Host, Model, Problem, Recipe, Step, TrainError},
+    data::WindowShape,
+    recipe::{Problem, Recipe, TrainError},
 };
 
 /// Which recipe.
@@ -236,34 +235,11 @@ fn another_recipe(kind: &str) -> TrainError {
     ))
 }
 
-/// The sums left the range of numbers.
-fn too_large(features: &[String]) -> TrainError {
-    TrainError::Data(format!(
-        "the values of {} are too large to compute with; scale them, or leave them out",
-        features.join(", ")
+/// The features of the incumbent are not those of the data.
+fn other_features(known: &[String], found: &[String]) -> TrainError {
+    TrainError::Recipe(format!(
+        "the model in use was trained on the features {}, the data has {}; train a new one from the start",
+        known.join(", "),
+        found.join(", ")
     ))
-}
-
-/// Logs the one step and the one epoch that a closed form takes.
-fn report(
-    model: &dyn Model,
-    what: (Problem, WindowShape),
-    scale: &Scale,
-    data: &dyn Source,
-    (started_ns, loss): (u64, f64),
-    host: &mut dyn Host,
-) -> Result<(), DataError> {
-    host.step(Step {
-        loss: loss as f32,
-        ns: host.elapsed_ns() - started_ns,
-        ..Step::default()
-    });
-    let validation = evaluation::evaluate(model, what, scale, data, Subset::Validation)?;
-    host.epoch(EpochEnd {
-        epoch: 0,
-        train_loss: loss as f32,
-        validation_loss: validation.error() as f32,
-        is_best: true,
-    });
-    Ok(())
 }

@@ -195,7 +195,7 @@ impl Survey {
         host: &mut dyn Host,
     ) -> Result<Self, TrainError> {
         let columns = data.columns();
-        let task = settings.algorithm.problem();
+        let problem = settings.algorithm.problem();
         let mut survey = Self {
             classes: vec![0; columns.classes.len()],
             ..Self::default()
@@ -206,14 +206,18 @@ impl Survey {
             survey.rows += rows.len() - rows.lead;
             survey.longest_chunk = survey.longest_chunk.max(rows.len());
             let features = columns.features.len();
-            for window in rows.windows(settings.shape(), features, task.wants_label(), Subset::All)
-            {
+            for window in rows.windows(
+                settings.shape(),
+                features,
+                problem.wants_label(),
+                Subset::All,
+            ) {
                 let last = window.end - 1;
                 let is_train = rows.is_train[last];
                 survey.train += usize::from(is_train);
                 survey.validation += usize::from(!is_train);
                 let label = rows.label.get(last).copied().unwrap_or(f32::NAN);
-                if task == Problem::Classify {
+                if problem == Problem::Classify {
                     let class = (label >= 0.0 && label.fract() == 0.0).then_some(label as usize);
                     let class = class.filter(|class| *class < survey.classes.len());
                     let class = class.ok_or_else(|| {

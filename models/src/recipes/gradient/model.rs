@@ -1,4 +1,4 @@
-//! A trained network: one type for every task.
+//! A trained network: one type for every problem.
 
 use std::any::Any;
 

@@ -9,26 +9,26 @@
 //! sums times the forgetting factor plus the new windows.
 
 mod limit;
-
-use std::any::Any;
+#[cfg(test)]
+mod tests;
 
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
 use self::limit::{Limit, Thinned};
 use super::{
-    RecipeSettings,
-    normal::NormalEquations,
-    report,
-    setup::{Kept, check_inputs, nothing_to_learn},
+    ClosedForm, Solved,
+    normal::{NormalEquations, Size},
+    setup::{Setup, check_inputs},
+    too_large,
 };
 use crate::{
-    data::{Source, Subset, WindowShape},
-    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
+    data::{Columns, Rows, Source, Subset, Window, WindowShape},
+    recipe::{Host, Output, Problem, Scratch, Stopped, TrainError},
+    recipes::RecipeSettings,
     registry::artifact::{Artifact, ArtifactError},
     training::wide,
 };
 
-const KIND: &str = "pca";
 /// Numbers in a window: the eigenvectors of a matrix of 1,024 take seconds, those of more minutes.
 const INPUTS_MAX: usize = 1_024;
 /// Variance, beside the greatest, below which a direction is rounding.
@@ -42,15 +42,9 @@ const VALIDATION_WINDOWS_MIN: u64 = 20;
 /// No limit is below this times the numbers of a window, squared standard deviations.
 const LIMIT_MIN: f32 = 1e-6;
 
-/// Makes [`PcaModel`]s.
-#[derive(Debug)]
-pub(super) struct Pca(pub RecipeSettings);
-
-/// The usual, its directions, and the limits.
+/// The usual, and how far from it a window may be.
 #[derive(Clone, Debug)]
-struct PcaModel {
-    kept: Kept,
-    sums: NormalEquations,
+pub(super) struct Pca {
     usual: Usual,
     /// Of T² and of Q.
     limits: [f32; 2],
@@ -70,51 +64,72 @@ struct Usual {
     main: usize,
 }
 
-impl Recipe for Pca {
-    fn problem(&self) -> Problem {
-        Problem::Anomaly
+impl ClosedForm for Pca {
+    const KIND: &'static str = "pca";
+    const PROBLEM: Problem = Problem::Anomaly;
+
+    fn check(settings: &RecipeSettings, columns: &Columns) -> Result<(), TrainError> {
+        check_inputs(settings.shape(), columns.features.len(), INPUTS_MAX)
     }
 
-    fn shape(&self) -> WindowShape {
-        self.0.shape()
-    }
-
-    fn train(
-        &self,
-        data: &dyn Source,
-        incumbent: Option<&dyn Model>,
-        _: u64,
-        host: &mut dyn Host,
-    ) -> Result<Box<dyn Model>, TrainError> {
-        let started_ns = host.elapsed_ns();
-        let inputs = self.0.lookback * data.columns().features.len();
-        check_inputs(inputs, INPUTS_MAX, self.shape())?;
-        let empty = NormalEquations::new(inputs, 0);
-        let (kept, mut sums) =
-            Kept::start((&self.0, KIND), data, incumbent, empty, |old: &PcaModel| {
-                (&old.kept, &old.sums)
-            })?;
-        let added = add_windows(data, &kept, incumbent.is_some(), &mut sums, host)?;
-        if added == 0 {
-            return Err(nothing_to_learn(data, self.shape(), false)?);
+    fn size(shape: WindowShape, features: usize) -> Size {
+        Size {
+            inputs: shape.lookback * features,
+            outputs: 0,
         }
-        let usual = Usual::of(&sums, self.0.variance_kept);
-        let (usual, loss) = usual.ok_or_else(|| super::too_large(&kept.features))?;
-        let mut model = PcaModel {
-            kept,
-            sums,
-            usual,
-            limits: [1.0; 2],
-        };
-        model.calibrate(data, host)?;
-        let (what, scale) = ((self.problem(), self.shape()), &model.kept.scale);
-        report(&model, what, scale, data, (started_ns, loss), host)?;
-        Ok(Box::new(model))
     }
 
-    fn load(&self, artifact: &Artifact) -> Result<Box<dyn Model>, ArtifactError> {
-        let kept = Kept::load(artifact, KIND, &self.0)?;
-        let inputs = kept.inputs();
+    fn add(
+        setup: &Setup,
+        rows: &Rows,
+        window: Window,
+        sums: &mut NormalEquations,
+        host: &mut dyn Host,
+    ) -> Result<(), Stopped> {
+        let values = rows.values_of(window.start..window.end, setup.features.len());
+        if sums.add(|x, _| setup.standardise(values, x)) {
+            host.pace()?;
+        }
+        Ok(())
+    }
+
+    fn solve(
+        setup: &Setup,
+        sums: &NormalEquations,
+        data: &dyn Source,
+        host: &mut dyn Host,
+    ) -> Result<Solved<Self>, TrainError> {
+        let usual = Usual::of(sums, setup.settings.variance_kept);
+        let (usual, loss) = usual.ok_or_else(|| too_large(&setup.features))?;
+        let limits = usual.limits(setup, data, host)?;
+        Ok(Solved {
+            form: Self { usual, limits },
+            loss,
+        })
+    }
+
+    fn infer(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch, output: &mut Output) {
+        let distances = self.usual.distances(setup, input, scratch);
+        output.score = Limit(self.limits).score(distances);
+        output.flag = output.score > 1.0;
+        output.values.clear();
+        let last = scratch.b.len() - setup.features.len();
+        output.values.extend_from_slice(&scratch.b[last..]);
+        setup.scale.invert(&mut output.values);
+    }
+
+    fn save(&self, _: &Setup, artifact: &mut Artifact) {
+        let (usual, inputs) = (&self.usual, self.usual.mean.len());
+        let count = usual.variances.len();
+        artifact.insert_f32("window_mean", &[inputs], usual.mean.clone());
+        artifact.insert_f32("directions", &[count, inputs], usual.directions.clone());
+        artifact.insert_f32("variances", &[count], usual.variances.clone());
+        artifact.insert_f32("main", &[1], vec![usual.main as f32]);
+        artifact.insert_f32("limits", &[2], self.limits.to_vec());
+    }
+
+    fn load(setup: &Setup, artifact: &Artifact) -> Result<Self, ArtifactError> {
+        let inputs = setup.inputs();
         let count = artifact.tensors.get("variances").map(|t| t.shape.clone());
         let count = match count.as_deref() {
             Some([count]) if *count <= inputs => *count,
@@ -122,52 +137,22 @@ impl Recipe for Pca {
         };
         let main = artifact.f32("main", &[1])?[0] as usize;
         let limits = artifact.f32("limits", &[2])?;
-        let model = PcaModel {
-            sums: NormalEquations::load(artifact, inputs, 0)?,
-            usual: Usual {
-                mean: artifact.f32("window_mean", &[inputs])?,
-                directions: artifact.f32("directions", &[count, inputs])?,
-                variances: artifact.f32("variances", &[count])?,
-                main: main.min(count),
-            },
-            limits: [limits[0], limits[1]],
-            kept,
+        let usual = Usual {
+            mean: artifact.f32("window_mean", &[inputs])?,
+            directions: artifact.f32("directions", &[count, inputs])?,
+            variances: artifact.f32("variances", &[count])?,
+            main: main.min(count),
         };
-        let positive = model.usual.variances.iter().chain(&model.limits);
-        if positive.copied().any(|number| number <= 0.0) {
+        let mut positive = usual.variances.iter().chain(&limits);
+        if positive.any(|number| *number <= 0.0) {
             let what = "a variance or limit is not positive";
             return Err(ArtifactError::Damaged(what.into()));
         }
-        Ok(Box::new(model))
+        Ok(Self {
+            usual,
+            limits: [limits[0], limits[1]],
+        })
     }
-}
-
-/// Adds every training window; returns their number.
-fn add_windows(
-    data: &dyn Source,
-    kept: &Kept,
-    skips_replay: bool,
-    sums: &mut NormalEquations,
-    host: &mut dyn Host,
-) -> Result<usize, TrainError> {
-    let features = kept.features.len();
-    let mut added = 0;
-    for index in 0..data.chunks() {
-        host.pace()?;
-        let rows = data.read(index)?;
-        if skips_replay && rows.is_replay {
-            continue;
-        }
-        for window in rows.windows(kept.settings.shape(), features, false, Subset::Train) {
-            let values = rows.values_of(window.start..window.end, features);
-            if sums.add(|x, _| kept.standardise(values, x)) {
-                host.pace()?;
-            }
-            added += 1;
-        }
-    }
-    sums.flush();
-    Ok(added)
 }
 
 impl Usual {
@@ -209,9 +194,55 @@ impl Usual {
         Some((usual, (total - held).max(0.0) / inputs as f64))
     }
 
-    /// T² and Q of a standardised window; `window` becomes what is left of it, `usual` its likeness
-    /// among the usual ones.
-    fn distances(&self, window: &mut [f32], usual: &mut Vec<f32>) -> [f32; 2] {
+    /// Limits of T² and Q with the rate of false alarms that was asked for.
+    fn limits(
+        &self,
+        setup: &Setup,
+        data: &dyn Source,
+        host: &mut dyn Host,
+    ) -> Result<[f32; 2], TrainError> {
+        let mut seen = self.distances_in(setup, data, Subset::Validation, host)?;
+        if seen.count() < VALIDATION_WINDOWS_MIN {
+            seen = self.distances_in(setup, data, Subset::Train, host)?;
+        }
+        let rate = setup.settings.false_alarm_rate;
+        // A thousandth of a standard deviation, each number.
+        let least = LIMIT_MIN * setup.inputs() as f32;
+        Ok(Limit::of(&seen, rate, [least, least / USUAL_VARIANCE_MIN]).0)
+    }
+
+    /// T² and Q of every window of `subset`.
+    fn distances_in(
+        &self,
+        setup: &Setup,
+        data: &dyn Source,
+        subset: Subset,
+        host: &mut dyn Host,
+    ) -> Result<Thinned, TrainError> {
+        let features = setup.features.len();
+        let mut scratch = Scratch::default();
+        let mut seen = Thinned::default();
+        for index in 0..data.chunks() {
+            host.pace()?;
+            let rows = data.read(index)?;
+            for window in rows.windows(setup.settings.shape(), features, false, subset) {
+                let values = rows.values_of(window.start..window.end, features);
+                seen.add(self.distances(setup, values, &mut scratch));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// T² and Q of a window; `scratch.a` becomes what is left of it, standardised, `scratch.b` its
+    /// likeness among the usual ones.
+    fn distances(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch) -> [f32; 2] {
+        let Scratch {
+            a: window,
+            b: usual,
+        } = scratch;
+        window.clear();
+        window.extend_from_slice(input);
+        setup.scale.apply(window);
         usual.clear();
         usual.extend_from_slice(&self.mean);
         for (value, mean) in window.iter_mut().zip(&self.mean) {
@@ -233,78 +264,3 @@ impl Usual {
         [t2, q + wide::dot(window, window) / USUAL_VARIANCE_MIN]
     }
 }
-
-impl PcaModel {
-    /// Sets the limits so that the rate of false alarms is what was asked for.
-    fn calibrate(&mut self, data: &dyn Source, host: &mut dyn Host) -> Result<(), TrainError> {
-        let mut seen = self.distances_of(data, Subset::Validation, host)?;
-        if seen.count() < VALIDATION_WINDOWS_MIN {
-            seen = self.distances_of(data, Subset::Train, host)?;
-        }
-        let rate = self.kept.settings.false_alarm_rate;
-        // A thousandth of a standard deviation, each number.
-        let least = LIMIT_MIN * self.kept.inputs() as f32;
-        self.limits = Limit::of(&seen, rate, [least, least / USUAL_VARIANCE_MIN]).0;
-        Ok(())
-    }
-
-    fn distances_of(
-        &self,
-        data: &dyn Source,
-        subset: Subset,
-        host: &mut dyn Host,
-    ) -> Result<Thinned, TrainError> {
-        let features = self.kept.features.len();
-        let mut scratch = Scratch::default();
-        let mut seen = Thinned::default();
-        for index in 0..data.chunks() {
-            host.pace()?;
-            let rows = data.read(index)?;
-            for window in rows.windows(self.kept.settings.shape(), features, false, subset) {
-                let values = rows.values_of(window.start..window.end, features);
-                seen.add(self.distances(values, &mut scratch));
-            }
-        }
-        Ok(seen)
-    }
-
-    fn distances(&self, input: &[f32], scratch: &mut Scratch) -> [f32; 2] {
-        scratch.a.clear();
-        scratch.a.extend_from_slice(input);
-        self.kept.scale.apply(&mut scratch.a);
-        self.usual.distances(&mut scratch.a, &mut scratch.b)
-    }
-}
-
-impl Model for PcaModel {
-    fn infer(&self, input: &[f32], scratch: &mut Scratch, output: &mut Output) {
-        let distances = self.distances(input, scratch);
-        let features = self.kept.features.len();
-        output.score = Limit(self.limits).score(distances);
-        output.flag = output.score > 1.0;
-        output.values.clear();
-        let last = scratch.b.len() - features;
-        output.values.extend_from_slice(&scratch.b[last..]);
-        self.kept.scale.invert(&mut output.values);
-    }
-
-    fn save(&self) -> Artifact {
-        let mut artifact = self.kept.save(KIND);
-        let (usual, inputs) = (&self.usual, self.usual.mean.len());
-        let count = usual.variances.len();
-        artifact.insert_f32("window_mean", &[inputs], usual.mean.clone());
-        artifact.insert_f32("directions", &[count, inputs], usual.directions.clone());
-        artifact.insert_f32("variances", &[count], usual.variances.clone());
-        artifact.insert_f32("main", &[1], vec![usual.main as f32]);
-        artifact.insert_f32("limits", &[2], self.limits.to_vec());
-        self.sums.save(&mut artifact);
-        artifact
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-#[cfg(test)]
-mod tests;
