@@ -432,7 +432,7 @@ proptest! {
                     registry = open(dir.path());
                 }
             }
-            let known = registry.line(&key()).unwrap_or_else(|| ModelHistory::new(key()));
+            let known = registry.history(&key()).unwrap_or_else(|| ModelHistory::new(key()));
             prop_assert_eq!(&known, &line);
         }
     }
