@@ -35,7 +35,7 @@ fn extrapolation() -> Custom {
     Custom::new("extrapolation", Problem::Anomaly, SHAPE, train, infer)
 }
 
-/// Every window of a half: three rows of all features.
+/// Every window of a subset: three rows of all features.
 fn each_window(
     data: &dyn Source,
     subset: Subset,

@@ -2,7 +2,7 @@
 //!
 //! Promises: a data set is never all in memory, only a chunk of it; a window never reaches over a gap
 //! or a missing value; a window belongs to the split of its last row (its last target row when
-//! forecasting), so every window belongs to exactly one half.
+//! forecasting), so every window is either learnt from or judged by, never both.
 
 pub mod scale;
 
@@ -33,9 +33,9 @@ pub struct Lineage {
     pub query: String,
     /// First timestamp, nanoseconds UTC; 0 if there are no rows.
     pub first_ts: i64,
-    /// Last timestamp, nanoseconds UTC.
+    /// Last timestamp, nanoseconds UTC; 0 likewise.
     pub last_ts: i64,
-    /// Rows.
+    /// How many rows there are.
     pub rows: u64,
     /// Hash over stream and timestamp of every row, in order.
     pub rows_hash: u64,
@@ -44,7 +44,7 @@ pub struct Lineage {
 /// Consecutive rows of one stream, oldest first, with no gap among them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// The stream.
+    /// Name of the stream they are of.
     pub stream: Arc<str>,
     /// Timestamps, nanoseconds UTC.
     pub ts: Vec<i64>,
@@ -52,7 +52,7 @@ pub struct Rows {
     pub values: Vec<f32>,
     /// One a row, or none at all; NaN where missing.
     pub label: Vec<f32>,
-    /// One a row: training half or validation half.
+    /// One a row: whether it is learnt from; otherwise it is judged by.
     pub is_train: Vec<bool>,
     /// One a row: whether a window may end there. Or none at all: anywhere. Rows that were thinned out
     /// are still looked back into.
@@ -65,7 +65,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Rows, the lead included.
+    /// How many rows there are, the lead included.
     pub fn len(&self) -> usize {
         self.ts.len()
     }
@@ -127,7 +127,7 @@ pub struct WindowShape {
 /// One window in a chunk: rows `start..split_at` are input, `split_at..end` target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// First row.
+    /// First row of the input.
     pub start: usize,
     /// First target row.
     pub split_at: usize,
@@ -142,7 +142,7 @@ pub enum Subset {
     Train,
     /// Those to judge by.
     Validation,
-    /// All.
+    /// Both of these.
     All,
 }
 
@@ -161,7 +161,7 @@ pub trait Source: Send + Sync {
     /// What the columns mean.
     fn columns(&self) -> &Columns;
 
-    /// Chunks there are.
+    /// How many chunks there are.
     fn chunks(&self) -> usize;
 
     /// Rows of the chunk `index`, in `0..chunks()`.
@@ -177,11 +177,11 @@ pub trait Source: Send + Sync {
 /// A data set that fits into memory: for histories read from files, and for tests.
 #[derive(Clone, Debug, Default)]
 pub struct InMemory {
-    /// What the columns mean.
+    /// What [`Source::columns`] answers.
     pub columns: Columns,
-    /// The chunks.
+    /// What [`Source::read`] gives, by index.
     pub chunks: Vec<Arc<Rows>>,
-    /// Where they came from.
+    /// What [`Source::lineage`] answers.
     pub lineage: Lineage,
 }
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_window_belongs_to_the_half_of_its_last_row() {
+    fn every_window_belongs_to_the_subset_of_its_last_row() {
         let rows = rows(&[0.0; 6], 0);
         assert_eq!(ends(&rows, Subset::All), [2, 3, 4, 5]);
         assert_eq!(ends(&rows, Subset::Train), [2, 4]);

@@ -1,7 +1,7 @@
 //! How good a model is, on windows it has not learnt from.
 //!
 //! Promises: candidate, incumbent and baseline are judged on the very same windows with one scale;
-//! an error is less the better the model is, whatever the task.
+//! an error is less the better the model is, whatever the problem.
 
 use serde::{Deserialize, Serialize};
 
@@ -87,13 +87,13 @@ impl Evaluation {
     /// model has no idea of what should have been).
     pub fn count(
         &mut self,
-        task: Problem,
+        problem: Problem,
         scale: &Scale,
         rows: &Rows,
         window: Window,
         output: &Output,
     ) -> Option<f64> {
-        if task == Problem::Anomaly {
+        if problem == Problem::Anomaly {
             let label = rows.label.get(window.end - 1);
             let is_anomaly = label.is_some_and(|label| label.is_finite() && *label != 0.0);
             let counts = if output.flag {
@@ -103,7 +103,7 @@ impl Evaluation {
             };
             counts[usize::from(is_anomaly)] += 1;
         }
-        let error = self.window_error(task, scale, rows, window, output)?;
+        let error = self.window_error(problem, scale, rows, window, output)?;
         self.windows += 1;
         self.error_sum += error;
         Some(error)
@@ -117,14 +117,14 @@ impl Evaluation {
     /// - regress: squared error, in the label's units.
     fn window_error(
         &mut self,
-        task: Problem,
+        problem: Problem,
         scale: &Scale,
         rows: &Rows,
         window: Window,
         output: &Output,
     ) -> Option<f64> {
         let features = scale.mean.len();
-        let target = match task {
+        let target = match problem {
             Problem::Forecast => window.split_at..window.end,
             Problem::Anomaly => window.end - 1..window.end,
             Problem::Classify => {
@@ -178,7 +178,7 @@ pub fn argmax(values: &[f32]) -> Option<usize> {
 /// [`DataError`] if a chunk cannot be read.
 pub fn evaluate(
     model: &dyn Model,
-    (task, shape): (Problem, WindowShape),
+    (problem, shape): (Problem, WindowShape),
     scale: &Scale,
     source: &dyn Source,
     subset: Subset,
@@ -188,10 +188,10 @@ pub fn evaluate(
     let mut output = Output::default();
     for index in 0..source.chunks() {
         let rows = source.read(index)?;
-        for window in rows.windows(shape, features, task.wants_label(), subset) {
+        for window in rows.windows(shape, features, problem.wants_label(), subset) {
             let input = rows.values_of(window.start..window.split_at, features);
             model.infer(input, &mut scratch, &mut output);
-            evaluation.count(task, scale, &rows, window, &output);
+            evaluation.count(problem, scale, &rows, window, &output);
         }
     }
     Ok(evaluation)
@@ -224,14 +224,14 @@ mod tests {
         end: 3,
     };
 
-    fn count(task: Problem, values: &[f32], flag: bool) -> (Evaluation, Option<f64>) {
+    fn count(problem: Problem, values: &[f32], flag: bool) -> (Evaluation, Option<f64>) {
         let mut evaluation = Evaluation::default();
         let output = Output {
             values: values.to_vec(),
             flag,
             ..Output::default()
         };
-        let error = evaluation.count(task, &scale(), &rows(), WINDOW, &output);
+        let error = evaluation.count(problem, &scale(), &rows(), WINDOW, &output);
         (evaluation, error)
     }
 
