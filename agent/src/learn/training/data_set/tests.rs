@@ -49,12 +49,12 @@ fn rows(values: Vec<f32>) -> Rows {
 fn no_window_ends_where_one_is_flagged_unless_it_is_the_new_usual() {
     let ends = |usual_from| {
         let mut rows = rows(vec![0.0, 1.0, 11.0, 1.0, 1.0, 11.0, 11.0]);
-        let watchman = Watchman {
+        let filter = AnomalyFilter {
             model: &Above10,
             shape: SHAPE,
             usual_from,
         };
-        watchman.leave_out_flagged(&mut rows, 1);
+        filter.leave_out_flagged(&mut rows, 1);
         let left = rows.windows(SHAPE, 1, false, Subset::All);
         left.map(|window| window.end - 1).collect::<Vec<_>>()
     };
