@@ -15,7 +15,7 @@ use crate::{
 pub struct Evaluation {
     /// Windows judged.
     pub windows: u64,
-    /// Sum of the errors that the gate compares; see [`window_error`].
+    /// Sum of the errors that the gate compares; see [`Evaluation::count`].
     pub error_sum: f64,
     /// Sum of absolute errors per feature (forecast) or of the number (regress), in the same units.
     pub absolute_sums: Vec<f64>,
@@ -84,7 +84,12 @@ impl Evaluation {
     }
 
     /// Counts the answer `output` to `window`; returns its error, `None` if it cannot be judged (the
-    /// model has no idea of what should have been).
+    /// model has no idea of what should have been). How the error is measured:
+    /// - forecast: mean over horizon and features of the squared error, in standard deviations;
+    /// - anomaly: mean over features of the squared distance of the last row from what it should have
+    ///   been, in standard deviations;
+    /// - classify: 0 if the most likely class is the label, otherwise 1;
+    /// - regress: squared error, in the label's units.
     pub fn count(
         &mut self,
         problem: Problem,
@@ -109,12 +114,7 @@ impl Evaluation {
         Some(error)
     }
 
-    /// The error of one answer:
-    /// - forecast: mean over horizon and features of the squared error, in standard deviations;
-    /// - anomaly: mean over features of the squared distance of the last row from what it should have
-    ///   been, in standard deviations;
-    /// - classify: 0 if the most likely class is the label, otherwise 1;
-    /// - regress: squared error, in the label's units.
+    /// The error of one answer; see [`Self::count`].
     fn window_error(
         &mut self,
         problem: Problem,

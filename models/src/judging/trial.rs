@@ -5,8 +5,8 @@
 //! bad moment does not; a trial comes to an end.
 //!
 //! Rows are taken in blocks. A block is bad if the mean error of the new version is greater by the
-//! margin, and the difference is more than chance: the paired t statistic of the block is above
-//! [`T_MIN`] (Student 1908). Errors of neighbouring rows resemble each other, which t does not know;
+//! margin, and the difference is more than chance: the paired t statistic of the block is above 2
+//! (Student 1908). Errors of neighbouring rows resemble each other, which t does not know;
 //! so several blocks in a row must be bad.
 
 use serde::{Deserialize, Serialize};
