@@ -11,7 +11,7 @@ use dunlin_sync::{buffer::Buffer, sample::Value};
 
 use crate::{
     config::settings::LearnSettings,
-    learn::{inference::Answering, scheduler::scan::Scan, tables::PREDICTIONS, tests::Bench},
+    learn::{inference::Answering, scheduler::Scan, tables::PREDICTIONS, tests::Bench},
     record::writer::RequestContent,
 };
 

@@ -44,7 +44,7 @@ use crate::{
     config::settings::{LearnSettings, RecipeRule},
     learn::{
         inference::Answering,
-        scheduler::{drifted::Drifted, scan::Scan},
+        scheduler::{Scan, drifted::Drifted},
         tables::Journal,
     },
     mqtt::outgoing::Publisher,

@@ -4,7 +4,10 @@
 //! own; at most `workers` tasks are under way, and a task that never returns costs its worker only
 //! until it is dead, when another takes its place, [`LOST_WORKERS_MAX`] times.
 
+pub(in crate::learn) mod drifted;
 mod ending;
+pub(in crate::learn) mod store;
+pub mod task;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},

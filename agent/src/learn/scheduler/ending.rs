@@ -8,7 +8,7 @@ use crate::{
     config::settings::LearnSettings,
     learn::{
         scheduler::{
-            scan::{DRIFT, Scan},
+            DRIFT, Scan,
             store::Change,
             task::{Task, is_dead},
         },
