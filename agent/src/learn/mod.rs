@@ -37,7 +37,7 @@ use dunlin_sync::buffer::Buffer;
 
 pub(crate) use crate::learn::inference::predictor::guarded;
 pub use crate::learn::{
-    scheduler::store::open_tasks,
+    scheduler::store::{StoredTask, open_tasks},
     tables::{EVENTS, PREDICTIONS, TASKS},
 };
 use crate::{

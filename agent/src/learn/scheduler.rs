@@ -6,6 +6,7 @@
 
 pub(in crate::learn) mod drifted;
 mod ending;
+mod open_tasks;
 pub(in crate::learn) mod store;
 pub mod task;
 
@@ -33,8 +34,8 @@ use crate::{
     learn::{
         Shared,
         scheduler::{
-            store::{Change, Table, TasksFile},
-            task::{LineState, Task, TaskKind, queue_for},
+            open_tasks::OpenTasks,
+            task::{LineState, Task, TaskKind, TaskState, queue_for},
         },
         training::{run, run::Outcome},
     },
@@ -76,10 +77,7 @@ type Ended = (Task, Outcome);
 
 pub(in crate::learn) struct Scan {
     shared: Arc<Shared>,
-    file: TasksFile,
-    table: Table,
-    /// Not stored yet.
-    changes: Vec<Change>,
+    tasks: OpenTasks,
     scratch: VecDeque<u64>,
     fine_tune: VecDeque<u64>,
     /// Tasks that workers have, each with what tells its worker that it was given up.
@@ -100,13 +98,11 @@ pub(in crate::learn) struct Scan {
 impl Scan {
     /// Takes up the tasks that were open when the agent ended.
     pub(in crate::learn) fn open(shared: Arc<Shared>) -> Self {
-        let (file, table) = TasksFile::open(&shared.state_dir);
+        let tasks = OpenTasks::open(&shared.state_dir, &shared.settings.status);
         let (tell_end, ended) = mpsc::channel();
         let mut scan = Self {
             shared,
-            file,
-            table,
-            changes: Vec::new(),
+            tasks,
             scratch: VecDeque::new(),
             fine_tune: VecDeque::new(),
             working: Vec::new(),
@@ -119,7 +115,7 @@ impl Scan {
             tell_end,
             ended,
         };
-        for task in scan.table.open.clone() {
+        for task in scan.tasks.all().to_vec() {
             scan.enqueue(&task);
         }
         scan.forget_checkpoints();
@@ -183,18 +179,18 @@ impl Scan {
             self.forget_gone();
         }
         self.has_news = false;
-        let before = self.table.open.len();
-        self.open_tasks();
-        self.save();
-        for task in &self.table.open[before..] {
+        let before = self.tasks.all().len();
+        self.open_where_due();
+        self.tasks.save();
+        for task in &self.tasks.all()[before..] {
             // The task is stored: somebody looks into it.
             self.shared.drifted.forget(&task.key);
         }
     }
 
-    fn open_tasks(&mut self) {
+    fn open_where_due(&mut self) {
         let catalog = self.shared.buffer.catalog();
-        let open = self.table.open.iter();
+        let open = self.tasks.all().iter();
         let mut with_task: HashSet<ModelKey> = open.map(|task| task.key.clone()).collect();
         let mut progress = Vec::new();
         'all: for rule in self.shared.rules.clone() {
@@ -205,7 +201,7 @@ impl Scan {
                 ..RecipeProgress::default()
             };
             for (id, name) in watched(&catalog, &rule.streams) {
-                if self.table.open.len() >= QUEUE_MAX {
+                if self.tasks.all().len() >= QUEUE_MAX {
                     self.has_news = true;
                     break 'all;
                 }
@@ -233,10 +229,10 @@ impl Scan {
     fn forget_gone(&mut self) {
         let catalog = self.shared.buffer.catalog();
         let is_gone = |key: &ModelKey| catalog.stream_named(&key.stream).is_none();
-        self.table.tried_to.retain(|key, _| !is_gone(key));
+        self.tasks.forget_gone(is_gone);
         let mut gone: BTreeSet<ModelKey> = self.shared.models.keys().into_iter().collect();
         gone.retain(is_gone);
-        for task in &self.table.open {
+        for task in self.tasks.all() {
             gone.remove(&task.key);
         }
         self.shared.models.spare_lines(gone);
@@ -244,7 +240,7 @@ impl Scan {
 
     /// Streams of open tasks are not forgotten.
     fn keep_streams(&self) {
-        let open = self.table.open.iter();
+        let open = self.tasks.all().iter();
         let streams = open.map(|task| task.key.stream.clone());
         self.shared.buffer.keep_streams(streams.collect());
     }
@@ -262,7 +258,7 @@ impl Scan {
                 ..LineState::default()
             };
         }
-        let tried_to = self.table.tried_to.get(key).copied();
+        let tried_to = self.tasks.tried_to(key);
         let tried_to = tried_to.max(self.seen_to(key));
         let models = &self.shared.models;
         LineState {
@@ -323,7 +319,6 @@ impl Scan {
 
     fn open_task(&mut self, rule: &RecipeRule, key: ModelKey, kind: TaskKind) {
         let shared = Arc::clone(&self.shared);
-        self.table.next_id += 1;
         let parent = (kind == TaskKind::FineTune)
             .then(|| shared.models.number_among(&key, &rule.available_status))
             .flatten();
@@ -332,12 +327,12 @@ impl Scan {
         } else {
             "enough records"
         };
-        let id = self.table.next_id;
+        let id = self.tasks.next_id();
         let to_ts = shared.buffer.shape().newest_ts.unwrap_or_default();
         let task = Task {
             id,
             kind,
-            status: shared.settings.status.queued.clone(),
+            state: TaskState::Queued,
             started_ns: (shared.wall_ns)(),
             // The same records, the same model.
             seed: xxh3_64(format!("{id} {key} {to_ts}").as_bytes()),
@@ -349,9 +344,8 @@ impl Scan {
             key,
         };
         self.enqueue(&task);
-        shared.journal.task(&task);
-        self.changes.push(Change::Open(task.clone()));
-        self.table.open.push(task);
+        shared.journal.task(&task, &shared.settings.status);
+        self.tasks.put(task);
     }
 
     fn enqueue(&mut self, task: &Task) {
@@ -370,20 +364,20 @@ impl Scan {
             let Some(id) = next.or_else(|| self.fine_tune.pop_front()) else {
                 break;
             };
-            let status = self.shared.settings.status.training.clone();
-            let Some(task) = self.table.open.iter_mut().find(|task| task.id == id) else {
+            let Some(mut task) = self.tasks.get(id).cloned() else {
                 // Dead before its turn.
                 continue;
             };
-            if task.status != status {
+            if task.state != TaskState::Training {
                 // One that was at work when the agent ended has used up some of its time.
                 task.started_ns = (self.shared.wall_ns)();
-                task.status = status;
+                task.state = TaskState::Training;
             }
-            let task = task.clone();
-            self.changes.push(Change::Open(task.clone()));
-            self.save();
-            self.shared.journal.task(&task);
+            self.tasks.put(task.clone());
+            self.tasks.save();
+            self.shared
+                .journal
+                .task(&task, &self.shared.settings.status);
             let rules = &self.shared.rules;
             let rule = rules.iter().find(|rule| rule.name == task.key.recipe);
             if let Some(rule) = rule.cloned() {
@@ -393,7 +387,7 @@ impl Scan {
                 self.settle(task, Outcome::Failed(why));
             }
         }
-        let open = self.table.open.len() as u64;
+        let open = self.tasks.all().len() as u64;
         self.shared.stats.tasks_open.store(open, Relaxed);
     }
 
@@ -413,13 +407,6 @@ impl Scan {
         match spawned {
             Ok(_) => self.working.push((id, given_up)),
             Err(error) => self.settle(unstarted, Outcome::Failed(error.to_string())),
-        }
-    }
-
-    fn save(&mut self) {
-        if !self.changes.is_empty() {
-            self.file.note(&self.table, &self.changes);
-            self.changes.clear();
         }
     }
 }

@@ -9,8 +9,7 @@ use crate::{
     learn::{
         scheduler::{
             DRIFT, Scan,
-            store::Change,
-            task::{Task, is_dead},
+            task::{Task, TaskState, is_dead},
         },
         training::{run, run::Outcome},
     },
@@ -20,11 +19,8 @@ impl Scan {
     pub(super) fn bury_dead(&mut self) {
         let now_ns = (self.shared.wall_ns)();
         let settings = self.shared.settings.clone();
-        let open = std::mem::take(&mut self.table.open);
-        let (dead, alive) = open
-            .into_iter()
-            .partition::<Vec<_>, _>(|task| is_dead(task, &settings, now_ns));
-        self.table.open = alive;
+        let mut dead = self.tasks.all().to_vec();
+        dead.retain(|task| is_dead(task, &settings, now_ns));
         for mut task in dead {
             let was_working = self.working.iter().any(|(id, _)| *id == task.id);
             if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
@@ -39,7 +35,7 @@ impl Scan {
                 // Nobody has looked into it yet.
                 self.shared.drifted.note(&task.key);
             }
-            task.status.clone_from(&settings.status.dead);
+            task.state = TaskState::Dead;
             task.reason = too_old(&settings);
             self.close(&task, was_working);
             self.shared.stats.failed.fetch_add(1, Relaxed);
@@ -49,38 +45,37 @@ impl Scan {
     pub(super) fn settle(&mut self, mut task: Task, outcome: Outcome) {
         if let Some(at) = self.working.iter().position(|(id, _)| *id == task.id) {
             self.working.remove(at);
-        } else if !self.table.open.iter().any(|open| open.id == task.id) {
+        } else if self.tasks.get(task.id).is_none() {
             // It was given up, and has come back after all.
             self.lost_workers = self.lost_workers.saturating_sub(1);
             return;
         }
-        let (words, stats) = (&self.shared.settings.status, &self.shared.stats);
+        let stats = &self.shared.stats;
         match outcome {
             Outcome::Interrupted => return,
             Outcome::Promoted(version) => {
                 stats.promoted.fetch_add(1, Relaxed);
                 task.version = Some(version);
-                task.status.clone_from(&words.available);
+                task.state = TaskState::Available;
                 task.reason = "passed the gate".into();
             }
             Outcome::Rejected(version, why) => {
                 stats.rejected.fetch_add(1, Relaxed);
                 task.version = Some(version);
-                task.status.clone_from(&words.rejected);
+                task.state = TaskState::Rejected;
                 task.reason = why;
             }
             Outcome::Failed(why) => {
                 stats.failed.fetch_add(1, Relaxed);
-                task.status.clone_from(&words.failed);
+                task.state = TaskState::Failed;
                 task.reason = why;
             }
             Outcome::TimedOut => {
                 stats.failed.fetch_add(1, Relaxed);
-                task.status.clone_from(&words.dead);
+                task.state = TaskState::Dead;
                 task.reason = too_old(&self.shared.settings);
             }
         }
-        self.table.open.retain(|open| open.id != task.id);
         self.close(&task, true);
         let keep = self.shared.settings.versions_max;
         if let Err(error) = self.shared.models.prune(&task.key, keep) {
@@ -91,20 +86,19 @@ impl Scan {
     /// A task has come to its end; if it `was_tried`, it is not tried again without new records.
     fn close(&mut self, task: &Task, was_tried: bool) {
         self.has_news = true;
-        let (id, key, status, reason) = (task.id, &task.key, &task.status, &task.reason);
+        let words = &self.shared.settings.status;
+        let status = task.state.word(words);
+        let (id, key, reason) = (task.id, &task.key, &task.reason);
         tracing::info!(task = id, %key, status, reason, "task ended");
         if task.version.is_some() {
             // What it has seen is told by its version, as long as there is one.
-            self.table.tried_to.remove(key);
-            self.changes.push(Change::Tried(key.clone(), None));
+            self.tasks.forget_tried_to(key);
         } else if was_tried {
-            self.table.tried_to.insert(key.clone(), task.to_ts);
-            self.changes
-                .push(Change::Tried(key.clone(), Some(task.to_ts)));
+            self.tasks.set_tried_to(key, task.to_ts);
         }
-        self.changes.push(Change::Closed(id));
-        self.shared.journal.task(task);
-        self.save();
+        self.tasks.remove(id);
+        self.shared.journal.task(task, words);
+        self.tasks.save();
         // There may never have been one.
         let _none = std::fs::remove_file(run::checkpoint_path(&self.shared, task));
     }
@@ -112,7 +106,7 @@ impl Scan {
     /// Deletes checkpoints of tasks that nobody knows any more: left by a cut, or stored by a worker
     /// that was given up while it did.
     pub(super) fn forget_checkpoints(&self) {
-        let open = self.table.open.iter();
+        let open = self.tasks.all().iter();
         let wanted: HashSet<PathBuf> = open
             .map(|task| run::checkpoint_path(&self.shared, task))
             .collect();

@@ -16,7 +16,7 @@ fn task(id: u64, recipe: &str, kind: TaskKind) -> Task {
         kind,
         started_ns: NOW_NS,
         to_ts: 100_000,
-        ..crate::learn::tests::task(id, "queued")
+        ..crate::learn::tests::task(id, TaskState::Queued)
     }
 }
 
@@ -34,13 +34,12 @@ impl Scan {
 
     fn queue(&mut self, task: Task) {
         self.enqueue(&task);
-        self.changes.push(Change::Open(task.clone()));
-        self.table.open.push(task);
+        self.tasks.put(task);
     }
 
-    fn statuses(&self) -> Vec<(u64, &str)> {
-        let open = self.table.open.iter();
-        open.map(|task| (task.id, task.status.as_str())).collect()
+    fn states(&self) -> Vec<(u64, TaskState)> {
+        let open = self.tasks.all().iter();
+        open.map(|task| (task.id, task.state.clone())).collect()
     }
 }
 
@@ -49,17 +48,17 @@ fn enough_records_are_a_task_and_the_task_a_version() {
     let mut bench = Bench::new(vec![rule("pca")]);
     let mut scan = scan(&bench);
     scan.look();
-    assert!(scan.table.open.is_empty(), "there is not even a stream");
+    assert!(scan.tasks.all().is_empty(), "there is not even a stream");
     bench.commit(999);
     scan.look();
-    assert!(scan.table.open.is_empty());
+    assert!(scan.tasks.all().is_empty());
     bench.commit(1);
     scan.look();
-    assert_eq!(scan.statuses(), [(1, "training")]);
+    assert_eq!(scan.states(), [(1, TaskState::Training)]);
     // It knows its end: what comes later is none of its business.
     bench.commit(50);
     scan.settle_one();
-    assert!(scan.table.open.is_empty());
+    assert!(scan.tasks.all().is_empty());
     let key = ModelKey::new("pca", "plant/press");
     let versions = bench.shared.models.versions(&key).unwrap();
     assert_eq!(versions[0].lineage.last_ts, 1_000);
@@ -73,11 +72,11 @@ fn enough_records_are_a_task_and_the_task_a_version() {
     // 2,000 new ones are wanted, counted from what the version has seen.
     bench.commit(1_949);
     scan.look();
-    assert!(scan.table.open.is_empty());
+    assert!(scan.tasks.all().is_empty());
     bench.commit(1);
     scan.look();
-    assert_eq!(scan.table.open[0].kind, TaskKind::FineTune);
-    assert_eq!(scan.table.open[0].parent, Some(1));
+    assert_eq!(scan.tasks.all()[0].kind, TaskKind::FineTune);
+    assert_eq!(scan.tasks.all()[0].parent, Some(1));
     scan.settle_one();
     assert_eq!(bench.shared.models.versions(&key).unwrap().len(), 2);
 }
@@ -100,7 +99,7 @@ fn what_has_no_model_comes_first() {
             .into_iter()
             .all(|row| row[2].contains("not configured any more"))
     );
-    assert!(scan.table.open.is_empty());
+    assert!(scan.tasks.all().is_empty());
     assert_eq!(bench.shared.stats.failed.load(Relaxed), 3);
 }
 
@@ -113,13 +112,13 @@ fn a_worker_that_never_returns_is_given_up_and_another_takes_its_place() {
     let given_up = Arc::new(AtomicBool::new(false));
     let limit_ns = bench.shared.settings.limit.as_nanos() as i64;
     let lost = Task {
-        status: "training".into(),
+        state: TaskState::Training,
         started_ns: NOW_NS - limit_ns - 1,
         to_ts: 1_000,
         ..task(7, "pca", TaskKind::Scratch)
     };
-    scan.table.next_id = 7;
-    scan.table.open.push(lost.clone());
+    while scan.tasks.next_id() < 7 {}
+    scan.tasks.put(lost.clone());
     scan.working.push((7, Arc::clone(&given_up)));
     scan.look();
     assert!(given_up.load(Relaxed), "it is told, should it still live");
@@ -128,10 +127,10 @@ fn a_worker_that_never_returns_is_given_up_and_another_takes_its_place() {
     assert_eq!(rows[0][1], "dead");
     assert!(rows[0][2].contains("learn.limit_s"), "{rows:?}");
     // It was tried: there must be news before it is tried again, and then a worker is free.
-    assert!(scan.table.open.is_empty());
+    assert!(scan.tasks.all().is_empty());
     bench.commit(2_000);
     scan.look();
-    assert_eq!(scan.statuses(), [(8, "training")]);
+    assert_eq!(scan.states(), [(8, TaskState::Training)]);
     scan.settle_one();
     // The lost one comes back after all: its worker counts again, its outcome does not.
     scan.settle(lost, Outcome::Promoted(99));
@@ -170,7 +169,7 @@ fn workers_are_not_lost_without_end() {
     scan.lost_workers = LOST_WORKERS_MAX + 1;
     scan.queue(task(1, "pca", TaskKind::Scratch));
     scan.start_tasks();
-    assert_eq!(scan.statuses(), [(1, "queued")]);
+    assert_eq!(scan.states(), [(1, TaskState::Queued)]);
 }
 
 #[test]
@@ -183,12 +182,12 @@ fn a_task_dead_before_its_turn_is_queued_anew_for_the_same_reason() {
         reason: DRIFT.into(),
         ..task(1, "pca", TaskKind::Scratch)
     };
-    scan.table.next_id = 1;
+    scan.tasks.next_id();
     scan.queue(waiting);
     scan.look();
     assert_eq!(scan.lost_workers, 0);
-    assert_eq!(scan.statuses(), [(2, "training")]);
-    assert_eq!(scan.table.open[0].reason, DRIFT);
+    assert_eq!(scan.states(), [(2, TaskState::Training)]);
+    assert_eq!(scan.tasks.all()[0].reason, DRIFT);
     scan.settle_one();
 }
 
@@ -203,15 +202,17 @@ fn time_counts_from_when_a_worker_took_the_task_and_over_restarts() {
     };
     first.queue(waited);
     first.start_tasks();
-    assert_eq!(first.table.open[0].started_ns, NOW_NS);
+    assert_eq!(first.tasks.all()[0].started_ns, NOW_NS);
     drop(first);
-    let (mut file, mut table) = TasksFile::open(&bench.shared.state_dir);
-    table.open[0].started_ns -= 500;
-    let changes = vec![Change::Open(table.open[0].clone())];
-    file.note(&table, &changes);
+    let mut tasks = OpenTasks::open(&bench.shared.state_dir, &bench.shared.settings.status);
+    let mut task = tasks.all()[0].clone();
+    task.started_ns -= 500;
+    tasks.put(task);
+    tasks.save();
+    drop(tasks);
     let mut second = scan(&bench);
     second.start_tasks();
-    assert_eq!(second.table.open[0].started_ns, NOW_NS - 500);
+    assert_eq!(second.tasks.all()[0].started_ns, NOW_NS - 500);
     second.settle_one();
 }
 
@@ -220,15 +221,15 @@ fn open_tasks_and_their_checkpoints_survive_a_restart_and_no_others() {
     let bench = Bench::new(vec![rule("pca")]);
     let file = |name: &str| bench.shared.state_dir.join(name);
     let mut before = scan(&bench);
-    before.table.next_id = 6;
     before.queue(task(5, "pca", TaskKind::FineTune));
     before.queue(task(6, "pca", TaskKind::Scratch));
-    before.save();
+    before.tasks.save();
     for name in ["checkpoint-5", "checkpoint-4", "checkpoint-x", "other"] {
         std::fs::write(file(name), "kept").unwrap();
     }
-    let after = scan(&bench);
-    assert_eq!(after.table, before.table);
+    let mut after = scan(&bench);
+    assert_eq!(after.tasks.all(), before.tasks.all());
+    assert_eq!(after.tasks.next_id(), 7);
     assert_eq!(
         (&after.scratch, &after.fine_tune),
         (&[6].into(), &[5].into())
@@ -240,7 +241,7 @@ fn open_tasks_and_their_checkpoints_survive_a_restart_and_no_others() {
     // Damaged files cost the tasks in them, which the scan finds again.
     std::fs::write(file("tasks"), "rubbish").unwrap();
     std::fs::write(file("tasks-log"), "rubbish").unwrap();
-    assert_eq!(scan(&bench).table, Table::default());
+    assert!(scan(&bench).tasks.all().is_empty());
 }
 
 #[test]
@@ -249,9 +250,9 @@ fn an_interrupted_task_stays_open() {
     let mut scan = scan(&bench);
     scan.queue(task(1, "pca", TaskKind::Scratch));
     scan.settle(task(1, "pca", TaskKind::Scratch), Outcome::Interrupted);
-    assert_eq!(scan.table.open.len(), 1);
+    assert_eq!(scan.tasks.all().len(), 1);
     scan.settle(task(1, "pca", TaskKind::Scratch), Outcome::TimedOut);
-    assert!(scan.table.open.is_empty());
+    assert!(scan.tasks.all().is_empty());
     assert_eq!(bench.rows("dunlin_tasks")[0][1], "dead");
 }
 
@@ -289,16 +290,16 @@ fn a_stream_that_stops_opens_no_task_and_keeps_its_version() {
     let key = ModelKey::new("pca", "plant/press");
     for _ in 0..5 {
         scan.look();
-        assert!(scan.table.open.is_empty());
+        assert!(scan.tasks.all().is_empty());
     }
     // Drift noticed before it stopped is looked into once, with what there is.
     scan.shared.drifted.note(&key);
     scan.look();
-    assert_eq!(scan.table.open[0].reason, DRIFT);
+    assert_eq!(scan.tasks.all()[0].reason, DRIFT);
     scan.settle_one();
     for _ in 0..5 {
         scan.look();
-        assert!(scan.table.open.is_empty());
+        assert!(scan.tasks.all().is_empty());
     }
     assert!(bench.shared.models.current_number(&key).is_some());
 }

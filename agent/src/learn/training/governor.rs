@@ -199,6 +199,7 @@ mod tests {
     use crate::{
         learn::{
             LearnStats,
+            scheduler::task::TaskState,
             tests::{NOW_NS, settings},
         },
         record::writer::Requests,
@@ -241,7 +242,7 @@ mod tests {
         Task {
             seed,
             started_ns: NOW_NS,
-            ..crate::learn::tests::task(id, "training")
+            ..crate::learn::tests::task(id, TaskState::Training)
         }
     }
 

@@ -16,7 +16,10 @@ use dunlin_models::{
 };
 
 use super::*;
-use crate::learn::tests::{Bench, NOW_NS, rule, settings_of};
+use crate::learn::{
+    scheduler::task::TaskState,
+    tests::{Bench, NOW_NS, rule, settings_of},
+};
 
 /// Flags what is above 10.
 struct Above10;
@@ -43,7 +46,7 @@ fn task(id: u64, parent: Option<u64>) -> Job {
         kind: parent.map_or(TaskKind::Scratch, |_| TaskKind::FineTune),
         parent,
         to_ts: 1_000,
-        ..crate::learn::tests::task(id, "training")
+        ..crate::learn::tests::task(id, TaskState::Training)
     }
 }
 
