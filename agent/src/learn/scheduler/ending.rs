@@ -1,8 +1,6 @@
 //! How tasks end: with an outcome, or because their time is over; and what goes with them.
 
-use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering::Relaxed};
-
-use dunlin_sync::files::state_file;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::{
     config::settings::LearnSettings,
@@ -11,7 +9,10 @@ use crate::{
             DRIFT, Scan,
             task::{Task, TaskState, is_dead},
         },
-        training::{run, run::Outcome},
+        training::{
+            checkpoint::{self, Checkpoint},
+            run::Outcome,
+        },
     },
 };
 
@@ -99,33 +100,12 @@ impl Scan {
         self.tasks.remove(id);
         self.shared.journal.task(task, words);
         self.tasks.save();
-        // There may never have been one.
-        let _none = std::fs::remove_file(run::checkpoint_path(&self.shared, task));
+        Checkpoint::new(&self.shared.state_dir, task).remove();
     }
 
-    /// Deletes checkpoints of tasks that nobody knows any more: left by a cut, or stored by a worker
-    /// that was given up while it did.
+    /// Deletes the checkpoints of tasks that nobody knows any more.
     pub(super) fn forget_checkpoints(&self) {
-        let open = self.tasks.all().iter();
-        let wanted: HashSet<PathBuf> = open
-            .map(|task| run::checkpoint_path(&self.shared, task))
-            .collect();
-        for entry in std::fs::read_dir(&self.shared.state_dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name();
-            let is_checkpoint = name
-                .to_str()
-                .is_some_and(|name| name.starts_with(run::CHECKPOINT));
-            // One that is being stored has a name of its own until it is whole.
-            let of = state_file::stored_as(&entry.path());
-            if is_checkpoint && !wanted.contains(&of) {
-                // The next look tries again.
-                let _left = std::fs::remove_file(entry.path());
-            }
-        }
+        checkpoint::sweep(&self.shared.state_dir, self.tasks.all());
     }
 }
 

@@ -196,8 +196,13 @@ fn a_recipe_that_panics_or_comes_back_too_late_leaves_the_version_that_serves_al
     let go = |bad: &Bad| {
         let given_up = bad.given_up.clone().unwrap_or_default();
         let (rule, mut task) = (rule("pca"), task(2, Some(1)));
-        let attempt = || attempt(&bench.shared, &rule, bad, &mut task, &given_up);
-        guarded(attempt)
+        let work = Work {
+            shared: &bench.shared,
+            rule: &rule,
+            recipe: bad,
+            given_up: &given_up,
+        };
+        guarded(|| work.attempt(&mut task))
     };
     let panicked = go(&Bad { given_up: None });
     let Outcome::Failed(why) = panicked else {
@@ -238,7 +243,7 @@ fn what_cannot_be_trained_fails_with_its_reason() {
     let none = why(&|rule| rule.condition = Some("x > 1000".into()));
     assert!(!none.is_empty());
     // No disk for a checkpoint.
-    std::fs::create_dir(checkpoint_path(&bench.shared, &task(2, None))).unwrap();
+    std::fs::create_dir(bench.shared.state_dir.join("checkpoint-2")).unwrap();
     let disk = why(&|rule| {
         settings_of(rule).algorithm = Algorithm::Autoencoder;
         settings_of(rule).epochs_max = 1;
