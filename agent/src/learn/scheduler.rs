@@ -1,43 +1,44 @@
-//! The scan: marks dead tasks, fills the two queues, gives tasks to workers, notes how they end.
+//! The scheduler: looks for what is to be learnt and begins it.
 //!
-//! Promises: a scan never waits for a task; tasks that are open survive a restart in a file of their
-//! own; at most `workers` tasks are under way, and a task that never returns costs its worker only
-//! until it is dead, when another takes its place, [`LOST_WORKERS_MAX`] times.
+//! Promises: a look never waits for a task; tasks that are open survive a restart in a file of their own; at most
+//! `workers` tasks are under way, and a task that never returns costs its worker only until it is dead.
+//!
+//! `lines` says what is known, `queue` what follows from it and which task is next, `workers` do it, the `rescuer`
+//! gives up what is dead, and every task ends in `ending`.
 
 pub(in crate::learn) mod drifted;
-mod ending;
+pub(in crate::learn) mod ending;
+mod lines;
 mod open_tasks;
+mod queue;
+mod rescuer;
 pub(in crate::learn) mod store;
 pub mod task;
+mod workers;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread,
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use dunlin_models::registry::ModelKey;
-use dunlin_sync::{
-    buffer::RowCount,
-    sample::{Catalog, StreamId},
-};
+use dunlin_sync::sample::{Catalog, Stream};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     base::glob::means,
-    config::settings::RecipeRule,
     learn::{
         Shared,
         scheduler::{
+            ending::Ending,
+            lines::{Line, Lines},
             open_tasks::OpenTasks,
-            task::{LineState, Task, TaskKind, TaskState, queue_for},
+            queue::{Queue, queue_for},
+            task::{DRIFT, Task, TaskKind, TaskState},
+            workers::{Returned, Workers},
         },
-        training::{run, run::Outcome},
+        training::checkpoint,
     },
     observe::progress::RecipeProgress,
     record::writer::OWN_TABLE_PREFIX,
@@ -45,23 +46,8 @@ use crate::{
 
 /// Longest wait before the end of the agent is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
-/// Workers that never came back before nothing more is learnt.
-const LOST_WORKERS_MAX: usize = 4;
-/// Niceness of a task's thread: whatever else there is to do comes first.
-const NICENESS: i32 = 15;
-/// Tasks waiting at most, all recipes together.
-const QUEUE_MAX: usize = 4_096;
-
-/// Why a task was queued before there were enough records.
-const DRIFT: &str = "drift";
-
-/// Records of a stream since some moment, as they were counted once.
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    stream: StreamId,
-    since: i64,
-    then: RowCount,
-}
+/// Tasks that are open at most, all recipes together.
+const OPEN_MAX: usize = 4_096;
 
 /// What decides whether there is something to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,99 +56,80 @@ struct Seen {
     catalog: u64,
     models: u64,
     drifts: u64,
+    ends: u64,
 }
 
-/// A task that has come back from its worker.
-type Ended = (Task, Outcome);
-
-pub(in crate::learn) struct Scan {
+pub(in crate::learn) struct Scheduler {
     shared: Arc<Shared>,
     tasks: OpenTasks,
-    scratch: VecDeque<u64>,
-    fine_tune: VecDeque<u64>,
-    /// Tasks that workers have, each with what tells its worker that it was given up.
-    working: Vec<(u64, Arc<AtomicBool>)>,
-    lost_workers: usize,
-    counts: HashMap<ModelKey, Count>,
-    /// Newest record that any version of a line has seen, as of `seen_at` changes of the registry.
-    seen_to: HashMap<ModelKey, Option<i64>>,
-    seen_at: u64,
+    queue: Queue,
+    workers: Workers,
+    lines: Lines,
     /// What there was to look at when the queues were filled last.
     looked_at: Option<Seen>,
-    /// Something else has changed since: a task has ended, or could not be opened yet.
-    has_news: bool,
-    tell_end: mpsc::Sender<Ended>,
-    ended: mpsc::Receiver<Ended>,
+    /// Then something was left for the next look.
+    left_some: bool,
 }
 
-impl Scan {
+impl Scheduler {
     /// Takes up the tasks that were open when the agent ended.
     pub(in crate::learn) fn open(shared: Arc<Shared>) -> Self {
         let tasks = OpenTasks::open(&shared.state_dir, &shared.settings.status);
-        let (tell_end, ended) = mpsc::channel();
-        let mut scan = Self {
+        let mut queue = Queue::default();
+        for task in tasks.all() {
+            queue.push(task);
+        }
+        let scheduler = Self {
             shared,
             tasks,
-            scratch: VecDeque::new(),
-            fine_tune: VecDeque::new(),
-            working: Vec::new(),
-            lost_workers: 0,
-            counts: HashMap::new(),
-            seen_to: HashMap::new(),
-            seen_at: 0,
+            queue,
+            workers: Workers::new(),
+            lines: Lines::default(),
             looked_at: None,
-            has_news: false,
-            tell_end,
-            ended,
+            left_some: false,
         };
-        for task in scan.tasks.all().to_vec() {
-            scan.enqueue(&task);
-        }
-        scan.forget_checkpoints();
-        scan.keep_streams();
-        scan
+        scheduler.sweep_checkpoints();
+        scheduler.keep_streams();
+        scheduler
     }
 
-    /// Scans until the agent ends. What goes wrong is a failed task.
+    /// Looks and begins until the agent ends. What goes wrong is a failed task.
     pub(in crate::learn) fn run(mut self) {
-        let mut next_scan = Instant::now();
+        let mut next_look = Instant::now();
         while !self.shared.stop.load(Relaxed) {
-            match self.ended.recv_timeout(WAIT_MAX) {
-                Ok((task, outcome)) => {
-                    self.settle(task, outcome);
-                    // Whoever waits behind it need not wait for the next scan.
-                    self.start_tasks();
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            if let Some(returned) = self.workers.next_returned(WAIT_MAX) {
+                self.settle(returned);
+                // Whoever waits behind it need not wait for the next look.
+                self.start_tasks();
             }
-            if Instant::now() >= next_scan {
-                next_scan = Instant::now() + self.shared.settings.scan;
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + self.shared.settings.scan;
                 self.look();
             }
         }
     }
 
     fn look(&mut self) {
-        self.bury_dead();
-        self.forget_checkpoints();
+        rescuer::bury_dead(&self.shared, &mut self.tasks, &mut self.workers);
+        self.sweep_checkpoints();
         self.fill_queues();
         self.keep_streams();
         self.start_tasks();
     }
 
-    /// One scan, and everything that it finds to do, however long it takes.
+    /// One look, and everything that it finds to do, however long it takes.
     #[cfg(all(test, feature = "demo"))]
     pub(in crate::learn) fn work_off(&mut self) {
         self.look();
-        while !self.working.is_empty() {
-            let Ok((task, outcome)) = self.ended.recv() else {
-                return;
-            };
-            self.settle(task, outcome);
-            self.start_tasks();
+        while !self.workers.are_idle() {
+            if let Some(returned) = self.workers.next_returned(WAIT_MAX) {
+                self.settle(returned);
+                self.start_tasks();
+            }
         }
     }
 
+    /// Opens tasks where there is something to learn, if anything has changed.
     fn fill_queues(&mut self) {
         let shared = &self.shared;
         let seen = Seen {
@@ -170,17 +137,17 @@ impl Scan {
             catalog: shared.buffer.catalog().changes(),
             models: shared.models.changes(),
             drifts: shared.drifted.notes(),
+            ends: self.tasks.ends(),
         };
-        if self.looked_at == Some(seen) && !self.has_news {
+        if self.looked_at == Some(seen) && !self.left_some {
             return;
         }
         let before = self.looked_at.replace(seen);
         if before.map(|b| (b.catalog, b.models)) != Some((seen.catalog, seen.models)) {
             self.forget_gone();
         }
-        self.has_news = false;
         let before = self.tasks.all().len();
-        self.open_where_due();
+        self.open_tasks();
         self.tasks.save();
         for task in &self.tasks.all()[before..] {
             // The task is stored: somebody looks into it.
@@ -188,137 +155,53 @@ impl Scan {
         }
     }
 
-    fn open_where_due(&mut self) {
-        let catalog = self.shared.buffer.catalog();
+    fn open_tasks(&mut self) {
+        self.left_some = false;
+        let shared = Arc::clone(&self.shared);
+        let catalog = shared.buffer.catalog();
         let open = self.tasks.all().iter();
         let mut with_task: HashSet<ModelKey> = open.map(|task| task.key.clone()).collect();
         let mut progress = Vec::new();
-        'all: for rule in self.shared.rules.clone() {
+        'all: for rule in &shared.rules {
             let mut of_rule = RecipeProgress {
                 recipe: rule.name.clone(),
                 pattern: rule.streams.clone(),
                 rows_needed: rule.min_start_count,
                 ..RecipeProgress::default()
             };
-            for (id, name) in watched(&catalog, &rule.streams) {
-                if self.tasks.all().len() >= QUEUE_MAX {
-                    self.has_news = true;
+            for stream in watched(&catalog, &rule.streams) {
+                if self.tasks.all().len() >= OPEN_MAX {
+                    self.left_some = true;
                     break 'all;
                 }
-                let key = ModelKey::new(&rule.name, name);
-                let state = self.state_of(&rule, &key, id, with_task.contains(&key));
-                let shown = catalog.name_shown(name);
-                of_rule.add(&shown, state.has_model || state.has_task, state.rows);
-                if let Some(kind) = queue_for(&rule, &state) {
-                    with_task.insert(key.clone());
-                    self.open_task(&rule, key, kind);
+                let key = ModelKey::new(&rule.name, &stream.name);
+                let shown = catalog.name_shown(&stream.name);
+                if with_task.contains(&key) {
+                    of_rule.add(&shown, true, 0);
+                    continue;
+                }
+                let stream = stream.id;
+                let line = Line { rule, key, stream };
+                let tried_to = self.tasks.tried_to(&line.key);
+                let state = self.lines.state(&shared, &line, tried_to);
+                self.left_some |= state.rows_new.is_none();
+                of_rule.add(&shown, state.has_model, state.rows);
+                if let Some(kind) = queue_for(rule, &state) {
+                    with_task.insert(line.key.clone());
+                    self.open_task(line, kind);
                 }
             }
             progress.push(of_rule);
         }
-        let told = &self.shared.stats.progress;
+        let told = &shared.stats.progress;
         *told.lock().unwrap_or_else(PoisonError::into_inner) = progress;
-        if self.counts.len() > catalog.streams().len() * self.shared.rules.len() {
-            // Of streams that are forgotten.
-            self.counts
-                .retain(|_, count| catalog.stream(count.stream).is_some());
-        }
+        let lines_max = catalog.streams().len() * shared.rules.len();
+        self.lines.shrink(&catalog, lines_max);
     }
 
-    /// What is kept of streams that were forgotten gives way where there is no room for others.
-    fn forget_gone(&mut self) {
-        let catalog = self.shared.buffer.catalog();
-        let is_gone = |key: &ModelKey| catalog.stream_named(&key.stream).is_none();
-        self.tasks.forget_gone(is_gone);
-        let mut gone: BTreeSet<ModelKey> = self.shared.models.keys().into_iter().collect();
-        gone.retain(is_gone);
-        for task in self.tasks.all() {
-            gone.remove(&task.key);
-        }
-        self.shared.models.spare_lines(gone);
-    }
-
-    /// Streams of open tasks are not forgotten.
-    fn keep_streams(&self) {
-        let open = self.tasks.all().iter();
-        let streams = open.map(|task| task.key.stream.clone());
-        self.shared.buffer.keep_streams(streams.collect());
-    }
-
-    fn state_of(
-        &mut self,
-        rule: &RecipeRule,
-        key: &ModelKey,
-        stream: StreamId,
-        has_task: bool,
-    ) -> LineState {
-        if has_task {
-            return LineState {
-                has_task,
-                ..LineState::default()
-            };
-        }
-        let tried_to = self.tasks.tried_to(key);
-        let tried_to = tried_to.max(self.seen_to(key));
-        let models = &self.shared.models;
-        LineState {
-            has_model: models.number_among(key, &rule.available_status).is_some(),
-            rows: self.shared.buffer.rows_seen(stream),
-            rows_new: self.rows_new(key, stream, tried_to),
-            has_drifted: self.shared.drifted.has(key),
-            has_task,
-            was_tried: tried_to.is_some(),
-        }
-    }
-
-    /// Newest record that any version has seen, nanoseconds UTC; looks at the disk only if versions
-    /// have changed.
-    fn seen_to(&mut self, key: &ModelKey) -> Option<i64> {
-        let models = &self.shared.models;
-        let changes = models.changes();
-        if self.seen_at != changes {
-            self.seen_to.clear();
-            self.seen_at = changes;
-        }
-        *self.seen_to.entry(key.clone()).or_insert_with(|| {
-            let versions = models.versions(key).unwrap_or_default();
-            versions.iter().map(|version| version.lineage.last_ts).max()
-        })
-    }
-
-    /// Records of `stream` after `since` (nanoseconds UTC); reads blocks only when it is first asked about
-    /// that moment.
-    fn rows_new(&mut self, key: &ModelKey, stream: StreamId, since: Option<i64>) -> u64 {
-        let buffer = &self.shared.buffer;
-        let Some(since) = since else {
-            return buffer.rows_seen(stream);
-        };
-        let known = self.counts.get(key);
-        let known = known.filter(|count| (count.stream, count.since) == (stream, since));
-        let then = match known {
-            Some(count) => count.then,
-            None => match buffer.rows_after(stream, since) {
-                Ok(then) => {
-                    let count = Count {
-                        stream,
-                        since,
-                        then,
-                    };
-                    self.counts.insert(key.clone(), count);
-                    then
-                }
-                Err(why) => {
-                    tracing::warn!(why, "cannot count records now");
-                    self.has_news = true;
-                    return 0;
-                }
-            },
-        };
-        then.rows + buffer.rows_seen(stream).saturating_sub(then.rows_seen)
-    }
-
-    fn open_task(&mut self, rule: &RecipeRule, key: ModelKey, kind: TaskKind) {
-        let shared = Arc::clone(&self.shared);
+    fn open_task(&mut self, line: Line<'_>, kind: TaskKind) {
+        let shared = &self.shared;
+        let Line { rule, key, .. } = line;
         let parent = (kind == TaskKind::FineTune)
             .then(|| shared.models.number_among(&key, &rule.available_status))
             .flatten();
@@ -343,96 +226,97 @@ impl Scan {
             reason: reason.to_owned(),
             key,
         };
-        self.enqueue(&task);
+        self.queue.push(&task);
         shared.journal.task(&task, &shared.settings.status);
         self.tasks.put(task);
     }
 
-    fn enqueue(&mut self, task: &Task) {
-        match task.kind {
-            TaskKind::Scratch => self.scratch.push_back(task.id),
-            TaskKind::FineTune => self.fine_tune.push_back(task.id),
+    /// What is kept of streams that were forgotten gives way where there is no room for others.
+    fn forget_gone(&mut self) {
+        let catalog = self.shared.buffer.catalog();
+        let is_gone = |key: &ModelKey| catalog.stream_named(&key.stream).is_none();
+        self.tasks.forget_gone(is_gone);
+        let mut gone: BTreeSet<ModelKey> = self.shared.models.keys().into_iter().collect();
+        gone.retain(is_gone);
+        for task in self.tasks.all() {
+            gone.remove(&task.key);
         }
+        self.shared.models.spare_lines(gone);
     }
 
-    /// Gives waiting tasks to free workers; a stream without any model comes first.
+    /// Streams of open tasks are not forgotten.
+    fn keep_streams(&self) {
+        let open = self.tasks.all().iter();
+        let streams = open.map(|task| task.key.stream.clone());
+        self.shared.buffer.keep_streams(streams.collect());
+    }
+
+    /// Those of tasks that nobody knows any more: left by a cut, or stored by a worker that was given up while
+    /// it did.
+    fn sweep_checkpoints(&self) {
+        checkpoint::sweep(&self.shared.state_dir, self.tasks.all());
+    }
+
+    /// Gives waiting tasks to free workers.
     fn start_tasks(&mut self) {
-        while self.working.len() < self.shared.settings.workers
-            && self.lost_workers <= LOST_WORKERS_MAX
-        {
-            let next = self.scratch.pop_front();
-            let Some(id) = next.or_else(|| self.fine_tune.pop_front()) else {
+        while self.workers.has_room(self.shared.settings.workers) {
+            let Some(id) = self.queue.pop() else {
                 break;
             };
-            let Some(mut task) = self.tasks.get(id).cloned() else {
+            let Some(task) = self.tasks.get(id) else {
                 // Dead before its turn.
                 continue;
             };
-            if task.state != TaskState::Training {
-                // One that was at work when the agent ended has used up some of its time.
-                task.started_ns = (self.shared.wall_ns)();
-                task.state = TaskState::Training;
-            }
-            self.tasks.put(task.clone());
-            self.tasks.save();
-            self.shared
-                .journal
-                .task(&task, &self.shared.settings.status);
-            let rules = &self.shared.rules;
-            let rule = rules.iter().find(|rule| rule.name == task.key.recipe);
-            if let Some(rule) = rule.cloned() {
-                self.start(task, rule);
-            } else {
-                let why = "its recipe is not configured any more".to_owned();
-                self.settle(task, Outcome::Failed(why));
-            }
+            self.start(task.clone());
         }
         let open = self.tasks.all().len() as u64;
         self.shared.stats.tasks_open.store(open, Relaxed);
     }
 
-    fn start(&mut self, mut task: Task, rule: Arc<RecipeRule>) {
-        let (shared, ended) = (Arc::clone(&self.shared), self.tell_end.clone());
-        let (id, unstarted) = (task.id, task.clone());
-        let given_up = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&given_up);
-        shared.stats.tasks_started.fetch_add(1, Relaxed);
-        let worker = thread::Builder::new().name("dunlin-task".into());
-        let spawned = worker.spawn(move || {
-            be_nice();
-            let outcome = run::run(&shared, &rule, &mut task, &told);
-            // Nobody listens any more when the agent has ended.
-            let _gone = ended.send((task, outcome));
-        });
-        match spawned {
-            Ok(_) => self.working.push((id, given_up)),
-            Err(error) => self.settle(unstarted, Outcome::Failed(error.to_string())),
+    fn start(&mut self, mut task: Task) {
+        let shared = Arc::clone(&self.shared);
+        if task.state != TaskState::Training {
+            // One that was at work when the agent ended has used up some of its time.
+            task.started_ns = (shared.wall_ns)();
+            task.state = TaskState::Training;
         }
+        self.tasks.put(task.clone());
+        self.tasks.save();
+        shared.journal.task(&task, &shared.settings.status);
+        let mut rules = shared.rules.iter();
+        let why = match rules.find(|rule| rule.name == task.key.recipe) {
+            Some(rule) => {
+                shared.stats.tasks_started.fetch_add(1, Relaxed);
+                let started = self.workers.start(&shared, Arc::clone(rule), task.clone());
+                started.map_err(|error| error.to_string())
+            }
+            None => Err("its recipe is not configured any more".to_owned()),
+        };
+        if let Err(why) = why {
+            ending::close(&shared, &mut self.tasks, task, Ending::Failed(why));
+        }
+    }
+
+    /// A task has come back from its worker.
+    fn settle(&mut self, returned: Returned) {
+        let Returned { task, ending } = returned;
+        if !self.workers.free(task.id) && self.tasks.get(task.id).is_none() {
+            // It was given up, and has come back after all.
+            self.workers.find_again();
+            return;
+        }
+        ending::close(&self.shared, &mut self.tasks, task, ending);
     }
 }
 
 /// Streams that a glob means, the agent's own left out.
-fn watched<'a>(
-    catalog: &'a Catalog,
-    glob: &'a str,
-) -> impl Iterator<Item = (StreamId, &'a str)> + 'a {
-    let streams = catalog.streams().filter(move |stream| {
+fn watched<'a>(catalog: &'a Catalog, glob: &'a str) -> impl Iterator<Item = &'a Arc<Stream>> + 'a {
+    catalog.streams().filter(move |stream| {
         let schema = catalog.schema(stream.schema);
         schema.is_some_and(|schema| !schema.name.starts_with(OWN_TABLE_PREFIX))
             && catalog.is_here(stream)
             && means(glob, catalog, stream)
-    });
-    streams.map(|stream| (stream.id, stream.name.as_str()))
-}
-
-/// Lowers the priority of this thread, as far as the system lets it.
-#[allow(unsafe_code)]
-fn be_nice() {
-    // On Linux this concerns the calling thread alone.
-    // SAFETY: a system call on numbers.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
-    }
+    })
 }
 
 #[cfg(test)]

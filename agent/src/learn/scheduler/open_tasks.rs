@@ -21,6 +21,7 @@ pub(super) struct OpenTasks {
     last_id: u64,
     tasks: Vec<Task>,
     tried_to: HashMap<ModelKey, i64>,
+    ends: u64,
     /// Not stored yet.
     changes: Vec<Change>,
 }
@@ -35,6 +36,7 @@ impl OpenTasks {
             last_id: table.next_id,
             tasks: tasks.collect(),
             tried_to: table.tried_to,
+            ends: 0,
             changes: Vec::new(),
             words: words.clone(),
         }
@@ -67,8 +69,14 @@ impl OpenTasks {
 
     /// The task has come to its end.
     pub(super) fn remove(&mut self, id: u64) {
+        self.ends += 1;
         self.changes.push(Change::Closed(id));
         self.tasks.retain(|open| open.id != id);
+    }
+
+    /// Differs whenever a task has come to its end.
+    pub(super) fn ends(&self) -> u64 {
+        self.ends
     }
 
     /// Newest record that the last task of a line saw, if that failed, nanoseconds UTC.

@@ -1,9 +1,12 @@
-//! Tasks, and what the scan makes of them: pure, so that every rule can be tried without a clock.
+//! Tasks, and what each of them is at.
 
 use dunlin_models::registry::ModelKey;
 use serde::{Deserialize, Serialize};
 
-use crate::config::settings::{LearnSettings, RecipeRule, StatusWords};
+use crate::config::settings::{LearnSettings, StatusWords};
+
+/// Why a task was queued before there were enough records.
+pub(super) const DRIFT: &str = "drift";
 
 /// Where a task starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +72,7 @@ impl TaskState {
     }
 
     /// Whether the deadline counts for it, by the words that are configured for that.
-    fn is_at_work(&self, settings: &LearnSettings) -> bool {
+    pub(super) fn is_at_work(&self, settings: &LearnSettings) -> bool {
         let word = self.word(&settings.status);
         settings
             .working_status
@@ -103,45 +106,6 @@ pub struct Task {
     pub query: String,
     /// Why it is where it is.
     pub reason: String,
-}
-
-/// What is known of one recipe on one stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineState {
-    /// A version is available to it.
-    pub has_model: bool,
-    /// Records there are.
-    pub rows: u64,
-    /// Records since the newest version's data, or since a task last failed.
-    pub rows_new: u64,
-    /// Drift was noticed since then.
-    pub has_drifted: bool,
-    /// A task for it waits or works.
-    pub has_task: bool,
-    /// It was tried before, and there is nothing to serve yet.
-    pub was_tried: bool,
-}
-
-/// The queue that a stream joins now, if any: no model and enough records means scratch, a model and
-/// enough new records, or drift, means fine-tuning.
-pub fn queue_for(rule: &RecipeRule, state: &LineState) -> Option<TaskKind> {
-    if state.has_task {
-        return None;
-    }
-    if !state.has_model {
-        // What was refused or has failed is tried again when there is something new to learn.
-        let has_news = !state.was_tried || state.rows_new >= rule.min_update_count;
-        return (state.rows >= rule.min_start_count && has_news).then_some(TaskKind::Scratch);
-    }
-    let after_drift = state.has_drifted && state.rows_new >= rule.gate.windows_min;
-    (state.rows_new >= rule.min_update_count || after_drift).then_some(TaskKind::FineTune)
-}
-
-/// Whether a task is dead: still at work, and older than the limit.
-pub fn is_dead(task: &Task, settings: &LearnSettings, now_ns: i64) -> bool {
-    let age_ns = now_ns.saturating_sub(task.started_ns);
-    task.state.is_at_work(settings)
-        && u128::try_from(age_ns).is_ok_and(|age_ns| age_ns > settings.limit.as_nanos())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One task, from its data set to the registry.
+//! One task, from its data set to a version in the registry.
 //!
 //! Promises: whatever goes wrong is an outcome with its reason, never the end of the agent, and
 //! leaves the version that serves alone; candidate, incumbent and baseline are judged on the same
@@ -26,7 +26,6 @@ use crate::{
         Shared,
         inference::predictor,
         scheduler::task::{Task as Job, TaskKind},
-        tables::Event,
         training::{
             data_set::{Mixed, data_set},
             governor::Governor,
@@ -34,13 +33,11 @@ use crate::{
     },
 };
 
-/// How a task has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a task has come to.
+#[derive(Clone, Debug)]
 pub(in crate::learn) enum Outcome {
-    /// Its version serves.
-    Promoted(u64),
-    /// Its version does not, for this reason.
-    Rejected(u64, String),
+    /// A version, with what the gate says about it.
+    Made(Box<Version>),
     /// There is no version, for this reason.
     Failed(String),
     /// It was older than it may be; there is no version.
@@ -69,9 +66,9 @@ pub(in crate::learn) fn run(
 }
 
 /// What `attempt` comes to, even if it panics.
-fn guarded(attempt: impl FnOnce() -> Result<Outcome, TrainError>) -> Outcome {
+fn guarded(attempt: impl FnOnce() -> Result<Version, TrainError>) -> Outcome {
     match predictor::guarded(attempt) {
-        Ok(Ok(outcome)) => outcome,
+        Ok(Ok(version)) => Outcome::Made(Box::new(version)),
         Ok(Err(TrainError::Stopped(Stopped::TimeLimit))) => Outcome::TimedOut,
         Ok(Err(TrainError::Stopped(Stopped::Shutdown))) => Outcome::Interrupted,
         Ok(Err(error)) => Outcome::Failed(error.to_string()),
@@ -100,10 +97,10 @@ struct Judged {
 }
 
 impl Work<'_> {
-    fn attempt(&self, task: &mut Job) -> Result<Outcome, TrainError> {
+    fn attempt(&self, task: &mut Job) -> Result<Version, TrainError> {
         if let Some(version) = self.made_before(task)? {
             task.query.clone_from(&version.lineage.query);
-            return settled(self.shared, task, &version);
+            return Ok(version);
         }
         let parent = self.parent(task)?;
         let parent = parent.as_ref();
@@ -128,7 +125,7 @@ impl Work<'_> {
             status: self.shared.settings.status.rejected.clone(),
         };
         let added = self.shared.models.add(&task.key, &model.save(), new);
-        settled(self.shared, task, &added.map_err(|error| failed(&error))?)
+        added.map_err(|error| failed(&error))
     }
 
     /// The version that this very task has made, if the agent ended before the task was closed.
@@ -232,38 +229,6 @@ impl Work<'_> {
 
 fn failed(error: &dyn std::fmt::Display) -> TrainError {
     TrainError::Recipe(error.to_string())
-}
-
-/// Tells what the gate decided about `version`, and lets it serve if it may.
-fn settled(shared: &Shared, task: &Job, version: &Version) -> Result<Outcome, TrainError> {
-    let (number, words) = (version.number, &shared.settings.status);
-    let Some(decision) = &version.decision else {
-        return Err(TrainError::Data("nothing was judged".into()));
-    };
-    if version.status != words.rejected {
-        // Promoted already, just before the agent ended.
-        return Ok(Outcome::Promoted(number));
-    }
-    if let Some(candidate) = &version.evaluations.candidate {
-        shared.journal.evaluation(task, number, candidate, decision);
-    }
-    if !decision.promoted {
-        return Ok(Outcome::Rejected(number, decision.explain()));
-    }
-    shared
-        .models
-        .promote(&task.key, number, &words.available, &words.retired)
-        .map_err(|error| failed(&error))?;
-    shared.journal.event(
-        &task.key,
-        &Event {
-            kind: "promoted",
-            version: Some(number),
-            what: decision.explain(),
-            figures: Some((decision.candidate_error, decision.baseline_error)),
-        },
-    );
-    Ok(Outcome::Promoted(number))
 }
 
 #[cfg(test)]

@@ -17,7 +17,10 @@ use dunlin_models::{
 
 use super::*;
 use crate::learn::{
-    scheduler::task::TaskState,
+    scheduler::{
+        ending::{self, Ending},
+        task::TaskState,
+    },
     tests::{Bench, NOW_NS, rule, settings_of},
 };
 
@@ -54,8 +57,9 @@ fn key() -> ModelKey {
     ModelKey::new("pca", "plant/press")
 }
 
-fn go(bench: &Bench, rule: &RecipeRule, task: &mut Job) -> Outcome {
-    run(&bench.shared, rule, task, &Arc::default())
+fn go(bench: &Bench, rule: &RecipeRule, task: &mut Job) -> Ending {
+    let outcome = run(&bench.shared, rule, task, &Arc::default());
+    ending::decide(&bench.shared, task, outcome)
 }
 
 /// A device with 1,000 records and what `rule("pca")` makes of them.
@@ -63,7 +67,7 @@ fn served() -> Bench {
     let mut bench = Bench::new(vec![rule("pca")]);
     bench.commit(1_000);
     let outcome = go(&bench, &rule("pca"), &mut task(1, None));
-    assert_eq!(outcome, Outcome::Promoted(1));
+    assert_eq!(outcome, Ending::Promoted(1));
     bench
 }
 
@@ -73,7 +77,7 @@ fn a_task_done_just_before_the_agent_ended_is_not_done_again() {
     bench.rows("dunlin_events");
     assert_eq!(
         go(&bench, &rule("pca"), &mut task(1, None)),
-        Outcome::Promoted(1)
+        Ending::Promoted(1)
     );
     assert_eq!(bench.shared.models.versions(&key()).unwrap().len(), 1);
     assert!(bench.rows("dunlin_events").is_empty(), "told already");
@@ -100,9 +104,12 @@ fn a_version_added_just_before_the_agent_ended_is_promoted() {
         bench.shared.models.add(&key(), &artifact, new).unwrap();
     }
     let better = go(&bench, &rule("pca"), &mut task(2, Some(1)));
-    assert_eq!(better, Outcome::Promoted(2));
+    assert_eq!(better, Ending::Promoted(2));
     let refused = go(&bench, &rule("pca"), &mut task(3, Some(1)));
-    assert!(matches!(refused, Outcome::Rejected(3, _)), "{refused:?}");
+    assert!(
+        matches!(refused, Ending::Rejected { version: 3, .. }),
+        "{refused:?}"
+    );
     assert_eq!(bench.shared.models.current_number(&key()), Some(2));
 }
 
@@ -116,10 +123,7 @@ fn a_recipe_that_changed_is_trained_from_nothing() {
         to_ts: 2_000,
         ..task(2, Some(1))
     };
-    assert_eq!(
-        go(&bench, &longer, &mut later.clone()),
-        Outcome::Promoted(2)
-    );
+    assert_eq!(go(&bench, &longer, &mut later.clone()), Ending::Promoted(2));
     let version = bench.shared.models.version(&key(), 2).unwrap();
     assert_eq!((version.parent, version.lineage.rows), (None, 2_000));
     assert!(version.evaluations.incumbent.is_none());
@@ -140,18 +144,15 @@ fn what_was_given_up_makes_no_version_and_what_was_interrupted_goes_on() {
     let bench = served();
     let given_up = Arc::new(AtomicBool::new(true));
     let late = run(&bench.shared, &rule("pca"), &mut task(2, None), &given_up);
-    assert_eq!(late, Outcome::TimedOut);
+    assert!(matches!(late, Outcome::TimedOut), "{late:?}");
     let old = Job {
         started_ns: 0,
         ..task(3, None)
     };
-    assert_eq!(
-        go(&bench, &rule("pca"), &mut old.clone()),
-        Outcome::TimedOut
-    );
+    assert_eq!(go(&bench, &rule("pca"), &mut old.clone()), Ending::TimedOut);
     bench.shared.stop.store(true, Relaxed);
     let stopped = go(&bench, &rule("pca"), &mut task(4, None));
-    assert_eq!(stopped, Outcome::Interrupted);
+    assert_eq!(stopped, Ending::Interrupted);
     assert_eq!(bench.shared.models.versions(&key()).unwrap().len(), 1);
 }
 
@@ -215,7 +216,7 @@ fn a_recipe_that_panics_or_comes_back_too_late_leaves_the_version_that_serves_al
     let late = go(&Bad {
         given_up: Some(Arc::default()),
     });
-    assert_eq!(late, Outcome::TimedOut);
+    assert!(matches!(late, Outcome::TimedOut), "{late:?}");
     assert_eq!(bench.shared.models.versions(&key()).unwrap().len(), 1);
     assert_eq!(bench.shared.models.current_number(&key()), Some(1));
 }
@@ -227,7 +228,7 @@ fn what_cannot_be_trained_fails_with_its_reason() {
         let mut rule = rule("pca");
         change(&mut rule);
         match go(&bench, &rule, &mut task(2, None)) {
-            Outcome::Failed(why) => why,
+            Ending::Failed(why) => why,
             other => panic!("{other:?}"),
         }
     };
