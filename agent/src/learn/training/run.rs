@@ -10,13 +10,13 @@ use std::{
 };
 
 use dunlin_models::{
-    data::{Half, Source, scale::Scale},
+    data::{Source, Subset, scale::Scale},
     judging::{
         baseline::baseline,
         evaluation::evaluate,
         gate::{self, Decision},
     },
-    recipe::{Model, Recipe, Stopped, Task, TrainError},
+    recipe::{Model, Problem, Recipe, Stopped, TrainError},
     registry::{Evaluations, NewVersion, RegistryError, Version},
 };
 
@@ -148,7 +148,7 @@ impl Work<'_> {
         let after = parent.map(|parent| parent.version.lineage.last_ts);
         let mut data = data_set(self.shared, self.rule, task, after)?;
         if let Some(parent) = parent
-            && self.recipe.task() == Task::Anomaly
+            && self.recipe.problem() == Problem::Anomaly
         {
             data.leave_out_flagged(self.shared, self.rule, task, &*parent.model)?;
         }
@@ -180,10 +180,10 @@ impl Work<'_> {
         candidate: &dyn Model,
         incumbent: Option<&dyn Model>,
     ) -> Result<Judged, TrainError> {
-        let (what, shape) = (self.recipe.task(), self.recipe.shape());
+        let (what, shape) = (self.recipe.problem(), self.recipe.shape());
         let scale = Scale::fit(data)?;
         let figures =
-            |model: &dyn Model| evaluate(model, (what, shape), &scale, data, Half::Validation);
+            |model: &dyn Model| evaluate(model, (what, shape), &scale, data, Subset::Validation);
         let naive = baseline(what, shape, data)?;
         let candidate = figures(candidate)?;
         let incumbent = incumbent.map(figures).transpose()?;
