@@ -11,7 +11,7 @@ use dunlin_sync::{buffer::Buffer, sample::Value};
 
 use crate::{
     config::settings::LearnSettings,
-    learn::{inference::Answering, scheduler::scan::Scan, tables::PREDICTIONS, tests::Bench},
+    learn::{inference::Answering, scheduler::Scheduler, tables::PREDICTIONS, tests::Bench},
     record::writer::RequestContent,
 };
 
@@ -70,17 +70,17 @@ pub(crate) fn rehearse(settings: LearnSettings, mut commit: impl FnMut(&Buffer) 
         answers
     });
     let shared = Arc::clone(&bench.shared);
-    let mut scan = Scan::open(Arc::clone(&shared));
+    let mut scheduler = Scheduler::open(Arc::clone(&shared));
     let mut answering = Answering::new(&shared);
     answering.resume();
     while commit(&shared.buffer) {
         answering.refresh();
         answering.catch_up();
-        scan.work_off();
+        scheduler.work_off();
     }
     let stats = Arc::clone(&shared.stats);
     // With the last one who may write, the keeper ends.
-    drop((scan, answering));
+    drop((scheduler, answering));
     drop((shared, bench));
     Learnt {
         answers: keeper.join().unwrap(),

@@ -37,14 +37,14 @@ use dunlin_sync::buffer::Buffer;
 
 pub(crate) use crate::learn::inference::predictor::guarded;
 pub use crate::learn::{
-    scheduler::store::open_tasks,
+    scheduler::store::{StoredTask, open_tasks},
     tables::{EVENTS, PREDICTIONS, TASKS},
 };
 use crate::{
     config::settings::{LearnSettings, RecipeRule},
     learn::{
         inference::Answering,
-        scheduler::{drifted::Drifted, scan::Scan},
+        scheduler::{Scheduler, drifted::Drifted},
         tables::Journal,
     },
     mqtt::outgoing::Publisher,
@@ -86,7 +86,7 @@ pub struct LearnStats {
     pub rows_lost: AtomicU64,
 }
 
-/// What scan, tasks and answers work with.
+/// What scheduler, tasks and answers work with.
 pub(crate) struct Shared {
     settings: LearnSettings,
     rules: Vec<Arc<RecipeRule>>,
@@ -154,5 +154,5 @@ pub(crate) fn answer(shared: &Shared) -> Result<(), String> {
 
 /// Looks for something to learn, and has it learnt, until told to stop; blocks its thread.
 pub(crate) fn scan(shared: &Arc<Shared>) {
-    Scan::open(Arc::clone(shared)).run();
+    Scheduler::open(Arc::clone(shared)).run();
 }

@@ -17,6 +17,7 @@ use dunlin_sync::{
 };
 
 use crate::{
+    config::settings::StatusWords,
     learn::{LearnStats, scheduler::task::Task},
     record::{
         decode::Record,
@@ -82,11 +83,11 @@ impl Journal {
         Self { requests, stats }
     }
 
-    pub(super) fn task(&self, task: &Task) {
+    pub(super) fn task(&self, task: &Task, words: &StatusWords) {
         let cells: Vec<Cell> = vec![
             integer("task", task.id),
             text("kind", task.kind.as_str()),
-            text("status", &task.status),
+            text("status", task.state.word(words)),
             number("version", task.version),
             number("parent", task.parent),
             text("reason", &task.reason),

@@ -27,7 +27,7 @@ use crate::{
         recipes::ChosenRecipe,
         scheduler::{
             drifted::Drifted,
-            task::{Task, TaskKind},
+            task::{Task, TaskKind, TaskState},
         },
         tables::Journal,
     },
@@ -229,12 +229,12 @@ pub(super) fn settings(recipes: Vec<RecipeRule>) -> LearnSettings {
     }
 }
 
-pub(super) fn task(id: u64, status: &str) -> Task {
+pub(super) fn task(id: u64, state: TaskState) -> Task {
     Task {
         id,
         key: ModelKey::new("pca", "plant/press"),
         kind: TaskKind::Scratch,
-        status: status.into(),
+        state,
         started_ns: 1_000,
         seed: 1,
         to_ts: i64::MAX,

@@ -16,7 +16,10 @@ use dunlin_sync::files::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::learn::scheduler::task::Task;
+use crate::{
+    config::settings::StatusWords,
+    learn::scheduler::task::{Task, TaskKind, TaskState},
+};
 
 /// Name of the table.
 const TABLE: &str = "tasks";
@@ -27,21 +30,72 @@ const LOG_BYTES_MIN: u64 = 64 << 10;
 /// Bytes of log for each task in the table before that is written anew.
 const LOG_BYTES_PER_TASK: u64 = 512;
 
+/// A task as it lies on disk: under the configured word for what it is at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredTask {
+    id: u64,
+    key: ModelKey,
+    kind: TaskKind,
+    status: String,
+    started_ns: i64,
+    seed: u64,
+    to_ts: i64,
+    parent: Option<u64>,
+    version: Option<u64>,
+    query: String,
+    reason: String,
+}
+
+impl StoredTask {
+    pub(super) fn new(task: &Task, words: &StatusWords) -> Self {
+        let task = task.clone();
+        Self {
+            status: task.state.word(words).to_owned(),
+            id: task.id,
+            key: task.key,
+            kind: task.kind,
+            started_ns: task.started_ns,
+            seed: task.seed,
+            to_ts: task.to_ts,
+            parent: task.parent,
+            version: task.version,
+            query: task.query,
+            reason: task.reason,
+        }
+    }
+
+    pub(super) fn into_task(self, words: &StatusWords) -> Task {
+        Task {
+            state: TaskState::of_open(self.status, words),
+            id: self.id,
+            key: self.key,
+            kind: self.kind,
+            started_ns: self.started_ns,
+            seed: self.seed,
+            to_ts: self.to_ts,
+            parent: self.parent,
+            version: self.version,
+            query: self.query,
+            reason: self.reason,
+        }
+    }
+}
+
 /// What survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::learn) struct Table {
-    pub(in crate::learn) next_id: u64,
+pub(super) struct Table {
+    pub(super) next_id: u64,
     /// Tasks that wait or work.
-    pub(in crate::learn) open: Vec<Task>,
+    pub(super) open: Vec<StoredTask>,
     /// Newest record that the last failed task of a line saw.
-    pub(in crate::learn) tried_to: HashMap<ModelKey, i64>,
+    pub(super) tried_to: HashMap<ModelKey, i64>,
 }
 
 /// One thing that has changed in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::learn) enum Change {
+pub(super) enum Change {
     /// A task is open, and is like this now.
-    Open(Task),
+    Open(StoredTask),
     /// A task has come to its end.
     Closed(u64),
     /// Newest record that the last failed task of a line saw, if it failed.
@@ -74,7 +128,7 @@ impl Table {
 }
 
 /// The files of the table.
-pub(in crate::learn) struct TasksFile {
+pub(super) struct TasksFile {
     path: PathBuf,
     log: Option<StateLog>,
     /// Something could not be stored: the log lacks it.
@@ -83,7 +137,7 @@ pub(in crate::learn) struct TasksFile {
 
 impl TasksFile {
     /// Opens the files in `state_dir`, with the table as it was noted last. What cannot be read is forgotten.
-    pub(in crate::learn) fn open(state_dir: &Path) -> (Self, Table) {
+    pub(super) fn open(state_dir: &Path) -> (Self, Table) {
         let path = state_dir.join(TABLE);
         let table = state_file::read(&path).unwrap_or_else(|error| {
             tracing::error!(%error, "open tasks are forgotten; the scan finds them again");
@@ -108,17 +162,23 @@ impl TasksFile {
         (file, table.replay(changes))
     }
 
-    /// Stores what has changed in `table`, durably.
-    pub(in crate::learn) fn note(&mut self, table: &Table, changes: &Vec<Change>) {
-        let stored = self.store(table, changes);
+    /// Stores `changes`, durably, which `open` tasks remain after; asks for the `table` with them only if that is
+    /// to be written anew.
+    pub(super) fn note(&mut self, changes: &Vec<Change>, open: usize, table: &dyn Fn() -> Table) {
+        let stored = self.store(changes, open, table);
         self.is_behind = stored.is_err();
         if let Err(error) = stored {
             tracing::warn!(path = %self.path.display(), %error, "cannot store the open tasks");
         }
     }
 
-    fn store(&mut self, table: &Table, changes: &Vec<Change>) -> io::Result<()> {
-        let bytes_max = LOG_BYTES_MIN.max(table.open.len() as u64 * LOG_BYTES_PER_TASK);
+    fn store(
+        &mut self,
+        changes: &Vec<Change>,
+        open: usize,
+        table: &dyn Fn() -> Table,
+    ) -> io::Result<()> {
+        let bytes_max = LOG_BYTES_MIN.max(open as u64 * LOG_BYTES_PER_TASK);
         if let Some(log) = self.log.as_mut().filter(|_| !self.is_behind) {
             // Before the table, so that replaying it onto that does no harm.
             log.append(changes)?;
@@ -126,7 +186,7 @@ impl TasksFile {
                 return Ok(());
             }
         }
-        state_file::write(&self.path, table)?;
+        state_file::write(&self.path, &table())?;
         self.log.as_mut().map_or(Ok(()), StateLog::clear)
     }
 }
@@ -135,73 +195,11 @@ impl TasksFile {
 ///
 /// # Errors
 /// A list cannot be read.
-pub fn open_tasks(state_dir: &Path) -> Result<Vec<Task>, StateFileError> {
+pub fn open_tasks(state_dir: &Path) -> Result<Vec<StoredTask>, StateFileError> {
     let table: Option<Table> = state_file::read(&state_dir.join(TABLE))?;
     let log = state_log::peek(&state_dir.join(LOG))?;
     Ok(table.unwrap_or_default().replay(log).open)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::learn::tests::task;
-
-    fn change(table: &mut Table, file: &mut TasksFile, change: Change) {
-        table.apply(change.clone());
-        file.note(table, &vec![change]);
-    }
-
-    fn bytes(dir: &Path) -> u64 {
-        let size = |name| fs::metadata(dir.join(name)).map_or(0, |meta| meta.len());
-        size(TABLE) + size(LOG)
-    }
-
-    #[test]
-    fn thousands_of_tasks_come_and_go_for_what_each_of_them_takes() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut file, mut table) = TasksFile::open(dir.path());
-        let mut rewritten = 0;
-        for id in 1..=2_000 {
-            let before = fs::metadata(dir.path().join(TABLE)).map_or(0, |meta| meta.len());
-            let opened = Change::Open(task(id, "queued"));
-            change(&mut table, &mut file, opened);
-            let after = fs::metadata(dir.path().join(TABLE)).map_or(0, |meta| meta.len());
-            rewritten += if after == before { 0 } else { after };
-        }
-        let once = bytes(dir.path());
-        assert!(rewritten < 8 * once, "{rewritten} bytes for {once}");
-        for id in 1..=1_990 {
-            change(&mut table, &mut file, Change::Closed(id));
-        }
-        let key = table.open[0].key.clone();
-        change(&mut table, &mut file, Change::Tried(key, Some(7)));
-        assert!(bytes(dir.path()) < 3 * once);
-        drop(file);
-        let (_, again) = TasksFile::open(dir.path());
-        assert_eq!(again, table);
-        assert_eq!(open_tasks(dir.path()).unwrap(), table.open);
-    }
-
-    #[test]
-    fn a_cut_between_table_and_log_does_no_harm_and_either_alone_is_of_use() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut file, mut table) = TasksFile::open(dir.path());
-        for id in 1..=3 {
-            let opened = Change::Open(task(id, "queued"));
-            change(&mut table, &mut file, opened);
-        }
-        change(&mut table, &mut file, Change::Closed(2));
-        // The table was written, and the log not cleared yet.
-        state_file::write(&dir.path().join(TABLE), &table).unwrap();
-        assert_eq!(TasksFile::open(dir.path()).1, table);
-        fs::write(dir.path().join(TABLE), "rubbish").unwrap();
-        assert_eq!(TasksFile::open(dir.path()).1, table);
-        // As an older version leaves it.
-        state_file::write(&dir.path().join(TABLE), &table).unwrap();
-        fs::remove_file(dir.path().join(LOG)).unwrap();
-        assert_eq!(TasksFile::open(dir.path()).1, table);
-    }
-}
+mod tests;

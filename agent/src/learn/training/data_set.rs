@@ -47,8 +47,8 @@ pub(super) fn data_set(
         rows_per_chunk_max: (4 * window).max(500).min(query.rows_per_chunk_max),
         ..query
     })?;
-    let chosen = sample(&old, wanted, task.seed);
-    Ok(Mixed::new(new, Some((old, chosen))))
+    let chunks = sample(&old, wanted, task.seed);
+    Ok(Mixed::new(new, Some(Replay { old, chunks })))
 }
 
 fn resolve(shared: &Shared, rule: &RecipeRule, query: &CohortQuery) -> Result<Cohort, TrainError> {
@@ -80,10 +80,16 @@ pub(super) fn cohort_query(
         .map_err(TrainError::Recipe)
 }
 
+/// Old records, and which chunks of them are seen again.
+struct Replay {
+    old: Cohort,
+    chunks: Vec<usize>,
+}
+
 /// New records first, a sample of old ones behind them.
 pub(super) struct Mixed<'a> {
     new: Cohort,
-    replay: Option<(Cohort, Vec<usize>)>,
+    replay: Option<Replay>,
     lineage: Lineage,
     /// Whose flags are left out.
     filter: Option<AnomalyFilter<'a>>,
@@ -117,9 +123,13 @@ impl<'a> Mixed<'a> {
         Ok(())
     }
 
-    fn new(new: Cohort, replay: Option<(Cohort, Vec<usize>)>) -> Self {
+    fn new(new: Cohort, replay: Option<Replay>) -> Self {
         let mut lineage = new.lineage().clone();
-        if let Some((old, chosen)) = &replay {
+        if let Some(Replay {
+            old,
+            chunks: chosen,
+        }) = &replay
+        {
             let (all, query) = (old.chunks(), &old.lineage().query);
             // What is replayed is part of what tells this data set, and a checkpoint on it, from others.
             let rows_hash = (lineage.rows_hash, old.lineage().rows_hash);
@@ -142,12 +152,14 @@ impl<'a> Mixed<'a> {
         let Some(at) = index.checked_sub(self.new.chunks()) else {
             return self.new.read(index);
         };
-        let replay = self.replay.as_ref();
-        let chosen = replay.and_then(|(old, chosen)| Some((old, *chosen.get(at)?)));
-        let (old, chunk) = chosen.ok_or_else(|| DataError(format!("there is no chunk {index}")))?;
-        let mut rows = Arc::unwrap_or_clone(old.read(chunk)?);
-        rows.is_replay = true;
-        Ok(Arc::new(rows))
+        if let Some(Replay { old, chunks }) = &self.replay
+            && let Some(chunk) = chunks.get(at)
+        {
+            let mut rows = Arc::unwrap_or_clone(old.read(*chunk)?);
+            rows.is_replay = true;
+            return Ok(Arc::new(rows));
+        }
+        Err(DataError(format!("there is no chunk {index}")))
     }
 }
 
@@ -164,8 +176,8 @@ impl AnomalyFilter<'_> {
     fn leave_out_flagged(&self, rows: &mut Rows, features: usize) {
         let flagged = flags(self.model, rows, self.shape, features);
         let is_unusual = |ts: i64| self.usual_from.is_none_or(|from| ts < from);
-        let left_out = flagged.filter(|(end, is_flagged)| *is_flagged && is_unusual(rows.ts[*end]));
-        let left_out: Vec<usize> = left_out.map(|(end, _)| end).collect();
+        let left_out = flagged.filter(|of| of.is_flagged && is_unusual(rows.ts[of.end]));
+        let left_out: Vec<usize> = left_out.map(|of| of.end).collect();
         rows.ends.resize(rows.ts.len(), true);
         for end in left_out {
             rows.ends[end] = false;
@@ -173,20 +185,38 @@ impl AnomalyFilter<'_> {
     }
 }
 
-/// The last row of every window, and whether `model` flags that window.
+/// What a model says of one window.
+struct Flag {
+    /// The window's last row.
+    end: usize,
+    is_flagged: bool,
+}
+
+/// What `model` says of every window.
 fn flags<'a>(
     model: &'a dyn Model,
     rows: &'a Rows,
     shape: WindowShape,
     features: usize,
-) -> impl Iterator<Item = (usize, bool)> + 'a {
+) -> impl Iterator<Item = Flag> + 'a {
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
     let windows = rows.windows(shape, features, false, Subset::All);
     windows.map(move |window| {
         let input = rows.values_of(window.start..window.split_at, features);
         model.infer(input, &mut scratch, &mut output);
-        (window.end - 1, output.flag)
+        Flag {
+            end: window.end - 1,
+            is_flagged: output.flag,
+        }
     })
+}
+
+/// Where a model began to flag what it sees.
+struct Episode {
+    /// The row, of all that are looked at.
+    row: usize,
+    /// Its timestamp, nanoseconds UTC.
+    ts: i64,
 }
 
 /// Since when `model` has flagged what it sees, if that has lasted to the end for `rows_min` rows: then
@@ -198,25 +228,28 @@ fn new_usual_from(
     rows_min: u64,
 ) -> Result<Option<i64>, DataError> {
     let features = recent.columns().features.len();
-    let (mut rows_before, mut quiet, mut since) = (0, 0, None);
+    let (mut rows_before, mut quiet, mut episode) = (0, 0, None);
     for index in 0..recent.chunks() {
         let rows = recent.read(index)?;
-        for (end, is_flagged) in flags(model, &rows, shape, features) {
+        for Flag { end, is_flagged } in flags(model, &rows, shape, features) {
             if is_flagged {
                 quiet = 0;
-                since = since.or(Some((rows_before + end - rows.lead, rows.ts[end])));
+                episode = episode.or(Some(Episode {
+                    row: rows_before + end - rows.lead,
+                    ts: rows.ts[end],
+                }));
             } else {
                 quiet += 1;
-                since = since.filter(|_| quiet <= QUIET_WINDOWS);
+                episode = episode.filter(|_| quiet <= QUIET_WINDOWS);
             }
         }
         rows_before += rows.len() - rows.lead;
     }
     // The first window has rows before its last one, of which nobody knows better.
-    let lasted = |since: usize| (rows_before - since + shape.lookback - 1) as u64;
-    Ok(since
-        .filter(|(row, _)| lasted(*row) >= rows_min)
-        .map(|(_, ts)| ts))
+    let lasted = |since: &Episode| (rows_before - since.row + shape.lookback - 1) as u64;
+    Ok(episode
+        .filter(|episode| lasted(episode) >= rows_min)
+        .map(|episode| episode.ts))
 }
 
 impl Source for Mixed<'_> {
@@ -226,7 +259,7 @@ impl Source for Mixed<'_> {
 
     fn chunks(&self) -> usize {
         let replay = self.replay.as_ref();
-        self.new.chunks() + replay.map_or(0, |(_, chosen)| chosen.len())
+        self.new.chunks() + replay.map_or(0, |replay| replay.chunks.len())
     }
 
     fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {

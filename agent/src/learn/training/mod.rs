@@ -1,5 +1,6 @@
-//! One task, from its data set to the registry, and what keeps it civil.
+//! One task, from its data set to a version in the registry, and what keeps it civil.
 
+pub(in crate::learn) mod checkpoint;
 mod data_set;
 mod governor;
 pub(in crate::learn) mod run;

@@ -9,7 +9,7 @@ use dunlin_models::{
 
 use super::*;
 use crate::learn::{
-    scheduler::task::TaskKind,
+    scheduler::task::{TaskKind, TaskState},
     tests::{Bench, NOW_NS, rule},
     training::run::run,
 };
@@ -112,7 +112,7 @@ fn task(to_ts: i64) -> Job {
         parent: Some(1),
         started_ns: NOW_NS,
         to_ts,
-        ..crate::learn::tests::task(2, "training")
+        ..crate::learn::tests::task(2, TaskState::Training)
     }
 }
 

@@ -16,7 +16,13 @@ use dunlin_models::{
 };
 
 use super::*;
-use crate::learn::tests::{Bench, NOW_NS, rule, settings_of};
+use crate::learn::{
+    scheduler::{
+        ending::{self, Ending},
+        task::TaskState,
+    },
+    tests::{Bench, NOW_NS, rule, settings_of},
+};
 
 /// Flags what is above 10.
 struct Above10;
@@ -43,7 +49,7 @@ fn task(id: u64, parent: Option<u64>) -> Job {
         kind: parent.map_or(TaskKind::Scratch, |_| TaskKind::FineTune),
         parent,
         to_ts: 1_000,
-        ..crate::learn::tests::task(id, "training")
+        ..crate::learn::tests::task(id, TaskState::Training)
     }
 }
 
@@ -51,8 +57,9 @@ fn key() -> ModelKey {
     ModelKey::new("pca", "plant/press")
 }
 
-fn go(bench: &Bench, rule: &RecipeRule, task: &mut Job) -> Outcome {
-    run(&bench.shared, rule, task, &Arc::default())
+fn go(bench: &Bench, rule: &RecipeRule, task: &mut Job) -> Ending {
+    let outcome = run(&bench.shared, rule, task, &Arc::default());
+    ending::decide(&bench.shared, task, outcome)
 }
 
 /// A device with 1,000 records and what `rule("pca")` makes of them.
@@ -60,7 +67,7 @@ fn served() -> Bench {
     let mut bench = Bench::new(vec![rule("pca")]);
     bench.commit(1_000);
     let outcome = go(&bench, &rule("pca"), &mut task(1, None));
-    assert_eq!(outcome, Outcome::Promoted(1));
+    assert_eq!(outcome, Ending::Promoted(1));
     bench
 }
 
@@ -70,7 +77,7 @@ fn a_task_done_just_before_the_agent_ended_is_not_done_again() {
     bench.rows("dunlin_events");
     assert_eq!(
         go(&bench, &rule("pca"), &mut task(1, None)),
-        Outcome::Promoted(1)
+        Ending::Promoted(1)
     );
     assert_eq!(bench.shared.models.versions(&key()).unwrap().len(), 1);
     assert!(bench.rows("dunlin_events").is_empty(), "told already");
@@ -97,9 +104,12 @@ fn a_version_added_just_before_the_agent_ended_is_promoted() {
         bench.shared.models.add(&key(), &artifact, new).unwrap();
     }
     let better = go(&bench, &rule("pca"), &mut task(2, Some(1)));
-    assert_eq!(better, Outcome::Promoted(2));
+    assert_eq!(better, Ending::Promoted(2));
     let refused = go(&bench, &rule("pca"), &mut task(3, Some(1)));
-    assert!(matches!(refused, Outcome::Rejected(3, _)), "{refused:?}");
+    assert!(
+        matches!(refused, Ending::Rejected { version: 3, .. }),
+        "{refused:?}"
+    );
     assert_eq!(bench.shared.models.current_number(&key()), Some(2));
 }
 
@@ -113,10 +123,7 @@ fn a_recipe_that_changed_is_trained_from_nothing() {
         to_ts: 2_000,
         ..task(2, Some(1))
     };
-    assert_eq!(
-        go(&bench, &longer, &mut later.clone()),
-        Outcome::Promoted(2)
-    );
+    assert_eq!(go(&bench, &longer, &mut later.clone()), Ending::Promoted(2));
     let version = bench.shared.models.version(&key(), 2).unwrap();
     assert_eq!((version.parent, version.lineage.rows), (None, 2_000));
     assert!(version.evaluations.incumbent.is_none());
@@ -137,18 +144,15 @@ fn what_was_given_up_makes_no_version_and_what_was_interrupted_goes_on() {
     let bench = served();
     let given_up = Arc::new(AtomicBool::new(true));
     let late = run(&bench.shared, &rule("pca"), &mut task(2, None), &given_up);
-    assert_eq!(late, Outcome::TimedOut);
+    assert!(matches!(late, Outcome::TimedOut), "{late:?}");
     let old = Job {
         started_ns: 0,
         ..task(3, None)
     };
-    assert_eq!(
-        go(&bench, &rule("pca"), &mut old.clone()),
-        Outcome::TimedOut
-    );
+    assert_eq!(go(&bench, &rule("pca"), &mut old.clone()), Ending::TimedOut);
     bench.shared.stop.store(true, Relaxed);
     let stopped = go(&bench, &rule("pca"), &mut task(4, None));
-    assert_eq!(stopped, Outcome::Interrupted);
+    assert_eq!(stopped, Ending::Interrupted);
     assert_eq!(bench.shared.models.versions(&key()).unwrap().len(), 1);
 }
 
@@ -193,8 +197,13 @@ fn a_recipe_that_panics_or_comes_back_too_late_leaves_the_version_that_serves_al
     let go = |bad: &Bad| {
         let given_up = bad.given_up.clone().unwrap_or_default();
         let (rule, mut task) = (rule("pca"), task(2, Some(1)));
-        let attempt = || attempt(&bench.shared, &rule, bad, &mut task, &given_up);
-        guarded(attempt)
+        let work = Work {
+            shared: &bench.shared,
+            rule: &rule,
+            recipe: bad,
+            given_up: &given_up,
+        };
+        guarded(|| work.attempt(&mut task))
     };
     let panicked = go(&Bad { given_up: None });
     let Outcome::Failed(why) = panicked else {
@@ -207,7 +216,7 @@ fn a_recipe_that_panics_or_comes_back_too_late_leaves_the_version_that_serves_al
     let late = go(&Bad {
         given_up: Some(Arc::default()),
     });
-    assert_eq!(late, Outcome::TimedOut);
+    assert!(matches!(late, Outcome::TimedOut), "{late:?}");
     assert_eq!(bench.shared.models.versions(&key()).unwrap().len(), 1);
     assert_eq!(bench.shared.models.current_number(&key()), Some(1));
 }
@@ -219,7 +228,7 @@ fn what_cannot_be_trained_fails_with_its_reason() {
         let mut rule = rule("pca");
         change(&mut rule);
         match go(&bench, &rule, &mut task(2, None)) {
-            Outcome::Failed(why) => why,
+            Ending::Failed(why) => why,
             other => panic!("{other:?}"),
         }
     };
@@ -235,7 +244,7 @@ fn what_cannot_be_trained_fails_with_its_reason() {
     let none = why(&|rule| rule.condition = Some("x > 1000".into()));
     assert!(!none.is_empty());
     // No disk for a checkpoint.
-    std::fs::create_dir(checkpoint_path(&bench.shared, &task(2, None))).unwrap();
+    std::fs::create_dir(bench.shared.state_dir.join("checkpoint-2")).unwrap();
     let disk = why(&|rule| {
         settings_of(rule).algorithm = Algorithm::Autoencoder;
         settings_of(rule).epochs_max = 1;
