@@ -33,8 +33,8 @@ use tokio::{
 use self::learning::Learning;
 use crate::{
     admin::{
-        control::{self, ControlError, ControlServer},
-        operations,
+        protocol::{self, ControlError},
+        server::{self, ControlServer},
     },
     base::wall::wall_ns,
     config::settings::Settings,
@@ -215,8 +215,8 @@ impl Agent {
             http = Some((server, endpoint));
         }
         // Before any record is taken: two agents on one directory must not both begin.
-        let router = operations::router(Arc::clone(&view), requests.clone());
-        let control = control::serve(&control::socket_path(&settings.data_dir), router).await?;
+        let router = server::router(Arc::clone(&view), requests.clone());
+        let control = server::serve(&protocol::socket_path(&settings.data_dir), router).await?;
 
         let (give_up, gave_up) = watch::channel(false);
         let (upload_stop, upload_deadline) = watch::channel(None);

@@ -13,8 +13,9 @@ use std::{
 
 use dunlin_agent::{
     admin::{
-        control::{self, socket_path},
-        operations::{self, Ask, LearningAsk, Listener, ModelsAsk},
+        client,
+        operations::{Ask, LearningAsk, Listener, ModelsAsk},
+        protocol::{TARGET, socket_path, wire},
     },
     observe::status::Status,
 };
@@ -341,9 +342,9 @@ impl Control {
             .enable_all()
             .build();
         runtime.map_err(|e| failed(&e))?.block_on(async {
-            let reply = control::post(&self.0, operations::TARGET, body).await;
+            let reply = client::post(&self.0, TARGET, body).await;
             let mut data = Data::default();
-            let answer = operations::listen(reply.map_err(|e| failed(&e))?, &mut data).await;
+            let answer = wire::listen(reply.map_err(|e| failed(&e))?, &mut data).await;
             let answer = serde_json::from_slice(&answer.map_err(|e| failed(&e))?);
             Ok((answer.map_err(|e| failed(&e))?, data.0))
         })

@@ -9,8 +9,10 @@ use std::{
 use super::{Findings, kept_back::KeptBack};
 use crate::{
     admin::{
-        control::{self, ControlError},
-        operations::{Local, OperationError},
+        client,
+        offline::Local,
+        operations::OperationError,
+        protocol::{ControlError, socket_path},
     },
     cli::commands::{
         status::{progress, silent},
@@ -36,7 +38,7 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
     }
     owner(data_dir, found);
     identity(settings, found);
-    match control::get(&control::socket_path(data_dir), "/status").await {
+    match client::get(&socket_path(data_dir), "/status").await {
         Ok(reply) => {
             let status = reply.bytes(STATUS_BYTES_MAX).await.ok();
             let status = status.and_then(|bytes| serde_json::from_slice::<Status>(&bytes).ok());

@@ -7,8 +7,9 @@ use dunlin_sync::{files::frame, uploader};
 use super::Findings;
 use crate::{
     admin::{
-        control,
+        client,
         operations::{self, Ask, Held, Listener, OperationError, Parts, Selection},
+        protocol::{TARGET, socket_path, wire},
     },
     cli::commands::terminal::of,
     observe::status::Status,
@@ -108,9 +109,9 @@ impl Listener for Nobody {
 
 async fn counted(data_dir: &Path) -> Option<BTreeMap<String, Held>> {
     let ask = frame::to_bytes(&Ask::Count(Selection::default())).ok()?;
-    let socket = control::socket_path(data_dir);
-    let reply = control::post(&socket, operations::TARGET, ask).await.ok()?;
-    let answer = operations::listen(reply, &mut Nobody).await.ok()?;
+    let socket = socket_path(data_dir);
+    let reply = client::post(&socket, TARGET, ask).await.ok()?;
+    let answer = wire::listen(reply, &mut Nobody).await.ok()?;
     serde_json::from_slice(&answer).ok()
 }
 

@@ -6,32 +6,20 @@
 //! however much an operation reads; whoever listens hears of progress, and one who has left stops
 //! the operation.
 
-pub(crate) mod export;
+pub mod export;
 mod import;
 #[cfg(feature = "learning")]
 mod learning;
-mod local;
 mod quarantine;
-mod talk;
 mod upload;
 mod verify;
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use axum::{
-    Json, Router,
-    body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
-use dunlin_sync::{
-    buffer::Buffer, cursor::Cursor, files::frame, quarantine::Quarantine, upstream::Upstream,
-};
+use dunlin_sync::{buffer::Buffer, cursor::Cursor, quarantine::Quarantine, upstream::Upstream};
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "learning")]
@@ -43,21 +31,14 @@ pub(crate) use self::quarantine::count;
 pub use self::{
     export::{ExportAsk, ExportDone, ExportFormat},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
-    local::Local,
     quarantine::{Held, Retried, Selection, Summary},
-    talk::{Listener, listen},
     upload::{AgainAsk, SentAgain},
 };
 use crate::{
     config::settings::StreamRule,
-    observe::status::{Status, View},
+    observe::status::View,
     record::writer::{Requests, WriterStats},
 };
-
-/// Where operations are asked for on the control socket.
-pub const TARGET: &str = "/operations";
-/// Most bytes of one request: the largest model with its overhead; a full import batch is less.
-const ASK_BYTES_MAX: usize = 33 << 20;
 
 /// Why an operation did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -74,6 +55,22 @@ impl OperationError {
     pub(crate) fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
+}
+
+/// Hears what an operation does. An error from either stops the operation.
+pub trait Listener {
+    /// How far it is: `done` of `total`, in whatever it counts; `total` 0 if nobody knows. Also a
+    /// sign of life.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    fn progress(&mut self, done: u64, total: u64) -> io::Result<()>;
+
+    /// More of what it produces.
+    ///
+    /// # Errors
+    /// The data cannot be taken.
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// One operation.
@@ -229,41 +226,4 @@ pub fn perform(
 
 fn json<T: Serialize>(answer: &T) -> Result<Vec<u8>, OperationError> {
     serde_json::to_vec(answer).map_err(OperationError::failed)
-}
-
-/// What the handlers share.
-#[derive(Clone)]
-struct Shared {
-    view: Arc<View>,
-    requests: Requests,
-}
-
-/// All routes of the control socket.
-pub fn router(view: Arc<View>, requests: Requests) -> Router {
-    Router::new()
-        .route("/status", get(status))
-        .route(TARGET, post(operations))
-        .layer(DefaultBodyLimit::max(ASK_BYTES_MAX))
-        .with_state(Shared { view, requests })
-}
-
-async fn status(State(shared): State<Shared>) -> Json<Status> {
-    Json(shared.view.status())
-}
-
-async fn operations(State(shared): State<Shared>, body: Bytes) -> Response {
-    match frame::from_bytes::<Ask>(&body) {
-        Ok(ask) => {
-            // By the rules that hold now.
-            let parts = Parts::of_agent(&shared.view, shared.requests);
-            Body::into_response(talk::answer(move |listener| perform(&parts, ask, listener)))
-        }
-        Err(error) => {
-            let reason = format!(
-                "the agent does not understand the command ({error}); use a command of version {}",
-                env!("CARGO_PKG_VERSION")
-            );
-            (StatusCode::BAD_REQUEST, reason).into_response()
-        }
-    }
 }

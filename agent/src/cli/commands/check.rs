@@ -1,6 +1,6 @@
 //! `dunlin check`: every mistake in a configuration, with its place.
 
-use super::{Exit, Outcome, site::SiteArgs};
+use super::{Exit, Outcome, connection::SiteArgs};
 use crate::{
     app,
     config::{self, settings::Settings},

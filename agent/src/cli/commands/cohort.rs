@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    Exit, Outcome, export,
-    site::{Site, SiteArgs},
+    Exit, Outcome,
+    connection::{Site, SiteArgs},
+    export,
     terminal::{self, Show},
 };
 use crate::{

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::{Exit, Outcome, site::SiteArgs, terminal};
+use super::{Exit, Outcome, connection::SiteArgs, terminal};
 use crate::{
     app::owner,
     config,

@@ -8,7 +8,7 @@ use dunlin_models::{
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Site, SiteArgs},
     terminal::{self, Show},
 };
 use crate::admin::operations::{Ask, EvaluateAsk, Evaluated, FoldRule, LearningAsk};

@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Site, SiteArgs},
     terminal::{self, Show},
 };
 use crate::{

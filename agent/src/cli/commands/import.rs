@@ -15,7 +15,7 @@ use indicatif::ProgressBar;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Site, SiteArgs},
     terminal::{self, Show},
 };
 use crate::{

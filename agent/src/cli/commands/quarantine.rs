@@ -11,7 +11,7 @@ use dunlin_sync::quarantine::{Content, Item};
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Site, SiteArgs},
     terminal::{self, Show},
 };
 use crate::{

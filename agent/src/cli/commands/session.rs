@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Site, SiteArgs},
 };
 use crate::{
     config, ingest,

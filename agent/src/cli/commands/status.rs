@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Site, SiteArgs},
     terminal::{Show, of},
 };
 use crate::{

@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::{
-    Exit, Outcome, export,
-    site::{Site, SiteArgs},
+    Exit, Outcome,
+    connection::{Site, SiteArgs},
+    export,
     terminal::{self, Show},
 };
 use crate::admin::operations::{AgainAsk, Ask, SentAgain};

@@ -10,7 +10,7 @@ use crate::{
     app::Agent,
     cli::commands::{
         Exit,
-        site::{Site, SiteArgs},
+        connection::{Site, SiteArgs},
         terminal::Show,
     },
     config,

@@ -13,7 +13,7 @@ mod models_tests;
 
 use std::sync::Arc;
 
-use dunlin_models::registry::{ARTIFACT_BYTES_MAX, Registry};
+use dunlin_models::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -23,8 +23,6 @@ pub use self::{
 };
 use super::{Listener, Need, OperationError, Parts, json};
 use crate::{config::settings::LearnSettings, observe::status::View, store};
-
-const _: () = assert!(super::ASK_BYTES_MAX as u64 > ARTIFACT_BYTES_MAX + (1 << 19));
 
 /// One operation on what is learnt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +58,7 @@ impl LearningParts {
     }
 
     /// Those of a directory that nothing else has open.
-    pub(super) fn of_directory(data_dir: &std::path::Path) -> Self {
+    pub(in crate::admin) fn of_directory(data_dir: &std::path::Path) -> Self {
         let data_dir = data_dir.to_owned();
         Self {
             models: Box::new(move || Ok(store::open_models(&data_dir).map(Arc::new)?)),
@@ -69,7 +67,7 @@ impl LearningParts {
     }
 
     /// With models that are open already.
-    pub(super) fn open(models: &Arc<Registry>, settings: LearnSettings) -> Self {
+    pub(in crate::admin) fn open(models: &Arc<Registry>, settings: LearnSettings) -> Self {
         let models = Arc::clone(models);
         Self {
             models: Box::new(move || Ok(Arc::clone(&models))),

@@ -16,8 +16,8 @@ use tempfile::NamedTempFile;
 use self::text::{columns, compared, facts, listed};
 use super::{
     Exit, Outcome,
+    connection::{Site, SiteArgs},
     export::beside,
-    site::{Site, SiteArgs},
     terminal::{self, Show},
 };
 use crate::{

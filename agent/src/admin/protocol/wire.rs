@@ -12,30 +12,18 @@ use std::{
 use axum::body::Body;
 use bytes::{Buf, BytesMut};
 
-use super::OperationError;
-use crate::admin::control::{self, ControlError, Reply};
+use super::ControlError;
+use crate::admin::{
+    client::Reply,
+    operations::{Listener, OperationError},
+    server,
+};
 
 /// Smallest gap between two signs of life.
 const PROGRESS_GAP: Duration = Duration::from_millis(200);
 /// Longest frame, bytes.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES: usize = 5;
-
-/// Hears what an operation does. An error from either stops the operation.
-pub trait Listener {
-    /// How far it is: `done` of `total`, in whatever it counts; `total` 0 if nobody knows. Also a
-    /// sign of life.
-    ///
-    /// # Errors
-    /// Nobody listens any more.
-    fn progress(&mut self, done: u64, total: u64) -> io::Result<()>;
-
-    /// More of what it produces.
-    ///
-    /// # Errors
-    /// The data cannot be taken.
-    fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
-}
 
 /// The far end of the control socket.
 struct Wire<'a> {
@@ -70,10 +58,10 @@ impl Listener for Wire<'_> {
 }
 
 /// A body in which `work` tells how it goes and ends.
-pub(super) fn answer(
+pub(in crate::admin) fn answer(
     work: impl FnOnce(&mut (dyn Listener + Send)) -> Result<Vec<u8>, OperationError> + Send + 'static,
 ) -> Body {
-    control::stream(move |out| {
+    server::stream(move |out| {
         let mut wire = Wire { out, told_at: None };
         match work(&mut wire) {
             Ok(json) => wire.frame(b'=', &json),

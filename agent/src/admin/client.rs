@@ -8,7 +8,7 @@ use hyper::{Method, Request, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, task::JoinSet, time::timeout};
 
-use super::{ANSWER_WAIT, ControlError, ShortPath, directory_of};
+use super::protocol::{ANSWER_WAIT, ControlError, ShortPath, directory_of};
 
 /// Longest reason of a refusal, bytes.
 const REASON_BYTES_MAX: usize = 64 * 1024;

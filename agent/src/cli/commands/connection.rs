@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 use super::Exit;
 use crate::{
     admin::{
-        control::{self, ControlError},
-        operations::{self, Ask, Listener, Local, Need, OperationError},
+        client,
+        offline::Local,
+        operations::{self, Ask, Listener, Need, OperationError},
+        protocol::{ControlError, TARGET, socket_path, wire},
     },
     app::owner,
     config::{self, Mistake, Overrides, settings::Settings},
@@ -71,8 +73,8 @@ impl Site {
             }
             error => Exit::Failed(error.to_string()),
         };
-        let socket = control::socket_path(&data_dir);
-        let status = match control::get(&socket, "/status").await {
+        let socket = socket_path(&data_dir);
+        let status = match client::get(&socket, "/status").await {
             Ok(reply) => {
                 let bytes = reply.bytes(STATUS_BYTES_MAX).await.map_err(failed)?;
                 let status = serde_json::from_slice(&bytes).map_err(|error| {
@@ -114,10 +116,10 @@ impl Site {
     ) -> Result<(T, L), Exit> {
         let (answer, listener) = if self.status.is_some() {
             let body = frame::to_bytes(&ask).map_err(|error| Exit::Failed(error.to_string()))?;
-            let socket = control::socket_path(&self.data_dir);
-            let reply = control::post(&socket, operations::TARGET, body).await;
+            let socket = socket_path(&self.data_dir);
+            let reply = client::post(&socket, TARGET, body).await;
             let reply = reply.map_err(|error| Exit::Failed(error.to_string()))?;
-            let answer = operations::listen(reply, &mut listener).await?;
+            let answer = wire::listen(reply, &mut listener).await?;
             (answer, listener)
         } else {
             let local = self.open(ask.need()).await?;

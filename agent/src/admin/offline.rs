@@ -10,7 +10,9 @@ use dunlin_sync::{
 };
 use tokio::sync::watch;
 
-use super::{OperationError, Parts, WriterEnd};
+#[cfg(feature = "learning")]
+use super::operations::LearningParts;
+use super::operations::{OperationError, Parts, WriterEnd};
 use crate::{
     app,
     base::wall::wall_ns,
@@ -85,7 +87,7 @@ impl Local {
                 cursor: Box::new(move || cursor.clone()),
                 rules: Vec::new(),
                 #[cfg(feature = "learning")]
-                learning: super::LearningParts::of_directory(data_dir),
+                learning: LearningParts::of_directory(data_dir),
                 upstream: None,
                 writer: None,
             },
@@ -159,7 +161,7 @@ impl Local {
                 cursor: Box::new(move || uploads.cursor()),
                 rules: settings.streams,
                 #[cfg(feature = "learning")]
-                learning: super::LearningParts::open(&store.models, settings.learn),
+                learning: LearningParts::open(&store.models, settings.learn),
                 upstream: Some(upstream),
                 writer: Some(WriterEnd {
                     requests,

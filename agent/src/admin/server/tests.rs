@@ -13,6 +13,10 @@ use axum::{
 };
 
 use super::*;
+use crate::admin::{
+    client::{get, post},
+    protocol::socket_path,
+};
 
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// More than both sides' buffers together.

@@ -18,12 +18,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    admin::protocol::{ASK_BYTES_MAX, TARGET},
     app::Agent,
     cli::commands::{
         Exit,
+        connection::{Site, SiteArgs},
         export::to_file,
         import::{ImportArgs, Imported, import, plan},
-        site::{Site, SiteArgs},
         terminal::Show,
     },
     config::{self, Overrides},
@@ -521,10 +522,10 @@ async fn a_directory_where_nothing_ran_is_not_made() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_too_long_or_not_understood_is_refused() {
     let mut device = Device::new(true).await;
-    let socket = crate::admin::control::socket_path(&device.dir.path().join("data"));
-    let long = crate::admin::control::post(&socket, TARGET, vec![0; ASK_BYTES_MAX + 1]).await;
+    let socket = crate::admin::protocol::socket_path(&device.dir.path().join("data"));
+    let long = crate::admin::client::post(&socket, TARGET, vec![0; ASK_BYTES_MAX + 1]).await;
     assert!(long.is_err());
-    let odd = crate::admin::control::post(&socket, TARGET, vec![1, 2, 3]).await;
+    let odd = crate::admin::client::post(&socket, TARGET, vec![1, 2, 3]).await;
     let error = odd.unwrap_err().to_string();
     assert!(error.contains("use a command of version"), "{error}");
     device.stop().await;

@@ -1,5 +1,7 @@
 //! Writing out records: block by block, so that memory does not grow with what is read.
 
+pub mod files;
+
 use std::{
     collections::{BTreeSet, HashSet},
     io::{self, Write},
@@ -14,11 +16,9 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::files::{CsvExport, ExportError, ParquetExport};
 use super::{Listener, OperationError};
-use crate::{
-    admin::export::{CsvExport, ExportError, ParquetExport},
-    base::glob::means,
-};
+use crate::base::glob::means;
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 10;
