@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 #[cfg(feature = "learning")]
 use super::operations::LearningParts;
-use super::operations::{OperationError, Parts, WriterEnd};
+use super::operations::{Listener, Operation, OperationError, Parts, WriterEnd, answer_of, handle};
 use crate::{
     app,
     base::wall::wall_ns,
@@ -176,6 +176,21 @@ impl Local {
                 thread,
             }),
         })
+    }
+
+    /// Does `operation`, which needs no more than was opened. Blocks the thread, which must belong to a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`OperationError`], also if `listener` refuses to listen any more.
+    pub fn request<O: Operation>(
+        &self,
+        operation: O,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<O::Answer, OperationError> {
+        // By way of JSON, so that an answer is the same to the last digit whether an agent runs or not.
+        let json = handle(&self.parts, operation.into_request(), listener)?;
+        answer_of::<O>(&json)
     }
 
     /// What is open.

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering::Relaxed};
 
-use dunlin_sync::{files::frame, uploader};
+use dunlin_sync::uploader;
 
 use super::Findings;
 use crate::{
     admin::{
         client,
-        operations::{self, Ask, Held, Listener, OperationError, Parts, Selection},
-        protocol::{TARGET, socket_path, wire},
+        operations::{CountItems, Held, Listener, Operation, OperationError, Parts, Selection},
+        protocol::socket_path,
     },
     cli::commands::terminal::of,
     observe::status::Status,
@@ -32,7 +32,7 @@ impl KeptBack {
     pub(super) fn in_directory(parts: &Parts) -> Result<Self, OperationError> {
         let (left, _) = uploader::lag(&*parts.buffer, &(parts.cursor)());
         Ok(Self {
-            quarantine: operations::count(&parts.quarantine, &Selection::default())?,
+            quarantine: CountItems(Selection::default()).run(parts, &mut Nobody)?,
             streams_held: left.streams_held as u64,
             rows_held: left.rows_held,
             example: None,
@@ -108,11 +108,9 @@ impl Listener for Nobody {
 }
 
 async fn counted(data_dir: &Path) -> Option<BTreeMap<String, Held>> {
-    let ask = frame::to_bytes(&Ask::Count(Selection::default())).ok()?;
-    let socket = socket_path(data_dir);
-    let reply = client::post(&socket, TARGET, ask).await.ok()?;
-    let answer = wire::listen(reply, &mut Nobody).await.ok()?;
-    serde_json::from_slice(&answer).ok()
+    let count = CountItems(Selection::default());
+    let counted = client::request(&socket_path(data_dir), count, &mut Nobody).await;
+    counted.ok()
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! How commands talk to a running agent: HTTP over a Unix domain socket in the data directory.
+//! How commands talk to a running agent: HTTP over a Unix domain socket in the data directory. The body of a
+//! request is a [`Request`](super::operations::Request) as checked bytes, that of an answer is frames
+//! (`wire`).
 //!
 //! Promises: only the agent's own user may connect (mode 0600 before anybody can); a stale socket
 //! is replaced and a living agent's never; a long answer arrives in chunks, bounded in memory on
 //! both sides, and one cut short is an error to whoever reads it, never a short answer.
 
-pub mod wire;
+pub(super) mod wire;
 
 use std::{
     fs::File,
@@ -23,9 +25,9 @@ pub const SOCKET_NAME: &str = "dunlin.sock";
 /// Where operations are asked for.
 pub const TARGET: &str = "/operations";
 /// Most bytes of one request: the largest model with its overhead; a full import batch is less.
-pub(super) const ASK_BYTES_MAX: usize = 33 << 20;
+pub(super) const REQUEST_BYTES_MAX: usize = 33 << 20;
 #[cfg(feature = "learning")]
-const _: () = assert!(ASK_BYTES_MAX as u64 > ARTIFACT_BYTES_MAX + (1 << 19));
+const _: () = assert!(REQUEST_BYTES_MAX as u64 > ARTIFACT_BYTES_MAX + (1 << 19));
 /// Wait for the connection, for the start of an answer, and for each of its chunks.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a socket's path, without its final NUL: 107 on Linux, 103 on macOS.

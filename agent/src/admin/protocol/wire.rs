@@ -9,15 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Body;
 use bytes::{Buf, BytesMut};
 
-use super::ControlError;
-use crate::admin::{
-    client::Reply,
-    operations::{Listener, OperationError},
-    server,
-};
+use crate::admin::operations::{Listener, OperationError};
+
+/// How far it is, and a sign of life.
+pub(in crate::admin) const PROGRESS: u8 = b'p';
+/// More of what it produces.
+pub(in crate::admin) const DATA: u8 = b'd';
+/// It is done.
+pub(in crate::admin) const ANSWER: u8 = b'=';
+/// It was not done.
+pub(in crate::admin) const ERROR: u8 = b'!';
 
 /// Smallest gap between two signs of life.
 const PROGRESS_GAP: Duration = Duration::from_millis(200);
@@ -25,13 +28,25 @@ const PROGRESS_GAP: Duration = Duration::from_millis(200);
 const FRAME_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES: usize = 5;
 
-/// The far end of the control socket.
-struct Wire<'a> {
+/// The listener at the far end of the control socket.
+pub(in crate::admin) struct Wire<'a> {
     out: &'a mut (dyn Write + Send),
     told_at: Option<Instant>,
 }
 
-impl Wire<'_> {
+impl<'a> Wire<'a> {
+    pub(in crate::admin) fn new(out: &'a mut (dyn Write + Send)) -> Self {
+        Self { out, told_at: None }
+    }
+
+    /// Tells how it ended; the answer as JSON.
+    pub(in crate::admin) fn end(mut self, end: Result<Vec<u8>, OperationError>) -> io::Result<()> {
+        match end {
+            Ok(json) => self.frame(ANSWER, &json),
+            Err(error) => self.frame(ERROR, &serde_json::to_vec(&error)?),
+        }
+    }
+
     fn frame(&mut self, kind: u8, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(&[kind])?;
         self.out.write_all(&(bytes.len() as u32).to_be_bytes())?;
@@ -48,64 +63,21 @@ impl Listener for Wire<'_> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&done.to_be_bytes());
         bytes[8..].copy_from_slice(&total.to_be_bytes());
-        self.frame(b'p', &bytes)?;
+        self.frame(PROGRESS, &bytes)?;
         self.out.flush()
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.frame(b'd', bytes)
+        self.frame(DATA, bytes)
     }
 }
 
-/// A body in which `work` tells how it goes and ends.
-pub(in crate::admin) fn answer(
-    work: impl FnOnce(&mut (dyn Listener + Send)) -> Result<Vec<u8>, OperationError> + Send + 'static,
-) -> Body {
-    server::stream(move |out| {
-        let mut wire = Wire { out, told_at: None };
-        match work(&mut wire) {
-            Ok(json) => wire.frame(b'=', &json),
-            Err(error) => wire.frame(b'!', &serde_json::to_vec(&error)?),
-        }
-    })
-}
-
-/// Follows a reply to its end and returns the answer as JSON.
+/// Takes the next frame, its kind and its bytes, off the front of what has arrived; `None` while it is not
+/// whole.
 ///
 /// # Errors
-/// [`OperationError::Failed`] if the agent falls silent or `listener` refuses; otherwise the
-/// agent's own.
-pub async fn listen(
-    mut reply: Reply,
-    listener: &mut (dyn Listener + Send),
-) -> Result<Vec<u8>, OperationError> {
-    let mut bytes = BytesMut::new();
-    let broken = |what: &str| OperationError::failed(ControlError::Broken(what.into()));
-    loop {
-        while let Some((kind, body)) = next_frame(&mut bytes).map_err(|what| broken(&what))? {
-            match kind {
-                b'p' if body.len() == 16 => {
-                    let (done, total) = ((&body[..8]).get_u64(), (&body[8..]).get_u64());
-                    listener.progress(done, total)
-                }
-                b'd' => listener.data(&body),
-                b'=' => return Ok(body.to_vec()),
-                b'!' => {
-                    let error = serde_json::from_slice(&body);
-                    return Err(error.unwrap_or_else(OperationError::failed));
-                }
-                _ => Err(io::Error::other("the agent's answer is not understood")),
-            }
-            .map_err(OperationError::failed)?;
-        }
-        match reply.chunk().await.map_err(OperationError::failed)? {
-            Some(chunk) => bytes.extend_from_slice(&chunk),
-            None => return Err(broken("it ended without an answer")),
-        }
-    }
-}
-
-fn next_frame(bytes: &mut BytesMut) -> Result<Option<(u8, BytesMut)>, String> {
+/// What is wrong with it, in words.
+pub(in crate::admin) fn next_frame(bytes: &mut BytesMut) -> Result<Option<(u8, BytesMut)>, String> {
     let Some((&kind, rest)) = bytes.split_first() else {
         return Ok(None);
     };

@@ -14,7 +14,7 @@ use std::{
 use axum::Router;
 use tokio::net::{UnixSocket, UnixStream};
 
-pub use self::{routes::router, stream::stream};
+pub use self::routes::router;
 use super::protocol::{ControlError, ShortPath, directory_of};
 use crate::observe::http::{Limits, Server};
 

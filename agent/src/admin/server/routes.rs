@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{DefaultBodyLimit, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -12,10 +12,11 @@ use axum::{
 };
 use dunlin_sync::files::frame;
 
+use super::stream::stream;
 use crate::{
     admin::{
-        operations::{self, Ask, Parts},
-        protocol::{ASK_BYTES_MAX, TARGET, wire},
+        operations::{Parts, Request, handle},
+        protocol::{REQUEST_BYTES_MAX, TARGET, wire::Wire},
     },
     observe::status::{Status, View},
     record::writer::Requests,
@@ -33,7 +34,7 @@ pub fn router(view: Arc<View>, requests: Requests) -> Router {
     Router::new()
         .route("/status", get(status))
         .route(TARGET, post(operation))
-        .layer(DefaultBodyLimit::max(ASK_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(Shared { view, requests })
 }
 
@@ -42,13 +43,16 @@ async fn status(State(shared): State<Shared>) -> Json<Status> {
 }
 
 async fn operation(State(shared): State<Shared>, body: Bytes) -> Response {
-    match frame::from_bytes::<Ask>(&body) {
-        Ok(ask) => {
+    match frame::from_bytes::<Request>(&body) {
+        Ok(request) => {
             // By the rules that hold now.
             let parts = Parts::of_agent(&shared.view, shared.requests);
-            Body::into_response(wire::answer(move |listener| {
-                operations::perform(&parts, ask, listener)
-            }))
+            let answer = stream(move |out| {
+                let mut wire = Wire::new(out);
+                let end = handle(&parts, request, &mut wire);
+                wire.end(end)
+            });
+            answer.into_response()
         }
         Err(error) => {
             let reason = format!(

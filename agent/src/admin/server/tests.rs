@@ -12,7 +12,7 @@ use axum::{
     routing::{get as route, post as route_post},
 };
 
-use super::*;
+use super::{stream::stream, *};
 use crate::admin::{
     client::{get, post},
     protocol::socket_path,

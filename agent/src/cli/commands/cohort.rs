@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     admin::operations::{
-        Ask, CohortAsk, CohortFound, CohortView, ExportFormat, LearningAsk, SHOWN_ROWS_MAX,
-        ShownRow,
+        CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow, ViewCohort,
     },
     base::moment,
     cohort::{CohortQuery, Condition, Missing, Part, names},
@@ -166,12 +165,12 @@ struct QueryArgs {
 }
 
 impl QueryArgs {
-    fn ask(&self, view: CohortView) -> Result<Ask, Exit> {
-        Ok(Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk {
+    fn view(&self, view: CohortView) -> Result<ViewCohort, Exit> {
+        Ok(ViewCohort {
             query: self.query()?,
             since_training: self.since_training.clone(),
             view,
-        }))))
+        })
     }
 
     fn query(&self) -> Result<CohortQuery, Exit> {
@@ -236,22 +235,20 @@ pub async fn run(args: CohortArgs) -> Outcome {
 }
 
 async fn found(query: &QueryArgs, view: CohortView, site: &SiteArgs) -> Result<CohortFound, Exit> {
-    let ask = query.ask(view)?;
+    let view = query.view(view)?;
     let mut site = Site::find(site).await?;
-    let answer = site.ask(ask, Show::new("reading")).await;
-    let (found, _) = answer?;
+    let (found, _) = site.request_with(view, Show::new("reading")).await?;
     site.close().await?;
     Ok(found)
 }
 
 async fn write(args: ExportArgs) -> Outcome {
-    let ask = args.query.ask(CohortView::Export(args.format))?;
+    let view = args.query.view(CohortView::Export(args.format))?;
     if args.format == ExportFormat::Parquet && args.output.is_none() {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
     }
     let mut site = Site::find(&args.site).await?;
-    let (found, place) =
-        export::written::<CohortFound>(&mut site, ask, args.output.as_deref()).await?;
+    let (found, place) = export::written(&mut site, view, args.output.as_deref()).await?;
     site.close().await?;
     if let Some(found) = found {
         let (rows, hash) = (found.lineage.rows, found.lineage.rows_hash);

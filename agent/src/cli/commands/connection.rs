@@ -3,16 +3,14 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use clap::Args;
-use dunlin_sync::files::frame;
-use serde::de::DeserializeOwned;
 
-use super::Exit;
+use super::{Exit, terminal::Show};
 use crate::{
     admin::{
         client,
         offline::Local,
-        operations::{self, Ask, Listener, Need, OperationError},
-        protocol::{ControlError, TARGET, socket_path, wire},
+        operations::{Listener, Need, Operation, OperationError},
+        protocol::{ControlError, socket_path},
     },
     app::owner,
     config::{self, Mistake, Overrides, settings::Settings},
@@ -105,34 +103,35 @@ impl Site {
         self.status.as_ref()
     }
 
-    /// Has an operation done. `T` is the answer's type, as [`Ask`] names it.
+    /// Has an operation done, without a word about how far it is.
     ///
     /// # Errors
     /// [`Exit`], with what is in the way.
-    pub async fn ask<T: DeserializeOwned, L: Listener + Send + 'static>(
+    pub async fn request<O: Operation>(&mut self, operation: O) -> Result<O::Answer, Exit> {
+        let (answer, _) = self.request_with(operation, Show::nothing()).await?;
+        Ok(answer)
+    }
+
+    /// Has an operation done while `listener`, which comes back, hears how it goes.
+    ///
+    /// # Errors
+    /// [`Exit`], with what is in the way.
+    pub async fn request_with<O: Operation, L: Listener + Send + 'static>(
         &mut self,
-        ask: Ask,
+        operation: O,
         mut listener: L,
-    ) -> Result<(T, L), Exit> {
-        let (answer, listener) = if self.status.is_some() {
-            let body = frame::to_bytes(&ask).map_err(|error| Exit::Failed(error.to_string()))?;
+    ) -> Result<(O::Answer, L), Exit> {
+        if self.status.is_some() {
             let socket = socket_path(&self.data_dir);
-            let reply = client::post(&socket, TARGET, body).await;
-            let reply = reply.map_err(|error| Exit::Failed(error.to_string()))?;
-            let answer = wire::listen(reply, &mut listener).await?;
-            (answer, listener)
-        } else {
-            let local = self.open(ask.need()).await?;
-            blocking(move || {
-                let answer = operations::perform(local.parts(), ask, &mut listener)?;
-                Ok((answer, listener))
-            })
-            .await?
-        };
-        let answer = serde_json::from_slice(&answer);
-        let answer = answer
-            .map_err(|error| Exit::Failed(format!("the answer is not understood ({error})")))?;
-        Ok((answer, listener))
+            let answer = client::request(&socket, operation, &mut listener).await?;
+            return Ok((answer, listener));
+        }
+        let local = self.open(O::NEED).await?;
+        blocking(move || {
+            let answer = local.request(operation, &mut listener)?;
+            Ok((answer, listener))
+        })
+        .await
     }
 
     /// The directory, open as deep as needed.

@@ -11,7 +11,7 @@ use super::{
     connection::{Site, SiteArgs},
     terminal::{self, Show},
 };
-use crate::admin::operations::{Ask, EvaluateAsk, Evaluated, FoldRule, LearningAsk};
+use crate::admin::operations::{Evaluate, Evaluated, FoldRule};
 
 /// Arguments of `dunlin evaluate`.
 #[derive(Args, Debug)]
@@ -37,14 +37,14 @@ pub struct EvaluateArgs {
 /// # Errors
 /// [`Exit`]
 pub async fn run(args: EvaluateArgs) -> Outcome {
-    let ask = Ask::Learning(LearningAsk::Evaluate(EvaluateAsk {
+    let evaluate = Evaluate {
         recipe: args.recipe,
         stream: args.stream,
         folds: args.folds,
-    }));
+    };
     let mut site = Site::find(&args.site).await?;
-    let answer = site.ask(ask, Show::new("evaluating")).await;
-    let (found, _): (Evaluated, _) = answer?;
+    let show = Show::new("evaluating");
+    let (found, _) = site.request_with(evaluate, show).await?;
     site.close().await?;
     let text = if args.json {
         let text = serde_json::to_string_pretty(&as_json(&found));

@@ -16,10 +16,10 @@ use indicatif::ProgressBar;
 use super::{
     Exit, Outcome,
     connection::{Site, SiteArgs},
-    terminal::{self, Show},
+    terminal,
 };
 use crate::{
-    admin::operations::{Ask, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
+    admin::operations::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
     app::owner,
     record::decode::{
         Reason, Record, Reject,
@@ -131,8 +131,8 @@ fn report(imported: &Imported, args: &ImportArgs, seconds: f64) -> Outcome {
 /// [`Exit::Usage`] if the two do not fit.
 pub async fn plan(site: &mut Site, args: &ImportArgs) -> Result<(Target, CsvPlan), Exit> {
     let head = head(&args.file)?;
-    let ask = Ask::Target(args.stream.clone());
-    let (target, _) = site.ask::<Target, _>(ask, Show::nothing()).await?;
+    let stream = args.stream.clone();
+    let target = site.request(ImportTarget { stream }).await?;
     let hints = Hints {
         delimiter: args.delimiter,
         time: args.time.clone(),
@@ -266,11 +266,8 @@ pub async fn import(
             }
         }
         if !batch.records.is_empty() {
-            let stored = site
-                .ask::<u64, _>(Ask::Import(batch), Show::nothing())
-                .await;
-            let (records, _) = stored.map_err(|exit| so_far(exit, imported.records))?;
-            imported.records += records;
+            let stored = site.request(batch).await;
+            imported.records += stored.map_err(|exit| so_far(exit, imported.records))?;
         }
         bar.set_position(reader.position().byte());
         let rate = imported.records as f64 / started.elapsed().as_secs_f64().max(1e-3);

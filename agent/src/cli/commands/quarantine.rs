@@ -1,7 +1,6 @@
 //! `dunlin quarantine`: look at what could not be decoded or delivered, send it again, delete it.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     io::{self, BufRead, IsTerminal, Write as _},
 };
@@ -15,7 +14,9 @@ use super::{
     terminal::{self, Show},
 };
 use crate::{
-    admin::operations::{Ask, Held, Retried, Selection, Summary},
+    admin::operations::{
+        CountItems, ListItems, PurgeItems, Retried, RetryItems, Selection, ShowItem, Summary,
+    },
     base::wall::wall_ns,
 };
 
@@ -133,20 +134,17 @@ async fn list(args: ListArgs) -> Outcome {
         reason: args.reason,
         ..Selection::default()
     };
-    let ask = Ask::List {
+    let list = ListItems {
         selection: selection.clone(),
         items_max: args.max,
     };
-    let (items, _) = site.ask::<Vec<Summary>, _>(ask, Show::nothing()).await?;
+    let items = site.request(list).await?;
     if args.json {
         let text = serde_json::to_string(&items);
         println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
         return site.close().await;
     }
-    let ask = Ask::Count(selection);
-    let (held, _) = site
-        .ask::<BTreeMap<String, Held>, _>(ask, Show::nothing())
-        .await?;
+    let held = site.request(CountItems(selection)).await?;
     site.close().await?;
     print!(
         "{}",
@@ -183,9 +181,7 @@ fn table(items: &[Summary], total: u64) -> String {
 
 async fn show(args: ShowArgs) -> Outcome {
     let mut site = Site::find(&args.site).await?;
-    let (item, _) = site
-        .ask::<Option<Item>, _>(Ask::Show(args.id), Show::nothing())
-        .await?;
+    let item = site.request(ShowItem { id: args.id }).await?;
     site.close().await?;
     match item {
         Some(item) => {
@@ -263,7 +259,7 @@ async fn retry(args: RetryArgs) -> Outcome {
         before_ns: None,
     };
     let show = Show::new("sending again");
-    let (retried, _) = site.ask::<Retried, _>(Ask::Retry(selection), show).await?;
+    let (retried, _) = site.request_with(RetryItems(selection), show).await?;
     site.close().await?;
     println!("{}", outcome(&retried));
     if retried.sent == 0 && (retried.cut > 0 || !retried.refused.is_empty()) {
@@ -304,10 +300,7 @@ async fn purge(args: PurgeArgs) -> Outcome {
         reason: args.reason,
         before_ns: args.older_than.map(|age| wall_ns().saturating_sub(age)),
     };
-    let ask = Ask::Count(selection.clone());
-    let (held, _) = site
-        .ask::<BTreeMap<String, Held>, _>(ask, Show::nothing())
-        .await?;
+    let held = site.request(CountItems(selection.clone())).await?;
     let (items, records) = held.values().fold((0, 0), |(items, records), held| {
         (items + held.items, records + held.records)
     });
@@ -320,13 +313,12 @@ async fn purge(args: PurgeArgs) -> Outcome {
         println!("nothing deleted");
         return site.close().await;
     }
-    let deleted = match items {
-        0 => 0,
-        _ => {
-            site.ask::<u64, _>(Ask::Purge(selection), Show::new("deleting"))
-                .await?
-                .0
-        }
+    let deleted = if items == 0 {
+        0
+    } else {
+        let show = Show::new("deleting");
+        let (deleted, _) = site.request_with(PurgeItems(selection), show).await?;
+        deleted
     };
     site.close().await?;
     println!("{} deleted", terminal::of(deleted, "item"));

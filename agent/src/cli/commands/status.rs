@@ -14,7 +14,7 @@ use super::{
     terminal::{Show, of},
 };
 use crate::{
-    admin::operations::{Ask, Held, Need, Parts, Selection},
+    admin::operations::{CountItems, Held, Need, Parts, Selection, Verify},
     base::wall::wall_ns,
     observe::status::Status,
 };
@@ -98,12 +98,11 @@ async fn look(args: &StatusArgs) -> Result<Shown, Exit> {
     let status = site.status().cloned();
     let verify = if args.verify {
         let show = Show::new("comparing with the upstream");
-        Some(site.ask::<VerifyReport, _>(Ask::Verify, show).await?.0)
+        Some(site.request_with(Verify, show).await?.0)
     } else {
         None
     };
-    let ask = Ask::Count(Selection::default());
-    let (quarantine, _) = site.ask(ask, Show::nothing()).await?;
+    let quarantine = site.request(CountItems(Selection::default())).await?;
     let left = if status.is_some() {
         None
     } else {

@@ -8,7 +8,7 @@ use super::{
     export,
     terminal::{self, Show},
 };
-use crate::admin::operations::{AgainAsk, Ask, SentAgain};
+use crate::admin::operations::{SentAgain, UploadAgain};
 
 /// Arguments of `dunlin upload`.
 #[derive(Args, Debug)]
@@ -35,15 +35,13 @@ pub struct UploadArgs {
 /// # Errors
 /// [`Exit`]; what was sent before it is upstream.
 pub async fn run(args: UploadArgs) -> Outcome {
-    let ask = AgainAsk {
+    let again = UploadAgain {
         stream: args.stream.clone(),
         range: export::range(args.from.as_deref(), args.to.as_deref())?,
     };
     let mut site = Site::find(&args.site).await?;
     let show = Show::new("sending again");
-    let (done, _) = site
-        .ask::<SentAgain, _>(Ask::UploadAgain(ask), show)
-        .await?;
+    let (done, _) = site.request_with(again, show).await?;
     site.close().await?;
     println!("{}", outcome(&done));
     if done.refused.is_empty() {

@@ -17,7 +17,7 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 use self::files::{CsvExport, ExportError, ParquetExport};
-use super::{Listener, OperationError};
+use super::{Listener, Need, Operation, OperationError, Parts, Request};
 use crate::base::glob::means;
 
 /// Names listed in an error.
@@ -32,9 +32,9 @@ pub enum ExportFormat {
     Parquet,
 }
 
-/// What to write out.
+/// Writes out records as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExportAsk {
+pub struct ExportRecords {
     /// Name of a stream, or a pattern: `*` stands for any characters, `?` for one.
     pub stream: String,
     /// Timestamps wanted.
@@ -52,27 +52,43 @@ pub struct ExportDone {
     pub streams: u64,
 }
 
-/// Writes the records that `ask` names as data. Blocks follow one another in time; in a block the
-/// streams follow one another, each in order of time.
-pub(super) fn export(
+impl Operation for ExportRecords {
+    type Answer = ExportDone;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Export(self)
+    }
+
+    fn run(
+        self,
+        parts: &Parts,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<ExportDone, OperationError> {
+        export(&parts.buffer, &self, listener)
+    }
+}
+
+/// Blocks follow one another in time; in a block the streams follow one another, each in order of time.
+fn export(
     buffer: &Buffer,
-    ask: &ExportAsk,
+    wanted: &ExportRecords,
     listener: &mut (dyn Listener + Send),
 ) -> Result<ExportDone, OperationError> {
     let catalog = buffer.catalog();
-    let (schema, streams) = select(&catalog, &ask.stream)?;
+    let (schema, streams) = select(&catalog, &wanted.stream)?;
     let (first, end) = buffer
-        .blocks_within(ask.range)
+        .blocks_within(wanted.range)
         .map_err(OperationError::Failed)?;
     let listener = Mutex::new(listener);
-    let mut file = File::begin(ask.format, Data(&listener), &schema).map_err(failed)?;
+    let mut file = File::begin(wanted.format, Data(&listener), &schema).map_err(failed)?;
     let (mut rows, mut seen) = (0, HashSet::new());
     let mut seq = first;
     while seq < end {
         let told = lock(&listener).progress(seq - first, end - first);
         told.map_err(OperationError::failed)?;
         if let Some(block) = buffer.read_block(seq).map_err(OperationError::Failed)? {
-            for (id, part) in wanted(block, &schema, &streams, ask.range) {
+            for (id, part) in rows_of(block, &schema, &streams, wanted.range) {
                 if let Some(stream) = catalog.stream(id) {
                     file.write(stream, &part).map_err(failed)?;
                     rows += part.len() as u64;
@@ -143,7 +159,7 @@ fn listed<N: AsRef<str>>(names: impl Iterator<Item = N> + Clone) -> String {
 }
 
 /// The rows of a block that are wanted, by stream.
-fn wanted(
+fn rows_of(
     block: Block,
     schema: &Schema,
     streams: &HashSet<StreamId>,
