@@ -41,7 +41,7 @@ enum Command {
     /// Write a configuration file to start from
     Init(init::InitArgs),
     /// Check a configuration: every mistake, with its place
-    Check(Box<connection::SiteArgs>),
+    Check(Box<connection::ConnectionArgs>),
     /// Examine this device: what is in the agent's way, and what to do about it
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the agent

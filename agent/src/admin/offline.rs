@@ -32,8 +32,8 @@ impl From<StoreError> for OperationError {
     }
 }
 
-/// An open data directory. [`Local::close`] makes what was written durable.
-pub struct Local {
+/// An open data directory. [`Offline::close`] makes what was written durable.
+pub struct Offline {
     parts: Parts,
     worker: Option<Worker>,
 }
@@ -47,7 +47,7 @@ struct Worker {
     thread: JoinHandle<Result<(), String>>,
 }
 
-impl Local {
+impl Offline {
     /// Opens `data_dir` for reading, and for taking items out of the quarantine.
     ///
     /// # Errors
@@ -95,22 +95,22 @@ impl Local {
         })
     }
 
-    /// As [`Local::open_directory`], with the upstream that `settings` name.
+    /// As [`Offline::open_directory`], with the upstream that `settings` name.
     ///
     /// # Errors
     /// As there, and if the upstream's settings cannot be used.
     pub fn open_with_upstream(settings: &Settings) -> Result<Self, OperationError> {
-        let mut local = Self::open_directory(&settings.data_dir)?;
-        local.parts.upstream =
+        let mut offline = Self::open_directory(&settings.data_dir)?;
+        offline.parts.upstream =
             Some(app::connect_upstream(settings).map_err(OperationError::failed)?);
-        local.parts.rules.clone_from(&settings.streams);
+        offline.parts.rules.clone_from(&settings.streams);
         #[cfg(feature = "learning")]
-        local
+        offline
             .parts
             .learning
             .settings
             .replace(settings.learn.clone());
-        Ok(local)
+        Ok(offline)
     }
 
     /// Opens everything, made if need be, and starts a writer that takes no publishes. A full
@@ -208,7 +208,7 @@ impl Local {
     }
 }
 
-impl Drop for Local {
+impl Drop for Offline {
     fn drop(&mut self) {
         // What was reported as durable is; the rest was reported as failed.
         let _ended = self.worker.take().map(Worker::end);

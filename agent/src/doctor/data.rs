@@ -10,7 +10,7 @@ use super::{Findings, kept_back::KeptBack};
 use crate::{
     admin::{
         client,
-        offline::Local,
+        offline::Offline,
         operations::OperationError,
         protocol::{ControlError, socket_path},
     },
@@ -279,8 +279,8 @@ fn content(data_dir: &Path) -> Result<Content, OperationError> {
     if !data_dir.join("buffer").is_dir() {
         return Ok(Content::default());
     }
-    let local = Local::open_directory(data_dir)?;
-    let parts = local.parts();
+    let offline = Offline::open_directory(data_dir)?;
+    let parts = offline.parts();
     let (stats, catalog) = (parts.buffer.stats(), parts.buffer.catalog());
     let content = Content {
         rows: parts.buffer.shape().rows,
@@ -292,7 +292,7 @@ fn content(data_dir: &Path) -> Result<Content, OperationError> {
             .load(std::sync::atomic::Ordering::Relaxed),
         kept_back: KeptBack::in_directory(parts)?,
     };
-    local.close()?;
+    offline.close()?;
     Ok(content)
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     Exit, Outcome,
-    connection::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     export,
     terminal::{self, Show},
 };
@@ -43,7 +43,7 @@ struct CountArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -57,7 +57,7 @@ struct ShowArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -71,7 +71,7 @@ struct ExportArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -223,22 +223,26 @@ impl QueryArgs {
 pub async fn run(args: CohortArgs) -> Outcome {
     match args.command {
         CohortCommand::Count(args) => {
-            let found = found(&args.query, CohortView::Count, &args.site).await?;
+            let found = found(&args.query, CohortView::Count, &args.connection).await?;
             print(&found, args.json)
         }
         CohortCommand::Show(args) => {
-            let found = found(&args.query, CohortView::Show(args.rows), &args.site).await?;
+            let found = found(&args.query, CohortView::Show(args.rows), &args.connection).await?;
             print(&found, args.json)
         }
         CohortCommand::Export(args) => write(args).await,
     }
 }
 
-async fn found(query: &QueryArgs, view: CohortView, site: &SiteArgs) -> Result<CohortFound, Exit> {
+async fn found(
+    query: &QueryArgs,
+    view: CohortView,
+    connection: &ConnectionArgs,
+) -> Result<CohortFound, Exit> {
     let view = query.view(view)?;
-    let mut site = Site::find(site).await?;
-    let (found, _) = site.request_with(view, Show::new("reading")).await?;
-    site.close().await?;
+    let mut connection = Connection::open(connection).await?;
+    let (found, _) = connection.request_with(view, Show::new("reading")).await?;
+    connection.close().await?;
     Ok(found)
 }
 
@@ -247,9 +251,9 @@ async fn write(args: ExportArgs) -> Outcome {
     if args.format == ExportFormat::Parquet && args.output.is_none() {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
     }
-    let mut site = Site::find(&args.site).await?;
-    let (found, place) = export::written(&mut site, view, args.output.as_deref()).await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let (found, place) = export::written(&mut connection, view, args.output.as_deref()).await?;
+    connection.close().await?;
     if let Some(found) = found {
         let (rows, hash) = (found.lineage.rows, found.lineage.rows_hash);
         eprintln!("{} to {place}, hash {hash:016x}", terminal::of(rows, "row"));

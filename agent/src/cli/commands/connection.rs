@@ -8,7 +8,7 @@ use super::{Exit, terminal::Show};
 use crate::{
     admin::{
         client,
-        offline::Local,
+        offline::Offline,
         operations::{Listener, Need, Operation, OperationError},
         protocol::{ControlError, socket_path},
     },
@@ -23,7 +23,7 @@ const STATUS_BYTES_MAX: usize = 1 << 20;
 
 /// Which agent, by its configuration or its data directory.
 #[derive(Args, Clone, Debug, Default)]
-pub struct SiteArgs {
+pub struct ConnectionArgs {
     /// Configuration file of the agent
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -32,12 +32,12 @@ pub struct SiteArgs {
     pub overrides: Overrides,
 }
 
-/// An agent that runs, or its directory.
-pub struct Site {
-    args: SiteArgs,
+/// To a running agent, or to its directory where none runs.
+pub struct Connection {
+    args: ConnectionArgs,
     data_dir: PathBuf,
     status: Option<Status>,
-    local: Option<(Need, Arc<Local>)>,
+    offline: Option<(Need, Arc<Offline>)>,
 }
 
 impl From<OperationError> for Exit {
@@ -54,12 +54,12 @@ fn usage(mistakes: &[Mistake]) -> Exit {
     Exit::Usage(lines.join("\n"))
 }
 
-impl Site {
+impl Connection {
     /// Finds out whether an agent runs there.
     ///
     /// # Errors
     /// [`Exit`], if the directory is not known or the agent does not answer.
-    pub async fn find(args: &SiteArgs) -> Result<Self, Exit> {
+    pub async fn open(args: &ConnectionArgs) -> Result<Self, Exit> {
         let data_dir = config::data_dir(args.config.as_deref(), &args.overrides);
         let data_dir = data_dir.map_err(|mistakes| usage(&mistakes))?;
         owner::take_on(&data_dir).map_err(Exit::Usage)?;
@@ -89,7 +89,7 @@ impl Site {
             args: args.clone(),
             data_dir,
             status,
-            local: None,
+            offline: None,
         })
     }
 
@@ -126,9 +126,9 @@ impl Site {
             let answer = client::request(&socket, operation, &mut listener).await?;
             return Ok((answer, listener));
         }
-        let local = self.open(O::NEED).await?;
+        let offline = self.open_offline(O::NEED).await?;
         blocking(move || {
-            let answer = local.request(operation, &mut listener)?;
+            let answer = offline.request(operation, &mut listener)?;
             Ok((answer, listener))
         })
         .await
@@ -138,28 +138,28 @@ impl Site {
     ///
     /// # Errors
     /// [`Exit`], with what is in the way.
-    pub async fn open(&mut self, need: Need) -> Result<Arc<Local>, Exit> {
-        if let Some((open, local)) = &self.local
+    pub async fn open_offline(&mut self, need: Need) -> Result<Arc<Offline>, Exit> {
+        if let Some((open, offline)) = &self.offline
             && *open >= need
         {
-            return Ok(Arc::clone(local));
+            return Ok(Arc::clone(offline));
         }
-        self.close_local().await?;
+        self.close_offline().await?;
         let data_dir = self.data_dir.clone();
-        let local = match need {
-            Need::Directory => blocking(move || Local::open_directory(&data_dir)).await,
+        let offline = match need {
+            Need::Directory => blocking(move || Offline::open_directory(&data_dir)).await,
             Need::Upstream => {
                 let settings = self.settings()?;
-                blocking(move || Local::open_with_upstream(&settings)).await
+                blocking(move || Offline::open_with_upstream(&settings)).await
             }
             Need::Writer => {
                 let settings = self.settings()?;
-                blocking(move || Local::open_with_writer(settings)).await
+                blocking(move || Offline::open_with_writer(settings)).await
             }
         }?;
-        let local = Arc::new(local);
-        self.local = Some((need, Arc::clone(&local)));
-        Ok(local)
+        let offline = Arc::new(offline);
+        self.offline = Some((need, Arc::clone(&offline)));
+        Ok(offline)
     }
 
     fn settings(&self) -> Result<Settings, Exit> {
@@ -181,16 +181,16 @@ impl Site {
     /// # Errors
     /// [`Exit::Failed`] if the last records could not be committed.
     pub async fn close(mut self) -> Result<(), Exit> {
-        self.close_local().await
+        self.close_offline().await
     }
 
-    async fn close_local(&mut self) -> Result<(), Exit> {
+    async fn close_offline(&mut self) -> Result<(), Exit> {
         match self
-            .local
+            .offline
             .take()
-            .and_then(|(_, local)| Arc::into_inner(local))
+            .and_then(|(_, offline)| Arc::into_inner(offline))
         {
-            Some(local) => blocking(move || local.close()).await,
+            Some(offline) => blocking(move || offline.close()).await,
             None => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use dunlin_models::{
 
 use super::{
     Exit, Outcome,
-    connection::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     terminal::{self, Show},
 };
 use crate::admin::operations::{Evaluate, Evaluated, FoldRule};
@@ -29,7 +29,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 /// Trains and judges once a fold; stores nothing.
@@ -42,10 +42,10 @@ pub async fn run(args: EvaluateArgs) -> Outcome {
         stream: args.stream,
         folds: args.folds,
     };
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let show = Show::new("evaluating");
-    let (found, _) = site.request_with(evaluate, show).await?;
-    site.close().await?;
+    let (found, _) = connection.request_with(evaluate, show).await?;
+    connection.close().await?;
     let text = if args.json {
         let text = serde_json::to_string_pretty(&as_json(&found));
         text.map_err(|error| Exit::Failed(error.to_string()))? + "\n"

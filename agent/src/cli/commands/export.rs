@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     Exit, Outcome,
-    connection::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     terminal::{self, Show},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct ExportArgs {
     pub output: Option<PathBuf>,
     /// Which agent
     #[command(flatten)]
-    pub site: SiteArgs,
+    pub connection: ConnectionArgs,
 }
 
 /// Writes the records; a file appears only when it is whole.
@@ -62,9 +62,9 @@ pub async fn run(args: ExportArgs) -> Outcome {
     if args.format == ExportFormat::Parquet && args.output.is_none() {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
     }
-    let mut site = Site::find(&args.site).await?;
-    let (done, place) = written(&mut site, export, args.output.as_deref()).await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let (done, place) = written(&mut connection, export, args.output.as_deref()).await?;
+    connection.close().await?;
     if let Some(done) = done {
         let (rows, streams) = (
             terminal::of(done.rows, "row"),
@@ -77,24 +77,30 @@ pub async fn run(args: ExportArgs) -> Outcome {
 
 /// Writes the data of `operation` to a file or to standard output; the answer, and where the data went.
 pub(super) async fn written<O: Operation>(
-    site: &mut Site,
+    connection: &mut Connection,
     operation: O,
     output: Option<&Path>,
 ) -> Result<(Option<O::Answer>, String), Exit> {
     Ok(match output {
         Some(path) => (
-            Some(to_file(site, operation, path).await?),
+            Some(to_file(connection, operation, path).await?),
             path.display().to_string(),
         ),
-        None => (to_stdout(site, operation).await?, "standard output".into()),
+        None => (
+            to_stdout(connection, operation).await?,
+            "standard output".into(),
+        ),
     })
 }
 
 /// `None` if the reader left before the end: whoever wanted only the beginning has it.
-async fn to_stdout<O: Operation>(site: &mut Site, operation: O) -> Result<Option<O::Answer>, Exit> {
+async fn to_stdout<O: Operation>(
+    connection: &mut Connection,
+    operation: O,
+) -> Result<Option<O::Answer>, Exit> {
     let show = Show::with("exporting", BufWriter::new(io::stdout()));
     let reader_left = Arc::clone(&show.reader_left);
-    match site.request_with(operation, show).await {
+    match connection.request_with(operation, show).await {
         Err(_) if reader_left.load(Relaxed) => Ok(None),
         Err(error) => Err(error),
         Ok((done, mut show)) => match show.out.flush() {
@@ -110,14 +116,14 @@ async fn to_stdout<O: Operation>(site: &mut Site, operation: O) -> Result<Option
 /// # Errors
 /// [`Exit`]; nothing has appeared at `path` then.
 pub async fn to_file<O: Operation>(
-    site: &mut Site,
+    connection: &mut Connection,
     operation: O,
     path: &Path,
 ) -> Result<O::Answer, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
     let file = beside(path).map_err(failed)?;
     let show = Show::with("exporting", BufWriter::new(file));
-    let (done, mut show) = site.request_with(operation, show).await?;
+    let (done, mut show) = connection.request_with(operation, show).await?;
     show.out.flush().map_err(failed)?;
     let file: &NamedTempFile = show.out.get_ref();
     file.as_file().sync_all().map_err(failed)?;

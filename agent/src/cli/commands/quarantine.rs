@@ -10,7 +10,7 @@ use dunlin_sync::quarantine::{Content, Item};
 
 use super::{
     Exit, Outcome,
-    connection::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     terminal::{self, Show},
 };
 use crate::{
@@ -51,7 +51,7 @@ struct ListArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     max: u64,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -60,7 +60,7 @@ struct ShowArgs {
     #[arg(value_name = "ID")]
     id: u64,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -75,7 +75,7 @@ struct RetryArgs {
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -96,7 +96,7 @@ struct PurgeArgs {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 /// Nanoseconds of an age such as `30d`.
@@ -129,7 +129,7 @@ pub async fn run(args: QuarantineArgs) -> Outcome {
 }
 
 async fn list(args: ListArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let selection = Selection {
         reason: args.reason,
         ..Selection::default()
@@ -138,14 +138,14 @@ async fn list(args: ListArgs) -> Outcome {
         selection: selection.clone(),
         items_max: args.max,
     };
-    let items = site.request(list).await?;
+    let items = connection.request(list).await?;
     if args.json {
         let text = serde_json::to_string(&items);
         println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-        return site.close().await;
+        return connection.close().await;
     }
-    let held = site.request(CountItems(selection)).await?;
-    site.close().await?;
+    let held = connection.request(CountItems(selection)).await?;
+    connection.close().await?;
     print!(
         "{}",
         table(&items, held.values().map(|held| held.items).sum())
@@ -180,9 +180,9 @@ fn table(items: &[Summary], total: u64) -> String {
 }
 
 async fn show(args: ShowArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
-    let item = site.request(ShowItem { id: args.id }).await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let item = connection.request(ShowItem { id: args.id }).await?;
+    connection.close().await?;
     match item {
         Some(item) => {
             print!("{}", described(&item));
@@ -252,15 +252,15 @@ fn described(item: &Item) -> String {
 }
 
 async fn retry(args: RetryArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let selection = Selection {
         ids: args.ids,
         reason: args.reason,
         before_ns: None,
     };
     let show = Show::new("sending again");
-    let (retried, _) = site.request_with(RetryItems(selection), show).await?;
-    site.close().await?;
+    let (retried, _) = connection.request_with(RetryItems(selection), show).await?;
+    connection.close().await?;
     println!("{}", outcome(&retried));
     if retried.sent == 0 && (retried.cut > 0 || !retried.refused.is_empty()) {
         return Err(Exit::Failed("none of them was taken".into()));
@@ -294,13 +294,13 @@ fn outcome(retried: &Retried) -> String {
 }
 
 async fn purge(args: PurgeArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let selection = Selection {
         ids: args.ids,
         reason: args.reason,
         before_ns: args.older_than.map(|age| wall_ns().saturating_sub(age)),
     };
-    let held = site.request(CountItems(selection.clone())).await?;
+    let held = connection.request(CountItems(selection.clone())).await?;
     let (items, records) = held.values().fold((0, 0), |(items, records), held| {
         (items + held.items, records + held.records)
     });
@@ -311,16 +311,16 @@ async fn purge(args: PurgeArgs) -> Outcome {
     );
     if items > 0 && !args.yes && !confirmed(&what)? {
         println!("nothing deleted");
-        return site.close().await;
+        return connection.close().await;
     }
     let deleted = if items == 0 {
         0
     } else {
         let show = Show::new("deleting");
-        let (deleted, _) = site.request_with(PurgeItems(selection), show).await?;
+        let (deleted, _) = connection.request_with(PurgeItems(selection), show).await?;
         deleted
     };
-    site.close().await?;
+    connection.close().await?;
     println!("{} deleted", terminal::of(deleted, "item"));
     Ok(())
 }

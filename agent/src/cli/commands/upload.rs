@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     Exit, Outcome,
-    connection::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     export,
     terminal::{self, Show},
 };
@@ -27,7 +27,7 @@ pub struct UploadArgs {
     pub to: Option<String>,
     /// Which agent
     #[command(flatten)]
-    pub site: SiteArgs,
+    pub connection: ConnectionArgs,
 }
 
 /// Sends what the buffer still holds, there and then.
@@ -39,10 +39,10 @@ pub async fn run(args: UploadArgs) -> Outcome {
         stream: args.stream.clone(),
         range: export::range(args.from.as_deref(), args.to.as_deref())?,
     };
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let show = Show::new("sending again");
-    let (done, _) = site.request_with(again, show).await?;
-    site.close().await?;
+    let (done, _) = connection.request_with(again, show).await?;
+    connection.close().await?;
     println!("{}", outcome(&done));
     if done.refused.is_empty() {
         Ok(())

@@ -46,10 +46,10 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
         let few = device.request(cohort(CohortView::Show(30))).await.unwrap();
         assert_eq!((few.first.len(), few.last.len()), (30, 10));
         let path = device.dir.path().join("cohort.csv");
-        let mut site = device.site().await;
+        let mut connection = device.connection().await;
         let export = cohort(CohortView::Export(ExportFormat::Csv));
-        let found = to_file(&mut site, export, &path).await.unwrap();
-        site.close().await.unwrap();
+        let found = to_file(&mut connection, export, &path).await.unwrap();
+        connection.close().await.unwrap();
         assert_eq!(found.lineage, counted.lineage);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 41, "{text}");

@@ -9,7 +9,7 @@ use crate::{
     app::Agent,
     cli::commands::{
         Exit,
-        connection::{Site, SiteArgs},
+        connection::{Connection, ConnectionArgs},
     },
     config,
     record::writer::{Request, RequestContent},
@@ -42,18 +42,18 @@ min_start_count = 1000000
 "#;
 
 async fn evaluate(path: &Path, recipe: &str, folds: Option<u8>) -> Result<Evaluated, Exit> {
-    let args = SiteArgs {
+    let args = ConnectionArgs {
         config: Some(path.to_path_buf()),
-        ..SiteArgs::default()
+        ..ConnectionArgs::default()
     };
-    let mut site = Site::find(&args).await?;
+    let mut connection = Connection::open(&args).await?;
     let evaluate = Evaluate {
         recipe: recipe.into(),
         stream: "plant/press".into(),
         folds,
     };
-    let answer = site.request(evaluate).await;
-    site.close().await?;
+    let answer = connection.request(evaluate).await;
+    connection.close().await?;
     answer
 }
 

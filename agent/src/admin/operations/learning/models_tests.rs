@@ -129,16 +129,19 @@ async fn models_go_in_serve_are_taken_back_and_go_out() {
         );
 
         let taken = Taken::default();
-        let mut site = device.site().await;
+        let mut connection = device.connection().await;
         let export = ExportModel(which(None));
-        let (version, _) = site.request_with(export, taken.clone()).await.unwrap();
+        let (version, _) = connection
+            .request_with(export, taken.clone())
+            .await
+            .unwrap();
         assert_eq!((version.number, &*taken.0.lock().unwrap()), (1, &large));
         let path = device.dir.path().join("out.safetensors");
         let export = |number| ExportModel(which(Some(number)));
-        to_file(&mut site, export(2), &path).await.unwrap();
+        to_file(&mut connection, export(2), &path).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), model(1));
-        assert!(to_file(&mut site, export(3), &path).await.is_err());
-        site.close().await.unwrap();
+        assert!(to_file(&mut connection, export(3), &path).await.is_err());
+        connection.close().await.unwrap();
         assert_eq!(
             read_model(&path).unwrap(),
             model(1),

@@ -19,7 +19,7 @@ use crate::{
     app::Agent,
     cli::commands::{
         Exit,
-        connection::{Site, SiteArgs},
+        connection::{Connection, ConnectionArgs},
         export::to_file,
         import::{ImportArgs, Imported, import, plan},
     },
@@ -29,7 +29,7 @@ use crate::{
 /// A device whose broker is away; its agent runs or does not.
 pub(super) struct Device {
     pub(super) dir: TempDir,
-    args: SiteArgs,
+    args: ConnectionArgs,
     pub(super) agent: Option<Agent>,
 }
 
@@ -47,7 +47,7 @@ impl Device {
                 format!("sqlite:{}", dir.path().join("up.db").display()),
             )
             .topic("plant=plant/+machine/state");
-        let args = SiteArgs {
+        let args = ConnectionArgs {
             config: None,
             overrides,
         };
@@ -73,16 +73,16 @@ impl Device {
         }
     }
 
-    pub(super) async fn site(&self) -> Site {
-        let site = Site::find(&self.args).await.unwrap();
-        assert_eq!(site.status().is_some(), self.agent.is_some());
-        site
+    pub(super) async fn connection(&self) -> Connection {
+        let connection = Connection::open(&self.args).await.unwrap();
+        assert_eq!(connection.status().is_some(), self.agent.is_some());
+        connection
     }
 
     pub(super) async fn request<O: Operation>(&self, operation: O) -> Result<O::Answer, Exit> {
-        let mut site = self.site().await;
-        let answer = site.request(operation).await;
-        site.close().await.unwrap();
+        let mut connection = self.connection().await;
+        let answer = connection.request(operation).await;
+        connection.close().await.unwrap();
         answer
     }
 
@@ -93,10 +93,10 @@ impl Device {
             range: TimeRange::ALL,
             format,
         };
-        let mut site = self.site().await;
+        let mut connection = self.connection().await;
         let taken = Taken::default();
-        let answer = site.request_with(export, taken.clone()).await;
-        site.close().await.unwrap();
+        let answer = connection.request_with(export, taken.clone()).await;
+        connection.close().await.unwrap();
         let bytes = std::mem::take(&mut *taken.0.lock().unwrap());
         answer.map(|(done, _)| (bytes, done.rows))
     }
@@ -110,12 +110,12 @@ impl Device {
             time: None,
             delimiter: None,
             dry_run: false,
-            site: self.args.clone(),
+            connection: self.args.clone(),
         };
-        let mut site = self.site().await;
-        let (target, plan) = plan(&mut site, &args).await?;
-        let imported = import(&mut site, &args.file, stream, &target, &plan).await;
-        site.close().await.unwrap();
+        let mut connection = self.connection().await;
+        let (target, plan) = plan(&mut connection, &args).await?;
+        let imported = import(&mut connection, &args.file, stream, &target, &plan).await;
+        connection.close().await.unwrap();
         imported
     }
 }
@@ -360,16 +360,18 @@ async fn an_exported_file_appears_whole_or_not_at_all() {
             range: TimeRange::ALL,
             format: ExportFormat::Csv,
         };
-        let mut site = device.site().await;
-        let done = to_file(&mut site, export.clone(), &path).await.unwrap();
+        let mut connection = device.connection().await;
+        let done = to_file(&mut connection, export.clone(), &path)
+            .await
+            .unwrap();
         assert_eq!((done.rows, done.streams), (2, 1));
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");
         // One that fails leaves what was there, and nothing beside it.
         export.stream = "none".into();
-        let refused = to_file(&mut site, export, &path).await;
+        let refused = to_file(&mut connection, export, &path).await;
         assert!(refused.is_err());
-        site.close().await.unwrap();
+        connection.close().await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         let names = std::fs::read_dir(device.dir.path()).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -15,7 +15,7 @@ use serde::Serialize;
 use self::text::{columns, compared, facts, listed};
 use super::{
     Exit, Outcome,
-    connection::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     export::to_file,
     terminal::{self, Show},
 };
@@ -83,7 +83,7 @@ struct ListArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -97,7 +97,7 @@ struct ShowArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -114,7 +114,7 @@ struct CompareArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -134,7 +134,7 @@ struct PromoteArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -148,7 +148,7 @@ struct RollbackArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -165,7 +165,7 @@ struct ExportArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -182,7 +182,7 @@ struct ImportArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 /// Does what was asked.
@@ -208,14 +208,14 @@ fn print_json<T: Serialize>(value: &T) -> Outcome {
 }
 
 async fn list(args: ListArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let list = ListModels {
         recipe: args.recipe,
         stream: args.stream,
     };
     let show = Show::new("reading the versions");
-    let (versions, _) = site.request_with(list, show).await?;
-    site.close().await?;
+    let (versions, _) = connection.request_with(list, show).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&versions);
     }
@@ -224,10 +224,10 @@ async fn list(args: ListArgs) -> Outcome {
 }
 
 async fn show(args: ShowArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let which = args.key.which(args.number);
-    let version = site.request(ShowModel(which)).await?;
-    site.close().await?;
+    let version = connection.request(ShowModel(which)).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&version);
     }
@@ -237,14 +237,14 @@ async fn show(args: ShowArgs) -> Outcome {
 }
 
 async fn compare(args: CompareArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let (one, other) = (
         args.key.which(Some(args.number)),
         args.key.which(args.other),
     );
-    let one = site.request(ShowModel(one)).await?;
-    let other = site.request(ShowModel(other)).await?;
-    site.close().await?;
+    let one = connection.request(ShowModel(one)).await?;
+    let other = connection.request(ShowModel(other)).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&[one, other]);
     }
@@ -253,26 +253,26 @@ async fn compare(args: CompareArgs) -> Outcome {
 }
 
 async fn promote(args: PromoteArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let promote = PromoteModel {
         key: args.key.key(),
         number: args.number,
         status: args.status,
         replaced: args.replaced_status,
     };
-    let version = site.request(promote).await?;
-    site.close().await?;
+    let version = connection.request(promote).await?;
+    connection.close().await?;
     serves_now(&version, args.json)
 }
 
 async fn rollback(args: RollbackArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let roll_back = RollBackModel {
         key: args.key.key(),
         status: args.status,
     };
-    let version = site.request(roll_back).await?;
-    site.close().await?;
+    let version = connection.request(roll_back).await?;
+    connection.close().await?;
     serves_now(&version, args.json)
 }
 
@@ -295,14 +295,17 @@ async fn export(args: ExportArgs) -> Outcome {
             "a safetensors file is no text for a terminal; name a file with --output FILE".into(),
         ));
     }
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let (version, place) = if let Some(path) = &args.output {
-        let version = to_file(&mut site, ExportModel(which), path).await?;
+        let version = to_file(&mut connection, ExportModel(which), path).await?;
         (version, path.display().to_string())
     } else {
-        (to_stdout(&mut site, which).await?, "standard output".into())
+        (
+            to_stdout(&mut connection, which).await?,
+            "standard output".into(),
+        )
     };
-    site.close().await?;
+    connection.close().await?;
     if args.json {
         let text = serde_json::to_string(&version);
         eprintln!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
@@ -316,9 +319,9 @@ async fn export(args: ExportArgs) -> Outcome {
     Ok(())
 }
 
-async fn to_stdout(site: &mut Site, which: Which) -> Result<Version, Exit> {
+async fn to_stdout(connection: &mut Connection, which: Which) -> Result<Version, Exit> {
     let show = Show::with("exporting", Vec::new());
-    let (version, show) = site.request_with(ExportModel(which), show).await?;
+    let (version, show) = connection.request_with(ExportModel(which), show).await?;
     let mut out = io::stdout().lock();
     let written = out.write_all(&show.out).and_then(|()| out.flush());
     written.map_err(|error| Exit::Failed(format!("standard output: {error}")))?;
@@ -327,14 +330,14 @@ async fn to_stdout(site: &mut Site, which: Which) -> Result<Version, Exit> {
 
 async fn import(args: ImportArgs) -> Outcome {
     let bytes = read_model(&args.file)?;
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let import = ImportModel {
         key: args.key.key(),
         bytes,
         status: args.status,
     };
-    let version = site.request(import).await?;
-    site.close().await?;
+    let version = connection.request(import).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&version);
     }
