@@ -2,7 +2,7 @@
 
 use super::{Exit, Outcome, connection::ConnectionArgs};
 use crate::{
-    app,
+    app::stack,
     config::{self, settings::Settings},
 };
 
@@ -36,7 +36,7 @@ fn check(args: &ConnectionArgs) -> Result<(String, Vec<config::Warning>), Exit> 
 }
 
 fn summary(settings: &Settings) -> Result<String, Exit> {
-    let upstream = app::connect_upstream(settings)
+    let upstream = stack::connect_upstream(settings)
         .map_err(|error| Exit::Usage(format!("upstream: {error}")))?;
     let streams: Vec<&str> = settings.streams.iter().map(|s| s.name.as_str()).collect();
     let mqtt = &settings.mqtt;
