@@ -90,7 +90,7 @@ pub async fn post(path: &Path, target: &str, body: Vec<u8>) -> Result<Reply, Con
 pub async fn request<O: Operation>(
     path: &Path,
     operation: O,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<O::Answer, OperationError> {
     let body = frame::to_bytes(&operation.into_request()).map_err(OperationError::failed)?;
     let reply = post(path, TARGET, body).await;
@@ -99,10 +99,7 @@ pub async fn request<O: Operation>(
 }
 
 /// The answer as JSON.
-async fn follow(
-    mut reply: Reply,
-    listener: &mut (dyn Listener + Send),
-) -> Result<Vec<u8>, OperationError> {
+async fn follow(mut reply: Reply, listener: &mut dyn Listener) -> Result<Vec<u8>, OperationError> {
     let mut bytes = BytesMut::new();
     loop {
         while let Some((kind, body)) = next_frame(&mut bytes).map_err(cut)? {

@@ -166,7 +166,7 @@ impl Offline {
     pub fn request<O: Operation>(
         &self,
         operation: O,
-        listener: &mut (dyn Listener + Send),
+        listener: &mut dyn Listener,
     ) -> Result<O::Answer, OperationError> {
         // By way of JSON, so that an answer is the same to the last digit whether an agent runs or not.
         let json = handle(&self.parts, operation.into_request(), listener)?;

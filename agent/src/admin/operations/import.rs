@@ -103,7 +103,7 @@ impl Operation for ImportTarget {
         Request::Target(self)
     }
 
-    fn run(self, parts: &Parts, _: &mut (dyn Listener + Send)) -> Result<Target, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Target, OperationError> {
         target(&parts.buffer, &parts.rules, &self.stream)
     }
 }
@@ -116,11 +116,7 @@ impl Operation for ImportBatch {
         Request::Import(self)
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<u64, OperationError> {
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<u64, OperationError> {
         import(parts, self, listener)
     }
 }
@@ -178,7 +174,7 @@ fn target(buffer: &Buffer, rules: &[StreamRule], stream: &str) -> Result<Target,
 fn import(
     parts: &Parts,
     batch: ImportBatch,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<u64, OperationError> {
     batch.check().map_err(OperationError::Asked)?;
     let target = target(&parts.buffer, &parts.rules, &batch.stream)?;
@@ -213,7 +209,7 @@ pub(super) fn send(
 pub(super) fn wait(
     writer: &WriterEnd,
     answer: &mpsc::Receiver<Answer>,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Answer, OperationError> {
     let mut full_since = None;
     loop {

@@ -57,7 +57,7 @@ impl OperationError {
 }
 
 /// Hears what an operation does. An error from either stops the operation.
-pub trait Listener {
+pub trait Listener: Send {
     /// How far it is: `done` of `total`, in whatever it counts; `total` 0 if nobody knows. Also a
     /// sign of life.
     ///
@@ -100,7 +100,7 @@ pub trait Operation: Sized + Send + 'static {
     fn run(
         self,
         parts: &Parts,
-        listener: &mut (dyn Listener + Send),
+        listener: &mut dyn Listener,
     ) -> Result<Self::Answer, OperationError>;
 }
 
@@ -141,7 +141,7 @@ pub enum Request {
 pub(super) fn handle(
     parts: &Parts,
     request: Request,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
     match request {
         Request::Verify(verify) => json(verify, parts, listener),
@@ -162,7 +162,7 @@ pub(super) fn handle(
 fn json<O: Operation>(
     operation: O,
     parts: &Parts,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
     serde_json::to_vec(&operation.run(parts, listener)?).map_err(OperationError::failed)
 }

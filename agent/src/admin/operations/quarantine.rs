@@ -97,11 +97,7 @@ impl Operation for ListItems {
         Request::List(self)
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        _: &mut (dyn Listener + Send),
-    ) -> Result<Vec<Summary>, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Vec<Summary>, OperationError> {
         let items_max = self.items_max.min(LIST_ITEMS_MAX) as usize;
         let mut summaries = Vec::new();
         let visited = parts.quarantine.visit(|id, item| {
@@ -154,11 +150,7 @@ impl Operation for ShowItem {
         Request::Show(self)
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        _: &mut (dyn Listener + Send),
-    ) -> Result<Option<Item>, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Option<Item>, OperationError> {
         parts
             .quarantine
             .get(self.id)
@@ -181,7 +173,7 @@ impl Operation for CountItems {
     fn run(
         self,
         parts: &Parts,
-        _: &mut (dyn Listener + Send),
+        _: &mut dyn Listener,
     ) -> Result<BTreeMap<String, Held>, OperationError> {
         let mut by_reason: BTreeMap<String, Held> = BTreeMap::new();
         let visited = parts.quarantine.visit(|id, item| {
@@ -209,7 +201,7 @@ impl Operation for PurgeItems {
         Request::Purge(self)
     }
 
-    fn run(self, parts: &Parts, _: &mut (dyn Listener + Send)) -> Result<u64, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<u64, OperationError> {
         let (quarantine, selection) = (&parts.quarantine, &self.0);
         if *selection == Selection::default() {
             return quarantine.purge().map_err(OperationError::failed);

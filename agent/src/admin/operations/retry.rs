@@ -55,11 +55,7 @@ impl Operation for RetryItems {
         Request::Retry(self)
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<Retried, OperationError> {
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Retried, OperationError> {
         retry(parts, &self.0, listener)
     }
 }
@@ -67,7 +63,7 @@ impl Operation for RetryItems {
 fn retry(
     parts: &Parts,
     selection: &Selection,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Retried, OperationError> {
     let ids = ids(&parts.quarantine, selection)?;
     let mut retried = Retried::default();
@@ -99,7 +95,7 @@ fn retry_publishes(
     parts: &Parts,
     items: Vec<(u64, Item)>,
     retried: &mut Retried,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<(), OperationError> {
     let writer = parts.writer()?;
     let mut waiting = Vec::new();

@@ -52,11 +52,7 @@ impl Operation for UploadAgain {
         Request::UploadAgain(self)
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<SentAgain, OperationError> {
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<SentAgain, OperationError> {
         upload_again(parts, &self, listener)
     }
 }
@@ -64,7 +60,7 @@ impl Operation for UploadAgain {
 fn upload_again(
     parts: &Parts,
     wanted: &UploadAgain,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<SentAgain, OperationError> {
     let (buffer, cursor) = (&parts.buffer, (parts.cursor)());
     let upstream = parts.upstream()?;

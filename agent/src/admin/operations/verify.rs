@@ -35,16 +35,13 @@ impl Operation for Verify {
     fn run(
         self,
         parts: &Parts,
-        listener: &mut (dyn Listener + Send),
+        listener: &mut dyn Listener,
     ) -> Result<VerifyReport, OperationError> {
         verify(parts, listener)
     }
 }
 
-fn verify(
-    parts: &Parts,
-    listener: &mut (dyn Listener + Send),
-) -> Result<VerifyReport, OperationError> {
+fn verify(parts: &Parts, listener: &mut dyn Listener) -> Result<VerifyReport, OperationError> {
     let upstream = Arc::clone(parts.upstream()?);
     let source = Arc::clone(&parts.buffer) as Arc<dyn BlockSource>;
     // The cursor first: a row rejected before it moved is in quarantine by then.

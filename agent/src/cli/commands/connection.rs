@@ -116,7 +116,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Exit`], with what is in the way.
-    pub async fn request_with<O: Operation, L: Listener + Send + 'static>(
+    pub async fn request_with<O: Operation, L: Listener + 'static>(
         &mut self,
         operation: O,
         mut listener: L,

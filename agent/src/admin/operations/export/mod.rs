@@ -60,11 +60,7 @@ impl Operation for ExportRecords {
         Request::Export(self)
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<ExportDone, OperationError> {
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<ExportDone, OperationError> {
         export(&parts.buffer, &self, listener)
     }
 }
@@ -73,7 +69,7 @@ impl Operation for ExportRecords {
 fn export(
     buffer: &Buffer,
     wanted: &ExportRecords,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<ExportDone, OperationError> {
     let catalog = buffer.catalog();
     let (schema, streams) = select(&catalog, &wanted.stream)?;
@@ -187,11 +183,11 @@ fn rows_of(
     parts
 }
 
-pub(super) type Shared<'l> = Mutex<&'l mut (dyn Listener + Send)>;
+pub(super) type Shared<'l> = Mutex<&'l mut dyn Listener>;
 
 pub(super) fn lock<'g, 'l>(
     listener: &'g Shared<'l>,
-) -> std::sync::MutexGuard<'g, &'l mut (dyn Listener + Send)> {
+) -> std::sync::MutexGuard<'g, &'l mut dyn Listener> {
     listener.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -97,7 +97,7 @@ impl Operation for ViewCohort {
     fn run(
         self,
         parts: &Parts,
-        listener: &mut (dyn Listener + Send),
+        listener: &mut dyn Listener,
     ) -> Result<CohortFound, OperationError> {
         view(parts, self, listener)
     }
@@ -107,7 +107,7 @@ impl Operation for ViewCohort {
 fn view(
     parts: &Parts,
     wanted: ViewCohort,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<CohortFound, OperationError> {
     let (buffer, mut query) = (&parts.buffer, wanted.query);
     if let Some(recipe) = &wanted.since_training {

@@ -86,11 +86,7 @@ impl Operation for Evaluate {
         Request::Learning(LearningRequest::Evaluate(self))
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<Evaluated, OperationError> {
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Evaluated, OperationError> {
         evaluate(parts, &self, listener)
     }
 }
@@ -98,7 +94,7 @@ impl Operation for Evaluate {
 fn evaluate(
     parts: &Parts,
     wanted: &Evaluate,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Evaluated, OperationError> {
     let (rule, learn) = rule(parts, &wanted.recipe)?;
     let catalog = parts.buffer.catalog();
@@ -350,7 +346,7 @@ impl Source for StoredFold {
 
 /// Keeps to the share of a core that learning may take, and ends when nobody listens any more.
 struct Civil<'a> {
-    listener: &'a mut (dyn Listener + Send),
+    listener: &'a mut dyn Listener,
     /// Folds done, and folds in all.
     at: (u64, u64),
     share: f64,

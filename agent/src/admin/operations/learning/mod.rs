@@ -74,7 +74,7 @@ impl LearningParts {
 pub(super) fn handle(
     parts: &Parts,
     request: LearningRequest,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
     match request {
         LearningRequest::Cohort(view) => json(*view, parts, listener),

@@ -39,7 +39,7 @@ pub enum ModelsRequest {
 pub(super) fn handle(
     parts: &Parts,
     request: ModelsRequest,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
     match request {
         ModelsRequest::List(list) => json(list, parts, listener),
@@ -143,7 +143,7 @@ impl Operation for ListModels {
     fn run(
         self,
         parts: &Parts,
-        listener: &mut (dyn Listener + Send),
+        listener: &mut dyn Listener,
     ) -> Result<Vec<ModelSummary>, OperationError> {
         let (registry, catalog) = ((parts.learning.models)()?, parts.buffer.catalog());
         let takes = |pattern: &Option<String>, name: &str| {
@@ -178,7 +178,7 @@ impl Operation for ShowModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Show(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut (dyn Listener + Send)) -> Result<Version, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
         let number = self.0.number;
         on_line(parts, self.0.key, |registry, key| {
             find(registry, key, number)
@@ -207,7 +207,7 @@ impl Operation for PromoteModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Promote(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut (dyn Listener + Send)) -> Result<Version, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
         on_line(parts, self.key, |registry, key| {
             let current = registry.current(key)?.map(|version| version.status);
             let status = self.status.or(current);
@@ -235,7 +235,7 @@ impl Operation for RollBackModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::RollBack(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut (dyn Listener + Send)) -> Result<Version, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
         on_line(parts, self.key, |registry, key| {
             let status = self.status.as_deref().unwrap_or(ROLLED_BACK);
             Ok(registry.rollback(key, status)?)
@@ -255,11 +255,7 @@ impl Operation for ExportModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Export(self)))
     }
 
-    fn run(
-        self,
-        parts: &Parts,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<Version, OperationError> {
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Version, OperationError> {
         let number = self.0.number;
         on_line(parts, self.0.key, |registry, key| {
             let version = find(registry, key, number)?;
@@ -289,7 +285,7 @@ impl Operation for ImportModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Import(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut (dyn Listener + Send)) -> Result<Version, OperationError> {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
         on_line(parts, self.key, |registry, key| {
             let new = NewVersion {
                 created_ns: wall_ns(),
@@ -326,7 +322,7 @@ fn called(error: OperationError, name: &str, shown: &str) -> OperationError {
 fn list(
     registry: &Registry,
     keys: &[ModelKey],
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Vec<ModelSummary>, OperationError> {
     let mut versions = Vec::new();
     for (index, key) in keys.iter().enumerate() {
