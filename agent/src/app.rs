@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub mod notify;
 pub(crate) mod owner;
 mod reload;
+pub(crate) mod stack;
 pub mod stall;
 
 use std::{
@@ -20,8 +21,9 @@ use std::{
 };
 
 use dunlin_sync::{
-    uploader::{Left, Uploader, UploaderOptions},
-    upstream::{self, Upstream, UpstreamError, UpstreamOptions},
+    tls::TlsError,
+    uploader::{Left, Uploader},
+    upstream::UpstreamError,
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -31,25 +33,21 @@ use tokio::{
 
 #[cfg(feature = "learning")]
 use self::learning::Learning;
+use self::stack::{Stack, connect_upstream};
 use crate::{
     admin::{
-        control::{self, ControlError, ControlServer},
-        operations,
+        protocol::{self, ControlError},
+        server::{self, ControlServer},
     },
-    base::wall::wall_ns,
     config::settings::Settings,
-    ingest::{Ingest, Stopper, Subscriber},
+    ingest::{Acker, Inbox, Ingest, Stopper, Subscriber},
     observe::{
         http::{self, Endpoint, Hosts, Server},
         status::{Configuration, View},
     },
-    record::writer::{Parts, Requests, Writer},
-    store::{Store, StoreError, cursor_path},
+    record::writer::Requests,
+    store::{Store, StoreError},
 };
-
-/// Smallest gap between uploads that do not fill a batch, and between saves of the cursor.
-const UPLOAD_GAP: Duration = Duration::from_millis(250);
-const SAVE_GAP: Duration = Duration::from_secs(1);
 
 /// The MQTT side's end takes the writer with it; which of both is seen first is chance.
 const CAUSE_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -68,7 +66,7 @@ pub enum AgentError {
     Store(#[from] StoreError),
     /// A TLS file of the MQTT side.
     #[error("mqtt: {0}")]
-    Tls(#[from] dunlin_sync::tls::TlsError),
+    Tls(#[from] TlsError),
     /// The upstream's settings.
     #[error("upstream: {0}")]
     Upstream(#[from] UpstreamError),
@@ -109,24 +107,6 @@ pub struct Agent {
     control: Option<ControlServer>,
 }
 
-/// How to reach the upstream that `settings` name.
-///
-/// # Errors
-/// [`UpstreamError`] if its URL or TLS files cannot be used.
-pub fn connect_upstream(settings: &Settings) -> Result<Arc<dyn Upstream>, UpstreamError> {
-    let upstream = &settings.upstream;
-    let options = UpstreamOptions {
-        url: upstream.url.reveal().to_owned(),
-        timeout: upstream.timeout,
-        database_options: upstream.database_options.clone(),
-        password_file: upstream.password_file.clone(),
-        ca_file: upstream.tls.ca_file.clone(),
-        cert_file: upstream.tls.cert_file.clone(),
-        key_file: upstream.tls.key_file.clone(),
-    };
-    upstream::connect(&options).map(Arc::from)
-}
-
 /// What to subscribe to.
 fn mqtt_filters(settings: &Settings) -> Vec<String> {
     let rules = settings.streams.iter();
@@ -140,97 +120,27 @@ impl Agent {
     /// [`AgentError`] if something on this device is in the way.
     pub async fn start(mut settings: Settings) -> Result<Self, AgentError> {
         let upstream = connect_upstream(&settings)?;
-        let Store {
-            buffer,
-            quarantine,
-            #[cfg(feature = "learning")]
-            models,
-            clock,
-            identity,
-        } = Store::open(&settings)?;
-        settings.mqtt.client_id = identity.client_id_for(&settings).to_owned();
-        let filters = mqtt_filters(&settings);
-        let seed = rand::random();
-        let (mut ingest, inbox, acker, stopper) =
-            Ingest::new(&settings.mqtt, filters, &settings.device, seed)?;
-        // A trial leaves nothing behind, nor what it has seen of a broker in place of what the service has.
-        if settings.mqtt.keeps_session {
-            ingest.remember_in(&settings.data_dir);
-        }
-
-        let (gate, gate_open) = watch::channel(!clock.uploads_held());
-        let uploader = Uploader::open(
-            uploader_options(&settings),
-            Arc::clone(&buffer) as _,
-            Arc::clone(&upstream),
-            Arc::clone(&quarantine) as _,
-            gate_open,
-        );
-        let uploads = uploader.stats();
-        let ingest_stats = ingest.stats();
-        let (publisher, subscriber) = (ingest.publisher(), ingest.subscriber());
-        let parts = Parts {
-            inbox,
-            acker,
-            buffer: Arc::clone(&buffer),
-            quarantine: Arc::clone(&quarantine),
-            clock,
-            gate,
-            uploads: Arc::clone(&uploads),
-            wall_ns,
-        };
-        let (writer, requests) = Writer::new(parts, &settings);
-        let view = Arc::new(View {
-            started: Instant::now(),
-            buffer,
-            quarantine,
-            #[cfg(feature = "learning")]
-            models,
-            upstream,
-            ingest: ingest_stats,
-            publisher,
-            writer: writer.stats(),
-            uploads,
-            #[cfg(feature = "learning")]
-            learn: Arc::default(),
-            endpoint: OnceLock::new(),
-            ended: OnceLock::new(),
-            identity,
-            configuration: Configuration::new(settings),
-        });
-
-        let settings = view.settings();
-        let mut http = None;
-        if let Some(listen) = settings.http_listen {
-            let (metrics, health) = (Arc::clone(&view), Arc::clone(&view));
-            let serving = http::serve(
-                listen,
-                Hosts::new(&settings.device, &settings.http_hosts),
-                Arc::new(move || metrics.metrics()),
-                Arc::new(move || health.health()),
-            );
-            let (server, endpoint) = serving.await;
-            // Set once, here.
-            let _set = view.endpoint.set(Arc::clone(&endpoint));
-            http = Some((server, endpoint));
-        }
+        let store = Store::open(&settings)?;
+        settings.mqtt.client_id = store.identity.client_id_for(&settings).to_owned();
+        let (ingest, inbox, acker, stopper) = open_ingest(&settings)?;
+        let stack = Stack::new(&settings, store, upstream, inbox, acker);
+        let view = view(settings, &stack, &ingest);
+        let http = serve_http(&view).await;
         // Before any record is taken: two agents on one directory must not both begin.
-        let router = operations::router(Arc::clone(&view), requests.clone());
-        let control = control::serve(&control::socket_path(&settings.data_dir), router).await?;
+        let control = serve_control(&view, &stack.requests).await?;
 
         let (give_up, gave_up) = watch::channel(false);
-        let (upload_stop, upload_deadline) = watch::channel(None);
-        let writer = spawn_worker(&view, WRITER, "dunlin-writer", move || writer.run(&gave_up))?;
+        let writer = spawn_worker(&view, WRITER, "dunlin-writer", move || {
+            stack.writer.run(&gave_up)
+        })?;
+        let subscriber = ingest.subscriber();
         let ingest = spawn_worker(&view, MQTT_SIDE, "dunlin-mqtt", move || {
             ingest.run().map_err(|error| error.to_string())
         })?;
         #[cfg(feature = "learning")]
-        let learning = Learning::start(&view, &requests)?;
-        let uploading = Working::new(&view, UPLOADER);
-        let uploader = tokio::spawn(async move {
-            let _working = uploading;
-            uploader.run(upload_deadline).await
-        });
+        let learning = Learning::start(&view, &stack.requests)?;
+        let (upload_stop, uploader) = spawn_uploader(&view, stack.uploader);
+        let settings = view.settings();
         tracing::info!(
             device = settings.device,
             client_id = settings.mqtt.client_id,
@@ -240,7 +150,7 @@ impl Agent {
         );
         Ok(Self {
             view,
-            requests,
+            requests: stack.requests,
             stopper,
             subscriber,
             give_up,
@@ -352,6 +262,65 @@ impl Agent {
     }
 }
 
+/// The MQTT side, not connected yet.
+fn open_ingest(settings: &Settings) -> Result<(Ingest, Inbox, Acker, Stopper), TlsError> {
+    let filters = mqtt_filters(settings);
+    let seed = rand::random();
+    let mut opened = Ingest::new(&settings.mqtt, filters, &settings.device, seed)?;
+    // A trial leaves nothing behind, nor what it has seen of a broker in place of what the service has.
+    if settings.mqtt.keeps_session {
+        opened.0.remember_in(&settings.data_dir);
+    }
+    Ok(opened)
+}
+
+fn view(settings: Settings, stack: &Stack, ingest: &Ingest) -> Arc<View> {
+    Arc::new(View {
+        started: Instant::now(),
+        configuration: Configuration::new(settings),
+        identity: stack.identity.clone(),
+        buffer: Arc::clone(&stack.buffer),
+        quarantine: Arc::clone(&stack.quarantine),
+        #[cfg(feature = "learning")]
+        models: Arc::clone(&stack.models),
+        upstream: Arc::clone(&stack.upstream),
+        ingest: ingest.stats(),
+        publisher: ingest.publisher(),
+        writer: stack.writer.stats(),
+        uploads: stack.uploader.stats(),
+        #[cfg(feature = "learning")]
+        learn: Arc::default(),
+        endpoint: OnceLock::new(),
+        ended: OnceLock::new(),
+    })
+}
+
+/// Metrics and health, if they are to be served.
+async fn serve_http(view: &Arc<View>) -> Option<(Server, Arc<Endpoint>)> {
+    let settings = view.settings();
+    let listen = settings.http_listen?;
+    let (metrics, health) = (Arc::clone(view), Arc::clone(view));
+    let serving = http::serve(
+        listen,
+        Hosts::new(&settings.device, &settings.http_hosts),
+        Arc::new(move || metrics.metrics()),
+        Arc::new(move || health.health()),
+    );
+    let (server, endpoint) = serving.await;
+    // Set once, here.
+    let _set = view.endpoint.set(Arc::clone(&endpoint));
+    Some((server, endpoint))
+}
+
+async fn serve_control(
+    view: &Arc<View>,
+    requests: &Requests,
+) -> Result<ControlServer, ControlError> {
+    let router = server::router(Arc::clone(view), requests.clone());
+    let socket = protocol::socket_path(&view.settings().data_dir);
+    server::serve(&socket, router).await
+}
+
 /// Why a worker with a thread of its own has ended.
 fn ended(
     worker: &'static str,
@@ -415,19 +384,21 @@ fn spawn_worker(
     Ok(end)
 }
 
-pub(crate) fn uploader_options(settings: &Settings) -> UploaderOptions {
-    let upstream = &settings.upstream;
-    UploaderOptions {
-        cursor_path: cursor_path(&settings.data_dir),
-        batch_rows_max: upstream.batch_rows_max,
-        in_flight_max: upstream.in_flight_max,
-        order: upstream.order,
-        upload_gap_min: UPLOAD_GAP,
-        save_gap_min: SAVE_GAP,
-        backoff_min: Duration::from_millis(upstream.backoff_ms_min),
-        backoff_max: Duration::from_millis(upstream.backoff_ms_max),
-        seed: rand::random(),
-    }
+/// Uploads until the deadline that is to be sent.
+fn spawn_uploader(
+    view: &Arc<View>,
+    uploader: Uploader,
+) -> (
+    watch::Sender<Option<tokio::time::Instant>>,
+    JoinHandle<Left>,
+) {
+    let (stop, deadline) = watch::channel(None);
+    let working = Working::new(view, UPLOADER);
+    let uploading = tokio::spawn(async move {
+        let _working = working;
+        uploader.run(deadline).await
+    });
+    (stop, uploading)
 }
 
 #[cfg(all(test, feature = "sqlite"))]

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::{logging, memory},
     cli::commands::{
-        Exit, Outcome, check, doctor, export, import, init, quarantine, run, session, simulate,
-        site, status, upload,
+        Exit, Outcome, check, connection, doctor, export, import, init, quarantine, run, session,
+        simulate, status, upload,
     },
     config::settings::LogSettings,
     features,
@@ -41,7 +41,7 @@ enum Command {
     /// Write a configuration file to start from
     Init(init::InitArgs),
     /// Check a configuration: every mistake, with its place
-    Check(Box<site::SiteArgs>),
+    Check(Box<connection::ConnectionArgs>),
     /// Examine this device: what is in the agent's way, and what to do about it
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the agent

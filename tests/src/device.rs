@@ -13,14 +13,13 @@ use std::{
 
 use dunlin_agent::{
     admin::{
-        control::{self, socket_path},
-        operations::{self, Ask, LearningAsk, Listener, ModelsAsk},
+        client,
+        operations::{Listener, Operation},
+        protocol::socket_path,
     },
     observe::status::Status,
 };
-use dunlin_sync::files::frame;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::de::DeserializeOwned;
 
 /// Pause between two looks at something that must change before a deadline.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -330,31 +329,18 @@ impl Device {
 pub struct Control(PathBuf);
 
 impl Control {
-    /// Has the agent do something; the answer as [`Ask`] names it, and the data that came before it.
+    /// Has the agent do something; the answer, and the data that came before it.
     ///
     /// # Errors
     /// What is in the way, in words.
-    pub fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<(T, Vec<u8>), String> {
-        let failed = |error: &dyn fmt::Display| error.to_string();
-        let body = frame::to_bytes(ask).map_err(|e| failed(&e))?;
+    pub fn request<O: Operation>(&self, operation: O) -> Result<(O::Answer, Vec<u8>), String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        runtime.map_err(|e| failed(&e))?.block_on(async {
-            let reply = control::post(&self.0, operations::TARGET, body).await;
-            let mut data = Data::default();
-            let answer = operations::listen(reply.map_err(|e| failed(&e))?, &mut data).await;
-            let answer = serde_json::from_slice(&answer.map_err(|e| failed(&e))?);
-            Ok((answer.map_err(|e| failed(&e))?, data.0))
-        })
-    }
-
-    /// As [`Control::ask`], about models.
-    ///
-    /// # Errors
-    /// As for [`Control::ask`].
-    pub fn models<T: DeserializeOwned>(&self, ask: ModelsAsk) -> Result<(T, Vec<u8>), String> {
-        self.ask(&Ask::Learning(LearningAsk::Models(ask)))
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let mut data = Data::default();
+        let answer = runtime.block_on(client::request(&self.0, operation, &mut data));
+        Ok((answer.map_err(|error| error.to_string())?, data.0))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a command asks, of a running agent or of its data directory.
 
-pub mod control;
-pub mod export;
+pub mod client;
+pub mod offline;
 pub mod operations;
+pub mod protocol;
+pub mod server;

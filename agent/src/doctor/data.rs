@@ -9,8 +9,10 @@ use std::{
 use super::{Findings, kept_back::KeptBack};
 use crate::{
     admin::{
-        control::{self, ControlError},
-        operations::{Local, OperationError},
+        client,
+        offline::Offline,
+        operations::OperationError,
+        protocol::{ControlError, socket_path},
     },
     cli::commands::{
         status::{progress, silent},
@@ -36,7 +38,7 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
     }
     owner(data_dir, found);
     identity(settings, found);
-    match control::get(&control::socket_path(data_dir), "/status").await {
+    match client::get(&socket_path(data_dir), "/status").await {
         Ok(reply) => {
             let status = reply.bytes(STATUS_BYTES_MAX).await.ok();
             let status = status.and_then(|bytes| serde_json::from_slice::<Status>(&bytes).ok());
@@ -277,8 +279,8 @@ fn content(data_dir: &Path) -> Result<Content, OperationError> {
     if !data_dir.join("buffer").is_dir() {
         return Ok(Content::default());
     }
-    let local = Local::open_directory(data_dir)?;
-    let parts = local.parts();
+    let offline = Offline::open_directory(data_dir)?;
+    let parts = offline.parts();
     let (stats, catalog) = (parts.buffer.stats(), parts.buffer.catalog());
     let content = Content {
         rows: parts.buffer.shape().rows,
@@ -290,7 +292,7 @@ fn content(data_dir: &Path) -> Result<Content, OperationError> {
             .load(std::sync::atomic::Ordering::Relaxed),
         kept_back: KeptBack::in_directory(parts)?,
     };
-    local.close()?;
+    offline.close()?;
     Ok(content)
 }
 

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering::Relaxed};
 
-use dunlin_sync::{files::frame, uploader};
+use dunlin_sync::uploader;
 
 use super::Findings;
 use crate::{
     admin::{
-        control,
-        operations::{self, Ask, Held, Listener, OperationError, Parts, Selection},
+        client,
+        operations::{CountItems, Held, Listener, Operation, OperationError, Parts, Selection},
+        protocol::socket_path,
     },
     cli::commands::terminal::of,
     observe::status::Status,
@@ -33,7 +34,7 @@ impl KeptBack {
     pub(super) fn in_directory(parts: &Parts) -> Result<Self, OperationError> {
         let (left, _) = uploader::lag(&*parts.buffer, &(parts.cursor)());
         Ok(Self {
-            quarantine: operations::count(&parts.quarantine, &Selection::default())?,
+            quarantine: CountItems(Selection::default()).run(parts, &mut Nobody)?,
             streams_held: left.streams_held as u64,
             rows_held: left.rows_held,
             example: None,
@@ -121,11 +122,9 @@ impl Listener for Nobody {
 }
 
 async fn counted(data_dir: &Path) -> Option<BTreeMap<String, Held>> {
-    let ask = frame::to_bytes(&Ask::Count(Selection::default())).ok()?;
-    let socket = control::socket_path(data_dir);
-    let reply = control::post(&socket, operations::TARGET, ask).await.ok()?;
-    let answer = operations::listen(reply, &mut Nobody).await.ok()?;
-    serde_json::from_slice(&answer).ok()
+    let count = CountItems(Selection::default());
+    let counted = client::request(&socket_path(data_dir), count, &mut Nobody).await;
+    counted.ok()
 }
 
 #[cfg(test)]

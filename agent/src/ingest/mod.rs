@@ -89,8 +89,7 @@ pub struct Ack {
 pub struct Acker(mpsc::UnboundedSender<Vec<Ack>>);
 
 impl Acker {
-    /// One whose PUBACKs a test sees.
-    #[cfg(test)]
+    /// One whose PUBACKs go to the receiver.
     pub(crate) fn observed() -> (Self, mpsc::UnboundedReceiver<Vec<Ack>>) {
         let (sender, acks) = mpsc::unbounded_channel();
         (Self(sender), acks)

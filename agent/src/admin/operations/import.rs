@@ -12,13 +12,13 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, OperationError, Parts, WriterEnd};
+use super::{Listener, Need, Operation, OperationError, Parts, Request, WriterEnd};
 use crate::{
     config::settings::StreamRule,
     record::{
         decode::{Record, is_field_name},
         route::CAPTURE_BYTES_MAX,
-        writer::{Answer, Refused, Request, RequestContent},
+        writer::{self, Answer, Refused, RequestContent},
     },
     topic::hostile_part,
 };
@@ -32,7 +32,7 @@ const ALIVE_GAP: Duration = Duration::from_secs(1);
 /// How long a full buffer is waited for where nothing drains it.
 const FULL_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Records of one stream, on their way in.
+/// Takes in records of one stream, answered with their number once they are durable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImportBatch {
     /// Name of the stream.
@@ -88,12 +88,41 @@ pub struct Target {
     pub fields_max: usize,
 }
 
+/// Tells what an import into a stream has to fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportTarget {
+    /// Name of the stream.
+    pub stream: String,
+}
+
+impl Operation for ImportTarget {
+    type Answer = Target;
+    const NEED: Need = Need::Writer;
+
+    fn into_request(self) -> Request {
+        Request::Target(self)
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Target, OperationError> {
+        target(&parts.buffer, &parts.rules, &self.stream)
+    }
+}
+
+impl Operation for ImportBatch {
+    type Answer = u64;
+    const NEED: Need = Need::Writer;
+
+    fn into_request(self) -> Request {
+        Request::Import(self)
+    }
+
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<u64, OperationError> {
+        import(parts, self, listener)
+    }
+}
+
 /// What an import into `stream` has to fit.
-pub(super) fn target(
-    buffer: &Buffer,
-    rules: &[StreamRule],
-    stream: &str,
-) -> Result<Target, OperationError> {
+fn target(buffer: &Buffer, rules: &[StreamRule], stream: &str) -> Result<Target, OperationError> {
     let asked = |what: String| OperationError::Asked(format!("--stream {stream:?}: {what}"));
     if let Some(what) = hostile_part(stream) {
         return Err(asked(format!("{what} in the name")));
@@ -142,10 +171,10 @@ pub(super) fn target(
 }
 
 /// Stores a batch; returns the number of records once they are durable.
-pub(super) fn import(
+fn import(
     parts: &Parts,
     batch: ImportBatch,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<u64, OperationError> {
     batch.check().map_err(OperationError::Asked)?;
     let target = target(&parts.buffer, &parts.rules, &batch.stream)?;
@@ -171,7 +200,7 @@ pub(super) fn send(
     content: RequestContent,
 ) -> Result<mpsc::Receiver<Answer>, OperationError> {
     let (reply, answer) = mpsc::channel();
-    let sent = writer.requests.send(Request { content, reply });
+    let sent = writer.requests.send(writer::Request { content, reply });
     sent.map_err(|_| OperationError::Failed("the writer has stopped; see the log".into()))?;
     Ok(answer)
 }
@@ -180,7 +209,7 @@ pub(super) fn send(
 pub(super) fn wait(
     writer: &WriterEnd,
     answer: &mpsc::Receiver<Answer>,
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Answer, OperationError> {
     let mut full_since = None;
     loop {

@@ -6,58 +6,40 @@
 //! however much an operation reads; whoever listens hears of progress, and one who has left stops
 //! the operation.
 
-pub(crate) mod export;
+pub mod export;
 mod import;
 #[cfg(feature = "learning")]
 mod learning;
-mod local;
+mod parts;
 mod quarantine;
-mod talk;
+mod retry;
 mod upload;
 mod verify;
 
+#[cfg(test)]
+mod request_tests;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
-use std::sync::Arc;
+use std::io;
 
-use axum::{
-    Json, Router,
-    body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
-use dunlin_sync::{
-    buffer::Buffer, cursor::Cursor, files::frame, quarantine::Quarantine, upstream::Upstream,
-};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "learning")]
 pub use self::learning::{
-    CohortAsk, CohortFound, CohortView, EvaluateAsk, Evaluated, FOLDS, FoldRule, LearningAsk,
-    LearningParts, ModelSummary, ModelsAsk, SHOWN_ROWS_MAX, ShownRow, Which,
+    CohortFound, CohortView, Evaluate, Evaluated, ExportModel, FOLDS, FoldRule, ImportModel,
+    LearningParts, LearningRequest, ListModels, ModelSummary, ModelsRequest, PromoteModel,
+    RollBackModel, SHOWN_ROWS_MAX, ShowModel, ShownRow, ViewCohort, Which,
 };
-pub(crate) use self::quarantine::count;
 pub use self::{
-    export::{ExportAsk, ExportDone, ExportFormat},
-    import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
-    local::Local,
-    quarantine::{Held, Retried, Selection, Summary},
-    talk::{Listener, listen},
-    upload::{AgainAsk, SentAgain},
+    export::{ExportDone, ExportFormat, ExportRecords},
+    import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
+    parts::{Parts, WriterEnd},
+    quarantine::{CountItems, Held, ListItems, PurgeItems, Selection, ShowItem, Summary},
+    retry::{Retried, RetryItems},
+    upload::{SentAgain, UploadAgain},
+    verify::Verify,
 };
-use crate::{
-    config::settings::StreamRule,
-    observe::status::{Status, View},
-    record::writer::{Requests, WriterStats},
-};
-
-/// Where operations are asked for on the control socket.
-pub const TARGET: &str = "/operations";
-/// Most bytes of one request: the largest model with its overhead; a full import batch is less.
-const ASK_BYTES_MAX: usize = 33 << 20;
 
 /// Why an operation did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -76,38 +58,20 @@ impl OperationError {
     }
 }
 
-/// One operation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Ask {
-    /// Compare with the upstream: [`dunlin_sync::verify::VerifyReport`].
-    Verify,
-    /// Write out records as data: [`ExportDone`].
-    Export(ExportAsk),
-    /// What an import into this stream has to fit: [`Target`].
-    Target(String),
-    /// Take in records, answered once they are durable: the number stored.
-    Import(ImportBatch),
-    /// Items in quarantine, oldest first: a list of [`Summary`].
-    List {
-        /// Which.
-        selection: Selection,
-        /// At most this many.
-        items_max: u64,
-    },
-    /// One item in quarantine: an optional [`dunlin_sync::quarantine::Item`].
-    Show(u64),
-    /// What is in quarantine: [`Held`] by reason.
-    Count(Selection),
-    /// Send again: [`Retried`].
-    Retry(Selection),
-    /// Delete from quarantine: the number of items deleted.
-    Purge(Selection),
-    /// Send rows again that were upstream once: [`SentAgain`].
-    UploadAgain(AgainAsk),
-    /// Something about what is learnt: as [`LearningAsk`] says. Last, so that agents and commands
-    /// without it understand the rest.
-    #[cfg(feature = "learning")]
-    Learning(LearningAsk),
+/// Hears what an operation does. An error from either stops the operation.
+pub trait Listener: Send {
+    /// How far it is: `done` of `total`, in whatever it counts; `total` 0 if nobody knows. Also a
+    /// sign of life.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    fn progress(&mut self, done: u64, total: u64) -> io::Result<()>;
+
+    /// More of what it produces.
+    ///
+    /// # Errors
+    /// The data cannot be taken.
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// How much of an agent an operation needs when none is running.
@@ -121,149 +85,95 @@ pub enum Need {
     Writer,
 }
 
-impl Ask {
+/// What a command can have done. Its fields say what is wanted, [`Operation::Answer`] what comes of it.
+pub trait Operation: Sized + Send + 'static {
+    /// What it answers.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
     /// What it takes to do this.
-    pub const fn need(&self) -> Need {
-        match self {
-            Self::Export(_) | Self::List { .. } | Self::Show(_) => Need::Directory,
-            Self::Count(_) | Self::Purge(_) => Need::Directory,
-            Self::Verify | Self::UploadAgain(_) => Need::Upstream,
-            Self::Target(_) | Self::Import(_) | Self::Retry(_) => Need::Writer,
-            #[cfg(feature = "learning")]
-            Self::Learning(ask) => ask.need(),
-        }
-    }
+    const NEED: Need;
+
+    /// The request that asks a running agent for it.
+    fn into_request(self) -> Request;
+
+    /// Does it. Blocks the thread, which must belong to a tokio runtime.
+    ///
+    /// # Errors
+    /// [`OperationError`], also if `listener` refuses to listen any more.
+    fn run(
+        self,
+        parts: &Parts,
+        listener: &mut dyn Listener,
+    ) -> Result<Self::Answer, OperationError>;
 }
 
-/// What the operations work on.
-pub struct Parts {
-    /// Committed records.
-    pub buffer: Arc<Buffer>,
-    /// What could not be decoded or delivered.
-    pub quarantine: Arc<Quarantine>,
-    /// The upload cursor as it is now.
-    pub cursor: Box<dyn Fn() -> Cursor + Send + Sync>,
-    /// The stream rules; empty without [`Need::Upstream`].
-    pub rules: Vec<StreamRule>,
-    /// What is learnt.
+/// An operation on its way to the agent. Agents and commands of other versions know variants and fields by
+/// their order alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// See [`Verify`].
+    Verify(Verify),
+    /// See [`ExportRecords`].
+    Export(ExportRecords),
+    /// See [`ImportTarget`].
+    Target(ImportTarget),
+    /// See [`ImportBatch`].
+    Import(ImportBatch),
+    /// See [`ListItems`].
+    List(ListItems),
+    /// See [`ShowItem`].
+    Show(ShowItem),
+    /// See [`CountItems`].
+    Count(CountItems),
+    /// See [`RetryItems`].
+    Retry(RetryItems),
+    /// See [`PurgeItems`].
+    Purge(PurgeItems),
+    /// See [`UploadAgain`].
+    UploadAgain(UploadAgain),
+    /// Something about what is learnt. Last, so that agents and commands without it understand the rest.
     #[cfg(feature = "learning")]
-    pub learning: LearningParts,
-    /// The way out, from [`Need::Upstream`] on.
-    pub upstream: Option<Arc<dyn Upstream>>,
-    /// The way in, from [`Need::Writer`] on.
-    pub writer: Option<WriterEnd>,
+    Learning(LearningRequest),
 }
 
-/// How to reach a writer.
-#[derive(Clone)]
-pub struct WriterEnd {
-    /// Its queue.
-    pub requests: Requests,
-    /// Its counters.
-    pub stats: Arc<WriterStats>,
-    /// Uploads go on, so that a full buffer gets room again.
-    pub drains: bool,
-}
-
-impl Parts {
-    /// Those of a running agent.
-    pub fn of_agent(view: &Arc<View>, requests: Requests) -> Self {
-        let uploads = Arc::clone(&view.uploads);
-        Self {
-            buffer: Arc::clone(&view.buffer),
-            quarantine: Arc::clone(&view.quarantine),
-            cursor: Box::new(move || uploads.cursor()),
-            rules: view.settings().streams.clone(),
-            #[cfg(feature = "learning")]
-            learning: LearningParts::of_agent(view),
-            upstream: Some(Arc::clone(&view.upstream)),
-            writer: Some(WriterEnd {
-                requests,
-                stats: Arc::clone(&view.writer),
-                drains: true,
-            }),
-        }
-    }
-
-    fn upstream(&self) -> Result<&Arc<dyn Upstream>, OperationError> {
-        self.upstream
-            .as_ref()
-            .ok_or_else(|| OperationError::Failed("no upstream is open".into()))
-    }
-
-    fn writer(&self) -> Result<&WriterEnd, OperationError> {
-        self.writer
-            .as_ref()
-            .ok_or_else(|| OperationError::Failed("no writer is running".into()))
-    }
-}
-
-/// Does what is asked; the answer is JSON of the type that [`Ask`] names. Blocks the thread, which
+/// Does what is asked; the answer as JSON, for [`answer_of`] the same operation. Blocks the thread, which
 /// must belong to a tokio runtime.
 ///
 /// # Errors
 /// [`OperationError`], also if `listener` refuses to listen any more.
-pub fn perform(
+pub(super) fn handle(
     parts: &Parts,
-    ask: Ask,
-    listener: &mut (dyn Listener + Send),
+    request: Request,
+    listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
-    match ask {
-        Ask::Verify => json(&verify::verify(parts, listener)?),
-        Ask::Export(ask) => json(&export::export(&parts.buffer, &ask, listener)?),
-        Ask::Target(stream) => json(&import::target(&parts.buffer, &parts.rules, &stream)?),
-        Ask::Import(batch) => json(&import::import(parts, batch, listener)?),
-        Ask::List {
-            selection,
-            items_max,
-        } => json(&quarantine::list(&parts.quarantine, &selection, items_max)?),
-        Ask::Show(id) => json(&parts.quarantine.get(id).map_err(OperationError::failed)?),
-        Ask::Count(selection) => json(&quarantine::count(&parts.quarantine, &selection)?),
-        Ask::Retry(selection) => json(&quarantine::retry(parts, &selection, listener)?),
-        Ask::Purge(selection) => json(&quarantine::purge(&parts.quarantine, &selection)?),
-        Ask::UploadAgain(ask) => json(&upload::again(parts, &ask, listener)?),
+    match request {
+        Request::Verify(verify) => json(verify, parts, listener),
+        Request::Export(export) => json(export, parts, listener),
+        Request::Target(target) => json(target, parts, listener),
+        Request::Import(batch) => json(batch, parts, listener),
+        Request::List(list) => json(list, parts, listener),
+        Request::Show(show) => json(show, parts, listener),
+        Request::Count(count) => json(count, parts, listener),
+        Request::Retry(retry) => json(retry, parts, listener),
+        Request::Purge(purge) => json(purge, parts, listener),
+        Request::UploadAgain(again) => json(again, parts, listener),
         #[cfg(feature = "learning")]
-        Ask::Learning(ask) => learning::perform(parts, ask, listener),
+        Request::Learning(request) => learning::handle(parts, request, listener),
     }
 }
 
-fn json<T: Serialize>(answer: &T) -> Result<Vec<u8>, OperationError> {
-    serde_json::to_vec(answer).map_err(OperationError::failed)
+fn json<O: Operation>(
+    operation: O,
+    parts: &Parts,
+    listener: &mut dyn Listener,
+) -> Result<Vec<u8>, OperationError> {
+    serde_json::to_vec(&operation.run(parts, listener)?).map_err(OperationError::failed)
 }
 
-/// What the handlers share.
-#[derive(Clone)]
-struct Shared {
-    view: Arc<View>,
-    requests: Requests,
-}
-
-/// All routes of the control socket.
-pub fn router(view: Arc<View>, requests: Requests) -> Router {
-    Router::new()
-        .route("/status", get(status))
-        .route(TARGET, post(operations))
-        .layer(DefaultBodyLimit::max(ASK_BYTES_MAX))
-        .with_state(Shared { view, requests })
-}
-
-async fn status(State(shared): State<Shared>) -> Json<Status> {
-    Json(shared.view.status())
-}
-
-async fn operations(State(shared): State<Shared>, body: Bytes) -> Response {
-    match frame::from_bytes::<Ask>(&body) {
-        Ok(ask) => {
-            // By the rules that hold now.
-            let parts = Parts::of_agent(&shared.view, shared.requests);
-            Body::into_response(talk::answer(move |listener| perform(&parts, ask, listener)))
-        }
-        Err(error) => {
-            let reason = format!(
-                "the agent does not understand the command ({error}); use a command of version {}",
-                env!("CARGO_PKG_VERSION")
-            );
-            (StatusCode::BAD_REQUEST, reason).into_response()
-        }
-    }
+/// The answer to an operation, of what [`handle`] has made of its request.
+///
+/// # Errors
+/// [`OperationError::Failed`] if it is none, as that of another version may be.
+pub(super) fn answer_of<O: Operation>(json: &[u8]) -> Result<O::Answer, OperationError> {
+    serde_json::from_slice(json)
+        .map_err(|error| OperationError::Failed(format!("the answer is not understood ({error})")))
 }

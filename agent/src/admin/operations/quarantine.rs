@@ -1,29 +1,12 @@
-//! Looking into the quarantine, sending again what is in it, and emptying it.
-//!
-//! A publish sent again goes the way of every publish, with the time at which it first came as the source
-//! time of records that name none, and leaves the quarantine only when its new
-//! commit is durable: after a crash in between it is in both places. A row goes straight to the
-//! upstream, with the timestamp and split it had. Whatever is refused again stays, with the new
-//! reason.
+//! Looking into the quarantine, and emptying it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use dunlin_sync::{
-    naming::plain_name,
-    quarantine::{Content, Item, Quarantine, REASON_UPSTREAM},
-    rows::{Batch, Column, Rows, TableRows},
-    sample::{Catalog, Field, Schema, Stream},
-    uploader::RejectedRow,
-    upstream::UpstreamError,
-};
+use dunlin_sync::quarantine::{Content, Item, Quarantine};
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Handle;
 
-use super::{Listener, OperationError, Parts, import};
-use crate::record::writer::{Refused, RequestContent};
+use super::{Listener, Need, Operation, OperationError, Parts, Request};
 
-/// Items sent again at once; each may hold 256 KiB.
-const RETRY_ITEMS_MAX: usize = 32;
 /// Items listed at most.
 const LIST_ITEMS_MAX: u64 = 10_000;
 /// Characters of a topic or a detail in a summary.
@@ -80,21 +63,6 @@ pub struct Held {
     pub records: u64,
 }
 
-/// What sending again came to, in items.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retried {
-    /// Sent, and out of quarantine.
-    pub sent: u64,
-    /// Records in these.
-    pub records: u64,
-    /// Refused again, by their new reason; still in quarantine.
-    pub refused: BTreeMap<String, u64>,
-    /// Publishes of which only the beginning was kept: they cannot be sent again.
-    pub cut: u64,
-    /// Of the numbers asked for, not in quarantine.
-    pub missing: Vec<u64>,
-}
-
 /// Bounded, and without control characters: fit for one line of a terminal.
 fn shortened(text: &str) -> String {
     let mut short = String::new();
@@ -112,22 +80,35 @@ fn shortened(text: &str) -> String {
     short
 }
 
-/// Items in short, oldest first.
-pub(super) fn list(
-    quarantine: &Quarantine,
-    selection: &Selection,
-    items_max: u64,
-) -> Result<Vec<Summary>, OperationError> {
-    let items_max = items_max.min(LIST_ITEMS_MAX) as usize;
-    let mut summaries = Vec::new();
-    let visited = quarantine.visit(|id, item| {
-        if summaries.len() < items_max && selection.takes(id, &item) {
-            summaries.push(summary(id, item));
-        }
-        summaries.len() < items_max
-    });
-    visited.map_err(OperationError::failed)?;
-    Ok(summaries)
+/// Lists items, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListItems {
+    /// Which.
+    pub selection: Selection,
+    /// At most this many.
+    pub items_max: u64,
+}
+
+impl Operation for ListItems {
+    type Answer = Vec<Summary>;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::List(self)
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Vec<Summary>, OperationError> {
+        let items_max = self.items_max.min(LIST_ITEMS_MAX) as usize;
+        let mut summaries = Vec::new();
+        let visited = parts.quarantine.visit(|id, item| {
+            if summaries.len() < items_max && self.selection.takes(id, &item) {
+                summaries.push(summary(id, item));
+            }
+            summaries.len() < items_max
+        });
+        visited.map_err(OperationError::failed)?;
+        Ok(summaries)
+    }
 }
 
 fn summary(id: u64, item: Item) -> Summary {
@@ -154,25 +135,90 @@ fn summary(id: u64, item: Item) -> Summary {
     }
 }
 
-/// How much is in quarantine, by reason.
-pub(crate) fn count(
-    quarantine: &Quarantine,
-    selection: &Selection,
-) -> Result<BTreeMap<String, Held>, OperationError> {
-    let mut by_reason: BTreeMap<String, Held> = BTreeMap::new();
-    let visited = quarantine.visit(|id, item| {
-        if selection.takes(id, &item) {
-            let held = by_reason.entry(item.reason).or_default();
-            held.items += 1;
-            held.records += item.records;
-        }
-        true
-    });
-    visited.map_err(OperationError::failed)?;
-    Ok(by_reason)
+/// Shows one item, if it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowItem {
+    /// Its number.
+    pub id: u64,
 }
 
-fn ids(quarantine: &Quarantine, selection: &Selection) -> Result<Vec<u64>, OperationError> {
+impl Operation for ShowItem {
+    type Answer = Option<Item>;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Show(self)
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Option<Item>, OperationError> {
+        parts
+            .quarantine
+            .get(self.id)
+            .map_err(OperationError::failed)
+    }
+}
+
+/// Counts what is in quarantine, by reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountItems(pub Selection);
+
+impl Operation for CountItems {
+    type Answer = BTreeMap<String, Held>;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Count(self)
+    }
+
+    fn run(
+        self,
+        parts: &Parts,
+        _: &mut dyn Listener,
+    ) -> Result<BTreeMap<String, Held>, OperationError> {
+        let mut by_reason: BTreeMap<String, Held> = BTreeMap::new();
+        let visited = parts.quarantine.visit(|id, item| {
+            if self.0.takes(id, &item) {
+                let held = by_reason.entry(item.reason).or_default();
+                held.items += 1;
+                held.records += item.records;
+            }
+            true
+        });
+        visited.map_err(OperationError::failed)?;
+        Ok(by_reason)
+    }
+}
+
+/// Deletes items; answers how many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeItems(pub Selection);
+
+impl Operation for PurgeItems {
+    type Answer = u64;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Purge(self)
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<u64, OperationError> {
+        let (quarantine, selection) = (&parts.quarantine, &self.0);
+        if *selection == Selection::default() {
+            return quarantine.purge().map_err(OperationError::failed);
+        }
+        let mut removed = 0;
+        for ids in ids(quarantine, selection)?.chunks(REMOVE_ITEMS_MAX) {
+            removed += quarantine.remove(ids).map_err(OperationError::failed)?;
+        }
+        Ok(removed)
+    }
+}
+
+/// The numbers of the items that `selection` takes, oldest first.
+pub(super) fn ids(
+    quarantine: &Quarantine,
+    selection: &Selection,
+) -> Result<Vec<u64>, OperationError> {
     let mut ids = Vec::new();
     let visited = quarantine.visit(|id, item| {
         if selection.takes(id, &item) {
@@ -182,231 +228,4 @@ fn ids(quarantine: &Quarantine, selection: &Selection) -> Result<Vec<u64>, Opera
     });
     visited.map_err(OperationError::failed)?;
     Ok(ids)
-}
-
-/// Deletes items; returns how many.
-pub(super) fn purge(quarantine: &Quarantine, selection: &Selection) -> Result<u64, OperationError> {
-    if *selection == Selection::default() {
-        return quarantine.purge().map_err(OperationError::failed);
-    }
-    let mut removed = 0;
-    for ids in ids(quarantine, selection)?.chunks(REMOVE_ITEMS_MAX) {
-        removed += quarantine.remove(ids).map_err(OperationError::failed)?;
-    }
-    Ok(removed)
-}
-
-/// Sends items again, oldest first. Those put there meanwhile are left alone, so it ends.
-pub(super) fn retry(
-    parts: &Parts,
-    selection: &Selection,
-    listener: &mut (dyn Listener + Send),
-) -> Result<Retried, OperationError> {
-    let ids = ids(&parts.quarantine, selection)?;
-    let mut retried = Retried::default();
-    let asked = selection.ids.iter().filter(|id| !ids.contains(id));
-    retried.missing = asked.copied().collect();
-    for (index, group) in ids.chunks(RETRY_ITEMS_MAX).enumerate() {
-        let done = (index * RETRY_ITEMS_MAX) as u64;
-        let told = listener.progress(done, ids.len() as u64);
-        told.map_err(OperationError::failed)?;
-        let mut publishes = Vec::new();
-        let mut rows = Vec::new();
-        for id in group {
-            let item = parts.quarantine.get(*id);
-            let Some(item) = item.map_err(OperationError::failed)? else {
-                continue;
-            };
-            match item.content {
-                Content::Row(_) => rows.push((*id, item)),
-                Content::Publish { .. } => publishes.push((*id, item)),
-            }
-        }
-        retry_publishes(parts, publishes, &mut retried, listener)?;
-        retry_rows(parts, rows, &mut retried)?;
-    }
-    Ok(retried)
-}
-
-fn retry_publishes(
-    parts: &Parts,
-    items: Vec<(u64, Item)>,
-    retried: &mut Retried,
-    listener: &mut (dyn Listener + Send),
-) -> Result<(), OperationError> {
-    let writer = parts.writer()?;
-    let mut waiting = Vec::new();
-    // All of them first, so that they share commits.
-    for (id, item) in items {
-        let Content::Publish {
-            topic,
-            payload,
-            payload_bytes,
-        } = &item.content
-        else {
-            continue;
-        };
-        if *payload_bytes > payload.len() as u64 {
-            retried.cut += 1;
-            continue;
-        }
-        let content = RequestContent::Publish {
-            topic: topic.clone(),
-            payload: payload.clone(),
-            at_ns: Some(item.at_ns),
-        };
-        waiting.push((id, item, import::send(writer, content)?));
-    }
-    let mut failed = None;
-    for (id, item, answer) in waiting {
-        match import::wait(writer, &answer, listener)? {
-            Ok(records) => {
-                remove(parts, id)?;
-                retried.sent += 1;
-                retried.records += records;
-            }
-            // Says nothing of the item: it stays as it is.
-            Err(Refused::Transient(why)) => failed = Some(why),
-            Err(Refused::Permanent(why)) => {
-                // As a rejection writes itself: reason, colon, detail.
-                let (reason, detail) = why.split_once(": ").unwrap_or((&item.reason, &why));
-                let (reason, detail) = (reason.to_owned(), detail.to_owned());
-                keep(parts, id, item, reason, detail, retried)?;
-            }
-        }
-    }
-    failed.map_or(Ok(()), |why| Err(OperationError::Failed(why)))
-}
-
-fn retry_rows(
-    parts: &Parts,
-    items: Vec<(u64, Item)>,
-    retried: &mut Retried,
-) -> Result<(), OperationError> {
-    if items.is_empty() {
-        return Ok(());
-    }
-    let catalog = parts.buffer.catalog();
-    // A table a row: that is the order in which rejections name them.
-    let tables = items.iter().filter_map(|(_, item)| match &item.content {
-        Content::Row(row) => Some(table_of(row, &catalog)),
-        Content::Publish { .. } => None,
-    });
-    let batch = Batch {
-        tables: tables.collect(),
-    };
-    let upstream = parts.upstream()?;
-    let written = Handle::current().block_on(upstream.write(&batch));
-    let report = written.map_err(|error| match error {
-        UpstreamError::Unavailable(why) => {
-            OperationError::Failed(format!("the upstream is away ({why}); try again later"))
-        }
-        refused @ UpstreamError::Rejected(_) => OperationError::failed(refused),
-    })?;
-    let mut refused: BTreeMap<usize, String> = BTreeMap::new();
-    for rejection in report.rejected {
-        refused.insert(rejection.table, rejection.reason);
-    }
-    for refusal in report.refused {
-        refused.insert(refusal.table, refusal.reason);
-    }
-    for (table, (id, item)) in items.into_iter().enumerate() {
-        match refused.remove(&table) {
-            None => {
-                retried.sent += 1;
-                retried.records += item.records;
-                remove(parts, id)?;
-            }
-            Some(why) => keep(parts, id, item, REASON_UPSTREAM.into(), why, retried)?,
-        }
-    }
-    Ok(())
-}
-
-fn remove(parts: &Parts, id: u64) -> Result<(), OperationError> {
-    let removed = parts.quarantine.remove(&[id]);
-    removed.map(drop).map_err(OperationError::failed)
-}
-
-/// Leaves an item in quarantine with its new reason, under a new number if that is another one.
-fn keep(
-    parts: &Parts,
-    id: u64,
-    item: Item,
-    reason: String,
-    detail: String,
-    retried: &mut Retried,
-) -> Result<(), OperationError> {
-    *retried.refused.entry(reason.clone()).or_default() += 1;
-    if (&reason, &detail) == (&item.reason, &item.detail) {
-        return Ok(());
-    }
-    // When it came stays what it was.
-    let item = Item {
-        reason,
-        detail,
-        ..item
-    };
-    // First the new, then the old: seen twice at worst.
-    let added = parts.quarantine.add(&[item]);
-    added.map_err(OperationError::failed)?;
-    remove(parts, id)
-}
-
-/// A row as a table of its own.
-fn table_of(row: &RejectedRow, catalog: &Catalog) -> TableRows {
-    let known = catalog
-        .stream_named(&row.stream)
-        .and_then(|stream| catalog.resolve(stream.id));
-    let (stream, schema) = known.map_or_else(
-        || made_up(row),
-        |(stream, schema)| (Arc::clone(stream), Arc::clone(schema)),
-    );
-    let columns = schema.fields.iter().map(|field| {
-        let named = row.values.iter().find(|v| v.name == field.name);
-        let mut column = Column::empty(field.kind);
-        // Types are held for ever, so a value of another one cannot be; if it were: missing.
-        if column.push(named.map(|v| v.value.clone())).is_err() {
-            column = Column::missing(field.kind, 1);
-        }
-        column
-    });
-    let rows = Rows {
-        ts: vec![row.ts.0],
-        is_train: vec![row.split.is_train],
-        fold: vec![row.split.fold],
-        source_ts: vec![row.source_ts],
-        columns: columns.collect(),
-    };
-    TableRows {
-        stream,
-        schema,
-        rows,
-    }
-}
-
-/// Stream and schema of a row whose stream the buffer has forgotten.
-pub(super) fn made_up(row: &RejectedRow) -> (Arc<Stream>, Arc<Schema>) {
-    let fields = row.values.iter().map(|v| Field {
-        name: v.name.clone(),
-        kind: v.kind,
-    });
-    let schema = Schema {
-        id: u32::MAX,
-        name: plain_name(&row.stream)
-            .split('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-        tag_names: row.tags.iter().map(|(name, _)| name.clone()).collect(),
-        fields: fields.collect(),
-    };
-    let stream = Stream {
-        id: row.stream_id,
-        schema: schema.id,
-        name: row.stream.clone(),
-        tags: row.tags.iter().map(|(_, value)| value.clone()).collect(),
-        first_tags: None,
-    };
-    (Arc::new(stream), Arc::new(schema))
 }

@@ -15,15 +15,15 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use super::{Listener, OperationError, Parts};
+use super::{Listener, Need, Operation, OperationError, Parts, Request};
 use crate::base::glob::matches;
 
 /// Most rows in one write: little enough for a slow link.
 const BATCH_ROWS_MAX: usize = 1_000;
 
-/// What to send again.
+/// Sends rows again that were upstream once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgainAsk {
+pub struct UploadAgain {
     /// Name of a stream, or a pattern as for an export; `None`: all.
     pub stream: Option<String>,
     /// Timestamps wanted.
@@ -44,15 +44,28 @@ pub struct SentAgain {
 /// Reasons listed.
 const REASONS_MAX: usize = 20;
 
-pub(super) fn again(
+impl Operation for UploadAgain {
+    type Answer = SentAgain;
+    const NEED: Need = Need::Upstream;
+
+    fn into_request(self) -> Request {
+        Request::UploadAgain(self)
+    }
+
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<SentAgain, OperationError> {
+        upload_again(parts, &self, listener)
+    }
+}
+
+fn upload_again(
     parts: &Parts,
-    ask: &AgainAsk,
-    listener: &mut (dyn Listener + Send),
+    wanted: &UploadAgain,
+    listener: &mut dyn Listener,
 ) -> Result<SentAgain, OperationError> {
     let (buffer, cursor) = (&parts.buffer, (parts.cursor)());
     let upstream = parts.upstream()?;
     let catalog = buffer.catalog();
-    let streams: Option<HashSet<StreamId>> = match &ask.stream {
+    let streams: Option<HashSet<StreamId>> = match &wanted.stream {
         None => None,
         Some(pattern) => {
             let all = catalog.streams();
@@ -68,7 +81,7 @@ pub(super) fn again(
         }
     };
     let (first, end) = buffer
-        .blocks_within(ask.range)
+        .blocks_within(wanted.range)
         .map_err(OperationError::Failed)?;
     let mut done = SentAgain::default();
     let (mut builder, mut rows, mut seq) = (BatchBuilder::default(), 0, first);
@@ -95,7 +108,7 @@ pub(super) fn again(
         seq = buffer.next_stored(seq);
         if rows >= BATCH_ROWS_MAX || seq >= end {
             let (batch, _unknown) = std::mem::take(&mut builder).finish();
-            send(&**upstream, &within(batch, ask.range), &mut done)?;
+            send(&**upstream, &within(batch, wanted.range), &mut done)?;
             rows = 0;
         }
     }

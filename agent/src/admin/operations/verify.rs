@@ -12,17 +12,36 @@ use dunlin_sync::{
     uploader::BlockSource,
     verify::{self, VerifyReport},
 };
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use super::{Listener, OperationError, Parts};
+use super::{Listener, Need, Operation, OperationError, Parts, Request};
 
 /// How often it says that it is alive.
 const ALIVE_GAP: Duration = Duration::from_millis(200);
 
-pub(super) fn verify(
-    parts: &Parts,
-    listener: &mut (dyn Listener + Send),
-) -> Result<VerifyReport, OperationError> {
+/// Compares what was committed with what the upstream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify;
+
+impl Operation for Verify {
+    type Answer = VerifyReport;
+    const NEED: Need = Need::Upstream;
+
+    fn into_request(self) -> Request {
+        Request::Verify(self)
+    }
+
+    fn run(
+        self,
+        parts: &Parts,
+        listener: &mut dyn Listener,
+    ) -> Result<VerifyReport, OperationError> {
+        verify(parts, listener)
+    }
+}
+
+fn verify(parts: &Parts, listener: &mut dyn Listener) -> Result<VerifyReport, OperationError> {
     let upstream = Arc::clone(parts.upstream()?);
     let source = Arc::clone(&parts.buffer) as Arc<dyn BlockSource>;
     // The cursor first: a row rejected before it moved is in quarantine by then.

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    Exit, Outcome, export,
-    site::{Site, SiteArgs},
+    Exit, Outcome,
+    connection::{Connection, ConnectionArgs},
+    export,
     terminal::{self, Show},
 };
 use crate::{
     admin::operations::{
-        Ask, CohortAsk, CohortFound, CohortView, ExportFormat, LearningAsk, SHOWN_ROWS_MAX,
-        ShownRow,
+        CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow, ViewCohort,
     },
     base::moment,
     cohort::{CohortQuery, Condition, Missing, Part, names},
@@ -43,7 +43,7 @@ struct CountArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -57,7 +57,7 @@ struct ShowArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -71,7 +71,7 @@ struct ExportArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -165,12 +165,12 @@ struct QueryArgs {
 }
 
 impl QueryArgs {
-    fn ask(&self, view: CohortView) -> Result<Ask, Exit> {
-        Ok(Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk {
+    fn view(&self, view: CohortView) -> Result<ViewCohort, Exit> {
+        Ok(ViewCohort {
             query: self.query()?,
             since_training: self.since_training.clone(),
             view,
-        }))))
+        })
     }
 
     fn query(&self) -> Result<CohortQuery, Exit> {
@@ -223,35 +223,37 @@ impl QueryArgs {
 pub async fn run(args: CohortArgs) -> Outcome {
     match args.command {
         CohortCommand::Count(args) => {
-            let found = found(&args.query, CohortView::Count, &args.site).await?;
+            let found = found(&args.query, CohortView::Count, &args.connection).await?;
             print(&found, args.json)
         }
         CohortCommand::Show(args) => {
-            let found = found(&args.query, CohortView::Show(args.rows), &args.site).await?;
+            let found = found(&args.query, CohortView::Show(args.rows), &args.connection).await?;
             print(&found, args.json)
         }
         CohortCommand::Export(args) => write(args).await,
     }
 }
 
-async fn found(query: &QueryArgs, view: CohortView, site: &SiteArgs) -> Result<CohortFound, Exit> {
-    let ask = query.ask(view)?;
-    let mut site = Site::find(site).await?;
-    let answer = site.ask(ask, Show::new("reading")).await;
-    let (found, _) = answer?;
-    site.close().await?;
+async fn found(
+    query: &QueryArgs,
+    view: CohortView,
+    connection: &ConnectionArgs,
+) -> Result<CohortFound, Exit> {
+    let view = query.view(view)?;
+    let mut connection = Connection::open(connection).await?;
+    let (found, _) = connection.request_with(view, Show::new("reading")).await?;
+    connection.close().await?;
     Ok(found)
 }
 
 async fn write(args: ExportArgs) -> Outcome {
-    let ask = args.query.ask(CohortView::Export(args.format))?;
+    let view = args.query.view(CohortView::Export(args.format))?;
     if args.format == ExportFormat::Parquet && args.output.is_none() {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
     }
-    let mut site = Site::find(&args.site).await?;
-    let (found, place) =
-        export::written::<CohortFound>(&mut site, ask, args.output.as_deref()).await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let (found, place) = export::written(&mut connection, view, args.output.as_deref()).await?;
+    connection.close().await?;
     if let Some(found) = found {
         let (rows, hash) = (found.lineage.rows, found.lineage.rows_hash);
         eprintln!("{} to {place}, hash {hash:016x}", terminal::of(rows, "row"));

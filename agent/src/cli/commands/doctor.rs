@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::{Exit, Outcome, site::SiteArgs, terminal};
+use super::{Exit, Outcome, connection::ConnectionArgs, terminal};
 use crate::{
     app::owner,
     config,
@@ -19,7 +19,7 @@ pub struct DoctorArgs {
     pub json: bool,
     /// Which agent
     #[command(flatten)]
-    pub site: SiteArgs,
+    pub connection: ConnectionArgs,
 }
 
 /// Looks, and prints what it found.
@@ -28,8 +28,8 @@ pub struct DoctorArgs {
 /// [`Exit::Usage`] with every mistake in the configuration; [`Exit::Found`] if the agent could not do
 /// its work like this.
 pub async fn run(args: DoctorArgs) -> Outcome {
-    let file = args.site.config.as_deref();
-    let checked = config::check(file, &args.site.overrides);
+    let file = args.connection.config.as_deref();
+    let checked = config::check(file, &args.connection.overrides);
     let settings = checked.settings.map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         Exit::Usage(lines.join("\n"))

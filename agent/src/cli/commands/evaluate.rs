@@ -8,10 +8,10 @@ use dunlin_models::{
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     terminal::{self, Show},
 };
-use crate::admin::operations::{Ask, EvaluateAsk, Evaluated, FoldRule, LearningAsk};
+use crate::admin::operations::{Evaluate, Evaluated, FoldRule};
 
 /// Arguments of `dunlin evaluate`.
 #[derive(Args, Debug)]
@@ -29,7 +29,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 /// Trains and judges once a fold; stores nothing.
@@ -37,15 +37,15 @@ pub struct EvaluateArgs {
 /// # Errors
 /// [`Exit`]
 pub async fn run(args: EvaluateArgs) -> Outcome {
-    let ask = Ask::Learning(LearningAsk::Evaluate(EvaluateAsk {
+    let evaluate = Evaluate {
         recipe: args.recipe,
         stream: args.stream,
         folds: args.folds,
-    }));
-    let mut site = Site::find(&args.site).await?;
-    let answer = site.ask(ask, Show::new("evaluating")).await;
-    let (found, _): (Evaluated, _) = answer?;
-    site.close().await?;
+    };
+    let mut connection = Connection::open(&args.connection).await?;
+    let show = Show::new("evaluating");
+    let (found, _) = connection.request_with(evaluate, show).await?;
+    connection.close().await?;
     let text = if args.json {
         let text = serde_json::to_string_pretty(&as_json(&found));
         text.map_err(|error| Exit::Failed(error.to_string()))? + "\n"

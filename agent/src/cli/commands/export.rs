@@ -13,16 +13,15 @@ use dunlin_sync::{
     files::umask,
     sample::{TimeRange, Timestamp},
 };
-use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     terminal::{self, Show},
 };
 use crate::{
-    admin::operations::{Ask, ExportAsk, ExportDone, ExportFormat},
+    admin::operations::{ExportFormat, ExportRecords, Operation},
     app::owner,
     base::moment,
 };
@@ -47,7 +46,7 @@ pub struct ExportArgs {
     pub output: Option<PathBuf>,
     /// Which agent
     #[command(flatten)]
-    pub site: SiteArgs,
+    pub connection: ConnectionArgs,
 }
 
 /// Writes the records; a file appears only when it is whole.
@@ -55,7 +54,7 @@ pub struct ExportArgs {
 /// # Errors
 /// [`Exit`]
 pub async fn run(args: ExportArgs) -> Outcome {
-    let ask = ExportAsk {
+    let export = ExportRecords {
         stream: args.stream.clone(),
         range: range(args.from.as_deref(), args.to.as_deref())?,
         format: args.format,
@@ -63,10 +62,9 @@ pub async fn run(args: ExportArgs) -> Outcome {
     if args.format == ExportFormat::Parquet && args.output.is_none() {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));
     }
-    let mut site = Site::find(&args.site).await?;
-    let (done, place) =
-        written::<ExportDone>(&mut site, Ask::Export(ask), args.output.as_deref()).await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let (done, place) = written(&mut connection, export, args.output.as_deref()).await?;
+    connection.close().await?;
     if let Some(done) = done {
         let (rows, streams) = (
             terminal::of(done.rows, "row"),
@@ -77,26 +75,32 @@ pub async fn run(args: ExportArgs) -> Outcome {
     Ok(())
 }
 
-/// Writes the data of `ask` to a file or to standard output; the answer, and where the data went.
-pub(super) async fn written<T: DeserializeOwned>(
-    site: &mut Site,
-    ask: Ask,
+/// Writes the data of `operation` to a file or to standard output; the answer, and where the data went.
+pub(super) async fn written<O: Operation>(
+    connection: &mut Connection,
+    operation: O,
     output: Option<&Path>,
-) -> Result<(Option<T>, String), Exit> {
+) -> Result<(Option<O::Answer>, String), Exit> {
     Ok(match output {
         Some(path) => (
-            Some(to_file(site, ask, path).await?),
+            Some(to_file(connection, operation, path).await?),
             path.display().to_string(),
         ),
-        None => (to_stdout(site, ask).await?, "standard output".into()),
+        None => (
+            to_stdout(connection, operation).await?,
+            "standard output".into(),
+        ),
     })
 }
 
 /// `None` if the reader left before the end: whoever wanted only the beginning has it.
-async fn to_stdout<T: DeserializeOwned>(site: &mut Site, ask: Ask) -> Result<Option<T>, Exit> {
+async fn to_stdout<O: Operation>(
+    connection: &mut Connection,
+    operation: O,
+) -> Result<Option<O::Answer>, Exit> {
     let show = Show::with("exporting", BufWriter::new(io::stdout()));
     let reader_left = Arc::clone(&show.reader_left);
-    match site.ask::<T, _>(ask, show).await {
+    match connection.request_with(operation, show).await {
         Err(_) if reader_left.load(Relaxed) => Ok(None),
         Err(error) => Err(error),
         Ok((done, mut show)) => match show.out.flush() {
@@ -107,19 +111,19 @@ async fn to_stdout<T: DeserializeOwned>(site: &mut Site, ask: Ask) -> Result<Opt
     }
 }
 
-/// Exports to a temporary file beside `path` and renames it when it is whole and durable.
+/// Writes the data of `operation` to a temporary file beside `path`, renamed when it is whole and durable.
 ///
 /// # Errors
 /// [`Exit`]; nothing has appeared at `path` then.
-pub async fn to_file<T: DeserializeOwned>(
-    site: &mut Site,
-    ask: Ask,
+pub async fn to_file<O: Operation>(
+    connection: &mut Connection,
+    operation: O,
     path: &Path,
-) -> Result<T, Exit> {
+) -> Result<O::Answer, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
     let file = beside(path).map_err(failed)?;
     let show = Show::with("exporting", BufWriter::new(file));
-    let (done, mut show) = site.ask(ask, show).await?;
+    let (done, mut show) = connection.request_with(operation, show).await?;
     show.out.flush().map_err(failed)?;
     let file: &NamedTempFile = show.out.get_ref();
     file.as_file().sync_all().map_err(failed)?;
@@ -128,7 +132,7 @@ pub async fn to_file<T: DeserializeOwned>(
 }
 
 /// A temporary file beside `path`, as the caller's other files are.
-pub(super) fn beside(path: &Path) -> io::Result<NamedTempFile> {
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     owner::as_caller(|| {
         let file = tempfile::Builder::new()

@@ -15,11 +15,11 @@ use indicatif::ProgressBar;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
-    terminal::{self, Show},
+    connection::{Connection, ConnectionArgs},
+    terminal,
 };
 use crate::{
-    admin::operations::{Ask, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, Target},
+    admin::operations::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
     app::owner,
     record::decode::{
         Reason, Record, Reject,
@@ -52,7 +52,7 @@ pub struct ImportArgs {
     pub dry_run: bool,
     /// Which agent
     #[command(flatten)]
-    pub site: SiteArgs,
+    pub connection: ConnectionArgs,
 }
 
 pub(super) fn delimiter(text: &str) -> Result<u8, String> {
@@ -79,15 +79,15 @@ pub struct Imported {
 /// # Errors
 /// [`Exit::Failed`] if nothing could be imported, or something is in the way half-way.
 pub async fn run(args: ImportArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let started = Instant::now();
-    let (target, plan) = plan(&mut site, &args).await?;
+    let (target, plan) = plan(&mut connection, &args).await?;
     if args.dry_run {
         println!("{}", describe(&args.stream, &target, &plan));
-        return site.close().await;
+        return connection.close().await;
     }
-    let imported = import(&mut site, &args.file, &args.stream, &target, &plan).await?;
-    site.close().await?;
+    let imported = import(&mut connection, &args.file, &args.stream, &target, &plan).await?;
+    connection.close().await?;
     report(&imported, &args, started.elapsed().as_secs_f64())
 }
 
@@ -129,10 +129,13 @@ fn report(imported: &Imported, args: &ImportArgs, seconds: f64) -> Outcome {
 ///
 /// # Errors
 /// [`Exit::Usage`] if the two do not fit.
-pub async fn plan(site: &mut Site, args: &ImportArgs) -> Result<(Target, CsvPlan), Exit> {
+pub async fn plan(
+    connection: &mut Connection,
+    args: &ImportArgs,
+) -> Result<(Target, CsvPlan), Exit> {
     let head = head(&args.file)?;
-    let ask = Ask::Target(args.stream.clone());
-    let (target, _) = site.ask::<Target, _>(ask, Show::nothing()).await?;
+    let stream = args.stream.clone();
+    let target = connection.request(ImportTarget { stream }).await?;
     let hints = Hints {
         delimiter: args.delimiter,
         time: args.time.clone(),
@@ -219,7 +222,7 @@ fn describe(stream: &str, target: &Target, plan: &CsvPlan) -> String {
 /// # Errors
 /// [`Exit`] if the file cannot be read or the records not be stored; says how many were.
 pub async fn import(
-    site: &mut Site,
+    connection: &mut Connection,
     path: &Path,
     stream: &str,
     target: &Target,
@@ -266,11 +269,8 @@ pub async fn import(
             }
         }
         if !batch.records.is_empty() {
-            let stored = site
-                .ask::<u64, _>(Ask::Import(batch), Show::nothing())
-                .await;
-            let (records, _) = stored.map_err(|exit| so_far(exit, imported.records))?;
-            imported.records += records;
+            let stored = connection.request(batch).await;
+            imported.records += stored.map_err(|exit| so_far(exit, imported.records))?;
         }
         bar.set_position(reader.position().byte());
         let rate = imported.records as f64 / started.elapsed().as_secs_f64().max(1e-3);

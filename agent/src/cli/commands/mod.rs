@@ -5,6 +5,7 @@ pub mod backtest;
 pub mod check;
 #[cfg(feature = "learning")]
 pub mod cohort;
+pub mod connection;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;
@@ -21,7 +22,6 @@ pub mod quarantine;
 pub mod run;
 pub mod session;
 pub mod simulate;
-pub mod site;
 pub mod status;
 pub mod terminal;
 pub mod upload;

@@ -1,7 +1,6 @@
 //! `dunlin quarantine`: look at what could not be decoded or delivered, send it again, delete it.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     io::{self, BufRead, IsTerminal, Write as _},
 };
@@ -11,11 +10,13 @@ use dunlin_sync::quarantine::{Content, Item};
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     terminal::{self, Show},
 };
 use crate::{
-    admin::operations::{Ask, Held, Retried, Selection, Summary},
+    admin::operations::{
+        CountItems, ListItems, PurgeItems, Retried, RetryItems, Selection, ShowItem, Summary,
+    },
     base::wall::wall_ns,
 };
 
@@ -50,7 +51,7 @@ struct ListArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     max: u64,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -59,7 +60,7 @@ struct ShowArgs {
     #[arg(value_name = "ID")]
     id: u64,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -74,7 +75,7 @@ struct RetryArgs {
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -95,7 +96,7 @@ struct PurgeArgs {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 /// Nanoseconds of an age such as `30d`.
@@ -128,26 +129,23 @@ pub async fn run(args: QuarantineArgs) -> Outcome {
 }
 
 async fn list(args: ListArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let selection = Selection {
         reason: args.reason,
         ..Selection::default()
     };
-    let ask = Ask::List {
+    let list = ListItems {
         selection: selection.clone(),
         items_max: args.max,
     };
-    let (items, _) = site.ask::<Vec<Summary>, _>(ask, Show::nothing()).await?;
+    let items = connection.request(list).await?;
     if args.json {
         let text = serde_json::to_string(&items);
         println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-        return site.close().await;
+        return connection.close().await;
     }
-    let ask = Ask::Count(selection);
-    let (held, _) = site
-        .ask::<BTreeMap<String, Held>, _>(ask, Show::nothing())
-        .await?;
-    site.close().await?;
+    let held = connection.request(CountItems(selection)).await?;
+    connection.close().await?;
     print!(
         "{}",
         table(&items, held.values().map(|held| held.items).sum())
@@ -182,11 +180,9 @@ fn table(items: &[Summary], total: u64) -> String {
 }
 
 async fn show(args: ShowArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
-    let (item, _) = site
-        .ask::<Option<Item>, _>(Ask::Show(args.id), Show::nothing())
-        .await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let item = connection.request(ShowItem { id: args.id }).await?;
+    connection.close().await?;
     match item {
         Some(item) => {
             print!("{}", described(&item));
@@ -256,15 +252,15 @@ fn described(item: &Item) -> String {
 }
 
 async fn retry(args: RetryArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let selection = Selection {
         ids: args.ids,
         reason: args.reason,
         before_ns: None,
     };
     let show = Show::new("sending again");
-    let (retried, _) = site.ask::<Retried, _>(Ask::Retry(selection), show).await?;
-    site.close().await?;
+    let (retried, _) = connection.request_with(RetryItems(selection), show).await?;
+    connection.close().await?;
     println!("{}", outcome(&retried));
     if retried.sent == 0 && (retried.cut > 0 || !retried.refused.is_empty()) {
         return Err(Exit::Failed("none of them was taken".into()));
@@ -298,16 +294,13 @@ fn outcome(retried: &Retried) -> String {
 }
 
 async fn purge(args: PurgeArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let selection = Selection {
         ids: args.ids,
         reason: args.reason,
         before_ns: args.older_than.map(|age| wall_ns().saturating_sub(age)),
     };
-    let ask = Ask::Count(selection.clone());
-    let (held, _) = site
-        .ask::<BTreeMap<String, Held>, _>(ask, Show::nothing())
-        .await?;
+    let held = connection.request(CountItems(selection.clone())).await?;
     let (items, records) = held.values().fold((0, 0), |(items, records), held| {
         (items + held.items, records + held.records)
     });
@@ -318,17 +311,16 @@ async fn purge(args: PurgeArgs) -> Outcome {
     );
     if items > 0 && !args.yes && !confirmed(&what)? {
         println!("nothing deleted");
-        return site.close().await;
+        return connection.close().await;
     }
-    let deleted = match items {
-        0 => 0,
-        _ => {
-            site.ask::<u64, _>(Ask::Purge(selection), Show::new("deleting"))
-                .await?
-                .0
-        }
+    let deleted = if items == 0 {
+        0
+    } else {
+        let show = Show::new("deleting");
+        let (deleted, _) = connection.request_with(PurgeItems(selection), show).await?;
+        deleted
     };
-    site.close().await?;
+    connection.close().await?;
     println!("{} deleted", terminal::of(deleted, "item"));
     Ok(())
 }

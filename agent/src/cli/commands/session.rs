@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
 };
 use crate::{
     config, ingest,
@@ -16,7 +16,7 @@ use crate::{
 pub enum SessionCommand {
     /// Have the broker forget it, with everything that waits in it: for a device that is taken out of
     /// service, or gets another client id
-    End(Box<SiteArgs>),
+    End(Box<ConnectionArgs>),
 }
 
 /// Does it.
@@ -37,7 +37,7 @@ pub async fn run(command: SessionCommand) -> Outcome {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         Exit::Usage(lines.join("\n"))
     })?;
-    if Site::find(&args).await?.status().is_some() {
+    if Connection::open(&args).await?.status().is_some() {
         return Err(Exit::Usage(
             "the agent is running and would begin a new session at once; stop it first".into(),
         ));

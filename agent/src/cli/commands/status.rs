@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::{
     Exit, Outcome,
-    site::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
     terminal::{Show, of},
 };
 use crate::{
-    admin::operations::{Ask, Held, Need, Parts, Selection},
+    admin::operations::{CountItems, Held, Need, Parts, Selection, Verify},
     base::wall::wall_ns,
     observe::status::Status,
 };
@@ -33,7 +33,7 @@ pub struct StatusArgs {
     pub verify: bool,
     /// Which agent
     #[command(flatten)]
-    pub site: SiteArgs,
+    pub connection: ConnectionArgs,
 }
 
 /// Everything shown.
@@ -94,25 +94,27 @@ pub async fn run(args: StatusArgs) -> Outcome {
 }
 
 async fn look(args: &StatusArgs) -> Result<Shown, Exit> {
-    let mut site = Site::find(&args.site).await?;
-    let status = site.status().cloned();
+    let mut connection = Connection::open(&args.connection).await?;
+    let status = connection.status().cloned();
     let verify = if args.verify {
         let show = Show::new("comparing with the upstream");
-        Some(site.ask::<VerifyReport, _>(Ask::Verify, show).await?.0)
+        Some(connection.request_with(Verify, show).await?.0)
     } else {
         None
     };
-    let ask = Ask::Count(Selection::default());
-    let (quarantine, _) = site.ask(ask, Show::nothing()).await?;
+    let quarantine = connection.request(CountItems(Selection::default())).await?;
     let left = if status.is_some() {
         None
     } else {
-        let local = site.open(Need::Directory).await?;
-        let data_dir = site.data_dir().display().to_string();
-        Some(left_behind(local.parts(), data_dir))
+        let offline = connection.open_offline(Need::Directory).await?;
+        let data_dir = connection.data_dir().display().to_string();
+        Some(left_behind(offline.parts(), data_dir))
     };
-    let (config, data_dir) = (args.site.config.as_deref(), site.data_dir().to_owned());
-    site.close().await?;
+    let (config, data_dir) = (
+        args.connection.config.as_deref(),
+        connection.data_dir().to_owned(),
+    );
+    connection.close().await?;
     let repair = verify
         .as_ref()
         .and_then(|report| repair(report, config, &data_dir));

@@ -58,7 +58,7 @@ impl<W> Drop for Show<W> {
     }
 }
 
-impl<W: Write> Listener for Show<W> {
+impl<W: Write + Send> Listener for Show<W> {
     fn progress(&mut self, done: u64, total: u64) -> io::Result<()> {
         if total > 0 && self.bar.length() != Some(total) {
             self.bar.set_length(total);

@@ -3,11 +3,12 @@
 use clap::Args;
 
 use super::{
-    Exit, Outcome, export,
-    site::{Site, SiteArgs},
+    Exit, Outcome,
+    connection::{Connection, ConnectionArgs},
+    export,
     terminal::{self, Show},
 };
-use crate::admin::operations::{AgainAsk, Ask, SentAgain};
+use crate::admin::operations::{SentAgain, UploadAgain};
 
 /// Arguments of `dunlin upload`.
 #[derive(Args, Debug)]
@@ -26,7 +27,7 @@ pub struct UploadArgs {
     pub to: Option<String>,
     /// Which agent
     #[command(flatten)]
-    pub site: SiteArgs,
+    pub connection: ConnectionArgs,
 }
 
 /// Sends what the buffer still holds, there and then.
@@ -34,16 +35,14 @@ pub struct UploadArgs {
 /// # Errors
 /// [`Exit`]; what was sent before it is upstream.
 pub async fn run(args: UploadArgs) -> Outcome {
-    let ask = AgainAsk {
+    let again = UploadAgain {
         stream: args.stream.clone(),
         range: export::range(args.from.as_deref(), args.to.as_deref())?,
     };
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let show = Show::new("sending again");
-    let (done, _) = site
-        .ask::<SentAgain, _>(Ask::UploadAgain(ask), show)
-        .await?;
-    site.close().await?;
+    let (done, _) = connection.request_with(again, show).await?;
+    connection.close().await?;
     println!("{}", outcome(&done));
     if done.refused.is_empty() {
         Ok(())

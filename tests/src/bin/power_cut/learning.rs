@@ -16,10 +16,10 @@ use std::{
 };
 
 use dunlin_agent::{
-    admin::operations::{ModelSummary, ModelsAsk},
+    admin::operations::{ListModels, PromoteModel},
     learn,
 };
-use dunlin_models::registry::{Registry, RegistryOptions, Version};
+use dunlin_models::registry::{Registry, RegistryOptions};
 use dunlin_sync::{block::Block, files::state_file, sample::Catalog};
 use dunlin_tests::{
     central::{Answer, Row},
@@ -63,22 +63,22 @@ pub(crate) fn config() -> String {
 
 /// Lets any version of any line serve, as a person might. `Ok(None)`: there is none.
 pub(crate) fn promote_any(control: &Control, rng: &mut StdRng) -> Result<Option<u64>, String> {
-    let list = ModelsAsk::List {
+    let list = ListModels {
         recipe: None,
         stream: None,
     };
-    let (versions, _) = control.models::<Vec<ModelSummary>>(list)?;
+    let (versions, _) = control.request(list)?;
     if versions.is_empty() {
         return Ok(None);
     }
     let chosen = &versions[rng.random_range(0..versions.len())];
-    let promote = ModelsAsk::Promote {
+    let promote = PromoteModel {
         key: chosen.key.clone(),
         number: chosen.number,
         status: None,
         replaced: None,
     };
-    match control.models::<Version>(promote) {
+    match control.request(promote) {
         Ok(_) => Ok(Some(chosen.number)),
         // A newer one has taken its place since it was listed.
         Err(error) if error.contains("has no version") => Ok(None),

@@ -7,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_agent::admin::operations::{ModelSummary, ModelsAsk, Which};
-use dunlin_models::registry::Version;
+use dunlin_agent::admin::operations::{ExportModel, ImportModel, ListModels, PromoteModel, Which};
 use dunlin_tests::{device::Control, records::STREAMS};
 
 use super::school::School;
@@ -83,11 +82,11 @@ fn versions_swapped_every_second_at_5000_records_a_second_skip_none_and_answer_n
 /// Lets a new version of every line serve, every second; the same model each time, so that none is
 /// worse than the one before. Returns how often.
 fn promote_all_the_time(control: &Control, is_over: &AtomicBool) -> u64 {
-    let list = ModelsAsk::List {
+    let list = ListModels {
         recipe: None,
         stream: None,
     };
-    let (lines, _) = control.models::<Vec<ModelSummary>>(list).unwrap();
+    let (lines, _) = control.request(list).unwrap();
     let files: Vec<_> = lines
         .into_iter()
         .map(|line| {
@@ -95,27 +94,26 @@ fn promote_all_the_time(control: &Control, is_over: &AtomicBool) -> u64 {
                 key: line.key.clone(),
                 number: None,
             };
-            let export = ModelsAsk::Export(which);
-            let (_, bytes) = control.models::<Version>(export).unwrap();
+            let (_, bytes) = control.request(ExportModel(which)).unwrap();
             (line.key, bytes)
         })
         .collect();
     let (mut rounds, mut next) = (0, Instant::now());
     while !is_over.load(Relaxed) {
         for (key, bytes) in &files {
-            let import = ModelsAsk::Import {
+            let import = ImportModel {
                 key: key.clone(),
                 bytes: bytes.clone(),
                 status: None,
             };
-            let (version, _) = control.models::<Version>(import).unwrap();
-            let promote = ModelsAsk::Promote {
+            let (version, _) = control.request(import).unwrap();
+            let promote = PromoteModel {
                 key: key.clone(),
                 number: version.number,
                 status: None,
                 replaced: None,
             };
-            control.models::<Version>(promote).unwrap();
+            control.request(promote).unwrap();
         }
         rounds += 1;
         next += ROUND;

@@ -9,7 +9,7 @@ use dunlin_models::{
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, OperationError, Parts};
+use super::{LearningRequest, Listener, Need, Operation, OperationError, Parts, Request};
 use crate::{
     admin::operations::export::{Data, ExportFormat, File, Shared, failed, lock},
     base::glob::means,
@@ -19,9 +19,9 @@ use crate::{
 /// Most rows shown at either end.
 pub const SHOWN_ROWS_MAX: u64 = 1_000;
 
-/// What is wanted of a cohort.
+/// Looks at a cohort, perhaps with its rows as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CohortAsk {
+pub struct ViewCohort {
     /// The cohort.
     pub query: CohortQuery,
     /// Only rows later than those from which the version that serves of this recipe was trained.
@@ -86,14 +86,31 @@ impl From<String> for OperationError {
     }
 }
 
+impl Operation for ViewCohort {
+    type Answer = CohortFound;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Cohort(Box::new(self)))
+    }
+
+    fn run(
+        self,
+        parts: &Parts,
+        listener: &mut dyn Listener,
+    ) -> Result<CohortFound, OperationError> {
+        view(parts, self, listener)
+    }
+}
+
 /// Resolves the cohort, row by row (no windows), and does with it what is asked.
-pub(super) fn cohort(
+fn view(
     parts: &Parts,
-    ask: CohortAsk,
-    listener: &mut (dyn Listener + Send),
+    wanted: ViewCohort,
+    listener: &mut dyn Listener,
 ) -> Result<CohortFound, OperationError> {
-    let (buffer, mut query) = (&parts.buffer, ask.query);
-    if let Some(recipe) = &ask.since_training {
+    let (buffer, mut query) = (&parts.buffer, wanted.query);
+    if let Some(recipe) = &wanted.since_training {
         query.after = last_training(parts, recipe, &query.streams)?;
     }
     let listener: Shared<'_> = Mutex::new(listener);
@@ -112,7 +129,7 @@ pub(super) fn cohort(
         streams: cohort.streams(),
         ..CohortFound::default()
     };
-    match ask.view {
+    match wanted.view {
         CohortView::Count => {}
         CohortView::Show(rows) => {
             let rows = rows.min(SHOWN_ROWS_MAX).min(found.lineage.rows) as usize;

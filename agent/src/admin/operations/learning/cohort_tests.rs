@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
-use super::{CohortAsk, CohortFound, CohortView, LearningAsk, ShownRow};
+use super::{CohortView, ShownRow, ViewCohort};
 use crate::{
-    admin::operations::{Ask, ExportFormat, tests::Device},
+    admin::operations::{ExportFormat, tests::Device},
     cli::commands::{Exit, export::to_file},
     cohort::{CohortQuery, Condition},
 };
@@ -23,21 +23,19 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
         classify: true,
         ..CohortQuery::of("plant/*")
     };
-    let ask = |view| {
-        Ask::Learning(LearningAsk::Cohort(Box::new(CohortAsk {
-            query: query.clone(),
-            since_training: None,
-            view,
-        })))
+    let cohort = |view| ViewCohort {
+        query: query.clone(),
+        since_training: None,
+        view,
     };
     let mut seen = Vec::new();
     for running in [true, false] {
         if !running {
             device.stop().await;
         }
-        let counted: CohortFound = device.ask(ask(CohortView::Count)).await.unwrap();
+        let counted = device.request(cohort(CohortView::Count)).await.unwrap();
         assert_eq!((counted.lineage.rows, counted.streams.len()), (40, 1));
-        let shown: CohortFound = device.ask(ask(CohortView::Show(3))).await.unwrap();
+        let shown = device.request(cohort(CohortView::Show(3))).await.unwrap();
         assert_eq!(shown.lineage, counted.lineage);
         let xs = |rows: &[ShownRow]| -> Vec<Option<f32>> {
             rows.iter().map(|row| row.values[0]).collect()
@@ -45,13 +43,13 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
         assert_eq!(xs(&shown.first), [Some(10.0), Some(11.0), Some(12.0)]);
         assert_eq!(xs(&shown.last), [Some(47.0), Some(48.0), Some(49.0)]);
         assert_eq!(shown.first[1].label.as_deref(), Some("false"));
-        let few: CohortFound = device.ask(ask(CohortView::Show(30))).await.unwrap();
+        let few = device.request(cohort(CohortView::Show(30))).await.unwrap();
         assert_eq!((few.first.len(), few.last.len()), (30, 10));
         let path = device.dir.path().join("cohort.csv");
-        let mut site = device.site().await;
-        let export = ask(CohortView::Export(ExportFormat::Csv));
-        let found: CohortFound = to_file(&mut site, export, &path).await.unwrap();
-        site.close().await.unwrap();
+        let mut connection = device.connection().await;
+        let export = cohort(CohortView::Export(ExportFormat::Csv));
+        let found = to_file(&mut connection, export, &path).await.unwrap();
+        connection.close().await.unwrap();
         assert_eq!(found.lineage, counted.lineage);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 41, "{text}");
@@ -74,13 +72,12 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
                 "no model of recipe health serves",
             ),
         ] {
-            let ask = CohortAsk {
+            let cohort = ViewCohort {
                 query,
                 since_training: since.map(String::from),
                 view: CohortView::Count,
             };
-            let ask = Ask::Learning(LearningAsk::Cohort(Box::new(ask)));
-            let Err(Exit::Usage(text)) = device.ask::<CohortFound>(ask).await else {
+            let Err(Exit::Usage(text)) = device.request(cohort).await else {
                 panic!("not refused");
             };
             assert!(text.contains(told), "{text}");

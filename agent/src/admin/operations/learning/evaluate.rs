@@ -26,7 +26,7 @@ use dunlin_models::{
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, OperationError, Parts};
+use super::{LearningRequest, Listener, Need, Operation, OperationError, Parts, Request};
 use crate::{
     cohort::{self, Cohort, CohortQuery, Part},
     config::settings::{RecipeRule, SplitRule},
@@ -38,9 +38,9 @@ const FOLDS_DEFAULT: u8 = 5;
 /// Fewest and most folds.
 pub const FOLDS: std::ops::RangeInclusive<u8> = 2..=100;
 
-/// What is to be evaluated.
+/// Trains and judges a recipe once a fold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EvaluateAsk {
+pub struct Evaluate {
     /// Name of a configured recipe.
     pub recipe: String,
     /// Name of a stream.
@@ -78,25 +78,40 @@ pub struct Evaluated {
     pub folds: Vec<(Evaluation, Evaluation)>,
 }
 
-/// Trains and judges once a fold.
-pub(super) fn evaluate(
+impl Operation for Evaluate {
+    type Answer = Evaluated;
+    const NEED: Need = Need::Upstream;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Evaluate(self))
+    }
+
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Evaluated, OperationError> {
+        evaluate(parts, &self, listener)
+    }
+}
+
+fn evaluate(
     parts: &Parts,
-    ask: &EvaluateAsk,
-    listener: &mut (dyn Listener + Send),
+    wanted: &Evaluate,
+    listener: &mut dyn Listener,
 ) -> Result<Evaluated, OperationError> {
-    let (rule, learn) = rule(parts, &ask.recipe)?;
+    let (rule, learn) = rule(parts, &wanted.recipe)?;
     let catalog = parts.buffer.catalog();
-    let stream = catalog.meant(&ask.stream);
+    let stream = catalog.meant(&wanted.stream);
     let known = stream.and_then(|stream| catalog.resolve(stream.id));
     let (stream, schema) = known.ok_or_else(|| {
-        OperationError::Asked(format!("there is no stream {:?} in the buffer", ask.stream))
+        OperationError::Asked(format!(
+            "there is no stream {:?} in the buffer",
+            wanted.stream
+        ))
     })?;
     let split = parts.rules.iter().find(|rule| rule.name == schema.name);
     let stored = split.and_then(|rule| match rule.split {
         SplitRule::KFold { k, .. } => Some(k),
         _ => None,
     });
-    let count = ask.folds.or(stored).unwrap_or(FOLDS_DEFAULT);
+    let count = wanted.folds.or(stored).unwrap_or(FOLDS_DEFAULT);
     if !FOLDS.contains(&count) {
         let (least, most) = FOLDS.into_inner();
         let what = format!("{count} folds: use {least} to {most}");
@@ -151,7 +166,7 @@ pub(super) fn evaluate(
     }
     let (candidate, naive): (Vec<_>, Vec<_>) = folds.iter().cloned().unzip();
     Ok(Evaluated {
-        recipe: ask.recipe.clone(),
+        recipe: wanted.recipe.clone(),
         task: recipe.problem(),
         fold_rule: folding.fold_rule,
         lineage,
@@ -331,7 +346,7 @@ impl Source for StoredFold {
 
 /// Keeps to the share of a core that learning may take, and ends when nobody listens any more.
 struct Civil<'a> {
-    listener: &'a mut (dyn Listener + Send),
+    listener: &'a mut dyn Listener,
     /// Folds done, and folds in all.
     at: (u64, u64),
     share: f64,

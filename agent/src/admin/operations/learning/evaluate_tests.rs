@@ -4,14 +4,12 @@
 
 use std::{path::Path, sync::mpsc};
 
-use super::{EvaluateAsk, Evaluated, FoldRule, LearningAsk};
+use super::{Evaluate, Evaluated, FoldRule};
 use crate::{
-    admin::operations::Ask,
     app::Agent,
     cli::commands::{
         Exit,
-        site::{Site, SiteArgs},
-        terminal::Show,
+        connection::{Connection, ConnectionArgs},
     },
     config,
     record::writer::{Request, RequestContent},
@@ -43,20 +41,20 @@ label = "y"
 min_start_count = 1000000
 "#;
 
-async fn ask(path: &Path, recipe: &str, folds: Option<u8>) -> Result<Evaluated, Exit> {
-    let args = SiteArgs {
+async fn evaluate(path: &Path, recipe: &str, folds: Option<u8>) -> Result<Evaluated, Exit> {
+    let args = ConnectionArgs {
         config: Some(path.to_path_buf()),
-        ..SiteArgs::default()
+        ..ConnectionArgs::default()
     };
-    let mut site = Site::find(&args).await?;
-    let ask = Ask::Learning(LearningAsk::Evaluate(EvaluateAsk {
+    let mut connection = Connection::open(&args).await?;
+    let evaluate = Evaluate {
         recipe: recipe.into(),
         stream: "plant/press".into(),
         folds,
-    }));
-    let answer = site.ask(ask, Show::nothing()).await;
-    site.close().await?;
-    answer.map(|(answer, _)| answer)
+    };
+    let answer = connection.request(evaluate).await;
+    connection.close().await?;
+    answer
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +78,7 @@ async fn every_row_is_judged_once_by_a_model_that_has_not_seen_it() {
     drop(reply);
     tokio::task::block_in_place(|| assert!(answers.iter().all(|stored| stored == Ok(1))));
 
-    let stored = ask(&path, "double", None).await.unwrap();
+    let stored = evaluate(&path, "double", None).await.unwrap();
     assert_eq!(stored.fold_rule, FoldRule::Stored);
     assert_eq!((stored.candidate.folds, stored.candidate.windows), (4, 400));
     assert_eq!(stored.baseline.windows, 400);
@@ -88,16 +86,19 @@ async fn every_row_is_judged_once_by_a_model_that_has_not_seen_it() {
         stored.candidate.error.mean < 0.1 * stored.baseline.error.mean,
         "{stored:?}"
     );
-    let blocks = ask(&path, "double", Some(5)).await.unwrap();
+    let blocks = evaluate(&path, "double", Some(5)).await.unwrap();
     assert_eq!(blocks.fold_rule, FoldRule::Time);
     let windows: Vec<u64> = blocks.folds.iter().map(|(fold, _)| fold.windows).collect();
     assert_eq!(windows, [80; 5]);
-    let unknown = ask(&path, "triple", None).await.unwrap_err().to_string();
+    let unknown = evaluate(&path, "triple", None)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(unknown.contains("there are double"), "{unknown}");
-    let too_many = ask(&path, "double", Some(101)).await.unwrap_err();
+    let too_many = evaluate(&path, "double", Some(101)).await.unwrap_err();
     assert!(matches!(too_many, Exit::Usage(_)), "{too_many}");
 
     agent.stop().await.unwrap();
-    let offline = ask(&path, "double", None).await.unwrap();
+    let offline = evaluate(&path, "double", None).await.unwrap();
     assert_eq!(offline, stored, "the same rows give the same figures");
 }

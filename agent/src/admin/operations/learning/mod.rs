@@ -13,37 +13,29 @@ mod models_tests;
 
 use std::sync::Arc;
 
-use dunlin_models::registry::{ARTIFACT_BYTES_MAX, Registry};
+use dunlin_models::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    cohort::{CohortAsk, CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow},
-    evaluate::{EvaluateAsk, Evaluated, FOLDS, FoldRule},
-    models::{ModelSummary, ModelsAsk, Which},
+    cohort::{CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow, ViewCohort},
+    evaluate::{Evaluate, Evaluated, FOLDS, FoldRule},
+    models::{
+        ExportModel, ImportModel, ListModels, ModelSummary, ModelsRequest, PromoteModel,
+        RollBackModel, ShowModel, Which,
+    },
 };
-use super::{Listener, Need, OperationError, Parts, json};
+use super::{Listener, Need, Operation, OperationError, Parts, Request, json};
 use crate::{config::settings::LearnSettings, observe::status::View, store};
 
-const _: () = assert!(super::ASK_BYTES_MAX as u64 > ARTIFACT_BYTES_MAX + (1 << 19));
-
-/// One operation on what is learnt.
+/// An operation on what is learnt, on its way to the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum LearningAsk {
-    /// Look at a cohort, perhaps with its rows as data: [`CohortFound`].
-    Cohort(Box<CohortAsk>),
-    /// Train and judge a recipe once a fold: [`Evaluated`].
-    Evaluate(EvaluateAsk),
-    /// Something about models: as [`ModelsAsk`] says.
-    Models(ModelsAsk),
-}
-
-impl LearningAsk {
-    pub(super) const fn need(&self) -> Need {
-        match self {
-            Self::Cohort(_) | Self::Models(_) => Need::Directory,
-            Self::Evaluate(_) => Need::Upstream,
-        }
-    }
+pub enum LearningRequest {
+    /// See [`ViewCohort`].
+    Cohort(Box<ViewCohort>),
+    /// See [`Evaluate`].
+    Evaluate(Evaluate),
+    /// Something about models.
+    Models(ModelsRequest),
 }
 
 /// What these operations work on besides records.
@@ -60,7 +52,7 @@ impl LearningParts {
     }
 
     /// Those of a directory that nothing else has open.
-    pub(super) fn of_directory(data_dir: &std::path::Path) -> Self {
+    pub(in crate::admin) fn of_directory(data_dir: &std::path::Path) -> Self {
         let data_dir = data_dir.to_owned();
         Self {
             models: Box::new(move || Ok(store::open_models(&data_dir).map(Arc::new)?)),
@@ -69,7 +61,7 @@ impl LearningParts {
     }
 
     /// With models that are open already.
-    pub(super) fn open(models: &Arc<Registry>, settings: LearnSettings) -> Self {
+    pub(in crate::admin) fn open(models: &Arc<Registry>, settings: LearnSettings) -> Self {
         let models = Arc::clone(models);
         Self {
             models: Box::new(move || Ok(Arc::clone(&models))),
@@ -78,18 +70,15 @@ impl LearningParts {
     }
 }
 
-/// Does what is asked; see [`super::perform`].
-pub(super) fn perform(
+/// Does what is asked; see [`super::handle`].
+pub(super) fn handle(
     parts: &Parts,
-    ask: LearningAsk,
-    listener: &mut (dyn Listener + Send),
+    request: LearningRequest,
+    listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
-    match ask {
-        LearningAsk::Cohort(ask) => json(&cohort::cohort(parts, *ask, listener)?),
-        LearningAsk::Evaluate(ask) => json(&evaluate::evaluate(parts, &ask, listener)?),
-        LearningAsk::Models(ask) => {
-            let (registry, catalog) = ((parts.learning.models)()?, parts.buffer.catalog());
-            models::models(&registry, &catalog, ask, listener)
-        }
+    match request {
+        LearningRequest::Cohort(view) => json(*view, parts, listener),
+        LearningRequest::Evaluate(evaluate) => json(evaluate, parts, listener),
+        LearningRequest::Models(request) => models::handle(parts, request, listener),
     }
 }

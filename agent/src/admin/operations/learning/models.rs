@@ -1,7 +1,5 @@
 //! Looking at versions of models, choosing which one serves, taking them out and in.
 
-use std::sync::Arc;
-
 use dunlin_models::{
     judging::evaluation::Evaluation,
     registry::{
@@ -9,10 +7,9 @@ use dunlin_models::{
         Version,
     },
 };
-use dunlin_sync::sample::Catalog;
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, OperationError};
+use super::{LearningRequest, Listener, Need, Operation, OperationError, Parts, Request, json};
 use crate::{
     base::{glob::matches, wall::wall_ns},
     store::tell_damage,
@@ -21,47 +18,37 @@ use crate::{
 /// Versions listed at most.
 const LIST_VERSIONS_MAX: usize = 10_000;
 
-/// What to do with models.
+/// An operation on models, on its way to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ModelsAsk {
-    /// What there is, by recipe, stream and number: a list of [`ModelSummary`].
-    List {
-        /// Only of this recipe, or those that match: `*` stands for any characters, `?` for one.
-        recipe: Option<String>,
-        /// Only of this stream, or those that match.
-        stream: Option<String>,
-    },
-    /// One version: [`Version`].
-    Show(Which),
-    /// Lets a version serve: [`Version`].
-    Promote {
-        /// Of which line.
-        key: ModelKey,
-        /// Which version.
-        number: u64,
-        /// Its status from then on; `None`: that of the version that serves now, or `available`.
-        status: Option<String>,
-        /// Status of the version that serves now; `None`: `retired`.
-        replaced: Option<String>,
-    },
-    /// Lets the version before serve again: [`Version`].
-    Rollback {
-        /// Of which line.
-        key: ModelKey,
-        /// Status of the version that serves now; `None`: `rolled_back`.
-        status: Option<String>,
-    },
-    /// Writes out the safetensors file as data: [`Version`].
-    Export(Which),
-    /// Takes in a safetensors file: [`Version`].
-    Import {
-        /// Into which line, made if need be.
-        key: ModelKey,
-        /// The file.
-        bytes: Vec<u8>,
-        /// Its status; `None`: `imported`.
-        status: Option<String>,
-    },
+pub enum ModelsRequest {
+    /// See [`ListModels`].
+    List(ListModels),
+    /// See [`ShowModel`].
+    Show(ShowModel),
+    /// See [`PromoteModel`].
+    Promote(PromoteModel),
+    /// See [`RollBackModel`].
+    RollBack(RollBackModel),
+    /// See [`ExportModel`].
+    Export(ExportModel),
+    /// See [`ImportModel`].
+    Import(ImportModel),
+}
+
+/// Does what is asked; see [`super::super::handle`].
+pub(super) fn handle(
+    parts: &Parts,
+    request: ModelsRequest,
+    listener: &mut dyn Listener,
+) -> Result<Vec<u8>, OperationError> {
+    match request {
+        ModelsRequest::List(list) => json(list, parts, listener),
+        ModelsRequest::Show(show) => json(show, parts, listener),
+        ModelsRequest::Promote(promote) => json(promote, parts, listener),
+        ModelsRequest::RollBack(roll_back) => json(roll_back, parts, listener),
+        ModelsRequest::Export(export) => json(export, parts, listener),
+        ModelsRequest::Import(import) => json(import, parts, listener),
+    }
 }
 
 /// Names a version.
@@ -136,37 +123,191 @@ impl From<RegistryError> for OperationError {
     }
 }
 
-impl ModelsAsk {
-    /// The line that it is about, if it is one.
-    fn key(&mut self) -> Option<&mut ModelKey> {
-        match self {
-            Self::List { .. } => None,
-            Self::Show(which) | Self::Export(which) => Some(&mut which.key),
-            Self::Promote { key, .. } | Self::Rollback { key, .. } | Self::Import { key, .. } => {
-                Some(key)
-            }
+/// Lists versions, by recipe, stream and number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListModels {
+    /// Only of this recipe, or those that match: `*` stands for any characters, `?` for one.
+    pub recipe: Option<String>,
+    /// Only of this stream, or those that match.
+    pub stream: Option<String>,
+}
+
+impl Operation for ListModels {
+    type Answer = Vec<ModelSummary>;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Models(ModelsRequest::List(self)))
+    }
+
+    fn run(
+        self,
+        parts: &Parts,
+        listener: &mut dyn Listener,
+    ) -> Result<Vec<ModelSummary>, OperationError> {
+        let (registry, catalog) = ((parts.learning.models)()?, parts.buffer.catalog());
+        let takes = |pattern: &Option<String>, name: &str| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| matches(pattern, name))
+        };
+        let mut keys = registry.keys();
+        keys.retain(|key| {
+            takes(&self.recipe, &key.recipe)
+                && takes(&self.stream, &catalog.name_shown(&key.stream))
+        });
+        let listed = list(&registry, &keys, listener);
+        tell_damage(&registry);
+        let mut listed = listed?;
+        for version in &mut listed {
+            version.key.stream = catalog.name_shown(&version.key.stream);
         }
+        Ok(listed)
     }
 }
 
-/// Does what is asked; the answer is JSON of the type that [`ModelsAsk`] names. Lines are called by the
-/// names that their streams have in `catalog`.
-pub(super) fn models(
-    registry: &Arc<Registry>,
-    catalog: &Catalog,
-    mut ask: ModelsAsk,
-    listener: &mut (dyn Listener + Send),
-) -> Result<Vec<u8>, OperationError> {
-    let meant = ask.key().map(|key| {
-        key.stream = catalog.name_meant(&key.stream);
-        key.stream.clone()
-    });
-    let answer = answer(registry, catalog, ask, listener);
-    tell_damage(registry);
-    answer.map_err(|error| match meant {
-        Some(name) => called(error, &name, &catalog.name_shown(&name)),
-        None => error,
-    })
+/// Shows one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowModel(pub Which);
+
+impl Operation for ShowModel {
+    type Answer = Version;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Models(ModelsRequest::Show(self)))
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
+        let number = self.0.number;
+        on_line(parts, self.0.key, |registry, key| {
+            find(registry, key, number)
+        })
+    }
+}
+
+/// Lets a version serve; answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromoteModel {
+    /// Of which line.
+    pub key: ModelKey,
+    /// Which version.
+    pub number: u64,
+    /// Its status from then on; `None`: that of the version that serves now, or `available`.
+    pub status: Option<String>,
+    /// Status of the version that serves now; `None`: `retired`.
+    pub replaced: Option<String>,
+}
+
+impl Operation for PromoteModel {
+    type Answer = Version;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Models(ModelsRequest::Promote(self)))
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
+        on_line(parts, self.key, |registry, key| {
+            let current = registry.current(key)?.map(|version| version.status);
+            let status = self.status.or(current);
+            let status = status.as_deref().unwrap_or(AVAILABLE);
+            let replaced = self.replaced.as_deref().unwrap_or(RETIRED);
+            Ok(registry.promote(key, self.number, status, replaced)?)
+        })
+    }
+}
+
+/// Lets the version before serve again; answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollBackModel {
+    /// Of which line.
+    pub key: ModelKey,
+    /// Status of the version that serves now; `None`: `rolled_back`.
+    pub status: Option<String>,
+}
+
+impl Operation for RollBackModel {
+    type Answer = Version;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Models(ModelsRequest::RollBack(self)))
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
+        on_line(parts, self.key, |registry, key| {
+            let status = self.status.as_deref().unwrap_or(ROLLED_BACK);
+            Ok(registry.rollback(key, status)?)
+        })
+    }
+}
+
+/// Writes out the safetensors file of a version as data; answers the version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportModel(pub Which);
+
+impl Operation for ExportModel {
+    type Answer = Version;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Models(ModelsRequest::Export(self)))
+    }
+
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Version, OperationError> {
+        let number = self.0.number;
+        on_line(parts, self.0.key, |registry, key| {
+            let version = find(registry, key, number)?;
+            let bytes = registry.bytes(&version)?;
+            listener.data(&bytes).map_err(OperationError::failed)?;
+            Ok(version)
+        })
+    }
+}
+
+/// Takes in a safetensors file; answers the version that it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportModel {
+    /// Into which line, made if need be.
+    pub key: ModelKey,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Its status; `None`: `imported`.
+    pub status: Option<String>,
+}
+
+impl Operation for ImportModel {
+    type Answer = Version;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Learning(LearningRequest::Models(ModelsRequest::Import(self)))
+    }
+
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
+        on_line(parts, self.key, |registry, key| {
+            let new = NewVersion {
+                created_ns: wall_ns(),
+                status: self.status.unwrap_or_else(|| IMPORTED.to_owned()),
+                ..NewVersion::default()
+            };
+            Ok(registry.import(key, &self.bytes, new)?)
+        })
+    }
+}
+
+/// Does something with one line, which `key` calls by the name that its stream has in the catalog.
+fn on_line(
+    parts: &Parts,
+    mut key: ModelKey,
+    act: impl FnOnce(&Registry, &ModelKey) -> Result<Version, OperationError>,
+) -> Result<Version, OperationError> {
+    let (registry, catalog) = ((parts.learning.models)()?, parts.buffer.catalog());
+    key.stream = catalog.name_meant(&key.stream);
+    let done = act(&registry, &key);
+    tell_damage(&registry);
+    done.map_err(|error| called(error, &key.stream, &catalog.name_shown(&key.stream)))
 }
 
 /// The error with a stream called as people call it.
@@ -178,66 +319,10 @@ fn called(error: OperationError, name: &str, shown: &str) -> OperationError {
     }
 }
 
-fn answer(
-    registry: &Registry,
-    catalog: &Catalog,
-    ask: ModelsAsk,
-    listener: &mut (dyn Listener + Send),
-) -> Result<Vec<u8>, OperationError> {
-    let version = match ask {
-        ModelsAsk::List { recipe, stream } => {
-            let takes = |pattern: &Option<String>, name: &str| {
-                pattern
-                    .as_ref()
-                    .is_none_or(|pattern| matches(pattern, name))
-            };
-            let mut keys = registry.keys();
-            keys.retain(|key| {
-                takes(&recipe, &key.recipe) && takes(&stream, &catalog.name_shown(&key.stream))
-            });
-            let mut listed = list(registry, &keys, listener)?;
-            for version in &mut listed {
-                version.key.stream = catalog.name_shown(&version.key.stream);
-            }
-            return super::json(&listed);
-        }
-        ModelsAsk::Show(which) => find(registry, &which)?,
-        ModelsAsk::Promote {
-            key,
-            number,
-            status,
-            replaced,
-        } => {
-            let current = registry.current(&key)?.map(|version| version.status);
-            let status = status.or(current);
-            let status = status.as_deref().unwrap_or(AVAILABLE);
-            registry.promote(&key, number, status, replaced.as_deref().unwrap_or(RETIRED))?
-        }
-        ModelsAsk::Rollback { key, status } => {
-            registry.rollback(&key, status.as_deref().unwrap_or(ROLLED_BACK))?
-        }
-        ModelsAsk::Export(which) => {
-            let version = find(registry, &which)?;
-            let bytes = registry.bytes(&version)?;
-            listener.data(&bytes).map_err(OperationError::failed)?;
-            version
-        }
-        ModelsAsk::Import { key, bytes, status } => {
-            let new = NewVersion {
-                created_ns: wall_ns(),
-                status: status.unwrap_or_else(|| IMPORTED.to_owned()),
-                ..NewVersion::default()
-            };
-            registry.import(&key, &bytes, new)?
-        }
-    };
-    super::json(&version)
-}
-
 fn list(
     registry: &Registry,
     keys: &[ModelKey],
-    listener: &mut (dyn Listener + Send),
+    listener: &mut dyn Listener,
 ) -> Result<Vec<ModelSummary>, OperationError> {
     let mut versions = Vec::new();
     for (index, key) in keys.iter().enumerate() {
@@ -254,14 +339,18 @@ fn list(
     Ok(versions)
 }
 
-fn find(registry: &Registry, which: &Which) -> Result<Version, OperationError> {
-    if let Some(number) = which.number {
-        return Ok(registry.version(&which.key, number)?);
+/// The version with this number; without one, the version that serves.
+fn find(
+    registry: &Registry,
+    key: &ModelKey,
+    number: Option<u64>,
+) -> Result<Version, OperationError> {
+    if let Some(number) = number {
+        return Ok(registry.version(key, number)?);
     }
-    registry.current(&which.key)?.ok_or_else(|| {
+    registry.current(key)?.ok_or_else(|| {
         OperationError::Asked(format!(
-            "no version of {} serves; name one: `dunlin models list` shows them",
-            which.key
+            "no version of {key} serves; name one: `dunlin models list` shows them"
         ))
     })
 }

@@ -8,16 +8,13 @@ use dunlin_models::registry::{
     AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version, artifact::Artifact,
 };
 
-use super::{CohortAsk, CohortFound, CohortView, LearningAsk, ModelSummary, ModelsAsk, Which};
+use super::{
+    CohortView, ExportModel, ImportModel, ListModels, PromoteModel, RollBackModel, ShowModel,
+    ViewCohort, Which,
+};
 use crate::{
-    admin::operations::{
-        Ask,
-        tests::{Device, Taken},
-    },
-    cli::commands::{
-        Exit,
-        models::{read_model, to_file},
-    },
+    admin::operations::tests::{Device, Taken},
+    cli::commands::{Exit, export::to_file, models::read_model},
     cohort::CohortQuery,
 };
 
@@ -41,39 +38,31 @@ fn which(number: Option<u64>) -> Which {
     Which { key: key(), number }
 }
 
-async fn ask(device: &Device, ask: ModelsAsk) -> Result<Version, Exit> {
-    device.ask(Ask::Learning(LearningAsk::Models(ask))).await
-}
-
 async fn import(device: &Device, bytes: Vec<u8>) -> Result<Version, Exit> {
-    let import = ModelsAsk::Import {
+    let import = ImportModel {
         key: key(),
         bytes,
         status: None,
     };
-    ask(device, import).await
+    device.request(import).await
 }
 
 async fn promote(device: &Device, number: u64) -> Result<Version, Exit> {
-    let promote = ModelsAsk::Promote {
+    let promote = PromoteModel {
         key: key(),
         number,
         status: None,
         replaced: None,
     };
-    ask(device, promote).await
+    device.request(promote).await
 }
 
 async fn list(device: &Device, stream: &str) -> Vec<(u64, String, bool)> {
-    let list = ModelsAsk::List {
+    let list = ListModels {
         recipe: None,
         stream: Some(stream.into()),
     };
-    let versions: Vec<ModelSummary> = device
-        .ask(Ask::Learning(LearningAsk::Models(list)))
-        .await
-        .unwrap();
-    let versions = versions.into_iter();
+    let versions = device.request(list).await.unwrap().into_iter();
     versions
         .map(|version| (version.number, version.status, version.is_current))
         .collect()
@@ -95,9 +84,7 @@ async fn models_go_in_serve_are_taken_back_and_go_out() {
         let large = model(2_000_000);
         let first = import(&device, large.clone()).await.unwrap();
         assert_eq!((first.number, first.status.as_str()), (1, IMPORTED));
-        let nobody = ask(&device, ModelsAsk::Show(which(None)))
-            .await
-            .unwrap_err();
+        let nobody = device.request(ShowModel(which(None))).await.unwrap_err();
         assert!(
             matches!(&nobody, Exit::Usage(text) if text.contains("serves")),
             "{nobody}"
@@ -122,11 +109,12 @@ async fn models_go_in_serve_are_taken_back_and_go_out() {
                 (2, AVAILABLE.to_owned(), true)
             ]
         );
-        let rollback = |status: Option<&str>| ModelsAsk::Rollback {
+        let roll_back = |status: Option<&str>| RollBackModel {
             key: key(),
             status: status.map(str::to_owned),
         };
-        assert_eq!(ask(&device, rollback(None)).await.unwrap().number, 1);
+        let serves = device.request(roll_back(None)).await.unwrap();
+        assert_eq!(serves.number, 1);
         assert_eq!(
             list(&device, "plant/*").await,
             [
@@ -134,22 +122,26 @@ async fn models_go_in_serve_are_taken_back_and_go_out() {
                 (2, ROLLED_BACK.to_owned(), false)
             ]
         );
-        let error = ask(&device, rollback(None)).await.unwrap_err();
+        let error = device.request(roll_back(None)).await.unwrap_err();
         assert!(
             matches!(&error, Exit::Usage(text) if text.contains("promote another")),
             "{error}"
         );
 
         let taken = Taken::default();
-        let mut site = device.site().await;
-        let export = Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which(None))));
-        let (version, _) = site.ask::<Version, _>(export, taken.clone()).await.unwrap();
+        let mut connection = device.connection().await;
+        let export = ExportModel(which(None));
+        let (version, _) = connection
+            .request_with(export, taken.clone())
+            .await
+            .unwrap();
         assert_eq!((version.number, &*taken.0.lock().unwrap()), (1, &large));
         let path = device.dir.path().join("out.safetensors");
-        to_file(&mut site, which(Some(2)), &path).await.unwrap();
+        let export = |number| ExportModel(which(Some(number)));
+        to_file(&mut connection, export(2), &path).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), model(1));
-        assert!(to_file(&mut site, which(Some(3)), &path).await.is_err());
-        site.close().await.unwrap();
+        assert!(to_file(&mut connection, export(3), &path).await.is_err());
+        connection.close().await.unwrap();
         assert_eq!(
             read_model(&path).unwrap(),
             model(1),
@@ -173,15 +165,12 @@ async fn a_cohort_since_the_last_training_begins_behind_it() {
         if !running {
             device.stop().await;
         }
-        let ask = CohortAsk {
+        let cohort = ViewCohort {
             query: CohortQuery::of("plant/*"),
             since_training: Some("ridge".into()),
             view: CohortView::Count,
         };
-        let found: CohortFound = device
-            .ask(Ask::Learning(LearningAsk::Cohort(Box::new(ask))))
-            .await
-            .unwrap();
+        let found = device.request(cohort).await.unwrap();
         let expected = format!("--streams='plant/*' --after={trained_to}");
         assert_eq!((found.lineage.query, found.lineage.rows), (expected, 2));
     }
@@ -208,9 +197,8 @@ async fn what_cannot_be_done_says_what_to_do() {
         let lines = device.dir.path().join("data/models/lines");
         let line = fs::read_dir(lines).unwrap().next().unwrap().unwrap().path();
         fs::write(line.join("0000000001/model.safetensors"), b"x").unwrap();
-        let error = ask(&device, ModelsAsk::Show(which(Some(1))))
-            .await
-            .unwrap_err();
+        let show = ShowModel(which(Some(1)));
+        let error = device.request(show).await.unwrap_err();
         // A stopped agent's directory is looked through as it is opened, a running one's as asked.
         assert!(error.to_string().contains("set aside"), "{error}");
         assert!(list(&device, "*").await.is_empty());

@@ -4,25 +4,23 @@ mod text;
 
 use std::{
     fs::File,
-    io::{self, BufWriter, IsTerminal as _, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use clap::{Args, Subcommand};
 use dunlin_models::registry::{ARTIFACT_BYTES_MAX, ModelKey, Version};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use self::text::{columns, compared, facts, listed};
 use super::{
     Exit, Outcome,
-    export::beside,
-    site::{Site, SiteArgs},
+    connection::{Connection, ConnectionArgs},
+    export::to_file,
     terminal::{self, Show},
 };
-use crate::{
-    admin::operations::{Ask, LearningAsk, ModelSummary, ModelsAsk, Which},
-    app::owner,
+use crate::admin::operations::{
+    ExportModel, ImportModel, ListModels, PromoteModel, RollBackModel, ShowModel, Which,
 };
 
 /// Arguments of `dunlin models`.
@@ -85,7 +83,7 @@ struct ListArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -99,7 +97,7 @@ struct ShowArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -116,7 +114,7 @@ struct CompareArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -136,7 +134,7 @@ struct PromoteArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -150,7 +148,7 @@ struct RollbackArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -167,7 +165,7 @@ struct ExportArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -184,7 +182,7 @@ struct ImportArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    site: SiteArgs,
+    connection: ConnectionArgs,
 }
 
 /// Does what was asked.
@@ -203,14 +201,6 @@ pub async fn run(args: ModelsArgs) -> Outcome {
     }
 }
 
-/// Has one version answered.
-async fn ask(site: &mut Site, ask: ModelsAsk) -> Result<Version, Exit> {
-    let (version, _) = site
-        .ask(Ask::Learning(LearningAsk::Models(ask)), Show::nothing())
-        .await?;
-    Ok(version)
-}
-
 fn print_json<T: Serialize>(value: &T) -> Outcome {
     let text = serde_json::to_string(value);
     println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
@@ -218,16 +208,14 @@ fn print_json<T: Serialize>(value: &T) -> Outcome {
 }
 
 async fn list(args: ListArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
-    let ask = ModelsAsk::List {
+    let mut connection = Connection::open(&args.connection).await?;
+    let list = ListModels {
         recipe: args.recipe,
         stream: args.stream,
     };
     let show = Show::new("reading the versions");
-    let (versions, _) = site
-        .ask::<Vec<ModelSummary>, _>(Ask::Learning(LearningAsk::Models(ask)), show)
-        .await?;
-    site.close().await?;
+    let (versions, _) = connection.request_with(list, show).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&versions);
     }
@@ -236,9 +224,10 @@ async fn list(args: ListArgs) -> Outcome {
 }
 
 async fn show(args: ShowArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
-    let version = ask(&mut site, ModelsAsk::Show(args.key.which(args.number))).await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let which = args.key.which(args.number);
+    let version = connection.request(ShowModel(which)).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&version);
     }
@@ -248,14 +237,14 @@ async fn show(args: ShowArgs) -> Outcome {
 }
 
 async fn compare(args: CompareArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
-    let one = ask(
-        &mut site,
-        ModelsAsk::Show(args.key.which(Some(args.number))),
-    )
-    .await?;
-    let other = ask(&mut site, ModelsAsk::Show(args.key.which(args.other))).await?;
-    site.close().await?;
+    let mut connection = Connection::open(&args.connection).await?;
+    let (one, other) = (
+        args.key.which(Some(args.number)),
+        args.key.which(args.other),
+    );
+    let one = connection.request(ShowModel(one)).await?;
+    let other = connection.request(ShowModel(other)).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&[one, other]);
     }
@@ -264,26 +253,26 @@ async fn compare(args: CompareArgs) -> Outcome {
 }
 
 async fn promote(args: PromoteArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
-    let promotion = ModelsAsk::Promote {
+    let mut connection = Connection::open(&args.connection).await?;
+    let promote = PromoteModel {
         key: args.key.key(),
         number: args.number,
         status: args.status,
         replaced: args.replaced_status,
     };
-    let version = ask(&mut site, promotion).await?;
-    site.close().await?;
+    let version = connection.request(promote).await?;
+    connection.close().await?;
     serves_now(&version, args.json)
 }
 
 async fn rollback(args: RollbackArgs) -> Outcome {
-    let mut site = Site::find(&args.site).await?;
-    let rollback = ModelsAsk::Rollback {
+    let mut connection = Connection::open(&args.connection).await?;
+    let roll_back = RollBackModel {
         key: args.key.key(),
         status: args.status,
     };
-    let version = ask(&mut site, rollback).await?;
-    site.close().await?;
+    let version = connection.request(roll_back).await?;
+    connection.close().await?;
     serves_now(&version, args.json)
 }
 
@@ -306,14 +295,17 @@ async fn export(args: ExportArgs) -> Outcome {
             "a safetensors file is no text for a terminal; name a file with --output FILE".into(),
         ));
     }
-    let mut site = Site::find(&args.site).await?;
+    let mut connection = Connection::open(&args.connection).await?;
     let (version, place) = if let Some(path) = &args.output {
-        let version = to_file(&mut site, which, path).await?;
+        let version = to_file(&mut connection, ExportModel(which), path).await?;
         (version, path.display().to_string())
     } else {
-        (to_stdout(&mut site, which).await?, "standard output".into())
+        (
+            to_stdout(&mut connection, which).await?,
+            "standard output".into(),
+        )
     };
-    site.close().await?;
+    connection.close().await?;
     if args.json {
         let text = serde_json::to_string(&version);
         eprintln!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
@@ -327,51 +319,25 @@ async fn export(args: ExportArgs) -> Outcome {
     Ok(())
 }
 
-async fn to_stdout(site: &mut Site, which: Which) -> Result<Version, Exit> {
+async fn to_stdout(connection: &mut Connection, which: Which) -> Result<Version, Exit> {
     let show = Show::with("exporting", Vec::new());
-    let (version, show) = site
-        .ask(
-            Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which))),
-            show,
-        )
-        .await?;
+    let (version, show) = connection.request_with(ExportModel(which), show).await?;
     let mut out = io::stdout().lock();
     let written = out.write_all(&show.out).and_then(|()| out.flush());
     written.map_err(|error| Exit::Failed(format!("standard output: {error}")))?;
     Ok(version)
 }
 
-/// Exports to a temporary file beside `path` and renames it when it is whole and durable.
-///
-/// # Errors
-/// [`Exit`]; nothing has appeared at `path` then.
-pub async fn to_file(site: &mut Site, which: Which, path: &Path) -> Result<Version, Exit> {
-    let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
-    let file = beside(path).map_err(failed)?;
-    let show = Show::with("exporting", BufWriter::new(file));
-    let (version, mut show) = site
-        .ask(
-            Ask::Learning(LearningAsk::Models(ModelsAsk::Export(which))),
-            show,
-        )
-        .await?;
-    show.out.flush().map_err(failed)?;
-    let file: &NamedTempFile = show.out.get_ref();
-    file.as_file().sync_all().map_err(failed)?;
-    owner::as_caller(|| std::fs::rename(file.path(), path)).map_err(failed)?;
-    Ok(version)
-}
-
 async fn import(args: ImportArgs) -> Outcome {
     let bytes = read_model(&args.file)?;
-    let mut site = Site::find(&args.site).await?;
-    let import = ModelsAsk::Import {
+    let mut connection = Connection::open(&args.connection).await?;
+    let import = ImportModel {
         key: args.key.key(),
         bytes,
         status: args.status,
     };
-    let version = ask(&mut site, import).await?;
-    site.close().await?;
+    let version = connection.request(import).await?;
+    connection.close().await?;
     if args.json {
         return print_json(&version);
     }

@@ -1,12 +1,12 @@
-//! How commands talk to a running agent: HTTP over a Unix domain socket in the data directory.
+//! How commands talk to a running agent: HTTP over a Unix domain socket in the data directory. The body of a
+//! request is a [`Request`](super::operations::Request) as checked bytes, that of an answer is frames
+//! (`wire`).
 //!
 //! Promises: only the agent's own user may connect (mode 0600 before anybody can); a stale socket
 //! is replaced and a living agent's never; a long answer arrives in chunks, bounded in memory on
 //! both sides, and one cut short is an error to whoever reads it, never a short answer.
 
-mod client;
-mod server;
-mod stream;
+pub(super) mod wire;
 
 use std::{
     fs::File,
@@ -16,15 +16,20 @@ use std::{
     time::Duration,
 };
 
-pub use client::{Reply, get, post};
-pub use server::{ControlServer, serve};
-pub use stream::stream;
+#[cfg(feature = "learning")]
+use dunlin_models::registry::ARTIFACT_BYTES_MAX;
 
 /// Name of the socket in the data directory.
 pub const SOCKET_NAME: &str = "dunlin.sock";
 
+/// Where operations are asked for.
+pub const TARGET: &str = "/operations";
+/// Most bytes of one request: the largest model with its overhead; a full import batch is less.
+pub(super) const REQUEST_BYTES_MAX: usize = 33 << 20;
+#[cfg(feature = "learning")]
+const _: () = assert!(REQUEST_BYTES_MAX as u64 > ARTIFACT_BYTES_MAX + (1 << 19));
 /// Wait for the connection, for the start of an answer, and for each of its chunks.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a socket's path, without its final NUL: 107 on Linux, 103 on macOS.
 const SOCKET_PATH_BYTES_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
@@ -66,19 +71,19 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join(SOCKET_NAME)
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
 /// A socket's path that the system takes: a long one goes through an open directory.
-struct ShortPath {
-    path: PathBuf,
+pub(super) struct ShortPath {
+    pub(super) path: PathBuf,
     /// Holds the directory open for as long as the path is used.
     _directory: Option<File>,
 }
 
 impl ShortPath {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
             return Ok(Self {
                 path: path.to_owned(),
@@ -102,6 +107,3 @@ impl ShortPath {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

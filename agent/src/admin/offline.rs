@@ -10,13 +10,18 @@ use dunlin_sync::{
 };
 use tokio::sync::watch;
 
-use super::{OperationError, Parts, WriterEnd};
+#[cfg(feature = "learning")]
+use super::operations::LearningParts;
+use super::operations::{Listener, Operation, OperationError, Parts, WriterEnd, answer_of, handle};
 use crate::{
-    app,
+    app::stack::{Stack, connect_upstream},
     base::wall::wall_ns,
     config::settings::{Settings, WhenFull},
-    ingest::Ingest,
-    record::writer::{self, Parts as WriterParts, Writer},
+    ingest::{
+        Acker,
+        inbox::{self, Outlet},
+    },
+    record::writer,
     store::{Store, StoreError, check_format, cursor_path, read_identity, usable},
 };
 
@@ -30,22 +35,22 @@ impl From<StoreError> for OperationError {
     }
 }
 
-/// An open data directory. [`Local::close`] makes what was written durable.
-pub struct Local {
+/// An open data directory. [`Offline::close`] makes what was written durable.
+pub struct Offline {
     parts: Parts,
     worker: Option<Worker>,
 }
 
 /// The writer, with what keeps its inbox open.
 struct Worker {
-    ingest: Ingest,
+    outlet: Outlet,
     /// Knows what has been uploaded; never run.
     _uploader: Uploader,
     give_up: watch::Sender<bool>,
     thread: JoinHandle<Result<(), String>>,
 }
 
-impl Local {
+impl Offline {
     /// Opens `data_dir` for reading, and for taking items out of the quarantine.
     ///
     /// # Errors
@@ -85,7 +90,7 @@ impl Local {
                 cursor: Box::new(move || cursor.clone()),
                 rules: Vec::new(),
                 #[cfg(feature = "learning")]
-                learning: super::LearningParts::of_directory(data_dir),
+                learning: LearningParts::of_directory(data_dir),
                 upstream: None,
                 writer: None,
             },
@@ -93,22 +98,21 @@ impl Local {
         })
     }
 
-    /// As [`Local::open_directory`], with the upstream that `settings` name.
+    /// As [`Offline::open_directory`], with the upstream that `settings` name.
     ///
     /// # Errors
     /// As there, and if the upstream's settings cannot be used.
     pub fn open_with_upstream(settings: &Settings) -> Result<Self, OperationError> {
-        let mut local = Self::open_directory(&settings.data_dir)?;
-        local.parts.upstream =
-            Some(app::connect_upstream(settings).map_err(OperationError::failed)?);
-        local.parts.rules.clone_from(&settings.streams);
+        let mut offline = Self::open_directory(&settings.data_dir)?;
+        offline.parts.upstream = Some(connect_upstream(settings).map_err(OperationError::failed)?);
+        offline.parts.rules.clone_from(&settings.streams);
         #[cfg(feature = "learning")]
-        local
+        offline
             .parts
             .learning
             .settings
             .replace(settings.learn.clone());
-        Ok(local)
+        Ok(offline)
     }
 
     /// Opens everything, made if need be, and starts a writer that takes no publishes. A full
@@ -118,62 +122,55 @@ impl Local {
     /// [`OperationError::Failed`] with what is in the way.
     pub fn open_with_writer(mut settings: Settings) -> Result<Self, OperationError> {
         settings.buffer.when_full = WhenFull::Block;
-        // Nothing is connected, so its certificates need not be there.
-        settings.mqtt.tls = None;
-        let upstream = app::connect_upstream(&settings).map_err(OperationError::failed)?;
-        let seed = rand::random();
-        let (ingest, inbox, acker, _stopper) =
-            Ingest::new(&settings.mqtt, Vec::new(), &settings.device, seed)
-                .map_err(OperationError::failed)?;
+        let upstream = connect_upstream(&settings).map_err(OperationError::failed)?;
         let store = Store::open(&settings)?;
-        let (gate, gate_open) = watch::channel(false);
-        let uploader = Uploader::open(
-            app::uploader_options(&settings),
-            Arc::clone(&store.buffer) as _,
-            Arc::clone(&upstream),
-            Arc::clone(&store.quarantine) as _,
-            gate_open,
-        );
-        let uploads = uploader.stats();
-        let parts = WriterParts {
-            inbox,
-            acker,
-            buffer: Arc::clone(&store.buffer),
-            quarantine: Arc::clone(&store.quarantine),
-            clock: store.clock,
-            gate,
-            uploads: Arc::clone(&uploads),
-            wall_ns,
-        };
-        let (writer, requests) = Writer::new(parts, &settings);
-        let stats = writer.stats();
+        // No publish comes, so none is acknowledged.
+        let ((outlet, inbox), (acker, _)) = (inbox::channel(1, 1), Acker::observed());
+        let stack = Stack::new(&settings, store, upstream, inbox, acker);
+        let uploads = stack.uploader.stats();
+        let stats = stack.writer.stats();
         let (give_up, gave_up) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("dunlin-writer".into())
-            .spawn(move || writer.run(&gave_up))
+            .spawn(move || stack.writer.run(&gave_up))
             .map_err(OperationError::failed)?;
         Ok(Self {
             parts: Parts {
-                buffer: store.buffer,
-                quarantine: store.quarantine,
+                buffer: stack.buffer,
+                quarantine: stack.quarantine,
                 cursor: Box::new(move || uploads.cursor()),
                 rules: settings.streams,
                 #[cfg(feature = "learning")]
-                learning: super::LearningParts::open(&store.models, settings.learn),
-                upstream: Some(upstream),
+                learning: LearningParts::open(&stack.models, settings.learn),
+                upstream: Some(stack.upstream),
                 writer: Some(WriterEnd {
-                    requests,
+                    requests: stack.requests,
                     stats,
                     drains: false,
                 }),
             },
             worker: Some(Worker {
-                ingest,
-                _uploader: uploader,
+                outlet,
+                _uploader: stack.uploader,
                 give_up,
                 thread,
             }),
         })
+    }
+
+    /// Does `operation`, which needs no more than was opened. Blocks the thread, which must belong to a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`OperationError`], also if `listener` refuses to listen any more.
+    pub fn request<O: Operation>(
+        &self,
+        operation: O,
+        listener: &mut dyn Listener,
+    ) -> Result<O::Answer, OperationError> {
+        // By way of JSON, so that an answer is the same to the last digit whether an agent runs or not.
+        let json = handle(&self.parts, operation.into_request(), listener)?;
+        answer_of::<O>(&json)
     }
 
     /// What is open.
@@ -191,7 +188,7 @@ impl Local {
     }
 }
 
-impl Drop for Local {
+impl Drop for Offline {
     fn drop(&mut self) {
         // What was reported as durable is; the rest was reported as failed.
         let _ended = self.worker.take().map(Worker::end);
@@ -201,7 +198,7 @@ impl Drop for Local {
 impl Worker {
     fn end(self) -> Result<(), OperationError> {
         // Closes the inbox; a writer that waits for room gives up.
-        drop(self.ingest);
+        drop(self.outlet);
         self.give_up.send_replace(true);
         let ended = self.thread.join();
         ended

@@ -12,7 +12,11 @@ use axum::{
     routing::{get as route, post as route_post},
 };
 
-use super::*;
+use super::{stream::stream, *};
+use crate::admin::{
+    client::{get, post},
+    protocol::socket_path,
+};
 
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// More than both sides' buffers together.

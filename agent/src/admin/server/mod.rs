@@ -1,5 +1,8 @@
 //! The agent's side of the socket.
 
+mod routes;
+mod stream;
+
 use std::{
     fs::{self, Permissions},
     io,
@@ -11,7 +14,8 @@ use std::{
 use axum::Router;
 use tokio::net::{UnixSocket, UnixStream};
 
-use super::{ControlError, ShortPath, directory_of};
+pub use self::routes::router;
+use super::protocol::{ControlError, ShortPath, directory_of};
 use crate::observe::http::{Limits, Server};
 
 const LOCAL: Limits = Limits {
@@ -102,3 +106,6 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let found = fs::symlink_metadata(path)?;
     Ok((found.dev(), found.ino()))
 }
+
+#[cfg(test)]
+mod tests;

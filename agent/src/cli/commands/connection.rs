@@ -3,14 +3,14 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use clap::Args;
-use dunlin_sync::files::frame;
-use serde::de::DeserializeOwned;
 
-use super::Exit;
+use super::{Exit, terminal::Show};
 use crate::{
     admin::{
-        control::{self, ControlError},
-        operations::{self, Ask, Listener, Local, Need, OperationError},
+        client,
+        offline::Offline,
+        operations::{Listener, Need, Operation, OperationError},
+        protocol::{ControlError, socket_path},
     },
     app::owner,
     config::{self, Mistake, Overrides, settings::Settings},
@@ -23,7 +23,7 @@ const STATUS_BYTES_MAX: usize = 1 << 20;
 
 /// Which agent, by its configuration or its data directory.
 #[derive(Args, Clone, Debug, Default)]
-pub struct SiteArgs {
+pub struct ConnectionArgs {
     /// Configuration file of the agent
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -32,12 +32,12 @@ pub struct SiteArgs {
     pub overrides: Overrides,
 }
 
-/// An agent that runs, or its directory.
-pub struct Site {
-    args: SiteArgs,
+/// To a running agent, or to its directory where none runs.
+pub struct Connection {
+    args: ConnectionArgs,
     data_dir: PathBuf,
     status: Option<Status>,
-    local: Option<(Need, Arc<Local>)>,
+    offline: Option<(Need, Arc<Offline>)>,
 }
 
 impl From<OperationError> for Exit {
@@ -54,12 +54,12 @@ fn usage(mistakes: &[Mistake]) -> Exit {
     Exit::Usage(lines.join("\n"))
 }
 
-impl Site {
+impl Connection {
     /// Finds out whether an agent runs there.
     ///
     /// # Errors
     /// [`Exit`], if the directory is not known or the agent does not answer.
-    pub async fn find(args: &SiteArgs) -> Result<Self, Exit> {
+    pub async fn open(args: &ConnectionArgs) -> Result<Self, Exit> {
         let data_dir = config::data_dir(args.config.as_deref(), &args.overrides);
         let data_dir = data_dir.map_err(|mistakes| usage(&mistakes))?;
         owner::take_on(&data_dir).map_err(Exit::Usage)?;
@@ -71,8 +71,8 @@ impl Site {
             }
             error => Exit::Failed(error.to_string()),
         };
-        let socket = control::socket_path(&data_dir);
-        let status = match control::get(&socket, "/status").await {
+        let socket = socket_path(&data_dir);
+        let status = match client::get(&socket, "/status").await {
             Ok(reply) => {
                 let bytes = reply.bytes(STATUS_BYTES_MAX).await.map_err(failed)?;
                 let status = serde_json::from_slice(&bytes).map_err(|error| {
@@ -89,7 +89,7 @@ impl Site {
             args: args.clone(),
             data_dir,
             status,
-            local: None,
+            offline: None,
         })
     }
 
@@ -103,62 +103,63 @@ impl Site {
         self.status.as_ref()
     }
 
-    /// Has an operation done. `T` is the answer's type, as [`Ask`] names it.
+    /// Has an operation done, without a word about how far it is.
     ///
     /// # Errors
     /// [`Exit`], with what is in the way.
-    pub async fn ask<T: DeserializeOwned, L: Listener + Send + 'static>(
+    pub async fn request<O: Operation>(&mut self, operation: O) -> Result<O::Answer, Exit> {
+        let (answer, _) = self.request_with(operation, Show::nothing()).await?;
+        Ok(answer)
+    }
+
+    /// Has an operation done while `listener`, which comes back, hears how it goes.
+    ///
+    /// # Errors
+    /// [`Exit`], with what is in the way.
+    pub async fn request_with<O: Operation, L: Listener + 'static>(
         &mut self,
-        ask: Ask,
+        operation: O,
         mut listener: L,
-    ) -> Result<(T, L), Exit> {
-        let (answer, listener) = if self.status.is_some() {
-            let body = frame::to_bytes(&ask).map_err(|error| Exit::Failed(error.to_string()))?;
-            let socket = control::socket_path(&self.data_dir);
-            let reply = control::post(&socket, operations::TARGET, body).await;
-            let reply = reply.map_err(|error| Exit::Failed(error.to_string()))?;
-            let answer = operations::listen(reply, &mut listener).await?;
-            (answer, listener)
-        } else {
-            let local = self.open(ask.need()).await?;
-            blocking(move || {
-                let answer = operations::perform(local.parts(), ask, &mut listener)?;
-                Ok((answer, listener))
-            })
-            .await?
-        };
-        let answer = serde_json::from_slice(&answer);
-        let answer = answer
-            .map_err(|error| Exit::Failed(format!("the answer is not understood ({error})")))?;
-        Ok((answer, listener))
+    ) -> Result<(O::Answer, L), Exit> {
+        if self.status.is_some() {
+            let socket = socket_path(&self.data_dir);
+            let answer = client::request(&socket, operation, &mut listener).await?;
+            return Ok((answer, listener));
+        }
+        let offline = self.open_offline(O::NEED).await?;
+        blocking(move || {
+            let answer = offline.request(operation, &mut listener)?;
+            Ok((answer, listener))
+        })
+        .await
     }
 
     /// The directory, open as deep as needed.
     ///
     /// # Errors
     /// [`Exit`], with what is in the way.
-    pub async fn open(&mut self, need: Need) -> Result<Arc<Local>, Exit> {
-        if let Some((open, local)) = &self.local
+    pub async fn open_offline(&mut self, need: Need) -> Result<Arc<Offline>, Exit> {
+        if let Some((open, offline)) = &self.offline
             && *open >= need
         {
-            return Ok(Arc::clone(local));
+            return Ok(Arc::clone(offline));
         }
-        self.close_local().await?;
+        self.close_offline().await?;
         let data_dir = self.data_dir.clone();
-        let local = match need {
-            Need::Directory => blocking(move || Local::open_directory(&data_dir)).await,
+        let offline = match need {
+            Need::Directory => blocking(move || Offline::open_directory(&data_dir)).await,
             Need::Upstream => {
                 let settings = self.settings()?;
-                blocking(move || Local::open_with_upstream(&settings)).await
+                blocking(move || Offline::open_with_upstream(&settings)).await
             }
             Need::Writer => {
                 let settings = self.settings()?;
-                blocking(move || Local::open_with_writer(settings)).await
+                blocking(move || Offline::open_with_writer(settings)).await
             }
         }?;
-        let local = Arc::new(local);
-        self.local = Some((need, Arc::clone(&local)));
-        Ok(local)
+        let offline = Arc::new(offline);
+        self.offline = Some((need, Arc::clone(&offline)));
+        Ok(offline)
     }
 
     fn settings(&self) -> Result<Settings, Exit> {
@@ -180,16 +181,16 @@ impl Site {
     /// # Errors
     /// [`Exit::Failed`] if the last records could not be committed.
     pub async fn close(mut self) -> Result<(), Exit> {
-        self.close_local().await
+        self.close_offline().await
     }
 
-    async fn close_local(&mut self) -> Result<(), Exit> {
+    async fn close_offline(&mut self) -> Result<(), Exit> {
         match self
-            .local
+            .offline
             .take()
-            .and_then(|(_, local)| Arc::into_inner(local))
+            .and_then(|(_, offline)| Arc::into_inner(offline))
         {
-            Some(local) => blocking(move || local.close()).await,
+            Some(offline) => blocking(move || offline.close()).await,
             None => Ok(()),
         }
     }

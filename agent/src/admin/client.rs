@@ -3,12 +3,20 @@
 use std::{io, path::Path};
 
 use axum::body::Bytes;
+use bytes::{Buf, BytesMut};
+use dunlin_sync::files::frame;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, task::JoinSet, time::timeout};
 
-use super::{ANSWER_WAIT, ControlError, ShortPath, directory_of};
+use super::{
+    operations::{Listener, Operation, OperationError, answer_of},
+    protocol::{
+        ANSWER_WAIT, ControlError, ShortPath, TARGET, directory_of,
+        wire::{ANSWER, DATA, ERROR, PROGRESS, next_frame},
+    },
+};
 
 /// Longest reason of a refusal, bytes.
 const REASON_BYTES_MAX: usize = 64 * 1024;
@@ -63,7 +71,7 @@ impl Reply {
 /// # Errors
 /// [`ControlError`]; [`ControlError::Refused`] for any status but success.
 pub async fn get(path: &Path, target: &str) -> Result<Reply, ControlError> {
-    request(path, Method::GET, target, Bytes::new()).await
+    exchange(path, Method::GET, target, Bytes::new()).await
 }
 
 /// Sends `body` to `target` of the agent behind the socket at `path`.
@@ -71,10 +79,57 @@ pub async fn get(path: &Path, target: &str) -> Result<Reply, ControlError> {
 /// # Errors
 /// As for [`get`].
 pub async fn post(path: &Path, target: &str, body: Vec<u8>) -> Result<Reply, ControlError> {
-    request(path, Method::POST, target, body.into()).await
+    exchange(path, Method::POST, target, body.into()).await
 }
 
-async fn request(
+/// Has the agent behind the socket at `path` do `operation`, and follows that to its end.
+///
+/// # Errors
+/// [`OperationError::Failed`] if the agent is not reached or falls silent, or if `listener` refuses;
+/// otherwise the agent's own.
+pub async fn request<O: Operation>(
+    path: &Path,
+    operation: O,
+    listener: &mut dyn Listener,
+) -> Result<O::Answer, OperationError> {
+    let body = frame::to_bytes(&operation.into_request()).map_err(OperationError::failed)?;
+    let reply = post(path, TARGET, body).await;
+    let json = follow(reply.map_err(OperationError::failed)?, listener).await?;
+    answer_of::<O>(&json)
+}
+
+/// The answer as JSON.
+async fn follow(mut reply: Reply, listener: &mut dyn Listener) -> Result<Vec<u8>, OperationError> {
+    let mut bytes = BytesMut::new();
+    loop {
+        while let Some((kind, body)) = next_frame(&mut bytes).map_err(cut)? {
+            match kind {
+                PROGRESS if body.len() == 16 => {
+                    let (done, total) = ((&body[..8]).get_u64(), (&body[8..]).get_u64());
+                    listener.progress(done, total)
+                }
+                DATA => listener.data(&body),
+                ANSWER => return Ok(body.to_vec()),
+                ERROR => {
+                    let error = serde_json::from_slice(&body);
+                    return Err(error.unwrap_or_else(OperationError::failed));
+                }
+                _ => Err(io::Error::other("the agent's answer is not understood")),
+            }
+            .map_err(OperationError::failed)?;
+        }
+        match reply.chunk().await.map_err(OperationError::failed)? {
+            Some(chunk) => bytes.extend_from_slice(&chunk),
+            None => return Err(cut("it ended without an answer")),
+        }
+    }
+}
+
+fn cut(what: impl std::fmt::Display) -> OperationError {
+    OperationError::failed(broken(what))
+}
+
+async fn exchange(
     path: &Path,
     method: Method,
     target: &str,

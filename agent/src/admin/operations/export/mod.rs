@@ -1,5 +1,7 @@
 //! Writing out records: block by block, so that memory does not grow with what is read.
 
+pub mod files;
+
 use std::{
     collections::{BTreeSet, HashSet},
     io::{self, Write},
@@ -14,11 +16,9 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, OperationError};
-use crate::{
-    admin::export::{CsvExport, ExportError, ParquetExport},
-    base::glob::means,
-};
+use self::files::{CsvExport, ExportError, ParquetExport};
+use super::{Listener, Need, Operation, OperationError, Parts, Request};
+use crate::base::glob::means;
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 10;
@@ -32,9 +32,9 @@ pub enum ExportFormat {
     Parquet,
 }
 
-/// What to write out.
+/// Writes out records as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExportAsk {
+pub struct ExportRecords {
     /// Name of a stream, or a pattern: `*` stands for any characters, `?` for one.
     pub stream: String,
     /// Timestamps wanted.
@@ -52,27 +52,39 @@ pub struct ExportDone {
     pub streams: u64,
 }
 
-/// Writes the records that `ask` names as data. Blocks follow one another in time; in a block the
-/// streams follow one another, each in order of time.
-pub(super) fn export(
+impl Operation for ExportRecords {
+    type Answer = ExportDone;
+    const NEED: Need = Need::Directory;
+
+    fn into_request(self) -> Request {
+        Request::Export(self)
+    }
+
+    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<ExportDone, OperationError> {
+        export(&parts.buffer, &self, listener)
+    }
+}
+
+/// Blocks follow one another in time; in a block the streams follow one another, each in order of time.
+fn export(
     buffer: &Buffer,
-    ask: &ExportAsk,
-    listener: &mut (dyn Listener + Send),
+    wanted: &ExportRecords,
+    listener: &mut dyn Listener,
 ) -> Result<ExportDone, OperationError> {
     let catalog = buffer.catalog();
-    let (schema, streams) = select(&catalog, &ask.stream)?;
+    let (schema, streams) = select(&catalog, &wanted.stream)?;
     let (first, end) = buffer
-        .blocks_within(ask.range)
+        .blocks_within(wanted.range)
         .map_err(OperationError::Failed)?;
     let listener = Mutex::new(listener);
-    let mut file = File::begin(ask.format, Data(&listener), &schema).map_err(failed)?;
+    let mut file = File::begin(wanted.format, Data(&listener), &schema).map_err(failed)?;
     let (mut rows, mut seen) = (0, HashSet::new());
     let mut seq = first;
     while seq < end {
         let told = lock(&listener).progress(seq - first, end - first);
         told.map_err(OperationError::failed)?;
         if let Some(block) = buffer.read_block(seq).map_err(OperationError::Failed)? {
-            for (id, part) in wanted(block, &schema, &streams, ask.range) {
+            for (id, part) in rows_of(block, &schema, &streams, wanted.range) {
                 if let Some(stream) = catalog.stream(id) {
                     file.write(stream, &part).map_err(failed)?;
                     rows += part.len() as u64;
@@ -143,7 +155,7 @@ fn listed<N: AsRef<str>>(names: impl Iterator<Item = N> + Clone) -> String {
 }
 
 /// The rows of a block that are wanted, by stream.
-fn wanted(
+fn rows_of(
     block: Block,
     schema: &Schema,
     streams: &HashSet<StreamId>,
@@ -171,11 +183,11 @@ fn wanted(
     parts
 }
 
-pub(super) type Shared<'l> = Mutex<&'l mut (dyn Listener + Send)>;
+pub(super) type Shared<'l> = Mutex<&'l mut dyn Listener>;
 
 pub(super) fn lock<'g, 'l>(
     listener: &'g Shared<'l>,
-) -> std::sync::MutexGuard<'g, &'l mut (dyn Listener + Send)> {
+) -> std::sync::MutexGuard<'g, &'l mut dyn Listener> {
     listener.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

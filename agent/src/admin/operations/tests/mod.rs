@@ -3,28 +3,25 @@
 
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
+mod quarantine;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
 
-use dunlin_sync::{
-    quarantine::{Content, Item, REASON_UPSTREAM},
-    sample::{FieldType, Split, TimeRange, Timestamp, Value},
-    uploader::{NamedValue, RejectedRow},
-    verify::VerifyReport,
-};
+use dunlin_sync::sample::{FieldType, TimeRange, Timestamp, Value};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    admin::protocol::{REQUEST_BYTES_MAX, TARGET},
     app::Agent,
     cli::commands::{
         Exit,
+        connection::{Connection, ConnectionArgs},
         export::to_file,
         import::{ImportArgs, Imported, import, plan},
-        site::{Site, SiteArgs},
-        terminal::Show,
     },
     config::{self, Overrides},
 };
@@ -32,7 +29,7 @@ use crate::{
 /// A device whose broker is away; its agent runs or does not.
 pub(super) struct Device {
     pub(super) dir: TempDir,
-    args: SiteArgs,
+    args: ConnectionArgs,
     pub(super) agent: Option<Agent>,
 }
 
@@ -50,7 +47,7 @@ impl Device {
                 format!("sqlite:{}", dir.path().join("up.db").display()),
             )
             .topic("plant=plant/+machine/state");
-        let args = SiteArgs {
+        let args = ConnectionArgs {
             config: None,
             overrides,
         };
@@ -76,32 +73,30 @@ impl Device {
         }
     }
 
-    pub(super) async fn site(&self) -> Site {
-        let site = Site::find(&self.args).await.unwrap();
-        assert_eq!(site.status().is_some(), self.agent.is_some());
-        site
+    pub(super) async fn connection(&self) -> Connection {
+        let connection = Connection::open(&self.args).await.unwrap();
+        assert_eq!(connection.status().is_some(), self.agent.is_some());
+        connection
     }
 
-    pub(super) async fn ask<T: serde::de::DeserializeOwned>(&self, ask: Ask) -> Result<T, Exit> {
-        let mut site = self.site().await;
-        let answer = site.ask(ask, Show::nothing()).await;
-        site.close().await.unwrap();
-        answer.map(|(answer, _)| answer)
+    pub(super) async fn request<O: Operation>(&self, operation: O) -> Result<O::Answer, Exit> {
+        let mut connection = self.connection().await;
+        let answer = connection.request(operation).await;
+        connection.close().await.unwrap();
+        answer
     }
 
     /// What an export writes.
     async fn export(&self, stream: &str, format: ExportFormat) -> Result<(Vec<u8>, u64), Exit> {
-        let ask = ExportAsk {
+        let export = ExportRecords {
             stream: stream.into(),
             range: TimeRange::ALL,
             format,
         };
-        let mut site = self.site().await;
+        let mut connection = self.connection().await;
         let taken = Taken::default();
-        let answer = site
-            .ask::<ExportDone, _>(Ask::Export(ask), taken.clone())
-            .await;
-        site.close().await.unwrap();
+        let answer = connection.request_with(export, taken.clone()).await;
+        connection.close().await.unwrap();
         let bytes = std::mem::take(&mut *taken.0.lock().unwrap());
         answer.map(|(done, _)| (bytes, done.rows))
     }
@@ -115,36 +110,13 @@ impl Device {
             time: None,
             delimiter: None,
             dry_run: false,
-            site: self.args.clone(),
+            connection: self.args.clone(),
         };
-        let mut site = self.site().await;
-        let (target, plan) = plan(&mut site, &args).await?;
-        let imported = import(&mut site, &args.file, stream, &target, &plan).await;
-        site.close().await.unwrap();
+        let mut connection = self.connection().await;
+        let (target, plan) = plan(&mut connection, &args).await?;
+        let imported = import(&mut connection, &args.file, stream, &target, &plan).await;
+        connection.close().await.unwrap();
         imported
-    }
-
-    /// Puts items into quarantine, as the running agent would.
-    async fn quarantine(&mut self, items: &[Item]) {
-        let running = self.agent.is_some();
-        if !running {
-            self.start().await;
-        }
-        let view = Arc::clone(self.agent.as_ref().unwrap().view());
-        view.quarantine.add(items).unwrap();
-        drop(view);
-        if !running {
-            self.stop().await;
-        }
-    }
-
-    async fn list(&self) -> Vec<Summary> {
-        self.ask(Ask::List {
-            selection: Selection::default(),
-            items_max: 100,
-        })
-        .await
-        .unwrap()
     }
 }
 
@@ -160,46 +132,6 @@ impl Listener for Taken {
     fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(())
-    }
-}
-
-fn publish(topic: &str, payload: &[u8], payload_bytes: u64) -> Item {
-    Item {
-        at_ns: 1_000,
-        reason: "unknown_topic".into(),
-        detail: "no stream then".into(),
-        records: 1,
-        content: Content::Publish {
-            topic: topic.into(),
-            payload: payload.to_vec(),
-            payload_bytes,
-        },
-    }
-}
-
-fn rejected_row(ts: i64) -> Item {
-    Item {
-        at_ns: 2_000,
-        reason: REASON_UPSTREAM.into(),
-        detail: "out of range".into(),
-        records: 1,
-        content: Content::Row(RejectedRow {
-            stream_id: 0,
-            stream: "other/a".into(),
-            tags: vec![("device".into(), "pi".into()), ("m".into(), "a".into())],
-            ts: Timestamp(ts),
-            split: Split {
-                is_train: false,
-                fold: 3,
-            },
-            source_ts: Some(5),
-            values: vec![NamedValue {
-                name: "x".into(),
-                kind: FieldType::F64,
-                value: Value::F64(1.5),
-            }],
-            reason: "out of range".into(),
-        }),
     }
 }
 
@@ -339,118 +271,6 @@ fn a_batch_is_checked_before_it_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_taken_again_leaves_the_quarantine_and_the_rest_stays() {
-    for running in [true, false] {
-        let mut device = Device::new(running).await;
-        let good = publish("plant/m1/state", br#"{"x":1}"#, 7);
-        let bad = publish("plant/m1/state", b"\x1b[2J", 4);
-        let cut = publish("plant/m1/state", b"{\"x\":", 1_000_000);
-        device.quarantine(&[good, bad, cut, rejected_row(77)]).await;
-        let selection = Selection {
-            ids: vec![1, 2, 3, 4, 9],
-            ..Selection::default()
-        };
-        let retried: Retried = device.ask(Ask::Retry(selection)).await.unwrap();
-        assert_eq!((retried.sent, retried.records), (2, 2), "{retried:?}");
-        assert_eq!((retried.cut, &retried.missing[..]), (1, &[9][..]));
-        assert_eq!(retried.refused, [("not_json".to_owned(), 1)].into());
-
-        let left = device.list().await;
-        let left: Vec<(u64, &str)> = left.iter().map(|i| (i.id, i.reason.as_str())).collect();
-        assert_eq!(left, [(3, "unknown_topic"), (5, "not_json")]);
-        let (csv, rows) = device.export("plant/m1", ExportFormat::Csv).await.unwrap();
-        let csv = String::from_utf8_lossy(&csv).into_owned();
-        assert_eq!(rows, 1, "{csv}");
-        // It came then, and did not say of when it was.
-        assert!(
-            csv.contains("1970-01-01T00:00:00.000001Z") || csv.contains(",1000,"),
-            "{csv}"
-        );
-        let came: Option<Item> = device.ask(Ask::Show(5)).await.unwrap();
-        assert_eq!(
-            came.unwrap().at_ns,
-            1_000,
-            "refused again it has come when it came"
-        );
-        // Refused for the same reason again: nothing changes, not even the number.
-        let again: Retried = device.ask(Ask::Retry(Selection::default())).await.unwrap();
-        assert_eq!((again.sent, again.cut, again.refused.len()), (0, 1, 1));
-        assert_eq!(device.list().await.last().unwrap().id, 5);
-
-        // The row is upstream with the timestamp and the split it had.
-        let settings = config::load(None, &device.args.overrides).unwrap();
-        let upstream = crate::app::connect_upstream(&settings).unwrap();
-        let batch_row = rejected_row(77);
-        let Content::Row(row) = &batch_row.content else {
-            unreachable!()
-        };
-        let (stream, schema) = quarantine::made_up(row);
-        let at = TimeRange {
-            from: Timestamp(77),
-            to: Timestamp(77),
-        };
-        assert_eq!(upstream.count(&stream, &schema, at).await.unwrap(), 1);
-        device.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_quarantine_can_be_looked_into_and_emptied() {
-    for running in [true, false] {
-        let mut device = Device::new(running).await;
-        let hostile = publish("a\u{1b}[2J", &vec![b'x'; 40_000], 40_000);
-        device
-            .quarantine(&[hostile.clone(), rejected_row(1), rejected_row(2)])
-            .await;
-        let items = device.list().await;
-        assert_eq!(items.len(), 3);
-        assert_eq!(
-            (
-                items[0].kind.as_str(),
-                items[0].of.as_str(),
-                items[0].payload_bytes
-            ),
-            ("publish", "a\\u{1b}[2J", Some(40_000))
-        );
-        assert_eq!(
-            (items[1].kind.as_str(), items[1].of.as_str()),
-            ("row", "other/a")
-        );
-        let item: Option<Item> = device.ask(Ask::Show(1)).await.unwrap();
-        assert_eq!(item, Some(hostile));
-        assert_eq!(
-            device.ask::<Option<Item>>(Ask::Show(99)).await.unwrap(),
-            None
-        );
-
-        let of = |reason: &str| Selection {
-            reason: Some(reason.into()),
-            ..Selection::default()
-        };
-        let old = Selection {
-            before_ns: Some(2_000),
-            ..Selection::default()
-        };
-        assert_eq!(device.ask::<u64>(Ask::Purge(old)).await.unwrap(), 1);
-        let held: std::collections::BTreeMap<String, Held> =
-            device.ask(Ask::Count(Selection::default())).await.unwrap();
-        let rows = Held {
-            items: 2,
-            records: 2,
-        };
-        assert_eq!(held, [(REASON_UPSTREAM.to_owned(), rows)].into());
-        assert_eq!(
-            device.ask::<u64>(Ask::Purge(of("nothing"))).await.unwrap(),
-            0
-        );
-        let all = Ask::Purge(Selection::default());
-        assert_eq!(device.ask::<u64>(all).await.unwrap(), 2);
-        assert!(device.list().await.is_empty());
-        device.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_upstream_is_named() {
     for running in [true, false] {
         let mut device = Device::new(true).await;
@@ -464,7 +284,7 @@ async fn a_gap_upstream_is_named() {
         if running {
             device.start().await;
         }
-        let whole: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+        let whole = device.request(Verify).await.unwrap();
         assert_eq!((whole.rows_committed, whole.rows_upstream), (100, 100));
         assert!(whole.gaps.is_empty());
         device.stop().await;
@@ -475,31 +295,30 @@ async fn a_gap_upstream_is_named() {
         if running {
             device.start().await;
         }
-        let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+        let report = device.request(Verify).await.unwrap();
         assert_eq!((report.rows_committed, report.rows_upstream), (100, 0));
         assert_eq!(report.gaps[0].stream, "plant/m1");
 
         // Half of the gap, then all of it, then once more than needed.
         let gap = report.gaps[0].clone();
-        let again = |stream: Option<&str>, to: Timestamp| {
-            Ask::UploadAgain(AgainAsk {
-                stream: stream.map(ToOwned::to_owned),
-                range: TimeRange { from: gap.from, to },
-            })
+        let again = |stream: Option<&str>, to: Timestamp| UploadAgain {
+            stream: stream.map(ToOwned::to_owned),
+            range: TimeRange { from: gap.from, to },
         };
         let middle = Timestamp(gap.from.0.midpoint(gap.to.0));
-        let nobody = device
-            .ask::<SentAgain>(again(Some("plant/m2"), gap.to))
-            .await;
+        let nobody = device.request(again(Some("plant/m2"), gap.to)).await;
         assert!(matches!(nobody, Err(Exit::Usage(_))), "{nobody:?}");
-        let half: SentAgain = device.ask(again(Some("plant/*"), middle)).await.unwrap();
+        let half = device
+            .request(again(Some("plant/*"), middle))
+            .await
+            .unwrap();
         assert!(half.sent > 0 && half.sent < 100, "{half:?}");
-        let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+        let report = device.request(Verify).await.unwrap();
         assert_eq!(report.rows_upstream, half.sent);
         for _ in 0..2 {
-            let all: SentAgain = device.ask(again(None, gap.to)).await.unwrap();
+            let all = device.request(again(None, gap.to)).await.unwrap();
             assert_eq!((all.sent, all.waiting, all.refused.len()), (100, 0, 0));
-            let report: VerifyReport = device.ask(Ask::Verify).await.unwrap();
+            let report = device.request(Verify).await.unwrap();
             assert_eq!(report.rows_upstream, 100);
             assert!(report.gaps.is_empty(), "{report:?}");
         }
@@ -521,10 +340,10 @@ async fn a_directory_where_nothing_ran_is_not_made() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_too_long_or_not_understood_is_refused() {
     let mut device = Device::new(true).await;
-    let socket = crate::admin::control::socket_path(&device.dir.path().join("data"));
-    let long = crate::admin::control::post(&socket, TARGET, vec![0; ASK_BYTES_MAX + 1]).await;
+    let socket = crate::admin::protocol::socket_path(&device.dir.path().join("data"));
+    let long = crate::admin::client::post(&socket, TARGET, vec![0; REQUEST_BYTES_MAX + 1]).await;
     assert!(long.is_err());
-    let odd = crate::admin::control::post(&socket, TARGET, vec![1, 2, 3]).await;
+    let odd = crate::admin::client::post(&socket, TARGET, vec![1, 2, 3]).await;
     let error = odd.unwrap_err().to_string();
     assert!(error.contains("use a command of version"), "{error}");
     device.stop().await;
@@ -536,23 +355,23 @@ async fn an_exported_file_appears_whole_or_not_at_all() {
         let mut device = Device::new(running).await;
         device.import("plant/m1", "x\n1\n2\n").await.unwrap();
         let path = device.dir.path().join("out.csv");
-        let mut ask = ExportAsk {
+        let mut export = ExportRecords {
             stream: "plant/m1".into(),
             range: TimeRange::ALL,
             format: ExportFormat::Csv,
         };
-        let mut site = device.site().await;
-        let done: ExportDone = to_file(&mut site, Ask::Export(ask.clone()), &path)
+        let mut connection = device.connection().await;
+        let done = to_file(&mut connection, export.clone(), &path)
             .await
             .unwrap();
         assert_eq!((done.rows, done.streams), (2, 1));
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");
         // One that fails leaves what was there, and nothing beside it.
-        ask.stream = "none".into();
-        let refused = to_file::<ExportDone>(&mut site, Ask::Export(ask), &path).await;
+        export.stream = "none".into();
+        let refused = to_file(&mut connection, export, &path).await;
         assert!(refused.is_err());
-        site.close().await.unwrap();
+        connection.close().await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         let names = std::fs::read_dir(device.dir.path()).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

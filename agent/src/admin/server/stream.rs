@@ -15,7 +15,7 @@ const CHUNKS_MAX: usize = 4;
 ///
 /// A slow reader makes `produce` wait; a reader gone makes its writes fail. If `produce` fails or
 /// panics, the answer breaks off and the reader knows.
-pub fn stream(
+pub(super) fn stream(
     produce: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()> + Send + 'static,
 ) -> Body {
     let (chunks, received) = mpsc::channel(CHUNKS_MAX);

@@ -1,0 +1,65 @@
+//! What the running agent answers on its control socket.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use dunlin_sync::files::frame;
+
+use super::stream::stream;
+use crate::{
+    admin::{
+        operations::{Parts, Request, handle},
+        protocol::{REQUEST_BYTES_MAX, TARGET, wire::Wire},
+    },
+    observe::status::{Status, View},
+    record::writer::Requests,
+};
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Shared {
+    view: Arc<View>,
+    requests: Requests,
+}
+
+/// All routes of the control socket.
+pub fn router(view: Arc<View>, requests: Requests) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route(TARGET, post(operation))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(Shared { view, requests })
+}
+
+async fn status(State(shared): State<Shared>) -> Json<Status> {
+    Json(shared.view.status())
+}
+
+async fn operation(State(shared): State<Shared>, body: Bytes) -> Response {
+    match frame::from_bytes::<Request>(&body) {
+        Ok(request) => {
+            // By the rules that hold now.
+            let parts = Parts::of_agent(&shared.view, shared.requests);
+            let answer = stream(move |out| {
+                let mut wire = Wire::new(out);
+                let end = handle(&parts, request, &mut wire);
+                wire.end(end)
+            });
+            answer.into_response()
+        }
+        Err(error) => {
+            let reason = format!(
+                "the agent does not understand the command ({error}); use a command of version {}",
+                env!("CARGO_PKG_VERSION")
+            );
+            (StatusCode::BAD_REQUEST, reason).into_response()
+        }
+    }
+}
