@@ -7,43 +7,28 @@
 //! default data directory, if there is a file) are relative to the file's directory; those of
 //! flags and variables to the working directory.
 //!
-//! `registry` says which settings there are; `read` finds out what was given for each; `build`
-//! looks at them together.
+//! `schema` says which settings there are; `read` finds out what was given for each; `check` looks
+//! at them together.
 
-mod build;
-mod entry;
-mod fields;
-mod filters;
-pub mod init;
-mod inputs;
-#[cfg(feature = "learning")]
-mod learn;
-mod mistake;
-mod overrides;
+mod check;
+mod diagnostic;
 mod read;
-pub mod registry;
-mod secrets;
-mod setting;
+pub mod schema;
 pub mod settings;
-mod split;
-mod streams;
-mod suggest;
-mod table;
-mod urls;
-mod value;
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-pub use mistake::{Mistake, Place, Warning};
-pub use overrides::Overrides;
-
 use self::{
-    inputs::Inputs,
-    mistake::Findings,
-    read::{Source, Tables, Values},
+    check::{self as build, inputs::Inputs, secrets},
+    diagnostic::Findings,
+    read::values::{Source, Tables, Values},
+};
+pub use self::{
+    diagnostic::{Mistake, Place, Warning},
+    read::overrides::Overrides,
 };
 use crate::config::settings::Settings;
 #[cfg(feature = "learning")]

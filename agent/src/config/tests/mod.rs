@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    registry::{DefaultValue, Kind, SETTINGS},
+    schema::{DefaultValue, Kind, SETTINGS},
     *,
 };
 use crate::config::settings::{

@@ -7,17 +7,16 @@ use dunlin_models::{
     recipes::{self, Algorithm, RecipeSettings},
 };
 
-use super::super::{
-    entry::Entry,
-    inputs::Inputs,
-    mistake::Findings,
-    registry::{Kind, Unit},
-    value,
-};
 use crate::{
     base::{glob, moment},
     cohort::Condition,
-    config::settings::{RecipeRule, Sampling, StatusWords, StreamRule},
+    config::{
+        check::{entry::Entry, inputs::Inputs},
+        diagnostic::Findings,
+        read::parse as value,
+        schema::{Kind, Unit},
+        settings::{RecipeRule, Sampling, StatusWords, StreamRule},
+    },
     learn::{
         recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
         topic::PublishTopic,
@@ -114,7 +113,7 @@ const GAP: Kind = Kind::Duration {
 };
 
 /// Every recipe rule.
-pub(super) fn rules(
+pub(in crate::config) fn rules(
     inputs: &Inputs<'_>,
     streams: &[StreamRule],
     status: &StatusWords,

@@ -3,11 +3,15 @@
 //! The table drives everything that knows settings by name: reading the file, flags, environment
 //! variables, the file `init` writes, and the documentation. A setting exists once, in [`SETTINGS`].
 
+pub mod init;
+mod keys;
+mod setting;
+
 use clap::{Arg, Command, builder::StyledStr};
 
-pub use super::{
+pub use self::{
+    keys::SETTINGS,
     setting::{DefaultValue, Kind, Setting, Unit, VARIABLE_PREFIX},
-    table::SETTINGS,
 };
 
 /// Variable with topic filters, one a line.
@@ -15,15 +19,15 @@ pub const TOPIC_VARIABLE: &str = "DUNLIN_TOPIC";
 /// What a variable with an option of the central database starts with.
 pub const DATABASE_VARIABLE_PREFIX: &str = "DUNLIN_UPSTREAM_DATABASE_";
 /// Table of the central database's options.
-pub(super) const DATABASE_TABLE: &str = "upstream.database";
+pub(in crate::config) const DATABASE_TABLE: &str = "upstream.database";
 /// Array of the stream rules.
-pub(super) const STREAM_TABLE: &str = "stream";
+pub(in crate::config) const STREAM_TABLE: &str = "stream";
 /// What is learnt.
-pub(super) const RECIPE_TABLE: &str = "recipe";
+pub(in crate::config) const RECIPE_TABLE: &str = "recipe";
 /// Id and long name of the flag with a topic filter.
-pub(super) const TOPIC_FLAG: &str = "topic";
+pub(in crate::config) const TOPIC_FLAG: &str = "topic";
 /// Id and long name of the flag with an option of the central database.
-pub(super) const DATABASE_FLAG: &str = "upstream-database";
+pub(in crate::config) const DATABASE_FLAG: &str = "upstream-database";
 
 /// Settings that the quick start gives a shorter flag.
 const SHORT_FLAGS: [(&str, &str); 2] = [("mqtt.url", "mqtt"), ("upstream.url", "upstream")];
@@ -114,7 +118,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::config::value::{self, Value};
+    use crate::config::read::parse::{self as value, Value};
 
     #[test]
     fn every_setting_exists_once_under_every_name() {

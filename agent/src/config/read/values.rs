@@ -16,18 +16,22 @@ use toml::{
 };
 
 use super::{
-    mistake::{Findings, Place, Wrong},
     overrides::Overrides,
-    registry::{self, DATABASE_TABLE, DefaultValue, Kind, RECIPE_TABLE, SETTINGS, STREAM_TABLE},
-    suggest, urls,
-    value::{self, Value},
+    parse::{self as value, Value},
+    urls,
+};
+use crate::config::{
+    diagnostic::{Findings, Place, Wrong, suggest},
+    schema::{
+        self as registry, DATABASE_TABLE, DefaultValue, Kind, RECIPE_TABLE, SETTINGS, STREAM_TABLE,
+    },
 };
 
 /// No configuration is longer; a device file or a log named by mistake is.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The text of a file, and how to name places in it.
-pub(super) struct Source {
+pub(in crate::config) struct Source {
     path: PathBuf,
     text: String,
     /// Byte at which each line starts.
@@ -36,7 +40,7 @@ pub(super) struct Source {
 
 impl Source {
     /// SHA-256 of the file, in hexadecimal.
-    pub(super) fn sha256(&self) -> String {
+    pub(in crate::config) fn sha256(&self) -> String {
         let hash = Sha256::digest(self.text.as_bytes());
         hash.iter().fold(String::new(), |mut text, byte| {
             // Writing to a String cannot fail.
@@ -46,7 +50,7 @@ impl Source {
     }
 
     /// Reads a file.
-    pub(super) fn open(path: &Path, found: &mut Findings) -> Option<Self> {
+    pub(in crate::config) fn open(path: &Path, found: &mut Findings) -> Option<Self> {
         let place = Place::File {
             path: path.to_owned(),
             at: None,
@@ -92,7 +96,7 @@ impl Source {
     }
 
     /// Where `span` starts.
-    pub(super) fn place(&self, span: Range<usize>) -> Place {
+    pub(in crate::config) fn place(&self, span: Range<usize>) -> Place {
         let start = self.text.floor_char_boundary(span.start);
         let line = self
             .line_starts
@@ -106,7 +110,7 @@ impl Source {
     }
 
     /// Parses the text as far as it goes; mistakes of syntax are reported, all of them.
-    pub(super) fn parse(&self, found: &mut Findings) -> DeTable<'_> {
+    pub(in crate::config) fn parse(&self, found: &mut Findings) -> DeTable<'_> {
         let (document, errors) = DeTable::parse_recoverable(&self.text);
         for error in errors {
             let end = self.text.len();
@@ -129,32 +133,32 @@ struct Given {
 }
 
 /// Every scalar setting, after file, variables and flags.
-pub(super) struct Values {
+pub(in crate::config) struct Values {
     given: BTreeMap<&'static str, Given>,
     /// Settings given with a mistake: nothing more is said about them.
     bad: BTreeSet<&'static str>,
     /// Where to point when something is missing.
-    pub(super) nowhere: Place,
+    pub(in crate::config) nowhere: Place,
 }
 
 /// The parts of the file that are not scalar settings.
 #[derive(Default)]
-pub(super) struct Tables<'a> {
+pub(in crate::config) struct Tables<'a> {
     /// Each `[[stream]]` with its span.
-    pub(super) streams: Vec<&'a Spanned<DeValue<'a>>>,
+    pub(in crate::config) streams: Vec<&'a Spanned<DeValue<'a>>>,
     /// `stream` is there, but is no list.
-    pub(super) stream_is_bad: bool,
+    pub(in crate::config) stream_is_bad: bool,
     /// Each `[[recipe]]` with its span.
-    pub(super) recipes: Vec<&'a Spanned<DeValue<'a>>>,
+    pub(in crate::config) recipes: Vec<&'a Spanned<DeValue<'a>>>,
     /// `[upstream.database]`.
-    pub(super) database: Option<&'a DeTable<'a>>,
+    pub(in crate::config) database: Option<&'a DeTable<'a>>,
     /// The first password written in the file.
-    pub(super) password: Option<Place>,
+    pub(in crate::config) password: Option<Place>,
 }
 
 impl Values {
     /// Nothing but defaults.
-    pub(super) fn defaults(nowhere: Place) -> Self {
+    pub(in crate::config) fn defaults(nowhere: Place) -> Self {
         let mut given = BTreeMap::new();
         for setting in SETTINGS {
             if let DefaultValue::Is(text) = setting.default
@@ -172,7 +176,7 @@ impl Values {
     }
 
     /// Lays the file over it.
-    pub(super) fn read_file<'a>(
+    pub(in crate::config) fn read_file<'a>(
         &mut self,
         source: &Source,
         document: &'a DeTable<'a>,
@@ -246,7 +250,11 @@ impl Values {
     }
 
     /// Lays variables and flags over it.
-    pub(super) fn read_overrides(&mut self, overrides: &Overrides, found: &mut Findings) {
+    pub(in crate::config) fn read_overrides(
+        &mut self,
+        overrides: &Overrides,
+        found: &mut Findings,
+    ) {
         overrides.check_variables(found);
         for setting in SETTINGS {
             if let Some((place, text)) = overrides.of(setting) {
@@ -276,7 +284,7 @@ impl Values {
     }
 
     /// The text at `path`, unless nothing is set.
-    pub(super) fn text(&self, path: &str) -> Option<&str> {
+    pub(in crate::config) fn text(&self, path: &str) -> Option<&str> {
         match &self.given.get(path)?.value {
             Value::Text(text) => Some(text),
             Value::Number(_) => None,
@@ -284,7 +292,7 @@ impl Values {
     }
 
     /// The number at `path`, unless nothing is set.
-    pub(super) fn maybe_number(&self, path: &str) -> Option<u64> {
+    pub(in crate::config) fn maybe_number(&self, path: &str) -> Option<u64> {
         match self.given.get(path)?.value {
             Value::Number(number) => Some(number),
             Value::Text(_) => None,
@@ -292,13 +300,13 @@ impl Values {
     }
 
     /// The number at `path`, whose setting has a default.
-    pub(super) fn number(&self, path: &str) -> u64 {
+    pub(in crate::config) fn number(&self, path: &str) -> u64 {
         debug_assert!(self.maybe_number(path).is_some(), "{path} has no default");
         self.maybe_number(path).unwrap_or_default()
     }
 
     /// Where `path` was given.
-    pub(super) fn place(&self, path: &str) -> Place {
+    pub(in crate::config) fn place(&self, path: &str) -> Place {
         match self.given.get(path) {
             Some(given) if given.place != Place::Settings => given.place.clone(),
             _ => self.nowhere.clone(),
@@ -306,14 +314,14 @@ impl Values {
     }
 
     /// Whether `path` was set by somebody.
-    pub(super) fn is_set(&self, path: &str) -> bool {
+    pub(in crate::config) fn is_set(&self, path: &str) -> bool {
         self.given
             .get(path)
             .is_some_and(|given| given.place != Place::Settings)
     }
 
     /// Whether a mistake in `path` was reported already.
-    pub(super) fn is_bad(&self, path: &str) -> bool {
+    pub(in crate::config) fn is_bad(&self, path: &str) -> bool {
         self.bad.contains(path)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::registry::{DATABASE_TABLE, DefaultValue, SETTINGS, Setting};
+use super::{DATABASE_TABLE, DefaultValue, SETTINGS, Setting};
 
 const HEAD: &str = "\
 # Dunlin: MQTT in, a power-cut-safe buffer, a time-series database out.

@@ -4,13 +4,13 @@ mod recipes;
 
 use std::time::Duration;
 
-use super::{
-    inputs::{Inputs, seconds},
-    mistake::Findings,
+use super::inputs::{Inputs, seconds};
+use crate::config::{
+    diagnostic::Findings,
+    settings::{LearnSettings, StatusWords, StreamRule},
 };
-use crate::config::settings::{LearnSettings, StatusWords, StreamRule};
 
-pub(super) fn settings(
+pub(in crate::config) fn settings(
     inputs: &Inputs<'_>,
     streams: &[StreamRule],
     found: &mut Findings,

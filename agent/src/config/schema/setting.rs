@@ -59,14 +59,14 @@ pub enum Unit {
 
 impl Unit {
     /// Nanoseconds in one.
-    pub(super) const fn ns(self) -> u64 {
+    pub(in crate::config) const fn ns(self) -> u64 {
         match self {
             Self::Millis => 1_000_000,
             Self::Seconds => 1_000_000_000,
         }
     }
 
-    pub(super) const fn symbol(self) -> &'static str {
+    pub(in crate::config) const fn symbol(self) -> &'static str {
         match self {
             Self::Millis => "ms",
             Self::Seconds => "s",
@@ -150,7 +150,7 @@ impl Setting {
         }
     }
 
-    pub(super) fn value_name(&self) -> String {
+    pub(in crate::config) fn value_name(&self) -> String {
         match self.kind {
             Kind::Integer { .. } => "NUMBER".into(),
             Kind::Bytes { .. } => "BYTES".into(),

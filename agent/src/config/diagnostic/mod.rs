@@ -1,5 +1,7 @@
 //! What is wrong with a configuration, where, and what to do about it. Never a secret.
 
+pub(in crate::config) mod suggest;
+
 use std::{fmt, path::PathBuf};
 
 /// Where a value came from; ordered by precedence, weakest first.
@@ -22,7 +24,7 @@ pub enum Place {
 
 impl Place {
     /// Precedence: the larger wins.
-    pub(super) fn layer(&self) -> u8 {
+    pub(in crate::config) fn layer(&self) -> u8 {
         match self {
             Self::Settings => 0,
             Self::File { .. } => 1,
@@ -32,7 +34,7 @@ impl Place {
     }
 
     /// The line in the file, if it is one.
-    pub(super) fn line(&self) -> Option<usize> {
+    pub(in crate::config) fn line(&self) -> Option<usize> {
         match self {
             Self::File { at, .. } => at.map(|(line, _)| line),
             _ => None,
@@ -83,13 +85,13 @@ pub type Warning = Mistake;
 
 /// Everything found so far.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) mistakes: Vec<Mistake>,
-    pub(super) warnings: Vec<Warning>,
+pub(in crate::config) struct Findings {
+    pub(in crate::config) mistakes: Vec<Mistake>,
+    pub(in crate::config) warnings: Vec<Warning>,
 }
 
 impl Findings {
-    pub(super) fn mistake(
+    pub(in crate::config) fn mistake(
         &mut self,
         place: &Place,
         message: impl Into<String>,
@@ -102,7 +104,7 @@ impl Findings {
         });
     }
 
-    pub(super) fn warning(
+    pub(in crate::config) fn warning(
         &mut self,
         place: &Place,
         message: impl Into<String>,
@@ -118,12 +120,12 @@ impl Findings {
 
 /// Why a value cannot be taken, and what to write instead; without the value where it may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) hint: String,
+pub(in crate::config) struct Wrong {
+    pub(in crate::config) message: String,
+    pub(in crate::config) hint: String,
 }
 
-pub(super) fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
+pub(in crate::config) fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
     Wrong {
         message: message.into(),
         hint: hint.into(),

@@ -10,16 +10,16 @@ use dunlin_sync::{
     tls::{TlsError, TlsFiles, client_config},
 };
 
-use super::{
-    mistake::{Findings, Place},
-    read::Values,
+use crate::config::{
+    diagnostic::{Findings, Place},
+    read::values::Values,
+    settings::Secret,
 };
-use crate::config::settings::Secret;
 
 /// The password of `side` ("mqtt" or "upstream"): of the URL, the setting and the file, whichever
 /// was given with the highest precedence, and its file if that is what gave it. Two of the same
 /// precedence are a mistake.
-pub(super) fn password(
+pub(in crate::config) fn password(
     side: &str,
     in_url: Option<&str>,
     values: &Values,
@@ -99,7 +99,7 @@ fn read_password(
 
 /// Certificates and keys of `side`, which are read once to see whether they can be used.
 /// `is_tls` is `None` if the URL does not say.
-pub(super) fn tls_files(
+pub(in crate::config) fn tls_files(
     side: &str,
     is_tls: Option<bool>,
     values: &Values,
@@ -188,7 +188,7 @@ fn check_usable(
 const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 /// Warns about a secret in a file that other users may read.
-pub(super) fn warn_if_readable_by_others(
+pub(in crate::config) fn warn_if_readable_by_others(
     what: &str,
     path: &Path,
     place: &Place,
@@ -220,7 +220,7 @@ fn readable_by_others(_path: &Path) -> bool {
 impl Values {
     /// The file or directory at `path`: relative to `base` where the file names it or nobody does,
     /// to the working directory where a flag or variable does.
-    pub(super) fn file(&self, path: &str, base: &Path) -> Option<PathBuf> {
+    pub(in crate::config) fn file(&self, path: &str, base: &Path) -> Option<PathBuf> {
         let text = self.text(path)?;
         Some(match self.place(path) {
             Place::Flag(_) | Place::Variable(_) => PathBuf::from(text),

@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::{
-    mistake::{Findings, Place},
-    registry::{self, DATABASE_FLAG, Kind, SETTINGS, TOPIC_FLAG},
-    suggest,
+use crate::config::{
+    diagnostic::{Findings, Place, suggest},
+    schema::{self as registry, DATABASE_FLAG, Kind, SETTINGS, TOPIC_FLAG},
 };
 
 /// Settings from the command line and from `DUNLIN_...` variables.
@@ -27,7 +26,7 @@ pub struct Overrides {
 }
 
 /// A text and where it was given.
-pub(super) type Placed<'a> = (Place, &'a str);
+pub(in crate::config) type Placed<'a> = (Place, &'a str);
 
 impl Overrides {
     /// Sets the flag of the setting at `path`, such as `mqtt.url`.
@@ -68,7 +67,7 @@ impl Overrides {
 
     /// The override of one setting, flag before variable. An empty variable counts as not set
     /// where empty is no value.
-    pub(super) fn of(&self, setting: &registry::Setting) -> Option<Placed<'_>> {
+    pub(in crate::config) fn of(&self, setting: &registry::Setting) -> Option<Placed<'_>> {
         if let Some(value) = self.flags.get(setting.path) {
             return Some((Place::Flag(format!("--{}", setting.flag())), value));
         }
@@ -79,7 +78,7 @@ impl Overrides {
     }
 
     /// Every topic given: those of the flags, or else those of the variable.
-    pub(super) fn topics(&self) -> Vec<Placed<'_>> {
+    pub(in crate::config) fn topics(&self) -> Vec<Placed<'_>> {
         if !self.topics.is_empty() {
             let flag = || Place::Flag(format!("--{TOPIC_FLAG}"));
             return self.topics.iter().map(|t| (flag(), t.as_str())).collect();
@@ -97,7 +96,7 @@ impl Overrides {
     }
 
     /// Options of the central database as (place, key, value), weakest first.
-    pub(super) fn database(&self, found: &mut Findings) -> Vec<(Place, String, String)> {
+    pub(in crate::config) fn database(&self, found: &mut Findings) -> Vec<(Place, String, String)> {
         let mut options = Vec::new();
         for (name, value) in &self.variables {
             let key = name.strip_prefix(registry::DATABASE_VARIABLE_PREFIX);
@@ -121,7 +120,7 @@ impl Overrides {
     }
 
     /// Variables that cannot be read (mistakes) or that nothing reads (warnings).
-    pub(super) fn check_variables(&self, found: &mut Findings) {
+    pub(in crate::config) fn check_variables(&self, found: &mut Findings) {
         let known: Vec<String> = SETTINGS
             .iter()
             .map(registry::Setting::variable)

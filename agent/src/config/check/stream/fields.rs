@@ -2,13 +2,13 @@
 
 use dunlin_sync::sample::{Field, FieldType};
 
-use super::{
-    entry::Entry,
-    mistake::Findings,
-    registry::Kind,
-    value::{self, check_text},
+use crate::config::{
+    check::entry::Entry,
+    diagnostic::Findings,
+    read::parse::{self as value, check_text},
+    schema::Kind,
+    settings::{DeclaredField, PayloadFormat},
 };
-use crate::config::settings::{DeclaredField, PayloadFormat};
 
 const TYPES: &[&str] = &["f64", "f32", "i64", "bool", "text"];
 /// Longest name of a field, bytes.
@@ -20,7 +20,7 @@ const TEXT: Kind = Kind::Text {
 
 /// `fields = { rms = "f64", state = { type = "text", at = "/a/b", required = true } }`, in the
 /// order in which they were written: the order of the columns of CSV without a header.
-pub(super) fn declared(
+pub(in crate::config) fn declared(
     stream: &Entry<'_>,
     format: PayloadFormat,
     found: &mut Findings,
@@ -124,7 +124,7 @@ fn field(
 }
 
 /// Where the record's own time is; `None` if there is none.
-pub(super) fn time(
+pub(in crate::config) fn time(
     stream: &Entry<'_>,
     format: PayloadFormat,
     fields: &[DeclaredField],

@@ -1,22 +1,32 @@
 //! From values to [`Settings`]: what only shows when several settings are looked at together.
 
+mod entry;
+pub(in crate::config) mod inputs;
+#[cfg(feature = "learning")]
+mod learn;
+pub(in crate::config) mod secrets;
+mod stream;
+
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-#[cfg(feature = "learning")]
-use super::learn;
-use super::{
+use self::{
     entry::Entry,
     inputs::{Inputs, seconds},
-    mistake::{Findings, Place},
-    read::{Source, Values},
-    registry::{DATABASE_TABLE, Kind},
-    secrets, streams, urls,
+    stream as streams,
 };
 use crate::{
     app::logging,
-    config::settings::{
-        BufferSettings, ClockSettings, LogSettings, MqttSettings, MqttVersion, Secret, Settings,
-        UploadOrder, UpstreamSettings, WhenFull,
+    config::{
+        diagnostic::{Findings, Place},
+        read::{
+            parse, urls,
+            values::{Source, Values},
+        },
+        schema::{DATABASE_TABLE, Kind},
+        settings::{
+            BufferSettings, ClockSettings, LogSettings, MqttSettings, MqttVersion, Secret,
+            Settings, UploadOrder, UpstreamSettings, WhenFull,
+        },
     },
     features,
     store::default_client_id,
@@ -26,7 +36,7 @@ use crate::{
 const COMMIT_GAP_MS_EASY: u64 = 100;
 
 /// All settings, to be used only if no mistake was found.
-pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
+pub(in crate::config) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
     let values = inputs.values;
     let device = device(values, found);
     let mqtt = mqtt(inputs, &device, found);
@@ -85,7 +95,11 @@ fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Findings) {
 }
 
 /// The data directory alone, for commands that need no more.
-pub(super) fn data_dir(values: &Values, base: &Path, found: &mut Findings) -> std::path::PathBuf {
+pub(in crate::config) fn data_dir(
+    values: &Values,
+    base: &Path,
+    found: &mut Findings,
+) -> std::path::PathBuf {
     let dir = values.file("data_dir", base).unwrap_or_default();
     if dir.exists() && !dir.is_dir() {
         found.mistake(
@@ -393,7 +407,7 @@ fn database_options(
             place: inputs.values.nowhere.clone(),
         };
         for (key, value) in entry.in_order() {
-            let text = match super::value::integer(value.get_ref()) {
+            let text = match parse::integer(value.get_ref()) {
                 Some(number) => Some(number.to_string()),
                 None => entry.text(
                     key,

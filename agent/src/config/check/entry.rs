@@ -5,26 +5,27 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
-    mistake::{Findings, Place},
-    read::Source,
-    registry::Kind,
-    suggest,
-    value::{self, Value},
+use crate::config::{
+    diagnostic::{Findings, Place, suggest},
+    read::{
+        parse::{self as value, Value},
+        values::Source,
+    },
+    schema::Kind,
 };
 
 /// A table, and what to call it in messages.
-pub(super) struct Entry<'a> {
-    pub(super) source: &'a Source,
-    pub(super) table: &'a DeTable<'a>,
+pub(in crate::config) struct Entry<'a> {
+    pub(in crate::config) source: &'a Source,
+    pub(in crate::config) table: &'a DeTable<'a>,
     /// Such as `stream.split`.
-    pub(super) what: String,
-    pub(super) place: Place,
+    pub(in crate::config) what: String,
+    pub(in crate::config) place: Place,
 }
 
 impl<'a> Entry<'a> {
     /// `value` as a table; a mistake if it is none.
-    pub(super) fn of(
+    pub(in crate::config) fn of(
         source: &'a Source,
         value: &'a Spanned<DeValue<'a>>,
         what: impl Into<String>,
@@ -46,18 +47,18 @@ impl<'a> Entry<'a> {
     }
 
     /// The value of `key`, as it stands in the file.
-    pub(super) fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(in crate::config) fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.get(key)
     }
 
     /// Where the value of `key` stands; the table itself without it.
-    pub(super) fn place_of(&self, key: &str) -> Place {
+    pub(in crate::config) fn place_of(&self, key: &str) -> Place {
         self.raw(key)
             .map_or_else(|| self.place.clone(), |v| self.source.place(v.span()))
     }
 
     /// A mistake about `key`.
-    pub(super) fn wrong(
+    pub(in crate::config) fn wrong(
         &self,
         key: &str,
         message: impl std::fmt::Display,
@@ -79,7 +80,12 @@ impl<'a> Entry<'a> {
     }
 
     /// A number of `kind`.
-    pub(super) fn number(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<u64> {
+    pub(in crate::config) fn number(
+        &self,
+        key: &str,
+        kind: &Kind,
+        found: &mut Findings,
+    ) -> Option<u64> {
         match self.read(key, kind, found)? {
             Value::Number(number) => Some(number),
             Value::Text(_) => None,
@@ -87,7 +93,12 @@ impl<'a> Entry<'a> {
     }
 
     /// A text of `kind`.
-    pub(super) fn text(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<String> {
+    pub(in crate::config) fn text(
+        &self,
+        key: &str,
+        kind: &Kind,
+        found: &mut Findings,
+    ) -> Option<String> {
         match self.read(key, kind, found)? {
             Value::Text(text) => Some(text),
             Value::Number(_) => None,
@@ -95,7 +106,7 @@ impl<'a> Entry<'a> {
     }
 
     /// true or false.
-    pub(super) fn flag(&self, key: &str, default: bool, found: &mut Findings) -> bool {
+    pub(in crate::config) fn flag(&self, key: &str, default: bool, found: &mut Findings) -> bool {
         let Some(value) = self.raw(key) else {
             return default;
         };
@@ -109,7 +120,7 @@ impl<'a> Entry<'a> {
 
     /// A number within bounds, ends included; `default` also after a mistake.
     #[cfg(feature = "learning")]
-    pub(super) fn real(
+    pub(in crate::config) fn real(
         &self,
         key: &str,
         default: f64,
@@ -131,7 +142,12 @@ impl<'a> Entry<'a> {
 
     /// A list of texts of some bytes; nothing if there is none.
     #[cfg(feature = "learning")]
-    pub(super) fn texts(&self, key: &str, bytes_max: usize, found: &mut Findings) -> Vec<String> {
+    pub(in crate::config) fn texts(
+        &self,
+        key: &str,
+        bytes_max: usize,
+        found: &mut Findings,
+    ) -> Vec<String> {
         let Some(value) = self.raw(key) else {
             return Vec::new();
         };
@@ -153,7 +169,7 @@ impl<'a> Entry<'a> {
     }
 
     /// A share from 0 to 1.
-    pub(super) fn share(&self, key: &str, default: f64, found: &mut Findings) -> f64 {
+    pub(in crate::config) fn share(&self, key: &str, default: f64, found: &mut Findings) -> f64 {
         let Some(value) = self.raw(key) else {
             return default;
         };
@@ -167,7 +183,7 @@ impl<'a> Entry<'a> {
     }
 
     /// A mistake for every key that is not known.
-    pub(super) fn refuse_others(&self, known: &[&str], found: &mut Findings) {
+    pub(in crate::config) fn refuse_others(&self, known: &[&str], found: &mut Findings) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
@@ -181,7 +197,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Keys and values in the order in which they were written.
-    pub(super) fn in_order(&self) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>)> {
+    pub(in crate::config) fn in_order(&self) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>)> {
         let mut entries: Vec<_> = self.table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         entries

@@ -4,21 +4,21 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::{
-    mistake::{Wrong, wrong},
-    registry::{Kind, Unit},
-    suggest, urls,
+use super::urls;
+use crate::config::{
+    diagnostic::{Wrong, suggest, wrong},
+    schema::{Kind, Unit},
 };
 
 /// A value of the kind it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(in crate::config) enum Value {
     Number(u64),
     Text(String),
 }
 
 /// Reads a value of the file.
-pub(super) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Wrong> {
+pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Wrong> {
     match (kind, value) {
         (Kind::Integer { .. } | Kind::Bytes { .. } | Kind::Duration { .. }, v)
             if v.as_integer().is_some() =>
@@ -37,7 +37,7 @@ pub(super) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Wrong
 }
 
 /// Reads the text of a flag, a variable or a default.
-pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
+pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
     let kept = || Ok(Value::Text(text.to_owned()));
     match *kind {
         Kind::Integer { .. } => match text.trim().parse::<i128>() {
@@ -96,7 +96,11 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
 }
 
 /// Length and control characters; messages never repeat the text.
-pub(super) fn check_text(text: &str, bytes_min: usize, bytes_max: usize) -> Result<(), Wrong> {
+pub(in crate::config) fn check_text(
+    text: &str,
+    bytes_min: usize,
+    bytes_max: usize,
+) -> Result<(), Wrong> {
     if text.len() < bytes_min {
         return Err(wrong("is empty", "write a value, or leave the key out"));
     }
@@ -116,7 +120,7 @@ pub(super) fn check_text(text: &str, bytes_min: usize, bytes_max: usize) -> Resu
 }
 
 /// What a TOML value is, in words.
-pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
+pub(in crate::config) fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",
@@ -129,13 +133,13 @@ pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
 }
 
 /// A TOML integer; `None` beyond 128 bits.
-pub(super) fn integer(value: &DeValue<'_>) -> Option<i128> {
+pub(in crate::config) fn integer(value: &DeValue<'_>) -> Option<i128> {
     let integer = value.as_integer()?;
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
 /// A TOML number, whole or not.
-pub(super) fn float(value: &DeValue<'_>) -> Option<f64> {
+pub(in crate::config) fn float(value: &DeValue<'_>) -> Option<f64> {
     match value {
         DeValue::Float(float) => float.as_str().parse().ok(),
         _ => integer(value).map(|number| number as f64),
@@ -178,7 +182,7 @@ fn expected(kind: &Kind) -> String {
 }
 
 /// Which words may be used.
-pub(super) fn one_of(words: &[&str]) -> String {
+pub(in crate::config) fn one_of(words: &[&str]) -> String {
     format!("use one of: {}", words.join(", "))
 }
 

@@ -7,32 +7,29 @@ use std::{net::IpAddr, path::Path};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{
-    mistake::{Wrong, wrong},
-    suggest,
-};
+use crate::config::diagnostic::{Wrong, suggest, wrong};
 
 const ENCODE: &str = "special characters in user and password are written %40 for @, %2F for /, \
                       %3A for :, %23 for #; or use password_file";
 
 /// A URL of a server, taken apart.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct ServerUrl {
+pub(in crate::config) struct ServerUrl {
     url: Url,
     /// Host name or address, an IPv6 address without its brackets.
-    pub(super) host: String,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
+    pub(in crate::config) host: String,
+    pub(in crate::config) user: Option<String>,
+    pub(in crate::config) password: Option<String>,
 }
 
 impl ServerUrl {
     /// Whether the scheme stands for TLS.
-    pub(super) fn is_tls(&self) -> bool {
+    pub(in crate::config) fn is_tls(&self) -> bool {
         matches!(self.url.scheme(), "mqtts" | "tdengines")
     }
 
     /// The port, or the usual one of the scheme.
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::config) fn port(&self) -> u16 {
         self.url.port().unwrap_or(match self.url.scheme() {
             "mqtt" => 1883,
             "mqtts" => 8883,
@@ -41,13 +38,13 @@ impl ServerUrl {
     }
 
     /// Whether nothing leaves this machine.
-    pub(super) fn is_local(&self) -> bool {
+    pub(in crate::config) fn is_local(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
     /// The whole URL, with this password instead of its own.
-    pub(super) fn with_password(mut self, password: Option<&str>) -> String {
+    pub(in crate::config) fn with_password(mut self, password: Option<&str>) -> String {
         // Only a URL without a host refuses a password, and such a one is not made.
         let _never = self.url.set_password(password);
         self.url.into()
@@ -55,7 +52,7 @@ impl ServerUrl {
 }
 
 /// Whether `text` is a usable URL with one of `schemes`.
-pub(super) fn check(text: &str, schemes: &[&str]) -> Result<(), Wrong> {
+pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let examples: Vec<&str> = schemes.iter().map(|scheme| example(scheme)).collect();
     let Some((scheme, _)) = text.split_once(':') else {
         return Err(wrong(
@@ -92,7 +89,7 @@ fn example(scheme: &str) -> &'static str {
 }
 
 /// Takes apart `mqtt://`, `mqtts://`, `tdengine://` and `tdengines://`.
-pub(super) fn server(text: &str) -> Result<ServerUrl, Wrong> {
+pub(in crate::config) fn server(text: &str) -> Result<ServerUrl, Wrong> {
     let scheme = text.split(':').next().unwrap_or_default();
     let form = || format!("write {}; {ENCODE}", example(scheme));
     let url = Url::parse(text).map_err(|error| wrong(format!("is a bad URL: {error}"), form()))?;
@@ -139,7 +136,7 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// Whether a URL of either kind holds a password, as far as one can tell.
-pub(super) fn holds_password(text: &str) -> bool {
+pub(in crate::config) fn holds_password(text: &str) -> bool {
     server(text).map_or(text.contains('@'), |server| server.password.is_some())
 }
 
@@ -161,7 +158,7 @@ fn sqlite_path(text: &str) -> Result<&str, Wrong> {
 }
 
 /// `sqlite:FILE` with FILE under `base` unless it is absolute.
-pub(super) fn sqlite_under(text: &str, base: &Path) -> Result<String, Wrong> {
+pub(in crate::config) fn sqlite_under(text: &str, base: &Path) -> Result<String, Wrong> {
     let path = sqlite_path(text)?;
     Ok(format!("sqlite:{}", base.join(path).display()))
 }

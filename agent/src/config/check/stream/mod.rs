@@ -1,21 +1,25 @@
 //! `[[stream]]` entries and `--topic` flags to stream rules.
 
+mod fields;
+mod filters;
+mod split;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use toml::de::DeValue;
 
-use super::{
-    entry::Entry,
-    fields, filters,
-    mistake::{Findings, Place},
-    overrides::Overrides,
-    read::{Source, Tables},
-    registry::{Kind, Unit},
-    split,
-};
 use crate::{
     base::moment,
-    config::settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
+    config::{
+        check::entry::Entry,
+        diagnostic::{Findings, Place},
+        read::{
+            overrides::Overrides,
+            values::{Source, Tables},
+        },
+        schema::{Kind, Unit},
+        settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
+    },
     record::writer::STREAMS_MAX as DEVICE_STREAMS_MAX,
     topic::TopicFilter,
 };
@@ -68,7 +72,7 @@ struct Placed {
 }
 
 /// Every rule, those of flags and variables instead of the file's if there are any.
-pub(super) fn rules(
+pub(in crate::config) fn rules(
     source: Option<&Source>,
     tables: &Tables<'_>,
     overrides: &Overrides,
@@ -112,7 +116,7 @@ pub(super) fn rules(
 }
 
 /// Warns where the agent would take its own status for data.
-pub(super) fn check_status_topic(
+pub(in crate::config) fn check_status_topic(
     rules: &[StreamRule],
     status_topic: &str,
     place: &Place,

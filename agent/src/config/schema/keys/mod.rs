@@ -1,6 +1,6 @@
 //! The settings themselves.
 
-use super::setting::{
+use crate::config::schema::setting::{
     DefaultValue::{self, Derived, Is, Required, Unset},
     Kind::{self, Choice, Integer, Listen, Path, Secret, Url},
     Setting, Unit,

@@ -1,12 +1,12 @@
 //! How the records of a stream are split into train and validation.
 
-use super::{
-    entry::Entry,
-    mistake::Findings,
-    registry::{Kind, Unit},
-    value,
+use crate::config::{
+    check::entry::Entry,
+    diagnostic::Findings,
+    read::parse as value,
+    schema::{Kind, Unit},
+    settings::SplitRule,
 };
-use crate::config::settings::SplitRule;
 
 /// Probability of train unless set.
 const TRAIN_DEFAULT: f64 = 0.8;
@@ -16,13 +16,13 @@ const SEED: Kind = Kind::Integer {
 };
 
 /// The rule unless set.
-pub(super) const DEFAULT: SplitRule = SplitRule::Random {
+pub(in crate::config) const DEFAULT: SplitRule = SplitRule::Random {
     train: TRAIN_DEFAULT,
     seed: None,
 };
 
 /// The rule of a stream, from `split = "random"` or `split = { method = ... }`.
-pub(super) fn rule(stream: &Entry<'_>, found: &mut Findings) -> SplitRule {
+pub(in crate::config) fn rule(stream: &Entry<'_>, found: &mut Findings) -> SplitRule {
     const METHODS: &[&str] = &["random", "hash", "block", "kfold"];
     let Some(value) = stream.raw("split") else {
         return DEFAULT;
