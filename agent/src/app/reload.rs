@@ -11,7 +11,7 @@ use super::{Agent, AgentError, mqtt_filters};
 use crate::{
     app::logging,
     config::{
-        Mistake,
+        Diagnostic,
         settings::{LogSettings, Secret, Settings},
     },
     record::writer::{Request, RequestContent},
@@ -67,7 +67,7 @@ impl Agent {
     }
 
     /// Notes that another configuration has `mistakes`; the one that runs goes on.
-    pub fn refuse_reload(&self, mistakes: &[Mistake]) {
+    pub fn refuse_reload(&self, mistakes: &[Diagnostic]) {
         for mistake in mistakes.iter().take(MISTAKES_MAX) {
             tracing::error!("{mistake}");
         }

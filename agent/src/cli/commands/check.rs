@@ -19,7 +19,7 @@ pub fn run(args: &SiteArgs) -> Outcome {
     Ok(())
 }
 
-fn check(args: &SiteArgs) -> Result<(String, Vec<config::Warning>), Exit> {
+fn check(args: &SiteArgs) -> Result<(String, Vec<config::Diagnostic>), Exit> {
     let checked = config::check(args.config.as_deref(), &args.overrides);
     match checked.settings {
         Ok(settings) => Ok((summary(&settings)?, checked.warnings)),
@@ -61,7 +61,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn of(text: &str) -> Result<(String, Vec<config::Warning>), Exit> {
+    fn of(text: &str) -> Result<(String, Vec<config::Diagnostic>), Exit> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dunlin.toml");
         std::fs::write(&path, text).unwrap();

@@ -6,7 +6,7 @@ use toml::{
 };
 
 use crate::config::{
-    diagnostic::{Findings, Place, suggest},
+    diagnostic::{Diagnostics, Origin, suggest},
     read::{
         parse::{self as value, Value},
         values::Source,
@@ -20,7 +20,7 @@ pub(in crate::config) struct Entry<'a> {
     pub(in crate::config) table: &'a DeTable<'a>,
     /// Such as `stream.split`.
     pub(in crate::config) what: String,
-    pub(in crate::config) place: Place,
+    pub(in crate::config) origin: Origin,
 }
 
 impl<'a> Entry<'a> {
@@ -30,19 +30,19 @@ impl<'a> Entry<'a> {
         value: &'a Spanned<DeValue<'a>>,
         what: impl Into<String>,
         hint: &str,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> Option<Self> {
-        let (what, place) = (what.into(), source.place(value.span()));
+        let (what, origin) = (what.into(), source.origin(value.span()));
         let Some(table) = value.get_ref().as_table() else {
             let type_name = value::type_name(value.get_ref());
-            found.mistake(&place, format!("{what}: is {type_name}"), hint);
+            found.error(&origin, format!("{what}: is {type_name}"), hint);
             return None;
         };
         Some(Self {
             source,
             table,
             what,
-            place,
+            origin,
         })
     }
 
@@ -52,28 +52,28 @@ impl<'a> Entry<'a> {
     }
 
     /// Where the value of `key` stands; the table itself without it.
-    pub(in crate::config) fn place_of(&self, key: &str) -> Place {
+    pub(in crate::config) fn origin_of(&self, key: &str) -> Origin {
         self.raw(key)
-            .map_or_else(|| self.place.clone(), |v| self.source.place(v.span()))
+            .map_or_else(|| self.origin.clone(), |v| self.source.origin(v.span()))
     }
 
     /// A mistake about `key`.
-    pub(in crate::config) fn wrong(
+    pub(in crate::config) fn error(
         &self,
         key: &str,
         message: impl std::fmt::Display,
         hint: impl Into<String>,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) {
         let message = format!("{}.{key}: {message}", self.what);
-        found.mistake(&self.place_of(key), message, hint);
+        found.error(&self.origin_of(key), message, hint);
     }
 
-    fn read(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<Value> {
+    fn read(&self, key: &str, kind: &Kind, found: &mut Diagnostics) -> Option<Value> {
         match value::from_toml(kind, self.raw(key)?.get_ref()) {
             Ok(value) => Some(value),
-            Err(wrong) => {
-                self.wrong(key, wrong.message, wrong.hint, found);
+            Err(diagnostic) => {
+                self.error(key, diagnostic.message, diagnostic.hint, found);
                 None
             }
         }
@@ -84,7 +84,7 @@ impl<'a> Entry<'a> {
         &self,
         key: &str,
         kind: &Kind,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> Option<u64> {
         match self.read(key, kind, found)? {
             Value::Number(number) => Some(number),
@@ -97,7 +97,7 @@ impl<'a> Entry<'a> {
         &self,
         key: &str,
         kind: &Kind,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> Option<String> {
         match self.read(key, kind, found)? {
             Value::Text(text) => Some(text),
@@ -106,14 +106,19 @@ impl<'a> Entry<'a> {
     }
 
     /// true or false.
-    pub(in crate::config) fn flag(&self, key: &str, default: bool, found: &mut Findings) -> bool {
+    pub(in crate::config) fn flag(
+        &self,
+        key: &str,
+        default: bool,
+        found: &mut Diagnostics,
+    ) -> bool {
         let Some(value) = self.raw(key) else {
             return default;
         };
         value.get_ref().as_bool().unwrap_or_else(|| {
             let type_name = value::type_name(value.get_ref());
             let hint = "write true or false, without quotes";
-            self.wrong(key, format!("is {type_name}"), hint, found);
+            self.error(key, format!("is {type_name}"), hint, found);
             default
         })
     }
@@ -125,7 +130,7 @@ impl<'a> Entry<'a> {
         key: &str,
         default: f64,
         (min, max): (f64, f64),
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> f64 {
         let Some(value) = self.raw(key) else {
             return default;
@@ -134,7 +139,7 @@ impl<'a> Entry<'a> {
             Some(number) if (min..=max).contains(&number) => number,
             _ => {
                 let hint = format!("write a number from {min} to {max}");
-                self.wrong(key, "is no such number", hint, found);
+                self.error(key, "is no such number", hint, found);
                 default
             }
         }
@@ -146,7 +151,7 @@ impl<'a> Entry<'a> {
         &self,
         key: &str,
         bytes_max: usize,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> Vec<String> {
         let Some(value) = self.raw(key) else {
             return Vec::new();
@@ -163,32 +168,32 @@ impl<'a> Entry<'a> {
         });
         texts.flatten().unwrap_or_else(|| {
             let hint = format!("write {key} = [\"one\", \"another\"]");
-            self.wrong(key, "is no list of names", hint, found);
+            self.error(key, "is no list of names", hint, found);
             Vec::new()
         })
     }
 
     /// A share from 0 to 1.
-    pub(in crate::config) fn share(&self, key: &str, default: f64, found: &mut Findings) -> f64 {
+    pub(in crate::config) fn share(&self, key: &str, default: f64, found: &mut Diagnostics) -> f64 {
         let Some(value) = self.raw(key) else {
             return default;
         };
         match value::float(value.get_ref()) {
             Some(share) if (0.0..=1.0).contains(&share) => share,
             _ => {
-                self.wrong(key, "is no share", "write a number from 0 to 1", found);
+                self.error(key, "is no share", "write a number from 0 to 1", found);
                 default
             }
         }
     }
 
     /// A mistake for every key that is not known.
-    pub(in crate::config) fn refuse_others(&self, known: &[&str], found: &mut Findings) {
+    pub(in crate::config) fn refuse_others(&self, known: &[&str], found: &mut Diagnostics) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
-                found.mistake(
-                    &self.source.place(key.span()),
+                found.error(
+                    &self.source.origin(key.span()),
                     format!("{}.{name}: there is no such setting", self.what),
                     suggest::hint(name, known),
                 );

@@ -17,7 +17,7 @@ use self::{
 use crate::{
     app::logging,
     config::{
-        diagnostic::{Findings, Place},
+        diagnostic::{Diagnostics, Origin},
         read::{
             parse, urls,
             values::{Source, Values},
@@ -36,7 +36,7 @@ use crate::{
 const COMMIT_GAP_MS_EASY: u64 = 100;
 
 /// All settings, to be used only if no mistake was found.
-pub(in crate::config) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> Settings {
+pub(in crate::config) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Settings {
     let values = inputs.values;
     let device = device(values, found);
     let mqtt = mqtt(inputs, &device, found);
@@ -49,8 +49,8 @@ pub(in crate::config) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> 
         found,
     );
     if let Some(topic) = &mqtt.status_topic {
-        let place = values.place("mqtt.status_topic");
-        streams::check_status_topic(&streams, topic, &place, found);
+        let origin = values.origin("mqtt.status_topic");
+        streams::check_status_topic(&streams, topic, &origin, found);
     }
     if !features::LEARNING.is_in {
         refuse_recipes(inputs, found);
@@ -84,13 +84,13 @@ pub(in crate::config) fn settings(inputs: &Inputs<'_>, found: &mut Findings) -> 
 }
 
 /// What a build without learning cannot do is not passed over in silence.
-fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Findings) {
+fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Diagnostics) {
     let (Some(source), hint) = (inputs.source, features::LEARNING.hint()) else {
         return;
     };
     for recipe in &inputs.tables.recipes {
         let message = "recipe: there is no learning in this build";
-        found.mistake(&source.place(recipe.span()), message, hint.clone());
+        found.error(&source.origin(recipe.span()), message, hint.clone());
     }
 }
 
@@ -98,12 +98,12 @@ fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Findings) {
 pub(in crate::config) fn data_dir(
     values: &Values,
     base: &Path,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> std::path::PathBuf {
     let dir = values.file("data_dir", base).unwrap_or_default();
     if dir.exists() && !dir.is_dir() {
-        found.mistake(
-            &values.place("data_dir"),
+        found.error(
+            &values.origin("data_dir"),
             format!("data_dir: {} is no directory", dir.display()),
             "name a directory; it is created if need be",
         );
@@ -111,25 +111,25 @@ pub(in crate::config) fn data_dir(
     dir
 }
 
-fn device(values: &Values, found: &mut Findings) -> String {
-    let place = values.place("device");
+fn device(values: &Values, found: &mut Diagnostics) -> String {
+    let origin = values.origin("device");
     let set = values.text("device").map(str::to_owned);
     let is_default = set.is_none();
     let hint = "add device = \"press-7\" at the top of the file, or --device press-7";
     let Some(device) = set.or_else(host_name) else {
         if !values.is_bad("device") {
-            found.mistake(&place, "device: the host has no name to use instead", hint);
+            found.error(&origin, "device: the host has no name to use instead", hint);
         }
         return String::new();
     };
     // It becomes a level of the status topic and part of the client id.
     if device.contains(['/', '+', '#']) || device.trim() != device {
         let message = format!("device: `{device}` holds / + # or a space at an end");
-        found.mistake(&place, message, "use letters, digits, - _ and .");
+        found.error(&origin, message, "use letters, digits, - _ and .");
     }
     if is_default && device == "localhost" {
         found.warning(
-            &place,
+            &origin,
             "device: every machine is called localhost; two of them would push each other off the \
              broker and mix their data",
             hint,
@@ -147,14 +147,14 @@ fn host_name() -> Option<String> {
     (!name.is_empty() && name.len() <= 64 && name != "(none)").then(|| name.to_owned())
 }
 
-fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings {
+fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Diagnostics) -> MqttSettings {
     let values = inputs.values;
     let url = values
         .text("mqtt.url")
         .and_then(|text| urls::server(text).ok());
     if url.is_none() && !values.is_bad("mqtt.url") {
         let hint = "add url = \"mqtt://HOST:1883\" under [mqtt], or --mqtt mqtt://HOST:1883";
-        found.mistake(&values.nowhere, "mqtt.url: is missing", hint);
+        found.error(&values.nowhere, "mqtt.url: is missing", hint);
     }
     let in_url = url.as_ref().and_then(|url| url.password.as_deref());
     let password = secrets::password("mqtt", in_url, values, inputs.base, found);
@@ -163,12 +163,12 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
     let url_user = url.as_ref().and_then(|url| url.user.clone());
     if let (Some(one), Some(other)) = (&set_user, &url_user)
         && one != other
-        && values.place("mqtt.user").layer() == values.place("mqtt.url").layer()
+        && values.origin("mqtt.user").layer() == values.origin("mqtt.url").layer()
     {
         let message = "mqtt.user: the URL names another user";
-        found.mistake(&values.place("mqtt.user"), message, "keep one of them");
+        found.error(&values.origin("mqtt.user"), message, "keep one of them");
     }
-    let url_wins = values.place("mqtt.url").layer() > values.place("mqtt.user").layer();
+    let url_wins = values.origin("mqtt.url").layer() > values.origin("mqtt.user").layer();
     let user = if url_wins {
         url_user.or(set_user)
     } else {
@@ -176,7 +176,7 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
     };
     if password.is_some() && user.is_none() && !values.is_bad("mqtt.user") {
         let message = "mqtt: a password without a user";
-        found.mistake(&values.place("mqtt.url"), message, "set mqtt.user");
+        found.error(&values.origin("mqtt.url"), message, "set mqtt.user");
     }
     let is_tls = url.as_ref().map(urls::ServerUrl::is_tls);
     warn_if_plain(
@@ -190,7 +190,7 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
     let tls = secrets::tls_files("mqtt", is_tls, values, inputs.base, found);
     if values.is_set("mqtt.session_expiry_s") && values.number("mqtt.session_expiry_s") == 0 {
         found.warning(
-            &values.place("mqtt.session_expiry_s"),
+            &values.origin("mqtt.session_expiry_s"),
             "mqtt.session_expiry_s: with 0 the broker forgets us at every lost connection, and \
              what is published meanwhile is lost",
             "remove it to keep the session for 7 days",
@@ -225,13 +225,13 @@ fn mqtt(inputs: &Inputs<'_>, device: &str, found: &mut Findings) -> MqttSettings
     }
 }
 
-fn status_topic(values: &Values, device: &str, found: &mut Findings) -> Option<String> {
+fn status_topic(values: &Values, device: &str, found: &mut Diagnostics) -> Option<String> {
     let written = values
         .text("mqtt.status_topic")
         .filter(|topic| !topic.is_empty())?;
     if written.contains(['+', '#']) {
-        found.mistake(
-            &values.place("mqtt.status_topic"),
+        found.error(
+            &values.origin("mqtt.status_topic"),
             format!("mqtt.status_topic: `{written}` holds a wildcard"),
             "name one topic, such as dunlin/<device>/status, or \"\" for none",
         );
@@ -239,14 +239,14 @@ fn status_topic(values: &Values, device: &str, found: &mut Findings) -> Option<S
     Some(written.replace("<device>", device))
 }
 
-fn check_backoff(side: &str, values: &Values, found: &mut Findings) {
+fn check_backoff(side: &str, values: &Values, found: &mut Diagnostics) {
     let [min, max] = ["min", "max"].map(|end| format!("{side}.backoff_ms_{end}"));
     if values.is_bad(&min) || values.is_bad(&max) || values.number(&min) <= values.number(&max) {
         return;
     }
     let culprit = if values.is_set(&min) { &min } else { &max };
-    found.mistake(
-        &values.place(culprit),
+    found.error(
+        &values.origin(culprit),
         format!(
             "{min} ({}) is above {max} ({})",
             values.number(&min),
@@ -262,7 +262,7 @@ fn warn_if_plain(
     url: Option<&urls::ServerUrl>,
     has_password: bool,
     values: &Values,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) {
     if let Some(url) = url
         && has_password
@@ -270,22 +270,22 @@ fn warn_if_plain(
         && !url.is_local()
     {
         found.warning(
-            &values.place(&format!("{side}.url")),
+            &values.origin(&format!("{side}.url")),
             format!("{side}.url: the password goes over the network unencrypted"),
             format!("use {tls_scheme}://"),
         );
     }
 }
 
-fn buffer(values: &Values, found: &mut Findings) -> BufferSettings {
+fn buffer(values: &Values, found: &mut Diagnostics) -> BufferSettings {
     let bytes_max = values.number("buffer.bytes_max");
     let replay = values.maybe_number("buffer.replay_bytes_max");
     if let Some(replay) = replay
         && replay > bytes_max / 2
         && !values.is_bad("buffer.bytes_max")
     {
-        found.mistake(
-            &values.place("buffer.replay_bytes_max"),
+        found.error(
+            &values.origin("buffer.replay_bytes_max"),
             format!(
                 "buffer.replay_bytes_max: {replay} is more than half of bytes_max ({bytes_max})"
             ),
@@ -299,7 +299,7 @@ fn buffer(values: &Values, found: &mut Findings) -> BufferSettings {
     let gap = values.number("buffer.commit_gap_ms_min");
     if gap < COMMIT_GAP_MS_EASY {
         found.warning(
-            &values.place("buffer.commit_gap_ms_min"),
+            &values.origin("buffer.commit_gap_ms_min"),
             format!("buffer.commit_gap_ms_min: a commit every {gap} ms wears out a flash card"),
             "use 250 unless the disk is a good SSD",
         );
@@ -318,12 +318,12 @@ fn buffer(values: &Values, found: &mut Findings) -> BufferSettings {
     }
 }
 
-fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
+fn upstream(inputs: &Inputs<'_>, found: &mut Diagnostics) -> UpstreamSettings {
     let values = inputs.values;
     let text = values.text("upstream.url").unwrap_or_default();
     if text.is_empty() && !values.is_bad("upstream.url") {
         let hint = "add url = \"tdengine://USER:PASSWORD@HOST:6041/DATABASE\" under [upstream]";
-        found.mistake(&values.nowhere, "upstream.url: is missing", hint);
+        found.error(&values.nowhere, "upstream.url: is missing", hint);
     }
     let is_sqlite = text.starts_with("sqlite:");
     if is_sqlite && !features::SQLITE.is_in {
@@ -331,9 +331,9 @@ fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
             "name a tdengine:// or tdengines:// URL: {}",
             features::SQLITE.hint()
         );
-        let place = values.place("upstream.url");
+        let origin = values.origin("upstream.url");
         let message = "upstream.url: there is no SQLite in this build";
-        found.mistake(&place, message, hint);
+        found.error(&origin, message, hint);
     }
     let server = urls::server(text).ok().filter(|_| !is_sqlite);
     let in_url = server.as_ref().and_then(|url| url.password.as_deref());
@@ -349,7 +349,7 @@ fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
             ("upstream: a SQLite file takes no password", "remove it")
         };
         if !values.is_bad("upstream.url") {
-            found.mistake(&values.place("upstream.url"), message, hint);
+            found.error(&values.origin("upstream.url"), message, hint);
         }
     }
     warn_if_plain(
@@ -370,8 +370,8 @@ fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
     let database_options = database_options(inputs, server.is_some() || unknown, found);
     let url = match server {
         Some(server) => server.with_password(password.as_ref().map(Secret::reveal)),
-        None => match values.place("upstream.url") {
-            Place::Flag(_) | Place::Variable(_) => text.to_owned(),
+        None => match values.origin("upstream.url") {
+            Origin::Flag(_) | Origin::Variable(_) => text.to_owned(),
             _ => urls::sqlite_under(text, inputs.base).unwrap_or_default(),
         },
     };
@@ -396,15 +396,15 @@ fn upstream(inputs: &Inputs<'_>, found: &mut Findings) -> UpstreamSettings {
 fn database_options(
     inputs: &Inputs<'_>,
     is_tdengine: bool,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> BTreeMap<String, String> {
-    let mut given: Vec<(Place, String, String)> = Vec::new();
+    let mut given: Vec<(Origin, String, String)> = Vec::new();
     if let (Some(source), Some(table)) = (inputs.source, inputs.tables.database) {
         let entry = Entry {
             source,
             table,
             what: DATABASE_TABLE.into(),
-            place: inputs.values.nowhere.clone(),
+            origin: inputs.values.nowhere.clone(),
         };
         for (key, value) in entry.in_order() {
             let text = match parse::integer(value.get_ref()) {
@@ -418,12 +418,12 @@ fn database_options(
                     found,
                 ),
             };
-            given.extend(text.map(|text| (entry.place_of(key), key.to_owned(), text)));
+            given.extend(text.map(|text| (entry.origin_of(key), key.to_owned(), text)));
         }
     }
     given.extend(inputs.overrides.database(found));
     let mut options = BTreeMap::new();
-    for (place, key, value) in given {
+    for (origin, key, value) in given {
         let key_is_sound = key.starts_with(|c: char| c.is_ascii_alphabetic())
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let value_is_sound = !value.is_empty()
@@ -431,22 +431,22 @@ fn database_options(
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"_-.,: ".contains(&b));
         if !key_is_sound || !value_is_sound {
-            found.mistake(
-                &place,
+            found.error(
+                &origin,
                 format!("{DATABASE_TABLE}: `{key}` is no option of CREATE DATABASE"),
                 "write keep = 3650, vgroups = 2, cachemodel = \"last_row\"",
             );
         } else if key.eq_ignore_ascii_case("precision") {
             let hint = "remove it";
-            found.mistake(
-                &place,
+            found.error(
+                &origin,
                 "the precision is always ns: timestamps are unique to it",
                 hint,
             );
         } else {
             if !is_tdengine {
                 let message = format!("{DATABASE_TABLE}.{key}: means nothing to SQLite");
-                found.warning(&place, message, "remove it, or name a tdengine:// URL");
+                found.warning(&origin, message, "remove it, or name a tdengine:// URL");
             }
             options.insert(key, value);
         }
@@ -454,11 +454,11 @@ fn database_options(
     options
 }
 
-fn http_listen(values: &Values, found: &mut Findings) -> Option<std::net::SocketAddr> {
+fn http_listen(values: &Values, found: &mut Diagnostics) -> Option<std::net::SocketAddr> {
     let listen: std::net::SocketAddr = values.text("http.listen")?.parse().ok()?;
     if !listen.ip().is_loopback() {
         found.warning(
-            &values.place("http.listen"),
+            &values.origin("http.listen"),
             format!("http.listen: everybody who reaches {listen} may read the metrics"),
             "use 127.0.0.1:9464 unless the network is trusted",
         );
@@ -466,7 +466,7 @@ fn http_listen(values: &Values, found: &mut Findings) -> Option<std::net::Socket
     Some(listen)
 }
 
-fn http_hosts(values: &Values, found: &mut Findings) -> Vec<String> {
+fn http_hosts(values: &Values, found: &mut Diagnostics) -> Vec<String> {
     let names = values.text("http.hosts").unwrap_or_default().split(',');
     let names: Vec<String> = names
         .map(|name| name.trim().to_owned())
@@ -477,8 +477,8 @@ fn http_hosts(values: &Values, found: &mut Findings) -> Vec<String> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     if let Some(other) = names.iter().find(|name| !is_name(name)) {
-        found.mistake(
-            &values.place("http.hosts"),
+        found.error(
+            &values.origin("http.hosts"),
             format!("http.hosts: `{other}` is no name of a host"),
             "write names without a port, with commas: \"gateway.plant, press-7.plant\"",
         );
@@ -486,14 +486,14 @@ fn http_hosts(values: &Values, found: &mut Findings) -> Vec<String> {
     names
 }
 
-fn log(values: &Values, found: &mut Findings) -> LogSettings {
+fn log(values: &Values, found: &mut Diagnostics) -> LogSettings {
     let log = LogSettings {
         filter: values.text("log.level").unwrap_or("info").to_owned(),
         json: values.text("log.format") == Some("json"),
     };
     if let Err(error) = logging::check_filter(&log.filter) {
         let message = format!("log.level: {}", error.message);
-        found.mistake(&values.place("log.level"), message, error.hint);
+        found.error(&values.origin("log.level"), message, error.hint);
     }
     log
 }

@@ -11,7 +11,7 @@ use dunlin_sync::{
 };
 
 use crate::config::{
-    diagnostic::{Findings, Place},
+    diagnostic::{Diagnostics, Origin},
     read::values::Values,
     settings::Secret,
 };
@@ -24,27 +24,27 @@ pub(in crate::config) fn password(
     in_url: Option<&str>,
     values: &Values,
     base: &Path,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<(Secret, Option<PathBuf>)> {
     let [url_path, text_path, file_path] =
         ["url", "password", "password_file"].map(|key| format!("{side}.{key}"));
-    let mut given: Vec<(&str, Place)> = Vec::new();
+    let mut given: Vec<(&str, Origin)> = Vec::new();
     if in_url.is_some() {
-        given.push((&url_path, values.place(&url_path)));
+        given.push((&url_path, values.origin(&url_path)));
     }
     for path in [&text_path, &file_path] {
         if values.is_set(path) {
-            given.push((path, values.place(path)));
+            given.push((path, values.origin(path)));
         }
     }
-    let (path, place) = given.iter().max_by_key(|(_, place)| place.layer())?;
+    let (path, origin) = given.iter().max_by_key(|(_, origin)| origin.layer())?;
     let rivals = given
         .iter()
-        .filter(|(_, other)| other.layer() == place.layer());
+        .filter(|(_, other)| other.layer() == origin.layer());
     if rivals.count() > 1 {
         let names: Vec<&str> = given.iter().map(|(path, _)| *path).collect();
-        found.mistake(
-            place,
+        found.error(
+            origin,
             format!(
                 "the password is given more than once ({})",
                 names.join(", ")
@@ -55,7 +55,7 @@ pub(in crate::config) fn password(
     let mut from = None;
     let text = if *path == file_path {
         let file = values.file(&file_path, base)?;
-        let text = read_password(&file_path, &file, place, found)?;
+        let text = read_password(&file_path, &file, origin, found)?;
         // The agent may have another working directory by then.
         from = Some(std::path::absolute(&file).unwrap_or(file));
         text
@@ -64,9 +64,9 @@ pub(in crate::config) fn password(
     } else {
         in_url?.to_owned()
     };
-    if matches!(place, Place::Flag(_)) && *path == url_path {
+    if matches!(origin, Origin::Flag(_)) && *path == url_path {
         found.warning(
-            place,
+            origin,
             "the password in it is visible to every user of this machine, in the list of processes",
             format!("use --{side}-password-file or the variable"),
         );
@@ -77,13 +77,13 @@ pub(in crate::config) fn password(
 fn read_password(
     setting: &str,
     path: &Path,
-    place: &Place,
-    found: &mut Findings,
+    origin: &Origin,
+    found: &mut Diagnostics,
 ) -> Option<String> {
     let shown = path.display();
     let read = secret_file::read(path);
     if !matches!(read, Err(SecretFileError::Io(_))) {
-        warn_if_readable_by_others(setting, path, place, found);
+        warn_if_readable_by_others(setting, path, origin, found);
     }
     read.inspect_err(|error| {
         let hint = match error {
@@ -92,7 +92,7 @@ fn read_password(
                 "the file holds the password on one line and nothing else"
             }
         };
-        found.mistake(place, format!("{setting}: {shown} {error}"), hint);
+        found.error(origin, format!("{setting}: {shown} {error}"), hint);
     })
     .ok()
 }
@@ -104,7 +104,7 @@ pub(in crate::config) fn tls_files(
     is_tls: Option<bool>,
     values: &Values,
     base: &Path,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> TlsFiles {
     let paths = ["ca_file", "cert_file", "key_file"].map(|key| format!("{side}.{key}"));
     let [ca, cert, key] = paths.each_ref().map(|path| values.file(path, base));
@@ -113,26 +113,26 @@ pub(in crate::config) fn tls_files(
         cert_file: cert,
         key_file: key,
     };
-    let mistakes_before = found.mistakes.len();
+    let errors_before = found.errors.len();
     for path in &paths {
         let Some(file) = values.file(path, base) else {
             continue;
         };
-        let place = values.place(path);
+        let origin = values.origin(path);
         if is_tls == Some(false) {
             let tls = if side == "mqtt" {
                 "mqtts://"
             } else {
                 "tdengines://"
             };
-            found.mistake(
-                &place,
+            found.error(
+                &origin,
                 format!("{path}: the connection is not encrypted"),
                 format!("write {side}.url with {tls}, or remove it"),
             );
         } else if let Err(error) = File::open(&file).and_then(|f| f.metadata()) {
             let message = format!("{path}: {} cannot be read: {error}", file.display());
-            found.mistake(&place, message, "name a PEM file that this user may read");
+            found.error(&origin, message, "name a PEM file that this user may read");
         }
     }
     for (one, other, file) in [
@@ -141,17 +141,17 @@ pub(in crate::config) fn tls_files(
     ] {
         if file.is_some() && !values.is_set(other) && !values.is_bad(other) {
             let message = format!("{one}: is set without {other}");
-            found.mistake(
-                &values.place(one),
+            found.error(
+                &values.origin(one),
                 message,
                 format!("set {other} too, or neither"),
             );
         }
     }
     if let Some(key) = &files.key_file {
-        warn_if_readable_by_others(&paths[2], key, &values.place(&paths[2]), found);
+        warn_if_readable_by_others(&paths[2], key, &values.origin(&paths[2]), found);
     }
-    if is_tls == Some(true) && found.mistakes.len() == mistakes_before {
+    if is_tls == Some(true) && found.errors.len() == errors_before {
         check_usable(side, &files, values, &paths, base, found);
     }
     files
@@ -163,7 +163,7 @@ fn check_usable(
     values: &Values,
     paths: &[String; 3],
     base: &Path,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) {
     let Err(error) = client_config(files) else {
         return;
@@ -177,8 +177,8 @@ fn check_usable(
     };
     let url = format!("{side}.url");
     let setting = culprit.unwrap_or(&url);
-    found.mistake(
-        &values.place(setting),
+    found.error(
+        &values.origin(setting),
         format!("{setting}: TLS cannot be set up: {error}"),
         "certificates and keys are PEM files: -----BEGIN CERTIFICATE-----, ... PRIVATE KEY-----",
     );
@@ -191,12 +191,12 @@ const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 pub(in crate::config) fn warn_if_readable_by_others(
     what: &str,
     path: &Path,
-    place: &Place,
-    found: &mut Findings,
+    origin: &Origin,
+    found: &mut Diagnostics,
 ) {
     if readable_by_others(path) && !MOUNTED.iter().any(|mounted| path.starts_with(mounted)) {
         found.warning(
-            place,
+            origin,
             format!(
                 "{what}: other users may read the secret in {}",
                 path.display()
@@ -222,9 +222,9 @@ impl Values {
     /// to the working directory where a flag or variable does.
     pub(in crate::config) fn file(&self, path: &str, base: &Path) -> Option<PathBuf> {
         let text = self.text(path)?;
-        Some(match self.place(path) {
-            Place::Flag(_) | Place::Variable(_) => PathBuf::from(text),
-            Place::File { .. } | Place::Settings => base.join(text),
+        Some(match self.origin(path) {
+            Origin::Flag(_) | Origin::Variable(_) => PathBuf::from(text),
+            Origin::File { .. } | Origin::Settings => base.join(text),
         })
     }
 }

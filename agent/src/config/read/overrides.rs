@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, fmt};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{
-    diagnostic::{Findings, Place, suggest},
+    diagnostic::{Diagnostics, Origin, suggest},
     schema::{self as registry, DATABASE_FLAG, Kind, SETTINGS, TOPIC_FLAG},
 };
 
@@ -26,7 +26,7 @@ pub struct Overrides {
 }
 
 /// A text and where it was given.
-pub(in crate::config) type Placed<'a> = (Place, &'a str);
+pub(in crate::config) type Override<'a> = (Origin, &'a str);
 
 impl Overrides {
     /// Sets the flag of the setting at `path`, such as `mqtt.url`.
@@ -67,23 +67,23 @@ impl Overrides {
 
     /// The override of one setting, flag before variable. An empty variable counts as not set
     /// where empty is no value.
-    pub(in crate::config) fn of(&self, setting: &registry::Setting) -> Option<Placed<'_>> {
+    pub(in crate::config) fn of(&self, setting: &registry::Setting) -> Option<Override<'_>> {
         if let Some(value) = self.flags.get(setting.path) {
-            return Some((Place::Flag(format!("--{}", setting.flag())), value));
+            return Some((Origin::Flag(format!("--{}", setting.flag())), value));
         }
         let variable = setting.variable();
         let value = self.variables.get(&variable)?.as_deref()?;
         let may_be_empty = matches!(setting.kind, Kind::Listen | Kind::Text { bytes_min: 0, .. });
-        (may_be_empty || !value.is_empty()).then_some((Place::Variable(variable), value))
+        (may_be_empty || !value.is_empty()).then_some((Origin::Variable(variable), value))
     }
 
     /// Every topic given: those of the flags, or else those of the variable.
-    pub(in crate::config) fn topics(&self) -> Vec<Placed<'_>> {
+    pub(in crate::config) fn topics(&self) -> Vec<Override<'_>> {
         if !self.topics.is_empty() {
-            let flag = || Place::Flag(format!("--{TOPIC_FLAG}"));
+            let flag = || Origin::Flag(format!("--{TOPIC_FLAG}"));
             return self.topics.iter().map(|t| (flag(), t.as_str())).collect();
         }
-        let place = || Place::Variable(registry::TOPIC_VARIABLE.into());
+        let origin = || Origin::Variable(registry::TOPIC_VARIABLE.into());
         let variable = self.variables.get(registry::TOPIC_VARIABLE);
         variable
             .and_then(Option::as_deref)
@@ -91,26 +91,29 @@ impl Overrides {
             .flat_map(str::lines)
             .map(str::trim)
             .filter(|line| !line.is_empty())
-            .map(|line| (place(), line))
+            .map(|line| (origin(), line))
             .collect()
     }
 
-    /// Options of the central database as (place, key, value), weakest first.
-    pub(in crate::config) fn database(&self, found: &mut Findings) -> Vec<(Place, String, String)> {
+    /// Options of the central database as (origin, key, value), weakest first.
+    pub(in crate::config) fn database(
+        &self,
+        found: &mut Diagnostics,
+    ) -> Vec<(Origin, String, String)> {
         let mut options = Vec::new();
         for (name, value) in &self.variables {
             let key = name.strip_prefix(registry::DATABASE_VARIABLE_PREFIX);
             if let (Some(key), Some(value)) = (key, value) {
-                let place = Place::Variable(name.clone());
-                options.push((place, key.to_lowercase(), value.clone()));
+                let origin = Origin::Variable(name.clone());
+                options.push((origin, key.to_lowercase(), value.clone()));
             }
         }
         for option in &self.database {
-            let place = Place::Flag(format!("--{DATABASE_FLAG}"));
+            let origin = Origin::Flag(format!("--{DATABASE_FLAG}"));
             match option.split_once('=') {
-                Some((key, value)) => options.push((place, key.into(), value.into())),
-                None => found.mistake(
-                    &place,
+                Some((key, value)) => options.push((origin, key.into(), value.into())),
+                None => found.error(
+                    &origin,
                     format!("`{option}` has no ="),
                     "write KEY=VALUE, such as keep=3650",
                 ),
@@ -120,25 +123,25 @@ impl Overrides {
     }
 
     /// Variables that cannot be read (mistakes) or that nothing reads (warnings).
-    pub(in crate::config) fn check_variables(&self, found: &mut Findings) {
+    pub(in crate::config) fn check_variables(&self, found: &mut Diagnostics) {
         let known: Vec<String> = SETTINGS
             .iter()
             .map(registry::Setting::variable)
             .chain([registry::TOPIC_VARIABLE.into()])
             .collect();
         for (name, value) in &self.variables {
-            let place = Place::Variable(name.clone());
+            let origin = Origin::Variable(name.clone());
             let is_ours =
                 known.contains(name) || name.starts_with(registry::DATABASE_VARIABLE_PREFIX);
             if is_ours {
                 if value.is_none() {
-                    found.mistake(&place, "is not UTF-8", "write it in UTF-8");
+                    found.error(&origin, "is not UTF-8", "write it in UTF-8");
                 }
                 continue;
             }
             let near = suggest::nearest(name, known.iter().map(String::as_str));
             found.warning(
-                &place,
+                &origin,
                 "no setting has this name; it is ignored",
                 near.map(|near| format!("did you mean {near}?"))
                     .unwrap_or_default(),
@@ -205,7 +208,7 @@ mod tests {
         overrides: Overrides,
     }
 
-    fn of<'a>(overrides: &'a Overrides, path: &str) -> Option<Placed<'a>> {
+    fn of<'a>(overrides: &'a Overrides, path: &str) -> Option<Override<'a>> {
         overrides.of(registry::find(path).unwrap())
     }
 
@@ -233,7 +236,7 @@ mod tests {
         assert_eq!(text("upstream.url"), "sqlite:a.db");
         assert_eq!(text("mqtt.keep_alive_s"), "7");
         assert_eq!(overrides.topics().len(), 2);
-        let database = overrides.database(&mut Findings::default());
+        let database = overrides.database(&mut Diagnostics::default());
         assert_eq!((&*database[0].1, &*database[0].2), ("keep", "10"));
         assert!(Cli::try_parse_from(["run", "--mqtt-password", "x"]).is_err());
     }
@@ -263,9 +266,9 @@ mod tests {
             ("DUNLIN_MQTT_PASWORD".into(), "hunter2".into()),
             ("DUNLIN_MQTT_PASSWORD".into(), "hunter2".into()),
         ]);
-        let mut found = Findings::default();
+        let mut found = Diagnostics::default();
         overrides.check_variables(&mut found);
-        assert!(found.mistakes.is_empty());
+        assert!(found.errors.is_empty());
         let warning = found.warnings[0].to_string();
         assert!(warning.contains("DUNLIN_MQTT_PASSWORD?"), "{warning}");
         assert!(!format!("{warning}{overrides:?}").contains("hunter2"));
@@ -277,11 +280,11 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let value = OsString::from_vec(vec![0xff]);
         let overrides = Overrides::default().with_variables([("DUNLIN_DEVICE".into(), value)]);
-        let mut found = Findings::default();
+        let mut found = Diagnostics::default();
         overrides.check_variables(&mut found);
         assert_eq!(
-            found.mistakes[0].place,
-            Place::Variable("DUNLIN_DEVICE".into())
+            found.errors[0].origin,
+            Origin::Variable("DUNLIN_DEVICE".into())
         );
     }
 }

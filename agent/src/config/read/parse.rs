@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::urls;
 use crate::config::{
-    diagnostic::{Wrong, suggest, wrong},
+    diagnostic::{Diagnostic, suggest},
     schema::{Kind, Unit},
 };
 
@@ -18,7 +18,7 @@ pub(in crate::config) enum Value {
 }
 
 /// Reads a value of the file.
-pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Wrong> {
+pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Diagnostic> {
     match (kind, value) {
         (Kind::Integer { .. } | Kind::Bytes { .. } | Kind::Duration { .. }, v)
             if v.as_integer().is_some() =>
@@ -37,29 +37,30 @@ pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<V
 }
 
 /// Reads the text of a flag, a variable or a default.
-pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
+pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Diagnostic> {
     let kept = || Ok(Value::Text(text.to_owned()));
     match *kind {
         Kind::Integer { .. } => match text.trim().parse::<i128>() {
             Ok(number) => in_range(kind, number),
-            Err(_) => Err(wrong(
+            Err(_) => Err(Diagnostic::new(
                 format!("`{text}` is not a whole number"),
                 expected(kind),
             )),
         },
         Kind::Bytes { .. } => {
             let number = scaled(text, &BYTE_UNITS, 1).ok_or_else(|| {
-                wrong(format!("`{text}` is not a number of bytes"), expected(kind))
+                Diagnostic::new(format!("`{text}` is not a number of bytes"), expected(kind))
             })?;
             in_range(kind, number)
         }
         Kind::Duration { unit, .. } => {
-            let number = scaled(text, &TIME_UNITS, unit.ns())
-                .ok_or_else(|| wrong(format!("`{text}` is not a time"), expected(kind)))?;
+            let number = scaled(text, &TIME_UNITS, unit.ns()).ok_or_else(|| {
+                Diagnostic::new(format!("`{text}` is not a time"), expected(kind))
+            })?;
             in_range(kind, number)
         }
         Kind::Choice(words) if words.contains(&text) => kept(),
-        Kind::Choice(words) => Err(wrong(
+        Kind::Choice(words) => Err(Diagnostic::new(
             format!("`{text}` is not known here"),
             suggest::hint(text, words),
         )),
@@ -72,7 +73,7 @@ pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wro
         }
         Kind::Listen => {
             if !text.is_empty() && text.parse::<SocketAddr>().is_err() {
-                return Err(wrong(
+                return Err(Diagnostic::new(
                     format!("`{text}` is not an address with a port"),
                     "write 127.0.0.1:9464, [::1]:9464, 0.0.0.0:9464 for every interface, or \"\" for off",
                 ));
@@ -100,18 +101,21 @@ pub(in crate::config) fn check_text(
     text: &str,
     bytes_min: usize,
     bytes_max: usize,
-) -> Result<(), Wrong> {
+) -> Result<(), Diagnostic> {
     if text.len() < bytes_min {
-        return Err(wrong("is empty", "write a value, or leave the key out"));
+        return Err(Diagnostic::new(
+            "is empty",
+            "write a value, or leave the key out",
+        ));
     }
     if text.len() > bytes_max {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             format!("has {} bytes", text.len()),
             format!("use at most {bytes_max}"),
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "holds a control character",
             "use printable characters",
         ));
@@ -146,7 +150,7 @@ pub(in crate::config) fn float(value: &DeValue<'_>) -> Option<f64> {
     }
 }
 
-fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Wrong {
+fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Diagnostic {
     let hint = match (kind, value) {
         (Kind::Integer { .. }, DeValue::String(_)) => {
             format!("{}, without quotes", expected(kind))
@@ -156,7 +160,7 @@ fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Wrong {
         }
         _ => expected(kind),
     };
-    wrong(format!("is {}", type_name(value)), hint)
+    Diagnostic::new(format!("is {}", type_name(value)), hint)
 }
 
 /// What to write, in words.
@@ -186,11 +190,11 @@ pub(in crate::config) fn one_of(words: &[&str]) -> String {
     format!("use one of: {}", words.join(", "))
 }
 
-fn outside(kind: &Kind, what: &str) -> Wrong {
-    wrong(format!("{what} is out of range"), expected(kind))
+fn outside(kind: &Kind, what: &str) -> Diagnostic {
+    Diagnostic::new(format!("{what} is out of range"), expected(kind))
 }
 
-fn in_range(kind: &Kind, number: i128) -> Result<Value, Wrong> {
+fn in_range(kind: &Kind, number: i128) -> Result<Value, Diagnostic> {
     let (Kind::Integer { min, max } | Kind::Bytes { min, max } | Kind::Duration { min, max, .. }) =
         *kind
     else {
@@ -343,9 +347,12 @@ mod tests {
             (&version, "4", "`4` is not known here"),
             (&PORT, "999999999999999999999999999999", "out of range"),
         ] {
-            let wrong = read(kind, text).unwrap_err();
-            assert!(wrong.message.contains(message), "{text}: {wrong:?}");
-            assert!(!wrong.hint.is_empty(), "{text}");
+            let diagnostic = read(kind, text).unwrap_err();
+            assert!(
+                diagnostic.message.contains(message),
+                "{text}: {diagnostic:?}"
+            );
+            assert!(!diagnostic.hint.is_empty(), "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{net::IpAddr, path::Path};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::config::diagnostic::{Wrong, suggest, wrong};
+use crate::config::diagnostic::{Diagnostic, suggest};
 
 const ENCODE: &str = "special characters in user and password are written %40 for @, %2F for /, \
                       %3A for :, %23 for #; or use password_file";
@@ -52,10 +52,10 @@ impl ServerUrl {
 }
 
 /// Whether `text` is a usable URL with one of `schemes`.
-pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Wrong> {
+pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Diagnostic> {
     let examples: Vec<&str> = schemes.iter().map(|scheme| example(scheme)).collect();
     let Some((scheme, _)) = text.split_once(':') else {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "is not a URL",
             format!("write {}", examples.join(" or ")),
         ));
@@ -67,7 +67,7 @@ pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Wrong
             Some(near) => format!("did you mean {}?", example(near)),
             None => format!("write {}", examples.join(" or ")),
         };
-        return Err(wrong(
+        return Err(Diagnostic::new(
             format!("does not start with {}", schemes.join(": or ") + ":"),
             hint,
         ));
@@ -89,26 +89,27 @@ fn example(scheme: &str) -> &'static str {
 }
 
 /// Takes apart `mqtt://`, `mqtts://`, `tdengine://` and `tdengines://`.
-pub(in crate::config) fn server(text: &str) -> Result<ServerUrl, Wrong> {
+pub(in crate::config) fn server(text: &str) -> Result<ServerUrl, Diagnostic> {
     let scheme = text.split(':').next().unwrap_or_default();
     let form = || format!("write {}; {ENCODE}", example(scheme));
-    let url = Url::parse(text).map_err(|error| wrong(format!("is a bad URL: {error}"), form()))?;
+    let url = Url::parse(text)
+        .map_err(|error| Diagnostic::new(format!("is a bad URL: {error}"), form()))?;
     let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
-        return Err(wrong("names no host", form()));
+        return Err(Diagnostic::new("names no host", form()));
     };
     if url.port() == Some(0) {
-        return Err(wrong("has port 0", form()));
+        return Err(Diagnostic::new("has port 0", form()));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("goes on after a ? or #", form()));
+        return Err(Diagnostic::new("goes on after a ? or #", form()));
     }
     let database = url.path().trim_start_matches('/');
     if scheme.starts_with("mqtt") {
         if !database.is_empty() {
-            return Err(wrong("goes on after host and port", form()));
+            return Err(Diagnostic::new("goes on after host and port", form()));
         }
     } else if !is_identifier(database) {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "names no database after the host, or one with other characters than letters, digits \
              and _",
             form(),
@@ -116,7 +117,10 @@ pub(in crate::config) fn server(text: &str) -> Result<ServerUrl, Wrong> {
     }
     let decoded = |text: &str| match percent_decode_str(text).decode_utf8() {
         Ok(text) if !text.chars().any(char::is_control) => Ok(text.into_owned()),
-        _ => Err(wrong("has a user or password that is no text", form())),
+        _ => Err(Diagnostic::new(
+            "has a user or password that is no text",
+            form(),
+        )),
     };
     Ok(ServerUrl {
         host: host.trim_matches(['[', ']']).to_owned(),
@@ -140,16 +144,16 @@ pub(in crate::config) fn holds_password(text: &str) -> bool {
     server(text).map_or(text.contains('@'), |server| server.password.is_some())
 }
 
-fn sqlite_path(text: &str) -> Result<&str, Wrong> {
+fn sqlite_path(text: &str) -> Result<&str, Diagnostic> {
     let path = text.strip_prefix("sqlite:").unwrap_or_default();
     if path.is_empty() || path.starts_with("//") {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "names no file",
             "write sqlite:central.db, or sqlite:/var/lib/dunlin/central.db",
         ));
     }
     if path.chars().any(char::is_control) {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "holds a control character",
             "use printable characters",
         ));
@@ -158,7 +162,7 @@ fn sqlite_path(text: &str) -> Result<&str, Wrong> {
 }
 
 /// `sqlite:FILE` with FILE under `base` unless it is absolute.
-pub(in crate::config) fn sqlite_under(text: &str, base: &Path) -> Result<String, Wrong> {
+pub(in crate::config) fn sqlite_under(text: &str, base: &Path) -> Result<String, Diagnostic> {
     let path = sqlite_path(text)?;
     Ok(format!("sqlite:{}", base.join(path).display()))
 }
@@ -215,12 +219,15 @@ mod tests {
             (upstream, "sqlite:a\nhunter2"),
             (upstream, "influx://hunter2"),
         ] {
-            let wrong = check(text, schemes).unwrap_err();
-            let shown = format!("{} {}", wrong.message, wrong.hint);
+            let diagnostic = check(text, schemes).unwrap_err();
+            let shown = format!("{} {}", diagnostic.message, diagnostic.hint);
             assert!(!shown.contains("hunter2"), "{text}: {shown}");
         }
-        let wrong = check("mqqt://host", mqtt).unwrap_err();
-        assert!(wrong.hint.contains("did you mean mqtt://"), "{wrong:?}");
+        let diagnostic = check("mqqt://host", mqtt).unwrap_err();
+        assert!(
+            diagnostic.hint.contains("did you mean mqtt://"),
+            "{diagnostic:?}"
+        );
     }
 
     #[test]

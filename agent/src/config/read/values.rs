@@ -21,7 +21,7 @@ use super::{
     urls,
 };
 use crate::config::{
-    diagnostic::{Findings, Place, Wrong, suggest},
+    diagnostic::{Diagnostic, Diagnostics, Origin, suggest},
     schema::{
         self as registry, DATABASE_TABLE, DefaultValue, Kind, RECIPE_TABLE, SETTINGS, STREAM_TABLE,
     },
@@ -50,8 +50,8 @@ impl Source {
     }
 
     /// Reads a file.
-    pub(in crate::config) fn open(path: &Path, found: &mut Findings) -> Option<Self> {
-        let place = Place::File {
+    pub(in crate::config) fn open(path: &Path, found: &mut Diagnostics) -> Option<Self> {
+        let origin = Origin::File {
             path: path.to_owned(),
             at: None,
         };
@@ -65,11 +65,11 @@ impl Source {
                 }
                 _ => "`dunlin init` writes one; name it with -c",
             };
-            found.mistake(&place, format!("cannot be read: {error}"), hint);
+            found.error(&origin, format!("cannot be read: {error}"), hint);
             return None;
         }
         if bytes.len() as u64 > FILE_BYTES_MAX {
-            found.mistake(&place, "is longer than 1 MiB", "name a dunlin.toml");
+            found.error(&origin, "is longer than 1 MiB", "name a dunlin.toml");
             return None;
         }
         match String::from_utf8(bytes) {
@@ -85,38 +85,38 @@ impl Source {
             Err(error) => {
                 let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let line = before.split(|b| *b == b'\n').count();
-                let place = Place::File {
+                let origin = Origin::File {
                     path: path.to_owned(),
                     at: Some((line, 1)),
                 };
-                found.mistake(&place, "is not UTF-8", "save the file as UTF-8");
+                found.error(&origin, "is not UTF-8", "save the file as UTF-8");
                 None
             }
         }
     }
 
     /// Where `span` starts.
-    pub(in crate::config) fn place(&self, span: Range<usize>) -> Place {
+    pub(in crate::config) fn origin(&self, span: Range<usize>) -> Origin {
         let start = self.text.floor_char_boundary(span.start);
         let line = self
             .line_starts
             .partition_point(|line_start| *line_start <= start);
         let line_start = self.line_starts[line - 1];
         let column = self.text[line_start..start].chars().count() + 1;
-        Place::File {
+        Origin::File {
             path: self.path.clone(),
             at: Some((line, column)),
         }
     }
 
     /// Parses the text as far as it goes; mistakes of syntax are reported, all of them.
-    pub(in crate::config) fn parse(&self, found: &mut Findings) -> DeTable<'_> {
+    pub(in crate::config) fn parse(&self, found: &mut Diagnostics) -> DeTable<'_> {
         let (document, errors) = DeTable::parse_recoverable(&self.text);
         for error in errors {
             let end = self.text.len();
-            let place = self.place(error.span().unwrap_or(end..end));
-            found.mistake(
-                &place,
+            let origin = self.origin(error.span().unwrap_or(end..end));
+            found.error(
+                &origin,
                 format!("not TOML: {}", error.message()),
                 "texts stand in quotes, tables in [brackets], each setting on its own line",
             );
@@ -129,7 +129,7 @@ impl Source {
 #[derive(Clone, Debug)]
 struct Given {
     value: Value,
-    place: Place,
+    origin: Origin,
 }
 
 /// Every scalar setting, after file, variables and flags.
@@ -138,7 +138,7 @@ pub(in crate::config) struct Values {
     /// Settings given with a mistake: nothing more is said about them.
     bad: BTreeSet<&'static str>,
     /// Where to point when something is missing.
-    pub(in crate::config) nowhere: Place,
+    pub(in crate::config) nowhere: Origin,
 }
 
 /// The parts of the file that are not scalar settings.
@@ -153,19 +153,19 @@ pub(in crate::config) struct Tables<'a> {
     /// `[upstream.database]`.
     pub(in crate::config) database: Option<&'a DeTable<'a>>,
     /// The first password written in the file.
-    pub(in crate::config) password: Option<Place>,
+    pub(in crate::config) password: Option<Origin>,
 }
 
 impl Values {
     /// Nothing but defaults.
-    pub(in crate::config) fn defaults(nowhere: Place) -> Self {
+    pub(in crate::config) fn defaults(nowhere: Origin) -> Self {
         let mut given = BTreeMap::new();
         for setting in SETTINGS {
             if let DefaultValue::Is(text) = setting.default
                 && let Ok(value) = value::from_text(&setting.kind, text)
             {
-                let place = Place::Settings;
-                given.insert(setting.path, Given { value, place });
+                let origin = Origin::Settings;
+                given.insert(setting.path, Given { value, origin });
             }
         }
         Self {
@@ -180,7 +180,7 @@ impl Values {
         &mut self,
         source: &Source,
         document: &'a DeTable<'a>,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> Tables<'a> {
         let mut tables = Tables::default();
         self.read_table(source, document, "", &mut tables, found);
@@ -193,28 +193,28 @@ impl Values {
         table: &'a DeTable<'a>,
         prefix: &str,
         tables: &mut Tables<'a>,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) {
         for (key, spanned) in table {
             let path = match prefix {
                 "" => key.get_ref().to_string(),
                 _ => format!("{prefix}.{}", key.get_ref()),
             };
-            let value_place = source.place(spanned.span());
+            let value_origin = source.origin(spanned.span());
             let value = spanned.get_ref();
             if let Some(setting) = registry::find(&path) {
                 if holds_password(setting, value) {
-                    tables.password.get_or_insert(value_place.clone());
+                    tables.password.get_or_insert(value_origin.clone());
                 }
                 let read = value::from_toml(&setting.kind, value);
-                self.take(setting, read, value_place, found);
+                self.take(setting, read, value_origin, found);
             } else if path == STREAM_TABLE {
                 if let Some(list) = value.as_array() {
                     tables.streams.extend(list.iter());
                 } else {
                     tables.stream_is_bad = true;
-                    found.mistake(
-                        &source.place(key.span()),
+                    found.error(
+                        &source.origin(key.span()),
                         format!("stream: is {}", value::type_name(value)),
                         "each stream starts with [[stream]], in double brackets",
                     );
@@ -223,8 +223,8 @@ impl Values {
                 if let Some(list) = value.as_array() {
                     tables.recipes.extend(list.iter());
                 } else {
-                    found.mistake(
-                        &source.place(key.span()),
+                    found.error(
+                        &source.origin(key.span()),
                         format!("recipe: is {}", value::type_name(value)),
                         "each recipe starts with [[recipe]], in double brackets",
                     );
@@ -233,15 +233,15 @@ impl Values {
                 match value.as_table() {
                     Some(options) if path == DATABASE_TABLE => tables.database = Some(options),
                     Some(inner) => self.read_table(source, inner, &path, tables, found),
-                    None => found.mistake(
-                        &value_place,
+                    None => found.error(
+                        &value_origin,
                         format!("{path}: is {}", value::type_name(value)),
                         format!("write [{path}] on a line of its own and its settings below"),
                     ),
                 }
             } else {
-                found.mistake(
-                    &source.place(key.span()),
+                found.error(
+                    &source.origin(key.span()),
                     format!("{path}: there is no such setting"),
                     unknown_hint(prefix, key.get_ref()),
                 );
@@ -253,13 +253,13 @@ impl Values {
     pub(in crate::config) fn read_overrides(
         &mut self,
         overrides: &Overrides,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) {
         overrides.check_variables(found);
         for setting in SETTINGS {
-            if let Some((place, text)) = overrides.of(setting) {
+            if let Some((origin, text)) = overrides.of(setting) {
                 let read = value::from_text(&setting.kind, text);
-                self.take(setting, read, place, found);
+                self.take(setting, read, origin, found);
             }
         }
     }
@@ -267,18 +267,17 @@ impl Values {
     fn take(
         &mut self,
         setting: &'static registry::Setting,
-        read: Result<Value, Wrong>,
-        place: Place,
-        found: &mut Findings,
+        read: Result<Value, Diagnostic>,
+        origin: Origin,
+        found: &mut Diagnostics,
     ) {
         match read {
             Ok(value) => {
-                self.given.insert(setting.path, Given { value, place });
+                self.given.insert(setting.path, Given { value, origin });
             }
-            Err(wrong) => {
+            Err(diagnostic) => {
                 self.bad.insert(setting.path);
-                let message = format!("{}: {}", setting.path, wrong.message);
-                found.mistake(&place, message, wrong.hint);
+                found.errors.push(diagnostic.about(setting.path, origin));
             }
         }
     }
@@ -306,9 +305,9 @@ impl Values {
     }
 
     /// Where `path` was given.
-    pub(in crate::config) fn place(&self, path: &str) -> Place {
+    pub(in crate::config) fn origin(&self, path: &str) -> Origin {
         match self.given.get(path) {
-            Some(given) if given.place != Place::Settings => given.place.clone(),
+            Some(given) if given.origin != Origin::Settings => given.origin.clone(),
             _ => self.nowhere.clone(),
         }
     }
@@ -317,7 +316,7 @@ impl Values {
     pub(in crate::config) fn is_set(&self, path: &str) -> bool {
         self.given
             .get(path)
-            .is_some_and(|given| given.place != Place::Settings)
+            .is_some_and(|given| given.origin != Origin::Settings)
     }
 
     /// Whether a mistake in `path` was reported already.

@@ -147,7 +147,7 @@ mod tests {
             | DefaultValue::Required(text)
             | DefaultValue::Derived { example: text, .. }) = setting.default;
             let value: Value = value::from_text(&setting.kind, text)
-                .unwrap_or_else(|wrong| panic!("{}: {wrong:?}", setting.path));
+                .unwrap_or_else(|diagnostic| panic!("{}: {diagnostic:?}", setting.path));
             assert!(!matches!(value, Value::Text(ref t) if t != text));
         }
     }

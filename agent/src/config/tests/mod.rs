@@ -54,8 +54,8 @@ fn mistakes(text: &str) -> Vec<(usize, usize, String)> {
     found
         .iter()
         .map(|mistake| {
-            let (line, column) = match mistake.place {
-                Place::File { at: Some(at), .. } => at,
+            let (line, column) = match mistake.origin {
+                Origin::File { at: Some(at), .. } => at,
                 _ => (0, 0),
             };
             (
@@ -71,8 +71,8 @@ fn warnings(text: &str) -> String {
     shown(&check_text(text, &Overrides::default()).warnings)
 }
 
-fn shown(list: &[Mistake]) -> String {
-    let lines: Vec<String> = list.iter().map(Mistake::to_string).collect();
+fn shown(list: &[Diagnostic]) -> String {
+    let lines: Vec<String> = list.iter().map(Diagnostic::to_string).collect();
     lines.join("\n")
 }
 

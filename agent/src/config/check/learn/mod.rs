@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::inputs::{Inputs, seconds};
 use crate::config::{
-    diagnostic::Findings,
+    diagnostic::Diagnostics,
     settings::{LearnSettings, StatusWords, StreamRule},
 };
 
 pub(in crate::config) fn settings(
     inputs: &Inputs<'_>,
     streams: &[StreamRule],
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> LearnSettings {
     let values = inputs.values;
     let word = |path: &str| values.text(path).unwrap_or_default().to_owned();

@@ -12,7 +12,7 @@ use crate::{
     cohort::Condition,
     config::{
         check::{entry::Entry, inputs::Inputs},
-        diagnostic::Findings,
+        diagnostic::Diagnostics,
         read::parse as value,
         schema::{Kind, Unit},
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
@@ -117,7 +117,7 @@ pub(in crate::config) fn rules(
     inputs: &Inputs<'_>,
     streams: &[StreamRule],
     status: &StatusWords,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Vec<RecipeRule> {
     let Some(source) = inputs.source else {
         return Vec::new();
@@ -136,11 +136,11 @@ pub(in crate::config) fn rules(
         rule.publish = publish(&entry, streams, found);
         if rules.iter().any(|other| other.name == rule.name) {
             let message = format!("two recipes are called \"{}\"", rule.name);
-            entry.wrong("name", message, "give each its own name", found);
+            entry.error("name", message, "give each its own name", found);
         } else if rules.len() == RECIPES_MAX {
             let message = format!("more than {RECIPES_MAX} recipes");
             let hint = "let one recipe watch many streams: streams = \"vibration/*\"";
-            entry.wrong("name", message, hint, found);
+            entry.error("name", message, hint, found);
             break;
         } else {
             warn_if_idle(&entry, &rule, streams, found);
@@ -155,7 +155,7 @@ fn warn_if_idle(
     entry: &Entry<'_>,
     recipe: &RecipeRule,
     streams: &[StreamRule],
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) {
     let is_meant = |stream: &StreamRule| {
         if stream.filter.tag_names().is_empty() {
@@ -175,7 +175,7 @@ fn warn_if_idle(
     };
     let names: Vec<String> = streams.iter().take(NAMED_MAX).map(named).collect();
     found.warning(
-        &entry.place_of("streams"),
+        &entry.origin_of("streams"),
         format!(
             "{}.streams: no stream can be called `{}`",
             entry.what, recipe.streams
@@ -188,7 +188,7 @@ fn rule(
     entry: &mut Entry<'_>,
     own: &OwnRecipes,
     status: &StatusWords,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<RecipeRule> {
     let name = entry.text("name", &NAME, found);
     if let Some(name) = &name {
@@ -196,7 +196,7 @@ fn rule(
         if !name.bytes().all(kept) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
             let hint = "use lower-case letters, digits and _, a letter first";
             let message = "becomes part of a table's name";
-            entry.wrong("name", message, hint, found);
+            entry.error("name", message, hint, found);
         }
         entry.what = format!("recipe \"{name}\"");
     }
@@ -207,7 +207,7 @@ fn rule(
         ("algorithm", "add algorithm = \"pca\""),
     ] {
         if entry.raw(key).is_none() {
-            entry.wrong(key, "is missing", hint, found);
+            entry.error(key, "is missing", hint, found);
         }
     }
     let streams = entry.text("streams", &TEXT, found);
@@ -215,9 +215,9 @@ fn rule(
     let label = entry.text("label", &TEXT, found);
     if recipe.task().wants_label() && label.is_none() {
         let hint = "add label = \"...\": the field that says what is right";
-        entry.wrong("label", "is missing", hint, found);
+        entry.error("label", "is missing", hint, found);
     }
-    let count = |key: &str, default: u64, found: &mut Findings| {
+    let count = |key: &str, default: u64, found: &mut Diagnostics| {
         entry.number(key, &COUNT, found).unwrap_or(default)
     };
     let available_status = match entry.texts("available_status", 64, found) {
@@ -253,13 +253,13 @@ fn rule(
 fn publish(
     entry: &Entry<'_>,
     streams: &[StreamRule],
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<PublishTopic> {
     let topic = match PublishTopic::parse(&entry.text("publish", &TEXT, found)?) {
         Ok(topic) => topic,
         Err(why) => {
             let hint = "write publish = \"health/{line}/{machine}\"";
-            entry.wrong("publish", why, hint, found);
+            entry.error("publish", why, hint, found);
             return None;
         }
     };
@@ -272,7 +272,7 @@ fn publish(
         if !streams.iter().any(has_tag) {
             let message = format!("no stream has a tag {{{tag}}}");
             let hint = "use tags of the stream, {stream} or {recipe}";
-            entry.wrong("publish", message, hint, found);
+            entry.error("publish", message, hint, found);
         }
     }
     for rule in streams {
@@ -282,42 +282,42 @@ fn publish(
                 rule.name, rule.filter
             );
             let hint = "publish below another first level, or narrow the stream's topic";
-            entry.wrong("publish", message, hint, found);
+            entry.error("publish", message, hint, found);
         }
     }
     Some(topic)
 }
 
 /// `where`, as it will be asked; its names are only known with the records.
-fn condition(entry: &Entry<'_>, found: &mut Findings) -> Option<String> {
+fn condition(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<String> {
     let text = entry.text("where", &TEXT, found)?;
     if let Err(error) = Condition::parse(&text) {
         let hint = "write where = 'temperature > 40 and machine = \"press-7\"'";
-        entry.wrong("where", error, hint, found);
+        entry.error("where", error, hint, found);
     }
     Some(text)
 }
 
 /// Which records are taken of those that count.
-fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Findings) -> Sampling {
+fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Diagnostics) -> Sampling {
     let default = Sampling::default();
-    let time = |key: &str, end: bool, found: &mut Findings| {
+    let time = |key: &str, end: bool, found: &mut Diagnostics| {
         let text = entry.text(key, &TEXT, found)?;
         let time = moment::parse(&text, end);
         if time.is_none() {
             let hint = format!("write {}, in quotes", moment::EXAMPLES);
-            entry.wrong(key, format!("\"{text}\" is no time"), hint, found);
+            entry.error(key, format!("\"{text}\" is no time"), hint, found);
         }
         time
     };
     let (from, to) = (time("from", false, found), time("to", true, found));
     if from.zip(to).is_some_and(|(from, to)| from > to) {
-        entry.wrong("from", "is later than `to`", "swap them", found);
+        entry.error("from", "is later than `to`", "swap them", found);
     }
     let balance = entry.flag("balance", default.balance, found);
     if balance && !has_label {
         let hint = "add label = \"...\": the field that says which class it is";
-        entry.wrong("balance", "needs a label", hint, found);
+        entry.error("balance", "needs a label", hint, found);
     }
     Sampling {
         from,
@@ -328,7 +328,7 @@ fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Findings) -> Samplin
     }
 }
 
-fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Findings) -> Option<ChosenRecipe> {
+fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Diagnostics) -> Option<ChosenRecipe> {
     let algorithm = entry.raw("algorithm")?.get_ref().as_str();
     match algorithm.and_then(|name| name.strip_prefix(OWN_PREFIX)) {
         Some(name) => own_recipe(entry, name, own, found).map(ChosenRecipe::Own),
@@ -340,12 +340,12 @@ fn own_recipe(
     entry: &Entry<'_>,
     name: &str,
     own: &OwnRecipes,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<OwnRecipe> {
     for key in BUILT_IN_KEYS {
         if entry.raw(key).is_some() {
             let hint = "remove it; task, window and training come from the recipe";
-            entry.wrong(key, "means nothing to a recipe of your own", hint, found);
+            entry.error(key, "means nothing to a recipe of your own", hint, found);
         }
     }
     let known: Vec<String> = own.names().collect();
@@ -357,17 +357,17 @@ fn own_recipe(
             format!("use one of: {}", known.join(", "))
         };
         let message = format!("`{OWN_PREFIX}{name}` is not known here");
-        entry.wrong("algorithm", message, hint, found);
+        entry.error("algorithm", message, hint, found);
     }
     recipe.cloned()
 }
 
-fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
+fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings> {
     let algorithm = entry.text("algorithm", &Kind::Choice(ALGORITHMS), found)?;
     let algorithm: Algorithm = serde_json::from_value(serde_json::Value::String(algorithm)).ok()?;
     let is_forecast = algorithm.task() == Task::Forecast;
     let default_rows = if is_forecast { 96 } else { 1 };
-    let rows = |key: &str, default: usize, found: &mut Findings| {
+    let rows = |key: &str, default: usize, found: &mut Diagnostics| {
         let rows = entry.number(key, &ROWS, found);
         rows.map_or(default, |rows| rows as usize)
     };
@@ -389,7 +389,7 @@ fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
         Some(Some(hidden)) if !hidden.is_empty() && hidden.len() <= 8 => hidden,
         Some(_) => {
             let hint = "write hidden = [64, 16]: units of each layer, 1 to 4096, at most 8 layers";
-            entry.wrong("hidden", "is no list of layers", hint, found);
+            entry.error("hidden", "is no list of layers", hint, found);
             default.hidden.clone()
         }
     };
@@ -414,7 +414,7 @@ fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
         ..default
     };
     if let Err(why) = recipes::build(&settings) {
-        entry.wrong("algorithm", why, "see the recipe's own settings", found);
+        entry.error("algorithm", why, "see the recipe's own settings", found);
     }
     Some(settings)
 }

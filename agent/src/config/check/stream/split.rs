@@ -2,7 +2,7 @@
 
 use crate::config::{
     check::entry::Entry,
-    diagnostic::Findings,
+    diagnostic::Diagnostics,
     read::parse as value,
     schema::{Kind, Unit},
     settings::SplitRule,
@@ -22,7 +22,7 @@ pub(in crate::config) const DEFAULT: SplitRule = SplitRule::Random {
 };
 
 /// The rule of a stream, from `split = "random"` or `split = { method = ... }`.
-pub(in crate::config) fn rule(stream: &Entry<'_>, found: &mut Findings) -> SplitRule {
+pub(in crate::config) fn rule(stream: &Entry<'_>, found: &mut Diagnostics) -> SplitRule {
     const METHODS: &[&str] = &["random", "hash", "block", "kfold"];
     let Some(value) = stream.raw("split") else {
         return DEFAULT;
@@ -50,7 +50,7 @@ pub(in crate::config) fn rule(stream: &Entry<'_>, found: &mut Findings) -> Split
     };
     let Some(method) = entry.text("method", &Kind::Choice(METHODS), found) else {
         if entry.raw("method").is_none() {
-            entry.wrong("method", "is missing", value::one_of(METHODS), found);
+            entry.error("method", "is missing", value::one_of(METHODS), found);
         }
         return DEFAULT;
     };
@@ -81,7 +81,7 @@ pub(in crate::config) fn rule(stream: &Entry<'_>, found: &mut Findings) -> Split
     }
 }
 
-fn run_ms(entry: &Entry<'_>, found: &mut Findings) -> u64 {
+fn run_ms(entry: &Entry<'_>, found: &mut Diagnostics) -> u64 {
     let kind = Kind::Duration {
         unit: Unit::Seconds,
         min: 1,
