@@ -136,7 +136,12 @@ fn merged(running: &Settings, mut new: Settings) -> (Settings, Vec<String>) {
         ),
         stall_max: keep("stall_s_max", &running.stall_max, &new.stall_max, &mut kept),
         log: LogSettings {
-            json: keep("log.format", &running.log.json, &new.log.json, &mut kept),
+            format: keep(
+                "log.format",
+                &running.log.format,
+                &new.log.format,
+                &mut kept,
+            ),
             filter: new.log.filter,
         },
         buffer: new.buffer,

@@ -13,7 +13,7 @@
 mod check;
 mod diagnostic;
 mod read;
-pub mod schema;
+pub(crate) mod schema;
 pub mod settings;
 
 use std::{
@@ -22,9 +22,13 @@ use std::{
 };
 
 use self::{
-    check::{self as build, inputs::Inputs, secrets},
+    check::{inputs::Inputs, secrets},
     diagnostic::Diagnostics,
-    read::values::{Source, Tables, Values},
+    read::{
+        source::Source,
+        values::{Tables, Values},
+    },
+    schema::keys::device,
 };
 pub use self::{
     diagnostic::{Diagnostic, Origin},
@@ -77,7 +81,7 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
 
 /// As [`load`], with the warnings.
 pub fn check(file: Option<&Path>, overrides: &Overrides) -> Checked {
-    checked(file, overrides, build::settings)
+    checked(file, overrides, check::settings)
 }
 
 /// As [`load`], for a program with recipes of its own, which a `[[recipe]]` names as
@@ -99,7 +103,7 @@ pub fn load_with(
 pub fn check_with(file: Option<&Path>, overrides: &Overrides, own: &OwnRecipes) -> Checked {
     checked(file, overrides, |inputs, found| {
         let own = Some(own);
-        build::settings(&Inputs { own, ..*inputs }, found)
+        check::settings(&Inputs { own, ..*inputs }, found)
     })
 }
 
@@ -130,10 +134,10 @@ pub fn data_dir(file: Option<&Path>, overrides: &Overrides) -> Result<PathBuf, V
     let mut found = Diagnostics::default();
     let dir = with_inputs(file, overrides, &mut found, |inputs, found| {
         let before = found.errors.len();
-        let dir = build::data_dir(inputs.values, inputs.base, found);
+        let dir = check::data_dir(inputs.values, found);
         let is_sound = found.errors.len() == before
             && inputs.syntax_is_sound
-            && !inputs.values.is_bad("data_dir");
+            && !inputs.values.is_bad(&device::DATA_DIR);
         is_sound.then_some(dir)
     });
     found.errors.sort();
@@ -151,7 +155,8 @@ fn with_inputs<T>(
         path: path.to_owned(),
         at: None,
     });
-    let mut values = Values::defaults(nowhere);
+    let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut values = Values::new(nowhere, base);
     let source = match file.map(|path| Source::open(path, found)) {
         Some(None) => {
             values.read_overrides(overrides, found);
@@ -182,7 +187,6 @@ fn with_inputs<T>(
         source: source.as_ref(),
         tables: &tables,
         overrides,
-        base: file.and_then(Path::parent).unwrap_or(Path::new("")),
         syntax_is_sound: syntax_errors == 0,
         #[cfg(feature = "learning")]
         own: None,

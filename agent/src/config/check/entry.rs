@@ -7,25 +7,22 @@ use toml::{
 
 use crate::config::{
     diagnostic::{Diagnostics, Origin, suggest},
-    read::{
-        parse::{self as value, Value},
-        values::Source,
-    },
-    schema::Kind,
+    read::{parse, source::Source},
+    schema::kind::TypedKind,
 };
 
 /// A table, and what to call it in messages.
-pub(in crate::config) struct Entry<'a> {
-    pub(in crate::config) source: &'a Source,
-    pub(in crate::config) table: &'a DeTable<'a>,
+pub(super) struct Entry<'a> {
+    pub(super) source: &'a Source,
+    pub(super) table: &'a DeTable<'a>,
     /// Such as `stream.split`.
-    pub(in crate::config) what: String,
-    pub(in crate::config) origin: Origin,
+    pub(super) what: String,
+    pub(super) origin: Origin,
 }
 
 impl<'a> Entry<'a> {
     /// `value` as a table; a mistake if it is none.
-    pub(in crate::config) fn of(
+    pub(super) fn of(
         source: &'a Source,
         value: &'a Spanned<DeValue<'a>>,
         what: impl Into<String>,
@@ -34,7 +31,7 @@ impl<'a> Entry<'a> {
     ) -> Option<Self> {
         let (what, origin) = (what.into(), source.origin(value.span()));
         let Some(table) = value.get_ref().as_table() else {
-            let type_name = value::type_name(value.get_ref());
+            let type_name = parse::type_name(value.get_ref());
             found.error(&origin, format!("{what}: is {type_name}"), hint);
             return None;
         };
@@ -47,18 +44,18 @@ impl<'a> Entry<'a> {
     }
 
     /// The value of `key`, as it stands in the file.
-    pub(in crate::config) fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(super) fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.get(key)
     }
 
     /// Where the value of `key` stands; the table itself without it.
-    pub(in crate::config) fn origin_of(&self, key: &str) -> Origin {
+    pub(super) fn origin_of(&self, key: &str) -> Origin {
         self.raw(key)
             .map_or_else(|| self.origin.clone(), |v| self.source.origin(v.span()))
     }
 
     /// A mistake about `key`.
-    pub(in crate::config) fn error(
+    pub(super) fn error(
         &self,
         key: &str,
         message: impl std::fmt::Display,
@@ -69,9 +66,15 @@ impl<'a> Entry<'a> {
         found.error(&self.origin_of(key), message, hint);
     }
 
-    fn read(&self, key: &str, kind: &Kind, found: &mut Diagnostics) -> Option<Value> {
-        match value::from_toml(kind, self.raw(key)?.get_ref()) {
-            Ok(value) => Some(value),
+    /// The value of `key`; `None` without it and after a mistake.
+    pub(super) fn read<T>(
+        &self,
+        key: &str,
+        kind: &TypedKind<T>,
+        found: &mut Diagnostics,
+    ) -> Option<T> {
+        match parse::from_toml(&kind.kind, self.raw(key)?.get_ref()) {
+            Ok(value) => Some((kind.read)(&value)),
             Err(diagnostic) => {
                 self.error(key, diagnostic.message, diagnostic.hint, found);
                 None
@@ -79,44 +82,13 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A number of `kind`.
-    pub(in crate::config) fn number(
-        &self,
-        key: &str,
-        kind: &Kind,
-        found: &mut Diagnostics,
-    ) -> Option<u64> {
-        match self.read(key, kind, found)? {
-            Value::Number(number) => Some(number),
-            Value::Text(_) => None,
-        }
-    }
-
-    /// A text of `kind`.
-    pub(in crate::config) fn text(
-        &self,
-        key: &str,
-        kind: &Kind,
-        found: &mut Diagnostics,
-    ) -> Option<String> {
-        match self.read(key, kind, found)? {
-            Value::Text(text) => Some(text),
-            Value::Number(_) => None,
-        }
-    }
-
     /// true or false.
-    pub(in crate::config) fn flag(
-        &self,
-        key: &str,
-        default: bool,
-        found: &mut Diagnostics,
-    ) -> bool {
+    pub(super) fn flag(&self, key: &str, default: bool, found: &mut Diagnostics) -> bool {
         let Some(value) = self.raw(key) else {
             return default;
         };
         value.get_ref().as_bool().unwrap_or_else(|| {
-            let type_name = value::type_name(value.get_ref());
+            let type_name = parse::type_name(value.get_ref());
             let hint = "write true or false, without quotes";
             self.error(key, format!("is {type_name}"), hint, found);
             default
@@ -125,7 +97,7 @@ impl<'a> Entry<'a> {
 
     /// A number within bounds, ends included; `default` also after a mistake.
     #[cfg(feature = "learning")]
-    pub(in crate::config) fn real(
+    pub(super) fn real(
         &self,
         key: &str,
         default: f64,
@@ -135,7 +107,7 @@ impl<'a> Entry<'a> {
         let Some(value) = self.raw(key) else {
             return default;
         };
-        match value::float(value.get_ref()) {
+        match parse::float(value.get_ref()) {
             Some(number) if (min..=max).contains(&number) => number,
             _ => {
                 let hint = format!("write a number from {min} to {max}");
@@ -147,7 +119,7 @@ impl<'a> Entry<'a> {
 
     /// A list of texts of some bytes; nothing if there is none.
     #[cfg(feature = "learning")]
-    pub(in crate::config) fn texts(
+    pub(super) fn texts(
         &self,
         key: &str,
         bytes_max: usize,
@@ -174,11 +146,11 @@ impl<'a> Entry<'a> {
     }
 
     /// A share from 0 to 1.
-    pub(in crate::config) fn share(&self, key: &str, default: f64, found: &mut Diagnostics) -> f64 {
+    pub(super) fn share(&self, key: &str, default: f64, found: &mut Diagnostics) -> f64 {
         let Some(value) = self.raw(key) else {
             return default;
         };
-        match value::float(value.get_ref()) {
+        match parse::float(value.get_ref()) {
             Some(share) if (0.0..=1.0).contains(&share) => share,
             _ => {
                 self.error(key, "is no share", "write a number from 0 to 1", found);
@@ -188,7 +160,7 @@ impl<'a> Entry<'a> {
     }
 
     /// A mistake for every key that is not known.
-    pub(in crate::config) fn refuse_others(&self, known: &[&str], found: &mut Diagnostics) {
+    pub(super) fn refuse_others(&self, known: &[&str], found: &mut Diagnostics) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
@@ -202,7 +174,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Keys and values in the order in which they were written.
-    pub(in crate::config) fn in_order(&self) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>)> {
+    pub(super) fn in_order(&self) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>)> {
         let mut entries: Vec<_> = self.table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         entries

@@ -2,5 +2,6 @@
 
 pub(in crate::config) mod overrides;
 pub(in crate::config) mod parse;
+pub(in crate::config) mod source;
 pub(in crate::config) mod urls;
 pub(in crate::config) mod values;

@@ -6,7 +6,10 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{
     diagnostic::{Diagnostics, Origin, suggest},
-    schema::{self as registry, DATABASE_FLAG, Kind, SETTINGS, TOPIC_FLAG},
+    schema::{
+        self, DATABASE_FLAG, DATABASE_VARIABLE_PREFIX, SETTINGS, Setting, TOPIC_FLAG,
+        TOPIC_VARIABLE, VARIABLE_PREFIX, kind::Kind,
+    },
 };
 
 /// Settings from the command line and from `DUNLIN_...` variables.
@@ -35,7 +38,7 @@ impl Overrides {
     /// If there is no such setting: a mistake in the program, not in its input.
     #[must_use]
     pub fn set(mut self, path: &str, value: impl Into<String>) -> Self {
-        let setting = registry::find(path);
+        let setting = schema::find(path);
         let setting = setting.unwrap_or_else(|| panic!("there is no setting `{path}`"));
         self.flags.insert(setting.path, value.into());
         self
@@ -58,7 +61,7 @@ impl Overrides {
             let Ok(name) = name.into_string() else {
                 continue;
             };
-            if name.starts_with(registry::VARIABLE_PREFIX) {
+            if name.starts_with(VARIABLE_PREFIX) {
                 self.variables.insert(name, value.into_string().ok());
             }
         }
@@ -67,7 +70,7 @@ impl Overrides {
 
     /// The override of one setting, flag before variable. An empty variable counts as not set
     /// where empty is no value.
-    pub(in crate::config) fn of(&self, setting: &registry::Setting) -> Option<Override<'_>> {
+    pub(in crate::config) fn of(&self, setting: &Setting) -> Option<Override<'_>> {
         if let Some(value) = self.flags.get(setting.path) {
             return Some((Origin::Flag(format!("--{}", setting.flag())), value));
         }
@@ -83,8 +86,8 @@ impl Overrides {
             let flag = || Origin::Flag(format!("--{TOPIC_FLAG}"));
             return self.topics.iter().map(|t| (flag(), t.as_str())).collect();
         }
-        let origin = || Origin::Variable(registry::TOPIC_VARIABLE.into());
-        let variable = self.variables.get(registry::TOPIC_VARIABLE);
+        let origin = || Origin::Variable(TOPIC_VARIABLE.into());
+        let variable = self.variables.get(TOPIC_VARIABLE);
         variable
             .and_then(Option::as_deref)
             .into_iter()
@@ -102,7 +105,7 @@ impl Overrides {
     ) -> Vec<(Origin, String, String)> {
         let mut options = Vec::new();
         for (name, value) in &self.variables {
-            let key = name.strip_prefix(registry::DATABASE_VARIABLE_PREFIX);
+            let key = name.strip_prefix(DATABASE_VARIABLE_PREFIX);
             if let (Some(key), Some(value)) = (key, value) {
                 let origin = Origin::Variable(name.clone());
                 options.push((origin, key.to_lowercase(), value.clone()));
@@ -126,13 +129,12 @@ impl Overrides {
     pub(in crate::config) fn check_variables(&self, found: &mut Diagnostics) {
         let known: Vec<String> = SETTINGS
             .iter()
-            .map(registry::Setting::variable)
-            .chain([registry::TOPIC_VARIABLE.into()])
+            .map(Setting::variable)
+            .chain([TOPIC_VARIABLE.into()])
             .collect();
         for (name, value) in &self.variables {
             let origin = Origin::Variable(name.clone());
-            let is_ours =
-                known.contains(name) || name.starts_with(registry::DATABASE_VARIABLE_PREFIX);
+            let is_ours = known.contains(name) || name.starts_with(DATABASE_VARIABLE_PREFIX);
             if is_ours {
                 if value.is_none() {
                     found.error(&origin, "is not UTF-8", "write it in UTF-8");
@@ -188,11 +190,11 @@ impl FromArgMatches for Overrides {
 
 impl Args for Overrides {
     fn augment_args(command: Command) -> Command {
-        registry::flags(command)
+        schema::flags(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        registry::flags(command)
+        schema::flags(command)
     }
 }
 
@@ -209,7 +211,7 @@ mod tests {
     }
 
     fn of<'a>(overrides: &'a Overrides, path: &str) -> Option<Override<'a>> {
-        overrides.of(registry::find(path).unwrap())
+        overrides.of(schema::find(path).unwrap())
     }
 
     #[test]

@@ -7,15 +7,8 @@ use toml::de::DeValue;
 use super::urls;
 use crate::config::{
     diagnostic::{Diagnostic, suggest},
-    schema::{Kind, Unit},
+    schema::kind::{Kind, Unit, Value},
 };
-
-/// A value of the kind it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::config) enum Value {
-    Number(u64),
-    Text(String),
-}
 
 /// Reads a value of the file.
 pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Diagnostic> {
@@ -59,10 +52,10 @@ pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Dia
             })?;
             in_range(kind, number)
         }
-        Kind::Choice(words) if words.contains(&text) => kept(),
+        Kind::Choice(words) if words().contains(&text) => kept(),
         Kind::Choice(words) => Err(Diagnostic::new(
             format!("`{text}` is not known here"),
-            suggest::hint(text, words),
+            suggest::hint(text, &words()),
         )),
         Kind::Text {
             bytes_min,
@@ -82,7 +75,7 @@ pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Dia
         }
         Kind::Path => {
             check_text(text, 1, 4096)?;
-            kept()
+            Ok(Value::Path(text.into()))
         }
         Kind::Secret => {
             // Never the text itself in the message.
@@ -180,7 +173,7 @@ fn expected(kind: &Kind) -> String {
             },
             unit.symbol()
         ),
-        Kind::Choice(words) => one_of(words),
+        Kind::Choice(words) => one_of(&words()),
         _ => "write a text in quotes".into(),
     }
 }
@@ -333,7 +326,7 @@ mod tests {
         assert_eq!(read(&PORT, "0x9"), Ok(Value::Number(9)));
         assert_eq!(read(&BYTES, "1_000"), Ok(Value::Number(1000)));
         assert_eq!(read(&SECONDS, "\"2 h\""), Ok(Value::Number(7200)));
-        let version = Kind::Choice(&["5", "3.1.1"]);
+        let version = Kind::Choice(|| vec!["5", "3.1.1"]);
         assert_eq!(read(&version, "5"), Ok(Value::Text("5".into())));
         for (kind, text, message) in [
             (&PORT, "\"9\"", "is a text"),

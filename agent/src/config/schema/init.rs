@@ -85,7 +85,7 @@ const RECIPES: &str = r#"
 "#;
 
 /// The whole file.
-pub fn render() -> String {
+pub(crate) fn render() -> String {
     let mut text = HEAD.to_owned();
     let mut table = "";
     for setting in SETTINGS {

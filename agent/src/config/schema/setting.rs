@@ -1,89 +1,18 @@
 //! One scalar setting: its path, kind, default and help.
 
+use super::kind::Kind;
+
 /// What every variable of ours starts with.
-pub const VARIABLE_PREFIX: &str = "DUNLIN_";
-
-/// What a value may look like. Ranges include both ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A whole number.
-    Integer {
-        /// Smallest value.
-        min: u64,
-        /// Largest value.
-        max: u64,
-    },
-    /// A number of bytes, or a text such as `"512 MiB"`.
-    Bytes {
-        /// Fewest bytes.
-        min: u64,
-        /// Most bytes.
-        max: u64,
-    },
-    /// A time in the unit that the setting's name ends in, or a text such as `"2 h"`.
-    Duration {
-        /// The unit of a bare number, of `min` and of `max`.
-        unit: Unit,
-        /// Shortest.
-        min: u64,
-        /// Longest.
-        max: u64,
-    },
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// Text without control characters.
-    Text {
-        /// Fewest bytes.
-        bytes_min: usize,
-        /// Most bytes.
-        bytes_max: usize,
-    },
-    /// `host:port` to listen on; empty for off.
-    Listen,
-    /// A file or directory.
-    Path,
-    /// A URL with one of these schemes; may hold user and password.
-    Url(&'static [&'static str]),
-    /// A password: no flag, because a command line is visible to everybody on the machine.
-    Secret,
-}
-
-/// Unit of a duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Milliseconds.
-    Millis,
-    /// Seconds.
-    Seconds,
-}
-
-impl Unit {
-    /// Nanoseconds in one.
-    pub(in crate::config) const fn ns(self) -> u64 {
-        match self {
-            Self::Millis => 1_000_000,
-            Self::Seconds => 1_000_000_000,
-        }
-    }
-
-    pub(in crate::config) const fn symbol(self) -> &'static str {
-        match self {
-            Self::Millis => "ms",
-            Self::Seconds => "s",
-        }
-    }
-}
+pub(in crate::config) const VARIABLE_PREFIX: &str = "DUNLIN_";
 
 /// What holds when nothing is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DefaultValue {
+pub(in crate::config) enum DefaultValue {
     /// This value, as it would be written in a variable.
     Is(&'static str),
     /// Worked out when the agent starts, as described; `example` is one value it may take.
     Derived {
-        /// In words.
         how: &'static str,
-        /// A value.
         example: &'static str,
     },
     /// Nothing; with an example of a value.
@@ -92,27 +21,28 @@ pub enum DefaultValue {
     Required(&'static str),
 }
 
-/// One setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setting {
+/// What is known of a setting whatever the type of its value: what flags, variables, the file that
+/// `init` writes and messages are made of.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct Setting {
     /// Dotted path in the file.
-    pub path: &'static str,
+    pub(in crate::config) path: &'static str,
     /// What it may be.
-    pub kind: Kind,
+    pub(in crate::config) kind: Kind,
     /// What it is unless set.
-    pub default: DefaultValue,
+    pub(in crate::config) default: DefaultValue,
     /// One line for people.
-    pub help: &'static str,
+    pub(in crate::config) help: &'static str,
 }
 
 impl Setting {
     /// The flag without dashes: `mqtt-keep-alive-s`.
-    pub fn flag(&self) -> String {
+    pub(in crate::config) fn flag(&self) -> String {
         self.path.replace(['.', '_'], "-")
     }
 
     /// The environment variable: `DUNLIN_MQTT_KEEP_ALIVE_S`.
-    pub fn variable(&self) -> String {
+    pub(in crate::config) fn variable(&self) -> String {
         format!(
             "{VARIABLE_PREFIX}{}",
             self.path.replace('.', "_").to_uppercase()
@@ -120,12 +50,12 @@ impl Setting {
     }
 
     /// Table in the file, and key within it; the table is empty for a key at the top.
-    pub fn table_and_key(&self) -> (&'static str, &'static str) {
+    pub(in crate::config) fn table_and_key(&self) -> (&'static str, &'static str) {
         self.path.rsplit_once('.').unwrap_or(("", self.path))
     }
 
     /// `value` as it is written in the file.
-    pub fn written(&self, value: &str) -> String {
+    pub(in crate::config) fn written(&self, value: &str) -> String {
         let bare = match self.kind {
             Kind::Integer { .. } | Kind::Duration { .. } | Kind::Bytes { .. } => {
                 value.bytes().all(|b| b.is_ascii_digit())
@@ -140,7 +70,7 @@ impl Setting {
     }
 
     /// The default in words.
-    pub fn default_in_words(&self) -> String {
+    pub(in crate::config) fn default_in_words(&self) -> String {
         match self.default {
             DefaultValue::Is("") => "empty".into(),
             DefaultValue::Is(value) => value.into(),
@@ -155,7 +85,7 @@ impl Setting {
             Kind::Integer { .. } => "NUMBER".into(),
             Kind::Bytes { .. } => "BYTES".into(),
             Kind::Duration { unit, .. } => unit.symbol().to_uppercase(),
-            Kind::Choice(words) => words.join("|"),
+            Kind::Choice(words) => words().join("|"),
             Kind::Text { .. } | Kind::Secret => "TEXT".into(),
             Kind::Listen => "ADDRESS:PORT".into(),
             Kind::Path => "PATH".into(),

@@ -2,43 +2,41 @@
 
 mod recipes;
 
-use std::time::Duration;
-
-use super::inputs::{Inputs, seconds};
+use super::inputs::Inputs;
 use crate::config::{
     diagnostic::Diagnostics,
+    schema::keys::learn,
     settings::{LearnSettings, StatusWords, StreamRule},
 };
 
-pub(in crate::config) fn settings(
+pub(super) fn settings(
     inputs: &Inputs<'_>,
     streams: &[StreamRule],
     found: &mut Diagnostics,
 ) -> LearnSettings {
     let values = inputs.values;
-    let word = |path: &str| values.text(path).unwrap_or_default().to_owned();
     let status = StatusWords {
-        queued: word("learn.status_queued"),
-        training: word("learn.status_training"),
-        available: word("learn.status_available"),
-        rejected: word("learn.status_rejected"),
-        retired: word("learn.status_retired"),
-        rolled_back: word("learn.status_rolled_back"),
-        failed: word("learn.status_failed"),
-        dead: word("learn.status_dead"),
+        queued: values.get(&learn::STATUS_QUEUED),
+        training: values.get(&learn::STATUS_TRAINING),
+        available: values.get(&learn::STATUS_AVAILABLE),
+        rejected: values.get(&learn::STATUS_REJECTED),
+        retired: values.get(&learn::STATUS_RETIRED),
+        rolled_back: values.get(&learn::STATUS_ROLLED_BACK),
+        failed: values.get(&learn::STATUS_FAILED),
+        dead: values.get(&learn::STATUS_DEAD),
     };
-    let working = word("learn.working_status");
+    let working = values.get(&learn::WORKING_STATUS);
     let working = working.split(',').map(str::trim);
     LearnSettings {
         recipes: recipes::rules(inputs, streams, &status, found),
-        scan: Duration::from_millis(values.number("learn.scan_ms")),
-        workers: values.number("learn.workers") as usize,
-        cpu_share: values.number("learn.cpu_percent_max") as f64 / 100.0,
-        temperature_c_max: values.number("learn.temperature_c_max") as f64,
-        limit: seconds(values, "learn.limit_s"),
-        rows_per_chunk_max: values.number("learn.rows_per_chunk_max") as usize,
-        versions_max: values.number("learn.versions_max") as usize,
-        bytes_max: values.number("learn.bytes_max"),
+        scan: values.get(&learn::SCAN_MS),
+        workers: values.get(&learn::WORKERS),
+        cpu_share: values.get(&learn::CPU_PERCENT_MAX) as f64 / 100.0,
+        temperature_c_max: values.get(&learn::TEMPERATURE_C_MAX) as f64,
+        limit: values.get(&learn::LIMIT_S),
+        rows_per_chunk_max: values.get(&learn::ROWS_PER_CHUNK_MAX),
+        versions_max: values.get(&learn::VERSIONS_MAX),
+        bytes_max: values.get(&learn::BYTES_MAX),
         working_status: working.map(str::to_owned).collect(),
         status,
     }

@@ -13,8 +13,8 @@ use crate::{
     config::{
         check::{entry::Entry, inputs::Inputs},
         diagnostic::Diagnostics,
-        read::parse as value,
-        schema::{Kind, Unit},
+        read::parse,
+        schema::kind::{TypedKind, choice, count_of_millis, integer, text},
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
     },
     learn::{
@@ -64,20 +64,6 @@ const BUILT_IN_KEYS: [&str; 14] = [
     "gradient_norm_max",
     "balance_classes",
 ];
-const ALGORITHMS: &[&str] = &[
-    "ridge_nlinear",
-    "nlinear",
-    "dlinear",
-    "mlp_forecast",
-    "pca",
-    "autoencoder",
-    "conv_autoencoder",
-    "mlp_classifier",
-    "conv_classifier",
-    "ridge",
-    "mlp_regressor",
-];
-
 /// Streams named in a hint.
 const NAMED_MAX: usize = 8;
 /// Each works on its own thread's time.
@@ -86,34 +72,16 @@ const ROWS_MAX_DEFAULT: u64 = 20_000;
 const START_COUNT_DEFAULT: u64 = 1_000;
 const UPDATE_COUNT_DEFAULT: u64 = 2_000;
 
-const NAME: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 32,
-};
-const TEXT: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 1024,
-};
-const COUNT: Kind = Kind::Integer {
-    min: 1,
-    max: 1_000_000_000,
-};
-const ROWS: Kind = Kind::Integer {
-    min: 1,
-    max: 100_000,
-};
-const SEED: Kind = Kind::Integer {
-    min: 0,
-    max: i64::MAX as u64,
-};
-const GAP: Kind = Kind::Duration {
-    unit: Unit::Millis,
-    min: 1,
-    max: 365 * 86_400_000,
-};
+const NAME: TypedKind<String> = text(1, 32);
+const TEXT: TypedKind<String> = text(1, 1024);
+const ALGORITHM: TypedKind<Algorithm> = choice();
+const COUNT: TypedKind<u64> = integer(1, 1_000_000_000);
+const ROWS: TypedKind<usize> = integer(1, 100_000);
+const SEED: TypedKind<u64> = integer(0, i64::MAX as u64);
+const GAP_MS: TypedKind<u64> = count_of_millis(1, 365 * 86_400_000);
 
 /// Every recipe rule.
-pub(in crate::config) fn rules(
+pub(super) fn rules(
     inputs: &Inputs<'_>,
     streams: &[StreamRule],
     status: &StatusWords,
@@ -190,7 +158,7 @@ fn rule(
     status: &StatusWords,
     found: &mut Diagnostics,
 ) -> Option<RecipeRule> {
-    let name = entry.text("name", &NAME, found);
+    let name = entry.read("name", &NAME, found);
     if let Some(name) = &name {
         let kept = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if !name.bytes().all(kept) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
@@ -210,22 +178,22 @@ fn rule(
             entry.error(key, "is missing", hint, found);
         }
     }
-    let streams = entry.text("streams", &TEXT, found);
+    let streams = entry.read("streams", &TEXT, found);
     let recipe = recipe(entry, own, found)?;
-    let label = entry.text("label", &TEXT, found);
+    let label = entry.read("label", &TEXT, found);
     if recipe.task().wants_label() && label.is_none() {
         let hint = "add label = \"...\": the field that says what is right";
         entry.error("label", "is missing", hint, found);
     }
     let count = |key: &str, default: u64, found: &mut Diagnostics| {
-        entry.number(key, &COUNT, found).unwrap_or(default)
+        entry.read(key, &COUNT, found).unwrap_or(default)
     };
     let available_status = match entry.texts("available_status", 64, found) {
         none if none.is_empty() => vec![status.available.clone()],
         some => some,
     };
     let gate = GateSettings::default();
-    let gap_ms = entry.number("gap_ms_max", &GAP, found);
+    let gap_ms = entry.read("gap_ms_max", &GAP_MS, found);
     Some(RecipeRule {
         features: entry.texts("features", 256, found),
         condition: condition(entry, found),
@@ -255,7 +223,7 @@ fn publish(
     streams: &[StreamRule],
     found: &mut Diagnostics,
 ) -> Option<PublishTopic> {
-    let topic = match PublishTopic::parse(&entry.text("publish", &TEXT, found)?) {
+    let topic = match PublishTopic::parse(&entry.read("publish", &TEXT, found)?) {
         Ok(topic) => topic,
         Err(why) => {
             let hint = "write publish = \"health/{line}/{machine}\"";
@@ -290,7 +258,7 @@ fn publish(
 
 /// `where`, as it will be asked; its names are only known with the records.
 fn condition(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<String> {
-    let text = entry.text("where", &TEXT, found)?;
+    let text = entry.read("where", &TEXT, found)?;
     if let Err(error) = Condition::parse(&text) {
         let hint = "write where = 'temperature > 40 and machine = \"press-7\"'";
         entry.error("where", error, hint, found);
@@ -302,7 +270,7 @@ fn condition(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<String> {
 fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Diagnostics) -> Sampling {
     let default = Sampling::default();
     let time = |key: &str, end: bool, found: &mut Diagnostics| {
-        let text = entry.text(key, &TEXT, found)?;
+        let text = entry.read(key, &TEXT, found)?;
         let time = moment::parse(&text, end);
         if time.is_none() {
             let hint = format!("write {}, in quotes", moment::EXAMPLES);
@@ -324,7 +292,7 @@ fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Diagnostics) -> Samp
         to,
         balance,
         fraction: entry.real("fraction", default.fraction, (1e-6, 1.0), found),
-        seed: entry.number("seed", &SEED, found).unwrap_or(default.seed),
+        seed: entry.read("seed", &SEED, found).unwrap_or(default.seed),
     }
 }
 
@@ -363,13 +331,11 @@ fn own_recipe(
 }
 
 fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings> {
-    let algorithm = entry.text("algorithm", &Kind::Choice(ALGORITHMS), found)?;
-    let algorithm: Algorithm = serde_json::from_value(serde_json::Value::String(algorithm)).ok()?;
+    let algorithm = entry.read("algorithm", &ALGORITHM, found)?;
     let is_forecast = algorithm.task() == Task::Forecast;
     let default_rows = if is_forecast { 96 } else { 1 };
     let rows = |key: &str, default: usize, found: &mut Diagnostics| {
-        let rows = entry.number(key, &ROWS, found);
-        rows.map_or(default, |rows| rows as usize)
+        entry.read(key, &ROWS, found).unwrap_or(default)
     };
     let shape = WindowShape {
         lookback: rows("lookback", default_rows, found),
@@ -379,7 +345,7 @@ fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings
     let hidden = entry.raw("hidden").map(|value| {
         let list = value.get_ref().as_array()?;
         let units = list.iter().map(|units| {
-            let units = value::float(units.get_ref())?;
+            let units = parse::float(units.get_ref())?;
             (1.0..=4096.0).contains(&units).then_some(units as usize)
         });
         units.collect::<Option<Vec<usize>>>()

@@ -5,22 +5,19 @@ use dunlin_sync::sample::{Field, FieldType};
 use crate::config::{
     check::entry::Entry,
     diagnostic::Diagnostics,
-    read::parse::{self as value, check_text},
-    schema::Kind,
+    read::parse::{self, check_text},
+    schema::kind::{TypedKind, choice, text, words},
     settings::{DeclaredField, PayloadFormat},
 };
 
-const TYPES: &[&str] = &["f64", "f32", "i64", "bool", "text"];
 /// Longest name of a field, bytes.
 const FIELD_NAME_BYTES_MAX: usize = 64;
-const TEXT: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 1024,
-};
+const TEXT: TypedKind<String> = text(1, 1024);
+const TYPE: TypedKind<FieldType> = choice();
 
 /// `fields = { rms = "f64", state = { type = "text", at = "/a/b", required = true } }`, in the
 /// order in which they were written: the order of the columns of CSV without a header.
-pub(in crate::config) fn declared(
+pub(super) fn declared(
     stream: &Entry<'_>,
     format: PayloadFormat,
     found: &mut Diagnostics,
@@ -88,35 +85,26 @@ fn field(
 ) -> Option<DeclaredField> {
     let value = entry.raw(name)?;
     let (kind, pointer, required) = if value.get_ref().as_str().is_some() {
-        (entry.text(name, &Kind::Choice(TYPES), found)?, None, false)
+        (entry.read(name, &TYPE, found)?, None, false)
     } else {
         let what = format!("{}.{name}", entry.what);
         let hint = "write a type in quotes, or { type = \"f64\", at = \"/a/b\", required = true }";
         let inner = Entry::of(entry.source, value, what, hint, found)?;
         inner.refuse_others(&["type", "at", "required"], found);
         if inner.raw("type").is_none() {
-            inner.error("type", "is missing", value::one_of(TYPES), found);
+            let hint = parse::one_of(&words::<FieldType>());
+            inner.error("type", "is missing", hint, found);
         }
         let required = inner.flag("required", false, found);
         let pointer = inner
-            .text("at", &TEXT, found)
+            .read("at", &TEXT, found)
             .and_then(|at| place_in_record(&inner, "at", &at, format, found));
-        (
-            inner.text("type", &Kind::Choice(TYPES), found)?,
-            pointer,
-            required,
-        )
+        (inner.read("type", &TYPE, found)?, pointer, required)
     };
     Some(DeclaredField {
         field: Field {
             name: name.to_owned(),
-            kind: match kind.as_str() {
-                "f32" => FieldType::F32,
-                "i64" => FieldType::I64,
-                "bool" => FieldType::Bool,
-                "text" => FieldType::Text,
-                _ => FieldType::F64,
-            },
+            kind,
         },
         pointer,
         required,
@@ -124,13 +112,13 @@ fn field(
 }
 
 /// Where the record's own time is; `None` if there is none.
-pub(in crate::config) fn time(
+pub(super) fn time(
     stream: &Entry<'_>,
     format: PayloadFormat,
     fields: &[DeclaredField],
     found: &mut Diagnostics,
 ) -> Option<String> {
-    let at = stream.text("time", &TEXT, found)?;
+    let at = stream.read("time", &TEXT, found)?;
     if format == PayloadFormat::SenMl {
         stream.error(
             "time",

@@ -17,7 +17,7 @@ fn levels(filter: &str) -> impl Iterator<Item = Level<'_>> {
 }
 
 /// Whether every topic that matches `later` matches `earlier` too.
-pub(in crate::config) fn covers(earlier: &str, later: &str) -> bool {
+pub(super) fn covers(earlier: &str, later: &str) -> bool {
     // A wildcard in front does not match topics that start with $.
     let hidden = |text: &str| text.starts_with('$');
     if hidden(later) && !hidden(earlier) {
@@ -35,7 +35,7 @@ pub(in crate::config) fn covers(earlier: &str, later: &str) -> bool {
 }
 
 /// Names of the captures.
-pub(in crate::config) fn captures(filter: &str) -> impl Iterator<Item = &str> {
+pub(super) fn captures(filter: &str) -> impl Iterator<Item = &str> {
     filter
         .split('/')
         .filter_map(|level| level.strip_prefix(['+', '#']))
@@ -43,7 +43,7 @@ pub(in crate::config) fn captures(filter: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A stream name made of the literal levels; `all` if there is none.
-pub(in crate::config) fn name_for(filter: &str) -> String {
+pub(super) fn name_for(filter: &str) -> String {
     let literals: Vec<&str> = levels(filter)
         .filter_map(|level| match level {
             Level::Literal(text) if !text.is_empty() => Some(text),

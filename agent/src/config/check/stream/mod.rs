@@ -11,14 +11,14 @@ use toml::de::DeValue;
 use crate::{
     base::moment,
     config::{
-        check::entry::Entry,
+        check::{entry::Entry, inputs::Inputs},
         diagnostic::{Diagnostics, Origin},
-        read::{
-            overrides::Overrides,
-            values::{Source, Tables},
+        read::source::Source,
+        schema::kind::{TypedKind, choice, integer, seconds, text},
+        settings::{
+            DeclaredField, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule,
+            TimeRange, TimeUnit,
         },
-        schema::{Kind, Unit},
-        settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
     },
     record::writer::STREAMS_MAX as DEVICE_STREAMS_MAX,
     topic::TopicFilter,
@@ -55,14 +55,16 @@ const KEYS: [&str; 17] = [
 /// Tags and columns that the agent makes itself.
 const RESERVED_TAGS: [&str; 6] = ["device", "stream", "ts", "is_train", "fold", "source_ts"];
 
-const NAME: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 64,
-};
-const TEXT: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 1024,
-};
+const NAME: TypedKind<String> = text(1, 64);
+const TEXT: TypedKind<String> = text(1, 1024);
+const FORMAT: TypedKind<PayloadFormat> = choice();
+const TIME_UNIT: TypedKind<TimeUnit> = choice();
+const NAN: TypedKind<NanPolicy> = choice();
+const RETAINED: TypedKind<RetainedPolicy> = choice();
+/// Up to a hundred years.
+const TIME_AHEAD: TypedKind<Duration> = seconds(0, 100 * 366 * 86_400);
+const FIELDS_MAX: TypedKind<usize> = integer(1, FIELDS_MAX_LIMIT);
+const INSTANCES_MAX: TypedKind<usize> = integer(1, DEVICE_STREAMS_MAX as u64);
 
 /// A rule, and where its name and its filter were written.
 struct LocatedRule {
@@ -72,16 +74,12 @@ struct LocatedRule {
 }
 
 /// Every rule, those of flags and variables instead of the file's if there are any.
-pub(in crate::config) fn rules(
-    source: Option<&Source>,
-    tables: &Tables<'_>,
-    overrides: &Overrides,
-    nowhere: &Origin,
-    found: &mut Diagnostics,
-) -> Vec<StreamRule> {
+pub(super) fn rules(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Vec<StreamRule> {
+    let tables = inputs.tables;
     let errors_before = found.errors.len();
     // The file's streams are checked even where flags replace them.
-    let from_file: Vec<LocatedRule> = source
+    let from_file: Vec<LocatedRule> = inputs
+        .source
         .map(|source| {
             let entries = tables.streams.iter();
             entries
@@ -89,7 +87,7 @@ pub(in crate::config) fn rules(
                 .collect()
         })
         .unwrap_or_default();
-    let topics = overrides.topics();
+    let topics = inputs.overrides.topics();
     let rules: Vec<LocatedRule> = if topics.is_empty() {
         from_file
     } else {
@@ -100,7 +98,7 @@ pub(in crate::config) fn rules(
     };
     if rules.is_empty() && !tables.stream_is_bad && found.errors.len() == errors_before {
         found.error(
-            nowhere,
+            &inputs.values.nowhere,
             "no stream: nothing would be subscribed",
             "add [[stream]] with name and topic, or --topic 'plant/+machine/#'",
         );
@@ -116,7 +114,7 @@ pub(in crate::config) fn rules(
 }
 
 /// Warns where the agent would take its own status for data.
-pub(in crate::config) fn check_status_topic(
+pub(super) fn check_status_topic(
     rules: &[StreamRule],
     status_topic: &str,
     origin: &Origin,
@@ -196,7 +194,7 @@ fn from_topic(origin: &Origin, text: &str, found: &mut Diagnostics) -> Option<Lo
         retained: RetainedPolicy::Once,
         fields_max: FIELDS_MAX_DEFAULT,
         instances_max: None,
-        split: split::DEFAULT,
+        split: SplitRule::DEFAULT,
     };
     Some(LocatedRule {
         rule,
@@ -212,7 +210,7 @@ fn from_entry<'a>(
 ) -> Option<LocatedRule> {
     let hint = "each stream starts with [[stream]]";
     let mut entry = Entry::of(source, value, "stream", hint, found)?;
-    let name = entry.text("name", &NAME, found);
+    let name = entry.read("name", &NAME, found);
     if let Some(name) = &name {
         if let Some((message, hint)) = check_name(name) {
             entry.error("name", format!("\"{name}\" {message}"), hint, found);
@@ -228,7 +226,7 @@ fn from_entry<'a>(
             entry.error(key, "is missing", hint, found);
         }
     }
-    let topic = entry.text("topic", &TEXT, found);
+    let topic = entry.read("topic", &TEXT, found);
     let filter = topic.and_then(|topic| filter(&topic, &entry.origin_of("topic"), found));
     let format = format(&entry, found);
     let fields = fields::declared(&entry, format, found);
@@ -239,27 +237,12 @@ fn from_entry<'a>(
         time_unit: time_unit(&entry, found),
         time_range: time_range(&entry, format, found),
         tags: tags(&entry, captures, &fields, found),
-        nan: match entry
-            .text("nan", &Kind::Choice(&["refuse", "missing"]), found)
-            .as_deref()
-        {
-            Some("missing") => NanPolicy::Missing,
-            _ => NanPolicy::Refuse,
-        },
-        retained: match entry
-            .text(
-                "retained",
-                &Kind::Choice(&["once", "ignore", "always"]),
-                found,
-            )
-            .as_deref()
-        {
-            Some("ignore") => RetainedPolicy::Ignore,
-            Some("always") => RetainedPolicy::Always,
-            _ => RetainedPolicy::Once,
-        },
+        nan: entry.read("nan", &NAN, found).unwrap_or(NanPolicy::Refuse),
+        retained: entry
+            .read("retained", &RETAINED, found)
+            .unwrap_or(RetainedPolicy::Once),
         fields_max: fields_max(&entry, fields.len(), found),
-        instances_max: instances_max(&entry, found),
+        instances_max: entry.read("instances_max", &INSTANCES_MAX, found),
         split: split::rule(&entry, found),
         // From here on both must be there.
         name: name?,
@@ -316,9 +299,8 @@ fn filter(topic: &str, origin: &Origin, found: &mut Diagnostics) -> Option<Topic
 }
 
 fn format(entry: &Entry<'_>, found: &mut Diagnostics) -> PayloadFormat {
-    let formats = Kind::Choice(&["json", "number", "csv", "senml"]);
-    let format = entry.text("format", &formats, found);
-    let is_csv = format.as_deref() == Some("csv");
+    let format = entry.read("format", &FORMAT, found);
+    let is_csv = matches!(format, Some(PayloadFormat::Csv { .. }));
     if !is_csv && entry.raw("format").is_none_or(|_| format.is_some()) {
         for key in ["delimiter", "header"] {
             if entry.raw(key).is_some() {
@@ -327,27 +309,25 @@ fn format(entry: &Entry<'_>, found: &mut Diagnostics) -> PayloadFormat {
             }
         }
     }
-    match format.as_deref() {
-        Some("number") => PayloadFormat::Number,
-        Some("senml") => PayloadFormat::SenMl,
-        Some("csv") => PayloadFormat::Csv {
-            delimiter: delimiter(entry, found),
-            header: entry.flag("header", false, found),
+    match format.unwrap_or(PayloadFormat::Json) {
+        PayloadFormat::Csv { delimiter, header } => PayloadFormat::Csv {
+            delimiter: self::delimiter(entry, delimiter, found),
+            header: entry.flag("header", header, found),
         },
-        _ => PayloadFormat::Json,
+        other => other,
     }
 }
 
-fn delimiter(entry: &Entry<'_>, found: &mut Diagnostics) -> u8 {
+fn delimiter(entry: &Entry<'_>, default: u8, found: &mut Diagnostics) -> u8 {
     let Some(value) = entry.raw("delimiter") else {
-        return b',';
+        return default;
     };
     match value.get_ref().as_str().map(str::as_bytes) {
         Some([byte]) if *byte == b'\t' || (byte.is_ascii_punctuation() && *byte != b'"') => *byte,
         _ => {
             let hint = "write one character such as \",\" \";\" \"|\" or \"\\t\"";
             entry.error("delimiter", "is no field separator", hint, found);
-            b','
+            default
         }
     }
 }
@@ -357,14 +337,8 @@ fn time_unit(entry: &Entry<'_>, found: &mut Diagnostics) -> TimeUnit {
         let hint = "add time = \"/time\", or remove it";
         entry.error("time_unit", "means nothing without time", hint, found);
     }
-    let units = Kind::Choice(&["s", "ms", "us", "ns"]);
-    match entry.text("time_unit", &units, found).as_deref() {
-        Some("ms") => TimeUnit::Millis,
-        Some("us") => TimeUnit::Micros,
-        Some("ns") => TimeUnit::Nanos,
-        Some("s") => TimeUnit::Seconds,
-        _ => TimeUnit::BySize,
-    }
+    let unit = entry.read("time_unit", &TIME_UNIT, found);
+    unit.unwrap_or(TimeUnit::BySize)
 }
 
 fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics) -> TimeRange {
@@ -388,27 +362,17 @@ fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics)
         }
         min_ns
     });
-    let years_100_s = 100 * 366 * 86_400;
-    let kind = Kind::Duration {
-        unit: Unit::Seconds,
-        min: 0,
-        max: years_100_s,
-    };
-    let ahead_s = entry.number("time_max_ahead", &kind, found);
+    let ahead_max = entry.read("time_max_ahead", &TIME_AHEAD, found);
     let default = TimeRange::DEFAULT;
     TimeRange {
         min_ns: min_ns.unwrap_or(default.min_ns),
-        ahead_max: ahead_s.map_or(default.ahead_max, Duration::from_secs),
+        ahead_max: ahead_max.unwrap_or(default.ahead_max),
     }
 }
 
 fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Diagnostics) -> usize {
-    let kind = Kind::Integer {
-        min: 1,
-        max: FIELDS_MAX_LIMIT,
-    };
-    let set = entry.number("fields_max", &kind, found);
-    let fields_max = set.map_or(FIELDS_MAX_DEFAULT, |number| number as usize);
+    let set = entry.read("fields_max", &FIELDS_MAX, found);
+    let fields_max = set.unwrap_or(FIELDS_MAX_DEFAULT);
     if declared > fields_max {
         let message = format!("is {fields_max}, but {declared} fields are declared");
         entry.error("fields_max", message, "raise it, or declare fewer", found);
@@ -416,19 +380,10 @@ fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Diagnostics) -> us
     fields_max
 }
 
-fn instances_max(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<usize> {
-    let kind = Kind::Integer {
-        min: 1,
-        max: DEVICE_STREAMS_MAX as u64,
-    };
-    let set = entry.number("instances_max", &kind, found);
-    set.map(|number| number as usize)
-}
-
 fn tags(
     stream: &Entry<'_>,
     filter: &str,
-    declared: &[crate::config::settings::DeclaredField],
+    declared: &[DeclaredField],
     found: &mut Diagnostics,
 ) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();
@@ -441,7 +396,7 @@ fn tags(
         for (key, _) in entry.in_order() {
             if let Some((message, hint)) = check_name(key) {
                 entry.error(key, format!("the tag's name {message}"), hint, found);
-            } else if let Some(text) = entry.text(key, &TEXT, found) {
+            } else if let Some(text) = entry.read(key, &TEXT, found) {
                 tags.insert(key.to_owned(), text);
             }
         }

@@ -3,89 +3,60 @@
 use crate::config::{
     check::entry::Entry,
     diagnostic::Diagnostics,
-    read::parse as value,
-    schema::{Kind, Unit},
+    read::parse,
+    schema::kind::{TypedKind, choice, count_of_seconds, integer, words},
     settings::SplitRule,
 };
 
-/// Probability of train unless set.
-const TRAIN_DEFAULT: f64 = 0.8;
-const SEED: Kind = Kind::Integer {
-    min: 0,
-    max: i64::MAX as u64,
-};
-
-/// The rule unless set.
-pub(in crate::config) const DEFAULT: SplitRule = SplitRule::Random {
-    train: TRAIN_DEFAULT,
-    seed: None,
-};
+const METHOD: TypedKind<SplitRule> = choice();
+const SEED: TypedKind<u64> = integer(0, i64::MAX as u64);
+const FOLDS: TypedKind<u8> = integer(2, 100);
+const RUN_S: TypedKind<u64> = count_of_seconds(1, 365 * 86_400);
 
 /// The rule of a stream, from `split = "random"` or `split = { method = ... }`.
-pub(in crate::config) fn rule(stream: &Entry<'_>, found: &mut Diagnostics) -> SplitRule {
-    const METHODS: &[&str] = &["random", "hash", "block", "kfold"];
+pub(super) fn rule(stream: &Entry<'_>, found: &mut Diagnostics) -> SplitRule {
     let Some(value) = stream.raw("split") else {
-        return DEFAULT;
+        return SplitRule::DEFAULT;
     };
     if value.get_ref().as_str().is_some() {
-        return match stream
-            .text("split", &Kind::Choice(METHODS), found)
-            .as_deref()
-        {
-            Some("hash") => SplitRule::Hash {
-                train: TRAIN_DEFAULT,
-            },
-            Some("block") => SplitRule::Block {
-                train: TRAIN_DEFAULT,
-                run_ms: 60_000,
-            },
-            Some("kfold") => SplitRule::KFold { k: 5, seed: None },
-            _ => DEFAULT,
-        };
+        let method = stream.read("split", &METHOD, found);
+        return method.unwrap_or(SplitRule::DEFAULT);
     }
     let what = format!("{}.split", stream.what);
     let hint = "write split = \"random\", or { method = \"random\", train = 0.8 }";
     let Some(entry) = Entry::of(stream.source, value, what, hint, found) else {
-        return DEFAULT;
+        return SplitRule::DEFAULT;
     };
-    let Some(method) = entry.text("method", &Kind::Choice(METHODS), found) else {
+    let Some(method) = entry.read("method", &METHOD, found) else {
         if entry.raw("method").is_none() {
-            entry.error("method", "is missing", value::one_of(METHODS), found);
+            let hint = parse::one_of(&words::<SplitRule>());
+            entry.error("method", "is missing", hint, found);
         }
-        return DEFAULT;
+        return SplitRule::DEFAULT;
     };
-    let known: &[&str] = match method.as_str() {
-        "random" => &["method", "train", "seed"],
-        "hash" => &["method", "train"],
-        "block" => &["method", "train", "run_s"],
-        _ => &["method", "k", "seed"],
+    let known: &[&str] = match method {
+        SplitRule::Random { .. } => &["method", "train", "seed"],
+        SplitRule::Hash { .. } => &["method", "train"],
+        SplitRule::Block { .. } => &["method", "train", "run_s"],
+        SplitRule::KFold { .. } => &["method", "k", "seed"],
     };
     entry.refuse_others(known, found);
-    let train = entry.share("train", TRAIN_DEFAULT, found);
-    match method.as_str() {
-        "hash" => SplitRule::Hash { train },
-        "block" => SplitRule::Block {
+    let train = entry.share("train", SplitRule::TRAIN_DEFAULT, found);
+    match method {
+        SplitRule::Random { .. } => SplitRule::Random {
             train,
-            run_ms: run_ms(&entry, found),
+            seed: entry.read("seed", &SEED, found),
         },
-        "kfold" => SplitRule::KFold {
-            k: entry
-                .number("k", &Kind::Integer { min: 2, max: 100 }, found)
-                .map_or(5, |k| k as u8),
-            seed: entry.number("seed", &SEED, found),
-        },
-        _ => SplitRule::Random {
+        SplitRule::Hash { .. } => SplitRule::Hash { train },
+        SplitRule::Block { run_ms, .. } => SplitRule::Block {
             train,
-            seed: entry.number("seed", &SEED, found),
+            run_ms: entry
+                .read("run_s", &RUN_S, found)
+                .map_or(run_ms, |run_s| run_s * 1000),
+        },
+        SplitRule::KFold { k, .. } => SplitRule::KFold {
+            k: entry.read("k", &FOLDS, found).unwrap_or(k),
+            seed: entry.read("seed", &SEED, found),
         },
     }
-}
-
-fn run_ms(entry: &Entry<'_>, found: &mut Diagnostics) -> u64 {
-    let kind = Kind::Duration {
-        unit: Unit::Seconds,
-        min: 1,
-        max: 365 * 86_400,
-    };
-    entry.number("run_s", &kind, found).unwrap_or(60) * 1000
 }
