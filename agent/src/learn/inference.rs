@@ -280,8 +280,8 @@ impl<'a> Answering<'a> {
             for (line, kept) in lines.iter_mut().zip(kept) {
                 match kept {
                     Ok(()) => shared.told(line),
-                    Err(Refused::Now(why)) => waits = Some(why),
-                    Err(Refused::ForGood(why)) => shared.drop_answers(line, &why),
+                    Err(Refused::Transient(why)) => waits = Some(why),
+                    Err(Refused::Permanent(why)) => shared.drop_answers(line, &why),
                 }
             }
             let Some(why) = waits else {

@@ -22,9 +22,9 @@ use dunlin_models::{
     },
     judging::{
         evaluation::{Evaluation, argmax},
-        trial::{Verdict, Watch, WatchSettings},
+        trial::{Trial, TrialSettings, Verdict},
     },
-    recipe::{Model, Output, Scratch, Task},
+    recipe::{Model, Output, Problem, Scratch},
     registry::ModelKey,
 };
 use dunlin_sync::rows::Columns;
@@ -62,7 +62,7 @@ pub(in crate::learn) struct Findings {
 struct Shadow {
     serving: Serving,
     forecasts: VecDeque<Option<Vec<f32>>>,
-    watch: Watch,
+    trial: Trial,
 }
 
 /// One recipe on one stream.
@@ -75,7 +75,7 @@ pub(in crate::learn) struct Line {
     pub(in crate::learn) label: Option<usize>,
     /// Where its answers are published.
     pub(in crate::learn) topic: Option<String>,
-    task: Task,
+    task: Problem,
     shape: WindowShape,
     serving: Serving,
     /// The version that serves has panicked.
@@ -116,7 +116,7 @@ impl Line {
         answered_to: i64,
     ) -> Self {
         Self {
-            task: rule.recipe.task(),
+            task: rule.recipe.problem(),
             shape: rule.recipe.shape(),
             key,
             rule,
@@ -156,23 +156,23 @@ impl Line {
         column.map_or(f32::NAN, |column| self.serving.labels.of(column, row))
     }
 
-    /// Another version serves from the next record on. If `is_watched`, the one before answers along
+    /// Another version serves from the next record on. If `is_on_trial`, the one before answers along
     /// for a while, to see which is better.
     pub(in crate::learn) fn swap(
         &mut self,
         serving: Serving,
         input_drift: Option<InputDrift>,
-        is_watched: bool,
+        is_on_trial: bool,
     ) {
         let before = std::mem::replace(&mut self.serving, serving);
         let forecasts = std::mem::take(&mut self.forecasts);
         let was_broken = std::mem::take(&mut self.is_broken);
         // Labels are places among the classes: with other classes there is nothing to compare.
-        let is_watched = is_watched && !was_broken && before.classes == self.serving.classes;
-        self.shadow = is_watched.then(|| Shadow {
+        let is_on_trial = is_on_trial && !was_broken && before.classes == self.serving.classes;
+        self.shadow = is_on_trial.then(|| Shadow {
             serving: before,
             forecasts,
-            watch: Watch::new(WatchSettings::default()),
+            trial: Trial::new(TrialSettings::default()),
         });
         // As many as the shadow has, so that both are compared on the same records.
         self.forecasts = match &self.shadow {
@@ -190,7 +190,7 @@ impl Line {
         let Some(start) = self.rows.len().checked_sub(self.shape.lookback) else {
             return;
         };
-        if self.task == Task::Forecast {
+        if self.task == Problem::Forecast {
             let is_whole = self.is_whole(start);
             // A model that panics here does so again, and is given up then.
             let _known = guarded(|| self.infer(start, is_whole));
@@ -268,8 +268,8 @@ impl Line {
             && let Some(error) = error
             && let Some(shadow) = &mut self.shadow
         {
-            match shadow.watch.add(error, before) {
-                Verdict::Watching => {}
+            match shadow.trial.add(error, before) {
+                Verdict::Undecided => {}
                 Verdict::Trusted => self.shadow = None,
                 Verdict::RollBack => {
                     self.shadow = None;
@@ -312,7 +312,7 @@ impl Line {
 
     fn prediction(&self, start: usize, end: usize, error: Option<f64>) -> Prediction {
         let output = &self.output;
-        let is_classifier = self.task == Task::Classify;
+        let is_classifier = self.task == Problem::Classify;
         let class = is_classifier.then(|| argmax(&output.values)).flatten();
         let kept = &output.values[..output.values.len().min(OUTPUTS_MAX)];
         Prediction {
@@ -321,7 +321,7 @@ impl Line {
             score: f64::from(output.score),
             flag: output.flag,
             class: class.and_then(|class| self.serving.classes.get(class).cloned()),
-            error: error.filter(|_| self.task != Task::Forecast),
+            error: error.filter(|_| self.task != Problem::Forecast),
             outputs: (self.rule.outputs && !kept.is_empty())
                 .then(|| serde_json::to_string(kept).unwrap_or_default()),
         }
@@ -329,7 +329,7 @@ impl Line {
 
     /// The error that has just become known: of this answer, or of the forecast that ends here.
     fn live_error(&mut self, is_whole: bool) -> Option<f64> {
-        if self.task != Task::Forecast {
+        if self.task != Problem::Forecast {
             return is_whole.then(|| self.error_of(&self.output)).flatten();
         }
         let forecast = is_whole.then(|| self.output.values.clone());
@@ -356,7 +356,7 @@ impl Line {
             let model = &shadow.serving.model;
             model.infer(input, &mut self.scratch, &mut output);
         }
-        let error = if self.task == Task::Forecast {
+        let error = if self.task == Problem::Forecast {
             shadow
                 .forecasts
                 .push_back(is_whole.then_some(output.values));

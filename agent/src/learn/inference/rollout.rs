@@ -36,10 +36,10 @@ use crate::{
 enum Unfit {
     /// It may later: what is in the way is not the version itself.
     #[error("{0}")]
-    Now(String),
+    Transient(String),
     /// This recipe, or this stream, can do nothing with it.
     #[error("{0}")]
-    ForGood(String),
+    Permanent(String),
 }
 
 impl Answering<'_> {
@@ -101,7 +101,7 @@ impl Answering<'_> {
             return;
         };
         self.must_retry = true;
-        if let Unfit::ForGood(_) = unfit {
+        if let Unfit::Permanent(_) = unfit {
             // What comes of it shows below.
             self.take_out(&key, number);
         }
@@ -153,7 +153,7 @@ impl Answering<'_> {
         let loaded = self.load(key, rule, schema, number)?;
         let (scale, drift) = self
             .trained_on(&loaded.version, stream.id, &loaded.fields)
-            .map_err(Unfit::Now)?;
+            .map_err(Unfit::Transient)?;
         let lines = self.lines.entry(stream.id).or_default();
         let at = lines.iter().position(|line| &line.key == key);
         let answered_to = at.map(|at| lines[at].answered_to);
@@ -184,9 +184,10 @@ impl Answering<'_> {
         if let Some(kept) = self.kept.get(key) {
             self.take_up(&mut line, kept.clone(), schema);
         }
-        self.prefill(&mut line, stream.id).map_err(Unfit::Now)?;
+        self.prefill(&mut line, stream.id)
+            .map_err(Unfit::Transient)?;
         if line.seen_to < self.read_to {
-            self.rewind(line.seen_to).map_err(Unfit::Now)?;
+            self.rewind(line.seen_to).map_err(Unfit::Transient)?;
         }
         self.resume.remove(&own_stream(PREDICTIONS, key));
         self.kept.remove(key);
@@ -229,17 +230,18 @@ impl Answering<'_> {
         schema: &Schema,
         number: u64,
     ) -> Result<Loaded, Unfit> {
-        let now = |error: RegistryError| Unfit::Now(error.to_string());
+        let now = |error: RegistryError| Unfit::Transient(error.to_string());
         let models = &self.shared.models;
         let version = models.version(key, number).map_err(now)?;
         let artifact = models.load(&version).map_err(now)?;
-        let recipe = rule.recipe.build().map_err(Unfit::Now)?;
+        let recipe = rule.recipe.build().map_err(Unfit::Transient)?;
         let model = guarded(|| recipe.load(&artifact));
-        let model = model.map_err(|what| Unfit::ForGood(format!("reading it panicked: {what}")))?;
-        let model = model.map_err(|error| Unfit::ForGood(error.to_string()))?;
+        let model =
+            model.map_err(|what| Unfit::Permanent(format!("reading it panicked: {what}")))?;
+        let model = model.map_err(|error| Unfit::Permanent(error.to_string()))?;
         let fields = artifact.features.iter().map(|name| {
             let field = schema.field(name);
-            field.ok_or_else(|| Unfit::ForGood(format!("the stream has no field {name:?}")))
+            field.ok_or_else(|| Unfit::Permanent(format!("the stream has no field {name:?}")))
         });
         let classes = classes(&artifact.settings);
         Ok(Loaded {

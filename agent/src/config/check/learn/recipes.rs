@@ -3,7 +3,7 @@
 use dunlin_models::{
     data::WindowShape,
     judging::gate::GateSettings,
-    recipe::Task,
+    recipe::Problem,
     recipes::{self, Algorithm, RecipeSettings},
 };
 
@@ -181,7 +181,7 @@ fn rule(
     let streams = entry.read("streams", &TEXT, found);
     let recipe = recipe(entry, own, found)?;
     let label = entry.read("label", &TEXT, found);
-    if recipe.task().wants_label() && label.is_none() {
+    if recipe.problem().wants_label() && label.is_none() {
         let hint = "add label = \"...\": the field that says what is right";
         entry.error("label", "is missing", hint, found);
     }
@@ -332,7 +332,7 @@ fn own_recipe(
 
 fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings> {
     let algorithm = entry.read("algorithm", &ALGORITHM, found)?;
-    let is_forecast = algorithm.task() == Task::Forecast;
+    let is_forecast = algorithm.problem() == Problem::Forecast;
     let default_rows = if is_forecast { 96 } else { 1 };
     let rows = |key: &str, default: usize, found: &mut Diagnostics| {
         entry.read(key, &ROWS, found).unwrap_or(default)

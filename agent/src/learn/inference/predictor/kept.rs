@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use dunlin_models::{
     drift::{error::ErrorDrift, population::InputDrift},
-    judging::trial::{Watch, WatchSettings},
+    judging::trial::{Trial, TrialSettings},
     registry::ModelKey,
 };
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub(in crate::learn) struct KeptLine {
     error_drift: ErrorDrift,
     input_drift: Option<InputDrift>,
     /// The version before, while it answers along for comparison.
-    trial: Option<(u64, Watch)>,
+    trial: Option<(u64, Trial)>,
 }
 
 impl KeptLine {
@@ -47,7 +47,7 @@ impl Line {
             answered_to: self.answered_to,
             error_drift: self.error_drift.clone(),
             input_drift: self.input_drift.clone(),
-            trial: trial.map(|shadow| (shadow.serving.version, shadow.watch.clone())),
+            trial: trial.map(|shadow| (shadow.serving.version, shadow.trial.clone())),
         }
     }
 
@@ -58,10 +58,10 @@ impl Line {
         if kept.input_drift.is_some() {
             self.input_drift = kept.input_drift;
         }
-        self.shadow = kept.trial.zip(before).map(|((_, watch), serving)| Shadow {
+        self.shadow = kept.trial.zip(before).map(|((_, trial), serving)| Shadow {
             serving,
             forecasts: VecDeque::new(),
-            watch,
+            trial,
         });
         self.seen_to = kept.seen_to.min(self.answered_to);
     }
@@ -72,7 +72,7 @@ impl Line {
             self.shadow = Some(Shadow {
                 serving: before,
                 forecasts: VecDeque::new(),
-                watch: Watch::new(WatchSettings::default()),
+                trial: Trial::new(TrialSettings::default()),
             });
         }
     }
