@@ -10,7 +10,7 @@ use crate::{
         Exit, Outcome, check, connection, doctor, export, import, init, quarantine, run, session,
         simulate, status, upload,
     },
-    config::settings::LogSettings,
+    config::settings::{LogFormat, LogSettings},
     features,
 };
 
@@ -119,7 +119,7 @@ impl Command {
 fn log_warnings() -> Outcome {
     let settings = LogSettings {
         filter: "warn".into(),
-        json: false,
+        format: LogFormat::Text,
     };
     logging::init(&settings).map_err(|error| Exit::Failed(error.to_string()))
 }

@@ -20,7 +20,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::config::settings::LogSettings;
+use crate::config::settings::{LogFormat, LogSettings};
 
 /// Dependencies that talk too much below a warning, unless the filter names them.
 const QUIET: [&str; 15] = [
@@ -130,7 +130,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    let layer: Box<dyn Layer<Registry> + Send + Sync> = if settings.json {
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = if settings.format == LogFormat::Json {
         layer.json().flatten_event(true).with_ansi(false).boxed()
     } else {
         layer.with_ansi(ansi).boxed()
@@ -214,12 +214,12 @@ mod tests {
         }
     }
 
-    fn logged(filter: &str, json: bool, ansi: bool) -> String {
+    fn logged(filter: &str, format: LogFormat, ansi: bool) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let settings = LogSettings {
             filter: filter.into(),
-            json,
+            format,
         };
         let (subscriber, _) = subscriber(&settings, ansi, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn text_without_colours_off_a_terminal() {
-        let text = logged("info", false, false);
+        let text = logged("info", LogFormat::Text, false);
         assert!(
             text.contains("uploaded") && text.contains("rows=3"),
             "{text}"
@@ -243,12 +243,12 @@ mod tests {
             !text.contains('\u{1b}') && !text.contains("detail"),
             "{text}"
         );
-        assert!(logged("info", false, true).contains('\u{1b}'));
+        assert!(logged("info", LogFormat::Text, true).contains('\u{1b}'));
     }
 
     #[test]
     fn json_lines_parse() {
-        let text = logged("info", true, true);
+        let text = logged("info", LogFormat::Json, true);
         let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(first["message"], "uploaded");
         assert_eq!(first["rows"], 3);
@@ -257,15 +257,15 @@ mod tests {
     #[test]
     fn dependencies_are_quiet_unless_named() {
         for filter in ["info", "debug", "trace"] {
-            let text = logged(filter, false, false);
+            let text = logged(filter, LogFormat::Text, false);
             assert!(
                 !text.contains("noise") && text.contains("trouble"),
                 "{text}"
             );
         }
-        assert!(logged("info,sled=info", false, false).contains("noise"));
-        assert!(logged("warn,dunlin_agent=debug", false, false).contains("detail"));
-        assert_eq!(logged("off,sled=off", false, false), "");
+        assert!(logged("info,sled=info", LogFormat::Text, false).contains("noise"));
+        assert!(logged("warn,dunlin_agent=debug", LogFormat::Text, false).contains("detail"));
+        assert_eq!(logged("off,sled=off", LogFormat::Text, false), "");
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
         let writer = lines.clone();
         let settings = LogSettings {
             filter: "info".into(),
-            json: false,
+            format: LogFormat::Text,
         };
         let (subscriber, handle) = subscriber(&settings, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
@@ -294,7 +294,7 @@ mod tests {
         let writer = lines.clone();
         let settings = LogSettings {
             filter: "info".into(),
-            json: false,
+            format: LogFormat::Text,
         };
         let (subscriber, _) = subscriber(&settings, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {

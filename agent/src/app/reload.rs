@@ -11,7 +11,7 @@ use super::{Agent, AgentError, mqtt_filters};
 use crate::{
     app::logging,
     config::{
-        Mistake,
+        Diagnostic,
         settings::{LogSettings, Secret, Settings},
     },
     record::writer::{Request, RequestContent},
@@ -67,7 +67,7 @@ impl Agent {
     }
 
     /// Notes that another configuration has `mistakes`; the one that runs goes on.
-    pub fn refuse_reload(&self, mistakes: &[Mistake]) {
+    pub fn refuse_reload(&self, mistakes: &[Diagnostic]) {
         for mistake in mistakes.iter().take(MISTAKES_MAX) {
             tracing::error!("{mistake}");
         }
@@ -136,7 +136,12 @@ fn merged(running: &Settings, mut new: Settings) -> (Settings, Vec<String>) {
         ),
         stall_max: keep("stall_s_max", &running.stall_max, &new.stall_max, &mut kept),
         log: LogSettings {
-            json: keep("log.format", &running.log.json, &new.log.json, &mut kept),
+            format: keep(
+                "log.format",
+                &running.log.format,
+                &new.log.format,
+                &mut kept,
+            ),
             filter: new.log.filter,
         },
         buffer: new.buffer,

@@ -53,5 +53,5 @@ fn sqlite_is_refused_with_its_place_and_the_feature() {
 #[cfg(not(feature = "sqlite"))]
 #[test]
 fn the_file_that_init_writes_is_valid_without_sqlite_too() {
-    assert_eq!(mistakes(&super::init::render()), "");
+    assert_eq!(mistakes(&super::schema::init::render()), "");
 }

@@ -7,43 +7,32 @@
 //! default data directory, if there is a file) are relative to the file's directory; those of
 //! flags and variables to the working directory.
 //!
-//! `registry` says which settings there are; `read` finds out what was given for each; `build`
-//! looks at them together.
+//! `schema` says which settings there are; `read` finds out what was given for each; `check` looks
+//! at them together.
 
-mod build;
-mod entry;
-mod fields;
-mod filters;
-pub mod init;
-mod inputs;
-#[cfg(feature = "learning")]
-mod learn;
-mod mistake;
-mod overrides;
+mod check;
+mod diagnostic;
 mod read;
-pub mod registry;
-mod secrets;
-mod setting;
+pub(crate) mod schema;
 pub mod settings;
-mod split;
-mod streams;
-mod suggest;
-mod table;
-mod urls;
-mod value;
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-pub use mistake::{Mistake, Place, Warning};
-pub use overrides::Overrides;
-
 use self::{
-    inputs::Inputs,
-    mistake::Findings,
-    read::{Source, Tables, Values},
+    check::{inputs::Inputs, secrets},
+    diagnostic::Diagnostics,
+    read::{
+        source::Source,
+        values::{Tables, Values},
+    },
+    schema::keys::device,
+};
+pub use self::{
+    diagnostic::{Diagnostic, Origin},
+    read::overrides::Overrides,
 };
 use crate::config::settings::Settings;
 #[cfg(feature = "learning")]
@@ -77,22 +66,22 @@ format = "number"
 #[derive(Debug)]
 pub struct Checked {
     /// The settings, or every mistake in the order of the file, then variables, then flags.
-    pub settings: Result<Settings, Vec<Mistake>>,
+    pub settings: Result<Settings, Vec<Diagnostic>>,
     /// What works but is probably not meant.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Reads and checks `file` (if any), the variables and the flags.
 ///
 /// # Errors
 /// Every mistake found.
-pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<Mistake>> {
+pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<Diagnostic>> {
     check(file, overrides).settings
 }
 
 /// As [`load`], with the warnings.
 pub fn check(file: Option<&Path>, overrides: &Overrides) -> Checked {
-    checked(file, overrides, build::settings)
+    checked(file, overrides, check::settings)
 }
 
 /// As [`load`], for a program with recipes of its own, which a `[[recipe]]` names as
@@ -105,7 +94,7 @@ pub fn load_with(
     file: Option<&Path>,
     overrides: &Overrides,
     own: &OwnRecipes,
-) -> Result<Settings, Vec<Mistake>> {
+) -> Result<Settings, Vec<Diagnostic>> {
     check_with(file, overrides, own).settings
 }
 
@@ -114,23 +103,23 @@ pub fn load_with(
 pub fn check_with(file: Option<&Path>, overrides: &Overrides, own: &OwnRecipes) -> Checked {
     checked(file, overrides, |inputs, found| {
         let own = Some(own);
-        build::settings(&Inputs { own, ..*inputs }, found)
+        check::settings(&Inputs { own, ..*inputs }, found)
     })
 }
 
 fn checked(
     file: Option<&Path>,
     overrides: &Overrides,
-    build: impl FnOnce(&Inputs<'_>, &mut Findings) -> Settings,
+    build: impl FnOnce(&Inputs<'_>, &mut Diagnostics) -> Settings,
 ) -> Checked {
-    let mut found = Findings::default();
+    let mut found = Diagnostics::default();
     let settings = with_inputs(file, overrides, &mut found, build);
-    found.mistakes.sort();
+    found.errors.sort();
     found.warnings.sort();
     Checked {
         settings: match settings {
-            Some(settings) if found.mistakes.is_empty() => Ok(settings),
-            _ => Err(found.mistakes),
+            Some(settings) if found.errors.is_empty() => Ok(settings),
+            _ => Err(found.errors),
         },
         warnings: found.warnings,
     }
@@ -141,32 +130,33 @@ fn checked(
 ///
 /// # Errors
 /// Every mistake, if the file cannot be read, is not TOML, or `data_dir` cannot be used.
-pub fn data_dir(file: Option<&Path>, overrides: &Overrides) -> Result<PathBuf, Vec<Mistake>> {
-    let mut found = Findings::default();
+pub fn data_dir(file: Option<&Path>, overrides: &Overrides) -> Result<PathBuf, Vec<Diagnostic>> {
+    let mut found = Diagnostics::default();
     let dir = with_inputs(file, overrides, &mut found, |inputs, found| {
-        let before = found.mistakes.len();
-        let dir = build::data_dir(inputs.values, inputs.base, found);
-        let is_sound = found.mistakes.len() == before
+        let before = found.errors.len();
+        let dir = check::data_dir(inputs.values, found);
+        let is_sound = found.errors.len() == before
             && inputs.syntax_is_sound
-            && !inputs.values.is_bad("data_dir");
+            && !inputs.values.is_bad(&device::DATA_DIR);
         is_sound.then_some(dir)
     });
-    found.mistakes.sort();
-    dir.flatten().ok_or(found.mistakes)
+    found.errors.sort();
+    dir.flatten().ok_or(found.errors)
 }
 
 /// Reads everything given and hands it to `then`; `None` if the file cannot be read.
 fn with_inputs<T>(
     file: Option<&Path>,
     overrides: &Overrides,
-    found: &mut Findings,
-    then: impl FnOnce(&Inputs<'_>, &mut Findings) -> T,
+    found: &mut Diagnostics,
+    then: impl FnOnce(&Inputs<'_>, &mut Diagnostics) -> T,
 ) -> Option<T> {
-    let nowhere = file.map_or(Place::Settings, |path| Place::File {
+    let nowhere = file.map_or(Origin::Settings, |path| Origin::File {
         path: path.to_owned(),
         at: None,
     });
-    let mut values = Values::defaults(nowhere);
+    let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut values = Values::new(nowhere, base);
     let source = match file.map(|path| Source::open(path, found)) {
         Some(None) => {
             values.read_overrides(overrides, found);
@@ -178,13 +168,17 @@ fn with_inputs<T>(
         .as_ref()
         .map(|source| source.parse(found))
         .unwrap_or_default();
-    let broken_lines: BTreeSet<_> = found.mistakes.iter().map(|m| m.place.line()).collect();
-    let syntax_mistakes = found.mistakes.len();
+    let broken_lines: BTreeSet<_> = found
+        .errors
+        .iter()
+        .map(|error| error.origin.line())
+        .collect();
+    let syntax_errors = found.errors.len();
     let mut tables = Tables::default();
     if let (Some(source), Some(path)) = (&source, file) {
         tables = values.read_file(source, &document, found);
-        if let Some(place) = &tables.password {
-            secrets::warn_if_readable_by_others("this file", path, place, found);
+        if let Some(origin) = &tables.password {
+            secrets::warn_if_readable_by_others("this file", path, origin, found);
         }
     }
     values.read_overrides(overrides, found);
@@ -193,26 +187,25 @@ fn with_inputs<T>(
         source: source.as_ref(),
         tables: &tables,
         overrides,
-        base: file.and_then(Path::parent).unwrap_or(Path::new("")),
-        syntax_is_sound: syntax_mistakes == 0,
+        syntax_is_sound: syntax_errors == 0,
         #[cfg(feature = "learning")]
         own: None,
     };
     let result = then(&inputs, found);
-    if syntax_mistakes > 0 {
+    if syntax_errors > 0 {
         // What a broken line was to say is not known: what seems missing may be there, and what
         // the parser made of the rest of the line was not written by anybody.
         let mut index = 0;
-        found.mistakes.retain(|mistake| {
+        found.errors.retain(|error| {
             index += 1;
-            let is_consequence = match mistake.place {
-                Place::Settings => true,
-                Place::File { .. } => {
-                    mistake.place.line().is_none() || broken_lines.contains(&mistake.place.line())
+            let is_consequence = match error.origin {
+                Origin::Settings => true,
+                Origin::File { .. } => {
+                    error.origin.line().is_none() || broken_lines.contains(&error.origin.line())
                 }
                 _ => false,
             };
-            index <= syntax_mistakes || !is_consequence
+            index <= syntax_errors || !is_consequence
         });
     }
     Some(result)

@@ -2,6 +2,7 @@
 //!
 //! `config` makes these from a file, flags and the environment; everything else only reads them.
 
+pub(in crate::config) mod choice;
 #[cfg(feature = "learning")]
 mod learn;
 
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
 use dunlin_sync::{sample::Field, tls::TlsFiles};
 
+use self::choice::Choice;
 #[cfg(feature = "learning")]
 pub use self::learn::{LearnSettings, RecipeRule, Sampling, StatusWords};
 use crate::topic::TopicFilter;
@@ -85,6 +87,15 @@ pub enum MqttVersion {
     V311,
 }
 
+/// `None`: whichever the broker takes.
+impl Choice for Option<MqttVersion> {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("auto", None),
+        ("5", Some(MqttVersion::V5)),
+        ("3.1.1", Some(MqttVersion::V311)),
+    ];
+}
+
 /// The MQTT connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MqttSettings {
@@ -142,6 +153,22 @@ pub enum PayloadFormat {
     SenMl,
 }
 
+/// CSV as it is unless more is said about it.
+impl Choice for PayloadFormat {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("json", Self::Json),
+        ("number", Self::Number),
+        (
+            "csv",
+            Self::Csv {
+                delimiter: b',',
+                header: false,
+            },
+        ),
+        ("senml", Self::SenMl),
+    ];
+}
+
 /// Unit of a numeric source time; a text is read as RFC 3339 whatever the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
@@ -155,6 +182,16 @@ pub enum TimeUnit {
     Micros,
     /// Nanoseconds.
     Nanos,
+}
+
+/// `BySize` has no word: it is what holds without one.
+impl Choice for TimeUnit {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("s", Self::Seconds),
+        ("ms", Self::Millis),
+        ("us", Self::Micros),
+        ("ns", Self::Nanos),
+    ];
 }
 
 /// Which times of a source are believed: 0 and an uptime are none.
@@ -189,6 +226,11 @@ pub enum NanPolicy {
     Missing,
 }
 
+impl Choice for NanPolicy {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("missing", Self::Missing)];
+}
+
 /// What to do with what a broker has retained and sends (again) to whoever subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetainedPolicy {
@@ -198,6 +240,14 @@ pub enum RetainedPolicy {
     Ignore,
     /// Stored each time it is sent.
     Always,
+}
+
+impl Choice for RetainedPolicy {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("once", Self::Once),
+        ("ignore", Self::Ignore),
+        ("always", Self::Always),
+    ];
 }
 
 /// Where a declared field is found.
@@ -276,6 +326,37 @@ pub enum SplitRule {
     },
 }
 
+impl SplitRule {
+    /// What holds unless set.
+    pub(in crate::config) const DEFAULT: Self = Self::Random {
+        train: Self::TRAIN_DEFAULT,
+        seed: None,
+    };
+    /// Probability of train unless set.
+    pub(in crate::config) const TRAIN_DEFAULT: f64 = 0.8;
+}
+
+/// Each method as it is unless more is said about it.
+impl Choice for SplitRule {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("random", Self::DEFAULT),
+        (
+            "hash",
+            Self::Hash {
+                train: Self::TRAIN_DEFAULT,
+            },
+        ),
+        (
+            "block",
+            Self::Block {
+                train: Self::TRAIN_DEFAULT,
+                run_ms: 60_000,
+            },
+        ),
+        ("kfold", Self::KFold { k: 5, seed: None }),
+    ];
+}
+
 /// The clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockSettings {
@@ -336,6 +417,19 @@ pub struct UpstreamSettings {
 pub struct LogSettings {
     /// A level or a filter such as `info,dunlin_sync=debug`.
     pub filter: String,
-    /// JSON lines instead of text.
-    pub json: bool,
+    /// What the lines look like.
+    pub format: LogFormat,
+}
+
+/// What lines of the log look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// JSON for collectors.
+    Json,
+}
+
+impl Choice for LogFormat {
+    const CHOICES: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }

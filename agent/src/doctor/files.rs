@@ -3,17 +3,17 @@
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use super::Findings;
-use crate::config::Warning;
+use crate::config::Diagnostic;
 
 const ABOUT: &str = "configuration";
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-pub(super) fn examine(file: Option<&Path>, warnings: &[Warning], found: &mut Findings) {
+pub(super) fn examine(file: Option<&Path>, warnings: &[Diagnostic], found: &mut Findings) {
     if let Some(file) = file {
         writable(file, found);
     }
     for warning in warnings {
-        let what = format!("{}: {}", warning.place, warning.message);
+        let what = format!("{}: {}", warning.origin, warning.message);
         found.warning(ABOUT, what, warning.hint.clone());
     }
 }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::{
-    config::{Warning, settings::Settings},
+    config::{Diagnostic, settings::Settings},
     record::clock::System,
 };
 
@@ -129,7 +129,7 @@ pub struct Patient<'a> {
     /// The file it came from.
     pub file: Option<&'a Path>,
     /// What works in it but is probably not meant.
-    pub warnings: &'a [Warning],
+    pub warnings: &'a [Diagnostic],
     /// Where the machine is described.
     pub roots: Roots,
 }

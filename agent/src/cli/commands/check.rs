@@ -1,8 +1,8 @@
 //! `dunlin check`: every mistake in a configuration, with its place.
 
-use super::{Exit, Outcome, connection::ConnectionArgs};
+use super::{Exit, Outcome, site::SiteArgs};
 use crate::{
-    app::stack,
+    app,
     config::{self, settings::Settings},
 };
 
@@ -10,7 +10,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Exit::Usage`] with all mistakes.
-pub fn run(args: &ConnectionArgs) -> Outcome {
+pub fn run(args: &SiteArgs) -> Outcome {
     let (summary, warnings) = check(args)?;
     for warning in warnings {
         eprintln!("warning: {warning}");
@@ -19,7 +19,7 @@ pub fn run(args: &ConnectionArgs) -> Outcome {
     Ok(())
 }
 
-fn check(args: &ConnectionArgs) -> Result<(String, Vec<config::Warning>), Exit> {
+fn check(args: &ConnectionArgs) -> Result<(String, Vec<config::Diagnostic>), Exit> {
     let checked = config::check(args.config.as_deref(), &args.overrides);
     match checked.settings {
         Ok(settings) => Ok((summary(&settings)?, checked.warnings)),
@@ -36,7 +36,7 @@ fn check(args: &ConnectionArgs) -> Result<(String, Vec<config::Warning>), Exit> 
 }
 
 fn summary(settings: &Settings) -> Result<String, Exit> {
-    let upstream = stack::connect_upstream(settings)
+    let upstream = app::connect_upstream(settings)
         .map_err(|error| Exit::Usage(format!("upstream: {error}")))?;
     let streams: Vec<&str> = settings.streams.iter().map(|s| s.name.as_str()).collect();
     let mqtt = &settings.mqtt;
@@ -61,13 +61,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn of(text: &str) -> Result<(String, Vec<config::Warning>), Exit> {
+    fn of(text: &str) -> Result<(String, Vec<config::Diagnostic>), Exit> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dunlin.toml");
         std::fs::write(&path, text).unwrap();
-        check(&ConnectionArgs {
+        check(&SiteArgs {
             config: Some(path),
-            ..ConnectionArgs::default()
+            ..SiteArgs::default()
         })
     }
 

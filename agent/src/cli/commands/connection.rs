@@ -13,7 +13,7 @@ use crate::{
         protocol::{ControlError, socket_path},
     },
     app::owner,
-    config::{self, Mistake, Overrides, settings::Settings},
+    config::{self, Diagnostic, Overrides, settings::Settings},
     observe::status::Status,
     store::unusable,
 };
@@ -49,7 +49,7 @@ impl From<OperationError> for Exit {
     }
 }
 
-fn usage(mistakes: &[Mistake]) -> Exit {
+fn usage(mistakes: &[Diagnostic]) -> Exit {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     Exit::Usage(lines.join("\n"))
 }

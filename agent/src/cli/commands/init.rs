@@ -43,7 +43,7 @@ fn write(path: &Path, force: bool) -> Outcome {
     }
     let written = options
         .open(path)
-        .and_then(|mut file| file.write_all(config::init::render().as_bytes()));
+        .and_then(|mut file| file.write_all(config::schema::init::render().as_bytes()));
     written.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Exit::Usage(format!(
             "{} is there already; name another file, or overwrite it with --force",
@@ -72,7 +72,10 @@ mod tests {
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), "device = \"mine\"");
         write(&path, true).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), config::init::render());
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            config::schema::init::render()
+        );
         let error = write(&dir.path().join("no/such"), false).unwrap_err();
         assert!(matches!(error, Exit::Failed(_)), "{error}");
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use dunlin_models::{judging::gate::GateSettings, recipe::Problem};
+use dunlin_models::{judging::gate::GateSettings, recipe::Problem, recipes::Algorithm};
 
+use super::choice::Choice;
 use crate::{
     base::glob,
     cohort::{CohortQuery, Condition},
@@ -56,6 +57,22 @@ pub struct StatusWords {
     pub failed: String,
     /// A task was given up.
     pub dead: String,
+}
+
+impl Choice for Algorithm {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("ridge_nlinear", Self::RidgeNlinear),
+        ("nlinear", Self::Nlinear),
+        ("dlinear", Self::Dlinear),
+        ("mlp_forecast", Self::MlpForecast),
+        ("pca", Self::Pca),
+        ("autoencoder", Self::Autoencoder),
+        ("conv_autoencoder", Self::ConvAutoencoder),
+        ("mlp_classifier", Self::MlpClassifier),
+        ("conv_classifier", Self::ConvClassifier),
+        ("ridge", Self::Ridge),
+        ("mlp_regressor", Self::MlpRegressor),
+    ];
 }
 
 /// Which records a data set takes, of those that count.
@@ -155,5 +172,18 @@ impl RecipeRule {
             rows_per_chunk_max,
             ..CohortQuery::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn algorithms_are_called_in_the_configuration_as_they_are_stored() {
+        for (word, algorithm) in Algorithm::CHOICES {
+            let stored = serde_json::to_value(algorithm).ok();
+            assert_eq!(stored, Some((*word).into()), "{algorithm:?}");
+        }
     }
 }

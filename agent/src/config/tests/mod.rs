@@ -3,11 +3,12 @@
 use std::fs;
 
 use super::{
-    registry::{DefaultValue, Kind, SETTINGS},
+    schema::{DefaultValue, SETTINGS, kind::Kind},
     *,
 };
 use crate::config::settings::{
-    NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeRange, TimeUnit, UploadOrder, WhenFull,
+    LogFormat, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeRange, TimeUnit,
+    UploadOrder, WhenFull,
 };
 
 mod mistakes;
@@ -54,8 +55,8 @@ fn mistakes(text: &str) -> Vec<(usize, usize, String)> {
     found
         .iter()
         .map(|mistake| {
-            let (line, column) = match mistake.place {
-                Place::File { at: Some(at), .. } => at,
+            let (line, column) = match mistake.origin {
+                Origin::File { at: Some(at), .. } => at,
                 _ => (0, 0),
             };
             (
@@ -71,8 +72,8 @@ fn warnings(text: &str) -> String {
     shown(&check_text(text, &Overrides::default()).warnings)
 }
 
-fn shown(list: &[Mistake]) -> String {
-    let lines: Vec<String> = list.iter().map(Mistake::to_string).collect();
+fn shown(list: &[Diagnostic]) -> String {
+    let lines: Vec<String> = list.iter().map(Diagnostic::to_string).collect();
     lines.join("\n")
 }
 
@@ -216,6 +217,7 @@ fn every_setting_has_an_effect_as_variable_and_as_flag() {
             (_, Kind::Bytes { .. }) => "3 MiB".into(),
             (_, Kind::Choice(words)) => {
                 let is_default = |word: &&&'static str| setting.default == DefaultValue::Is(word);
+                let words = words();
                 let mut words = words.iter();
                 (*words.find(|word| !is_default(word)).unwrap()).to_owned()
             }
@@ -338,7 +340,7 @@ fn settings_read_back_what_was_written() {
     assert_eq!(settings.upstream.order, UploadOrder::LiveFirst);
     assert_eq!(settings.upstream.timeout.as_millis(), 3000);
     assert_eq!(settings.http_listen, None);
-    assert!(settings.log.json);
+    assert_eq!(settings.log.format, LogFormat::Json);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::registry::{DATABASE_TABLE, DefaultValue, SETTINGS, Setting};
+use super::{DATABASE_TABLE, DefaultValue, SETTINGS, Setting};
 
 const HEAD: &str = "\
 # Dunlin: MQTT in, a power-cut-safe buffer, a time-series database out.
@@ -85,7 +85,7 @@ const RECIPES: &str = r#"
 "#;
 
 /// The whole file.
-pub fn render() -> String {
+pub(crate) fn render() -> String {
     let mut text = HEAD.to_owned();
     let mut table = "";
     for setting in SETTINGS {

@@ -5,12 +5,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
-    mistake::{Findings, Place},
-    read::Source,
-    registry::Kind,
-    suggest,
-    value::{self, Value},
+use crate::config::{
+    diagnostic::{Diagnostics, Origin, suggest},
+    read::{parse, source::Source},
+    schema::kind::TypedKind,
 };
 
 /// A table, and what to call it in messages.
@@ -19,7 +17,7 @@ pub(super) struct Entry<'a> {
     pub(super) table: &'a DeTable<'a>,
     /// Such as `stream.split`.
     pub(super) what: String,
-    pub(super) place: Place,
+    pub(super) origin: Origin,
 }
 
 impl<'a> Entry<'a> {
@@ -29,19 +27,19 @@ impl<'a> Entry<'a> {
         value: &'a Spanned<DeValue<'a>>,
         what: impl Into<String>,
         hint: &str,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> Option<Self> {
-        let (what, place) = (what.into(), source.place(value.span()));
+        let (what, origin) = (what.into(), source.origin(value.span()));
         let Some(table) = value.get_ref().as_table() else {
-            let type_name = value::type_name(value.get_ref());
-            found.mistake(&place, format!("{what}: is {type_name}"), hint);
+            let type_name = parse::type_name(value.get_ref());
+            found.error(&origin, format!("{what}: is {type_name}"), hint);
             return None;
         };
         Some(Self {
             source,
             table,
             what,
-            place,
+            origin,
         })
     }
 
@@ -51,58 +49,48 @@ impl<'a> Entry<'a> {
     }
 
     /// Where the value of `key` stands; the table itself without it.
-    pub(super) fn place_of(&self, key: &str) -> Place {
+    pub(super) fn origin_of(&self, key: &str) -> Origin {
         self.raw(key)
-            .map_or_else(|| self.place.clone(), |v| self.source.place(v.span()))
+            .map_or_else(|| self.origin.clone(), |v| self.source.origin(v.span()))
     }
 
     /// A mistake about `key`.
-    pub(super) fn wrong(
+    pub(super) fn error(
         &self,
         key: &str,
         message: impl std::fmt::Display,
         hint: impl Into<String>,
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) {
         let message = format!("{}.{key}: {message}", self.what);
-        found.mistake(&self.place_of(key), message, hint);
+        found.error(&self.origin_of(key), message, hint);
     }
 
-    fn read(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<Value> {
-        match value::from_toml(kind, self.raw(key)?.get_ref()) {
-            Ok(value) => Some(value),
-            Err(wrong) => {
-                self.wrong(key, wrong.message, wrong.hint, found);
+    /// The value of `key`; `None` without it and after a mistake.
+    pub(super) fn read<T>(
+        &self,
+        key: &str,
+        kind: &TypedKind<T>,
+        found: &mut Diagnostics,
+    ) -> Option<T> {
+        match parse::from_toml(&kind.kind, self.raw(key)?.get_ref()) {
+            Ok(value) => Some((kind.read)(&value)),
+            Err(diagnostic) => {
+                self.error(key, diagnostic.message, diagnostic.hint, found);
                 None
             }
         }
     }
 
-    /// A number of `kind`.
-    pub(super) fn number(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<u64> {
-        match self.read(key, kind, found)? {
-            Value::Number(number) => Some(number),
-            Value::Text(_) => None,
-        }
-    }
-
-    /// A text of `kind`.
-    pub(super) fn text(&self, key: &str, kind: &Kind, found: &mut Findings) -> Option<String> {
-        match self.read(key, kind, found)? {
-            Value::Text(text) => Some(text),
-            Value::Number(_) => None,
-        }
-    }
-
     /// true or false.
-    pub(super) fn flag(&self, key: &str, default: bool, found: &mut Findings) -> bool {
+    pub(super) fn flag(&self, key: &str, default: bool, found: &mut Diagnostics) -> bool {
         let Some(value) = self.raw(key) else {
             return default;
         };
         value.get_ref().as_bool().unwrap_or_else(|| {
-            let type_name = value::type_name(value.get_ref());
+            let type_name = parse::type_name(value.get_ref());
             let hint = "write true or false, without quotes";
-            self.wrong(key, format!("is {type_name}"), hint, found);
+            self.error(key, format!("is {type_name}"), hint, found);
             default
         })
     }
@@ -114,16 +102,16 @@ impl<'a> Entry<'a> {
         key: &str,
         default: f64,
         (min, max): (f64, f64),
-        found: &mut Findings,
+        found: &mut Diagnostics,
     ) -> f64 {
         let Some(value) = self.raw(key) else {
             return default;
         };
-        match value::float(value.get_ref()) {
+        match parse::float(value.get_ref()) {
             Some(number) if (min..=max).contains(&number) => number,
             _ => {
                 let hint = format!("write a number from {min} to {max}");
-                self.wrong(key, "is no such number", hint, found);
+                self.error(key, "is no such number", hint, found);
                 default
             }
         }
@@ -131,7 +119,12 @@ impl<'a> Entry<'a> {
 
     /// A list of texts of some bytes; nothing if there is none.
     #[cfg(feature = "learning")]
-    pub(super) fn texts(&self, key: &str, bytes_max: usize, found: &mut Findings) -> Vec<String> {
+    pub(super) fn texts(
+        &self,
+        key: &str,
+        bytes_max: usize,
+        found: &mut Diagnostics,
+    ) -> Vec<String> {
         let Some(value) = self.raw(key) else {
             return Vec::new();
         };
@@ -147,32 +140,32 @@ impl<'a> Entry<'a> {
         });
         texts.flatten().unwrap_or_else(|| {
             let hint = format!("write {key} = [\"one\", \"another\"]");
-            self.wrong(key, "is no list of names", hint, found);
+            self.error(key, "is no list of names", hint, found);
             Vec::new()
         })
     }
 
     /// A share from 0 to 1.
-    pub(super) fn share(&self, key: &str, default: f64, found: &mut Findings) -> f64 {
+    pub(super) fn share(&self, key: &str, default: f64, found: &mut Diagnostics) -> f64 {
         let Some(value) = self.raw(key) else {
             return default;
         };
-        match value::float(value.get_ref()) {
+        match parse::float(value.get_ref()) {
             Some(share) if (0.0..=1.0).contains(&share) => share,
             _ => {
-                self.wrong(key, "is no share", "write a number from 0 to 1", found);
+                self.error(key, "is no share", "write a number from 0 to 1", found);
                 default
             }
         }
     }
 
     /// A mistake for every key that is not known.
-    pub(super) fn refuse_others(&self, known: &[&str], found: &mut Findings) {
+    pub(super) fn refuse_others(&self, known: &[&str], found: &mut Diagnostics) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
-                found.mistake(
-                    &self.source.place(key.span()),
+                found.error(
+                    &self.source.origin(key.span()),
                     format!("{}.{name}: there is no such setting", self.what),
                     suggest::hint(name, known),
                 );

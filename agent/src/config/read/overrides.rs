@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::{
-    mistake::{Findings, Place},
-    registry::{self, DATABASE_FLAG, Kind, SETTINGS, TOPIC_FLAG},
-    suggest,
+use crate::config::{
+    diagnostic::{Diagnostics, Origin, suggest},
+    schema::{
+        self, DATABASE_FLAG, DATABASE_VARIABLE_PREFIX, SETTINGS, Setting, TOPIC_FLAG,
+        TOPIC_VARIABLE, VARIABLE_PREFIX, kind::Kind,
+    },
 };
 
 /// Settings from the command line and from `DUNLIN_...` variables.
@@ -27,7 +29,7 @@ pub struct Overrides {
 }
 
 /// A text and where it was given.
-pub(super) type Placed<'a> = (Place, &'a str);
+pub(in crate::config) type Override<'a> = (Origin, &'a str);
 
 impl Overrides {
     /// Sets the flag of the setting at `path`, such as `mqtt.url`.
@@ -36,7 +38,7 @@ impl Overrides {
     /// If there is no such setting: a mistake in the program, not in its input.
     #[must_use]
     pub fn set(mut self, path: &str, value: impl Into<String>) -> Self {
-        let setting = registry::find(path);
+        let setting = schema::find(path);
         let setting = setting.unwrap_or_else(|| panic!("there is no setting `{path}`"));
         self.flags.insert(setting.path, value.into());
         self
@@ -59,7 +61,7 @@ impl Overrides {
             let Ok(name) = name.into_string() else {
                 continue;
             };
-            if name.starts_with(registry::VARIABLE_PREFIX) {
+            if name.starts_with(VARIABLE_PREFIX) {
                 self.variables.insert(name, value.into_string().ok());
             }
         }
@@ -68,50 +70,53 @@ impl Overrides {
 
     /// The override of one setting, flag before variable. An empty variable counts as not set
     /// where empty is no value.
-    pub(super) fn of(&self, setting: &registry::Setting) -> Option<Placed<'_>> {
+    pub(in crate::config) fn of(&self, setting: &Setting) -> Option<Override<'_>> {
         if let Some(value) = self.flags.get(setting.path) {
-            return Some((Place::Flag(format!("--{}", setting.flag())), value));
+            return Some((Origin::Flag(format!("--{}", setting.flag())), value));
         }
         let variable = setting.variable();
         let value = self.variables.get(&variable)?.as_deref()?;
         let may_be_empty = matches!(setting.kind, Kind::Listen | Kind::Text { bytes_min: 0, .. });
-        (may_be_empty || !value.is_empty()).then_some((Place::Variable(variable), value))
+        (may_be_empty || !value.is_empty()).then_some((Origin::Variable(variable), value))
     }
 
     /// Every topic given: those of the flags, or else those of the variable.
-    pub(super) fn topics(&self) -> Vec<Placed<'_>> {
+    pub(in crate::config) fn topics(&self) -> Vec<Override<'_>> {
         if !self.topics.is_empty() {
-            let flag = || Place::Flag(format!("--{TOPIC_FLAG}"));
+            let flag = || Origin::Flag(format!("--{TOPIC_FLAG}"));
             return self.topics.iter().map(|t| (flag(), t.as_str())).collect();
         }
-        let place = || Place::Variable(registry::TOPIC_VARIABLE.into());
-        let variable = self.variables.get(registry::TOPIC_VARIABLE);
+        let origin = || Origin::Variable(TOPIC_VARIABLE.into());
+        let variable = self.variables.get(TOPIC_VARIABLE);
         variable
             .and_then(Option::as_deref)
             .into_iter()
             .flat_map(str::lines)
             .map(str::trim)
             .filter(|line| !line.is_empty())
-            .map(|line| (place(), line))
+            .map(|line| (origin(), line))
             .collect()
     }
 
-    /// Options of the central database as (place, key, value), weakest first.
-    pub(super) fn database(&self, found: &mut Findings) -> Vec<(Place, String, String)> {
+    /// Options of the central database as (origin, key, value), weakest first.
+    pub(in crate::config) fn database(
+        &self,
+        found: &mut Diagnostics,
+    ) -> Vec<(Origin, String, String)> {
         let mut options = Vec::new();
         for (name, value) in &self.variables {
-            let key = name.strip_prefix(registry::DATABASE_VARIABLE_PREFIX);
+            let key = name.strip_prefix(DATABASE_VARIABLE_PREFIX);
             if let (Some(key), Some(value)) = (key, value) {
-                let place = Place::Variable(name.clone());
-                options.push((place, key.to_lowercase(), value.clone()));
+                let origin = Origin::Variable(name.clone());
+                options.push((origin, key.to_lowercase(), value.clone()));
             }
         }
         for option in &self.database {
-            let place = Place::Flag(format!("--{DATABASE_FLAG}"));
+            let origin = Origin::Flag(format!("--{DATABASE_FLAG}"));
             match option.split_once('=') {
-                Some((key, value)) => options.push((place, key.into(), value.into())),
-                None => found.mistake(
-                    &place,
+                Some((key, value)) => options.push((origin, key.into(), value.into())),
+                None => found.error(
+                    &origin,
                     format!("`{option}` has no ="),
                     "write KEY=VALUE, such as keep=3650",
                 ),
@@ -121,25 +126,24 @@ impl Overrides {
     }
 
     /// Variables that cannot be read (mistakes) or that nothing reads (warnings).
-    pub(super) fn check_variables(&self, found: &mut Findings) {
+    pub(in crate::config) fn check_variables(&self, found: &mut Diagnostics) {
         let known: Vec<String> = SETTINGS
             .iter()
-            .map(registry::Setting::variable)
-            .chain([registry::TOPIC_VARIABLE.into()])
+            .map(Setting::variable)
+            .chain([TOPIC_VARIABLE.into()])
             .collect();
         for (name, value) in &self.variables {
-            let place = Place::Variable(name.clone());
-            let is_ours =
-                known.contains(name) || name.starts_with(registry::DATABASE_VARIABLE_PREFIX);
+            let origin = Origin::Variable(name.clone());
+            let is_ours = known.contains(name) || name.starts_with(DATABASE_VARIABLE_PREFIX);
             if is_ours {
                 if value.is_none() {
-                    found.mistake(&place, "is not UTF-8", "write it in UTF-8");
+                    found.error(&origin, "is not UTF-8", "write it in UTF-8");
                 }
                 continue;
             }
             let near = suggest::nearest(name, known.iter().map(String::as_str));
             found.warning(
-                &place,
+                &origin,
                 "no setting has this name; it is ignored",
                 near.map(|near| format!("did you mean {near}?"))
                     .unwrap_or_default(),
@@ -186,11 +190,11 @@ impl FromArgMatches for Overrides {
 
 impl Args for Overrides {
     fn augment_args(command: Command) -> Command {
-        registry::flags(command)
+        schema::flags(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        registry::flags(command)
+        schema::flags(command)
     }
 }
 
@@ -206,8 +210,8 @@ mod tests {
         overrides: Overrides,
     }
 
-    fn of<'a>(overrides: &'a Overrides, path: &str) -> Option<Placed<'a>> {
-        overrides.of(registry::find(path).unwrap())
+    fn of<'a>(overrides: &'a Overrides, path: &str) -> Option<Override<'a>> {
+        overrides.of(schema::find(path).unwrap())
     }
 
     #[test]
@@ -234,7 +238,7 @@ mod tests {
         assert_eq!(text("upstream.url"), "sqlite:a.db");
         assert_eq!(text("mqtt.keep_alive_s"), "7");
         assert_eq!(overrides.topics().len(), 2);
-        let database = overrides.database(&mut Findings::default());
+        let database = overrides.database(&mut Diagnostics::default());
         assert_eq!((&*database[0].1, &*database[0].2), ("keep", "10"));
         assert!(Cli::try_parse_from(["run", "--mqtt-password", "x"]).is_err());
     }
@@ -264,9 +268,9 @@ mod tests {
             ("DUNLIN_MQTT_PASWORD".into(), "hunter2".into()),
             ("DUNLIN_MQTT_PASSWORD".into(), "hunter2".into()),
         ]);
-        let mut found = Findings::default();
+        let mut found = Diagnostics::default();
         overrides.check_variables(&mut found);
-        assert!(found.mistakes.is_empty());
+        assert!(found.errors.is_empty());
         let warning = found.warnings[0].to_string();
         assert!(warning.contains("DUNLIN_MQTT_PASSWORD?"), "{warning}");
         assert!(!format!("{warning}{overrides:?}").contains("hunter2"));
@@ -278,11 +282,11 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let value = OsString::from_vec(vec![0xff]);
         let overrides = Overrides::default().with_variables([("DUNLIN_DEVICE".into(), value)]);
-        let mut found = Findings::default();
+        let mut found = Diagnostics::default();
         overrides.check_variables(&mut found);
         assert_eq!(
-            found.mistakes[0].place,
-            Place::Variable("DUNLIN_DEVICE".into())
+            found.errors[0].origin,
+            Origin::Variable("DUNLIN_DEVICE".into())
         );
     }
 }

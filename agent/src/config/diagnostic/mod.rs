@@ -1,10 +1,12 @@
-//! What is wrong with a configuration, where, and what to do about it. Never a secret.
+//! What is wrong with a configuration, where it was given, and what to do about it. Never a secret.
+
+pub(in crate::config) mod suggest;
 
 use std::{fmt, path::PathBuf};
 
 /// Where a value came from; ordered by precedence, weakest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Origin {
     /// Nowhere in particular: a default, or something missing without a file.
     Settings,
     /// The configuration file.
@@ -20,9 +22,9 @@ pub enum Place {
     Flag(String),
 }
 
-impl Place {
+impl Origin {
     /// Precedence: the larger wins.
-    pub(super) fn layer(&self) -> u8 {
+    pub(in crate::config) fn layer(&self) -> u8 {
         match self {
             Self::Settings => 0,
             Self::File { .. } => 1,
@@ -32,7 +34,7 @@ impl Place {
     }
 
     /// The line in the file, if it is one.
-    pub(super) fn line(&self) -> Option<usize> {
+    pub(in crate::config) fn line(&self) -> Option<usize> {
         match self {
             Self::File { at, .. } => at.map(|(line, _)| line),
             _ => None,
@@ -40,7 +42,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings => f.write_str("settings"),
@@ -55,20 +57,40 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake: the agent does not start with it.
+/// One finding about what was given, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// Where.
-    pub place: Place,
+    pub origin: Origin,
     /// What is wrong.
     pub message: String,
     /// What to do.
     pub hint: String,
 }
 
-impl fmt::Display for Mistake {
+impl Diagnostic {
+    /// About a value whose name and origin only the caller knows; see [`Self::about`].
+    pub(in crate::config) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            origin: Origin::Settings,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// The same about `what`, which was given at `origin`.
+    pub(in crate::config) fn about(self, what: impl fmt::Display, origin: Origin) -> Self {
+        Self {
+            origin,
+            message: format!("{what}: {}", self.message),
+            hint: self.hint,
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)?;
+        write!(f, "{}: {}", self.origin, self.message)?;
         if !self.hint.is_empty() {
             write!(f, "\n    {}", self.hint)?;
         }
@@ -76,56 +98,41 @@ impl fmt::Display for Mistake {
     }
 }
 
-impl std::error::Error for Mistake {}
-
-/// Something that works but is probably not meant; same parts as a mistake.
-pub type Warning = Mistake;
+impl std::error::Error for Diagnostic {}
 
 /// Everything found so far.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) mistakes: Vec<Mistake>,
-    pub(super) warnings: Vec<Warning>,
+pub(in crate::config) struct Diagnostics {
+    /// The agent does not start with these.
+    pub(in crate::config) errors: Vec<Diagnostic>,
+    /// What works but is probably not meant.
+    pub(in crate::config) warnings: Vec<Diagnostic>,
 }
 
-impl Findings {
-    pub(super) fn mistake(
+impl Diagnostics {
+    pub(in crate::config) fn error(
         &mut self,
-        place: &Place,
+        origin: &Origin,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.mistakes.push(Mistake {
-            place: place.clone(),
+        self.errors.push(Diagnostic {
+            origin: origin.clone(),
             message: message.into(),
             hint: hint.into(),
         });
     }
 
-    pub(super) fn warning(
+    pub(in crate::config) fn warning(
         &mut self,
-        place: &Place,
+        origin: &Origin,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.warnings.push(Warning {
-            place: place.clone(),
+        self.warnings.push(Diagnostic {
+            origin: origin.clone(),
             message: message.into(),
             hint: hint.into(),
         });
-    }
-}
-
-/// Why a value cannot be taken, and what to write instead; without the value where it may be secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) hint: String,
-}
-
-pub(super) fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
-    Wrong {
-        message: message.into(),
-        hint: hint.into(),
     }
 }

@@ -2,28 +2,25 @@
 
 use dunlin_sync::sample::{Field, FieldType};
 
-use super::{
-    entry::Entry,
-    mistake::Findings,
-    registry::Kind,
-    value::{self, check_text},
+use crate::config::{
+    check::entry::Entry,
+    diagnostic::Diagnostics,
+    read::parse::{self, check_text},
+    schema::kind::{TypedKind, choice, text, words},
+    settings::{DeclaredField, PayloadFormat},
 };
-use crate::config::settings::{DeclaredField, PayloadFormat};
 
-const TYPES: &[&str] = &["f64", "f32", "i64", "bool", "text"];
 /// Longest name of a field, bytes.
 const FIELD_NAME_BYTES_MAX: usize = 64;
-const TEXT: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 1024,
-};
+const TEXT: TypedKind<String> = text(1, 1024);
+const TYPE: TypedKind<FieldType> = choice();
 
 /// `fields = { rms = "f64", state = { type = "text", at = "/a/b", required = true } }`, in the
 /// order in which they were written: the order of the columns of CSV without a header.
 pub(super) fn declared(
     stream: &Entry<'_>,
     format: PayloadFormat,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Vec<DeclaredField> {
     let mut fields = Vec::new();
     let hint = "write fields = { vibration = \"f64\" }";
@@ -33,11 +30,11 @@ pub(super) fn declared(
         .and_then(|value| Entry::of(stream.source, value, what, hint, found));
     if let Some(entry) = entry {
         for (name, _) in entry.in_order() {
-            if let Err(wrong) = check_text(name, 1, FIELD_NAME_BYTES_MAX) {
-                entry.wrong(
+            if let Err(diagnostic) = check_text(name, 1, FIELD_NAME_BYTES_MAX) {
+                entry.error(
                     name,
-                    format!("the name {}", wrong.message),
-                    wrong.hint,
+                    format!("the name {}", diagnostic.message),
+                    diagnostic.hint,
                     found,
                 );
             }
@@ -53,13 +50,13 @@ fn check_format(
     stream: &Entry<'_>,
     format: PayloadFormat,
     fields: &[DeclaredField],
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) {
     match format {
         PayloadFormat::Number => {
             if fields.len() > 1 {
                 let hint = "declare one field, or choose another format";
-                stream.wrong("fields", "a bare number is one field", hint, found);
+                stream.error("fields", "a bare number is one field", hint, found);
             }
             let is_number = |kind| matches!(kind, FieldType::F64 | FieldType::F32 | FieldType::I64);
             if let Some(field) = fields.iter().find(|field| !is_number(field.field.kind)) {
@@ -67,14 +64,14 @@ fn check_format(
                     "`{}` is {}, not a number",
                     field.field.name, field.field.kind
                 );
-                stream.wrong("fields", message, "use f64, f32 or i64", found);
+                stream.error("fields", message, "use f64, f32 or i64", found);
             }
         }
         // A list of fields with a mistake in it is there all the same.
         PayloadFormat::Csv { header: false, .. } if stream.raw("fields").is_none() => {
             let hint = "declare the columns in order with fields = { ... }, or set header = true \
                         if every payload starts with a line of names";
-            stream.wrong("format", "CSV columns have no names", hint, found);
+            stream.error("format", "CSV columns have no names", hint, found);
         }
         _ => {}
     }
@@ -84,39 +81,30 @@ fn field(
     entry: &Entry<'_>,
     name: &str,
     format: PayloadFormat,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<DeclaredField> {
     let value = entry.raw(name)?;
     let (kind, pointer, required) = if value.get_ref().as_str().is_some() {
-        (entry.text(name, &Kind::Choice(TYPES), found)?, None, false)
+        (entry.read(name, &TYPE, found)?, None, false)
     } else {
         let what = format!("{}.{name}", entry.what);
         let hint = "write a type in quotes, or { type = \"f64\", at = \"/a/b\", required = true }";
         let inner = Entry::of(entry.source, value, what, hint, found)?;
         inner.refuse_others(&["type", "at", "required"], found);
         if inner.raw("type").is_none() {
-            inner.wrong("type", "is missing", value::one_of(TYPES), found);
+            let hint = parse::one_of(&words::<FieldType>());
+            inner.error("type", "is missing", hint, found);
         }
         let required = inner.flag("required", false, found);
         let pointer = inner
-            .text("at", &TEXT, found)
+            .read("at", &TEXT, found)
             .and_then(|at| place_in_record(&inner, "at", &at, format, found));
-        (
-            inner.text("type", &Kind::Choice(TYPES), found)?,
-            pointer,
-            required,
-        )
+        (inner.read("type", &TYPE, found)?, pointer, required)
     };
     Some(DeclaredField {
         field: Field {
             name: name.to_owned(),
-            kind: match kind.as_str() {
-                "f32" => FieldType::F32,
-                "i64" => FieldType::I64,
-                "bool" => FieldType::Bool,
-                "text" => FieldType::Text,
-                _ => FieldType::F64,
-            },
+            kind,
         },
         pointer,
         required,
@@ -128,11 +116,11 @@ pub(super) fn time(
     stream: &Entry<'_>,
     format: PayloadFormat,
     fields: &[DeclaredField],
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<String> {
-    let at = stream.text("time", &TEXT, found)?;
+    let at = stream.read("time", &TEXT, found)?;
     if format == PayloadFormat::SenMl {
-        stream.wrong(
+        stream.error(
             "time",
             "SenML records carry their own time",
             "remove it",
@@ -144,7 +132,7 @@ pub(super) fn time(
         && !fields.iter().any(|field| field.field.name == at)
     {
         let hint = "without a header line, declare the time's column as a field and name it here";
-        stream.wrong("time", format!("there is no column `{at}`"), hint, found);
+        stream.error("time", format!("there is no column `{at}`"), hint, found);
         return None;
     }
     place_in_record(stream, "time", &at, format, found)
@@ -156,7 +144,7 @@ fn place_in_record(
     key: &str,
     at: &str,
     format: PayloadFormat,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<String> {
     let (message, hint) = match format {
         PayloadFormat::Json => match json_pointer_error(at) {
@@ -175,7 +163,7 @@ fn place_in_record(
             "call the field by its SenML name",
         ),
     };
-    entry.wrong(key, message, hint, found);
+    entry.error(key, message, hint, found);
     None
 }
 

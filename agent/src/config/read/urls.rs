@@ -7,32 +7,29 @@ use std::{net::IpAddr, path::Path};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{
-    mistake::{Wrong, wrong},
-    suggest,
-};
+use crate::config::diagnostic::{Diagnostic, suggest};
 
 const ENCODE: &str = "special characters in user and password are written %40 for @, %2F for /, \
                       %3A for :, %23 for #; or use password_file";
 
 /// A URL of a server, taken apart.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct ServerUrl {
+pub(in crate::config) struct ServerUrl {
     url: Url,
     /// Host name or address, an IPv6 address without its brackets.
-    pub(super) host: String,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
+    pub(in crate::config) host: String,
+    pub(in crate::config) user: Option<String>,
+    pub(in crate::config) password: Option<String>,
 }
 
 impl ServerUrl {
     /// Whether the scheme stands for TLS.
-    pub(super) fn is_tls(&self) -> bool {
+    pub(in crate::config) fn is_tls(&self) -> bool {
         matches!(self.url.scheme(), "mqtts" | "tdengines")
     }
 
     /// The port, or the usual one of the scheme.
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::config) fn port(&self) -> u16 {
         self.url.port().unwrap_or(match self.url.scheme() {
             "mqtt" => 1883,
             "mqtts" => 8883,
@@ -41,13 +38,13 @@ impl ServerUrl {
     }
 
     /// Whether nothing leaves this machine.
-    pub(super) fn is_local(&self) -> bool {
+    pub(in crate::config) fn is_local(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
     /// The whole URL, with this password instead of its own.
-    pub(super) fn with_password(mut self, password: Option<&str>) -> String {
+    pub(in crate::config) fn with_password(mut self, password: Option<&str>) -> String {
         // Only a URL without a host refuses a password, and such a one is not made.
         let _never = self.url.set_password(password);
         self.url.into()
@@ -55,10 +52,10 @@ impl ServerUrl {
 }
 
 /// Whether `text` is a usable URL with one of `schemes`.
-pub(super) fn check(text: &str, schemes: &[&str]) -> Result<(), Wrong> {
+pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Diagnostic> {
     let examples: Vec<&str> = schemes.iter().map(|scheme| example(scheme)).collect();
     let Some((scheme, _)) = text.split_once(':') else {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "is not a URL",
             format!("write {}", examples.join(" or ")),
         ));
@@ -70,7 +67,7 @@ pub(super) fn check(text: &str, schemes: &[&str]) -> Result<(), Wrong> {
             Some(near) => format!("did you mean {}?", example(near)),
             None => format!("write {}", examples.join(" or ")),
         };
-        return Err(wrong(
+        return Err(Diagnostic::new(
             format!("does not start with {}", schemes.join(": or ") + ":"),
             hint,
         ));
@@ -92,26 +89,27 @@ fn example(scheme: &str) -> &'static str {
 }
 
 /// Takes apart `mqtt://`, `mqtts://`, `tdengine://` and `tdengines://`.
-pub(super) fn server(text: &str) -> Result<ServerUrl, Wrong> {
+pub(in crate::config) fn server(text: &str) -> Result<ServerUrl, Diagnostic> {
     let scheme = text.split(':').next().unwrap_or_default();
     let form = || format!("write {}; {ENCODE}", example(scheme));
-    let url = Url::parse(text).map_err(|error| wrong(format!("is a bad URL: {error}"), form()))?;
+    let url = Url::parse(text)
+        .map_err(|error| Diagnostic::new(format!("is a bad URL: {error}"), form()))?;
     let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
-        return Err(wrong("names no host", form()));
+        return Err(Diagnostic::new("names no host", form()));
     };
     if url.port() == Some(0) {
-        return Err(wrong("has port 0", form()));
+        return Err(Diagnostic::new("has port 0", form()));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("goes on after a ? or #", form()));
+        return Err(Diagnostic::new("goes on after a ? or #", form()));
     }
     let database = url.path().trim_start_matches('/');
     if scheme.starts_with("mqtt") {
         if !database.is_empty() {
-            return Err(wrong("goes on after host and port", form()));
+            return Err(Diagnostic::new("goes on after host and port", form()));
         }
     } else if !is_identifier(database) {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "names no database after the host, or one with other characters than letters, digits \
              and _",
             form(),
@@ -119,7 +117,10 @@ pub(super) fn server(text: &str) -> Result<ServerUrl, Wrong> {
     }
     let decoded = |text: &str| match percent_decode_str(text).decode_utf8() {
         Ok(text) if !text.chars().any(char::is_control) => Ok(text.into_owned()),
-        _ => Err(wrong("has a user or password that is no text", form())),
+        _ => Err(Diagnostic::new(
+            "has a user or password that is no text",
+            form(),
+        )),
     };
     Ok(ServerUrl {
         host: host.trim_matches(['[', ']']).to_owned(),
@@ -139,20 +140,20 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// Whether a URL of either kind holds a password, as far as one can tell.
-pub(super) fn holds_password(text: &str) -> bool {
+pub(in crate::config) fn holds_password(text: &str) -> bool {
     server(text).map_or(text.contains('@'), |server| server.password.is_some())
 }
 
-fn sqlite_path(text: &str) -> Result<&str, Wrong> {
+fn sqlite_path(text: &str) -> Result<&str, Diagnostic> {
     let path = text.strip_prefix("sqlite:").unwrap_or_default();
     if path.is_empty() || path.starts_with("//") {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "names no file",
             "write sqlite:central.db, or sqlite:/var/lib/dunlin/central.db",
         ));
     }
     if path.chars().any(char::is_control) {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "holds a control character",
             "use printable characters",
         ));
@@ -161,7 +162,7 @@ fn sqlite_path(text: &str) -> Result<&str, Wrong> {
 }
 
 /// `sqlite:FILE` with FILE under `base` unless it is absolute.
-pub(super) fn sqlite_under(text: &str, base: &Path) -> Result<String, Wrong> {
+pub(in crate::config) fn sqlite_under(text: &str, base: &Path) -> Result<String, Diagnostic> {
     let path = sqlite_path(text)?;
     Ok(format!("sqlite:{}", base.join(path).display()))
 }
@@ -218,12 +219,15 @@ mod tests {
             (upstream, "sqlite:a\nhunter2"),
             (upstream, "influx://hunter2"),
         ] {
-            let wrong = check(text, schemes).unwrap_err();
-            let shown = format!("{} {}", wrong.message, wrong.hint);
+            let diagnostic = check(text, schemes).unwrap_err();
+            let shown = format!("{} {}", diagnostic.message, diagnostic.hint);
             assert!(!shown.contains("hunter2"), "{text}: {shown}");
         }
-        let wrong = check("mqqt://host", mqtt).unwrap_err();
-        assert!(wrong.hint.contains("did you mean mqtt://"), "{wrong:?}");
+        let diagnostic = check("mqqt://host", mqtt).unwrap_err();
+        assert!(
+            diagnostic.hint.contains("did you mean mqtt://"),
+            "{diagnostic:?}"
+        );
     }
 
     #[test]

@@ -1,21 +1,25 @@
 //! `[[stream]]` entries and `--topic` flags to stream rules.
 
+mod fields;
+mod filters;
+mod split;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use toml::de::DeValue;
 
-use super::{
-    entry::Entry,
-    fields, filters,
-    mistake::{Findings, Place},
-    overrides::Overrides,
-    read::{Source, Tables},
-    registry::{Kind, Unit},
-    split,
-};
 use crate::{
     base::moment,
-    config::settings::{NanPolicy, PayloadFormat, RetainedPolicy, StreamRule, TimeRange, TimeUnit},
+    config::{
+        check::{entry::Entry, inputs::Inputs},
+        diagnostic::{Diagnostics, Origin},
+        read::source::Source,
+        schema::kind::{TypedKind, choice, integer, seconds, text},
+        settings::{
+            DeclaredField, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule,
+            TimeRange, TimeUnit,
+        },
+    },
     record::writer::STREAMS_MAX as DEVICE_STREAMS_MAX,
     topic::TopicFilter,
 };
@@ -51,33 +55,31 @@ const KEYS: [&str; 17] = [
 /// Tags and columns that the agent makes itself.
 const RESERVED_TAGS: [&str; 6] = ["device", "stream", "ts", "is_train", "fold", "source_ts"];
 
-const NAME: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 64,
-};
-const TEXT: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 1024,
-};
+const NAME: TypedKind<String> = text(1, 64);
+const TEXT: TypedKind<String> = text(1, 1024);
+const FORMAT: TypedKind<PayloadFormat> = choice();
+const TIME_UNIT: TypedKind<TimeUnit> = choice();
+const NAN: TypedKind<NanPolicy> = choice();
+const RETAINED: TypedKind<RetainedPolicy> = choice();
+/// Up to a hundred years.
+const TIME_AHEAD: TypedKind<Duration> = seconds(0, 100 * 366 * 86_400);
+const FIELDS_MAX: TypedKind<usize> = integer(1, FIELDS_MAX_LIMIT);
+const INSTANCES_MAX: TypedKind<usize> = integer(1, DEVICE_STREAMS_MAX as u64);
 
 /// A rule, and where its name and its filter were written.
-struct Placed {
+struct LocatedRule {
     rule: StreamRule,
-    name: Place,
-    topic: Place,
+    name: Origin,
+    topic: Origin,
 }
 
 /// Every rule, those of flags and variables instead of the file's if there are any.
-pub(super) fn rules(
-    source: Option<&Source>,
-    tables: &Tables<'_>,
-    overrides: &Overrides,
-    nowhere: &Place,
-    found: &mut Findings,
-) -> Vec<StreamRule> {
-    let mistakes_before = found.mistakes.len();
+pub(super) fn rules(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Vec<StreamRule> {
+    let tables = inputs.tables;
+    let errors_before = found.errors.len();
     // The file's streams are checked even where flags replace them.
-    let from_file: Vec<Placed> = source
+    let from_file: Vec<LocatedRule> = inputs
+        .source
         .map(|source| {
             let entries = tables.streams.iter();
             entries
@@ -85,18 +87,18 @@ pub(super) fn rules(
                 .collect()
         })
         .unwrap_or_default();
-    let topics = overrides.topics();
-    let rules: Vec<Placed> = if topics.is_empty() {
+    let topics = inputs.overrides.topics();
+    let rules: Vec<LocatedRule> = if topics.is_empty() {
         from_file
     } else {
         let topics = topics.into_iter();
         topics
-            .filter_map(|(place, topic)| from_topic(&place, topic, found))
+            .filter_map(|(origin, topic)| from_topic(&origin, topic, found))
             .collect()
     };
-    if rules.is_empty() && !tables.stream_is_bad && found.mistakes.len() == mistakes_before {
-        found.mistake(
-            nowhere,
+    if rules.is_empty() && !tables.stream_is_bad && found.errors.len() == errors_before {
+        found.error(
+            &inputs.values.nowhere,
             "no stream: nothing would be subscribed",
             "add [[stream]] with name and topic, or --topic 'plant/+machine/#'",
         );
@@ -104,24 +106,24 @@ pub(super) fn rules(
     if rules.len() > STREAMS_MAX {
         let message = format!("{} streams; at most {STREAMS_MAX} are taken", rules.len());
         let hint = "let one stream take many topics: + for a level, # for the rest";
-        found.mistake(&rules[STREAMS_MAX].name, message, hint);
+        found.error(&rules[STREAMS_MAX].name, message, hint);
     } else {
         check_together(&rules, found);
     }
-    rules.into_iter().map(|placed| placed.rule).collect()
+    rules.into_iter().map(|located| located.rule).collect()
 }
 
 /// Warns where the agent would take its own status for data.
 pub(super) fn check_status_topic(
     rules: &[StreamRule],
     status_topic: &str,
-    place: &Place,
-    found: &mut Findings,
+    origin: &Origin,
+    found: &mut Diagnostics,
 ) {
     for rule in rules {
         if filters::covers(rule.filter.as_str(), status_topic) {
             found.warning(
-                place,
+                origin,
                 format!(
                     "stream \"{}\" also takes this agent's own status topic {status_topic}, as \
                      records that cannot be decoded",
@@ -133,13 +135,13 @@ pub(super) fn check_status_topic(
     }
 }
 
-fn check_together(rules: &[Placed], found: &mut Findings) {
+fn check_together(rules: &[LocatedRule], found: &mut Diagnostics) {
     for (index, later) in rules.iter().enumerate() {
         for earlier in &rules[..index] {
             let name = &later.rule.name;
             // SQLite takes table names that differ by case alone for one.
             if earlier.rule.name.eq_ignore_ascii_case(name) {
-                found.mistake(
+                found.error(
                     &later.name,
                     format!(
                         "two streams are called \"{name}\" (the other: {})",
@@ -154,7 +156,7 @@ fn check_together(rules: &[Placed], found: &mut Findings) {
             .iter()
             .find(|earlier| filters::covers(earlier.rule.filter.as_str(), topic));
         if let Some(earlier) = covering {
-            found.mistake(
+            found.error(
                 &later.topic,
                 format!(
                     "`{topic}` can never match: stream \"{}\" with `{}` takes its topics first ({})",
@@ -169,18 +171,18 @@ fn check_together(rules: &[Placed], found: &mut Findings) {
 }
 
 /// `[NAME=]FILTER`.
-fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed> {
+fn from_topic(origin: &Origin, text: &str, found: &mut Diagnostics) -> Option<LocatedRule> {
     let (name, topic) = match text.split_once('=') {
         Some((name, topic)) if check_name(name).is_none() => (name.to_owned(), topic),
         _ => (filters::name_for(text), text),
     };
     if let Some((message, hint)) = check_name(&name) {
-        found.mistake(place, format!("the name \"{name}\" {message}"), hint);
+        found.error(origin, format!("the name \"{name}\" {message}"), hint);
         return None;
     }
     let rule = StreamRule {
         name,
-        filter: filter(topic, place, found)?,
+        filter: filter(topic, origin, found)?,
         format: PayloadFormat::Json,
         fields: Vec::new(),
         infer: true,
@@ -192,26 +194,26 @@ fn from_topic(place: &Place, text: &str, found: &mut Findings) -> Option<Placed>
         retained: RetainedPolicy::Once,
         fields_max: FIELDS_MAX_DEFAULT,
         instances_max: None,
-        split: split::DEFAULT,
+        split: SplitRule::DEFAULT,
     };
-    Some(Placed {
+    Some(LocatedRule {
         rule,
-        name: place.clone(),
-        topic: place.clone(),
+        name: origin.clone(),
+        topic: origin.clone(),
     })
 }
 
 fn from_entry<'a>(
     source: &'a Source,
     value: &'a toml::Spanned<toml::de::DeValue<'a>>,
-    found: &mut Findings,
-) -> Option<Placed> {
+    found: &mut Diagnostics,
+) -> Option<LocatedRule> {
     let hint = "each stream starts with [[stream]]";
     let mut entry = Entry::of(source, value, "stream", hint, found)?;
-    let name = entry.text("name", &NAME, found);
+    let name = entry.read("name", &NAME, found);
     if let Some(name) = &name {
         if let Some((message, hint)) = check_name(name) {
-            entry.wrong("name", format!("\"{name}\" {message}"), hint, found);
+            entry.error("name", format!("\"{name}\" {message}"), hint, found);
         }
         entry.what = format!("stream \"{name}\"");
     }
@@ -221,11 +223,11 @@ fn from_entry<'a>(
         ("topic", "add topic = \"plant/+line/+machine/vibration\""),
     ] {
         if entry.raw(key).is_none() {
-            entry.wrong(key, "is missing", hint, found);
+            entry.error(key, "is missing", hint, found);
         }
     }
-    let topic = entry.text("topic", &TEXT, found);
-    let filter = topic.and_then(|topic| filter(&topic, &entry.place_of("topic"), found));
+    let topic = entry.read("topic", &TEXT, found);
+    let filter = topic.and_then(|topic| filter(&topic, &entry.origin_of("topic"), found));
     let format = format(&entry, found);
     let fields = fields::declared(&entry, format, found);
     let infer = entry.flag("infer", true, found);
@@ -235,27 +237,12 @@ fn from_entry<'a>(
         time_unit: time_unit(&entry, found),
         time_range: time_range(&entry, format, found),
         tags: tags(&entry, captures, &fields, found),
-        nan: match entry
-            .text("nan", &Kind::Choice(&["refuse", "missing"]), found)
-            .as_deref()
-        {
-            Some("missing") => NanPolicy::Missing,
-            _ => NanPolicy::Refuse,
-        },
-        retained: match entry
-            .text(
-                "retained",
-                &Kind::Choice(&["once", "ignore", "always"]),
-                found,
-            )
-            .as_deref()
-        {
-            Some("ignore") => RetainedPolicy::Ignore,
-            Some("always") => RetainedPolicy::Always,
-            _ => RetainedPolicy::Once,
-        },
+        nan: entry.read("nan", &NAN, found).unwrap_or(NanPolicy::Refuse),
+        retained: entry
+            .read("retained", &RETAINED, found)
+            .unwrap_or(RetainedPolicy::Once),
         fields_max: fields_max(&entry, fields.len(), found),
-        instances_max: instances_max(&entry, found),
+        instances_max: entry.read("instances_max", &INSTANCES_MAX, found),
         split: split::rule(&entry, found),
         // From here on both must be there.
         name: name?,
@@ -266,12 +253,12 @@ fn from_entry<'a>(
     };
     if !rule.infer && rule.fields.is_empty() && rule.format != PayloadFormat::Number {
         let hint = "declare fields, or leave infer out";
-        entry.wrong("infer", "is false and no field is declared", hint, found);
+        entry.error("infer", "is false and no field is declared", hint, found);
     }
-    Some(Placed {
+    Some(LocatedRule {
         rule,
-        name: entry.place_of("name"),
-        topic: entry.place_of("topic"),
+        name: entry.origin_of("name"),
+        topic: entry.origin_of("topic"),
     })
 }
 
@@ -295,14 +282,14 @@ fn check_name(name: &str) -> Option<(&'static str, &'static str)> {
     None
 }
 
-fn filter(topic: &str, place: &Place, found: &mut Findings) -> Option<TopicFilter> {
+fn filter(topic: &str, origin: &Origin, found: &mut Diagnostics) -> Option<TopicFilter> {
     match TopicFilter::parse(topic) {
         Ok(filter) => Some(filter),
         Err(error) => {
             let hint = "levels are divided by /; + stands for one level and # for the rest, each \
                         with or without a name: plant/+line/+machine/#";
-            found.mistake(
-                place,
+            found.error(
+                origin,
                 format!("topic `{}`: {error}", topic.escape_debug()),
                 hint,
             );
@@ -311,64 +298,55 @@ fn filter(topic: &str, place: &Place, found: &mut Findings) -> Option<TopicFilte
     }
 }
 
-fn format(entry: &Entry<'_>, found: &mut Findings) -> PayloadFormat {
-    let formats = Kind::Choice(&["json", "number", "csv", "senml"]);
-    let format = entry.text("format", &formats, found);
-    let is_csv = format.as_deref() == Some("csv");
+fn format(entry: &Entry<'_>, found: &mut Diagnostics) -> PayloadFormat {
+    let format = entry.read("format", &FORMAT, found);
+    let is_csv = matches!(format, Some(PayloadFormat::Csv { .. }));
     if !is_csv && entry.raw("format").is_none_or(|_| format.is_some()) {
         for key in ["delimiter", "header"] {
             if entry.raw(key).is_some() {
                 let hint = "remove it, or set format = \"csv\"";
-                entry.wrong(key, "means nothing unless the format is csv", hint, found);
+                entry.error(key, "means nothing unless the format is csv", hint, found);
             }
         }
     }
-    match format.as_deref() {
-        Some("number") => PayloadFormat::Number,
-        Some("senml") => PayloadFormat::SenMl,
-        Some("csv") => PayloadFormat::Csv {
-            delimiter: delimiter(entry, found),
-            header: entry.flag("header", false, found),
+    match format.unwrap_or(PayloadFormat::Json) {
+        PayloadFormat::Csv { delimiter, header } => PayloadFormat::Csv {
+            delimiter: self::delimiter(entry, delimiter, found),
+            header: entry.flag("header", header, found),
         },
-        _ => PayloadFormat::Json,
+        other => other,
     }
 }
 
-fn delimiter(entry: &Entry<'_>, found: &mut Findings) -> u8 {
+fn delimiter(entry: &Entry<'_>, default: u8, found: &mut Diagnostics) -> u8 {
     let Some(value) = entry.raw("delimiter") else {
-        return b',';
+        return default;
     };
     match value.get_ref().as_str().map(str::as_bytes) {
         Some([byte]) if *byte == b'\t' || (byte.is_ascii_punctuation() && *byte != b'"') => *byte,
         _ => {
             let hint = "write one character such as \",\" \";\" \"|\" or \"\\t\"";
-            entry.wrong("delimiter", "is no field separator", hint, found);
-            b','
+            entry.error("delimiter", "is no field separator", hint, found);
+            default
         }
     }
 }
 
-fn time_unit(entry: &Entry<'_>, found: &mut Findings) -> TimeUnit {
+fn time_unit(entry: &Entry<'_>, found: &mut Diagnostics) -> TimeUnit {
     if entry.raw("time_unit").is_some() && entry.raw("time").is_none() {
         let hint = "add time = \"/time\", or remove it";
-        entry.wrong("time_unit", "means nothing without time", hint, found);
+        entry.error("time_unit", "means nothing without time", hint, found);
     }
-    let units = Kind::Choice(&["s", "ms", "us", "ns"]);
-    match entry.text("time_unit", &units, found).as_deref() {
-        Some("ms") => TimeUnit::Millis,
-        Some("us") => TimeUnit::Micros,
-        Some("ns") => TimeUnit::Nanos,
-        Some("s") => TimeUnit::Seconds,
-        _ => TimeUnit::BySize,
-    }
+    let unit = entry.read("time_unit", &TIME_UNIT, found);
+    unit.unwrap_or(TimeUnit::BySize)
 }
 
-fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Findings) -> TimeRange {
+fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics) -> TimeRange {
     for key in ["time_min", "time_max_ahead"] {
         let has_time = entry.raw("time").is_some() || format == PayloadFormat::SenMl;
         if entry.raw(key).is_some() && !has_time {
             let hint = "add time = \"/time\", or remove it";
-            entry.wrong(key, "means nothing without time", hint, found);
+            entry.error(key, "means nothing without time", hint, found);
         }
     }
     let min_ns = entry.raw("time_min").and_then(|value| {
@@ -380,52 +358,33 @@ fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Findings) ->
         let min_ns = written.and_then(|text| moment::parse(&text, false));
         if min_ns.is_none() {
             let hint = format!("write {}", moment::EXAMPLES);
-            entry.wrong("time_min", "is no time", hint, found);
+            entry.error("time_min", "is no time", hint, found);
         }
         min_ns
     });
-    let years_100_s = 100 * 366 * 86_400;
-    let kind = Kind::Duration {
-        unit: Unit::Seconds,
-        min: 0,
-        max: years_100_s,
-    };
-    let ahead_s = entry.number("time_max_ahead", &kind, found);
+    let ahead_max = entry.read("time_max_ahead", &TIME_AHEAD, found);
     let default = TimeRange::DEFAULT;
     TimeRange {
         min_ns: min_ns.unwrap_or(default.min_ns),
-        ahead_max: ahead_s.map_or(default.ahead_max, Duration::from_secs),
+        ahead_max: ahead_max.unwrap_or(default.ahead_max),
     }
 }
 
-fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Findings) -> usize {
-    let kind = Kind::Integer {
-        min: 1,
-        max: FIELDS_MAX_LIMIT,
-    };
-    let set = entry.number("fields_max", &kind, found);
-    let fields_max = set.map_or(FIELDS_MAX_DEFAULT, |number| number as usize);
+fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Diagnostics) -> usize {
+    let set = entry.read("fields_max", &FIELDS_MAX, found);
+    let fields_max = set.unwrap_or(FIELDS_MAX_DEFAULT);
     if declared > fields_max {
         let message = format!("is {fields_max}, but {declared} fields are declared");
-        entry.wrong("fields_max", message, "raise it, or declare fewer", found);
+        entry.error("fields_max", message, "raise it, or declare fewer", found);
     }
     fields_max
-}
-
-fn instances_max(entry: &Entry<'_>, found: &mut Findings) -> Option<usize> {
-    let kind = Kind::Integer {
-        min: 1,
-        max: DEVICE_STREAMS_MAX as u64,
-    };
-    let set = entry.number("instances_max", &kind, found);
-    set.map(|number| number as usize)
 }
 
 fn tags(
     stream: &Entry<'_>,
     filter: &str,
-    declared: &[crate::config::settings::DeclaredField],
-    found: &mut Findings,
+    declared: &[DeclaredField],
+    found: &mut Diagnostics,
 ) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();
     let what = format!("{}.tags", stream.what);
@@ -436,22 +395,22 @@ fn tags(
     if let Some(entry) = entry {
         for (key, _) in entry.in_order() {
             if let Some((message, hint)) = check_name(key) {
-                entry.wrong(key, format!("the tag's name {message}"), hint, found);
-            } else if let Some(text) = entry.text(key, &TEXT, found) {
+                entry.error(key, format!("the tag's name {message}"), hint, found);
+            } else if let Some(text) = entry.read(key, &TEXT, found) {
                 tags.insert(key.to_owned(), text);
             }
         }
     }
     let mut names: Vec<String> = RESERVED_TAGS.map(str::to_owned).to_vec();
-    let captured = filters::captures(filter).map(|name| (name, stream.place_of("topic")));
+    let captured = filters::captures(filter).map(|name| (name, stream.origin_of("topic")));
     let configured = tags
         .keys()
-        .map(|name| (name.as_str(), stream.place_of("tags")));
-    for (name, place) in captured.chain(configured) {
+        .map(|name| (name.as_str(), stream.origin_of("tags")));
+    for (name, origin) in captured.chain(configured) {
         if names.contains(&name.to_ascii_lowercase()) {
             let message = format!("{}: the tag `{name}` exists already", stream.what);
-            found.mistake(
-                &place,
+            found.error(
+                &origin,
                 message,
                 "tags, captures and the agent's own columns need different names",
             );
@@ -463,7 +422,7 @@ fn tags(
         if names[RESERVED_TAGS.len()..].contains(&name.to_ascii_lowercase()) {
             let hint =
                 "rename the tag or the capture; a field may come from elsewhere with at = \"/...\"";
-            stream.wrong(
+            stream.error(
                 "fields",
                 format!("`{name}` is a tag and a field"),
                 hint,

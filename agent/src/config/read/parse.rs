@@ -4,21 +4,14 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::{
-    mistake::{Wrong, wrong},
-    registry::{Kind, Unit},
-    suggest, urls,
+use super::urls;
+use crate::config::{
+    diagnostic::{Diagnostic, suggest},
+    schema::kind::{Kind, Unit, Value},
 };
 
-/// A value of the kind it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
-    Number(u64),
-    Text(String),
-}
-
 /// Reads a value of the file.
-pub(super) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Wrong> {
+pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Diagnostic> {
     match (kind, value) {
         (Kind::Integer { .. } | Kind::Bytes { .. } | Kind::Duration { .. }, v)
             if v.as_integer().is_some() =>
@@ -37,31 +30,32 @@ pub(super) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Wrong
 }
 
 /// Reads the text of a flag, a variable or a default.
-pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
+pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Diagnostic> {
     let kept = || Ok(Value::Text(text.to_owned()));
     match *kind {
         Kind::Integer { .. } => match text.trim().parse::<i128>() {
             Ok(number) => in_range(kind, number),
-            Err(_) => Err(wrong(
+            Err(_) => Err(Diagnostic::new(
                 format!("`{text}` is not a whole number"),
                 expected(kind),
             )),
         },
         Kind::Bytes { .. } => {
             let number = scaled(text, &BYTE_UNITS, 1).ok_or_else(|| {
-                wrong(format!("`{text}` is not a number of bytes"), expected(kind))
+                Diagnostic::new(format!("`{text}` is not a number of bytes"), expected(kind))
             })?;
             in_range(kind, number)
         }
         Kind::Duration { unit, .. } => {
-            let number = scaled(text, &TIME_UNITS, unit.ns())
-                .ok_or_else(|| wrong(format!("`{text}` is not a time"), expected(kind)))?;
+            let number = scaled(text, &TIME_UNITS, unit.ns()).ok_or_else(|| {
+                Diagnostic::new(format!("`{text}` is not a time"), expected(kind))
+            })?;
             in_range(kind, number)
         }
-        Kind::Choice(words) if words.contains(&text) => kept(),
-        Kind::Choice(words) => Err(wrong(
+        Kind::Choice(words) if words().contains(&text) => kept(),
+        Kind::Choice(words) => Err(Diagnostic::new(
             format!("`{text}` is not known here"),
-            suggest::hint(text, words),
+            suggest::hint(text, &words()),
         )),
         Kind::Text {
             bytes_min,
@@ -72,7 +66,7 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
         }
         Kind::Listen => {
             if !text.is_empty() && text.parse::<SocketAddr>().is_err() {
-                return Err(wrong(
+                return Err(Diagnostic::new(
                     format!("`{text}` is not an address with a port"),
                     "write 127.0.0.1:9464, [::1]:9464, 0.0.0.0:9464 for every interface, or \"\" for off",
                 ));
@@ -81,7 +75,7 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
         }
         Kind::Path => {
             check_text(text, 1, 4096)?;
-            kept()
+            Ok(Value::Path(text.into()))
         }
         Kind::Secret => {
             // Never the text itself in the message.
@@ -96,18 +90,25 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Wrong> {
 }
 
 /// Length and control characters; messages never repeat the text.
-pub(super) fn check_text(text: &str, bytes_min: usize, bytes_max: usize) -> Result<(), Wrong> {
+pub(in crate::config) fn check_text(
+    text: &str,
+    bytes_min: usize,
+    bytes_max: usize,
+) -> Result<(), Diagnostic> {
     if text.len() < bytes_min {
-        return Err(wrong("is empty", "write a value, or leave the key out"));
+        return Err(Diagnostic::new(
+            "is empty",
+            "write a value, or leave the key out",
+        ));
     }
     if text.len() > bytes_max {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             format!("has {} bytes", text.len()),
             format!("use at most {bytes_max}"),
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(wrong(
+        return Err(Diagnostic::new(
             "holds a control character",
             "use printable characters",
         ));
@@ -116,7 +117,7 @@ pub(super) fn check_text(text: &str, bytes_min: usize, bytes_max: usize) -> Resu
 }
 
 /// What a TOML value is, in words.
-pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
+pub(in crate::config) fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",
@@ -129,20 +130,20 @@ pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
 }
 
 /// A TOML integer; `None` beyond 128 bits.
-pub(super) fn integer(value: &DeValue<'_>) -> Option<i128> {
+pub(in crate::config) fn integer(value: &DeValue<'_>) -> Option<i128> {
     let integer = value.as_integer()?;
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
 /// A TOML number, whole or not.
-pub(super) fn float(value: &DeValue<'_>) -> Option<f64> {
+pub(in crate::config) fn float(value: &DeValue<'_>) -> Option<f64> {
     match value {
         DeValue::Float(float) => float.as_str().parse().ok(),
         _ => integer(value).map(|number| number as f64),
     }
 }
 
-fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Wrong {
+fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Diagnostic {
     let hint = match (kind, value) {
         (Kind::Integer { .. }, DeValue::String(_)) => {
             format!("{}, without quotes", expected(kind))
@@ -152,7 +153,7 @@ fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Wrong {
         }
         _ => expected(kind),
     };
-    wrong(format!("is {}", type_name(value)), hint)
+    Diagnostic::new(format!("is {}", type_name(value)), hint)
 }
 
 /// What to write, in words.
@@ -172,21 +173,21 @@ fn expected(kind: &Kind) -> String {
             },
             unit.symbol()
         ),
-        Kind::Choice(words) => one_of(words),
+        Kind::Choice(words) => one_of(&words()),
         _ => "write a text in quotes".into(),
     }
 }
 
 /// Which words may be used.
-pub(super) fn one_of(words: &[&str]) -> String {
+pub(in crate::config) fn one_of(words: &[&str]) -> String {
     format!("use one of: {}", words.join(", "))
 }
 
-fn outside(kind: &Kind, what: &str) -> Wrong {
-    wrong(format!("{what} is out of range"), expected(kind))
+fn outside(kind: &Kind, what: &str) -> Diagnostic {
+    Diagnostic::new(format!("{what} is out of range"), expected(kind))
 }
 
-fn in_range(kind: &Kind, number: i128) -> Result<Value, Wrong> {
+fn in_range(kind: &Kind, number: i128) -> Result<Value, Diagnostic> {
     let (Kind::Integer { min, max } | Kind::Bytes { min, max } | Kind::Duration { min, max, .. }) =
         *kind
     else {
@@ -325,7 +326,7 @@ mod tests {
         assert_eq!(read(&PORT, "0x9"), Ok(Value::Number(9)));
         assert_eq!(read(&BYTES, "1_000"), Ok(Value::Number(1000)));
         assert_eq!(read(&SECONDS, "\"2 h\""), Ok(Value::Number(7200)));
-        let version = Kind::Choice(&["5", "3.1.1"]);
+        let version = Kind::Choice(|| vec!["5", "3.1.1"]);
         assert_eq!(read(&version, "5"), Ok(Value::Text("5".into())));
         for (kind, text, message) in [
             (&PORT, "\"9\"", "is a text"),
@@ -339,9 +340,12 @@ mod tests {
             (&version, "4", "`4` is not known here"),
             (&PORT, "999999999999999999999999999999", "out of range"),
         ] {
-            let wrong = read(kind, text).unwrap_err();
-            assert!(wrong.message.contains(message), "{text}: {wrong:?}");
-            assert!(!wrong.hint.is_empty(), "{text}");
+            let diagnostic = read(kind, text).unwrap_err();
+            assert!(
+                diagnostic.message.contains(message),
+                "{text}: {diagnostic:?}"
+            );
+            assert!(!diagnostic.hint.is_empty(), "{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest known word.
 
 /// The candidate nearest to `word`, if it is near enough to be a slip of the finger.
-pub(super) fn nearest<'a>(
+pub(in crate::config) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
@@ -17,7 +17,7 @@ pub(super) fn nearest<'a>(
 }
 
 /// "did you mean `x`?", or else what may be written; a few candidates are named in any case.
-pub(super) fn hint(word: &str, candidates: &[&str]) -> String {
+pub(in crate::config) fn hint(word: &str, candidates: &[&str]) -> String {
     let all = format!("use one of: {}", candidates.join(", "));
     match nearest(word, candidates.iter().copied()) {
         Some(near) if candidates.len() <= 6 => format!("did you mean `{near}`? {all}"),

@@ -7,17 +7,16 @@ use dunlin_models::{
     recipes::{self, Algorithm, RecipeSettings},
 };
 
-use super::super::{
-    entry::Entry,
-    inputs::Inputs,
-    mistake::Findings,
-    registry::{Kind, Unit},
-    value,
-};
 use crate::{
     base::{glob, moment},
     cohort::Condition,
-    config::settings::{RecipeRule, Sampling, StatusWords, StreamRule},
+    config::{
+        check::{entry::Entry, inputs::Inputs},
+        diagnostic::Diagnostics,
+        read::parse,
+        schema::kind::{TypedKind, choice, count_of_millis, integer, text},
+        settings::{RecipeRule, Sampling, StatusWords, StreamRule},
+    },
     learn::{
         recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
         topic::PublishTopic,
@@ -65,20 +64,6 @@ const BUILT_IN_KEYS: [&str; 14] = [
     "gradient_norm_max",
     "balance_classes",
 ];
-const ALGORITHMS: &[&str] = &[
-    "ridge_nlinear",
-    "nlinear",
-    "dlinear",
-    "mlp_forecast",
-    "pca",
-    "autoencoder",
-    "conv_autoencoder",
-    "mlp_classifier",
-    "conv_classifier",
-    "ridge",
-    "mlp_regressor",
-];
-
 /// Streams named in a hint.
 const NAMED_MAX: usize = 8;
 /// Each works on its own thread's time.
@@ -87,38 +72,20 @@ const ROWS_MAX_DEFAULT: u64 = 20_000;
 const START_COUNT_DEFAULT: u64 = 1_000;
 const UPDATE_COUNT_DEFAULT: u64 = 2_000;
 
-const NAME: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 32,
-};
-const TEXT: Kind = Kind::Text {
-    bytes_min: 1,
-    bytes_max: 1024,
-};
-const COUNT: Kind = Kind::Integer {
-    min: 1,
-    max: 1_000_000_000,
-};
-const ROWS: Kind = Kind::Integer {
-    min: 1,
-    max: 100_000,
-};
-const SEED: Kind = Kind::Integer {
-    min: 0,
-    max: i64::MAX as u64,
-};
-const GAP: Kind = Kind::Duration {
-    unit: Unit::Millis,
-    min: 1,
-    max: 365 * 86_400_000,
-};
+const NAME: TypedKind<String> = text(1, 32);
+const TEXT: TypedKind<String> = text(1, 1024);
+const ALGORITHM: TypedKind<Algorithm> = choice();
+const COUNT: TypedKind<u64> = integer(1, 1_000_000_000);
+const ROWS: TypedKind<usize> = integer(1, 100_000);
+const SEED: TypedKind<u64> = integer(0, i64::MAX as u64);
+const GAP_MS: TypedKind<u64> = count_of_millis(1, 365 * 86_400_000);
 
 /// Every recipe rule.
 pub(super) fn rules(
     inputs: &Inputs<'_>,
     streams: &[StreamRule],
     status: &StatusWords,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Vec<RecipeRule> {
     let Some(source) = inputs.source else {
         return Vec::new();
@@ -137,11 +104,11 @@ pub(super) fn rules(
         rule.publish = publish(&entry, streams, found);
         if rules.iter().any(|other| other.name == rule.name) {
             let message = format!("two recipes are called \"{}\"", rule.name);
-            entry.wrong("name", message, "give each its own name", found);
+            entry.error("name", message, "give each its own name", found);
         } else if rules.len() == RECIPES_MAX {
             let message = format!("more than {RECIPES_MAX} recipes");
             let hint = "let one recipe watch many streams: streams = \"vibration/*\"";
-            entry.wrong("name", message, hint, found);
+            entry.error("name", message, hint, found);
             break;
         } else {
             warn_if_idle(&entry, &rule, streams, found);
@@ -156,7 +123,7 @@ fn warn_if_idle(
     entry: &Entry<'_>,
     recipe: &RecipeRule,
     streams: &[StreamRule],
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) {
     let is_meant = |stream: &StreamRule| {
         if stream.filter.tag_names().is_empty() {
@@ -176,7 +143,7 @@ fn warn_if_idle(
     };
     let names: Vec<String> = streams.iter().take(NAMED_MAX).map(named).collect();
     found.warning(
-        &entry.place_of("streams"),
+        &entry.origin_of("streams"),
         format!(
             "{}.streams: no stream can be called `{}`",
             entry.what, recipe.streams
@@ -189,15 +156,15 @@ fn rule(
     entry: &mut Entry<'_>,
     own: &OwnRecipes,
     status: &StatusWords,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<RecipeRule> {
-    let name = entry.text("name", &NAME, found);
+    let name = entry.read("name", &NAME, found);
     if let Some(name) = &name {
         let kept = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if !name.bytes().all(kept) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
             let hint = "use lower-case letters, digits and _, a letter first";
             let message = "becomes part of a table's name";
-            entry.wrong("name", message, hint, found);
+            entry.error("name", message, hint, found);
         }
         entry.what = format!("recipe \"{name}\"");
     }
@@ -208,25 +175,25 @@ fn rule(
         ("algorithm", "add algorithm = \"pca\""),
     ] {
         if entry.raw(key).is_none() {
-            entry.wrong(key, "is missing", hint, found);
+            entry.error(key, "is missing", hint, found);
         }
     }
-    let streams = entry.text("streams", &TEXT, found);
+    let streams = entry.read("streams", &TEXT, found);
     let recipe = recipe(entry, own, found)?;
-    let label = entry.text("label", &TEXT, found);
+    let label = entry.read("label", &TEXT, found);
     if recipe.problem().wants_label() && label.is_none() {
         let hint = "add label = \"...\": the field that says what is right";
-        entry.wrong("label", "is missing", hint, found);
+        entry.error("label", "is missing", hint, found);
     }
-    let count = |key: &str, default: u64, found: &mut Findings| {
-        entry.number(key, &COUNT, found).unwrap_or(default)
+    let count = |key: &str, default: u64, found: &mut Diagnostics| {
+        entry.read(key, &COUNT, found).unwrap_or(default)
     };
     let available_status = match entry.texts("available_status", 64, found) {
         none if none.is_empty() => vec![status.available.clone()],
         some => some,
     };
     let gate = GateSettings::default();
-    let gap_ms = entry.number("gap_ms_max", &GAP, found);
+    let gap_ms = entry.read("gap_ms_max", &GAP_MS, found);
     Some(RecipeRule {
         features: entry.texts("features", 256, found),
         condition: condition(entry, found),
@@ -254,13 +221,13 @@ fn rule(
 fn publish(
     entry: &Entry<'_>,
     streams: &[StreamRule],
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<PublishTopic> {
-    let topic = match PublishTopic::parse(&entry.text("publish", &TEXT, found)?) {
+    let topic = match PublishTopic::parse(&entry.read("publish", &TEXT, found)?) {
         Ok(topic) => topic,
         Err(why) => {
             let hint = "write publish = \"health/{line}/{machine}\"";
-            entry.wrong("publish", why, hint, found);
+            entry.error("publish", why, hint, found);
             return None;
         }
     };
@@ -273,7 +240,7 @@ fn publish(
         if !streams.iter().any(has_tag) {
             let message = format!("no stream has a tag {{{tag}}}");
             let hint = "use tags of the stream, {stream} or {recipe}";
-            entry.wrong("publish", message, hint, found);
+            entry.error("publish", message, hint, found);
         }
     }
     for rule in streams {
@@ -283,53 +250,53 @@ fn publish(
                 rule.name, rule.filter
             );
             let hint = "publish below another first level, or narrow the stream's topic";
-            entry.wrong("publish", message, hint, found);
+            entry.error("publish", message, hint, found);
         }
     }
     Some(topic)
 }
 
 /// `where`, as it will be asked; its names are only known with the records.
-fn condition(entry: &Entry<'_>, found: &mut Findings) -> Option<String> {
-    let text = entry.text("where", &TEXT, found)?;
+fn condition(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<String> {
+    let text = entry.read("where", &TEXT, found)?;
     if let Err(error) = Condition::parse(&text) {
         let hint = "write where = 'temperature > 40 and machine = \"press-7\"'";
-        entry.wrong("where", error, hint, found);
+        entry.error("where", error, hint, found);
     }
     Some(text)
 }
 
 /// Which records are taken of those that count.
-fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Findings) -> Sampling {
+fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Diagnostics) -> Sampling {
     let default = Sampling::default();
-    let time = |key: &str, end: bool, found: &mut Findings| {
-        let text = entry.text(key, &TEXT, found)?;
+    let time = |key: &str, end: bool, found: &mut Diagnostics| {
+        let text = entry.read(key, &TEXT, found)?;
         let time = moment::parse(&text, end);
         if time.is_none() {
             let hint = format!("write {}, in quotes", moment::EXAMPLES);
-            entry.wrong(key, format!("\"{text}\" is no time"), hint, found);
+            entry.error(key, format!("\"{text}\" is no time"), hint, found);
         }
         time
     };
     let (from, to) = (time("from", false, found), time("to", true, found));
     if from.zip(to).is_some_and(|(from, to)| from > to) {
-        entry.wrong("from", "is later than `to`", "swap them", found);
+        entry.error("from", "is later than `to`", "swap them", found);
     }
     let balance = entry.flag("balance", default.balance, found);
     if balance && !has_label {
         let hint = "add label = \"...\": the field that says which class it is";
-        entry.wrong("balance", "needs a label", hint, found);
+        entry.error("balance", "needs a label", hint, found);
     }
     Sampling {
         from,
         to,
         balance,
         fraction: entry.real("fraction", default.fraction, (1e-6, 1.0), found),
-        seed: entry.number("seed", &SEED, found).unwrap_or(default.seed),
+        seed: entry.read("seed", &SEED, found).unwrap_or(default.seed),
     }
 }
 
-fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Findings) -> Option<ChosenRecipe> {
+fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Diagnostics) -> Option<ChosenRecipe> {
     let algorithm = entry.raw("algorithm")?.get_ref().as_str();
     match algorithm.and_then(|name| name.strip_prefix(OWN_PREFIX)) {
         Some(name) => own_recipe(entry, name, own, found).map(ChosenRecipe::Own),
@@ -341,12 +308,12 @@ fn own_recipe(
     entry: &Entry<'_>,
     name: &str,
     own: &OwnRecipes,
-    found: &mut Findings,
+    found: &mut Diagnostics,
 ) -> Option<OwnRecipe> {
     for key in BUILT_IN_KEYS {
         if entry.raw(key).is_some() {
             let hint = "remove it; task, window and training come from the recipe";
-            entry.wrong(key, "means nothing to a recipe of your own", hint, found);
+            entry.error(key, "means nothing to a recipe of your own", hint, found);
         }
     }
     let known: Vec<String> = own.names().collect();
@@ -358,19 +325,17 @@ fn own_recipe(
             format!("use one of: {}", known.join(", "))
         };
         let message = format!("`{OWN_PREFIX}{name}` is not known here");
-        entry.wrong("algorithm", message, hint, found);
+        entry.error("algorithm", message, hint, found);
     }
     recipe.cloned()
 }
 
-fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
-    let algorithm = entry.text("algorithm", &Kind::Choice(ALGORITHMS), found)?;
-    let algorithm: Algorithm = serde_json::from_value(serde_json::Value::String(algorithm)).ok()?;
+fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings> {
+    let algorithm = entry.read("algorithm", &ALGORITHM, found)?;
     let is_forecast = algorithm.problem() == Problem::Forecast;
     let default_rows = if is_forecast { 96 } else { 1 };
-    let rows = |key: &str, default: usize, found: &mut Findings| {
-        let rows = entry.number(key, &ROWS, found);
-        rows.map_or(default, |rows| rows as usize)
+    let rows = |key: &str, default: usize, found: &mut Diagnostics| {
+        entry.read(key, &ROWS, found).unwrap_or(default)
     };
     let shape = WindowShape {
         lookback: rows("lookback", default_rows, found),
@@ -380,7 +345,7 @@ fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
     let hidden = entry.raw("hidden").map(|value| {
         let list = value.get_ref().as_array()?;
         let units = list.iter().map(|units| {
-            let units = value::float(units.get_ref())?;
+            let units = parse::float(units.get_ref())?;
             (1.0..=4096.0).contains(&units).then_some(units as usize)
         });
         units.collect::<Option<Vec<usize>>>()
@@ -390,7 +355,7 @@ fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
         Some(Some(hidden)) if !hidden.is_empty() && hidden.len() <= 8 => hidden,
         Some(_) => {
             let hint = "write hidden = [64, 16]: units of each layer, 1 to 4096, at most 8 layers";
-            entry.wrong("hidden", "is no list of layers", hint, found);
+            entry.error("hidden", "is no list of layers", hint, found);
             default.hidden.clone()
         }
     };
@@ -415,7 +380,7 @@ fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
         ..default
     };
     if let Err(why) = recipes::build(&settings) {
-        entry.wrong("algorithm", why, "see the recipe's own settings", found);
+        entry.error("algorithm", why, "see the recipe's own settings", found);
     }
     Some(settings)
 }

@@ -1,0 +1,103 @@
+//! What everything that was given says together: what only shows when several settings are looked at.
+
+mod buffer;
+mod connection;
+mod device;
+mod entry;
+mod http;
+pub(super) mod inputs;
+#[cfg(feature = "learning")]
+mod learn;
+mod mqtt;
+pub(super) mod secrets;
+mod stream;
+mod tls;
+mod upstream;
+
+use std::path::PathBuf;
+
+use self::inputs::Inputs;
+use super::{
+    diagnostic::Diagnostics,
+    read::{source::Source, values::Values},
+    schema::keys,
+    settings::{ClockSettings, LogSettings, Settings},
+};
+use crate::{app::logging, features};
+
+/// All settings, to be used only if no mistake was found.
+pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Settings {
+    let values = inputs.values;
+    let device = device::name(values, found);
+    let mqtt = mqtt::settings(inputs, &device, found);
+    let streams = stream::rules(inputs, found);
+    if let Some(topic) = &mqtt.status_topic {
+        let origin = values.origin(&keys::mqtt::STATUS_TOPIC);
+        stream::check_status_topic(&streams, topic, &origin, found);
+    }
+    if !features::LEARNING.is_in {
+        refuse_recipes(inputs, found);
+    }
+    #[cfg(feature = "learning")]
+    let learn = learn::settings(inputs, &streams, found);
+    Settings {
+        data_dir: data_dir(values, found),
+        device,
+        device_is_host_name: values.maybe(&keys::device::DEVICE).is_none(),
+        adopt_identity: false,
+        mqtt,
+        streams,
+        clock: ClockSettings {
+            hold: values.get(&keys::clock::HOLD_S),
+            step_max: values.get(&keys::clock::STEP_S_MAX),
+            confirm: values.get(&keys::clock::CONFIRM_S),
+        },
+        buffer: buffer::settings(values, found),
+        upstream: upstream::settings(inputs, found),
+        quarantine_bytes_max: values.get(&keys::quarantine::BYTES_MAX),
+        http_listen: http::listen(values, found),
+        http_hosts: http::hosts(values, found),
+        #[cfg(feature = "learning")]
+        learn,
+        log: log(values, found),
+        shutdown_ms_max: values.get(&keys::device::SHUTDOWN_MS_MAX),
+        file_sha256: inputs.source.map(Source::sha256),
+        stall_max: values.maybe(&keys::device::STALL_S_MAX),
+    }
+}
+
+/// What a build without learning cannot do is not passed over in silence.
+fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Diagnostics) {
+    let (Some(source), hint) = (inputs.source, features::LEARNING.hint()) else {
+        return;
+    };
+    for recipe in &inputs.tables.recipes {
+        let message = "recipe: there is no learning in this build";
+        found.error(&source.origin(recipe.span()), message, hint.clone());
+    }
+}
+
+/// The data directory alone, for commands that need no more.
+pub(super) fn data_dir(values: &Values, found: &mut Diagnostics) -> PathBuf {
+    let dir = values.get(&keys::device::DATA_DIR);
+    if dir.exists() && !dir.is_dir() {
+        found.error(
+            &values.origin(&keys::device::DATA_DIR),
+            format!("data_dir: {} is no directory", dir.display()),
+            "name a directory; it is created if need be",
+        );
+    }
+    dir
+}
+
+fn log(values: &Values, found: &mut Diagnostics) -> LogSettings {
+    let log = LogSettings {
+        filter: values.get(&keys::log::LEVEL),
+        format: values.get(&keys::log::FORMAT),
+    };
+    if let Err(error) = logging::check_filter(&log.filter) {
+        let message = format!("log.level: {}", error.message);
+        found.error(&values.origin(&keys::log::LEVEL), message, error.hint);
+    }
+    log
+}
