@@ -12,6 +12,7 @@ pub(in crate::learn) mod predictor;
 mod resume;
 mod rollout;
 mod rows;
+mod snapshot;
 mod state;
 
 #[cfg(test)]
@@ -32,8 +33,9 @@ use crate::{
     learn::{
         Shared,
         inference::{
-            predictor::{Findings, KeptLine, Line},
+            predictor::{Findings, Line},
             rows::{number_at, parts},
+            snapshot::KeptLine,
         },
     },
     record::writer::Refused,

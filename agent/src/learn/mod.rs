@@ -15,8 +15,6 @@ mod tables;
 pub mod topic;
 mod training;
 
-#[cfg(test)]
-mod broken_tests;
 #[cfg(all(test, feature = "demo"))]
 pub(crate) mod dry_run;
 #[cfg(all(test, feature = "sqlite"))]

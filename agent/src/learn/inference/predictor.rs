@@ -5,8 +5,6 @@
 //! gap costs the windows that it lies in, nothing else; a model that panics is given up and ends
 //! nothing else.
 
-mod kept;
-
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -29,7 +27,6 @@ use dunlin_models::{
 };
 use dunlin_sync::rows::Columns;
 
-pub(in crate::learn) use crate::learn::inference::predictor::kept::KeptLine;
 use crate::{cohort::Labels, config::settings::RecipeRule, learn::tables::Prediction};
 
 /// Rows kept beyond a window before the oldest are let go, all at once.
@@ -59,10 +56,10 @@ pub(in crate::learn) struct Findings {
 }
 
 /// The version before, answering along for comparison.
-struct Shadow {
-    serving: Serving,
-    forecasts: VecDeque<Option<Vec<f32>>>,
-    watch: Watch,
+pub(in crate::learn) struct Shadow {
+    pub(in crate::learn) serving: Serving,
+    pub(in crate::learn) forecasts: VecDeque<Option<Vec<f32>>>,
+    pub(in crate::learn) watch: Watch,
 }
 
 /// One recipe on one stream.
@@ -77,17 +74,17 @@ pub(in crate::learn) struct Line {
     pub(in crate::learn) topic: Option<String>,
     task: Task,
     shape: WindowShape,
-    serving: Serving,
+    pub(in crate::learn) serving: Serving,
     /// The version that serves has panicked.
     is_broken: bool,
-    shadow: Option<Shadow>,
+    pub(in crate::learn) shadow: Option<Shadow>,
     /// On which errors are measured: that of the serving version's training records.
     pub(in crate::learn) scale: Scale,
     rows: Rows,
     /// Forecasts that wait for what they forecast, oldest first; `None` where there was no answer.
     forecasts: VecDeque<Option<Vec<f32>>>,
-    error_drift: ErrorDrift,
-    input_drift: Option<InputDrift>,
+    pub(in crate::learn) error_drift: ErrorDrift,
+    pub(in crate::learn) input_drift: Option<InputDrift>,
     scratch: Scratch,
     output: Output,
     /// Answers that are not durable yet.
@@ -405,5 +402,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+#[cfg(test)]
+mod broken_tests;
 #[cfg(test)]
 mod tests;

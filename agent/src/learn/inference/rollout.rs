@@ -23,8 +23,9 @@ use crate::{
     learn::{
         inference::{
             Answering, REFRESH_GAP, SCALE_ROWS_MAX,
-            predictor::{KeptLine, Line, Serving, guarded},
+            predictor::{Line, Serving, guarded},
             rows::classes,
+            snapshot::KeptLine,
         },
         tables::{Event, PREDICTIONS, own_stream},
     },

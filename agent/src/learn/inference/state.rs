@@ -12,10 +12,7 @@ use std::{
 use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
 
-use crate::learn::inference::{
-    Answering,
-    predictor::{KeptLine, Line},
-};
+use crate::learn::inference::{Answering, predictor::Line, snapshot::KeptLine};
 
 /// Of the file; another is as none.
 const FORMAT: u32 = 1;
