@@ -41,7 +41,7 @@ pub use crate::learn::{
 use crate::{
     config::settings::{LearnSettings, RecipeRule},
     learn::{
-        inference::Answering,
+        inference::Inference,
         scheduler::{drifted::Drifted, scan::Scan},
         tables::Journal,
     },
@@ -146,8 +146,8 @@ impl Shared {
 ///
 /// # Errors
 /// A text for people, if it cannot go on.
-pub(crate) fn answer(shared: &Shared) -> Result<(), String> {
-    Answering::new(shared).run()
+pub(crate) fn infer(shared: &Shared) -> Result<(), String> {
+    Inference::resume(shared).run()
 }
 
 /// Looks for something to learn, and has it learnt, until told to stop; blocks its thread.
