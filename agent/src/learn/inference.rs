@@ -12,6 +12,7 @@
 //! Over a restart, `state` keeps a `snapshot` of each predictor, with which `resume` goes on.
 
 mod delivery;
+mod drift;
 mod events;
 pub(in crate::learn) mod predictor;
 mod predictors;

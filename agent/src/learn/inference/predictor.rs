@@ -5,7 +5,6 @@
 //! gap costs the windows that it lies in, nothing else; a model that panics is given up and ends
 //! nothing else.
 
-mod drift;
 mod forecasts;
 mod history;
 mod judge;
@@ -28,13 +27,12 @@ use dunlin_models::{
 };
 use dunlin_sync::rows::Columns;
 
-pub(super) use crate::learn::inference::predictor::{
-    drift::DriftDetectors, outbox::Outbox, serving::Serving,
-};
+pub(super) use crate::learn::inference::predictor::{outbox::Outbox, serving::Serving};
 use crate::{
     config::settings::RecipeRule,
     learn::{
         inference::{
+            drift::DriftDetectors,
             predictor::{
                 forecasts::Forecasts,
                 history::{History, Newest},

@@ -5,7 +5,7 @@
 use dunlin_models::{judging::trial::Watch, registry::ModelKey};
 use serde::{Deserialize, Serialize};
 
-use crate::learn::inference::predictor::DriftDetectors;
+use crate::learn::inference::drift::DriftDetectors;
 
 /// Detectors of drift, and the trial of a new version. Stored: the order of the fields is the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

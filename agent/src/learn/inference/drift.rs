@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The detectors of one predictor. Stored as part of its snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::learn::inference) struct DriftDetectors {
+pub(super) struct DriftDetectors {
     error: ErrorDrift,
     /// `None` if the training records are gone: there is nothing to compare inputs with.
     input: Option<InputDrift>,
