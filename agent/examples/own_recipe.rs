@@ -19,8 +19,8 @@ use dunlin_agent::{
     learn::recipes::OwnRecipes,
 };
 use dunlin_models::{
-    data::{Half, Source, WindowShape},
-    recipe::{EpochEnd, Host, Output, Task, TrainError},
+    data::{Source, Subset, WindowShape},
+    recipe::{EpochEnd, Host, Output, Problem, TrainError},
     recipes::custom::Custom,
 };
 
@@ -32,19 +32,19 @@ const SHAPE: WindowShape = WindowShape {
 
 /// An anomaly is a row far from where the two rows before it point.
 fn extrapolation() -> Custom {
-    Custom::new("extrapolation", Task::Anomaly, SHAPE, train, infer)
+    Custom::new("extrapolation", Problem::Anomaly, SHAPE, train, infer)
 }
 
-/// Every window of a half: three rows of all features.
+/// Every window of a subset: three rows of all features.
 fn each_window(
     data: &dyn Source,
-    half: Half,
+    subset: Subset,
     mut see: impl FnMut(&[f32]),
 ) -> Result<(), TrainError> {
     let features = data.columns().features.len();
     for chunk in 0..data.chunks() {
         let rows = data.read(chunk)?;
-        for window in rows.windows(SHAPE, features, false, half) {
+        for window in rows.windows(SHAPE, features, false, subset) {
             see(rows.values_of(window.start..window.end, features));
         }
     }
@@ -68,7 +68,7 @@ fn train(
     let features = data.columns().features.len();
     // Least squares, by feature: sum of products of neighbouring changes over sum of squares.
     let (mut products, mut squares) = (vec![0.0; features], vec![1e-9; features]);
-    each_window(data, Half::Train, |rows| {
+    each_window(data, Subset::Train, |rows| {
         for at in 0..features {
             let [a, b, c] = [0, 1, 2].map(|row| f64::from(rows[row * features + at]));
             products[at] += (b - a) * (c - b);
@@ -89,7 +89,7 @@ fn train(
     }
     host.pace()?;
     let (mut spread, mut windows) = (vec![0.0; features], 0.0_f64);
-    each_window(data, Half::Train, |rows| {
+    each_window(data, Subset::Train, |rows| {
         windows += 1.0;
         for at in 0..features {
             let row = expected(rows[at], rows[features + at], weights[at]);
@@ -110,7 +110,7 @@ fn train(
     parameters.push(1.0);
     // One usual row in a hundred may be flagged, on rows that were not learnt from.
     let (mut output, mut scores) = (Output::default(), Vec::new());
-    each_window(data, Half::Validation, |rows| {
+    each_window(data, Subset::Validation, |rows| {
         output.values.clear();
         infer(&parameters, rows, &mut output);
         scores.push(output.score);

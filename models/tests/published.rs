@@ -8,9 +8,9 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use dunlin_models::{
-    data::{Columns, Half, InMemory, Lineage, Rows, WindowShape, scale::Scale},
+    data::{Columns, InMemory, Lineage, Rows, Subset, WindowShape, scale::Scale},
     judging::evaluation::{Evaluation, evaluate},
-    recipe::{Quiet, Task},
+    recipe::{NullHost, Problem},
     recipes::{self, Algorithm, RecipeSettings, gradient},
 };
 
@@ -54,12 +54,12 @@ fn etth1_test(settings: &RecipeSettings, seed: u64) -> Option<Evaluation> {
     let text = data("etth1/ETTh1.csv")?;
     let learnt = etth1(&text, (0, 8640, 11520));
     let recipe = recipes::build(settings).unwrap();
-    let mut host = Quiet::default();
+    let mut host = NullHost::default();
     let model = recipe.train(&learnt, None, seed, &mut host).unwrap();
     let scale = Scale::fit(&learnt).unwrap();
     let test = etth1(&text, (11520 - settings.lookback, 0, 14400));
-    let what = (Task::Forecast, settings.shape());
-    let found = evaluate(&*model, what, &scale, &test, Half::Both).unwrap();
+    let what = (Problem::Forecast, settings.shape());
+    let found = evaluate(&*model, what, &scale, &test, Subset::All).unwrap();
     assert_eq!(found.windows, 2785);
     println!(
         "ETTh1 {:?} seed {seed}: MSE {:.4}, MAE {:.4} after {} epochs",
@@ -194,11 +194,11 @@ fn convolutions_tell_activities_apart() {
                 ..RecipeSettings::new(algorithm, shape)
             };
             let recipe = gradient::build(&settings).unwrap();
-            let mut host = Quiet::default();
+            let mut host = NullHost::default();
             let model = recipe.train(&train, None, seed, &mut host).unwrap();
             let scale = Scale::fit(&train).unwrap();
-            let what = (Task::Classify, shape);
-            let found = evaluate(&*model, what, &scale, &test, Half::Both).unwrap();
+            let what = (Problem::Classify, shape);
+            let found = evaluate(&*model, what, &scale, &test, Subset::All).unwrap();
             assert_eq!(found.windows, 40);
             let accuracy = 1.0 - found.error();
             let epochs = host.epochs.len();

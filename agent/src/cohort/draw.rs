@@ -19,13 +19,13 @@ const EXACT_ROWS_MAX: u64 = 1 << 16;
 const BALANCE_SEED: u64 = 0x62_616c_616e_6365;
 
 /// Who is drawn: a pure function of seed, stream and timestamp.
-pub(super) struct Lots<'q> {
+pub(super) struct Sampler<'q> {
     query: &'q CohortQuery,
     /// One a stream: for the fraction, for balance.
     seeds: Vec<(u64, u64)>,
 }
 
-impl<'q> Lots<'q> {
+impl<'q> Sampler<'q> {
     pub(super) fn new(query: &'q CohortQuery, streams: &[Described]) -> Self {
         let seeds = streams.iter().map(|(stream, _)| {
             let of = |seed| xxh3_64_with_seed(stream.name.as_bytes(), seed);
@@ -87,7 +87,7 @@ pub(super) fn balance(
     taken: &[Vec<Span>],
     fields: &Fields,
     classes: &Labels,
-    lots: &Lots<'_>,
+    sampler: &Sampler<'_>,
 ) -> Result<Vec<u64>, CohortError> {
     let Labels::Classes(names) = classes else {
         return Ok(Vec::new());
@@ -96,10 +96,10 @@ pub(super) fn balance(
         passes.oldest_first(fields, |event| {
             if let Event::Run(run) = event {
                 for row in taken_rows(&run, &taken[run.place]) {
-                    if lots.counts(&run, row)
+                    if sampler.counts(&run, row)
                         && let Some(class) = classes.class(&run.rows.columns[0], row)
                     {
-                        act(class, lots.balance(&run, row));
+                        act(class, sampler.balance(&run, row));
                     }
                 }
             }

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     CohortQuery, Missing,
     bits::Bits,
-    draw::Lots,
+    draw::Sampler,
     labels::{self, Labels},
     read::{Chunk, Position, filled},
     select::{self, Passes, Run, Span},
@@ -97,7 +97,7 @@ pub(super) struct Layout<'a> {
     pub(super) query: &'a CohortQuery,
     /// Rows that a window looks back over.
     pub(super) context: usize,
-    pub(super) lots: &'a Lots<'a>,
+    pub(super) sampler: &'a Sampler<'a>,
     pub(super) labels: Option<&'a Labels>,
     pub(super) limits: Option<&'a [u64]>,
     pub(super) width: usize,
@@ -110,9 +110,9 @@ impl Layout<'_> {
             // The label is the last column read.
             let class = self.labels.zip(run.rows.columns.iter().last());
             let class = class.and_then(|(labels, (_, column))| labels.class(column, row));
-            class.is_some_and(|class| self.lots.balance(run, row) <= limits[class])
+            class.is_some_and(|class| self.sampler.balance(run, row) <= limits[class])
         };
-        self.lots.counts(run, row) && self.limits.is_none_or(drawn)
+        self.sampler.counts(run, row) && self.limits.is_none_or(drawn)
     }
 
     /// Which of the rows taken count.

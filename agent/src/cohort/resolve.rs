@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     Checked, Cohort, CohortError, CohortQuery, Missing,
-    draw::{Lots, balance, found_classes},
+    draw::{Sampler, balance, found_classes},
     labels::Labels,
     layout::{Layout, Line},
     read::{Chunk, Part},
@@ -79,7 +79,7 @@ pub(crate) fn resolve_telling(
     };
     let taken = passes.take(query, range, context, &plan.condition, &plan.conditions)?;
 
-    let lots = Lots::new(query, &streams);
+    let sampler = Sampler::new(query, &streams);
     let is_text = plan
         .label
         .values()
@@ -102,14 +102,14 @@ pub(crate) fn resolve_telling(
         };
         let classes = Labels::classes(&columns.classes);
         if query.balance {
-            limits = Some(balance(&passes, &taken, &plan.label, &classes, &lots)?);
+            limits = Some(balance(&passes, &taken, &plan.label, &classes, &sampler)?);
         }
         labels = Some(classes);
     }
     let mut layout = Layout {
         query,
         context,
-        lots: &lots,
+        sampler: &sampler,
         labels: labels.as_ref(),
         limits: limits.as_deref(),
         width: columns.features.len(),

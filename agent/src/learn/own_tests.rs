@@ -11,7 +11,7 @@ use std::{
 
 use dunlin_models::{
     data::WindowShape,
-    recipe::{Output, Task},
+    recipe::{Output, Problem},
     recipes::custom::Custom,
     registry::ModelKey,
 };
@@ -41,7 +41,7 @@ fn oracle() -> Custom {
     };
     Custom::new(
         "oracle",
-        Task::Anomaly,
+        Problem::Anomaly,
         shape,
         |_, _, _, _| Ok(vec![1.0]),
         infer,

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use dunlin_models::{
     data::WindowShape,
-    recipe::{Recipe, Task},
+    recipe::{Problem, Recipe},
     recipes::{self, RecipeSettings},
 };
 
@@ -77,10 +77,10 @@ impl From<RecipeSettings> for ChosenRecipe {
 
 impl ChosenRecipe {
     /// What its models are for.
-    pub fn task(&self) -> Task {
+    pub fn problem(&self) -> Problem {
         match self {
-            Self::BuiltIn(settings) => settings.algorithm.task(),
-            Self::Own(own) => own.recipe.task(),
+            Self::BuiltIn(settings) => settings.algorithm.problem(),
+            Self::Own(own) => own.recipe.problem(),
         }
     }
 

@@ -188,7 +188,7 @@ impl Journal {
         let _ended = self.requests.send_together(requests);
         let answers = answers.into_iter().map(|answer| match answer.recv() {
             Ok(stored) => stored.map(|_| ()),
-            Err(_) => Err(Refused::Now("the writer has ended".into())),
+            Err(_) => Err(Refused::Transient("the writer has ended".into())),
         });
         answers.collect()
     }

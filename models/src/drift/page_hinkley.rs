@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Values before the mean means anything.
 const VALUES_MIN: u64 = 30;
 
-/// The test.
+/// The test, and what it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageHinkley {
     slack: f64,

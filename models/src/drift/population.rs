@@ -187,9 +187,9 @@ impl Bins {
     }
 }
 
-/// One feature on trial.
+/// One feature, as it was trained on and as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Trial {
+struct LiveBins {
     bins: Bins,
     /// Live values in each bin.
     live: Vec<u32>,
@@ -197,7 +197,7 @@ struct Trial {
     off: u32,
 }
 
-impl Trial {
+impl LiveBins {
     /// Ends a block; the index and its bound if it has been off for long enough.
     fn end_block(&mut self, alpha: f64, settings: &InputDriftSettings) -> Option<(f64, f64)> {
         let compared = self.bins.compare(&self.live, alpha);
@@ -218,7 +218,8 @@ impl Trial {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputDrift {
     settings: InputDriftSettings,
-    trials: Vec<Trial>,
+    #[serde(rename = "trials")]
+    features: Vec<LiveBins>,
     rows: u64,
     ignored: u64,
 }
@@ -226,14 +227,14 @@ pub struct InputDrift {
 impl InputDrift {
     /// Begins to compare.
     pub fn new(settings: InputDriftSettings, population: Population) -> Self {
-        let trials = population.features.into_iter().map(|bins| Trial {
+        let features = population.features.into_iter().map(|bins| LiveBins {
             live: vec![0; bins.counts.len()],
             off: 0,
             bins,
         });
         Self {
             settings,
-            trials: trials.collect(),
+            features: features.collect(),
             rows: 0,
             ignored: 0,
         }
@@ -247,10 +248,10 @@ impl InputDrift {
     /// Takes a row: one value a feature, in the order trained on; values too many are ignored, values
     /// too few missing. Tells, at the end of a block, of the feature that is off most.
     pub fn add(&mut self, row: &[f32]) -> Option<Alarm> {
-        for (trial, value) in self.trials.iter_mut().zip(row) {
+        for (feature, value) in self.features.iter_mut().zip(row) {
             if !value.is_finite() {
                 self.ignored += 1;
-            } else if let Some(count) = trial.live.get_mut(trial.bins.bin(*value)) {
+            } else if let Some(count) = feature.live.get_mut(feature.bins.bin(*value)) {
                 *count = count.saturating_add(1);
             }
         }
@@ -263,23 +264,23 @@ impl InputDrift {
     }
 
     fn end_block(&mut self) -> Option<Alarm> {
-        let alpha = self.settings.alpha / self.trials.len().max(1) as f64;
+        let alpha = self.settings.alpha / self.features.len().max(1) as f64;
         let mut worst: Option<Alarm> = None;
-        for (feature, trial) in self.trials.iter_mut().enumerate() {
-            let off = trial.end_block(alpha, &self.settings);
+        for (at, feature) in self.features.iter_mut().enumerate() {
+            let off = feature.end_block(alpha, &self.settings);
             let Some((figure, bound)) = off else { continue };
             if worst.as_ref().is_none_or(|worst| worst.figure < figure) {
                 worst = Some(Alarm {
                     detector: Detector::Population,
-                    feature: Some(feature),
+                    feature: Some(at),
                     figure,
                     bound,
                 });
             }
         }
         if worst.is_some() {
-            for trial in &mut self.trials {
-                trial.off = 0;
+            for feature in &mut self.features {
+                feature.off = 0;
             }
         }
         worst

@@ -1,6 +1,6 @@
 //! What costs nothing to know: the answer that a candidate has to beat.
 //!
-//! Promises: a baseline learns from the training half only, and looks at no more of a window than a
+//! Promises: a baseline learns from the training rows only, and looks at no more of a window than a
 //! candidate may. The last class and the last label, which no window holds, are the business of
 //! whoever sees labels arrive.
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::{
-        DataError, Half, Source, WindowShape,
+        DataError, Source, Subset, WindowShape,
         scale::{Moments, Scale},
     },
     judging::evaluation::evaluate,
-    recipe::{Model, Output, Scratch, Task},
+    recipe::{Model, Output, Problem, Scratch},
     registry::artifact::Artifact,
 };
 
@@ -49,7 +49,7 @@ struct Baseline {
     rule: Rule,
 }
 
-/// The baseline of `task`, from the training half of `source`:
+/// The baseline of `problem`, from the training rows of `source`:
 /// - forecast: the last row again, or the last season again if that is the better;
 /// - anomaly: the mean of every feature, flagging three standard deviations;
 /// - classify: the frequencies, hence the most frequent class;
@@ -60,11 +60,11 @@ struct Baseline {
 /// # Errors
 /// [`DataError`] if a chunk cannot be read.
 pub fn baseline(
-    task: Task,
+    problem: Problem,
     shape: WindowShape,
     source: &dyn Source,
 ) -> Result<Box<dyn Model>, DataError> {
-    with_season(task, shape, source, None)
+    with_season(problem, shape, source, None)
 }
 
 /// As [`baseline`]; a forecast repeats the last `season` rows if given, without looking for a better.
@@ -73,50 +73,66 @@ pub fn baseline(
 /// # Errors
 /// As [`baseline`].
 pub fn with_season(
-    task: Task,
+    problem: Problem,
     shape: WindowShape,
     source: &dyn Source,
     season: Option<usize>,
 ) -> Result<Box<dyn Model>, DataError> {
-    let of = |rule| Baseline {
-        features: source.columns().features.clone(),
-        rule,
-    };
-    Ok(Box::new(of(match task {
-        Task::Forecast => {
-            let repeat = |season: usize| Rule::Repeat {
-                horizon: shape.horizon,
-                season: season.clamp(1, shape.lookback.max(1)),
-            };
-            match (season, season_of(source, shape.lookback)?) {
-                (Some(season), _) => repeat(season),
-                (None, None) => repeat(1),
-                (None, Some(season)) => {
-                    let scale = Scale::fit(source)?;
-                    let error = |season| {
-                        let (model, what) = (of(repeat(season)), (Task::Forecast, shape));
-                        evaluate(&model, what, &scale, source, Half::Train).map(|e| e.error())
-                    };
-                    let is_better = error(season)? < error(1)?;
-                    repeat(if is_better { season } else { 1 })
-                }
-            }
-        }
-        Task::Anomaly => Rule::Mean(Scale::fit(source)?),
-        Task::Classify => Rule::Frequencies(frequencies(source)?),
-        Task::Regress => {
+    let rule = match problem {
+        Problem::Forecast => repetition(shape, source, season)?,
+        Problem::Anomaly => Rule::Mean(Scale::fit(source)?),
+        Problem::Classify => Rule::Frequencies(frequencies(source)?),
+        Problem::Regress => {
             let mut moments = Moments::default();
             each_label(source, |label| moments.add(f64::from(label)))?;
             Rule::Label(moments.mean as f32)
         }
-    })))
+    };
+    Ok(Box::new(Baseline::new(source, rule)))
+}
+
+impl Baseline {
+    fn new(source: &dyn Source, rule: Rule) -> Self {
+        Self {
+            features: source.columns().features.clone(),
+            rule,
+        }
+    }
+}
+
+/// What a forecast repeats: the last `season` rows if given, otherwise the better of the last season and
+/// the last row.
+fn repetition(
+    shape: WindowShape,
+    source: &dyn Source,
+    season: Option<usize>,
+) -> Result<Rule, DataError> {
+    let repeat = |season: usize| Rule::Repeat {
+        horizon: shape.horizon,
+        season: season.clamp(1, shape.lookback.max(1)),
+    };
+    let found = season_of(source, shape.lookback)?;
+    Ok(match (season, found) {
+        (Some(season), _) => repeat(season),
+        (None, None) => repeat(1),
+        (None, Some(season)) => {
+            let scale = Scale::fit(source)?;
+            let error = |season| {
+                let model = Baseline::new(source, repeat(season));
+                let what = (Problem::Forecast, shape);
+                evaluate(&model, what, &scale, source, Subset::Train).map(|e| e.error())
+            };
+            let is_better = error(season)? < error(1)?;
+            repeat(if is_better { season } else { 1 })
+        }
+    })
 }
 
 fn each_label(source: &dyn Source, mut see: impl FnMut(f32)) -> Result<(), DataError> {
     for index in 0..source.chunks() {
         let rows = source.read(index)?;
-        let halves = rows.label.iter().zip(&rows.is_train).skip(rows.lead);
-        let labels = halves.filter(|(label, is_train)| **is_train && label.is_finite());
+        let split = rows.label.iter().zip(&rows.is_train).skip(rows.lead);
+        let labels = split.filter(|(label, is_train)| **is_train && label.is_finite());
         labels.for_each(|(label, _)| see(*label));
     }
     Ok(())
@@ -266,12 +282,12 @@ mod tests {
         let source = source((0..400).map(wave).collect(), Vec::new(), 0);
         assert_eq!(season_of(&source, 12).unwrap(), Some(7));
         assert_eq!(season_of(&source, 6).unwrap(), None);
-        let model = baseline(Task::Forecast, SHAPE, &source).unwrap();
+        let model = baseline(Problem::Forecast, SHAPE, &source).unwrap();
         let input: Vec<f32> = (0..12).map(|x| x as f32).collect();
         assert_eq!(answer(&*model, &input).values, [5.0, 6.0, 7.0]);
-        let model = with_season(Task::Forecast, SHAPE, &source, Some(2)).unwrap();
+        let model = with_season(Problem::Forecast, SHAPE, &source, Some(2)).unwrap();
         assert_eq!(answer(&*model, &input).values, [10.0, 11.0, 10.0]);
-        let model = with_season(Task::Forecast, SHAPE, &source, Some(900)).unwrap();
+        let model = with_season(Problem::Forecast, SHAPE, &source, Some(900)).unwrap();
         assert_eq!(answer(&*model, &input).values, [0.0, 1.0, 2.0]);
     }
 
@@ -283,7 +299,7 @@ mod tests {
             value
         });
         let model = baseline(
-            Task::Forecast,
+            Problem::Forecast,
             SHAPE,
             &source(walk.collect(), Vec::new(), 0),
         );
@@ -298,12 +314,12 @@ mod tests {
             horizon: 0,
         };
         let data = source(vec![1.0, 3.0, 1.0, 3.0], vec![0.0, 2.0, 2.0, f32::NAN], 3);
-        let model = baseline(Task::Anomaly, shape, &data).unwrap();
+        let model = baseline(Problem::Anomaly, shape, &data).unwrap();
         assert_eq!(answer(&*model, &[4.0]).values, [2.0]);
         assert!(!answer(&*model, &[4.0]).flag && answer(&*model, &[6.0]).flag);
-        let model = baseline(Task::Classify, shape, &data).unwrap();
+        let model = baseline(Problem::Classify, shape, &data).unwrap();
         assert_eq!(answer(&*model, &[4.0]).values, [1.0 / 3.0, 0.0, 2.0 / 3.0]);
-        let model = baseline(Task::Regress, shape, &data).unwrap();
+        let model = baseline(Problem::Regress, shape, &data).unwrap();
         assert!((answer(&*model, &[4.0]).values[0] - 4.0 / 3.0).abs() < 1e-6);
         assert_eq!(model.save(), model.save());
     }
@@ -311,10 +327,15 @@ mod tests {
     #[test]
     fn no_rows_and_no_numbers_give_zeros() {
         for values in [vec![], vec![f32::NAN; 3]] {
-            for task in [Task::Forecast, Task::Anomaly, Task::Classify, Task::Regress] {
-                let model = baseline(task, SHAPE, &source(values.clone(), vec![], 0)).unwrap();
+            for problem in [
+                Problem::Forecast,
+                Problem::Anomaly,
+                Problem::Classify,
+                Problem::Regress,
+            ] {
+                let model = baseline(problem, SHAPE, &source(values.clone(), vec![], 0)).unwrap();
                 let answer = answer(&*model, &[0.0; 12]);
-                assert!(answer.values.iter().all(|v| *v == 0.0), "{task:?}");
+                assert!(answer.values.iter().all(|v| *v == 0.0), "{problem:?}");
             }
         }
     }

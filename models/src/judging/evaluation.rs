@@ -1,13 +1,13 @@
 //! How good a model is, on windows it has not learnt from.
 //!
 //! Promises: candidate, incumbent and baseline are judged on the very same windows with one scale;
-//! an error is less the better the model is, whatever the task.
+//! an error is less the better the model is, whatever the problem.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataError, Half, Rows, Source, Window, WindowShape, scale::Scale},
-    recipe::{Model, Output, Scratch, Task},
+    data::{DataError, Rows, Source, Subset, Window, WindowShape, scale::Scale},
+    recipe::{Model, Output, Problem, Scratch},
 };
 
 /// Sums over windows, from which every figure follows; two of them can be added.
@@ -15,7 +15,7 @@ use crate::{
 pub struct Evaluation {
     /// Windows judged.
     pub windows: u64,
-    /// Sum of the errors that the gate compares; see [`window_error`].
+    /// Sum of the errors that the gate compares; see [`Evaluation::count`].
     pub error_sum: f64,
     /// Sum of absolute errors per feature (forecast) or of the number (regress), in the same units.
     pub absolute_sums: Vec<f64>,
@@ -84,16 +84,21 @@ impl Evaluation {
     }
 
     /// Counts the answer `output` to `window`; returns its error, `None` if it cannot be judged (the
-    /// model has no idea of what should have been).
+    /// model has no idea of what should have been). How the error is measured:
+    /// - forecast: mean over horizon and features of the squared error, in standard deviations;
+    /// - anomaly: mean over features of the squared distance of the last row from what it should have
+    ///   been, in standard deviations;
+    /// - classify: 0 if the most likely class is the label, otherwise 1;
+    /// - regress: squared error, in the label's units.
     pub fn count(
         &mut self,
-        task: Task,
+        problem: Problem,
         scale: &Scale,
         rows: &Rows,
         window: Window,
         output: &Output,
     ) -> Option<f64> {
-        if task == Task::Anomaly {
+        if problem == Problem::Anomaly {
             let label = rows.label.get(window.end - 1);
             let is_anomaly = label.is_some_and(|label| label.is_finite() && *label != 0.0);
             let counts = if output.flag {
@@ -103,36 +108,31 @@ impl Evaluation {
             };
             counts[usize::from(is_anomaly)] += 1;
         }
-        let error = self.window_error(task, scale, rows, window, output)?;
+        let error = self.window_error(problem, scale, rows, window, output)?;
         self.windows += 1;
         self.error_sum += error;
         Some(error)
     }
 
-    /// The error of one answer:
-    /// - forecast: mean over horizon and features of the squared error, in standard deviations;
-    /// - anomaly: mean over features of the squared distance of the last row from what it should have
-    ///   been, in standard deviations;
-    /// - classify: 0 if the most likely class is the label, otherwise 1;
-    /// - regress: squared error, in the label's units.
+    /// The error of one answer; see [`Self::count`].
     fn window_error(
         &mut self,
-        task: Task,
+        problem: Problem,
         scale: &Scale,
         rows: &Rows,
         window: Window,
         output: &Output,
     ) -> Option<f64> {
         let features = scale.mean.len();
-        let target = match task {
-            Task::Forecast => window.split_at..window.end,
-            Task::Anomaly => window.end - 1..window.end,
-            Task::Classify => {
+        let target = match problem {
+            Problem::Forecast => window.split_at..window.end,
+            Problem::Anomaly => window.end - 1..window.end,
+            Problem::Classify => {
                 let label = *rows.label.get(window.end - 1)?;
                 let likeliest = argmax(&output.values)?;
                 return Some(f64::from(u8::from(likeliest != label as usize)));
             }
-            Task::Regress => {
+            Problem::Regress => {
                 let error = f64::from(output.values.first()? - rows.label.get(window.end - 1)?);
                 add_each(&mut self.absolute_sums, &[error.abs()]);
                 add_each(&mut self.squared_sums, &[error * error]);
@@ -172,26 +172,26 @@ pub fn argmax(values: &[f32]) -> Option<usize> {
     best.map(|(at, _)| at)
 }
 
-/// Judges `model` on every window of `half`.
+/// Judges `model` on every window of `subset`.
 ///
 /// # Errors
 /// [`DataError`] if a chunk cannot be read.
 pub fn evaluate(
     model: &dyn Model,
-    (task, shape): (Task, WindowShape),
+    (problem, shape): (Problem, WindowShape),
     scale: &Scale,
     source: &dyn Source,
-    half: Half,
+    subset: Subset,
 ) -> Result<Evaluation, DataError> {
     let features = source.columns().features.len();
     let (mut evaluation, mut scratch) = (Evaluation::default(), Scratch::default());
     let mut output = Output::default();
     for index in 0..source.chunks() {
         let rows = source.read(index)?;
-        for window in rows.windows(shape, features, task.wants_label(), half) {
+        for window in rows.windows(shape, features, problem.wants_label(), subset) {
             let input = rows.values_of(window.start..window.split_at, features);
             model.infer(input, &mut scratch, &mut output);
-            evaluation.count(task, scale, &rows, window, &output);
+            evaluation.count(problem, scale, &rows, window, &output);
         }
     }
     Ok(evaluation)
@@ -224,42 +224,48 @@ mod tests {
         end: 3,
     };
 
-    fn count(task: Task, values: &[f32], flag: bool) -> (Evaluation, Option<f64>) {
+    fn count(problem: Problem, values: &[f32], flag: bool) -> (Evaluation, Option<f64>) {
         let mut evaluation = Evaluation::default();
         let output = Output {
             values: values.to_vec(),
             flag,
             ..Output::default()
         };
-        let error = evaluation.count(task, &scale(), &rows(), WINDOW, &output);
+        let error = evaluation.count(problem, &scale(), &rows(), WINDOW, &output);
         (evaluation, error)
     }
 
     #[test]
     fn a_forecast_is_judged_in_standard_deviations() {
-        let (evaluation, error) = count(Task::Forecast, &[0.0, 0.0, 3.0, 0.0], false);
+        let (evaluation, error) = count(Problem::Forecast, &[0.0, 0.0, 3.0, 0.0], false);
         // Errors 1, 1 (2 of 2), 0, 2 (4 of 2).
         assert_eq!(error, Some(6.0 / 4.0));
         assert_eq!(evaluation.mse_by_feature(), [0.5, 2.5]);
         assert_eq!(evaluation.mae_by_feature(), [0.5, 1.5]);
         assert!((evaluation.mae() - 1.0).abs() < 1e-12);
-        assert_eq!(count(Task::Forecast, &[0.0], false).1, None);
+        assert_eq!(count(Problem::Forecast, &[0.0], false).1, None);
     }
 
     #[test]
     fn an_anomaly_is_counted_by_its_label_and_judged_by_its_last_row() {
-        let (evaluation, error) = count(Task::Anomaly, &[2.0, 4.0], true);
+        let (evaluation, error) = count(Problem::Anomaly, &[2.0, 4.0], true);
         assert_eq!((evaluation.flagged, error), ([0, 1], Some(0.5)));
-        let (evaluation, error) = count(Task::Anomaly, &[], false);
+        let (evaluation, error) = count(Problem::Anomaly, &[], false);
         assert_eq!((evaluation.unflagged, error), ([0, 1], None));
         assert!((evaluation.missed_alarm_rate() - 1.0).abs() < 1e-12);
     }
 
     #[test]
     fn a_class_is_right_or_wrong_and_a_number_is_off_by_so_much() {
-        assert_eq!(count(Task::Classify, &[0.1, 0.2, 0.7], false).1, Some(0.0));
-        assert_eq!(count(Task::Classify, &[0.5, 0.2, 0.3], false).1, Some(1.0));
-        let (evaluation, error) = count(Task::Regress, &[5.0], false);
+        assert_eq!(
+            count(Problem::Classify, &[0.1, 0.2, 0.7], false).1,
+            Some(0.0)
+        );
+        assert_eq!(
+            count(Problem::Classify, &[0.5, 0.2, 0.3], false).1,
+            Some(1.0)
+        );
+        let (evaluation, error) = count(Problem::Regress, &[5.0], false);
         assert_eq!(error, Some(9.0));
         assert!((evaluation.mae() - 3.0).abs() < 1e-12);
     }

@@ -1,12 +1,12 @@
-//! Watches a version after its promotion: its live error against that of the version before, on the
+//! Tries a version after its promotion: its live error against that of the version before, on the
 //! same rows, each predicted before it was learnt from.
 //!
 //! Promises: pure and small, fed a pair of errors at a time; worse for long enough means back, one
-//! bad moment does not; a watch comes to an end.
+//! bad moment does not; a trial comes to an end.
 //!
 //! Rows are taken in blocks. A block is bad if the mean error of the new version is greater by the
-//! margin, and the difference is more than chance: the paired t statistic of the block is above
-//! [`T_MIN`] (Student 1908). Errors of neighbouring rows resemble each other, which t does not know;
+//! margin, and the difference is more than chance: the paired t statistic of the block is above 2
+//! (Student 1908). Errors of neighbouring rows resemble each other, which t does not know;
 //! so several blocks in a row must be bad.
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const T_MIN: f64 = 2.0;
 /// When to go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WatchSettings {
+pub struct TrialSettings {
     /// Rows a block.
     pub block_rows: u64,
     /// By how many hundredths the new error must be greater for a block to be bad.
@@ -30,7 +30,7 @@ pub struct WatchSettings {
     pub blocks_max: u32,
 }
 
-impl Default for WatchSettings {
+impl Default for TrialSettings {
     fn default() -> Self {
         Self {
             block_rows: 100,
@@ -41,22 +41,23 @@ impl Default for WatchSettings {
     }
 }
 
-/// What a watch says.
+/// What a trial says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Not known yet.
-    Watching,
+    #[serde(rename = "watching")]
+    Undecided,
     /// Worse for long enough; final.
     RollBack,
     /// Good enough for long enough; final.
     Trusted,
 }
 
-/// A watch over one promotion.
+/// The trial of one promotion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Watch {
-    settings: WatchSettings,
+pub struct Trial {
+    settings: TrialSettings,
     verdict: Verdict,
     differences: Moments,
     /// Sum of the version before's errors in this block.
@@ -68,7 +69,7 @@ pub struct Watch {
     totals: Totals,
 }
 
-/// What a watch has seen.
+/// What a trial has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     /// Pairs compared.
@@ -83,12 +84,12 @@ pub struct Totals {
     pub before_sum: f64,
 }
 
-impl Watch {
-    /// A watch that begins now.
-    pub fn new(settings: WatchSettings) -> Self {
+impl Trial {
+    /// A trial that begins now.
+    pub fn new(settings: TrialSettings) -> Self {
         Self {
             settings,
-            verdict: Verdict::Watching,
+            verdict: Verdict::Undecided,
             differences: Moments::default(),
             before_sum: 0.0,
             failed: 0,
@@ -110,7 +111,7 @@ impl Watch {
 
     /// Takes the errors of both versions on one row. After a final verdict nothing changes.
     pub fn add(&mut self, new_error: f64, before_error: f64) -> Verdict {
-        if self.verdict != Verdict::Watching {
+        if self.verdict != Verdict::Undecided {
             return self.verdict;
         }
         if !before_error.is_finite() {
@@ -175,17 +176,17 @@ mod tests {
     /// The verdict after `rows` rows with errors of the new version `factor` times as great.
     fn run(factor: f64, rows: usize, seed: u64) -> (Verdict, usize) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut watch = Watch::new(WatchSettings::default());
+        let mut trial = Trial::new(TrialSettings::default());
         for row in 1..=rows {
             // A fault now and then, which both see.
             let hard = if rng.random_bool(0.01) { 50.0 } else { 1.0 };
             let (a, b): (f64, f64) = (rng.random(), rng.random());
-            let verdict = watch.add(hard * a * factor, hard * b);
-            if verdict != Verdict::Watching {
+            let verdict = trial.add(hard * a * factor, hard * b);
+            if verdict != Verdict::Undecided {
                 return (verdict, row);
             }
         }
-        (Verdict::Watching, rows)
+        (Verdict::Undecided, rows)
     }
 
     #[test]
@@ -205,20 +206,20 @@ mod tests {
 
     #[test]
     fn a_bad_moment_is_forgiven() {
-        let mut watch = Watch::new(WatchSettings::default());
+        let mut trial = Trial::new(TrialSettings::default());
         for row in 0..10_000 {
             let is_bad_moment = (500..690).contains(&row);
-            watch.add(if is_bad_moment { 100.0 } else { 0.9 }, 1.0);
+            trial.add(if is_bad_moment { 100.0 } else { 0.9 }, 1.0);
         }
-        assert_eq!(watch.verdict(), Verdict::Trusted);
-        assert_eq!(watch.totals().pairs, 10_000);
+        assert_eq!(trial.verdict(), Verdict::Trusted);
+        assert_eq!(trial.totals().pairs, 10_000);
     }
 
     #[test]
     fn exactly_equal_errors_are_not_worse_and_a_steady_difference_is() {
         let verdict = |new: f64, before: f64| {
-            let mut watch = Watch::new(WatchSettings::default());
-            (0..10_000).map(|_| watch.add(new, before)).last().unwrap()
+            let mut trial = Trial::new(TrialSettings::default());
+            (0..10_000).map(|_| trial.add(new, before)).last().unwrap()
         };
         assert_eq!(verdict(1.0, 1.0), Verdict::Trusted);
         assert_eq!(verdict(0.0, 0.0), Verdict::Trusted);
@@ -229,34 +230,34 @@ mod tests {
 
     #[test]
     fn answers_that_are_no_numbers_count_against_the_one_that_gives_them() {
-        let mut watch = Watch::new(WatchSettings::default());
+        let mut trial = Trial::new(TrialSettings::default());
         for _ in 0..300 {
-            watch.add(f64::NAN, 1.0);
+            trial.add(f64::NAN, 1.0);
         }
-        assert_eq!(watch.verdict(), Verdict::RollBack);
-        let mut watch = Watch::new(WatchSettings::default());
+        assert_eq!(trial.verdict(), Verdict::RollBack);
+        let mut trial = Trial::new(TrialSettings::default());
         for _ in 0..1_000 {
-            watch.add(1.0, f64::NAN);
-            watch.add(f64::NAN, f64::INFINITY);
+            trial.add(1.0, f64::NAN);
+            trial.add(f64::NAN, f64::INFINITY);
         }
         assert_eq!(
-            (watch.verdict(), watch.totals().ignored),
-            (Verdict::Watching, 2_000)
+            (trial.verdict(), trial.totals().ignored),
+            (Verdict::Undecided, 2_000)
         );
     }
 
     #[test]
-    fn a_verdict_is_final_and_a_watch_survives_a_restart() {
-        let mut watch = Watch::new(WatchSettings::default());
+    fn a_verdict_is_final_and_a_trial_survives_a_restart() {
+        let mut trial = Trial::new(TrialSettings::default());
         for _ in 0..150 {
-            watch.add(2.0, 1.0);
+            trial.add(2.0, 1.0);
         }
-        let text = serde_json::to_string(&watch).unwrap();
-        let mut watch: Watch = serde_json::from_str(&text).unwrap();
+        let text = serde_json::to_string(&trial).unwrap();
+        let mut trial: Trial = serde_json::from_str(&text).unwrap();
         for _ in 0..150 {
-            watch.add(2.0, 1.0);
+            trial.add(2.0, 1.0);
         }
-        assert_eq!(watch.verdict(), Verdict::RollBack);
-        assert_eq!(watch.add(0.0, 1.0), Verdict::RollBack);
+        assert_eq!(trial.verdict(), Verdict::RollBack);
+        assert_eq!(trial.add(0.0, 1.0), Verdict::RollBack);
     }
 }

@@ -1,7 +1,7 @@
 //! A recipe of the user's own in a dozen lines: two closures, one that trains and one that answers.
 //!
 //! Promises: what the training gives is kept, hashed and handed back unchanged, as one list of
-//! numbers; parameters that are not finite, or an artifact of another recipe, shape or task, are
+//! numbers; parameters that are not finite, or an artifact of another recipe, shape or problem, are
 //! refused. Whoever needs more (tensors with names, state in the model) implements
 //! [`Recipe`] and [`Model`] instead.
 
@@ -9,10 +9,10 @@ use std::{any::Any, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::another_recipe;
+use super::{another_recipe, other_features};
 use crate::{
     data::{Source, WindowShape},
-    recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     registry::artifact::{Artifact, ArtifactError, TensorData},
 };
 
@@ -27,7 +27,7 @@ type Infer = dyn Fn(&[f32], &[f32], &mut Output) + Send + Sync;
 /// A recipe made of closures.
 pub struct Custom {
     kind: String,
-    task: Task,
+    problem: Problem,
     shape: WindowShape,
     train: Box<Train>,
     infer: Arc<Infer>,
@@ -43,7 +43,7 @@ impl Custom {
     /// `infer(parameters, input, output)` answers one window: `input` is `shape.lookback` rows of
     /// all features in the data's own units, none missing; `output` comes empty, and what belongs
     /// into it says [`Output`].
-    pub fn new<T, I>(name: &str, task: Task, shape: WindowShape, train: T, infer: I) -> Self
+    pub fn new<T, I>(name: &str, problem: Problem, shape: WindowShape, train: T, infer: I) -> Self
     where
         T: Fn(&dyn Source, Option<&[f32]>, u64, &mut dyn Host) -> Result<Vec<f32>, TrainError>
             + Send
@@ -53,7 +53,7 @@ impl Custom {
     {
         Self {
             kind: format!("custom:{name}"),
-            task,
+            problem,
             shape,
             train: Box::new(train),
             infer: Arc::new(infer),
@@ -79,7 +79,8 @@ impl Custom {
 /// What its artifact says beside the numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Settings {
-    task: Task,
+    #[serde(rename = "task")]
+    problem: Problem,
     lookback: usize,
     horizon: usize,
     /// Names of the classes, in the order of [`Output::values`].
@@ -95,8 +96,8 @@ struct CustomModel {
 }
 
 impl Recipe for Custom {
-    fn task(&self) -> Task {
-        self.task
+    fn problem(&self) -> Problem {
+        self.problem
     }
 
     fn shape(&self) -> WindowShape {
@@ -112,7 +113,7 @@ impl Recipe for Custom {
     ) -> Result<Box<dyn Model>, TrainError> {
         let columns = data.columns();
         let settings = Settings {
-            task: self.task,
+            problem: self.problem,
             lookback: self.shape.lookback,
             horizon: self.shape.horizon,
             classes: columns.classes.clone(),
@@ -124,12 +125,7 @@ impl Recipe for Custom {
                 let old = old.filter(|old| old.kind == self.kind && old.settings == settings);
                 let old = old.ok_or_else(|| another_recipe(&self.kind))?;
                 if old.features != columns.features {
-                    return Err(TrainError::Recipe(format!(
-                        "the model in use was trained on the features {}, the data has {}; train \
-                         a new one from the start",
-                        old.features.join(", "),
-                        columns.features.join(", ")
-                    )));
+                    return Err(other_features(&old.features, &columns.features));
                 }
                 Some(old.parameters.as_slice())
             }
@@ -151,7 +147,7 @@ impl Recipe for Custom {
             lookback: settings.lookback,
             horizon: settings.horizon,
         };
-        if shape != self.shape || settings.task != self.task {
+        if shape != self.shape || settings.problem != self.problem {
             return Err(ArtifactError::Misfit(
                 "it was made for another task or for windows of another shape".into(),
             ));
@@ -196,8 +192,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        data::{Columns, Half, InMemory, Rows},
-        recipe::Quiet,
+        data::{Columns, InMemory, Rows, Subset},
+        recipe::NullHost,
     };
 
     const SHAPE: WindowShape = WindowShape {
@@ -209,14 +205,14 @@ mod tests {
     fn ceiling(name: &str, shape: WindowShape) -> Custom {
         Custom::new(
             name,
-            Task::Anomaly,
+            Problem::Anomaly,
             shape,
             move |data, known, _, host| {
                 let mut most = known.map_or(f32::NEG_INFINITY, |known| known[0]);
                 for chunk in 0..data.chunks() {
                     host.pace()?;
                     let rows = data.read(chunk)?;
-                    for window in rows.windows(shape, 1, false, Half::Train) {
+                    for window in rows.windows(shape, 1, false, Subset::Train) {
                         most = most.max(rows.values[window.start]);
                     }
                 }
@@ -262,7 +258,7 @@ mod tests {
         let train = |values: &[f32], before: Option<&dyn Model>| {
             let data = data(values);
             recipe
-                .train(&data, before, 1, &mut Quiet::default())
+                .train(&data, before, 1, &mut NullHost::default())
                 .unwrap()
         };
         let first = train(&[1.0, 2.0], None);
@@ -277,7 +273,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let recipe = ceiling("ceiling", SHAPE);
-        let host = &mut Quiet::default();
+        let host = &mut NullHost::default();
         let model = recipe.train(&data(&[1.0]), None, 1, host).unwrap();
         let artifact = model.save();
         assert!(ceiling("other", SHAPE).load(&artifact).is_err());

@@ -1,21 +1,14 @@
 //! The recipes that come with Dunlin, and the settings they share.
 
+mod closed_form;
 pub mod custom;
 pub mod gradient;
-mod kept;
-mod normal;
-mod pca;
-mod ridge;
-mod ridge_nlinear;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataError, Half, Source, WindowShape, scale::Scale},
-    judging::evaluation,
-    recipe::{EpochEnd, Host, Model, Recipe, Step, Task, TrainError},
+    data::WindowShape,
+    recipe::{Problem, Recipe, TrainError},
 };
 
 /// Which recipe.
@@ -48,14 +41,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// What its models are for.
-    pub const fn task(self) -> Task {
+    pub const fn problem(self) -> Problem {
         match self {
             Self::RidgeNlinear | Self::Nlinear | Self::Dlinear | Self::MlpForecast => {
-                Task::Forecast
+                Problem::Forecast
             }
-            Self::Pca | Self::Autoencoder | Self::ConvAutoencoder => Task::Anomaly,
-            Self::MlpClassifier | Self::ConvClassifier => Task::Classify,
-            Self::Ridge | Self::MlpRegressor => Task::Regress,
+            Self::Pca | Self::Autoencoder | Self::ConvAutoencoder => Problem::Anomaly,
+            Self::MlpClassifier | Self::ConvClassifier => Problem::Classify,
+            Self::Ridge | Self::MlpRegressor => Problem::Regress,
         }
     }
 }
@@ -188,19 +181,16 @@ const WINDOW_ROWS_MAX: usize = 1 << 16;
 /// A text for people: which setting makes no sense, and what would.
 pub fn build(settings: &RecipeSettings) -> Result<Box<dyn Recipe>, String> {
     check(settings)?;
-    let settings = settings.clone();
-    Ok(match settings.algorithm {
-        Algorithm::RidgeNlinear => Box::new(ridge_nlinear::RidgeNlinear(settings)),
-        Algorithm::Ridge => Box::new(ridge::Ridge(settings)),
-        Algorithm::Pca => Box::new(pca::Pca(settings)),
+    match closed_form::build(settings) {
+        Some(recipe) => Ok(recipe),
         // The networks, trained by gradient.
-        _ => gradient::build(&settings)?,
-    })
+        None => gradient::build(settings),
+    }
 }
 
 /// Whether the settings make sense together.
 fn check(settings: &RecipeSettings) -> Result<(), String> {
-    let forecasts = settings.algorithm.task() == Task::Forecast;
+    let forecasts = settings.algorithm.problem() == Problem::Forecast;
     let rows = settings.lookback.saturating_add(settings.horizon);
     let is_share = |value: f64| value > 0.0 && value < 1.0;
     let is_positive = |value: f64| value > 0.0 && value.is_finite();
@@ -229,7 +219,7 @@ fn check(settings: &RecipeSettings) -> Result<(), String> {
     } else if !is_positive(settings.gradient_norm_max) {
         "gradient_norm_max must be above 0"
     } else if settings.algorithm == Algorithm::RidgeNlinear
-        && settings.lookback > normal::INPUTS_MAX
+        && settings.lookback > closed_form::INPUTS_MAX
     {
         "lookback must not be more than 2048 for ridge_nlinear"
     } else {
@@ -245,34 +235,11 @@ fn another_recipe(kind: &str) -> TrainError {
     ))
 }
 
-/// The sums left the range of numbers.
-fn too_large(features: &[String]) -> TrainError {
-    TrainError::Data(format!(
-        "the values of {} are too large to compute with; scale them, or leave them out",
-        features.join(", ")
+/// The features of the incumbent are not those of the data.
+fn other_features(known: &[String], found: &[String]) -> TrainError {
+    TrainError::Recipe(format!(
+        "the model in use was trained on the features {}, the data has {}; train a new one from the start",
+        known.join(", "),
+        found.join(", ")
     ))
-}
-
-/// Logs the one step and the one epoch that a closed form takes.
-fn report(
-    model: &dyn Model,
-    what: (Task, WindowShape),
-    scale: &Scale,
-    data: &dyn Source,
-    (started_ns, loss): (u64, f64),
-    host: &mut dyn Host,
-) -> Result<(), DataError> {
-    host.step(Step {
-        loss: loss as f32,
-        ns: host.elapsed_ns() - started_ns,
-        ..Step::default()
-    });
-    let validation = evaluation::evaluate(model, what, scale, data, Half::Validation)?;
-    host.epoch(EpochEnd {
-        epoch: 0,
-        train_loss: loss as f32,
-        validation_loss: validation.error() as f32,
-        is_best: true,
-    });
-    Ok(())
 }

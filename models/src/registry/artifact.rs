@@ -38,7 +38,7 @@ pub enum ArtifactError {
 pub struct Tensor {
     /// Length of each dimension.
     pub shape: Vec<usize>,
-    /// The numbers.
+    /// As many as the lengths multiplied.
     pub data: TensorData,
 }
 

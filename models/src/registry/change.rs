@@ -8,7 +8,7 @@ use std::{
 use super::{
     LINE, LINE_BEFORE, MANIFEST, MODEL, ModelKey, NAME_BYTES_MAX, NewVersion, Registry,
     RegistryError, RegistryOptions, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version,
-    disk, io_error, line::Line, sealed, unpoisoned,
+    disk, history::ModelHistory, io_error, sealed, unpoisoned,
 };
 use crate::registry::artifact::Artifact;
 
@@ -34,13 +34,13 @@ impl Registry {
         let bytes = artifact.to_bytes()?;
         self.check_length(bytes.len())?;
         let _writing = unpoisoned(&self.writing);
-        let mut line = self.line_to_change(key)?;
+        let mut history = self.history_to_change(key)?;
         // One more will come.
-        self.shrink(&mut line, self.versions_max() - 1)?;
+        self.shrink(&mut history, self.versions_max() - 1)?;
         self.make_room(bytes.len() as u64, key)?;
         // Some of it may have given way to itself.
-        let mut line = self.line_to_change(key)?;
-        let number = line.next_number;
+        let mut history = self.history_to_change(key)?;
+        let number = history.next_number;
         let version = Version {
             key: key.clone(),
             number,
@@ -62,8 +62,8 @@ impl Registry {
             return Err(RegistryError::Refused(what));
         }
         let dir = self.version_dir(key, number);
-        line.add(number, &version.status);
-        let added = write_version(&dir, &bytes, &manifest).and_then(|()| self.store(line));
+        history.add(number, &version.status);
+        let added = write_version(&dir, &bytes, &manifest).and_then(|()| self.store(history));
         if added.is_err() {
             // Whatever stays is swept at the next open.
             let _best_effort = disk::remove_dir(&dir);
@@ -103,9 +103,9 @@ impl Registry {
         check_status(replaced)?;
         let mut version = self.sound(key, number)?;
         let _writing = unpoisoned(&self.writing);
-        let mut line = self.listed(key, number)?;
-        line.promote(number, promoted, replaced);
-        self.store(line)?;
+        let mut history = self.listed(key, number)?;
+        history.promote(number, promoted, replaced);
+        self.store(history)?;
         promoted.clone_into(&mut version.status);
         version.is_current = true;
         Ok(version)
@@ -125,26 +125,26 @@ impl Registry {
             ))
         };
         loop {
-            let line = self.line(key);
-            let line = line.ok_or_else(|| {
+            let history = self.history(key);
+            let history = history.ok_or_else(|| {
                 RegistryError::Unknown(format!("there is no model of recipe and stream {key}"))
             })?;
-            let target = line.rollback_target().ok_or_else(nothing)?;
+            let target = history.rollback_target().ok_or_else(nothing)?;
             // A damaged one is set aside, and the one before it is the target.
             let mut version = match self.sound(key, target) {
                 Err(RegistryError::Damaged(_) | RegistryError::Unknown(_)) => continue,
                 found => found?,
             };
             let _writing = unpoisoned(&self.writing);
-            let mut line = self.listed(key, target)?;
-            if line.rollback_target() != Some(target) {
+            let mut history = self.listed(key, target)?;
+            if history.rollback_target() != Some(target) {
                 continue;
             }
-            line.roll_back(rolled_back).ok_or_else(nothing)?;
-            if let Some(entry) = line.entries.get(&target) {
+            history.roll_back(rolled_back).ok_or_else(nothing)?;
+            if let Some(entry) = history.entries.get(&target) {
                 version.status.clone_from(&entry.status);
             }
-            self.store(line)?;
+            self.store(history)?;
             version.is_current = true;
             return Ok(version);
         }
@@ -162,9 +162,9 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         check_status(status)?;
         let _writing = unpoisoned(&self.writing);
-        let mut line = self.listed(key, number)?;
-        line.set_status(number, status);
-        self.store(line)
+        let mut history = self.listed(key, number)?;
+        history.set_status(number, status);
+        self.store(history)
     }
 
     /// Deletes a version.
@@ -174,13 +174,13 @@ impl Registry {
     /// [`RegistryError::Unknown`]; [`RegistryError::Io`]
     pub fn remove(&self, key: &ModelKey, number: u64) -> Result<(), RegistryError> {
         let _writing = unpoisoned(&self.writing);
-        let mut line = self.listed(key, number)?;
-        if line.is_protected(number) {
+        let mut history = self.listed(key, number)?;
+        if history.is_protected(number) {
             return Err(RegistryError::Refused(format!(
                 "version {number} of {key} serves, or a rollback would go to it; promote others first"
             )));
         }
-        self.remove_all(&mut line, &[number])
+        self.remove_all(&mut history, &[number])
     }
 
     /// Deletes the oldest versions of a line until `keep` are left, but neither the current one nor
@@ -190,10 +190,10 @@ impl Registry {
     /// [`RegistryError::Io`]
     pub fn prune(&self, key: &ModelKey, keep: usize) -> Result<Vec<u64>, RegistryError> {
         let _writing = unpoisoned(&self.writing);
-        let Some(mut line) = self.line(key) else {
+        let Some(mut history) = self.history(key) else {
             return Ok(Vec::new());
         };
-        self.shrink(&mut line, keep)
+        self.shrink(&mut history, keep)
     }
 
     /// Deletes a line with all its versions. If the line is made again, its numbers begin again.
@@ -202,7 +202,7 @@ impl Registry {
     /// [`RegistryError::Io`]
     pub fn forget(&self, key: &ModelKey) -> Result<(), RegistryError> {
         let _writing = unpoisoned(&self.writing);
-        if self.line(key).is_some() {
+        if self.history(key).is_some() {
             self.forget_line(key)?;
             self.measure();
         }
@@ -216,7 +216,7 @@ impl Registry {
         // At once, so that no half of it is found later.
         disk::remove_dir(&gone).map_err(io_error(&gone))?;
         disk::rename(&dir, &gone).map_err(io_error(&dir))?;
-        unpoisoned(&self.lines).open.remove(key);
+        unpoisoned(&self.histories).open.remove(key);
         self.changes.fetch_add(1, Ordering::Release);
         disk::sync_dir(&self.lines_dir()).map_err(io_error(&dir))?;
         disk::remove_dir(&gone).map_err(io_error(&gone))
@@ -243,16 +243,16 @@ impl Registry {
         Ok(())
     }
 
-    fn line_to_change(&self, key: &ModelKey) -> Result<Line, RegistryError> {
+    fn history_to_change(&self, key: &ModelKey) -> Result<ModelHistory, RegistryError> {
         let count = {
-            let lines = unpoisoned(&self.lines);
-            if let Some(line) = lines.open.get(key) {
-                return Ok(line.clone());
+            let histories = unpoisoned(&self.histories);
+            if let Some(history) = histories.open.get(key) {
+                return Ok(history.clone());
             }
-            if let Some(why) = lines.closed.get(&key.directory_name()) {
+            if let Some(why) = histories.closed.get(&key.directory_name()) {
                 return Err(RegistryError::Refused(why.clone()));
             }
-            lines.open.len() + lines.closed.len()
+            histories.open.len() + histories.closed.len()
         };
         if count >= self.options.keys_max && !self.forget_a_spare_line()? {
             return Err(RegistryError::Refused(format!(
@@ -260,25 +260,29 @@ impl Registry {
                  recipes have a model"
             )));
         }
-        Ok(Line::new(key.clone()))
+        Ok(ModelHistory::new(key.clone()))
     }
 
-    fn shrink(&self, line: &mut Line, keep: usize) -> Result<Vec<u64>, RegistryError> {
-        let surplus = line.surplus(keep);
-        self.remove_all(line, &surplus)?;
+    fn shrink(&self, history: &mut ModelHistory, keep: usize) -> Result<Vec<u64>, RegistryError> {
+        let surplus = history.surplus(keep);
+        self.remove_all(history, &surplus)?;
         Ok(surplus)
     }
 
-    pub(super) fn remove_all(&self, line: &mut Line, numbers: &[u64]) -> Result<(), RegistryError> {
+    pub(super) fn remove_all(
+        &self,
+        history: &mut ModelHistory,
+        numbers: &[u64],
+    ) -> Result<(), RegistryError> {
         if numbers.is_empty() {
             return Ok(());
         }
         for number in numbers {
-            line.lose(*number);
+            history.lose(*number);
         }
-        self.store(line.clone())?;
+        self.store(history.clone())?;
         for number in numbers {
-            let dir = self.version_dir(&line.key, *number);
+            let dir = self.version_dir(&history.key, *number);
             disk::remove_dir(&dir).map_err(io_error(&dir))?;
         }
         self.measure();
@@ -286,32 +290,32 @@ impl Registry {
     }
 
     /// Makes the state of a line durable, then true.
-    pub(super) fn store(&self, line: Line) -> Result<(), RegistryError> {
-        let dir = self.line_dir(&line.key);
-        let bytes = sealed::seal(&line).map_err(RegistryError::Refused)?;
+    pub(super) fn store(&self, history: ModelHistory) -> Result<(), RegistryError> {
+        let dir = self.line_dir(&history.key);
+        let bytes = sealed::seal(&history).map_err(RegistryError::Refused)?;
         let path = dir.join(LINE);
         disk::create_dir(&dir)
             .and_then(|()| disk::write_keeping(&path, &dir.join(LINE_BEFORE), &bytes))
             .map_err(io_error(&path))?;
-        self.adopt(line);
+        self.adopt(history);
         Ok(())
     }
 
-    pub(super) fn adopt(&self, line: Line) {
-        let key = line.key.clone();
-        unpoisoned(&self.lines).open.insert(key, line);
+    pub(super) fn adopt(&self, history: ModelHistory) {
+        let key = history.key.clone();
+        unpoisoned(&self.histories).open.insert(key, history);
         self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Sets a damaged version aside, as far as the disk lets it; it is gone from the line in any
     /// case.
-    pub(super) fn discard(&self, mut line: Line, number: u64, what: &str) {
-        self.report(Some(&line.key), Some(number), what.to_owned());
-        self.move_aside(&self.version_dir(&line.key, number));
-        line.lose(number);
-        if self.store(line.clone()).is_err() {
+    pub(super) fn discard(&self, mut history: ModelHistory, number: u64, what: &str) {
+        self.report(Some(&history.key), Some(number), what.to_owned());
+        self.move_aside(&self.version_dir(&history.key, number));
+        history.lose(number);
+        if self.store(history.clone()).is_err() {
             // Found again at the next open, if the disk still does not work.
-            self.adopt(line);
+            self.adopt(history);
         }
     }
 

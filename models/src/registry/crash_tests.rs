@@ -281,7 +281,9 @@ fn check_after_cut(dir: &TempDir, damage_is_told: bool, is_whole: impl Fn(&State
 }
 
 fn add(registry: &Registry) {
-    let next = registry.line(&key()).map_or(1, |line| line.next_number);
+    let next = registry
+        .history(&key())
+        .map_or(1, |history| history.next_number);
     let added = registry.add(&key(), &artifact(next as f32), new(CANDIDATE));
     assert_eq!(added.unwrap().number, next);
 }

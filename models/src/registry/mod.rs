@@ -25,8 +25,8 @@
 pub mod artifact;
 mod change;
 mod disk;
+mod history;
 mod key;
-mod line;
 mod recover;
 mod sealed;
 mod space;
@@ -50,7 +50,7 @@ use std::{
     },
 };
 
-use self::{disk::Content, line::Line, sealed::SealError};
+use self::{disk::Content, history::ModelHistory, sealed::SealError};
 pub use self::{
     key::{ModelKey, NAME_BYTES_MAX},
     version::{Evaluations, NewVersion, Version},
@@ -152,7 +152,7 @@ pub struct Damage {
 pub struct Registry {
     options: RegistryOptions,
     /// Held for moments only, never while the disk is busy.
-    lines: Mutex<Lines>,
+    histories: Mutex<Histories>,
     /// Held while the disk changes.
     writing: Mutex<()>,
     damage: Mutex<Vec<Damage>>,
@@ -168,8 +168,8 @@ pub struct Registry {
 
 /// What there is, as the disk has it.
 #[derive(Debug, Default)]
-struct Lines {
-    open: BTreeMap<ModelKey, Line>,
+struct Histories {
+    open: BTreeMap<ModelKey, ModelHistory>,
     /// Directories that are left alone, by name, each with the reason.
     closed: BTreeMap<String, String>,
 }
@@ -217,18 +217,18 @@ impl Registry {
 
     /// All lines there are, by recipe and stream.
     pub fn keys(&self) -> Vec<ModelKey> {
-        unpoisoned(&self.lines).open.keys().cloned().collect()
+        unpoisoned(&self.histories).open.keys().cloned().collect()
     }
 
     /// Number of the version that the line's pointer names. Does not touch the disk.
     pub fn current_number(&self, key: &ModelKey) -> Option<u64> {
-        unpoisoned(&self.lines).open.get(key)?.current
+        unpoisoned(&self.histories).open.get(key)?.current
     }
 
     /// Number of the version to serve for somebody who accepts `statuses`: among several, the one
     /// whose status was set last. Does not touch the disk.
     pub fn number_among(&self, key: &ModelKey, statuses: &[String]) -> Option<u64> {
-        unpoisoned(&self.lines).open.get(key)?.among(statuses)
+        unpoisoned(&self.histories).open.get(key)?.among(statuses)
     }
 
     /// The version that the line's pointer names.
@@ -275,8 +275,8 @@ impl Registry {
     /// [`RegistryError::Unknown`]; [`RegistryError::Damaged`] if it had to be set aside just now;
     /// [`RegistryError::Io`]
     pub fn version(&self, key: &ModelKey, number: u64) -> Result<Version, RegistryError> {
-        let line = self.listed(key, number)?;
-        match self.manifest(&line, number) {
+        let history = self.listed(key, number)?;
+        match self.manifest(&history, number) {
             Ok(version) => Ok(version),
             Err(Flaw::Other(error)) => Err(error),
             // Perhaps only removed since.
@@ -289,8 +289,8 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Io`]
     pub fn versions(&self, key: &ModelKey) -> Result<Vec<Version>, RegistryError> {
-        let line = self.line(key);
-        let numbers = line.iter().flat_map(|line| line.entries.keys());
+        let history = self.history(key);
+        let numbers = history.iter().flat_map(|history| history.entries.keys());
         let mut versions = Vec::new();
         for number in numbers {
             match self.version(key, *number) {
@@ -336,32 +336,32 @@ impl Registry {
         read: impl FnOnce(&Version) -> Result<T, Flaw>,
     ) -> Result<(Version, T), RegistryError> {
         let _writing = unpoisoned(&self.writing);
-        let line = self.listed(key, number)?;
-        let found = self.manifest(&line, number);
+        let history = self.listed(key, number)?;
+        let found = self.manifest(&history, number);
         match found.and_then(|version| read(&version).map(|more| (version, more))) {
             Ok(found) => Ok(found),
             Err(Flaw::Other(error)) => Err(error),
             Err(Flaw::Damaged(what)) => {
-                self.discard(line, number, &what);
+                self.discard(history, number, &what);
                 let what = format!("version {number} of {key} is damaged and set aside: {what}");
                 Err(RegistryError::Damaged(what))
             }
         }
     }
 
-    fn line(&self, key: &ModelKey) -> Option<Line> {
-        unpoisoned(&self.lines).open.get(key).cloned()
+    fn history(&self, key: &ModelKey) -> Option<ModelHistory> {
+        unpoisoned(&self.histories).open.get(key).cloned()
     }
 
     /// The line of `key`, which must have a version `number`.
-    fn listed(&self, key: &ModelKey, number: u64) -> Result<Line, RegistryError> {
-        let line = self.line(key).ok_or_else(|| {
+    fn listed(&self, key: &ModelKey, number: u64) -> Result<ModelHistory, RegistryError> {
+        let history = self.history(key).ok_or_else(|| {
             RegistryError::Unknown(format!("there is no model of recipe and stream {key}"))
         })?;
-        if line.entries.contains_key(&number) {
-            return Ok(line);
+        if history.entries.contains_key(&number) {
+            return Ok(history);
         }
-        let numbers: Vec<_> = line.entries.keys().map(ToString::to_string).collect();
+        let numbers: Vec<_> = history.entries.keys().map(ToString::to_string).collect();
         Err(RegistryError::Unknown(format!(
             "{key} has no version {number}; it has {}",
             if numbers.is_empty() {
@@ -385,10 +385,10 @@ impl Registry {
     }
 
     /// What the manifest of a version says, with the line's word on what changes.
-    fn manifest(&self, line: &Line, number: u64) -> Result<Version, Flaw> {
-        let dir = self.version_dir(&line.key, number);
+    fn manifest(&self, history: &ModelHistory, number: u64) -> Result<Version, Flaw> {
+        let dir = self.version_dir(&history.key, number);
         let mut version = read_manifest(&dir.join(MANIFEST))?;
-        if version.key != line.key || version.number != number {
+        if version.key != history.key || version.number != number {
             let (key, other) = (&version.key, version.number);
             let what = format!("its manifest is that of version {other} of {key}");
             return Err(Flaw::Damaged(what));
@@ -407,10 +407,10 @@ impl Registry {
                 "{MODEL} has {bytes} bytes in place of {expected}"
             )));
         }
-        if let Some(entry) = line.entries.get(&number) {
+        if let Some(entry) = history.entries.get(&number) {
             version.status.clone_from(&entry.status);
         }
-        version.is_current = line.current == Some(number);
+        version.is_current = history.current == Some(number);
         Ok(version)
     }
 

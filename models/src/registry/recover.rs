@@ -11,8 +11,8 @@ use std::{
 
 use super::{
     Content, Flaw, LINE, LINE_BEFORE, MANIFEST, Registry, RegistryError, RegistryOptions,
-    STATE_BYTES_MAX, SealError, disk, io_error, key::is_directory_name, line::Line, read_manifest,
-    sealed, unpoisoned, version_name,
+    STATE_BYTES_MAX, SealError, disk, history::ModelHistory, io_error, key::is_directory_name,
+    read_manifest, sealed, unpoisoned, version_name,
 };
 
 /// Ending of a line's directory that is being deleted.
@@ -24,7 +24,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// A line's state as found on disk.
 enum Found {
-    Line(Line),
+    Whole(ModelHistory),
     Absent,
     Damaged(String),
     /// Written by another version of this program: none of our business.
@@ -48,7 +48,7 @@ impl Registry {
         })?;
         let registry = Self {
             options,
-            lines: Mutex::default(),
+            histories: Mutex::default(),
             writing: Mutex::new(()),
             damage: Mutex::new(Vec::new()),
             damaged: AtomicU64::new(0),
@@ -68,7 +68,7 @@ impl Registry {
             if let Err(error) = registry.recover_line(&name, &line_dir) {
                 registry.report(None, None, error.to_string());
                 let why = format!("its directory cannot be used: {error}");
-                unpoisoned(&registry.lines).closed.insert(name, why);
+                unpoisoned(&registry.histories).closed.insert(name, why);
             }
         }
         registry.measure();
@@ -80,29 +80,31 @@ impl Registry {
         if name.ends_with(GONE) {
             return disk::remove_dir(dir).map_err(io_error(dir));
         }
-        let line = match read_line(&dir.join(LINE), name)? {
-            Found::Line(line) => line,
+        let history = match read_history(&dir.join(LINE), name)? {
+            Found::Whole(history) => history,
             Found::Foreign(why) => {
                 self.report(None, None, format!("{}: {why}", dir.display()));
                 let why = format!("{}: {why}; use that version", dir.display());
-                unpoisoned(&self.lines).closed.insert(name.to_owned(), why);
+                unpoisoned(&self.histories)
+                    .closed
+                    .insert(name.to_owned(), why);
                 return Ok(());
             }
             Found::Damaged(what) => {
                 let key = without_state(name, dir)?;
-                let key = key.as_ref().map(|line| line.key.clone());
+                let key = key.as_ref().map(|history| history.key.clone());
                 let what = format!("{LINE} is damaged, mended from what else there is: {what}");
                 self.report(key.as_ref(), None, what);
                 return self.mend(name, dir);
             }
             Found::Absent => return self.mend(name, dir),
         };
-        self.settle(line, dir, false)
+        self.settle(history, dir, false)
     }
 
     /// Takes in a line whose state cannot be read.
     fn mend(&self, name: &str, dir: &Path) -> Result<(), RegistryError> {
-        let Some(line) = without_state(name, dir)? else {
+        let Some(history) = without_state(name, dir)? else {
             // Nothing in it can be read: its key is not even known.
             let is_unfinished = disk::names(dir).map_err(io_error(dir))?.iter().all(|name| {
                 name.ends_with(disk::UNFINISHED) || !dir.join(name).join(MANIFEST).exists()
@@ -117,90 +119,115 @@ impl Registry {
         };
         // Or it would become the copy.
         disk::remove_file(&dir.join(LINE)).map_err(io_error(dir))?;
-        self.settle(line, dir, true)
+        self.settle(history, dir, true)
     }
 
-    /// Sweeps leftovers, takes in a version that a cut kept out, sets damaged ones aside.
+    /// Brings a line and its directory together: what a cut left over is swept, a version that it kept
+    /// out taken in, what is damaged or missing lost. Stored if that changed it, or `is_mended`.
     fn settle(
         &self,
-        mut line: Line,
+        mut history: ModelHistory,
         dir: &Path,
-        mut is_changed: bool,
+        is_mended: bool,
     ) -> Result<(), RegistryError> {
+        let found = history.clone();
         let there = numbers(dir)?;
-        for name in disk::names(dir).map_err(io_error(dir))? {
-            let path = dir.join(&name);
-            if name.ends_with(disk::UNFINISHED) && path.is_file() {
-                disk::remove_file(&path).map_err(io_error(&path))?;
-            }
-        }
+        sweep_unfinished(dir)?;
         for number in &there {
-            let number = *number;
-            if line.entries.contains_key(&number) {
-                continue;
-            }
-            let version_dir = dir.join(version_name(number));
-            let was_removed = number < line.next_number;
-            if was_removed || !version_dir.join(MANIFEST).exists() {
-                disk::remove_dir(&version_dir).map_err(io_error(&version_dir))?;
-                continue;
-            }
-            is_changed = true;
-            let status = read_manifest(&version_dir.join(MANIFEST)).map(|version| version.status);
-            match status {
-                Ok(status) => line.add(number, &status),
-                Err(Flaw::Other(error)) => return Err(error),
-                Err(Flaw::Damaged(what)) => {
-                    self.report(Some(&line.key), Some(number), what);
-                    self.move_aside(&version_dir);
-                    line.lose(number);
-                }
+            if !history.entries.contains_key(number) {
+                self.settle_unlisted(&mut history, dir, *number)?;
             }
         }
-        let listed: Vec<u64> = line.entries.keys().copied().collect();
-        for number in listed {
-            if !there.contains(&number) {
-                is_changed = true;
-                let what = "its directory is missing".to_owned();
-                self.report(Some(&line.key), Some(number), what);
-                line.lose(number);
-            }
-        }
-        // What serves must be sound; the rest is looked at when it is asked for.
-        while let Some(number) = line.current {
-            match self.manifest(&line, number) {
-                Ok(_) => break,
-                Err(Flaw::Other(error)) => return Err(error),
-                Err(Flaw::Damaged(what)) => {
-                    is_changed = true;
-                    self.report(Some(&line.key), Some(number), what);
-                    self.move_aside(&dir.join(version_name(number)));
-                    line.lose(number);
-                }
-            }
-        }
-        if is_changed && self.store(line.clone()).is_ok() {
+        self.lose_missing(&mut history, &there);
+        self.lose_damaged_current(&mut history, dir)?;
+        let is_changed = is_mended || history != found;
+        if is_changed && self.store(history.clone()).is_ok() {
             return Ok(());
         }
         // A full disk must not keep models from serving: mended again at the next open.
-        self.adopt(line);
+        self.adopt(history);
+        Ok(())
+    }
+
+    /// A version that only the disk knows: it was being removed or written, or is whole and new.
+    fn settle_unlisted(
+        &self,
+        history: &mut ModelHistory,
+        dir: &Path,
+        number: u64,
+    ) -> Result<(), RegistryError> {
+        let version_dir = dir.join(version_name(number));
+        let was_removed = number < history.next_number;
+        if was_removed || !version_dir.join(MANIFEST).exists() {
+            return disk::remove_dir(&version_dir).map_err(io_error(&version_dir));
+        }
+        match read_manifest(&version_dir.join(MANIFEST)) {
+            Ok(version) => history.add(number, &version.status),
+            Err(Flaw::Other(error)) => return Err(error),
+            Err(Flaw::Damaged(what)) => {
+                self.report(Some(&history.key), Some(number), what);
+                self.move_aside(&version_dir);
+                history.lose(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Loses the versions that are not among those `there`.
+    fn lose_missing(&self, history: &mut ModelHistory, there: &[u64]) {
+        let listed: Vec<u64> = history.entries.keys().copied().collect();
+        for number in listed.iter().filter(|number| !there.contains(number)) {
+            let what = "its directory is missing".to_owned();
+            self.report(Some(&history.key), Some(*number), what);
+            history.lose(*number);
+        }
+    }
+
+    /// What serves must be sound; the rest is looked at when it is asked for.
+    fn lose_damaged_current(
+        &self,
+        history: &mut ModelHistory,
+        dir: &Path,
+    ) -> Result<(), RegistryError> {
+        while let Some(number) = history.current {
+            match self.manifest(history, number) {
+                Ok(_) => break,
+                Err(Flaw::Other(error)) => return Err(error),
+                Err(Flaw::Damaged(what)) => {
+                    self.report(Some(&history.key), Some(number), what);
+                    self.move_aside(&dir.join(version_name(number)));
+                    history.lose(number);
+                }
+            }
+        }
         Ok(())
     }
 }
 
-/// The state before, or one made from the manifests.
-fn without_state(name: &str, dir: &Path) -> Result<Option<Line>, RegistryError> {
-    if let Found::Line(line) = read_line(&dir.join(LINE_BEFORE), name)? {
-        return Ok(Some(line));
+/// Deletes files of the line itself that were never whole.
+fn sweep_unfinished(dir: &Path) -> Result<(), RegistryError> {
+    for name in disk::names(dir).map_err(io_error(dir))? {
+        let path = dir.join(&name);
+        if name.ends_with(disk::UNFINISHED) && path.is_file() {
+            disk::remove_file(&path).map_err(io_error(&path))?;
+        }
     }
-    let mut made: Option<Line> = None;
+    Ok(())
+}
+
+/// The state before, or one made from the manifests.
+fn without_state(name: &str, dir: &Path) -> Result<Option<ModelHistory>, RegistryError> {
+    if let Found::Whole(history) = read_history(&dir.join(LINE_BEFORE), name)? {
+        return Ok(Some(history));
+    }
+    let mut made: Option<ModelHistory> = None;
     for number in numbers(dir)? {
         match read_manifest(&dir.join(version_name(number)).join(MANIFEST)) {
             Ok(version) if version.key.directory_name() == name => {
-                let line = made.get_or_insert_with(|| Line::new(version.key.clone()));
-                line.add(number, &version.status);
+                let history = made.get_or_insert_with(|| ModelHistory::new(version.key.clone()));
+                history.add(number, &version.status);
                 if version.decision.is_some_and(|decision| decision.promoted) {
-                    line.promote(number, &version.status, &version.status);
+                    history.promote(number, &version.status, &version.status);
                 }
             }
             Ok(_) | Err(Flaw::Damaged(_)) => {}
@@ -222,18 +249,18 @@ fn numbers(dir: &Path) -> Result<Vec<u64>, RegistryError> {
     Ok(numbers)
 }
 
-fn read_line(path: &Path, name: &str) -> Result<Found, RegistryError> {
+fn read_history(path: &Path, name: &str) -> Result<Found, RegistryError> {
     let bytes = match disk::read(path, STATE_BYTES_MAX).map_err(io_error(path))? {
         Content::Whole(bytes) => bytes,
         Content::Absent => return Ok(Found::Absent),
         Content::TooLong => return Ok(Found::Damaged("it is far too long".into())),
     };
-    Ok(match sealed::unseal::<Line>(&bytes) {
-        Ok(line) if line.key.directory_name() != name => {
-            Found::Damaged(format!("it is that of {}", line.key))
+    Ok(match sealed::unseal::<ModelHistory>(&bytes) {
+        Ok(history) if history.key.directory_name() != name => {
+            Found::Damaged(format!("it is that of {}", history.key))
         }
-        Ok(line) if !line.is_sound() => Found::Damaged("it contradicts itself".into()),
-        Ok(line) => Found::Line(line),
+        Ok(history) if !history.is_sound() => Found::Damaged("it contradicts itself".into()),
+        Ok(history) => Found::Whole(history),
         Err(SealError::Damaged(what)) => Found::Damaged(what),
         Err(error @ SealError::Format(_)) => Found::Foreign(error.to_string()),
     })

@@ -18,7 +18,7 @@ enum What {
     Damaged(String),
     Version(ModelKey, u64),
     /// All versions of a line.
-    Line(ModelKey),
+    ModelHistory(ModelKey),
 }
 
 impl Registry {
@@ -74,10 +74,10 @@ impl Registry {
                     disk::remove_dir(&dir).map_err(io_error(&dir))?;
                 }
                 What::Version(key, number) => {
-                    let mut line = self.listed(&key, number)?;
-                    self.remove_all(&mut line, &[number])?;
+                    let mut history = self.listed(&key, number)?;
+                    self.remove_all(&mut history, &[number])?;
                 }
-                What::Line(key) => self.forget_line(&key)?,
+                What::ModelHistory(key) => self.forget_line(&key)?,
             }
             too_many = too_many.saturating_sub(spare.bytes);
         }
@@ -99,30 +99,33 @@ impl Registry {
         }
         let mut gone = unpoisoned(&self.spare).clone();
         gone.remove(newcomer);
-        let lines: Vec<_> = unpoisoned(&self.lines).open.values().cloned().collect();
+        let histories: Vec<_> = unpoisoned(&self.histories).open.values().cloned().collect();
         let (mut versions, mut whole) = (Vec::new(), Vec::new());
-        for line in lines.iter().filter(|line| !gone.contains(&line.key)) {
-            let newest = line.entries.keys().next_back().copied();
-            for number in line.surplus(0) {
+        for history in histories
+            .iter()
+            .filter(|history| !gone.contains(&history.key))
+        {
+            let newest = history.entries.keys().next_back().copied();
+            for number in history.surplus(0) {
                 // It may wait for its promotion, or serve by its status.
                 if Some(number) == newest {
                     continue;
                 }
-                let dir = self.version_dir(&line.key, number);
+                let dir = self.version_dir(&history.key, number);
                 let written = std::fs::metadata(dir.join(MANIFEST)).and_then(|m| m.modified());
                 let spare = Spare {
                     bytes: disk::bytes_under(&dir),
-                    what: What::Version(line.key.clone(), number),
+                    what: What::Version(history.key.clone(), number),
                 };
                 versions.push((written.unwrap_or(SystemTime::UNIX_EPOCH), spare));
             }
         }
-        for key in lines.into_iter().map(|line| line.key) {
+        for key in histories.into_iter().map(|history| history.key) {
             if gone.contains(&key) {
                 let dir = self.line_dir(&key);
                 let spare = Spare {
                     bytes: disk::bytes_under(&dir),
-                    what: What::Line(key),
+                    what: What::ModelHistory(key),
                 };
                 whole.push((changed_at(&dir), spare));
             }
@@ -136,7 +139,7 @@ impl Registry {
     /// Deletes the line that was changed longest ago of those whose stream is gone; whether there was one.
     pub(super) fn forget_a_spare_line(&self) -> Result<bool, RegistryError> {
         let gone = unpoisoned(&self.spare).clone();
-        let there = gone.into_iter().filter(|key| self.line(key).is_some());
+        let there = gone.into_iter().filter(|key| self.history(key).is_some());
         let oldest = there.min_by_key(|key| changed_at(&self.line_dir(key)));
         oldest.map_or(Ok(false), |key| self.forget_line(&key).map(|()| true))
     }

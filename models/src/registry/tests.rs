@@ -392,7 +392,7 @@ proptest! {
     fn it_does_what_the_line_does(changes in proptest::collection::vec((0u8..7, 1u64..6), 1..25)) {
         let dir = tempfile::tempdir().unwrap();
         let mut registry = open(dir.path());
-        let mut line = Line::new(key());
+        let mut line = ModelHistory::new(key());
         for (change, number) in changes {
             let is_there = line.entries.contains_key(&number);
             match change {
@@ -432,7 +432,7 @@ proptest! {
                     registry = open(dir.path());
                 }
             }
-            let known = registry.line(&key()).unwrap_or_else(|| Line::new(key()));
+            let known = registry.history(&key()).unwrap_or_else(|| ModelHistory::new(key()));
             prop_assert_eq!(&known, &line);
         }
     }

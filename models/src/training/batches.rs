@@ -1,7 +1,7 @@
 //! Windows as samples, a batch at a time: one chunk is in memory, never all.
 
 use crate::{
-    data::{Half, Rows, Source, Window},
+    data::{Rows, Source, Subset, Window},
     recipe::TrainError,
 };
 
@@ -14,9 +14,9 @@ pub struct Batch {
     pub inputs: Vec<f32>,
     /// Targets of the loss.
     pub targets: Vec<f32>,
-    /// Samples.
+    /// How many samples there are.
     pub samples: usize,
-    /// Windows they are made of.
+    /// How many windows they are made of.
     pub windows: usize,
 }
 
@@ -33,43 +33,51 @@ pub trait Samples {
     /// Makes what all windows of a chunk share: its values as the network wants them.
     fn prepare(&self, rows: &Rows, prepared: &mut Vec<f32>);
 
-    /// The windows of a chunk.
-    fn windows(&self, rows: &Rows, half: Half) -> Vec<Window>;
+    /// The windows of a chunk that can be used.
+    fn windows(&self, rows: &Rows, subset: Subset) -> Vec<Window>;
 
     /// Adds the samples of one window to `batch`.
     fn add(&self, rows: &Rows, prepared: &[f32], window: Window, batch: &mut Batch);
 }
 
-/// Goes over all windows of `half`, `batch_size` at a time (fewer at the end): in the order of the
-/// data, or in a random one if there is an `order`: chunks first, then the windows of each.
+/// One way through the data.
+pub(super) struct Pass {
+    /// Windows gone over.
+    pub(super) subset: Subset,
+    /// Windows a batch; the last one may have fewer.
+    pub(super) batch_size: usize,
+    /// Random order, chunks first, then the windows of each; the order of the data if there is none.
+    pub(super) order: Option<Random>,
+}
+
+/// Gives the samples of a pass to `each`, a batch at a time.
 ///
 /// # Errors
 /// What `each` returns, or [`TrainError::Read`].
 pub(super) fn for_each_batch(
     source: &dyn Source,
     samples: &dyn Samples,
-    (half, batch_size): (Half, usize),
-    mut order: Option<Random>,
+    mut pass: Pass,
     mut each: impl FnMut(&Batch) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     let mut chunks: Vec<usize> = (0..source.chunks()).collect();
-    if let Some(order) = &mut order {
+    if let Some(order) = &mut pass.order {
         order.shuffle(&mut chunks);
     }
     let (mut batch, mut prepared) = (Batch::default(), Vec::new());
     for chunk in chunks {
         let rows = source.read(chunk)?;
-        let mut windows = samples.windows(&rows, half);
+        let mut windows = samples.windows(&rows, pass.subset);
         if windows.is_empty() {
             continue;
         }
-        if let Some(order) = &mut order {
+        if let Some(order) = &mut pass.order {
             order.shuffle(&mut windows);
         }
         samples.prepare(&rows, &mut prepared);
         for window in windows {
             samples.add(&rows, &prepared, window, &mut batch);
-            if batch.windows == batch_size {
+            if batch.windows == pass.batch_size {
                 each(&batch)?;
                 batch.clear();
             }

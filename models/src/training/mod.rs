@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::batches::{Batch, Samples};
 use self::{
-    batches::for_each_batch,
+    batches::{Pass, for_each_batch},
     checkpoint::Progress,
     dense::Dense,
     graph::Graph,
@@ -33,14 +33,16 @@ use self::{
     random::Random,
 };
 use crate::{
-    data::{Half, Source},
+    data::{Source, Subset},
     recipe::{EpochEnd, Host, Step, TrainError},
 };
 
 /// What random numbers are for.
 const PURPOSE_PARAMETERS: u64 = u64::MAX;
+/// Fewest windows judged at once: there is no gradient to keep small.
+const VALIDATION_BATCH_MIN: usize = 64;
 
-/// How to train.
+/// How far each step goes, and when training ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     /// Most epochs.
@@ -59,7 +61,7 @@ pub struct Schedule {
 
 /// One training job.
 pub struct Job<'a> {
-    /// The rows.
+    /// What is learnt from and judged by.
     pub source: &'a dyn Source,
     /// How windows of them become samples.
     pub samples: &'a dyn Samples,
@@ -67,7 +69,7 @@ pub struct Job<'a> {
     pub network: &'a Network,
     /// What is made less.
     pub loss: &'a Loss,
-    /// How.
+    /// How far each step goes, and when it ends.
     pub schedule: &'a Schedule,
     /// Parameters to start from; drawn from the seed if there are none.
     pub start: Option<&'a [f32]>,
@@ -137,10 +139,13 @@ impl Job<'_> {
         let decay = schedule.learning_rate_decay.powi(epoch.min(1 << 20) as i32);
         let learning_rate = (schedule.learning_rate * decay) as f32;
         let norm_max = schedule.gradient_norm_max as f32;
-        let order = Some(Random::new(self.seed, u64::from(epoch)));
         let mut mean = Mean::default();
-        let pass = (Half::Train, schedule.batch_size);
-        for_each_batch(self.source, self.samples, pass, order, |batch| {
+        let pass = Pass {
+            subset: Subset::Train,
+            batch_size: schedule.batch_size,
+            order: Some(Random::new(self.seed, u64::from(epoch))),
+        };
+        for_each_batch(self.source, self.samples, pass, |batch| {
             host.pace()?;
             let start_ns = host.elapsed_ns();
             let parameters = &mut progress.parameters;
@@ -172,8 +177,12 @@ impl Job<'_> {
         host: &mut dyn Host,
     ) -> Result<f64, TrainError> {
         let mut mean = Mean::default();
-        let pass = (Half::Validation, self.schedule.batch_size.max(64));
-        for_each_batch(self.source, self.samples, pass, None, |batch| {
+        let pass = Pass {
+            subset: Subset::Validation,
+            batch_size: self.schedule.batch_size.max(VALIDATION_BATCH_MIN),
+            order: None,
+        };
+        for_each_batch(self.source, self.samples, pass, |batch| {
             host.pace()?;
             let loss = engine.judge(self.network, parameters, self.loss, batch)?;
             mean.add(loss, batch.windows);

@@ -1,7 +1,8 @@
 //! A network as a list of layers, its parameters as one row of numbers, and its answer to one input.
 //!
 //! Promises: a window lies in memory row after row, and all weights of one input lie together, so that
-//! a convolution is a product of weights with consecutive numbers, like a dense layer; an answer needs no memory beyond two buffers that are kept.
+//! a convolution is a product of weights with consecutive numbers, like a dense layer; an answer needs no
+//! memory beyond two buffers that are kept.
 
 use std::ops::Range;
 
@@ -118,9 +119,9 @@ pub struct Place {
     pub layer: usize,
     /// Shape of the weights.
     pub shape: Vec<usize>,
-    /// The weights.
+    /// Where the weights are.
     pub weights: Range<usize>,
-    /// The biases.
+    /// Where the biases are.
     pub biases: Range<usize>,
 }
 
@@ -129,7 +130,7 @@ pub struct Place {
 pub struct Network {
     /// Numbers in.
     pub inputs: usize,
-    /// The layers.
+    /// What happens to them, one after the other.
     pub layers: Vec<Layer>,
     places: Vec<Place>,
 }

@@ -16,7 +16,7 @@ use std::{
 use dunlin_agent::cohort::{CohortQuery, Condition, resolve};
 use dunlin_models::{
     data::{Source, WindowShape},
-    recipe::Quiet,
+    recipe::NullHost,
     recipes::{self, Algorithm, RecipeSettings},
 };
 use dunlin_sync::{
@@ -174,7 +174,7 @@ impl TrainingSet {
         let (trained, bytes) = peak_rss_bytes(|| -> Result<f64, Error> {
             let started = Instant::now();
             let cohort = resolve(&buffer, &CohortQuery::of("bench/*"), SHORT_WINDOWS)?;
-            recipe.train(&cohort, None, 1, &mut Quiet::default())?;
+            recipe.train(&cohort, None, 1, &mut NullHost::default())?;
             Ok(started.elapsed().as_secs_f64())
         });
         Ok(serde_json::json!({ "pca_s": round(trained?), "peak_mb": bytes as f64 / 1e6 }))

@@ -160,8 +160,8 @@ pub(super) fn import(
     let reply = send(writer, content)?;
     let stored = wait(writer, &reply, listener)?;
     stored.map_err(|refused| match refused {
-        Refused::Now(why) => OperationError::Failed(why),
-        Refused::ForGood(why) => OperationError::Asked(why),
+        Refused::Transient(why) => OperationError::Failed(why),
+        Refused::Permanent(why) => OperationError::Asked(why),
     })
 }
 

@@ -266,8 +266,8 @@ fn retry_publishes(
                 retried.records += records;
             }
             // Says nothing of the item: it stays as it is.
-            Err(Refused::Now(why)) => failed = Some(why),
-            Err(Refused::ForGood(why)) => {
+            Err(Refused::Transient(why)) => failed = Some(why),
+            Err(Refused::Permanent(why)) => {
                 // As a rejection writes itself: reason, colon, detail.
                 let (reason, detail) = why.split_once(": ").unwrap_or((&item.reason, &why));
                 let (reason, detail) = (reason.to_owned(), detail.to_owned());

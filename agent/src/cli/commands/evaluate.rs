@@ -3,7 +3,7 @@
 use clap::Args;
 use dunlin_models::{
     judging::crossval::{Folds, Spread},
-    recipe::Task,
+    recipe::Problem,
 };
 
 use super::{
@@ -99,14 +99,14 @@ fn as_text(found: &Evaluated) -> String {
 }
 
 /// Figures that mean something for this task alone.
-fn more(task: Task, folds: &Folds) -> Vec<String> {
+fn more(task: Problem, folds: &Folds) -> Vec<String> {
     match task {
-        Task::Forecast | Task::Regress => vec![line("mean absolute", &folds.mae)],
-        Task::Anomaly => vec![
+        Problem::Forecast | Problem::Regress => vec![line("mean absolute", &folds.mae)],
+        Problem::Anomaly => vec![
             line("false alarms", &folds.false_alarm_rate),
             line("F1", &folds.f1),
         ],
-        Task::Classify => Vec::new(),
+        Problem::Classify => Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Chunks, and the windows in them.
 
-use dunlin_models::data::Half;
+use dunlin_models::data::Subset;
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn ends(cohort: &Cohort) -> Vec<i64> {
     let width = cohort.columns().features.len();
     let mut ends = Vec::new();
     for rows in chunks(cohort) {
-        let windows = rows.windows(WINDOWS, width, false, Half::Both);
+        let windows = rows.windows(WINDOWS, width, false, Subset::All);
         ends.extend(windows.map(|window| rows.ts[window.end - 1]));
     }
     ends

@@ -3,7 +3,7 @@
 use dunlin_models::{
     data::WindowShape,
     judging::gate::GateSettings,
-    recipe::Task,
+    recipe::Problem,
     recipes::{self, Algorithm, RecipeSettings},
 };
 
@@ -214,7 +214,7 @@ fn rule(
     let streams = entry.text("streams", &TEXT, found);
     let recipe = recipe(entry, own, found)?;
     let label = entry.text("label", &TEXT, found);
-    if recipe.task().wants_label() && label.is_none() {
+    if recipe.problem().wants_label() && label.is_none() {
         let hint = "add label = \"...\": the field that says what is right";
         entry.wrong("label", "is missing", hint, found);
     }
@@ -366,7 +366,7 @@ fn own_recipe(
 fn built_in(entry: &Entry<'_>, found: &mut Findings) -> Option<RecipeSettings> {
     let algorithm = entry.text("algorithm", &Kind::Choice(ALGORITHMS), found)?;
     let algorithm: Algorithm = serde_json::from_value(serde_json::Value::String(algorithm)).ok()?;
-    let is_forecast = algorithm.task() == Task::Forecast;
+    let is_forecast = algorithm.problem() == Problem::Forecast;
     let default_rows = if is_forecast { 96 } else { 1 };
     let rows = |key: &str, default: usize, found: &mut Findings| {
         let rows = entry.number(key, &ROWS, found);

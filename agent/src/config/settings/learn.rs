@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_models::{judging::gate::GateSettings, recipe::Task};
+use dunlin_models::{judging::gate::GateSettings, recipe::Problem};
 
 use crate::{
     base::glob,
@@ -149,7 +149,7 @@ impl RecipeRule {
             balance: sampling.balance,
             fraction: sampling.fraction,
             seed: sampling.seed,
-            classify: self.recipe.task() == Task::Classify,
+            classify: self.recipe.problem() == Problem::Classify,
             condition: condition.map_err(|error| error.to_string())?,
             gap_ns_max: self.gap_ns_max,
             rows_per_chunk_max,

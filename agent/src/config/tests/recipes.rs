@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin_models::{
     data::WindowShape,
-    recipe::{Task, TrainError},
+    recipe::{Problem, TrainError},
     recipes::custom::Custom,
 };
 
@@ -24,7 +24,7 @@ fn own() -> OwnRecipes {
                  _: u64,
                  _: &mut dyn dunlin_models::recipe::Host|
      -> Result<Vec<f32>, TrainError> { Ok(Vec::new()) };
-    let mine = Custom::new("mine", Task::Regress, shape, train, |_, _, _| {});
+    let mine = Custom::new("mine", Problem::Regress, shape, train, |_, _, _| {});
     OwnRecipes::default().with("mine", mine)
 }
 
@@ -75,7 +75,7 @@ fn a_recipe_that_no_stream_can_be_meant_by_is_warned_of() {
 #[test]
 fn a_recipe_of_ones_own_brings_task_and_window() {
     let rule = found("algorithm = \"custom:mine\"\nlabel = \"y\"", &own()).unwrap();
-    assert_eq!(rule.recipe.task(), Task::Regress);
+    assert_eq!(rule.recipe.problem(), Problem::Regress);
     assert_eq!(rule.recipe.shape().lookback, 7);
     assert_eq!(rule.recipe, rule.recipe.clone());
 }

@@ -53,8 +53,8 @@ fn try_once(shared: &Shared, predictors: &mut Predictors) -> Option<String> {
     for (predictor, kept) in waiting.iter_mut().zip(kept) {
         match kept {
             Ok(()) => tell_durable(shared, predictor),
-            Err(Refused::Now(why)) => why_waiting = Some(why),
-            Err(Refused::ForGood(why)) => drop_refused(shared, predictor, &why),
+            Err(Refused::Transient(why)) => why_waiting = Some(why),
+            Err(Refused::Permanent(why)) => drop_refused(shared, predictor, &why),
         }
     }
     why_waiting

@@ -22,7 +22,7 @@ use dunlin_models::{
     data::scale::Scale,
     drift::{Alarm, population::InputDrift},
     judging::{evaluation::argmax, trial::Verdict},
-    recipe::Task,
+    recipe::Problem,
     registry::ModelKey,
 };
 use dunlin_sync::rows::Columns;
@@ -109,7 +109,7 @@ impl Predictor {
             active: LiveModel::new(serving, Forecasts::new(shape.horizon)),
             trial: None,
             judge: Judge {
-                task: recipe.task(),
+                task: recipe.problem(),
                 scale: reference.scale,
             },
             drift: DriftDetectors::new(reference.inputs),
@@ -149,20 +149,20 @@ impl Predictor {
         })
     }
 
-    /// Another version serves from the next record on. If `is_watched`, the one before answers along
+    /// Another version serves from the next record on. If `is_on_trial`, the one before answers along
     /// for a while, to see which is better.
-    pub(super) fn swap(&mut self, serving: Serving, reference: Reference, is_watched: bool) {
+    pub(super) fn swap(&mut self, serving: Serving, reference: Reference, is_on_trial: bool) {
         let active = &self.active;
         // Labels are places among the classes: with other classes there is nothing to compare.
-        let is_watched =
-            is_watched && !active.is_broken && active.serving.classes == serving.classes;
-        let forecasts = if is_watched {
+        let is_on_trial =
+            is_on_trial && !active.is_broken && active.serving.classes == serving.classes;
+        let forecasts = if is_on_trial {
             active.forecasts.blank()
         } else {
             active.forecasts.empty()
         };
         let before = std::mem::replace(&mut self.active, LiveModel::new(serving, forecasts));
-        self.trial = is_watched.then(|| Trial::against(before));
+        self.trial = is_on_trial.then(|| Trial::against(before));
         self.drift = DriftDetectors::new(reference.inputs);
         self.judge.scale = reference.scale;
     }
@@ -185,7 +185,7 @@ impl Predictor {
             drift: self.drift.clone(),
             trial: self.trial.as_ref().map(|trial| TrialSnapshot {
                 before: trial.before.serving.version,
-                watch: trial.watch.clone(),
+                trial: trial.trial.clone(),
             }),
         }
     }
@@ -198,7 +198,7 @@ impl Predictor {
         let trial = snapshot.trial.zip(before);
         self.trial = trial.map(|(trial, before)| Trial {
             before: LiveModel::new(before, forecasts),
-            watch: trial.watch,
+            trial: trial.trial,
         });
         self.progress.look_again_behind(snapshot.seen_to);
     }
@@ -211,7 +211,7 @@ impl Predictor {
         let Some(newest) = self.history.newest() else {
             return;
         };
-        if self.judge.task == Task::Forecast {
+        if self.judge.task == Problem::Forecast {
             // A model that panics here does so again, and is given up then.
             let (judge, room) = (&self.judge, &mut self.workspace);
             let _known = guarded(|| {
@@ -282,8 +282,8 @@ impl Predictor {
         let Some(trial) = &mut self.trial else {
             return false;
         };
-        let verdict = trial.watch.add(error, before);
-        if verdict != Verdict::Watching {
+        let verdict = trial.trial.add(error, before);
+        if verdict != Verdict::Undecided {
             self.trial = None;
         }
         verdict == Verdict::RollBack
@@ -291,7 +291,7 @@ impl Predictor {
 
     fn prediction(&self, newest: Newest<'_>, error: Option<f64>) -> Prediction {
         let (serving, output) = (&self.active.serving, &self.workspace.output);
-        let is_classifier = self.judge.task == Task::Classify;
+        let is_classifier = self.judge.task == Problem::Classify;
         let class = is_classifier.then(|| argmax(&output.values)).flatten();
         let kept = &output.values[..output.values.len().min(OUTPUTS_MAX)];
         Prediction {
@@ -300,7 +300,7 @@ impl Predictor {
             score: f64::from(output.score),
             flag: output.flag,
             class: class.and_then(|class| serving.classes.get(class).cloned()),
-            error: error.filter(|_| self.judge.task != Task::Forecast),
+            error: error.filter(|_| self.judge.task != Problem::Forecast),
             outputs: (self.spec.rule.outputs && !kept.is_empty())
                 .then(|| serde_json::to_string(kept).unwrap_or_default()),
         }

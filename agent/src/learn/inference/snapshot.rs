@@ -2,7 +2,7 @@
 //!
 //! Promises: it names the last record that it has seen, so that none is counted twice.
 
-use dunlin_models::{judging::trial::Watch, registry::ModelKey};
+use dunlin_models::{judging::trial::Trial, registry::ModelKey};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::inference::drift::DriftDetectors;
@@ -27,7 +27,7 @@ pub(super) struct PredictorSnapshot {
 pub(super) struct TrialSnapshot {
     /// The version before, which answers along for comparison.
     pub(super) before: u64,
-    pub(super) watch: Watch,
+    pub(super) trial: Trial,
 }
 
 impl PredictorSnapshot {

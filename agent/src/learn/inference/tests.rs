@@ -10,7 +10,7 @@ use std::{
 };
 
 use dunlin_models::{
-    recipe::Quiet,
+    recipe::NullHost,
     registry::{ModelKey, NewVersion},
 };
 use dunlin_sync::sample::{StreamId, Value};
@@ -90,7 +90,7 @@ fn promote_by(bench: &Bench, rule: &RecipeRule, features: &[&str]) -> u64 {
     let cohort = crate::cohort::resolve(&bench.shared.buffer, &query, rule.recipe.shape()).unwrap();
     let recipe = rule.recipe.build().unwrap();
     let model = recipe
-        .train(&cohort, None, 1, &mut Quiet::default())
+        .train(&cohort, None, 1, &mut NullHost::default())
         .unwrap();
     let models = &bench.shared.models;
     let new = NewVersion {
@@ -266,7 +266,9 @@ fn the_answers_of_all_lines_are_handed_over_before_the_first_is_waited_for() {
         // The first attempt fails for one of them alone.
         let one = together.remove(1);
         let count = together.len();
-        one.reply.send(Err(Refused::Now("no room".into()))).unwrap();
+        one.reply
+            .send(Err(Refused::Transient("no room".into())))
+            .unwrap();
         for request in together {
             request.reply.send(Ok(1)).unwrap();
         }
@@ -312,7 +314,7 @@ fn answers_that_can_never_be_stored_hold_no_others_and_are_told_once() {
                 continue;
             };
             let answer = if stream.contains("/second/") {
-                Err(Refused::ForGood("no stream is left".into()))
+                Err(Refused::Permanent("no stream is left".into()))
             } else {
                 stored += 1;
                 Ok(1)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_models::{
-    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape},
+    data::{Columns, DataError, Lineage, Rows, Source, Subset, WindowShape},
     recipe::{Model, Output, Scratch, TrainError},
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus, seq::index};
@@ -86,7 +86,7 @@ pub(super) struct Mixed<'a> {
     replay: Option<(Cohort, Vec<usize>)>,
     lineage: Lineage,
     /// Whose flags are left out.
-    watchman: Option<Watchman<'a>>,
+    filter: Option<AnomalyFilter<'a>>,
 }
 
 impl<'a> Mixed<'a> {
@@ -109,7 +109,7 @@ impl<'a> Mixed<'a> {
         let parent = task.parent.unwrap_or_default();
         let left_out = format!("; without what version {parent} flags{until}");
         self.lineage.query.push_str(&left_out);
-        self.watchman = Some(Watchman {
+        self.filter = Some(AnomalyFilter {
             model,
             shape,
             usual_from,
@@ -134,7 +134,7 @@ impl<'a> Mixed<'a> {
             new,
             replay,
             lineage,
-            watchman: None,
+            filter: None,
         }
     }
 
@@ -152,14 +152,14 @@ impl<'a> Mixed<'a> {
 }
 
 /// A model whose flags keep windows out of a data set.
-struct Watchman<'a> {
+struct AnomalyFilter<'a> {
     model: &'a dyn Model,
     shape: WindowShape,
     /// From here on what it flags is the new usual, nanoseconds UTC.
     usual_from: Option<i64>,
 }
 
-impl Watchman<'_> {
+impl AnomalyFilter<'_> {
     /// Lets no window end in these rows where the model flags one that is not the new usual.
     fn leave_out_flagged(&self, rows: &mut Rows, features: usize) {
         let flagged = flags(self.model, rows, self.shape, features);
@@ -181,7 +181,7 @@ fn flags<'a>(
     features: usize,
 ) -> impl Iterator<Item = (usize, bool)> + 'a {
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
-    let windows = rows.windows(shape, features, false, Half::Both);
+    let windows = rows.windows(shape, features, false, Subset::All);
     windows.map(move |window| {
         let input = rows.values_of(window.start..window.split_at, features);
         model.infer(input, &mut scratch, &mut output);
@@ -231,11 +231,11 @@ impl Source for Mixed<'_> {
 
     fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
         let rows = self.read_all(index)?;
-        let Some(watchman) = &self.watchman else {
+        let Some(filter) = &self.filter else {
             return Ok(rows);
         };
         let mut rows = Arc::unwrap_or_clone(rows);
-        watchman.leave_out_flagged(&mut rows, self.columns().features.len());
+        filter.leave_out_flagged(&mut rows, self.columns().features.len());
         Ok(Arc::new(rows))
     }
 

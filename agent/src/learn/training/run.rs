@@ -10,9 +10,9 @@ use std::{
 };
 
 use dunlin_models::{
-    data::{Half, Source, scale::Scale},
+    data::{Source, Subset, scale::Scale},
     judging::{baseline::baseline, evaluation::evaluate, gate},
-    recipe::{Model, Recipe, Stopped, Task, TrainError},
+    recipe::{Model, Problem, Recipe, Stopped, TrainError},
     registry::{Evaluations, NewVersion, RegistryError, Version},
 };
 
@@ -85,7 +85,7 @@ fn attempt(
     let after = parent.as_ref().map(|(version, _)| version.lineage.last_ts);
     let mut data = data_set(shared, rule, task, after)?;
     if let Some((_, model)) = &parent
-        && recipe.task() == Task::Anomaly
+        && recipe.problem() == Problem::Anomaly
     {
         data.leave_out_flagged(shared, rule, task, &**model)?;
     }
@@ -117,9 +117,9 @@ fn attempt(
         _ => None,
     };
     let scale = Scale::fit(&data)?;
-    let judged = (recipe.task(), recipe.shape());
-    let judge = |model: &dyn Model| evaluate(model, judged, &scale, &data, Half::Validation);
-    let naive = baseline(recipe.task(), recipe.shape(), &data)?;
+    let judged = (recipe.problem(), recipe.shape());
+    let judge = |model: &dyn Model| evaluate(model, judged, &scale, &data, Subset::Validation);
+    let naive = baseline(recipe.problem(), recipe.shape(), &data)?;
     let candidate = judge(&*model)?;
     let incumbent = incumbent.map(judge).transpose()?;
     let naive = judge(&*naive)?;

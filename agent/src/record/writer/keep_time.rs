@@ -34,9 +34,9 @@ fn read(path: &Path) -> Option<ClockRecord> {
 /// Why there is no timestamp.
 pub(super) enum NoTime {
     /// The ceiling cannot be raised, most likely for want of disk: try again later.
-    Now(String),
+    Transient(String),
     /// There is none left.
-    Ever(String),
+    Permanent(String),
 }
 
 /// `count` consecutive timestamps; raises the durable ceiling where needed.
@@ -53,10 +53,10 @@ pub(super) fn next(
                 stats.set_waiting_for_disk(true);
                 let stored = state_file::write(path, &record.to_bytes());
                 stats.set_waiting_for_disk(false);
-                stored.map_err(|error| NoTime::Now(no_ceiling(path, &error)))?;
+                stored.map_err(|error| NoTime::Transient(no_ceiling(path, &error)))?;
                 clock.stored(&record);
             }
-            Err(error @ ClockError::Exhausted) => return Err(NoTime::Ever(error.to_string())),
+            Err(error @ ClockError::Exhausted) => return Err(NoTime::Permanent(error.to_string())),
         }
     }
 }

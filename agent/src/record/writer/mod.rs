@@ -260,11 +260,11 @@ impl Writer {
                     self.undecided.get_or_insert(now);
                     break;
                 }
-                Err(NoTime::Now(why)) => {
+                Err(NoTime::Transient(why)) => {
                     self.stall(&why, true);
                     break;
                 }
-                Err(NoTime::Ever(why)) => return Err(why),
+                Err(NoTime::Permanent(why)) => return Err(why),
             }
         }
         arrived.drain(..taken);
@@ -395,11 +395,11 @@ impl Writer {
                         Ok(stored)
                     }
                     // Whoever asked has it still.
-                    Err(NoTime::Now(why)) => Err(Refused::Now(why)),
-                    Err(NoTime::Ever(why)) => return Err(why),
+                    Err(NoTime::Transient(why)) => Err(Refused::Transient(why)),
+                    Err(NoTime::Permanent(why)) => return Err(why),
                 }
             }
-            Err(reject) => Err(Refused::ForGood(reject.to_string())),
+            Err(reject) => Err(Refused::Permanent(reject.to_string())),
         };
         self.pending.reply(request.reply, answer);
         Ok(())

@@ -25,10 +25,10 @@ pub type Answer = Result<u64, Refused>;
 pub enum Refused {
     /// Nothing can be stored at present: the same may be asked again.
     #[error("{0}")]
-    Now(String),
+    Transient(String),
     /// Asked again, it would be refused again.
     #[error("{0}")]
-    ForGood(String),
+    Permanent(String),
 }
 
 /// What a [`Request`] holds.

@@ -481,7 +481,7 @@ fn requests_are_answered_when_durable() {
     assert_eq!(one.recv().unwrap(), Ok(1));
     let refused = bad.recv().unwrap().unwrap_err();
     assert!(
-        matches!(&refused, Refused::ForGood(why) if why.contains("not_json")),
+        matches!(&refused, Refused::Permanent(why) if why.contains("not_json")),
         "{refused}"
     );
     assert_eq!(device.stored().values(), [1.5, 2.5, 9.5]);

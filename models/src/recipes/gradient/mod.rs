@@ -13,10 +13,10 @@ mod tests;
 
 use crate::{
     data::{
-        Half, Source, WindowShape,
+        Source, Subset, WindowShape,
         scale::{Moments, Scale},
     },
-    recipe::{Host, Model, Output, Recipe, Scratch, Task, TrainError},
+    recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     recipes::RecipeSettings,
     registry::artifact::{Artifact, ArtifactError},
     training::{Job, Schedule, loss::Loss},
@@ -46,8 +46,8 @@ struct Gradient {
 }
 
 impl Recipe for Gradient {
-    fn task(&self) -> Task {
-        self.settings.algorithm.task()
+    fn problem(&self) -> Problem {
+        self.settings.algorithm.problem()
     }
 
     fn shape(&self) -> WindowShape {
@@ -75,8 +75,8 @@ impl Recipe for Gradient {
             Some(incumbent) => (incumbent.scale.clone(), incumbent.label),
             None => (Scale::fit(data)?, survey.label()),
         };
-        let loss = match self.task() {
-            Task::Classify => Loss::CrossEntropy {
+        let loss = match self.problem() {
+            Problem::Classify => Loss::CrossEntropy {
                 weights: survey.class_weights(self.settings.balance_classes),
             },
             _ => Loss::Squares,
@@ -98,7 +98,7 @@ impl Recipe for Gradient {
         };
         let parameters = job.run(host)?;
         let mut model = NetworkModel::new(plan, columns, scale, label, parameters);
-        if self.task() == Task::Anomaly {
+        if self.problem() == Problem::Anomaly {
             model.limit = self.limit(&model, data, host)?;
         }
         Ok(Box::new(model))
@@ -148,7 +148,7 @@ impl Gradient {
         for index in 0..data.chunks() {
             host.pace()?;
             let rows = data.read(index)?;
-            for window in rows.windows(shape, features, false, Half::Validation) {
+            for window in rows.windows(shape, features, false, Subset::Validation) {
                 let input = rows.values_of(window.start..window.split_at, features);
                 model.infer(input, &mut scratch, &mut output);
                 scores.push(output.score);
@@ -195,7 +195,7 @@ impl Survey {
         host: &mut dyn Host,
     ) -> Result<Self, TrainError> {
         let columns = data.columns();
-        let task = settings.algorithm.task();
+        let problem = settings.algorithm.problem();
         let mut survey = Self {
             classes: vec![0; columns.classes.len()],
             ..Self::default()
@@ -206,13 +206,18 @@ impl Survey {
             survey.rows += rows.len() - rows.lead;
             survey.longest_chunk = survey.longest_chunk.max(rows.len());
             let features = columns.features.len();
-            for window in rows.windows(settings.shape(), features, task.wants_label(), Half::Both) {
+            for window in rows.windows(
+                settings.shape(),
+                features,
+                problem.wants_label(),
+                Subset::All,
+            ) {
                 let last = window.end - 1;
                 let is_train = rows.is_train[last];
                 survey.train += usize::from(is_train);
                 survey.validation += usize::from(!is_train);
                 let label = rows.label.get(last).copied().unwrap_or(f32::NAN);
-                if task == Task::Classify {
+                if problem == Problem::Classify {
                     let class = (label >= 0.0 && label.fract() == 0.0).then_some(label as usize);
                     let class = class.filter(|class| *class < survey.classes.len());
                     let class = class.ok_or_else(|| {
@@ -233,7 +238,7 @@ impl Survey {
 
     fn check(&self, settings: &RecipeSettings) -> Result<(), TrainError> {
         let length = settings.lookback + settings.horizon;
-        let labelled = if settings.algorithm.task().wants_label() {
+        let labelled = if settings.algorithm.problem().wants_label() {
             ", and a label at its end"
         } else {
             ""
@@ -247,7 +252,7 @@ impl Survey {
             )));
         }
         let seen = self.classes.iter().filter(|count| **count > 0).count();
-        if settings.algorithm.task() == Task::Classify && seen < 2 {
+        if settings.algorithm.problem() == Problem::Classify && seen < 2 {
             return Err(TrainError::Data(format!(
                 "needed: training windows of at least 2 classes; found: {seen} (windows of each \
                  class: {:?})",

@@ -1,4 +1,4 @@
-//! A trained network: one type for every task.
+//! A trained network: one type for every problem.
 
 use std::any::Any;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::{Columns, scale::Scale},
     judging::evaluation::argmax,
-    recipe::{Model, Output, Scratch, Task},
+    recipe::{Model, Output, Problem, Scratch},
     recipes::{Algorithm, RecipeSettings},
     registry::artifact::{Artifact, ArtifactError},
     training::{loss::softmax, wide::dot},
@@ -60,20 +60,20 @@ impl Model for NetworkModel {
         plan.network
             .answer(&self.parameters, &mut scratch.a, &mut scratch.b);
         let answer = &mut scratch.a;
-        match plan.settings.algorithm.task() {
-            Task::Classify => {
+        match plan.settings.algorithm.problem() {
+            Problem::Classify => {
                 softmax(answer);
                 output.values.extend_from_slice(answer);
                 let likeliest = argmax(answer);
                 output.score = likeliest.map_or(0.0, |class| answer[class]);
             }
-            Task::Regress => {
+            Problem::Regress => {
                 let [mean, std] = self.label;
                 output
                     .values
                     .extend(answer.iter().map(|value| value * std + mean));
             }
-            Task::Anomaly | Task::Forecast => {
+            Problem::Anomaly | Problem::Forecast => {
                 let last = answer.len() - plan.features;
                 output.values.extend_from_slice(&answer[last..]);
                 self.scale.invert(&mut output.values);

@@ -1,7 +1,7 @@
 //! What a recipe trained by gradient is made of: how it looks at a window, and which layers follow.
 
 use crate::{
-    recipe::Task,
+    recipe::Problem,
     recipes::{Algorithm, RecipeSettings},
     training::{
         network::{Layer, Network},
@@ -102,7 +102,7 @@ pub(super) fn check(settings: &RecipeSettings) -> Result<(), String> {
         let text = || format!("{algorithm:?}: {what}");
         if holds { Ok(()) } else { Err(text()) }
     };
-    let is_forecast = algorithm.task() == Task::Forecast;
+    let is_forecast = algorithm.problem() == Problem::Forecast;
     let units = 1..=UNITS_MAX;
     wants(
         units.contains(&settings.lookback),

@@ -1,8 +1,8 @@
 //! Windows as the samples that a network learns from.
 
 use crate::{
-    data::{Half, Rows, Window, scale::Scale},
-    recipe::Task,
+    data::{Rows, Subset, Window, scale::Scale},
+    recipe::Problem,
     training::{Batch, Samples, wide},
 };
 
@@ -36,10 +36,10 @@ impl Samples for Windows<'_> {
         }
     }
 
-    fn windows(&self, rows: &Rows, half: Half) -> Vec<Window> {
+    fn windows(&self, rows: &Rows, subset: Subset) -> Vec<Window> {
         let settings = &self.plan.settings;
-        let wants_label = settings.algorithm.task().wants_label();
-        rows.windows(settings.shape(), self.plan.features, wants_label, half)
+        let wants_label = settings.algorithm.problem().wants_label();
+        rows.windows(settings.shape(), self.plan.features, wants_label, subset)
             .collect()
     }
 
@@ -54,15 +54,15 @@ impl Samples for Windows<'_> {
             let inputs = &prepared[window.start * features..window.split_at * features];
             batch.inputs.extend_from_slice(inputs);
             batch.samples += 1;
-            match self.plan.settings.algorithm.task() {
-                Task::Classify => batch.targets.push(rows.label[window.end - 1]),
-                Task::Regress => {
+            match self.plan.settings.algorithm.problem() {
+                Problem::Classify => batch.targets.push(rows.label[window.end - 1]),
+                Problem::Regress => {
                     let [mean, std] = self.label;
                     batch
                         .targets
                         .push((rows.label[window.end - 1] - mean) / std);
                 }
-                Task::Anomaly | Task::Forecast => batch.targets.extend_from_slice(inputs),
+                Problem::Anomaly | Problem::Forecast => batch.targets.extend_from_slice(inputs),
             }
             return;
         };

@@ -4,7 +4,7 @@ use std::{error::Error, fs, path::Path, sync::Arc};
 
 use dunlin_models::{
     data::{Columns, InMemory, Rows, WindowShape},
-    recipe::{Model, Output, Quiet, Scratch, Task},
+    recipe::{Model, NullHost, Output, Problem, Scratch},
     recipes::{Algorithm, RecipeSettings, build},
     registry::artifact::Artifact,
 };
@@ -38,7 +38,7 @@ pub(crate) fn write(dir: &Path) -> Done<Value> {
     for algorithm in ALGORITHMS {
         let settings = settings(algorithm);
         let recipe = build(&settings)?;
-        let model = recipe.train(&training(algorithm), None, 1, &mut Quiet::default())?;
+        let model = recipe.train(&training(algorithm), None, 1, &mut NullHost::default())?;
         fs::write(
             dir.join(format!("{algorithm:?}.safetensors")),
             model.save().to_bytes()?,
@@ -71,8 +71,8 @@ pub(crate) fn read(dir: &Path) -> Done<Value> {
 }
 
 fn settings(algorithm: Algorithm) -> RecipeSettings {
-    let (lookback, horizon) = match algorithm.task() {
-        Task::Forecast => (24, 4),
+    let (lookback, horizon) = match algorithm.problem() {
+        Problem::Forecast => (24, 4),
         _ => (16, 0),
     };
     let mut settings = RecipeSettings::new(algorithm, WindowShape { lookback, horizon });
@@ -91,8 +91,8 @@ fn rows(algorithm: Algorithm, from: usize, count: usize) -> Rows {
         let b = 4.0 * triangle(at + 5) + noise(at + 50) - 2.0;
         rows.ts.push(at as i64);
         rows.values.extend([a, b]);
-        rows.label.push(match algorithm.task() {
-            Task::Classify => f32::from(u8::from(a > 0.5)),
+        rows.label.push(match algorithm.problem() {
+            Problem::Classify => f32::from(u8::from(a > 0.5)),
             _ => 3.0 * a - 0.5 * b + 1.0,
         });
         rows.is_train.push(at % 5 != 0);
@@ -101,14 +101,14 @@ fn rows(algorithm: Algorithm, from: usize, count: usize) -> Rows {
 }
 
 fn training(algorithm: Algorithm) -> InMemory {
-    let classes = match algorithm.task() {
-        Task::Classify => vec!["calm".into(), "busy".into()],
+    let classes = match algorithm.problem() {
+        Problem::Classify => vec!["calm".into(), "busy".into()],
         _ => Vec::new(),
     };
     InMemory {
         columns: Columns {
             features: vec!["a".into(), "b".into()],
-            label: algorithm.task().wants_label().then(|| "y".into()),
+            label: algorithm.problem().wants_label().then(|| "y".into()),
             classes,
         },
         chunks: vec![Arc::new(rows(algorithm, 0, TRAINING_ROWS))],

@@ -15,13 +15,13 @@ use std::{
 };
 
 use dunlin_models::{
-    data::{Columns, DataError, Half, Lineage, Rows, Source, WindowShape, scale::Scale},
+    data::{Columns, DataError, Lineage, Rows, Source, Subset, WindowShape, scale::Scale},
     judging::{
         baseline::baseline,
         crossval::Folds,
         evaluation::{Evaluation, evaluate as judge},
     },
-    recipe::{EpochEnd, Host, Recipe, Step, Stopped, Task, TrainError},
+    recipe::{EpochEnd, Host, Problem, Recipe, Step, Stopped, TrainError},
 };
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ pub struct Evaluated {
     /// The recipe.
     pub recipe: String,
     /// What it is for.
-    pub task: Task,
+    pub task: Problem,
     /// Where folds come from.
     pub fold_rule: FoldRule,
     /// The rows.
@@ -152,7 +152,7 @@ pub(super) fn evaluate(
     let (candidate, naive): (Vec<_>, Vec<_>) = folds.iter().cloned().unzip();
     Ok(Evaluated {
         recipe: ask.recipe.clone(),
-        task: recipe.task(),
+        task: recipe.problem(),
         fold_rule: folding.fold_rule,
         lineage,
         candidate: Folds::of(&candidate),
@@ -202,10 +202,10 @@ fn figures(
         let model = recipe.train(data, None, u64::from(fold), host)?;
         host.pace()?;
         let scale = Scale::fit(data)?;
-        let what = (recipe.task(), recipe.shape());
-        let candidate = judge(&*model, what, &scale, data, Half::Validation)?;
+        let what = (recipe.problem(), recipe.shape());
+        let candidate = judge(&*model, what, &scale, data, Subset::Validation)?;
         let naive = baseline(what.0, what.1, data)?;
-        let naive = judge(&*naive, what, &scale, data, Half::Validation)?;
+        let naive = judge(&*naive, what, &scale, data, Subset::Validation)?;
         Ok((candidate, naive))
     };
     guarded(work).map_err(|what| TrainError::Recipe(format!("the recipe panicked: {what}")))?
@@ -388,12 +388,12 @@ mod tests {
             ..Rows::default()
         };
         divide(&mut rows, (4, 7), 3);
-        let ends = |half| {
-            let windows = rows.windows(shape, 1, false, half);
+        let ends = |subset| {
+            let windows = rows.windows(shape, 1, false, subset);
             windows.map(|window| window.end - 1).collect::<Vec<_>>()
         };
-        assert_eq!(ends(Half::Train), [2, 3, 10, 11]);
-        assert_eq!(ends(Half::Validation), [6, 7]);
+        assert_eq!(ends(Subset::Train), [2, 3, 10, 11]);
+        assert_eq!(ends(Subset::Validation), [6, 7]);
     }
 
     #[test]

@@ -6,9 +6,9 @@
 use std::{ops::Range, time::Instant};
 
 use dunlin_models::{
-    data::{DataError, Half, Rows, scale::Scale},
+    data::{DataError, Rows, Subset, scale::Scale},
     judging::{baseline, evaluation::Evaluation},
-    recipe::{Model, Output, Quiet, Scratch, Task},
+    recipe::{Model, NullHost, Output, Problem, Scratch},
 };
 
 use super::{
@@ -54,13 +54,13 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
         ],
     );
     let started = Instant::now();
-    let mut host = Quiet::default();
+    let mut host = NullHost::default();
     let model = job.recipe.train(&data, None, job.args.seed, &mut host);
     let model = model.map_err(|error| training_failed(table, &error))?;
     let train_seconds = started.elapsed().as_secs_f64();
     let failed = |error: DataError| misfit(table, &error.to_string());
     let scale = Scale::fit(&data).map_err(failed)?;
-    let naive = baseline::baseline(Task::Anomaly, shape, &data).map_err(failed)?;
+    let naive = baseline::baseline(Problem::Anomaly, shape, &data).map_err(failed)?;
 
     let mut test = rows(table, &part(fit_rows..table.len(), PartHalf::Validation));
     let offset = fit_rows - test.lead;
@@ -156,12 +156,12 @@ fn score(job: &Job<'_>, test: &Rows, scale: &Scale, model: &dyn Model) -> Answer
         scores: Vec::new(),
     };
     job.starts(test.len());
-    for window in test.windows(shape, features, false, Half::Both) {
+    for window in test.windows(shape, features, false, Subset::All) {
         let input = test.values_of(window.start..window.end, features);
         model.infer(input, &mut scratch, &mut output);
         let row = window.end - 1;
         let evaluation = &mut answers.evaluation;
-        evaluation.count(Task::Anomaly, scale, test, window, &output);
+        evaluation.count(Problem::Anomaly, scale, test, window, &output);
         answers.flags[row] = output.flag;
         answers.scores.push((row, output.score));
         job.bar.set_position(row as u64);

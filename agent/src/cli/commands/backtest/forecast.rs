@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use dunlin_models::{
-    data::{Half, Rows, scale::Scale},
+    data::{Rows, Subset, scale::Scale},
     judging::{baseline, evaluation::Evaluation},
-    recipe::{Model, Output, Quiet, Scratch, Task},
+    recipe::{Model, NullHost, Output, Problem, Scratch},
 };
 
 use super::{
@@ -71,13 +71,13 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
         ],
     );
     let started = Instant::now();
-    let mut host = Quiet::default();
+    let mut host = NullHost::default();
     let model = job.recipe.train(&data, None, job.args.seed, &mut host);
     let model = model.map_err(|error| training_failed(table, &error))?;
     let train_seconds = started.elapsed().as_secs_f64();
     let failed = |error: dunlin_models::data::DataError| misfit(table, &error.to_string());
     let scale = Scale::fit(&data).map_err(failed)?;
-    let naive = baseline::with_season(Task::Forecast, shape, &data, job.args.season);
+    let naive = baseline::with_season(Problem::Forecast, shape, &data, job.args.season);
     let naive = naive.map_err(failed)?;
 
     let test = rows(
@@ -120,10 +120,10 @@ fn judge(job: &Job<'_>, test: &Rows, scale: &Scale, model: &dyn Model) -> Result
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
     let mut evaluation = Evaluation::default();
     job.starts(test.len());
-    for window in test.windows(shape, features, false, Half::Both) {
+    for window in test.windows(shape, features, false, Subset::All) {
         let input = test.values_of(window.start..window.split_at, features);
         model.infer(input, &mut scratch, &mut output);
-        evaluation.count(Task::Forecast, scale, test, window, &output);
+        evaluation.count(Problem::Forecast, scale, test, window, &output);
         if evaluation.windows.is_multiple_of(PROGRESS_EVERY) {
             job.bar.set_position(window.end as u64);
         }
@@ -144,7 +144,7 @@ fn chart(
 ) -> Option<Chart> {
     job.args.plot.as_ref()?;
     let (shape, features) = (job.settings.shape(), table.features.len());
-    let window = test.windows(shape, features, false, Half::Both).last()?;
+    let window = test.windows(shape, features, false, Subset::All).last()?;
     let feature = features - 1;
     let first = window
         .split_at

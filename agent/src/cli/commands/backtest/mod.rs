@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use dunlin_models::{
     data::WindowShape,
-    recipe::{Recipe, Task, TrainError},
+    recipe::{Problem, Recipe, TrainError},
     recipes::{self, Algorithm, RecipeSettings},
 };
 use indicatif::ProgressBar;
@@ -44,7 +44,7 @@ pub enum TaskArg {
     Regress,
 }
 
-impl From<TaskArg> for Task {
+impl From<TaskArg> for Problem {
     fn from(task: TaskArg) -> Self {
         match task {
             TaskArg::Forecast => Self::Forecast,
@@ -222,7 +222,7 @@ fn backtest(args: &BacktestArgs) -> Result<Report, Exit> {
 }
 
 fn settings(args: &BacktestArgs) -> Result<RecipeSettings, Exit> {
-    let task = Task::from(args.task);
+    let task = Problem::from(args.task);
     let (default, lookback) = match args.task {
         TaskArg::Forecast => (Algorithm::RidgeNlinear, 336),
         TaskArg::Anomaly => (Algorithm::Pca, 10),
@@ -230,7 +230,7 @@ fn settings(args: &BacktestArgs) -> Result<RecipeSettings, Exit> {
         TaskArg::Regress => (Algorithm::Ridge, 1),
     };
     let algorithm = args.recipe.unwrap_or(default);
-    if algorithm.task() != task {
+    if algorithm.problem() != task {
         return Err(Exit::Usage(format!(
             "the recipe {} is not for --task {}",
             report::name_of(&algorithm),
@@ -239,7 +239,7 @@ fn settings(args: &BacktestArgs) -> Result<RecipeSettings, Exit> {
     }
     let shape = WindowShape {
         lookback: args.lookback.unwrap_or(lookback),
-        horizon: if task == Task::Forecast {
+        horizon: if task == Problem::Forecast {
             args.horizon
         } else {
             0

@@ -15,16 +15,16 @@ use super::{
     training_failed,
 };
 use dunlin_models::{
-    data::{Half, scale::Moments},
+    data::{Subset, scale::Moments},
     judging::evaluation::argmax,
-    recipe::{Model, Output, Quiet, Scratch, Task, TrainError},
+    recipe::{Model, NullHost, Output, Problem, Scratch, TrainError},
 };
 
 /// Weight of the newest error in the running error of the chart.
 const CHART_WEIGHT: f64 = 0.02;
 
 pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(), Exit> {
-    let (args, task) = (job.args, job.recipe.task());
+    let (args, task) = (job.args, job.recipe.problem());
     if args.fit_rows == 0 || args.fit_rows >= table.len() {
         return Err(misfit(
             table,
@@ -71,7 +71,7 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
         rows: table.len(),
         train_seconds,
         figures: match task {
-            Task::Classify => Figures::Classify(judge.errors),
+            Problem::Classify => Figures::Classify(judge.errors),
             _ => Figures::Regress(judge.errors),
         },
     });
@@ -96,13 +96,13 @@ fn learn(
         });
     }
     let data = source(table, job.args.label.as_deref(), &parts);
-    let mut host = Quiet::default();
+    let mut host = NullHost::default();
     job.recipe.train(&data, incumbent, job.args.seed, &mut host)
 }
 
 /// Counts errors, and keeps what the naive answers need.
 struct Judge {
-    task: Task,
+    task: Problem,
     errors: Errors,
     last: f32,
     mean: Moments,
@@ -112,7 +112,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(task: Task, table: &Table, fit_rows: usize) -> Self {
+    fn new(task: Problem, table: &Table, fit_rows: usize) -> Self {
         let mut judge = Self {
             task,
             errors: Errors::default(),
@@ -142,7 +142,7 @@ impl Judge {
         let part = Part::new(range, job.settings.lookback - 1, PartHalf::Mixed);
         let rows = rows(table, &part);
         let (mut scratch, mut output) = (Scratch::default(), Output::default());
-        let windows = rows.windows(job.settings.shape(), features, true, Half::Both);
+        let windows = rows.windows(job.settings.shape(), features, true, Subset::All);
         let mut windows = windows.peekable();
         for row in rows.lead..rows.len() {
             if let Some(window) = windows.next_if(|window| window.end == row + 1) {
@@ -155,7 +155,7 @@ impl Judge {
     }
 
     fn count(&mut self, row: usize, label: f32, output: &Output) {
-        let errors: [f64; 3] = if self.task == Task::Classify {
+        let errors: [f64; 3] = if self.task == Problem::Classify {
             let answers = [
                 argmax(&output.values),
                 Some(self.last as usize),

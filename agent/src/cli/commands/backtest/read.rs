@@ -10,7 +10,7 @@ use std::{
 };
 
 use csv::StringRecord;
-use dunlin_models::recipe::Task;
+use dunlin_models::recipe::Problem;
 use dunlin_sync::sample::{FieldType, RecordValues, Value};
 
 use super::super::{Exit, import};
@@ -23,7 +23,7 @@ pub(super) struct Reading<'a> {
     pub(super) delimiter: Option<u8>,
     pub(super) label: Option<&'a str>,
     pub(super) ignore: &'a [String],
-    pub(super) task: Task,
+    pub(super) task: Problem,
 }
 
 /// A file's numbers.
@@ -132,7 +132,7 @@ impl Chosen {
                 )
             })?),
         };
-        let names_classes = reading.task == Task::Classify;
+        let names_classes = reading.task == Problem::Classify;
         if let Some(at) = label
             && fields[at].kind == FieldType::Text
             && !names_classes

@@ -188,8 +188,8 @@ fn a_number_is_estimated_before_it_is_learnt() {
 struct Sign;
 
 impl Recipe for Sign {
-    fn task(&self) -> Task {
-        Task::Classify
+    fn problem(&self) -> Problem {
+        Problem::Classify
     }
 
     fn shape(&self) -> WindowShape {
@@ -256,7 +256,7 @@ fn a_class_is_predicted_before_it_is_learnt() {
         delimiter: None,
         label: Some("state"),
         ignore: &[],
-        task: Task::Classify,
+        task: Problem::Classify,
     };
     let table = read::read(&path, &reading).unwrap();
     let mut report = Report::new(Algorithm::MlpClassifier);

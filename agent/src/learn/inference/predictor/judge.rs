@@ -3,14 +3,14 @@
 use dunlin_models::{
     data::scale::Scale,
     judging::evaluation::Evaluation,
-    recipe::{Output, Task},
+    recipe::{Output, Problem},
 };
 
 use crate::learn::inference::predictor::{forecasts::Forecasts, history::History};
 
 /// Measures errors as training did.
 pub(super) struct Judge {
-    pub(super) task: Task,
+    pub(super) task: Problem,
     /// That of the serving version's training records.
     pub(super) scale: Scale,
 }
@@ -24,7 +24,7 @@ impl Judge {
         answer: Option<&Output>,
         forecasts: &mut Forecasts,
     ) -> Option<f64> {
-        if self.task != Task::Forecast {
+        if self.task != Problem::Forecast {
             return self.error_of(history, answer?);
         }
         let values = forecasts.push(answer.map(|answer| answer.values.clone()))?;

@@ -142,7 +142,7 @@ fn a_forecast_is_compared_with_the_records_it_forecasts() {
     for ts in 50..140 {
         feed(&mut predictor, ts);
     }
-    let totals = *predictor.trial.as_ref().unwrap().watch.totals();
+    let totals = *predictor.trial.as_ref().unwrap().trial.totals();
     // The first forecast of the new version is made at 50, and judged when 53 has come.
     assert_eq!(totals.pairs, 87);
     assert_eq!((totals.before_sum, totals.new_sum), (0.0, 87.0 * 0.25));
@@ -172,7 +172,7 @@ proptest! {
                 last = ts;
             }
             if let Some(trial) = &predictor.trial {
-                let totals = trial.watch.totals();
+                let totals = trial.trial.totals();
                 prop_assert_eq!((totals.new_sum, totals.before_sum), (0.0, 0.0));
             }
         }

@@ -1,7 +1,7 @@
 //! A new version on trial: the one before answers along in the shadow, for comparison.
 
 use dunlin_models::{
-    judging::trial::{Watch, WatchSettings},
+    judging::trial::{Trial, TrialSettings},
     recipe::{Output, Scratch},
 };
 
@@ -10,7 +10,7 @@ use crate::learn::inference::predictor::{history::Newest, judge::Judge, serving:
 /// The version before, and how the two compare by now.
 pub(super) struct Trial {
     pub(super) before: LiveModel,
-    pub(super) watch: Watch,
+    pub(super) trial: Trial,
 }
 
 impl Trial {
@@ -18,7 +18,7 @@ impl Trial {
     pub(super) fn against(before: LiveModel) -> Self {
         Self {
             before,
-            watch: Watch::new(WatchSettings::default()),
+            trial: Trial::new(TrialSettings::default()),
         }
     }
 

@@ -31,10 +31,10 @@ const SCALE_ROWS_MAX: usize = 5_000;
 pub(super) enum Unfit {
     /// It may later: what is in the way is not the version itself.
     #[error("{0}")]
-    Now(String),
+    Transient(String),
     /// This recipe, or this stream, can do nothing with it.
     #[error("{0}")]
-    ForGood(String),
+    Permanent(String),
 }
 
 /// A version ready to serve on a stream.
@@ -47,17 +47,17 @@ pub(super) struct Loaded {
 
 /// Loads version `number` for `target`.
 pub(super) fn load(shared: &Shared, target: &Target<'_>, number: u64) -> Result<Loaded, Unfit> {
-    let now = |error: RegistryError| Unfit::Now(error.to_string());
+    let now = |error: RegistryError| Unfit::Transient(error.to_string());
     let models = &shared.models;
     let version = models.version(&target.key, number).map_err(now)?;
     let artifact = models.load(&version).map_err(now)?;
-    let recipe = target.rule.recipe.build().map_err(Unfit::Now)?;
+    let recipe = target.rule.recipe.build().map_err(Unfit::Transient)?;
     let model = guarded(|| recipe.load(&artifact));
-    let model = model.map_err(|what| Unfit::ForGood(format!("reading it panicked: {what}")))?;
-    let model = model.map_err(|error| Unfit::ForGood(error.to_string()))?;
+    let model = model.map_err(|what| Unfit::Permanent(format!("reading it panicked: {what}")))?;
+    let model = model.map_err(|error| Unfit::Permanent(error.to_string()))?;
     let fields = artifact.features.iter().map(|name| {
         let field = target.schema.field(name);
-        field.ok_or_else(|| Unfit::ForGood(format!("the stream has no field {name:?}")))
+        field.ok_or_else(|| Unfit::Permanent(format!("the stream has no field {name:?}")))
     });
     let classes = classes(&artifact.settings);
     Ok(Loaded {

@@ -65,7 +65,7 @@ impl Switch<'_> {
         let Err(unfit) = self.serve(target, number) else {
             return Ok(());
         };
-        if let Unfit::ForGood(_) = unfit {
+        if let Unfit::Permanent(_) = unfit {
             // What comes of it shows below.
             withdraw(shared, key, number);
         }
@@ -88,7 +88,8 @@ impl Switch<'_> {
     fn serve(&mut self, target: &Target<'_>, number: u64) -> Result<(), Unfit> {
         let (stream, key) = (target.stream.id, &target.key);
         let loaded = load(self.shared, target, number)?;
-        let reference = reference(&self.shared.buffer, stream, &loaded).map_err(Unfit::Now)?;
+        let reference =
+            reference(&self.shared.buffer, stream, &loaded).map_err(Unfit::Transient)?;
         self.predictors.expect(stream);
         let serves = self.predictors.find(stream, key);
         let from = match serves {
@@ -106,7 +107,7 @@ impl Switch<'_> {
             }
         };
         self.begin(target, loaded, reference, from)
-            .map_err(Unfit::Now)
+            .map_err(Unfit::Transient)
     }
 
     /// A new predictor answers what is later than `from`.

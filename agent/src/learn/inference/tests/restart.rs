@@ -2,7 +2,7 @@
 
 use dunlin_models::{
     drift::{error::ErrorDrift, population::InputDrift},
-    judging::trial::Watch,
+    judging::trial::Trial,
     recipes::Algorithm,
 };
 use dunlin_sync::{buffer::WhenFull, files::state_file};
@@ -169,7 +169,7 @@ fn what_is_stored_is_a_row_of_fields_in_this_order() {
         i64,
         ErrorDrift,
         Option<InputDrift>,
-        Option<(u64, Watch)>,
+        Option<(u64, Trial)>,
     );
     let mut bench = Bench::new(vec![rule("pca")]);
     bench.commit(500);

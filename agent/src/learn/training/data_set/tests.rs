@@ -49,13 +49,13 @@ fn rows(values: Vec<f32>) -> Rows {
 fn no_window_ends_where_one_is_flagged_unless_it_is_the_new_usual() {
     let ends = |usual_from| {
         let mut rows = rows(vec![0.0, 1.0, 11.0, 1.0, 1.0, 11.0, 11.0]);
-        let watchman = Watchman {
+        let filter = AnomalyFilter {
             model: &Above10,
             shape: SHAPE,
             usual_from,
         };
-        watchman.leave_out_flagged(&mut rows, 1);
-        let left = rows.windows(SHAPE, 1, false, Half::Both);
+        filter.leave_out_flagged(&mut rows, 1);
+        let left = rows.windows(SHAPE, 1, false, Subset::All);
         left.map(|window| window.end - 1).collect::<Vec<_>>()
     };
     assert_eq!(ends(None), [1, 4]);
@@ -130,7 +130,7 @@ fn usual(bench: &Bench, to_ts: i64) -> Vec<i64> {
     for chunk in 0..data.chunks() {
         let rows = data.read(chunk).unwrap();
         if !rows.is_replay {
-            let windows = rows.windows(SHAPE, 2, false, Half::Both);
+            let windows = rows.windows(SHAPE, 2, false, Subset::All);
             ends.extend(windows.map(|window| rows.ts[window.end - 1]));
         }
     }

@@ -158,8 +158,8 @@ struct Bad {
 }
 
 impl Recipe for Bad {
-    fn task(&self) -> Task {
-        Task::Anomaly
+    fn problem(&self) -> Problem {
+        Problem::Anomaly
     }
 
     fn shape(&self) -> WindowShape {

@@ -124,7 +124,7 @@ fn a_ceiling_that_cannot_be_stored_stalls_and_nothing_else_waits_for_it() {
     assert_eq!(device.acked(), [1]);
     let refused = answer.recv().unwrap().unwrap_err();
     assert!(
-        matches!(&refused, Refused::Now(why) if why.contains("ceiling")),
+        matches!(&refused, Refused::Transient(why) if why.contains("ceiling")),
         "{refused}"
     );
     // The clock is judged meanwhile: uploads must not wait for a writer that waits for them.

@@ -190,12 +190,12 @@ fn records_from_inside_fit_as_well_or_are_refused_whole() {
     let text = |bytes: usize| Some(Value::Text("x".repeat(bytes).into()));
     let too_large = ask(&mut device, vec![text(65_536), Some(Value::F64(1.0))]);
     assert!(
-        matches!(&too_large, Err(Refused::ForGood(why)) if why.contains("65536")),
+        matches!(&too_large, Err(Refused::Permanent(why)) if why.contains("65536")),
         "{too_large:?}"
     );
     let of_another_type = ask(&mut device, vec![text(1), Some(Value::Bool(true))]);
     assert!(
-        matches!(&of_another_type, Err(Refused::ForGood(why)) if why.contains("another type than f64")),
+        matches!(&of_another_type, Err(Refused::Permanent(why)) if why.contains("another type than f64")),
         "{of_another_type:?}"
     );
     assert!(stored(&device).is_empty());

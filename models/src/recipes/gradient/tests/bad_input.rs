@@ -67,10 +67,10 @@ fn too_little_data_is_an_error_that_names_needed_and_found() {
         assert!(unjudged.contains("1 validation window"), "{unjudged}");
         refusal(&|rows| rows.is_train.fill(false));
         refusal(&|rows| rows.values.fill(f32::NAN));
-        if algorithm.task().wants_label() {
+        if algorithm.problem().wants_label() {
             refusal(&|rows| rows.label.clear());
         }
-        if algorithm.task() == Task::Classify {
+        if algorithm.problem() == Problem::Classify {
             let one = refusal(&|rows| rows.label.fill(1.0));
             assert!(one.contains("2 classes; found: 1"), "{one}");
             let foreign = refusal(&|rows| rows.label.fill(2.0));

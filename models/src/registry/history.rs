@@ -20,27 +20,28 @@ pub(super) struct Entry {
     pub(super) turn: u64,
 }
 
-/// A line of models.
+/// A line of models as its file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
+pub(super) struct ModelHistory {
     pub(super) key: ModelKey,
     /// Number of the next version; no number is used twice.
     pub(super) next_number: u64,
     pub(super) next_turn: u64,
     pub(super) current: Option<u64>,
-    /// What served before, oldest first; those rolled back are not in it.
-    pub(super) history: Vec<u64>,
+    /// Oldest first; those rolled back are not in it.
+    #[serde(rename = "history")]
+    pub(super) served_before: Vec<u64>,
     pub(super) entries: BTreeMap<u64, Entry>,
 }
 
-impl Line {
+impl ModelHistory {
     pub(super) fn new(key: ModelKey) -> Self {
         Self {
             key,
             next_number: 1,
             next_turn: 1,
             current: None,
-            history: Vec::new(),
+            served_before: Vec::new(),
             entries: BTreeMap::new(),
         }
     }
@@ -63,12 +64,12 @@ impl Line {
     pub(super) fn promote(&mut self, number: u64, status: &str, replaced: &str) {
         if let Some(before) = self.current.filter(|before| *before != number) {
             self.set_status(before, replaced);
-            self.history.retain(|old| *old != before);
-            self.history.push(before);
+            self.served_before.retain(|old| *old != before);
+            self.served_before.push(before);
         }
-        self.history.retain(|old| *old != number);
-        if self.history.len() > HISTORY_MAX {
-            self.history.remove(0);
+        self.served_before.retain(|old| *old != number);
+        if self.served_before.len() > HISTORY_MAX {
+            self.served_before.remove(0);
         }
         self.set_status(number, status);
         self.current = Some(number);
@@ -78,7 +79,7 @@ impl Line {
     /// `rolled_back`. Returns what serves; `None`, and nothing changes, if there was none before.
     pub(super) fn roll_back(&mut self, rolled_back: &str) -> Option<u64> {
         let bad = self.current?;
-        let number = self.history.pop()?;
+        let number = self.served_before.pop()?;
         let status = self.entries.get(&bad).map(|entry| entry.status.clone());
         self.set_status(bad, rolled_back);
         self.set_status(number, &status.unwrap_or_default());
@@ -89,10 +90,10 @@ impl Line {
     /// A version is lost. If it served, the one before does, with its status.
     pub(super) fn lose(&mut self, number: u64) {
         let lost = self.entries.remove(&number);
-        self.history.retain(|old| *old != number);
+        self.served_before.retain(|old| *old != number);
         self.next_number = self.next_number.max(number.saturating_add(1));
         if self.current == Some(number) {
-            self.current = self.history.pop();
+            self.current = self.served_before.pop();
             if let (Some(current), Some(lost)) = (self.current, lost) {
                 self.set_status(current, &lost.status);
             }
@@ -101,7 +102,7 @@ impl Line {
 
     /// Where a rollback would go.
     pub(super) fn rollback_target(&self) -> Option<u64> {
-        self.history.last().copied()
+        self.served_before.last().copied()
     }
 
     pub(super) fn is_protected(&self, number: u64) -> bool {
@@ -130,12 +131,17 @@ impl Line {
     /// Whether it could have been written by this program; hostile or damaged states are not.
     pub(super) fn is_sound(&self) -> bool {
         let known = |number: &u64| self.entries.contains_key(number);
-        let mut served: Vec<u64> = self.history.iter().chain(&self.current).copied().collect();
+        let mut served: Vec<u64> = self
+            .served_before
+            .iter()
+            .chain(&self.current)
+            .copied()
+            .collect();
         served.sort_unstable();
         self.current.iter().all(known)
-            && self.history.iter().all(known)
+            && self.served_before.iter().all(known)
             && served.is_sorted_by(|a, b| a < b)
-            && self.history.len() <= HISTORY_MAX
+            && self.served_before.len() <= HISTORY_MAX
             && self
                 .entries
                 .keys()
@@ -155,75 +161,78 @@ mod tests {
 
     use super::*;
 
-    fn line(versions: u64) -> Line {
-        let mut line = Line::new(ModelKey::new("r", "s"));
+    fn history(versions: u64) -> ModelHistory {
+        let mut history = ModelHistory::new(ModelKey::new("r", "s"));
         for number in 1..=versions {
-            line.add(number, "candidate");
+            history.add(number, "candidate");
         }
-        line
+        history
     }
 
-    fn status(line: &Line, number: u64) -> &str {
-        &line.entries[&number].status
+    fn status(history: &ModelHistory, number: u64) -> &str {
+        &history.entries[&number].status
     }
 
     #[test]
     fn promotion_and_rollback_move_the_pointer_and_both_statuses() {
-        let mut line = line(3);
-        line.promote(1, "ok", "old");
-        line.promote(2, "ok", "old");
-        line.promote(3, "ok", "old");
-        assert_eq!((line.current, &line.history[..]), (Some(3), &[1, 2][..]));
-        assert_eq!([1, 2, 3].map(|n| status(&line, n)), ["old", "old", "ok"]);
-        assert_eq!(line.roll_back("bad"), Some(2));
-        assert_eq!([1, 2, 3].map(|n| status(&line, n)), ["old", "ok", "bad"]);
+        let mut history = history(3);
+        history.promote(1, "ok", "old");
+        history.promote(2, "ok", "old");
+        history.promote(3, "ok", "old");
+        assert_eq!(
+            (history.current, &history.served_before[..]),
+            (Some(3), &[1, 2][..])
+        );
+        assert_eq!([1, 2, 3].map(|n| status(&history, n)), ["old", "old", "ok"]);
+        assert_eq!(history.roll_back("bad"), Some(2));
+        assert_eq!([1, 2, 3].map(|n| status(&history, n)), ["old", "ok", "bad"]);
         // What was rolled back is not where the next rollback goes.
-        line.add(4, "candidate");
-        line.promote(4, "ok", "old");
-        assert_eq!(line.roll_back("bad"), Some(2));
-        assert_eq!(line.roll_back("bad"), Some(1));
-        let before = line.clone();
-        assert_eq!(line.roll_back("bad"), None);
-        assert_eq!(line, before);
+        history.add(4, "candidate");
+        history.promote(4, "ok", "old");
+        assert_eq!(history.roll_back("bad"), Some(2));
+        assert_eq!(history.roll_back("bad"), Some(1));
+        let before = history.clone();
+        assert_eq!(history.roll_back("bad"), None);
+        assert_eq!(history, before);
     }
 
     #[test]
     fn the_status_set_last_decides_among_several() {
-        let mut line = line(3);
+        let mut history = history(3);
         let ok = ["ok".to_owned()];
-        assert_eq!(line.among(&ok), None);
-        line.promote(3, "ok", "ok");
-        line.promote(1, "ok", "ok");
-        assert_eq!(line.among(&ok), Some(1), "not the highest number");
-        line.add(4, "shadow");
-        assert_eq!(line.among(&["ok".into(), "shadow".into()]), Some(4));
-        assert_eq!(line.among(&[]), None);
+        assert_eq!(history.among(&ok), None);
+        history.promote(3, "ok", "ok");
+        history.promote(1, "ok", "ok");
+        assert_eq!(history.among(&ok), Some(1), "not the highest number");
+        history.add(4, "shadow");
+        assert_eq!(history.among(&["ok".into(), "shadow".into()]), Some(4));
+        assert_eq!(history.among(&[]), None);
     }
 
     #[test]
     fn a_lost_version_hands_its_place_to_the_one_before() {
-        let mut line = line(3);
-        line.promote(1, "ok", "old");
-        line.promote(3, "ok", "old");
-        line.lose(3);
-        assert_eq!((line.current, status(&line, 1)), (Some(1), "ok"));
-        assert_eq!(line.next_number, 4, "its number is not used again");
-        line.lose(1);
+        let mut history = history(3);
+        history.promote(1, "ok", "old");
+        history.promote(3, "ok", "old");
+        history.lose(3);
+        assert_eq!((history.current, status(&history, 1)), (Some(1), "ok"));
+        assert_eq!(history.next_number, 4, "its number is not used again");
+        history.lose(1);
         assert_eq!(
-            line.current, None,
+            history.current, None,
             "a mere candidate never serves by itself"
         );
     }
 
     #[test]
     fn pruning_spares_what_serves_and_where_a_rollback_goes() {
-        let mut line = line(6);
-        assert_eq!(line.surplus(4), [1, 2]);
-        line.promote(1, "ok", "old");
-        line.promote(3, "ok", "old");
-        assert_eq!(line.surplus(4), [2, 4]);
-        assert_eq!(line.surplus(0), [2, 4, 5, 6]);
-        assert!(line.surplus(6).is_empty());
+        let mut history = history(6);
+        assert_eq!(history.surplus(4), [1, 2]);
+        history.promote(1, "ok", "old");
+        history.promote(3, "ok", "old");
+        assert_eq!(history.surplus(4), [2, 4]);
+        assert_eq!(history.surplus(0), [2, 4, 5, 6]);
+        assert!(history.surplus(6).is_empty());
     }
 
     proptest! {
@@ -231,20 +240,20 @@ mod tests {
         fn whatever_is_done_it_stays_sound(
             changes in proptest::collection::vec((0u8..5, 1u64..8), 0..60)
         ) {
-            let mut line = Line::new(ModelKey::new("r", "s"));
+            let mut history = ModelHistory::new(ModelKey::new("r", "s"));
             for (change, number) in changes {
-                let is_there = line.entries.contains_key(&number);
+                let is_there = history.entries.contains_key(&number);
                 match change {
-                    0 => line.add(line.next_number, "candidate"),
-                    1 if is_there => line.promote(number, "ok", "old"),
-                    2 => drop(line.roll_back("bad")),
-                    3 if is_there => line.lose(number),
-                    4 => for number in line.surplus(2) {
-                        line.lose(number);
+                    0 => history.add(history.next_number, "candidate"),
+                    1 if is_there => history.promote(number, "ok", "old"),
+                    2 => drop(history.roll_back("bad")),
+                    3 if is_there => history.lose(number),
+                    4 => for number in history.surplus(2) {
+                        history.lose(number);
                     },
                     _ => {}
                 }
-                prop_assert!(line.is_sound(), "{line:?}");
+                prop_assert!(history.is_sound(), "{history:?}");
             }
         }
     }

@@ -1,16 +1,16 @@
-//! What the closed-form models have in common: their settings and scale as an artifact, and the
-//! checks of what comes in.
+//! How a closed form looks at its data: settings, features and scale, as an artifact too; and the checks
+//! of what comes in.
 
-use super::{RecipeSettings, normal::NormalEquations};
 use crate::{
-    data::{DataError, Half, Source, WindowShape, scale::Scale},
-    recipe::{Model, TrainError},
+    data::{DataError, Source, Subset, WindowShape, scale::Scale},
+    recipe::TrainError,
+    recipes::{RecipeSettings, other_features},
     registry::artifact::{Artifact, ArtifactError},
 };
 
 /// What a model knows besides its numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct Setup {
     /// Settings of the recipe that made it.
     pub settings: RecipeSettings,
     /// Features in their order.
@@ -19,7 +19,8 @@ pub(super) struct Kept {
     pub scale: Scale,
 }
 
-impl Kept {
+impl Setup {
+    /// Fits the scale on the training rows of `source`.
     pub(super) fn new(settings: &RecipeSettings, source: &dyn Source) -> Result<Self, DataError> {
         Ok(Self {
             settings: settings.clone(),
@@ -28,28 +29,7 @@ impl Kept {
         })
     }
 
-    /// Where training starts: from nothing with the sums `empty`, or from what a model of `kind` has
-    /// kept (`of` gets it out of the incumbent), its sums weighed down by the forgetting factor.
-    pub(super) fn start<M: 'static>(
-        (settings, kind): (&RecipeSettings, &str),
-        data: &dyn Source,
-        incumbent: Option<&dyn Model>,
-        empty: NormalEquations,
-        of: impl Fn(&M) -> (&Self, &NormalEquations),
-    ) -> Result<(Self, NormalEquations), TrainError> {
-        let Some(incumbent) = incumbent else {
-            return Ok((Self::new(settings, data)?, empty));
-        };
-        let old = incumbent.as_any().downcast_ref::<M>();
-        let (kept, sums) = of(old.ok_or_else(|| super::another_recipe(kind))?);
-        kept.check(settings, data)?;
-        let mut sums = sums.clone();
-        sums.forget(settings.forgetting);
-        let (settings, kept) = (settings.clone(), kept.clone());
-        Ok((Self { settings, ..kept }, sums))
-    }
-
-    /// Whether a model with this can be brought up to date by a recipe of `settings` on `source`.
+    /// Refuses to bring a model with this up to date by a recipe of `settings` on `source`, unless they fit.
     pub(super) fn check(
         &self,
         settings: &RecipeSettings,
@@ -62,13 +42,9 @@ impl Kept {
                 shape_text(settings.shape())
             )));
         }
-        if self.features != source.columns().features {
-            return Err(TrainError::Recipe(format!(
-                "the model in use was trained on the features {}, the data has {}; train a new one \
-                 from the start",
-                self.features.join(", "),
-                source.columns().features.join(", ")
-            )));
+        let found = &source.columns().features;
+        if self.features != *found {
+            return Err(other_features(&self.features, found));
         }
         Ok(())
     }
@@ -153,9 +129,9 @@ pub(super) fn nothing_to_learn(
     for index in 0..source.chunks() {
         let rows = source.read(index)?;
         longest = longest.max(rows.len());
-        whole += rows.windows(shape, features, false, Half::Both).count();
+        whole += rows.windows(shape, features, false, Subset::All).count();
         labelled += rows
-            .windows(shape, features, wants_label, Half::Both)
+            .windows(shape, features, wants_label, Subset::All)
             .count();
     }
     let needed = shape.lookback + shape.horizon;
@@ -177,12 +153,13 @@ pub(super) fn nothing_to_learn(
     }))
 }
 
-/// Refuses windows of more than `inputs_max` numbers, which would take too much memory.
+/// Refuses windows of more than `inputs_max` numbers, which would take too much memory, and of none.
 pub(super) fn check_inputs(
-    inputs: usize,
-    inputs_max: usize,
     shape: WindowShape,
+    features: usize,
+    inputs_max: usize,
 ) -> Result<(), TrainError> {
+    let inputs = shape.lookback * features;
     if inputs == 0 {
         return Err(TrainError::Data(
             "needed: at least 1 feature; found: none".into(),

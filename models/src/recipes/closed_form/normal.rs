@@ -7,12 +7,20 @@ use nalgebra::{Cholesky, DMatrix};
 
 use crate::registry::artifact::{Artifact, ArtifactError};
 
-/// Inputs of a closed form: the matrix of 2,048 takes 34 MB, solving it as much again.
-pub(super) const INPUTS_MAX: usize = 2_048;
+/// Most inputs of a closed form: the matrix of 2,048 takes 34 MB, solving it as much again.
+pub(in crate::recipes) const INPUTS_MAX: usize = 2_048;
 /// Rows added in one matrix product.
 const BLOCK_ROWS: usize = 256;
 /// A ridge that makes any matrix of finite sums solvable, beside its mean diagonal.
 const RIDGE_LAST_RESORT: f64 = 1e-2;
+
+/// Numbers in a row of the fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Without the 1 for the bias.
+    pub inputs: usize,
+    pub outputs: usize,
+}
 
 /// Sums over rows: `X'X`, `X'Y` and `Y'Y`. The last input is a 1, for the bias; so the last element
 /// of `X'X` counts rows.
@@ -30,7 +38,8 @@ pub(super) struct NormalEquations {
 }
 
 impl NormalEquations {
-    pub(super) fn new(inputs: usize, outputs: usize) -> Self {
+    /// Sums over no row yet.
+    pub(super) fn new(Size { inputs, outputs }: Size) -> Self {
         Self {
             gram: DMatrix::zeros(inputs + 1, inputs + 1),
             cross: DMatrix::zeros(inputs + 1, outputs),
@@ -122,11 +131,8 @@ impl NormalEquations {
     }
 
     /// Takes them back.
-    pub(super) fn load(
-        artifact: &Artifact,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Self, ArtifactError> {
+    pub(super) fn load(artifact: &Artifact, size: Size) -> Result<Self, ArtifactError> {
+        let Size { inputs, outputs } = size;
         let n = inputs + 1;
         let gram = artifact.f64("gram", &[n, n])?;
         let cross = artifact.f64("cross", &[outputs, n])?;
@@ -135,7 +141,7 @@ impl NormalEquations {
             gram: DMatrix::from_vec(n, n, gram),
             cross: DMatrix::from_vec(n, outputs, cross),
             squares,
-            ..Self::new(inputs, outputs)
+            ..Self::new(size)
         })
     }
 }
@@ -145,9 +151,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn empty(inputs: usize) -> NormalEquations {
+        NormalEquations::new(Size { inputs, outputs: 1 })
+    }
+
     /// y = 2 a - b + 3, over a grid.
     fn equations(rows: usize) -> NormalEquations {
-        let mut equations = NormalEquations::new(2, 1);
+        let mut equations = empty(2);
         for row in 0..rows {
             equations.add(|x, y| {
                 x.copy_from_slice(&[(row % 7) as f64, (row % 5) as f64]);
@@ -173,7 +183,7 @@ mod tests {
 
     #[test]
     fn duplicated_constant_and_single_rows_stay_solvable() {
-        let mut equations = NormalEquations::new(3, 1);
+        let mut equations = empty(3);
         equations.add(|x, y| {
             x.copy_from_slice(&[1.0, 1.0, 0.0]);
             y[0] = 1.0;
@@ -181,7 +191,7 @@ mod tests {
         equations.flush();
         assert!(equations.solve(0.0).is_some());
         assert!(equations.solve(1e-3).is_some());
-        assert!(NormalEquations::new(0, 1).solve(1e-3).is_none());
+        assert!(empty(0).solve(1e-3).is_none());
     }
 
     #[test]
@@ -201,7 +211,7 @@ mod tests {
 
     #[test]
     fn sums_that_are_not_finite_have_no_solution() {
-        let mut equations = NormalEquations::new(1, 1);
+        let mut equations = empty(1);
         equations.add(|x, y| {
             x[0] = 1e200;
             y[0] = 1e200;

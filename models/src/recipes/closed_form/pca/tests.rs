@@ -5,8 +5,8 @@ use super::*;
 use crate::{
     data::{Columns, InMemory, Rows},
     judging::evaluation::{Evaluation, evaluate},
-    recipe::Quiet,
-    recipes::Algorithm,
+    recipe::{Model, NullHost},
+    recipes::{Algorithm, RecipeSettings, build},
 };
 
 const SHAPE: WindowShape = WindowShape {
@@ -46,16 +46,16 @@ fn plant(rows: usize, off: f32, rng: &mut SmallRng) -> InMemory {
 
 fn judge(model: &dyn Model, data: &InMemory) -> Evaluation {
     let scale = crate::data::scale::Scale::fit(data).unwrap();
-    evaluate(model, (Task::Anomaly, SHAPE), &scale, data, Half::Both).unwrap()
+    evaluate(model, (Problem::Anomaly, SHAPE), &scale, data, Subset::All).unwrap()
 }
 
 #[test]
 fn a_good_sensor_that_is_off_is_seen_beside_noisy_ones() {
     let mut rng = SmallRng::seed_from_u64(1);
-    let recipe = Pca(RecipeSettings::new(Algorithm::Pca, SHAPE));
+    let recipe = build(&RecipeSettings::new(Algorithm::Pca, SHAPE)).unwrap();
     let usual = plant(4_000, 0.0, &mut rng);
     let model = recipe
-        .train(&usual, None, 1, &mut Quiet::default())
+        .train(&usual, None, 1, &mut NullHost::default())
         .unwrap();
     let healthy = judge(&*model, &plant(1_000, 0.0, &mut rng));
     assert!(healthy.false_alarm_rate() < 0.03, "{healthy:?}");
@@ -73,9 +73,9 @@ fn directions_along_which_nothing_varies_are_left_out() {
     for row in rows.values.chunks_exact_mut(4) {
         (row[1], row[3]) = (row[0], 7.0);
     }
-    let recipe = Pca(RecipeSettings::new(Algorithm::Pca, SHAPE));
+    let recipe = build(&RecipeSettings::new(Algorithm::Pca, SHAPE)).unwrap();
     let model = recipe
-        .train(&usual, None, 1, &mut Quiet::default())
+        .train(&usual, None, 1, &mut NullHost::default())
         .unwrap();
     let artifact = model.save();
     let variances = artifact.tensors["variances"].shape[0];

@@ -1,14 +1,16 @@
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
-use super::*;
 use crate::{
-    data::{Columns, InMemory, Rows},
+    data::{Columns, InMemory, Rows, Subset, WindowShape, scale::Scale},
     judging::{
         baseline::baseline,
         evaluation::{Evaluation, evaluate},
     },
-    recipe::{Output, Quiet, Scratch, Stopped},
+    recipe::{
+        EpochEnd, Host, Model, NullHost, Output, Problem, Scratch, Step, Stopped, TrainError,
+    },
+    recipes::{Algorithm, RecipeSettings, build},
     registry::artifact::{Artifact, ArtifactError},
 };
 
@@ -44,8 +46,8 @@ fn source(chunks: Vec<Rows>) -> InMemory {
 }
 
 fn settings(algorithm: Algorithm) -> RecipeSettings {
-    let (lookback, horizon) = match algorithm.task() {
-        Task::Forecast => (24, 4),
+    let (lookback, horizon) = match algorithm.problem() {
+        Problem::Forecast => (24, 4),
         _ => (4, 0),
     };
     RecipeSettings::new(algorithm, WindowShape { lookback, horizon })
@@ -59,7 +61,7 @@ fn train(
     incumbent: Option<&dyn Model>,
 ) -> Result<Box<dyn Model>, TrainError> {
     let recipe = build(settings).unwrap();
-    recipe.train(source, incumbent, 1, &mut Quiet::default())
+    recipe.train(source, incumbent, 1, &mut NullHost::default())
 }
 
 fn trained(settings: &RecipeSettings, chunks: Vec<Rows>) -> Box<dyn Model> {
@@ -70,11 +72,11 @@ fn judge(
     settings: &RecipeSettings,
     model: &dyn Model,
     source: &InMemory,
-    half: Half,
+    subset: Subset,
 ) -> Evaluation {
-    let what = (settings.algorithm.task(), settings.shape());
+    let what = (settings.algorithm.problem(), settings.shape());
     let scale = Scale::fit(source).unwrap();
-    evaluate(model, what, &scale, source, half).unwrap()
+    evaluate(model, what, &scale, source, subset).unwrap()
 }
 
 fn answer(model: &dyn Model, input: &[f32]) -> Output {
@@ -107,9 +109,9 @@ fn forecast_and_regression_are_far_better_than_their_baselines() {
         let settings = settings(algorithm);
         let source = source(vec![rows(600, 0)]);
         let model = train(&settings, &source, None).unwrap();
-        let naive = baseline(algorithm.task(), settings.shape(), &source).unwrap();
-        let error = judge(&settings, &*model, &source, Half::Validation).error();
-        let naive = judge(&settings, &*naive, &source, Half::Validation).error();
+        let naive = baseline(algorithm.problem(), settings.shape(), &source).unwrap();
+        let error = judge(&settings, &*model, &source, Subset::Validation).error();
+        let naive = judge(&settings, &*naive, &source, Subset::Validation).error();
         assert!(error < 0.3 * naive, "{algorithm:?}: {error} beside {naive}");
     }
 }
@@ -119,7 +121,7 @@ fn what_breaks_the_relation_between_features_is_flagged() {
     let settings = settings(Algorithm::Pca);
     let source = source(vec![rows(4_000, 0)]);
     let model = train(&settings, &source, None).unwrap();
-    let usual = judge(&settings, &*model, &source, Half::Validation);
+    let usual = judge(&settings, &*model, &source, Subset::Validation);
     assert!(usual.false_alarm_rate() < 0.015, "{usual:?}");
     let mut test = rows(settings.lookback, 5_000);
     let calm = answer(&*model, &test.values);
@@ -168,8 +170,8 @@ fn what_is_forgotten_no_longer_counts() {
     (settings.forgetting, settings.ridge) = (0.0, 1e-6);
     let tuned = train(&settings, &source(vec![turned.clone()]), Some(&*incumbent)).unwrap();
     let source = source(vec![turned]);
-    assert!(judge(&settings, &*tuned, &source, Half::Validation).error() < 0.01);
-    assert!(judge(&settings, &*incumbent, &source, Half::Validation).error() > 1.0);
+    assert!(judge(&settings, &*tuned, &source, Subset::Validation).error() < 0.01);
+    assert!(judge(&settings, &*incumbent, &source, Subset::Validation).error() > 1.0);
 }
 
 #[test]
@@ -317,7 +319,7 @@ fn an_incumbent_of_another_kind_shape_or_features_is_refused() {
             assert!(matches!(error, TrainError::Recipe(_)), "{error}");
             error.to_string()
         };
-        let naive = baseline(algorithm.task(), settings.shape(), &data).unwrap();
+        let naive = baseline(algorithm.problem(), settings.shape(), &data).unwrap();
         refused(&*naive, &data);
         let mut longer = settings.clone();
         longer.lookback += 1;

@@ -2,7 +2,7 @@
 //!
 //! Promises: a data set is never all in memory, only a chunk of it; a window never reaches over a gap
 //! or a missing value; a window belongs to the split of its last row (its last target row when
-//! forecasting), so every window belongs to exactly one half.
+//! forecasting), so every window is either learnt from or judged by, never both.
 
 pub mod scale;
 
@@ -33,9 +33,9 @@ pub struct Lineage {
     pub query: String,
     /// First timestamp, nanoseconds UTC; 0 if there are no rows.
     pub first_ts: i64,
-    /// Last timestamp, nanoseconds UTC.
+    /// Last timestamp, nanoseconds UTC; 0 likewise.
     pub last_ts: i64,
-    /// Rows.
+    /// How many rows there are.
     pub rows: u64,
     /// Hash over stream and timestamp of every row, in order.
     pub rows_hash: u64,
@@ -44,7 +44,7 @@ pub struct Lineage {
 /// Consecutive rows of one stream, oldest first, with no gap among them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// The stream.
+    /// Name of the stream they are of.
     pub stream: Arc<str>,
     /// Timestamps, nanoseconds UTC.
     pub ts: Vec<i64>,
@@ -52,7 +52,7 @@ pub struct Rows {
     pub values: Vec<f32>,
     /// One a row, or none at all; NaN where missing.
     pub label: Vec<f32>,
-    /// One a row: training half or validation half.
+    /// One a row: whether it is learnt from; otherwise it is judged by.
     pub is_train: Vec<bool>,
     /// One a row: whether a window may end there. Or none at all: anywhere. Rows that were thinned out
     /// are still looked back into.
@@ -65,7 +65,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Rows, the lead included.
+    /// How many rows there are, the lead included.
     pub fn len(&self) -> usize {
         self.ts.len()
     }
@@ -87,7 +87,7 @@ impl Rows {
         shape: WindowShape,
         features: usize,
         wants_label: bool,
-        half: Half,
+        subset: Subset,
     ) -> impl Iterator<Item = Window> + '_ {
         let length = shape.lookback + shape.horizon;
         let first = self.lead.max(length.max(1) - 1);
@@ -105,7 +105,7 @@ impl Rows {
             let start = last + 1 - length;
             let labelled = !wants_label || self.label.get(last).is_some_and(|l| l.is_finite());
             let counts = self.ends.get(last).is_none_or(|ends| *ends);
-            let wanted = counts && labelled && half.takes(self.is_train[last]);
+            let wanted = counts && labelled && subset.takes(self.is_train[last]);
             (start >= clean_from && wanted).then_some(Window {
                 start,
                 split_at: start + shape.lookback,
@@ -127,7 +127,7 @@ pub struct WindowShape {
 /// One window in a chunk: rows `start..split_at` are input, `split_at..end` target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// First row.
+    /// First row of the input.
     pub start: usize,
     /// First target row.
     pub split_at: usize,
@@ -137,21 +137,21 @@ pub struct Window {
 
 /// Which windows are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub enum Subset {
     /// Those to learn from.
     Train,
     /// Those to judge by.
     Validation,
-    /// All.
-    Both,
+    /// Both of these.
+    All,
 }
 
-impl Half {
+impl Subset {
     fn takes(self, is_train: bool) -> bool {
         match self {
             Self::Train => is_train,
             Self::Validation => !is_train,
-            Self::Both => true,
+            Self::All => true,
         }
     }
 }
@@ -161,7 +161,7 @@ pub trait Source: Send + Sync {
     /// What the columns mean.
     fn columns(&self) -> &Columns;
 
-    /// Chunks there are.
+    /// How many chunks there are.
     fn chunks(&self) -> usize;
 
     /// Rows of the chunk `index`, in `0..chunks()`.
@@ -177,11 +177,11 @@ pub trait Source: Send + Sync {
 /// A data set that fits into memory: for histories read from files, and for tests.
 #[derive(Clone, Debug, Default)]
 pub struct InMemory {
-    /// What the columns mean.
+    /// What [`Source::columns`] answers.
     pub columns: Columns,
-    /// The chunks.
+    /// What [`Source::read`] gives, by index.
     pub chunks: Vec<Arc<Rows>>,
-    /// Where they came from.
+    /// What [`Source::lineage`] answers.
     pub lineage: Lineage,
 }
 
@@ -223,39 +223,39 @@ mod tests {
         horizon: 1,
     };
 
-    fn ends(rows: &Rows, half: Half) -> Vec<usize> {
-        let windows = rows.windows(SHAPE, 1, false, half);
+    fn ends(rows: &Rows, subset: Subset) -> Vec<usize> {
+        let windows = rows.windows(SHAPE, 1, false, subset);
         windows.map(|window| window.end - 1).collect()
     }
 
     #[test]
-    fn every_window_belongs_to_the_half_of_its_last_row() {
+    fn every_window_belongs_to_the_subset_of_its_last_row() {
         let rows = rows(&[0.0; 6], 0);
-        assert_eq!(ends(&rows, Half::Both), [2, 3, 4, 5]);
-        assert_eq!(ends(&rows, Half::Train), [2, 4]);
-        assert_eq!(ends(&rows, Half::Validation), [3, 5]);
+        assert_eq!(ends(&rows, Subset::All), [2, 3, 4, 5]);
+        assert_eq!(ends(&rows, Subset::Train), [2, 4]);
+        assert_eq!(ends(&rows, Subset::Validation), [3, 5]);
     }
 
     #[test]
     fn no_window_ends_where_none_may() {
         let mut rows = rows(&[0.0; 6], 0);
         rows.ends = vec![true, true, false, true, false, true];
-        assert_eq!(ends(&rows, Half::Both), [3, 5]);
+        assert_eq!(ends(&rows, Subset::All), [3, 5]);
     }
 
     #[test]
     fn no_window_ends_in_the_lead_or_holds_a_missing_value() {
         let mut rows = rows(&[0.0; 8], 4);
-        assert_eq!(ends(&rows, Half::Both), [4, 5, 6, 7]);
+        assert_eq!(ends(&rows, Subset::All), [4, 5, 6, 7]);
         rows.values[4] = f32::NAN;
-        assert_eq!(ends(&rows, Half::Both), [7]);
+        assert_eq!(ends(&rows, Subset::All), [7]);
         rows.values[4] = f32::INFINITY;
-        assert_eq!(ends(&rows, Half::Both), [7]);
+        assert_eq!(ends(&rows, Subset::All), [7]);
     }
 
     #[test]
     fn fewer_rows_than_a_window_give_none() {
-        assert!(ends(&rows(&[0.0; 2], 0), Half::Both).is_empty());
-        assert!(ends(&rows(&[], 0), Half::Both).is_empty());
+        assert!(ends(&rows(&[0.0; 2], 0), Subset::All).is_empty());
+        assert!(ends(&rows(&[], 0), Subset::All).is_empty());
     }
 }

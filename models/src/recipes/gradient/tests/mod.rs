@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     data::{Columns, InMemory, Lineage, Rows},
     judging::evaluation::evaluate,
-    recipe::{EpochEnd, Quiet, Step, Stopped},
+    recipe::{EpochEnd, NullHost, Step, Stopped},
     recipes::Algorithm,
 };
 
@@ -23,7 +23,7 @@ const ALL: [Algorithm; 8] = [
 ];
 
 fn settings(algorithm: Algorithm) -> RecipeSettings {
-    let horizon = if algorithm.task() == Task::Forecast {
+    let horizon = if algorithm.problem() == Problem::Forecast {
         3
     } else {
         0
@@ -43,7 +43,7 @@ fn settings(algorithm: Algorithm) -> RecipeSettings {
 
 /// Two features: waves of two lengths by class; the class or the height is the label.
 fn source(algorithm: Algorithm) -> InMemory {
-    let is_class = algorithm.task() == Task::Classify;
+    let is_class = algorithm.problem() == Problem::Classify;
     let chunk = |chunk: usize| {
         let row = |row: usize| {
             let pace = [0.4, 1.1][chunk % 2];
@@ -92,13 +92,13 @@ fn recipe(settings: &RecipeSettings) -> Box<dyn Recipe> {
 }
 
 fn train(settings: &RecipeSettings, source: &dyn Source) -> Result<Box<dyn Model>, TrainError> {
-    recipe(settings).train(source, None, 7, &mut Quiet::default())
+    recipe(settings).train(source, None, 7, &mut NullHost::default())
 }
 
 fn answers(model: &dyn Model, source: &InMemory, shape: WindowShape) -> Vec<Output> {
     let mut scratch = Scratch::default();
     let windows = source.chunks.iter().flat_map(|rows| {
-        let windows = rows.windows(shape, 2, false, Half::Both);
+        let windows = rows.windows(shape, 2, false, Subset::All);
         windows.map(|w| rows.values_of(w.start..w.split_at, 2).to_vec())
     });
     windows
@@ -179,17 +179,17 @@ fn every_recipe_learns() {
         let source = source(algorithm);
         let model = train(&settings, &source).unwrap();
         let scale = Scale::fit(&source).unwrap();
-        let what = (algorithm.task(), settings.shape());
-        let error = evaluate(&*model, what, &scale, &source, Half::Validation).unwrap();
+        let what = (algorithm.problem(), settings.shape());
+        let error = evaluate(&*model, what, &scale, &source, Subset::Validation).unwrap();
         // Forecasts and reconstructions in variances; the label's variance is 50.
-        let bound = match algorithm.task() {
-            Task::Forecast => 0.3,
-            Task::Anomaly => 0.3,
-            Task::Classify => 0.05,
-            Task::Regress => 5.0,
+        let bound = match algorithm.problem() {
+            Problem::Forecast => 0.3,
+            Problem::Anomaly => 0.3,
+            Problem::Classify => 0.05,
+            Problem::Regress => 5.0,
         };
         assert!(error.error() < bound, "{algorithm:?}: {}", error.error());
-        if algorithm.task() == Task::Anomaly {
+        if algorithm.problem() == Problem::Anomaly {
             assert!(error.false_alarm_rate() <= settings.false_alarm_rate + 1e-9);
         }
     }
@@ -284,8 +284,8 @@ fn the_best_epoch_is_kept_and_patience_ends_the_job() {
         .collect();
     assert_eq!(last, [false, false, true]);
     let own = model.as_any().downcast_ref::<NetworkModel>().unwrap();
-    let what = (Task::Regress, settings.shape());
-    let judged = evaluate(&*model, what, &own.scale, &source, Half::Validation).unwrap();
+    let what = (Problem::Regress, settings.shape());
+    let judged = evaluate(&*model, what, &own.scale, &source, Subset::Validation).unwrap();
     let std = f64::from(own.label[1]);
     assert!((judged.error() / std / std - f64::from(best)).abs() < 1e-4);
 }
@@ -357,7 +357,7 @@ fn an_incumbent_of_another_recipe_shape_or_width_is_refused() {
     let own = settings(Algorithm::Nlinear);
     let incumbent = train(&own, &source).unwrap();
     let refused = |settings: &RecipeSettings, source: &InMemory| {
-        let mut host = Quiet::default();
+        let mut host = NullHost::default();
         let result = recipe(settings).train(source, Some(&*incumbent), 7, &mut host);
         matches!(result, Err(TrainError::Recipe(_)))
     };

@@ -4,8 +4,11 @@
 //! [`Host::pace`] before every step and stops when told to; it never panics on data (the caller
 //! guards against those that do); a model answers without allocating once it is warm.
 
+mod host;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::host::{EpochEnd, Host, NullHost, Step, Stopped};
 use crate::{
     data::{DataError, Source, WindowShape},
     registry::artifact::{Artifact, ArtifactError},
@@ -14,7 +17,7 @@ use crate::{
 /// What a model is for, which decides what its answers mean and how it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Task {
+pub enum Problem {
     /// The next `horizon` rows of every feature.
     Forecast,
     /// How unlike the usual a window is.
@@ -25,7 +28,7 @@ pub enum Task {
     Regress,
 }
 
-impl Task {
+impl Problem {
     /// Whether training and judging need a label.
     pub const fn wants_label(self) -> bool {
         matches!(self, Self::Classify | Self::Regress)
@@ -67,111 +70,10 @@ pub enum TrainError {
     Checkpoint(String),
 }
 
-/// Why a job was told to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stopped {
-    /// The agent ends; the next start resumes from the last checkpoint.
-    #[error("the agent is stopping")]
-    Shutdown,
-    /// Its time is up.
-    #[error("the time limit is over")]
-    TimeLimit,
-}
-
-/// One step of training, for the training log.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Step {
-    /// Epoch, from 0.
-    pub epoch: u32,
-    /// Step since the start of the job, from 0.
-    pub step: u64,
-    /// Mean loss of the batch.
-    pub loss: f32,
-    /// Learning rate used.
-    pub learning_rate: f32,
-    /// Duration of the step, nanoseconds.
-    pub ns: u64,
-}
-
-/// The end of an epoch, for the training log.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct EpochEnd {
-    /// Epoch, from 0.
-    pub epoch: u32,
-    /// Mean loss over the training windows.
-    pub train_loss: f32,
-    /// Mean loss over the validation windows.
-    pub validation_loss: f32,
-    /// Whether it is the best so far.
-    pub is_best: bool,
-}
-
-/// Where a job runs: logging, the brake, checkpoints. The agent's governor stands behind it.
-pub trait Host {
-    /// Asked before every step or chunk; may wait, to keep the job civil.
-    ///
-    /// # Errors
-    /// [`Stopped`] if the job must end now.
-    fn pace(&mut self) -> Result<(), Stopped>;
-
-    /// A step is done. Must cost next to nothing.
-    fn step(&mut self, step: Step);
-
-    /// An epoch is done.
-    fn epoch(&mut self, end: EpochEnd);
-
-    /// Keeps `checkpoint` in place of the one before; durable when this returns.
-    ///
-    /// # Errors
-    /// A text for people.
-    fn save_checkpoint(&mut self, checkpoint: &[u8]) -> Result<(), String>;
-
-    /// The checkpoint kept last for this very job; `None`: start from the beginning.
-    fn load_checkpoint(&mut self) -> Option<Vec<u8>>;
-
-    /// Nanoseconds of a clock that only ever rises; for durations, never for decisions that must repeat.
-    fn elapsed_ns(&self) -> u64;
-}
-
-/// A host that only counts: for histories and tests.
-#[derive(Debug, Default)]
-pub struct Quiet {
-    /// Steps seen.
-    pub steps: u64,
-    /// Ends of epochs seen.
-    pub epochs: Vec<EpochEnd>,
-}
-
-impl Host for Quiet {
-    fn pace(&mut self) -> Result<(), Stopped> {
-        Ok(())
-    }
-
-    fn step(&mut self, _: Step) {
-        self.steps += 1;
-    }
-
-    fn epoch(&mut self, end: EpochEnd) {
-        self.epochs.push(end);
-    }
-
-    fn save_checkpoint(&mut self, _: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn load_checkpoint(&mut self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn elapsed_ns(&self) -> u64 {
-        0
-    }
-}
-
 /// How models of one kind are made. Several may watch one stream.
 pub trait Recipe: Send + Sync {
     /// What its models are for.
-    fn task(&self) -> Task;
+    fn problem(&self) -> Problem;
 
     /// Rows a model looks at, and rows it forecasts.
     fn shape(&self) -> WindowShape;
@@ -210,11 +112,12 @@ pub trait Model: Send + Sync {
     fn as_any(&self) -> &dyn std::any::Any;
 }
 
-/// Room for intermediate results, kept from one answer to the next.
+/// Room for intermediate results, kept from one answer to the next. What is in it, and how much, is
+/// the model's affair.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    /// Anything the model likes; its size is the model's affair.
+    /// The first of two buffers, overwritten by every answer.
     pub a: Vec<f32>,
-    /// Another.
+    /// The second.
     pub b: Vec<f32>,
 }

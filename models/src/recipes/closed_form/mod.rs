@@ -1,0 +1,257 @@
+//! Models by closed form: sums over every training window, and what is solved from them in one step.
+//!
+//! Promises: exact, hence no seed and no epochs; fine-tuning is the old sums times the forgetting factor
+//! plus the new windows, so replayed rows (which are in the sums) are left out, and the scale stays that
+//! of the first training.
+
+mod normal;
+mod pca;
+mod ridge;
+mod ridge_nlinear;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::{any::Any, marker::PhantomData};
+
+pub(super) use self::normal::INPUTS_MAX;
+use self::{
+    normal::{NormalEquations, Size},
+    pca::Pca,
+    ridge::Ridge,
+    ridge_nlinear::RidgeNlinear,
+    setup::{Setup, nothing_to_learn},
+};
+use super::{Algorithm, RecipeSettings, another_recipe};
+use crate::{
+    data::{Columns, DataError, Rows, Source, Subset, Window, WindowShape},
+    judging::evaluation,
+    recipe::{EpochEnd, Host, Model, Output, Problem, Recipe, Scratch, Step, Stopped, TrainError},
+    registry::artifact::{Artifact, ArtifactError},
+};
+
+/// The recipe that `settings` describe; `None` if their algorithm is no closed form.
+pub(super) fn build(settings: &RecipeSettings) -> Option<Box<dyn Recipe>> {
+    Some(match settings.algorithm {
+        Algorithm::RidgeNlinear => recipe::<RidgeNlinear>(settings),
+        Algorithm::Ridge => recipe::<Ridge>(settings),
+        Algorithm::Pca => recipe::<Pca>(settings),
+        _ => return None,
+    })
+}
+
+fn recipe<F: ClosedForm>(settings: &RecipeSettings) -> Box<dyn Recipe> {
+    Box::new(ClosedFormRecipe {
+        settings: settings.clone(),
+        form: PhantomData::<F>,
+    })
+}
+
+/// One closed form: what it adds to the sums, what it solves from them, and how that answers.
+trait ClosedForm: Send + Sync + Sized + 'static {
+    /// Kind of its artifacts.
+    const KIND: &'static str;
+    /// What its models are for.
+    const PROBLEM: Problem;
+
+    /// Refuses columns that no model can be made of, whatever is in them.
+    fn check(settings: &RecipeSettings, columns: &Columns) -> Result<(), TrainError>;
+
+    /// Inputs and outputs of its sums, for windows of `features` features.
+    fn size(shape: WindowShape, features: usize) -> Size;
+
+    /// Adds a window to `sums`; asks `host` for leave after each block that went into them.
+    fn add(
+        setup: &Setup,
+        rows: &Rows,
+        window: Window,
+        sums: &mut NormalEquations,
+        host: &mut dyn Host,
+    ) -> Result<(), Stopped>;
+
+    /// Solves `sums`, which hold every training window of `data`.
+    fn solve(
+        setup: &Setup,
+        sums: &NormalEquations,
+        data: &dyn Source,
+        host: &mut dyn Host,
+    ) -> Result<Solved<Self>, TrainError>;
+
+    /// See [`Model::infer`].
+    fn infer(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch, output: &mut Output);
+
+    /// Puts its own numbers into `artifact`.
+    fn save(&self, setup: &Setup, artifact: &mut Artifact);
+
+    /// Takes them back.
+    fn load(setup: &Setup, artifact: &Artifact) -> Result<Self, ArtifactError>;
+}
+
+/// A closed form with its numbers.
+struct Solved<F> {
+    form: F,
+    /// Mean squared error on the training windows.
+    loss: f64,
+}
+
+/// Makes [`ClosedFormModel`]s.
+struct ClosedFormRecipe<F> {
+    settings: RecipeSettings,
+    form: PhantomData<F>,
+}
+
+/// What answers, and what it was made from.
+struct ClosedFormModel<F> {
+    setup: Setup,
+    sums: NormalEquations,
+    form: F,
+}
+
+impl<F: ClosedForm> Recipe for ClosedFormRecipe<F> {
+    fn problem(&self) -> Problem {
+        F::PROBLEM
+    }
+
+    fn shape(&self) -> WindowShape {
+        self.settings.shape()
+    }
+
+    fn train(
+        &self,
+        data: &dyn Source,
+        incumbent: Option<&dyn Model>,
+        _: u64,
+        host: &mut dyn Host,
+    ) -> Result<Box<dyn Model>, TrainError> {
+        let started_ns = host.elapsed_ns();
+        F::check(&self.settings, data.columns())?;
+        let (setup, mut sums) = match incumbent {
+            Some(incumbent) => self.go_on(data, incumbent)?,
+            None => self.begin(data)?,
+        };
+        let added = add_windows::<F>(data, &setup, incumbent.is_some(), &mut sums, host)?;
+        if added == 0 {
+            let wants_label = F::PROBLEM.wants_label();
+            return Err(nothing_to_learn(data, self.shape(), wants_label)?);
+        }
+        let Solved { form, loss } = F::solve(&setup, &sums, data, host)?;
+        let model = ClosedFormModel { setup, sums, form };
+        model.report(data, started_ns, loss, host)?;
+        Ok(Box::new(model))
+    }
+
+    fn load(&self, artifact: &Artifact) -> Result<Box<dyn Model>, ArtifactError> {
+        let setup = Setup::load(artifact, F::KIND, &self.settings)?;
+        let size = F::size(self.shape(), setup.features.len());
+        Ok(Box::new(ClosedFormModel {
+            sums: NormalEquations::load(artifact, size)?,
+            form: F::load(&setup, artifact)?,
+            setup,
+        }))
+    }
+}
+
+impl<F: ClosedForm> ClosedFormRecipe<F> {
+    /// Where training from nothing starts.
+    fn begin(&self, data: &dyn Source) -> Result<(Setup, NormalEquations), DataError> {
+        let size = F::size(self.shape(), data.columns().features.len());
+        let empty = NormalEquations::new(size);
+        Ok((Setup::new(&self.settings, data)?, empty))
+    }
+
+    /// Where fine-tuning starts: from the sums of `incumbent`, weighed down by the forgetting factor.
+    fn go_on(
+        &self,
+        data: &dyn Source,
+        incumbent: &dyn Model,
+    ) -> Result<(Setup, NormalEquations), TrainError> {
+        let old = incumbent.as_any().downcast_ref::<ClosedFormModel<F>>();
+        let old = old.ok_or_else(|| another_recipe(F::KIND))?;
+        old.setup.check(&self.settings, data)?;
+        let mut sums = old.sums.clone();
+        sums.forget(self.settings.forgetting);
+        let setup = Setup {
+            settings: self.settings.clone(),
+            ..old.setup.clone()
+        };
+        Ok((setup, sums))
+    }
+}
+
+/// Adds every training window, those of replayed rows only if not `skips_replay`; returns their number.
+fn add_windows<F: ClosedForm>(
+    data: &dyn Source,
+    setup: &Setup,
+    skips_replay: bool,
+    sums: &mut NormalEquations,
+    host: &mut dyn Host,
+) -> Result<usize, TrainError> {
+    let (shape, features) = (setup.settings.shape(), setup.features.len());
+    let wants_label = F::PROBLEM.wants_label();
+    let mut added = 0;
+    for index in 0..data.chunks() {
+        host.pace()?;
+        let rows = data.read(index)?;
+        if skips_replay && rows.is_replay {
+            continue;
+        }
+        for window in rows.windows(shape, features, wants_label, Subset::Train) {
+            F::add(setup, &rows, window, sums, host)?;
+            added += 1;
+        }
+    }
+    sums.flush();
+    Ok(added)
+}
+
+impl<F: ClosedForm> ClosedFormModel<F> {
+    /// Logs the one step and the one epoch that a closed form takes.
+    fn report(
+        &self,
+        data: &dyn Source,
+        started_ns: u64,
+        loss: f64,
+        host: &mut dyn Host,
+    ) -> Result<(), DataError> {
+        host.step(Step {
+            loss: loss as f32,
+            ns: host.elapsed_ns() - started_ns,
+            ..Step::default()
+        });
+        let what = (F::PROBLEM, self.setup.settings.shape());
+        let scale = &self.setup.scale;
+        let validation = evaluation::evaluate(self, what, scale, data, Subset::Validation)?;
+        host.epoch(EpochEnd {
+            epoch: 0,
+            train_loss: loss as f32,
+            validation_loss: validation.error() as f32,
+            is_best: true,
+        });
+        Ok(())
+    }
+}
+
+impl<F: ClosedForm> Model for ClosedFormModel<F> {
+    fn infer(&self, input: &[f32], scratch: &mut Scratch, output: &mut Output) {
+        self.form.infer(&self.setup, input, scratch, output);
+    }
+
+    fn save(&self) -> Artifact {
+        let mut artifact = self.setup.save(F::KIND);
+        self.form.save(&self.setup, &mut artifact);
+        self.sums.save(&mut artifact);
+        artifact
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The sums left the range of numbers.
+fn too_large(features: &[String]) -> TrainError {
+    TrainError::Data(format!(
+        "the values of {} are too large to compute with; scale them, or leave them out",
+        features.join(", ")
+    ))
+}
