@@ -52,7 +52,7 @@ impl Learning {
         }));
         let (answers, all) = (Arc::clone(&shared), Arc::downgrade(&shared));
         let answer = spawn_worker(view, ANSWERER, "dunlin-answer", move || {
-            learn::answer(&answers)
+            learn::infer(&answers)
         })?;
         let scan = spawn_worker(view, SCANNER, "dunlin-scan", move || {
             learn::scan(&shared);

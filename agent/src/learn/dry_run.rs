@@ -11,7 +11,7 @@ use dunlin_sync::{buffer::Buffer, sample::Value};
 
 use crate::{
     config::settings::LearnSettings,
-    learn::{inference::Answering, scheduler::Scheduler, tables::PREDICTIONS, tests::Bench},
+    learn::{inference::Inference, scheduler::Scheduler, tables::PREDICTIONS, tests::Bench},
     record::writer::RequestContent,
 };
 
@@ -71,16 +71,15 @@ pub(crate) fn rehearse(settings: LearnSettings, mut commit: impl FnMut(&Buffer) 
     });
     let shared = Arc::clone(&bench.shared);
     let mut scheduler = Scheduler::open(Arc::clone(&shared));
-    let mut answering = Answering::new(&shared);
-    answering.resume();
+    let mut inference = Inference::resume(&shared);
     while commit(&shared.buffer) {
-        answering.refresh();
-        answering.catch_up();
+        inference.refresh();
+        inference.catch_up();
         scheduler.work_off();
     }
     let stats = Arc::clone(&shared.stats);
     // With the last one who may write, the keeper ends.
-    drop((scheduler, answering));
+    drop((scheduler, inference));
     drop((shared, bench));
     Learnt {
         answers: keeper.join().unwrap(),

@@ -15,8 +15,6 @@ mod tables;
 pub mod topic;
 mod training;
 
-#[cfg(test)]
-mod broken_tests;
 #[cfg(all(test, feature = "demo"))]
 pub(crate) mod dry_run;
 #[cfg(all(test, feature = "sqlite"))]
@@ -43,7 +41,7 @@ pub use crate::learn::{
 use crate::{
     config::settings::{LearnSettings, RecipeRule},
     learn::{
-        inference::Answering,
+        inference::Inference,
         scheduler::{Scheduler, drifted::Drifted},
         tables::Journal,
     },
@@ -148,8 +146,8 @@ impl Shared {
 ///
 /// # Errors
 /// A text for people, if it cannot go on.
-pub(crate) fn answer(shared: &Shared) -> Result<(), String> {
-    Answering::new(shared).run()
+pub(crate) fn infer(shared: &Shared) -> Result<(), String> {
+    Inference::resume(shared).run()
 }
 
 /// Looks for something to learn, and has it learnt, until told to stop; blocks its thread.

@@ -1,257 +1,244 @@
 //! One recipe on one stream, answering record by record.
 //!
-//! Promises: every record after the line began is answered once, if its window is whole; a version
+//! Promises: every record after the predictor began is answered once, if its window is whole; a version
 //! is swapped between two records, so none is skipped and none answered twice; a missing value or a
 //! gap costs the windows that it lies in, nothing else; a model that panics is given up and ends
 //! nothing else.
 
-mod kept;
+mod forecasts;
+mod history;
+mod judge;
+mod outbox;
+mod progress;
+mod serving;
+mod trial;
 
 use std::{
-    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use dunlin_models::{
-    data::{Rows, Window, WindowShape, scale::Scale},
-    drift::{
-        Alarm,
-        error::{ErrorDrift, ErrorDriftSettings},
-        population::InputDrift,
-    },
-    judging::{
-        evaluation::{Evaluation, argmax},
-        trial::{Trial, TrialSettings, Verdict},
-    },
-    recipe::{Model, Output, Problem, Scratch},
+    data::scale::Scale,
+    drift::{Alarm, population::InputDrift},
+    judging::{evaluation::argmax, trial::Verdict},
+    recipe::Problem,
     registry::ModelKey,
 };
 use dunlin_sync::rows::Columns;
 
-pub(in crate::learn) use crate::learn::inference::predictor::kept::KeptLine;
-use crate::{cohort::Labels, config::settings::RecipeRule, learn::tables::Prediction};
+pub(super) use crate::learn::inference::predictor::{outbox::Outbox, serving::Serving};
+use crate::{
+    config::settings::RecipeRule,
+    learn::{
+        inference::{
+            drift::DriftDetectors,
+            predictor::{
+                forecasts::Forecasts,
+                history::{History, Newest},
+                judge::Judge,
+                progress::Progress,
+                serving::{LiveModel, Workspace},
+                trial::Trial,
+            },
+            snapshot::{PredictorSnapshot, TrialSnapshot},
+        },
+        tables::Prediction,
+    },
+};
 
-/// Rows kept beyond a window before the oldest are let go, all at once.
-const SLACK_ROWS: usize = 512;
 /// Numbers of an answer that are kept.
 const OUTPUTS_MAX: usize = 64;
 
-/// A model that serves.
-#[derive(Clone)]
-pub(in crate::learn) struct Serving {
-    pub(in crate::learn) version: u64,
-    pub(in crate::learn) model: Arc<dyn Model>,
-    pub(in crate::learn) classes: Arc<[String]>,
-    /// What labels are to it.
-    pub(in crate::learn) labels: Arc<Labels>,
+/// What a predictor answers: the same whatever version serves.
+pub(super) struct PredictorSpec {
+    pub(super) key: ModelKey,
+    pub(super) rule: Arc<RecipeRule>,
+    /// Positions of the features in the stream's schema, in the model's order.
+    pub(super) fields: Vec<usize>,
+    /// Position of the label.
+    pub(super) label: Option<usize>,
+    /// Where its answers are published.
+    pub(super) topic: Option<String>,
+}
+
+/// What a version's training records were like: the yardstick for live ones.
+pub(super) struct Reference {
+    /// On which errors are measured.
+    pub(super) scale: Scale,
+    /// Inputs are compared with these bins.
+    pub(super) inputs: Option<InputDrift>,
 }
 
 /// What a record has brought to light.
 #[derive(Debug, Default)]
-pub(in crate::learn) struct Findings {
-    pub(in crate::learn) prediction: Option<Prediction>,
-    pub(in crate::learn) alarms: Vec<Alarm>,
+pub(super) struct Findings {
+    pub(super) prediction: Option<Prediction>,
+    pub(super) alarms: Vec<Alarm>,
     /// The version that serves is worse than the one before.
-    pub(in crate::learn) must_roll_back: bool,
+    pub(super) must_roll_back: bool,
     /// The version that serves has panicked, saying this; it answers no more.
-    pub(in crate::learn) broke: Option<String>,
-}
-
-/// The version before, answering along for comparison.
-struct Shadow {
-    serving: Serving,
-    forecasts: VecDeque<Option<Vec<f32>>>,
-    trial: Trial,
+    pub(super) broke: Option<String>,
 }
 
 /// One recipe on one stream.
-pub(in crate::learn) struct Line {
-    pub(in crate::learn) key: ModelKey,
-    pub(in crate::learn) rule: Arc<RecipeRule>,
-    /// Positions of the features in the stream's schema, in the model's order.
-    pub(in crate::learn) fields: Vec<usize>,
-    /// Position of the label.
-    pub(in crate::learn) label: Option<usize>,
-    /// Where its answers are published.
-    pub(in crate::learn) topic: Option<String>,
-    task: Problem,
-    shape: WindowShape,
-    serving: Serving,
-    /// The version that serves has panicked.
-    is_broken: bool,
-    shadow: Option<Shadow>,
-    /// On which errors are measured: that of the serving version's training records.
-    pub(in crate::learn) scale: Scale,
-    rows: Rows,
-    /// Forecasts that wait for what they forecast, oldest first; `None` where there was no answer.
-    forecasts: VecDeque<Option<Vec<f32>>>,
-    error_drift: ErrorDrift,
-    input_drift: Option<InputDrift>,
-    scratch: Scratch,
-    output: Output,
-    /// Answers that are not durable yet.
-    pub(in crate::learn) waiting: Vec<Prediction>,
-    /// Answers of this line were refused, and that was told.
-    pub(in crate::learn) is_refused: bool,
-    /// Timestamp of the last record taken, nanoseconds UTC.
-    pub(in crate::learn) seen_to: i64,
-    /// Timestamp of the last record answered, or passed before the line began, nanoseconds UTC. What
-    /// is taken up to there is looked at, and not answered again.
-    pub(in crate::learn) answered_to: i64,
-    /// Records without an answer: their window was not whole.
-    pub(in crate::learn) unanswered: u64,
+pub(super) struct Predictor {
+    pub(super) spec: PredictorSpec,
+    /// The version that serves.
+    active: LiveModel,
+    /// The version before, while the one that serves is on trial.
+    trial: Option<Trial>,
+    judge: Judge,
+    drift: DriftDetectors,
+    history: History,
+    progress: Progress,
+    workspace: Workspace,
+    pub(super) outbox: Outbox,
 }
 
-impl Line {
-    #[allow(clippy::too_many_arguments)] // One of each, named where it is called.
-    pub(in crate::learn) fn new(
-        key: ModelKey,
-        rule: Arc<RecipeRule>,
-        fields: Vec<usize>,
-        label: Option<usize>,
+impl Predictor {
+    /// A predictor that answers what is later than `from`, nanoseconds UTC.
+    pub(super) fn new(
+        spec: PredictorSpec,
         serving: Serving,
-        scale: Scale,
-        input_drift: Option<InputDrift>,
-        answered_to: i64,
+        reference: Reference,
+        from: i64,
     ) -> Self {
+        let (recipe, shape) = (&spec.rule.recipe, spec.rule.recipe.shape());
         Self {
-            task: rule.recipe.problem(),
-            shape: rule.recipe.shape(),
-            key,
-            rule,
-            fields,
-            label,
-            topic: None,
-            serving,
-            is_broken: false,
-            shadow: None,
-            scale,
-            rows: Rows::default(),
-            forecasts: VecDeque::new(),
-            error_drift: ErrorDrift::new(ErrorDriftSettings::default()),
-            input_drift,
-            scratch: Scratch::default(),
-            output: Output::default(),
-            waiting: Vec::new(),
-            is_refused: false,
-            seen_to: answered_to,
-            answered_to,
-            unanswered: 0,
+            active: LiveModel::new(serving, Forecasts::new(shape.horizon)),
+            trial: None,
+            judge: Judge {
+                task: recipe.problem(),
+                scale: reference.scale,
+            },
+            drift: DriftDetectors::new(reference.inputs),
+            history: History::new(shape, spec.fields.len(), spec.rule.gap_ns_max),
+            progress: Progress::behind(from),
+            workspace: Workspace::default(),
+            outbox: Outbox::default(),
+            spec,
         }
     }
 
     /// Rows that a window takes, target included.
-    pub(in crate::learn) fn window_rows(&self) -> usize {
-        self.shape.lookback + self.shape.horizon
+    pub(super) fn window_rows(&self) -> usize {
+        self.history.window_rows()
     }
 
-    pub(in crate::learn) fn version(&self) -> u64 {
-        self.serving.version
+    /// The version that serves.
+    pub(super) fn version(&self) -> u64 {
+        self.active.serving.version
+    }
+
+    /// Timestamp of the last record taken, nanoseconds UTC.
+    pub(super) fn seen_to(&self) -> i64 {
+        self.progress.seen_to()
+    }
+
+    /// Timestamp of the last record answered, nanoseconds UTC; another predictor may go on behind it.
+    pub(super) fn answered_to(&self) -> i64 {
+        self.progress.answered_to()
     }
 
     /// The label of a row as the model counts it, NaN if there is none.
-    pub(in crate::learn) fn label_at(&self, columns: &Columns, row: usize) -> f32 {
-        let column = self.label.and_then(|label| columns.get(label));
-        column.map_or(f32::NAN, |column| self.serving.labels.of(column, row))
+    pub(super) fn label_at(&self, columns: &Columns, row: usize) -> f32 {
+        let column = self.spec.label.and_then(|label| columns.get(label));
+        column.map_or(f32::NAN, |column| {
+            self.active.serving.labels.of(column, row)
+        })
     }
 
     /// Another version serves from the next record on. If `is_on_trial`, the one before answers along
     /// for a while, to see which is better.
-    pub(in crate::learn) fn swap(
-        &mut self,
-        serving: Serving,
-        input_drift: Option<InputDrift>,
-        is_on_trial: bool,
-    ) {
-        let before = std::mem::replace(&mut self.serving, serving);
-        let forecasts = std::mem::take(&mut self.forecasts);
-        let was_broken = std::mem::take(&mut self.is_broken);
+    pub(super) fn swap(&mut self, serving: Serving, reference: Reference, is_on_trial: bool) {
+        let active = &self.active;
         // Labels are places among the classes: with other classes there is nothing to compare.
-        let is_on_trial = is_on_trial && !was_broken && before.classes == self.serving.classes;
-        self.shadow = is_on_trial.then(|| Shadow {
-            serving: before,
-            forecasts,
-            trial: Trial::new(TrialSettings::default()),
-        });
-        // As many as the shadow has, so that both are compared on the same records.
-        self.forecasts = match &self.shadow {
-            Some(shadow) => shadow.forecasts.iter().map(|_| None).collect(),
-            None => VecDeque::new(),
+        let is_on_trial =
+            is_on_trial && !active.is_broken && active.serving.classes == serving.classes;
+        let forecasts = if is_on_trial {
+            active.forecasts.blank()
+        } else {
+            active.forecasts.empty()
         };
-        self.error_drift = ErrorDrift::new(ErrorDriftSettings::default());
-        self.input_drift = input_drift;
+        let before = std::mem::replace(&mut self.active, LiveModel::new(serving, forecasts));
+        self.trial = is_on_trial.then(|| Trial::against(before));
+        self.drift = DriftDetectors::new(reference.inputs);
+        self.judge.scale = reference.scale;
     }
 
-    /// Takes a record from before the line began: part of windows, and of forecasts not due yet.
-    pub(in crate::learn) fn recall(&mut self, ts: i64, features: &[f32]) {
+    /// Puts the version that serves on trial against `before`, if the two can be compared.
+    pub(super) fn put_on_trial(&mut self, before: Serving) {
+        if before.classes == self.active.serving.classes {
+            let forecasts = self.active.forecasts.empty();
+            self.trial = Some(Trial::against(LiveModel::new(before, forecasts)));
+        }
+    }
+
+    /// What to take along over a restart.
+    pub(super) fn snapshot(&self) -> PredictorSnapshot {
+        PredictorSnapshot {
+            key: self.spec.key.clone(),
+            version: self.version(),
+            seen_to: self.progress.seen_to(),
+            answered_to: self.progress.answered_to(),
+            drift: self.drift.clone(),
+            trial: self.trial.as_ref().map(|trial| TrialSnapshot {
+                before: trial.before.serving.version,
+                trial: trial.trial.clone(),
+            }),
+        }
+    }
+
+    /// Goes on from a snapshot of the version that serves; `before` is the one that it is on trial
+    /// against, if there still is one.
+    pub(super) fn restore(&mut self, snapshot: PredictorSnapshot, before: Option<Serving>) {
+        self.drift.restore(snapshot.drift);
+        let forecasts = self.active.forecasts.empty();
+        let trial = snapshot.trial.zip(before);
+        self.trial = trial.map(|(trial, before)| Trial {
+            before: LiveModel::new(before, forecasts),
+            trial: trial.trial,
+        });
+        self.progress.look_again_behind(snapshot.seen_to);
+    }
+
+    /// Takes a record from before the predictor began: part of windows, and of forecasts not due yet.
+    pub(super) fn recall(&mut self, ts: i64, features: &[f32]) {
+        self.progress.see(ts);
         // Only the label of the record that is answered is looked at.
         self.remember(ts, features, f32::NAN);
-        let Some(start) = self.rows.len().checked_sub(self.shape.lookback) else {
+        let Some(newest) = self.history.newest() else {
             return;
         };
-        if self.task == Problem::Forecast {
-            let is_whole = self.is_whole(start);
+        if self.judge.task == Problem::Forecast {
             // A model that panics here does so again, and is given up then.
-            let _known = guarded(|| self.infer(start, is_whole));
-            let _known = guarded(|| self.shadow_error(is_whole));
+            let (judge, room) = (&self.judge, &mut self.workspace);
+            let _known = guarded(|| {
+                self.active
+                    .infer(newest, judge, &mut room.scratch, &mut room.output)
+            });
+            let _known = guarded(|| infer_before(&mut self.trial, newest, judge, room));
         }
-    }
-
-    fn remember(&mut self, ts: i64, features: &[f32], label: f32) {
-        let is_gap = self.rule.gap_ns_max.is_some_and(|gap| {
-            self.rows
-                .ts
-                .last()
-                .is_some_and(|last| ts.saturating_sub(*last) > gap)
-        });
-        if is_gap {
-            self.forget(self.rows.len());
-            self.forecasts.clear();
-            if let Some(shadow) = &mut self.shadow {
-                shadow.forecasts.clear();
-            }
-        }
-        let whole = self.window_rows();
-        if self.rows.len() >= whole + SLACK_ROWS {
-            self.forget(self.rows.len() + 1 - whole);
-        }
-        self.rows.ts.push(ts);
-        self.rows.values.extend_from_slice(features);
-        self.rows.label.push(label);
-        self.rows.is_train.push(false);
-        self.seen_to = self.seen_to.max(ts);
-    }
-
-    fn forget(&mut self, rows: usize) {
-        self.rows.ts.drain(..rows);
-        self.rows.values.drain(..rows * self.fields.len());
-        self.rows.label.drain(..rows);
-        self.rows.is_train.drain(..rows);
     }
 
     /// Takes a record and answers it, if it is not answered.
-    pub(in crate::learn) fn answer(&mut self, ts: i64, features: &[f32], label: f32) -> Findings {
+    pub(super) fn predict(&mut self, ts: i64, features: &[f32], label: f32) -> Findings {
+        let is_due = self.progress.answer(ts);
         self.remember(ts, features, label);
-        let is_answered = ts <= self.answered_to;
-        self.answered_to = self.answered_to.max(ts);
         let mut found = Findings::default();
-        if let Some(drift) = &mut self.input_drift {
-            found.alarms.extend(drift.add(features));
-        }
-        let end = self.rows.len();
-        let Some(start) = end.checked_sub(self.shape.lookback) else {
-            self.unanswered += 1;
+        found.alarms.extend(self.drift.add_input(features));
+        let Some(newest) = self.history.newest() else {
             return found;
         };
-        let is_whole = self.is_whole(start);
-        if self.is_broken || !is_whole {
-            self.unanswered += 1;
-        }
-        if self.is_broken {
+        if self.active.is_broken {
             return found;
         }
-        let error = match guarded(|| self.infer(start, is_whole)) {
+        let (judge, room) = (&self.judge, &mut self.workspace);
+        let error = match guarded(|| {
+            self.active
+                .infer(newest, judge, &mut room.scratch, &mut room.output)
+        }) {
             Ok(error) => error,
             Err(what) => {
                 self.give_up();
@@ -259,141 +246,79 @@ impl Line {
                 return found;
             }
         };
-        if let Some(error) = error {
-            found.alarms.extend(self.error_drift.add(error));
-        }
+        let known = error.and_then(|error| self.drift.add_error(error));
+        found.alarms.extend(known);
         // One that panics as a shadow is lost for comparison, no more: it does not serve.
-        let before = guarded(|| self.shadow_error(is_whole)).unwrap_or_default();
-        if let Some(before) = before
-            && let Some(error) = error
-            && let Some(shadow) = &mut self.shadow
-        {
-            match shadow.trial.add(error, before) {
-                Verdict::Undecided => {}
-                Verdict::Trusted => self.shadow = None,
-                Verdict::RollBack => {
-                    self.shadow = None;
-                    found.must_roll_back = true;
-                }
-            }
+        let before = guarded(|| infer_before(&mut self.trial, newest, judge, room));
+        if is_due && newest.input.is_some() {
+            found.prediction = Some(self.prediction(newest, error));
         }
-        if is_whole && !is_answered {
-            found.prediction = Some(self.prediction(start, end, error));
+        if let Some((error, before)) = error.zip(before.unwrap_or_default()) {
+            found.must_roll_back = self.compare(error, before);
         }
         found
     }
 
-    fn is_whole(&self, start: usize) -> bool {
-        let input = self
-            .rows
-            .values_of(start..self.rows.len(), self.fields.len());
-        input.iter().all(|value| value.is_finite())
-    }
-
-    /// Has the version that serves answer the newest window, if it is whole; the error known by now.
-    fn infer(&mut self, start: usize, is_whole: bool) -> Option<f64> {
-        if is_whole {
-            let rows = start..self.rows.len();
-            let input = self.rows.values_of(rows, self.fields.len());
-            let (scratch, output) = (&mut self.scratch, &mut self.output);
-            self.serving.model.infer(input, scratch, output);
+    fn remember(&mut self, ts: i64, features: &[f32], label: f32) {
+        let is_after_gap = self.history.push(ts, features, label);
+        if is_after_gap {
+            self.active.forecasts.clear();
+            if let Some(trial) = &mut self.trial {
+                trial.before.forecasts.clear();
+            }
         }
-        self.live_error(is_whole)
     }
 
     /// The version that serves answers no more; what it knew is let go.
     fn give_up(&mut self) {
-        self.is_broken = true;
-        self.unanswered += 1;
-        self.shadow = None;
-        self.forecasts.clear();
-        (self.scratch, self.output) = (Scratch::default(), Output::default());
+        self.active.is_broken = true;
+        self.active.forecasts.clear();
+        self.trial = None;
+        self.workspace = Workspace::default();
     }
 
-    fn prediction(&self, start: usize, end: usize, error: Option<f64>) -> Prediction {
-        let output = &self.output;
-        let is_classifier = self.task == Problem::Classify;
+    /// Compares both versions' errors about one record; true if the one before is to serve again.
+    fn compare(&mut self, error: f64, before: f64) -> bool {
+        let Some(trial) = &mut self.trial else {
+            return false;
+        };
+        let verdict = trial.trial.add(error, before);
+        if verdict != Verdict::Undecided {
+            self.trial = None;
+        }
+        verdict == Verdict::RollBack
+    }
+
+    fn prediction(&self, newest: Newest<'_>, error: Option<f64>) -> Prediction {
+        let (serving, output) = (&self.active.serving, &self.workspace.output);
+        let is_classifier = self.judge.task == Problem::Classify;
         let class = is_classifier.then(|| argmax(&output.values)).flatten();
         let kept = &output.values[..output.values.len().min(OUTPUTS_MAX)];
         Prediction {
-            version: self.serving.version,
-            input: (self.rows.ts[start], self.rows.ts[end - 1]),
+            version: serving.version,
+            input: newest.times,
             score: f64::from(output.score),
             flag: output.flag,
-            class: class.and_then(|class| self.serving.classes.get(class).cloned()),
-            error: error.filter(|_| self.task != Problem::Forecast),
-            outputs: (self.rule.outputs && !kept.is_empty())
+            class: class.and_then(|class| serving.classes.get(class).cloned()),
+            error: error.filter(|_| self.judge.task != Problem::Forecast),
+            outputs: (self.spec.rule.outputs && !kept.is_empty())
                 .then(|| serde_json::to_string(kept).unwrap_or_default()),
         }
     }
+}
 
-    /// The error that has just become known: of this answer, or of the forecast that ends here.
-    fn live_error(&mut self, is_whole: bool) -> Option<f64> {
-        if self.task != Problem::Forecast {
-            return is_whole.then(|| self.error_of(&self.output)).flatten();
-        }
-        let forecast = is_whole.then(|| self.output.values.clone());
-        self.forecasts.push_back(forecast);
-        let due = self.forecasts.len() > self.shape.horizon;
-        let values = due
-            .then(|| self.forecasts.pop_front())
-            .flatten()
-            .flatten()?;
-        self.error_of(&Output {
-            values,
-            ..Output::default()
-        })
-    }
-
-    fn shadow_error(&mut self, is_whole: bool) -> Option<f64> {
-        let end = self.rows.len();
-        let mut shadow = self.shadow.take()?;
-        let mut output = Output::default();
-        if is_whole {
-            let input = self
-                .rows
-                .values_of(end - self.shape.lookback..end, self.fields.len());
-            let model = &shadow.serving.model;
-            model.infer(input, &mut self.scratch, &mut output);
-        }
-        let error = if self.task == Problem::Forecast {
-            shadow
-                .forecasts
-                .push_back(is_whole.then_some(output.values));
-            let due = shadow.forecasts.len() > self.shape.horizon;
-            let values = due
-                .then(|| shadow.forecasts.pop_front())
-                .flatten()
-                .flatten();
-            values.and_then(|values| {
-                self.error_of(&Output {
-                    values,
-                    ..Output::default()
-                })
-            })
-        } else {
-            is_whole.then(|| self.error_of(&output)).flatten()
-        };
-        self.shadow = Some(shadow);
-        error
-    }
-
-    fn error_of(&self, output: &Output) -> Option<f64> {
-        let end = self.rows.len();
-        if self.task.wants_label() && !self.rows.label.last()?.is_finite() {
-            // Nobody has said what would have been right.
-            return None;
-        }
-        let start = end.checked_sub(self.window_rows())?;
-        let window = Window {
-            start,
-            split_at: start + self.shape.lookback,
-            end,
-        };
-        let mut evaluation = Evaluation::default();
-        let error = evaluation.count(self.task, &self.scale, &self.rows, window, output);
-        error.filter(|error| error.is_finite())
-    }
+/// Has the version before answer along, if one is compared with; its error that is known by now. One
+/// that panics is gone from `trial`.
+fn infer_before(
+    trial: &mut Option<Trial>,
+    newest: Newest<'_>,
+    judge: &Judge,
+    room: &mut Workspace,
+) -> Option<f64> {
+    let mut taken = trial.take()?;
+    let error = taken.infer(newest, judge, &mut room.scratch);
+    *trial = Some(taken);
+    error
 }
 
 /// What `work` gives, or what it said when it panicked.
@@ -405,5 +330,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+#[cfg(test)]
+mod broken_tests;
 #[cfg(test)]
 mod tests;

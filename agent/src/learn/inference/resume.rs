@@ -1,92 +1,123 @@
-//! Where each line goes on after a restart.
+//! Where each predictor goes on after a restart.
 //!
 //! Promises: behind its last durable prediction, which tells by its source time which record it
 //! answers; so none is skipped and none answered twice.
 
+use std::collections::HashMap;
+
 use dunlin_models::registry::{ModelKey, Version};
+use dunlin_sync::{block::Block, buffer::BufferShape, sample::Catalog};
 
 use crate::learn::{
-    inference::{Answering, rows::parts, state},
+    Shared,
+    inference::{reader::count_missed, rows::runs, snapshot::PredictorSnapshot, state::State},
     tables::{PREDICTIONS, own_stream},
 };
 
 /// Newest blocks searched for the last predictions before a restart.
-const RESUME_BLOCKS_MAX: u64 = 2_048;
+const BLOCKS_MAX: u64 = 2_048;
 
-impl Answering<'_> {
-    /// Finds the last predictions, behind which each line goes on, and what lines have taken along.
-    pub(in crate::learn) fn resume(&mut self) {
-        let buffer = &self.shared.buffer;
-        let shape = buffer.shape();
-        if let Some(kept) = state::load(&self.shared.state_dir.join(state::FILE)) {
-            let lines = kept.lines.into_iter();
-            self.kept = lines.map(|line| (line.key.clone(), line)).collect();
-            if !self.kept.is_empty() {
-                self.miss(kept.rows, buffer.rows_before(shape.oldest_seq));
-            }
+/// What is known from before the agent started, until each predictor has gone on from it.
+pub(super) struct Resume {
+    /// Last source time of each prediction stream, nanoseconds UTC.
+    predicted_to: HashMap<String, i64>,
+    snapshots: HashMap<ModelKey, PredictorSnapshot>,
+    /// How far back predictions were looked for, nanoseconds UTC.
+    searched_from: i64,
+    /// The registry has not been looked at since the start: a version that serves may have been
+    /// promoted before it.
+    is_starting: bool,
+}
+
+impl Resume {
+    /// Finds the last predictions in a buffer of this `shape`, and takes over what was stored.
+    pub(super) fn find(shared: &Shared, shape: &BufferShape, stored: Option<State>) -> Self {
+        let mut resume = Self {
+            predicted_to: HashMap::new(),
+            snapshots: HashMap::new(),
+            searched_from: i64::MAX,
+            is_starting: true,
+        };
+        if let Some(state) = stored.filter(|state| !state.predictors.is_empty()) {
+            let oldest_row = shared.buffer.rows_before(shape.oldest_seq);
+            count_missed(&shared.stats, state.rows, oldest_row);
+            let snapshots = state.predictors.into_iter();
+            resume.snapshots = snapshots
+                .map(|snapshot| (snapshot.key.clone(), snapshot))
+                .collect();
         }
-        self.next_seq = shape.next_seq;
-        self.next_row = buffer.rows_before(shape.next_seq);
-        self.read_to = shape.newest_ts.unwrap_or(i64::MIN);
-        let catalog = buffer.catalog();
+        resume.search(shared, shape);
+        resume
+    }
+
+    /// Looks for predictions, from the newest block backwards.
+    fn search(&mut self, shared: &Shared, shape: &BufferShape) {
+        let (buffer, catalog) = (&shared.buffer, shared.buffer.catalog());
         let mut seq = shape.next_seq;
-        for _ in 0..RESUME_BLOCKS_MAX {
+        for _ in 0..BLOCKS_MAX {
             if seq <= shape.oldest_seq {
                 self.searched_from = i64::MIN;
                 break;
             }
             seq = buffer.previous_stored(seq);
-            let Ok(Some(block)) = buffer.read_block(seq) else {
-                continue;
-            };
-            self.searched_from = block.first_ts;
-            for (stream, section, rows) in parts(&block) {
-                let own = catalog.resolve(stream);
-                let own = own.filter(|(_, schema)| schema.name == PREDICTIONS);
-                let Some((stream, _)) = own.filter(|(stream, _)| catalog.is_here(stream)) else {
-                    continue;
-                };
-                let times = &section.rows.source_ts[rows];
-                if let Some(last) = times.iter().flatten().max() {
-                    let known = self
-                        .resume
-                        .entry(stream.plain_name().to_owned())
-                        .or_insert(i64::MIN);
-                    *known = (*known).max(*last);
-                }
+            if let Ok(Some(block)) = buffer.read_block(seq) {
+                self.searched_from = block.first_ts;
+                self.note_block(&block, &catalog);
             }
         }
     }
 
-    /// Reads again what is later than `ts`, for a line that has not answered it; lines that have are
-    /// not disturbed.
-    pub(super) fn rewind(&mut self, ts: i64) -> Result<(), String> {
-        let buffer = &self.shared.buffer;
-        let oldest = buffer.oldest_seq();
-        let seq = buffer.locate(ts, oldest)?;
-        // The block before may reach beyond.
-        let seq = buffer.previous_stored(seq).max(oldest);
-        if seq < self.next_seq {
-            self.next_seq = seq;
-            self.next_row = buffer.rows_before(seq);
+    fn note_block(&mut self, block: &Block, catalog: &Catalog) {
+        for run in runs(block) {
+            let own = catalog.resolve(run.stream);
+            let own = own.filter(|(_, schema)| schema.name == PREDICTIONS);
+            let Some((stream, _)) = own.filter(|(stream, _)| catalog.is_here(stream)) else {
+                continue;
+            };
+            let times = &run.section.rows.source_ts[run.rows];
+            if let Some(last) = times.iter().flatten().max() {
+                self.note(stream.plain_name(), *last);
+            }
         }
-        Ok(())
     }
 
-    /// After which record a new line of `key` begins to answer, nanoseconds UTC.
-    pub(super) fn start_of(&self, key: &ModelKey, version: &Version) -> i64 {
-        let answered_to = self.resume.get(&own_stream(PREDICTIONS, key)).copied();
-        let kept_to = self.kept.get(key).map(|kept| kept.answered_to);
-        match answered_to.max(kept_to) {
+    /// Notes a prediction in the stream `name`, for the record at `ts`, nanoseconds UTC.
+    pub(super) fn note(&mut self, name: &str, ts: i64) {
+        let known = self.predicted_to.entry(name.to_owned()).or_insert(i64::MIN);
+        *known = (*known).max(ts);
+    }
+
+    /// What the predictor of `key` had taken along.
+    pub(super) fn snapshot(&self, key: &ModelKey) -> Option<&PredictorSnapshot> {
+        self.snapshots.get(key)
+    }
+
+    /// Behind which record a new predictor of `key` begins to answer, nanoseconds UTC, if everybody else
+    /// has read up to `read_to`.
+    pub(super) fn start_of(&self, key: &ModelKey, version: &Version, read_to: i64) -> i64 {
+        let predicted_to = self.predicted_to.get(&own_stream(PREDICTIONS, key));
+        let stored = self.snapshots.get(key).map(|snapshot| snapshot.answered_to);
+        match predicted_to.copied().max(stored) {
             Some(answered_to) => answered_to,
             // The gate let it serve just before the agent ended, and it has answered nothing since.
-            None if self.registry_seen.is_none()
+            None if self.is_starting
                 && version.decision.as_ref().is_some_and(|gate| gate.promoted)
                 && version.created_ns >= self.searched_from =>
             {
-                version.created_ns.min(self.read_to)
+                version.created_ns.min(read_to)
             }
-            None => self.read_to,
+            None => read_to,
         }
+    }
+
+    /// Lets go of what was known for `key`: its predictor has gone on.
+    pub(super) fn release(&mut self, key: &ModelKey) {
+        self.predicted_to.remove(&own_stream(PREDICTIONS, key));
+        self.snapshots.remove(key);
+    }
+
+    /// Notes that the registry has been looked at: what comes to serve from now on was promoted since.
+    pub(super) fn note_started(&mut self) {
+        self.is_starting = false;
     }
 }

@@ -4,339 +4,127 @@
 //! swapped between two of them; one that cannot serve is told once, and the one before takes its
 //! place.
 
-use std::{sync::Arc, time::Instant};
+mod load;
+mod switch;
+mod target;
+pub(super) mod withdraw;
 
-use dunlin_models::{
-    data::{Columns, InMemory, Rows, scale::Scale},
-    drift::population::{InputDrift, InputDriftSettings, Population},
-    registry::{ModelKey, RegistryError, Version},
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
 };
+
+use dunlin_models::registry::ModelKey;
 use dunlin_sync::{
-    buffer::Query,
-    sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
+    buffer::Buffer,
+    sample::{Catalog, Schema, Stream},
 };
 
+pub(super) use crate::learn::inference::rollout::switch::Switch;
 use crate::{
     base::glob::means,
-    cohort::Labels,
     config::settings::RecipeRule,
-    learn::{
-        inference::{
-            Answering, REFRESH_GAP, SCALE_ROWS_MAX,
-            predictor::{KeptLine, Line, Serving, guarded},
-            rows::classes,
-        },
-        tables::{Event, PREDICTIONS, own_stream},
-    },
+    learn::inference::{events, rollout::target::Target},
     record::writer::OWN_TABLE_PREFIX,
 };
 
-/// Why a version does not serve.
-#[derive(Debug, thiserror::Error)]
-enum Unfit {
-    /// It may later: what is in the way is not the version itself.
-    #[error("{0}")]
-    Transient(String),
-    /// This recipe, or this stream, can do nothing with it.
-    #[error("{0}")]
-    Permanent(String),
+/// How soon a version that could not serve is tried again without a hint.
+const RETRY_GAP: Duration = Duration::from_secs(1);
+
+/// How far what serves follows from what the registry and the catalog say.
+pub(super) struct Rollout {
+    /// Changes of the registry that are looked at.
+    registry_seen: Option<u64>,
+    /// Changes of the catalog that are looked at.
+    catalog_seen: u64,
+    /// All streams that have records before this block were looked at.
+    looked_to: u64,
+    /// A version could not serve for a reason that may pass: it is tried again from then on.
+    retry_at: Option<Instant>,
+    /// Versions that could not serve, and have been told of.
+    unusable: HashMap<ModelKey, HashSet<u64>>,
 }
 
-impl Answering<'_> {
-    /// Makes lines for new streams and versions, swaps versions, and ends lines without one.
-    pub(in crate::learn) fn refresh(&mut self) {
-        let shared = self.shared;
+impl Rollout {
+    /// Nothing is looked at yet.
+    pub(super) fn new() -> Self {
+        Self {
+            registry_seen: None,
+            catalog_seen: 0,
+            looked_to: 0,
+            retry_at: None,
+            unusable: HashMap::new(),
+        }
+    }
+
+    /// The block up to which records may be read: those before it have their predictors.
+    pub(super) fn settled_to(&self, buffer: &Buffer) -> u64 {
+        let end = buffer.next_seq();
+        // A stream is declared before its first record is committed: if the catalog is still the one that
+        // was looked at, these records have theirs.
+        if buffer.catalog().changes() == self.catalog_seen {
+            end
+        } else {
+            end.min(self.looked_to)
+        }
+    }
+
+    /// Makes predictors for new streams and versions, swaps versions, and ends predictors without one.
+    pub(super) fn refresh(&mut self, mut switch: Switch<'_>) {
+        let shared = switch.shared;
         // Before the catalog: what comes later may be of a stream that it lacks.
         self.looked_to = shared.buffer.next_seq();
         let (changes, catalog) = (shared.models.changes(), shared.buffer.catalog());
         let now = Instant::now();
+        let must_retry = self.retry_at.is_some_and(|at| now >= at);
         if self.registry_seen == Some(changes)
             && self.catalog_seen == catalog.changes()
-            && (!self.must_retry || now < self.next_refresh)
+            && !must_retry
         {
             return;
         }
-        self.must_retry = false;
+        self.retry_at = None;
         if self.catalog_seen != catalog.changes() {
             self.catalog_seen = catalog.changes();
             // One that comes back has another number.
-            self.lines
-                .retain(|stream, _| catalog.stream(*stream).is_some());
+            let is_known = |stream| catalog.stream(stream).is_some();
+            switch.predictors.retain_streams(is_known);
         }
-        self.next_refresh = now + REFRESH_GAP;
         for rule in &shared.rules {
-            for stream in catalog.streams() {
-                let schema = catalog.schema(stream.schema);
-                if let Some(schema) = schema
-                    && !schema.name.starts_with(OWN_TABLE_PREFIX)
-                    && catalog.is_here(stream)
-                    && means(&rule.streams, &catalog, stream)
-                {
-                    self.settle(rule, stream, schema);
+            for (stream, schema) in streams_of(rule, &catalog) {
+                let target = Target::new(rule, stream, schema);
+                let Err(unusable) = switch.settle(&target) else {
+                    continue;
+                };
+                self.retry_at = Some(now + RETRY_GAP);
+                let told = self.unusable.entry(target.key.clone()).or_default();
+                if told.insert(unusable.number) {
+                    events::unusable(shared, &target.key, unusable.number, unusable.why);
                 }
             }
         }
         self.registry_seen = Some(changes);
+        switch.resume.note_started();
     }
 
-    /// Lets the version that should serve do so; if it cannot, the one that has taken its place.
-    fn settle(&mut self, rule: &Arc<RecipeRule>, stream: &Stream, schema: &Schema) {
-        let key = ModelKey::new(&rule.name, &stream.name);
-        let shared = self.shared;
-        let models = &shared.models;
-        let among = || models.number_among(&key, &rule.available_status);
-        let lines = self.lines.get(&stream.id).into_iter().flatten();
-        let serves = lines.into_iter().find(|line| line.key == key);
-        let serves = serves.map(Line::version);
-        let Some(number) = among() else {
-            if let Some(version) = serves {
-                self.end(&key, stream.id, version);
-            }
-            return;
-        };
-        if serves == Some(number) {
-            return;
-        }
-        let Err(unfit) = self.serve(&key, rule, stream, schema, number) else {
-            return;
-        };
-        self.must_retry = true;
-        if let Unfit::Permanent(_) = unfit {
-            // What comes of it shows below.
-            self.take_out(&key, number);
-        }
-        let mut why = unfit.to_string();
-        // If it was damaged or is of no use, the version before has taken its place.
-        if let Some(before) = among().filter(|before| *before != number) {
-            let is_served = serves == Some(before)
-                || match self.serve(&key, rule, stream, schema, before) {
-                    Ok(()) => true,
-                    Err(too) => {
-                        why = format!("{why}; nor can version {before}: {too}");
-                        false
-                    }
-                };
-            if is_served {
-                why = format!("{why}; version {before} serves");
-            }
-        }
-        self.tell_unusable(&key, number, why);
-    }
-
-    /// No version is left that may serve: records go unanswered until there is one.
-    fn end(&mut self, key: &ModelKey, stream: StreamId, version: u64) {
-        if let Some(lines) = self.lines.get_mut(&stream) {
-            lines.retain(|line| line.key != *key);
-            if lines.is_empty() {
-                self.lines.remove(&stream);
-            }
-        }
-        let what = "no version has a status that may serve".to_owned();
-        tracing::warn!(%key, version, what, "answers no more");
-        let event = Event {
-            kind: "ended",
-            version: Some(version),
-            what,
-            figures: None,
-        };
-        self.shared.journal.event(key, &event);
-    }
-
-    fn serve(
-        &mut self,
-        key: &ModelKey,
-        rule: &Arc<RecipeRule>,
-        stream: &Stream,
-        schema: &Schema,
-        number: u64,
-    ) -> Result<(), Unfit> {
-        let loaded = self.load(key, rule, schema, number)?;
-        let (scale, drift) = self
-            .trained_on(&loaded.version, stream.id, &loaded.fields)
-            .map_err(Unfit::Transient)?;
-        let lines = self.lines.entry(stream.id).or_default();
-        let at = lines.iter().position(|line| &line.key == key);
-        let answered_to = at.map(|at| lines[at].answered_to);
-        if let Some(at) = at
-            && lines[at].fields == loaded.fields
-        {
-            let line = &mut lines[at];
-            // One that was gone back to is not put on trial again.
-            let is_newer = number > line.version();
-            line.swap(loaded.serving, drift, is_newer);
-            line.scale = scale;
-            return Ok(());
-        }
-        let label = rule.label.as_deref().and_then(|label| schema.field(label));
-        // A version that looks at other fields begins a line of its own where the other one ends.
-        let from = answered_to.unwrap_or_else(|| self.start_of(key, &loaded.version));
-        let mut line = Line::new(
-            key.clone(),
-            Arc::clone(rule),
-            loaded.fields,
-            label,
-            loaded.serving,
-            scale,
-            drift,
-            from,
-        );
-        line.topic = topic(rule, stream, schema);
-        if let Some(kept) = self.kept.get(key) {
-            self.take_up(&mut line, kept.clone(), schema);
-        }
-        self.prefill(&mut line, stream.id)
-            .map_err(Unfit::Transient)?;
-        if line.seen_to < self.read_to {
-            self.rewind(line.seen_to).map_err(Unfit::Transient)?;
-        }
-        self.resume.remove(&own_stream(PREDICTIONS, key));
-        self.kept.remove(key);
-        let lines = self.lines.entry(stream.id).or_default();
-        lines.retain(|line| &line.key != key);
-        lines.push(line);
-        tracing::info!(%key, version = number, "serves");
-        Ok(())
-    }
-
-    /// A line goes on with what it had taken along when the agent ended. A version that was promoted
-    /// while nobody answered is put on trial against the one that answered before.
-    fn take_up(&self, line: &mut Line, kept: KeptLine, schema: &Schema) {
-        let (number, rule) = (line.version(), Arc::clone(&line.rule));
-        let before = match kept.version {
-            same if same == number => kept.on_trial_against(),
-            // One that was gone back to is not put on trial again.
-            other => Some(other).filter(|other| *other < number),
-        };
-        let before = before.and_then(|before| {
-            let loaded = self.load(&line.key, &rule, schema, before);
-            let loaded = loaded.inspect_err(|why| {
-                let key = &line.key;
-                tracing::info!(%key, version = before, %why, "no longer there to compare with");
-            });
-            let loaded = loaded.ok().filter(|before| before.fields == line.fields);
-            Some(loaded?.serving)
-        });
-        if kept.version == number {
-            line.take_up(kept, before);
-        } else if let Some(before) = before {
-            line.put_on_trial(before);
-        }
-    }
-
-    fn load(
-        &self,
-        key: &ModelKey,
-        rule: &RecipeRule,
-        schema: &Schema,
-        number: u64,
-    ) -> Result<Loaded, Unfit> {
-        let now = |error: RegistryError| Unfit::Transient(error.to_string());
-        let models = &self.shared.models;
-        let version = models.version(key, number).map_err(now)?;
-        let artifact = models.load(&version).map_err(now)?;
-        let recipe = rule.recipe.build().map_err(Unfit::Transient)?;
-        let model = guarded(|| recipe.load(&artifact));
-        let model =
-            model.map_err(|what| Unfit::Permanent(format!("reading it panicked: {what}")))?;
-        let model = model.map_err(|error| Unfit::Permanent(error.to_string()))?;
-        let fields = artifact.features.iter().map(|name| {
-            let field = schema.field(name);
-            field.ok_or_else(|| Unfit::Permanent(format!("the stream has no field {name:?}")))
-        });
-        let classes = classes(&artifact.settings);
-        Ok(Loaded {
-            version,
-            fields: fields.collect::<Result<_, _>>()?,
-            serving: Serving {
-                version: number,
-                model: Arc::from(model),
-                labels: Arc::new(if classes.is_empty() {
-                    Labels::Number
-                } else {
-                    Labels::classes(&classes)
-                }),
-                classes,
-            },
-        })
-    }
-
-    /// The scale of the training records, and bins to compare live inputs with.
-    fn trained_on(
-        &self,
-        version: &Version,
-        stream: StreamId,
-        fields: &[usize],
-    ) -> Result<(Scale, Option<InputDrift>), String> {
-        let query = Query {
-            range: TimeRange {
-                from: Timestamp(version.lineage.first_ts),
-                to: Timestamp(version.lineage.last_ts),
-            },
-            ..Query::last(stream, fields.to_vec(), SCALE_ROWS_MAX)
-        };
-        let matrix = self.shared.buffer.matrix(&query)?;
-        let rows = matrix.ts.len();
-        let values = (0..rows).flat_map(|row| matrix.columns.iter().map(move |c| c[row]));
-        let source = InMemory {
-            columns: Columns {
-                features: fields.iter().map(ToString::to_string).collect(),
-                ..Columns::default()
-            },
-            chunks: vec![Arc::new(Rows {
-                values: values.collect(),
-                is_train: vec![true; rows],
-                ts: matrix.ts,
-                ..Rows::default()
-            })],
-            ..InMemory::default()
-        };
-        let failed = |error: dunlin_models::data::DataError| error.to_string();
-        let scale = Scale::fit(&source).map_err(failed)?;
-        if rows == 0 {
-            // Its training records are gone: it serves, and its inputs are compared with nothing.
-            return Ok((scale, None));
-        }
-        let population = Population::fit(&source).map_err(failed)?;
-        Ok((
-            scale,
-            Some(InputDrift::new(InputDriftSettings::default(), population)),
-        ))
-    }
-
-    /// The records that the line has seen already, as far as a window reaches.
-    fn prefill(&self, line: &mut Line, stream: StreamId) -> Result<(), String> {
-        let rows_max = line.window_rows().saturating_sub(1);
-        let query = Query {
-            range: TimeRange {
-                from: Timestamp::MIN,
-                to: Timestamp(line.seen_to),
-            },
-            ..Query::last(stream, line.fields.clone(), rows_max)
-        };
-        let matrix = self.shared.buffer.matrix(&query)?;
-        for row in (0..matrix.ts.len()).rev() {
-            let values: Vec<f32> = matrix.columns.iter().map(|column| column[row]).collect();
-            line.recall(matrix.ts[row], &values);
-        }
-        Ok(())
+    /// Whether it was told that this version could not serve.
+    #[cfg(test)]
+    pub(super) fn has_told_unusable(&self, key: &ModelKey, version: u64) -> bool {
+        let told = self.unusable.get(key);
+        told.is_some_and(|told| told.contains(&version))
     }
 }
 
-/// A version ready to serve on a stream.
-struct Loaded {
-    version: Version,
-    /// Positions of its features in the stream's schema.
-    fields: Vec<usize>,
-    serving: Serving,
-}
-
-/// Where answers about `stream` are published, if they are.
-fn topic(rule: &RecipeRule, stream: &Stream, schema: &Schema) -> Option<String> {
-    let topic = rule.publish.as_ref()?;
-    let of = topic.of(&rule.name, stream, schema);
-    if of.is_none() {
-        let stream = &stream.name;
-        tracing::warn!(stream, %topic, "no tag of that name; its predictions are not published");
-    }
-    of
+/// The streams that a rule is for, as far as they are here and not the agent's own.
+fn streams_of<'a>(
+    rule: &'a RecipeRule,
+    catalog: &'a Catalog,
+) -> impl Iterator<Item = (&'a Stream, &'a Schema)> {
+    catalog.streams().filter_map(move |stream| {
+        let schema = catalog.schema(stream.schema)?;
+        let is_meant = !schema.name.starts_with(OWN_TABLE_PREFIX)
+            && catalog.is_here(stream)
+            && means(&rule.streams, catalog, stream);
+        is_meant.then_some((&**stream, &**schema))
+    })
 }

@@ -1,6 +1,6 @@
 //! Records in a block, and what they are to a model.
 
-use std::sync::Arc;
+use std::ops::Range;
 
 use dunlin_sync::{
     block::{Block, Section},
@@ -8,16 +8,26 @@ use dunlin_sync::{
     sample::StreamId,
 };
 
-/// The rows of each stream in a block.
-pub(super) fn parts(
-    block: &Block,
-) -> impl Iterator<Item = (StreamId, &Section, std::ops::Range<usize>)> {
+/// Records of one stream that lie one behind the other in a block.
+pub(super) struct Run<'a> {
+    pub(super) stream: StreamId,
+    pub(super) section: &'a Section,
+    /// Which rows of the section.
+    pub(super) rows: Range<usize>,
+}
+
+/// The records of a block, stream by stream.
+pub(super) fn runs(block: &Block) -> impl Iterator<Item = Run<'_>> {
     block.sections.iter().flat_map(|section| {
         let mut start = 0;
         section.runs.iter().map(move |run| {
             let rows = start..start + run.rows as usize;
             start = rows.end;
-            (run.stream, section, rows)
+            Run {
+                stream: run.stream,
+                section,
+                rows,
+            }
         })
     })
 }
@@ -39,12 +49,4 @@ pub(super) fn number_at(section: &Section, field: usize, row: usize) -> f32 {
             .map_or(f32::NAN, |v| f32::from(u8::from(*v))),
         Values::Text(_) => f32::NAN,
     }
-}
-
-/// Names of the classes, where a classifier's settings hold them.
-pub(super) fn classes(settings: &str) -> Arc<[String]> {
-    let settings: serde_json::Value = serde_json::from_str(settings).unwrap_or_default();
-    let classes = settings.get("classes").cloned().unwrap_or_default();
-    let classes: Vec<String> = serde_json::from_value(classes).unwrap_or_default();
-    classes.into()
 }

@@ -1,74 +1,97 @@
-//! What lines have learnt while they answered, over a restart.
+//! What predictors have learnt while they answered, over a restart.
 //!
 //! Promises: stored at most once in [`GAP`], and at the ordered end; only what durable answers have
-//! shown. Every line names the last record that it has seen: what came later is looked at again, once.
-//! A file that is damaged or of another format is as none, which is told.
+//! shown. Every snapshot names the last record that it has seen: what came later is looked at again,
+//! once. A file that is damaged or of another format is as none, which is told.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
 
-use crate::learn::inference::{
-    Answering,
-    predictor::{KeptLine, Line},
-};
+use crate::learn::inference::snapshot::PredictorSnapshot;
 
 /// Of the file; another is as none.
 const FORMAT: u32 = 1;
-/// Between two times of storing: a thousand lines are some megabytes.
-pub(super) const GAP: Duration = Duration::from_mins(1);
+/// Between two times of storing: a thousand snapshots are some megabytes.
+const GAP: Duration = Duration::from_mins(1);
 /// Name of the file.
-pub(super) const FILE: &str = "answering";
+const FILE: &str = "answering";
 
-/// The content of the file.
+/// The content of the file: the order of the fields is the format.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct State {
     format: u32,
-    /// Rows of the buffer, of whatever streams, that all lines have passed.
+    /// Rows of the buffer, of whatever streams, that all predictors have passed.
     pub(super) rows: u64,
-    pub(super) lines: Vec<KeptLine>,
+    pub(super) predictors: Vec<PredictorSnapshot>,
 }
 
-/// What was stored at `path`; `None` if that cannot be used.
-pub(super) fn load(path: &Path) -> Option<Kept> {
-    let why = match state_file::read::<Kept>(path) {
-        Ok(None) => return None,
-        Ok(Some(kept)) if kept.format == FORMAT => return Some(kept),
-        Ok(Some(kept)) => format!("{} has format {}", path.display(), kept.format),
-        Err(error) => error.to_string(),
-    };
-    tracing::warn!(
-        why,
-        "detectors of drift begin anew, and no version is on trial"
-    );
-    None
+/// The file, and when it is to be written.
+pub(super) struct StateFile {
+    path: PathBuf,
+    /// Records were taken since it was written.
+    has_news: bool,
+    next_write: Instant,
+    is_failing: bool,
 }
 
-impl Answering<'_> {
-    /// Stores what the lines know, if it is time or the agent `is_ending`.
-    pub(super) fn store(&mut self, is_ending: bool) {
-        if !self.has_news || !is_ending && Instant::now() < self.next_store {
-            return;
+impl StateFile {
+    /// The file in the directory `dir`, to be written a while from now.
+    pub(super) fn new(dir: &Path) -> Self {
+        Self {
+            path: dir.join(FILE),
+            has_news: false,
+            next_write: Instant::now() + GAP,
+            is_failing: false,
         }
-        self.next_store = Instant::now() + GAP;
-        self.has_news = false;
-        let kept = Kept {
-            format: FORMAT,
-            rows: self.next_row,
-            lines: self.lines.values().flatten().map(Line::kept).collect(),
+    }
+
+    /// What was stored; `None` if there is nothing that can be used.
+    pub(super) fn read(&self) -> Option<State> {
+        let path = &self.path;
+        let why = match state_file::read::<State>(path) {
+            Ok(None) => return None,
+            Ok(Some(state)) if state.format == FORMAT => return Some(state),
+            Ok(Some(state)) => format!("{} has format {}", path.display(), state.format),
+            Err(error) => error.to_string(),
         };
-        let path = self.shared.state_dir.join(FILE);
-        let stored = state_file::write(&path, &kept);
-        if let Err(error) = &stored
-            && !self.is_store_failing
+        tracing::warn!(
+            why,
+            "detectors of drift begin anew, and no version is on trial"
+        );
+        None
+    }
+
+    /// Notes that predictors know more than what is stored.
+    pub(super) fn note_news(&mut self) {
+        self.has_news = true;
+    }
+
+    /// Whether there is something to write, and it is time or the agent `is_ending`.
+    pub(super) fn is_due(&self, is_ending: bool) -> bool {
+        self.has_news && (is_ending || Instant::now() >= self.next_write)
+    }
+
+    /// Writes what `predictors` know after so many rows of the buffer; that this fails is told once.
+    pub(super) fn write(&mut self, rows: u64, predictors: Vec<PredictorSnapshot>) {
+        self.next_write = Instant::now() + GAP;
+        self.has_news = false;
+        let state = State {
+            format: FORMAT,
+            rows,
+            predictors,
+        };
+        let written = state_file::write(&self.path, &state);
+        if let Err(error) = &written
+            && !self.is_failing
         {
-            let path = path.display();
+            let path = self.path.display();
             tracing::warn!(%path, %error, "what was learnt while answering is not stored");
         }
-        self.is_store_failing = stored.is_err();
+        self.is_failing = written.is_err();
     }
 }

@@ -1,20 +1,28 @@
-//! Answering over a real buffer and registry; predictions go to a thread that keeps them all.
+//! Inference over a real buffer and registry; predictions go to a thread that keeps them all.
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Mutex;
+mod restart;
 
-use dunlin_models::{recipe::NullHost, recipes::Algorithm, registry::NewVersion};
-use dunlin_sync::{buffer::WhenFull, sample::Value};
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
 
-use super::*;
+use dunlin_models::{
+    recipe::NullHost,
+    registry::{ModelKey, NewVersion},
+};
+use dunlin_sync::sample::{StreamId, Value};
+
+use super::{round::PREDICTIONS_MAX, *};
 use crate::{
     config::settings::RecipeRule,
     learn::{
         tables::{PREDICTIONS, own_stream},
         tests::{Bench, rule, settings_of},
     },
-    record::writer::RequestContent,
+    record::writer::{Refused, RequestContent},
 };
 
 /// Source time and version of every prediction.
@@ -51,11 +59,22 @@ fn key() -> ModelKey {
 }
 
 /// As at the start of the agent.
-fn answering(shared: &Shared) -> Answering<'_> {
-    let mut answering = Answering::new(shared);
-    answering.resume();
-    answering.refresh();
-    answering
+fn started(shared: &Shared) -> Inference<'_> {
+    let mut inference = Inference::resume(shared);
+    inference.refresh();
+    inference
+}
+
+/// As after a restart.
+fn restarted<'a>(shared: &'a Shared, kept: &Kept) -> Inference<'a> {
+    let mut inference = Inference::resume(shared);
+    let last = kept.lock().unwrap().iter().map(|(ts, _)| *ts).max();
+    if let Some(last) = last {
+        let stream = own_stream(PREDICTIONS, &key());
+        inference.resume.note(&stream, last);
+    }
+    inference.refresh();
+    inference
 }
 
 /// Trains on what there is with these features, and lets it serve.
@@ -86,10 +105,10 @@ fn promote_by(bench: &Bench, rule: &RecipeRule, features: &[&str]) -> u64 {
     number
 }
 
-impl Answering<'_> {
+impl Inference<'_> {
     /// Answers everything there is, in as many rounds as it takes.
     pub(in crate::learn) fn catch_up(&mut self) {
-        while self.round() == Round::More {}
+        while self.round() == RoundEnd::More {}
     }
 }
 
@@ -99,16 +118,15 @@ fn a_version_that_looks_at_other_fields_goes_on_where_the_one_before_ended() {
     bench.commit(500);
     let kept = keeper(&mut bench);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
+    let mut inference = Inference::resume(&shared);
     let mut expected = Vec::new();
     let fields: [&[&str]; 5] = [&["x", "y"], &["y"], &["y", "x"], &["x", "y"], &["x", "y"]];
     for features in fields {
         let version = promote(&bench, features) as i64;
-        answering.refresh();
+        inference.refresh();
         let first = 501 + expected.len() as i64;
         bench.commit(40);
-        answering.catch_up();
+        inference.catch_up();
         expected.extend((first..first + 40).map(|ts| (ts, version)));
     }
     assert_eq!(*kept.lock().unwrap(), expected);
@@ -136,12 +154,12 @@ fn a_damaged_version_gives_way_to_the_one_before() {
     artifacts.sort();
     std::fs::write(&artifacts[1], "rubbish").unwrap();
     let shared = Arc::clone(&bench.shared);
-    let mut answering = answering(&shared);
+    let mut inference = started(&shared);
     bench.commit(100);
-    answering.catch_up();
+    inference.catch_up();
     let expected: Vec<_> = (501..=600).map(|ts| (ts, 1)).collect();
     assert_eq!(*kept.lock().unwrap(), expected);
-    assert!(answering.unusable.contains(&(key(), 2)));
+    assert!(inference.rollout.has_told_unusable(&key(), 2));
 }
 
 #[test]
@@ -155,9 +173,9 @@ fn a_version_of_another_shape_gives_way_and_nobody_waits_for_it_after_a_restart(
     promote_by(&bench, &longer, &["x", "y"]);
     let shared = Arc::clone(&bench.shared);
     for first in [501, 601] {
-        let mut answering = restart(&shared, &kept);
+        let mut inference = restarted(&shared, &kept);
         bench.commit(100);
-        answering.catch_up();
+        inference.catch_up();
         let expected: Vec<_> = (501..first + 100).map(|ts| (ts, 1)).collect();
         assert_eq!(*kept.lock().unwrap(), expected);
     }
@@ -176,12 +194,12 @@ fn a_line_that_comes_to_serve_late_does_not_disturb_the_others() {
     let kept = keeper(&mut bench);
     promote(&bench, &["x"]);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = answering(&shared);
+    let mut inference = started(&shared);
     bench.commit(50);
-    answering.catch_up();
+    inference.catch_up();
     // As after a restart in which its version could not be read at first.
     let late = ModelKey::new("other", "plant/press");
-    answering.resume.insert(own_stream(PREDICTIONS, &late), 520);
+    inference.resume.note(&own_stream(PREDICTIONS, &late), 520);
     let version = bench.shared.models.version(&key(), 1).unwrap();
     let artifact = bench.shared.models.load(&version).unwrap();
     let new = NewVersion {
@@ -191,10 +209,10 @@ fn a_line_that_comes_to_serve_late_does_not_disturb_the_others() {
     let models = &bench.shared.models;
     models.add(&late, &artifact, new).unwrap();
     models.promote(&late, 1, "available", "retired").unwrap();
-    answering.refresh();
-    answering.catch_up();
+    inference.refresh();
+    inference.catch_up();
     bench.commit(10);
-    answering.catch_up();
+    inference.catch_up();
     let mut answered: Vec<i64> = kept.lock().unwrap().iter().map(|(ts, _)| *ts).collect();
     answered.sort_unstable();
     let mut expected: Vec<i64> = (501..=560).chain(521..=560).collect();
@@ -209,19 +227,19 @@ fn a_version_promoted_amidst_a_backlog_answers_from_the_next_round_on() {
     let kept = keeper(&mut bench);
     promote(&bench, &["x", "y"]);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = answering(&shared);
+    let mut inference = started(&shared);
     for _ in 0..50 {
         bench.commit(100);
     }
-    assert_eq!(answering.round(), Round::More);
+    assert_eq!(inference.round(), RoundEnd::More);
     promote(&bench, &["x", "y"]);
-    answering.refresh();
-    answering.catch_up();
+    inference.refresh();
+    inference.catch_up();
     let kept = kept.lock().unwrap();
     let times: Vec<i64> = kept.iter().map(|(ts, _)| *ts).collect();
     assert_eq!(times, (501..=5_500).collect::<Vec<_>>());
     let of_the_first = kept.iter().filter(|(_, version)| *version == 1).count();
-    assert_eq!(of_the_first, ROUND_ANSWERS, "a round is bounded");
+    assert_eq!(of_the_first, PREDICTIONS_MAX, "a round is bounded");
 }
 
 #[test]
@@ -261,9 +279,9 @@ fn the_answers_of_all_lines_are_handed_over_before_the_first_is_waited_for() {
         (count, again.len())
     });
     let shared = Arc::clone(&bench.shared);
-    let mut answering = answering(&shared);
+    let mut inference = started(&shared);
     bench.commit(1);
-    assert_eq!(answering.round(), Round::Done);
+    assert_eq!(inference.round(), RoundEnd::Done);
     assert_eq!(
         writer.join().unwrap(),
         (2, 1),
@@ -307,20 +325,33 @@ fn answers_that_can_never_be_stored_hold_no_others_and_are_told_once() {
         stored
     });
     let shared = Arc::clone(&bench.shared);
-    let mut answering = answering(&shared);
+    let mut inference = started(&shared);
     for _ in 0..3 {
         bench.commit(10);
-        assert_eq!(answering.round(), Round::Done);
+        assert_eq!(inference.round(), RoundEnd::Done);
     }
     let stats = &shared.stats;
     assert_eq!(stats.predictions.load(Relaxed), 30);
     assert_eq!(stats.refused.load(Relaxed), 30);
-    let lines = answering.lines.values().flatten();
-    assert!(lines.clone().all(|line| line.waiting.is_empty()));
-    assert_eq!(lines.filter(|line| line.is_refused).count(), 1);
-    drop(answering);
+    let mut refused = 0;
+    for predictor in inference.predictors.iter_mut() {
+        assert!(predictor.outbox.waiting().is_empty());
+        refused += usize::from(!predictor.outbox.refuse());
+    }
+    assert_eq!(refused, 1, "told already");
+    drop(inference);
     drop((shared, bench));
     assert!(writer.join().unwrap() >= 3);
+}
+
+/// Number of the stream that is watched.
+fn stream_id(shared: &Shared) -> StreamId {
+    let catalog = shared.buffer.catalog();
+    let mut streams = catalog.streams();
+    streams
+        .find(|stream| stream.name == key().stream)
+        .unwrap()
+        .id
 }
 
 #[test]
@@ -333,16 +364,17 @@ fn a_stream_that_is_forgotten_and_comes_back_is_answered_by_its_model() {
     let kept = keeper(&mut bench);
     promote(&bench, &["x"]);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = answering(&shared);
+    let mut inference = started(&shared);
     bench.commit(5);
-    answering.catch_up();
-    let before = *answering.lines.keys().next().unwrap();
+    inference.catch_up();
+    let before = stream_id(&shared);
+    assert!(inference.predictors.find(before, &key()).is_some());
     // Everything is uploaded, and nothing of it is left.
     let mut is_forgotten = false;
     for _ in 0..500 {
         bench.commit_to("other", 5_000);
         shared.buffer.uploaded_to(shared.buffer.next_seq());
-        answering.catch_up();
+        inference.catch_up();
         let forgotten = shared.buffer.forget_idle(i64::MAX);
         is_forgotten |= forgotten.iter().any(|stream| stream.id == before);
         if is_forgotten {
@@ -350,15 +382,16 @@ fn a_stream_that_is_forgotten_and_comes_back_is_answered_by_its_model() {
         }
     }
     assert!(is_forgotten);
-    answering.refresh();
-    assert!(answering.lines.is_empty());
+    inference.refresh();
+    assert!(inference.predictors.is_empty());
     bench.commit(7);
     // A look at the records just before they have a line must not pass them over.
-    answering.round();
-    answering.refresh();
-    let after = *answering.lines.keys().next().unwrap();
+    inference.round();
+    inference.refresh();
+    let after = stream_id(&shared);
+    assert!(inference.predictors.find(after, &key()).is_some());
     assert_ne!(after, before);
-    answering.catch_up();
+    inference.catch_up();
     // The first of the seven makes no window by itself, and what came before it is gone.
     assert_eq!(kept.lock().unwrap().len(), 5 + 6);
 }
@@ -370,177 +403,16 @@ fn a_version_that_loses_its_status_answers_no_more() {
     let kept = keeper(&mut bench);
     promote(&bench, &["x"]);
     let shared = Arc::clone(&bench.shared);
-    let mut answering = Answering::new(&shared);
-    answering.resume();
+    let mut inference = Inference::resume(&shared);
     let mut pass = |status: &str| {
         bench.shared.models.set_status(&key(), 1, status).unwrap();
-        answering.refresh();
+        inference.refresh();
         bench.commit(10);
-        answering.catch_up();
+        inference.catch_up();
     };
     pass("available");
     pass("in quarantine");
     pass("available");
     let times: Vec<i64> = kept.lock().unwrap().iter().map(|(ts, _)| *ts).collect();
     assert_eq!(times, (501..=510).chain(521..=530).collect::<Vec<_>>());
-}
-
-#[test]
-fn records_let_go_before_they_were_answered_are_counted_also_over_a_restart() {
-    let mut bench = Bench::with_buffer(vec![rule("pca")], |options| {
-        options.bytes_max = 3 << 20;
-        options.when_full = WhenFull::DropOldest;
-    });
-    bench.commit(500);
-    let kept = keeper(&mut bench);
-    promote(&bench, &["x", "y"]);
-    let shared = Arc::clone(&bench.shared);
-    let mut committed = 0;
-    let mut flood = |unread: u64| {
-        while shared.buffer.oldest_seq() <= unread {
-            bench.commit(5_000);
-            committed += 5_000;
-        }
-        committed
-    };
-    let counted = || {
-        let stats = &shared.stats;
-        (stats.predictions.load(Relaxed), stats.missed.load(Relaxed))
-    };
-    let mut answering = restart(&shared, &kept);
-    let committed = flood(answering.next_seq);
-    answering.catch_up();
-    let (answered, missed) = counted();
-    assert!(missed > 0);
-    assert_eq!(answered + missed, committed);
-    answering.store(true);
-    let unread = answering.next_seq;
-    drop(answering);
-
-    let committed = flood(unread);
-    restart(&shared, &kept).catch_up();
-    let (answered, missed_by_now) = counted();
-    assert!(missed_by_now > missed);
-    // The record before the first one is gone, and its window with it.
-    assert_eq!(answered + missed_by_now + 1, committed);
-}
-
-/// The state of the only line.
-fn line<'a>(answering: &'a Answering<'_>) -> &'a Line {
-    answering.lines.values().flatten().next().unwrap()
-}
-
-/// An answering that begins as after a restart.
-fn restart<'a>(shared: &'a Shared, kept: &Kept) -> Answering<'a> {
-    let mut answering = Answering::new(shared);
-    answering.resume();
-    let last = kept.lock().unwrap().iter().map(|(ts, _)| *ts).max();
-    let stream = own_stream(PREDICTIONS, &key());
-    answering.resume.extend(last.map(|last| (stream, last)));
-    answering.refresh();
-    answering
-}
-
-fn forecaster() -> RecipeRule {
-    let mut rule = rule("pca");
-    let settings = settings_of(&mut rule);
-    settings.algorithm = Algorithm::RidgeNlinear;
-    (settings.lookback, settings.horizon) = (8, 5);
-    rule
-}
-
-#[test]
-fn detectors_and_trials_go_on_after_a_restart_and_count_no_record_twice() {
-    for rule in [rule("pca"), forecaster()] {
-        let run = |restarts: bool| {
-            let mut bench = Bench::new(vec![rule.clone()]);
-            bench.commit(500);
-            let kept = keeper(&mut bench);
-            promote_by(&bench, &rule, &["x", "y"]);
-            let shared = Arc::clone(&bench.shared);
-            let mut answering = restart(&shared, &kept);
-            for round in 0..40 {
-                if round == 7 {
-                    promote_by(&bench, &rule, &["x", "y"]);
-                    answering.refresh();
-                }
-                bench.commit(97);
-                answering.catch_up();
-                if round % 3 == 1 {
-                    answering.store(true);
-                }
-                // Killed: some rounds are not in what was stored.
-                if restarts && round % 5 == 2 {
-                    answering = restart(&shared, &kept);
-                }
-            }
-            answering.catch_up();
-            let times: Vec<i64> = kept.lock().unwrap().iter().map(|(ts, _)| *ts).collect();
-            assert_eq!(times, (501..=500 + 40 * 97).collect::<Vec<_>>());
-            line(&answering).kept()
-        };
-        let (without, with) = (run(false), run(true));
-        assert_eq!(with.on_trial_against(), Some(1));
-        assert_eq!(without, with, "{rule:?}");
-    }
-}
-
-#[test]
-fn a_version_promoted_while_nobody_answered_is_put_on_trial() {
-    let mut bench = Bench::new(vec![rule("pca")]);
-    bench.commit(500);
-    let kept = keeper(&mut bench);
-    let shared = Arc::clone(&bench.shared);
-    promote(&bench, &["x", "y"]);
-    let mut answering = restart(&shared, &kept);
-    bench.commit(100);
-    answering.catch_up();
-    assert_eq!(line(&answering).kept().on_trial_against(), None);
-    answering.store(true);
-
-    promote(&bench, &["x", "y"]);
-    bench.commit(100);
-    let mut answering = restart(&shared, &kept);
-    answering.catch_up();
-    assert_eq!(line(&answering).kept().on_trial_against(), Some(1));
-    answering.store(true);
-
-    // One that was gone back to is not.
-    shared.models.rollback(&key(), "rolled_back").unwrap();
-    let mut answering = restart(&shared, &kept);
-    assert_eq!(line(&answering).kept().on_trial_against(), None);
-    bench.commit(100);
-    answering.catch_up();
-    let answers = kept.lock().unwrap();
-    let versions: Vec<i64> = answers.iter().map(|(_, version)| *version).collect();
-    assert_eq!(versions, [[1; 100], [2; 100], [1; 100]].concat());
-}
-
-#[test]
-fn a_state_that_is_damaged_or_of_another_format_is_as_none() {
-    let mut bench = Bench::new(vec![rule("pca")]);
-    bench.commit(500);
-    let kept = keeper(&mut bench);
-    let shared = Arc::clone(&bench.shared);
-    promote(&bench, &["x"]);
-    let mut answering = restart(&shared, &kept);
-    bench.commit(100);
-    answering.catch_up();
-    answering.store(true);
-    let path = shared.state_dir.join(state::FILE);
-    assert_eq!(restart(&shared, &kept).lines.len(), 1);
-    assert!(state::load(&path).is_some());
-    let bytes = std::fs::read(&path).unwrap();
-    let mut damaged = bytes.clone();
-    damaged[bytes.len() / 2] ^= 1;
-    std::fs::write(&path, damaged).unwrap();
-    assert!(state::load(&path).is_none());
-    dunlin_sync::files::state_file::write(&path, &(2_u32, 0_u64, 0_u8)).unwrap();
-    assert!(state::load(&path).is_none());
-    dunlin_sync::files::state_file::write(&path, &2_u32).unwrap();
-    assert!(state::load(&path).is_none());
-    let mut answering = restart(&shared, &kept);
-    bench.commit(10);
-    answering.catch_up();
-    assert_eq!(kept.lock().unwrap().len(), 110);
 }

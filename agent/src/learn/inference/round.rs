@@ -1,0 +1,179 @@
+//! One round: the next records, as many as a commit's worth of predictions.
+//!
+//! Promises: records are answered in order; what they bring to light is acted upon block by block, and
+//! a version found wanting ends the round behind its block, so that another serves before more is
+//! answered; nothing is read on before the predictions are durable.
+
+use dunlin_models::{drift::Alarm, registry::ModelKey};
+use dunlin_sync::block::Block;
+
+use crate::learn::{
+    Shared,
+    inference::{
+        delivery::deliver,
+        events,
+        predictor::{Findings, Predictor},
+        predictors::Predictors,
+        reader::Reader,
+        rollout::withdraw::{give_up, roll_back},
+        rows::{Run, number_at, runs},
+    },
+};
+
+/// Predictions after which a round ends: a commit's worth. The last block is finished.
+pub(super) const PREDICTIONS_MAX: usize = 1_000;
+/// Records read, of whatever streams, after which a round ends.
+const ROWS_MAX: u64 = 10_000;
+
+/// How a round has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RoundEnd {
+    /// There is more to answer.
+    More,
+    /// Everything committed is answered, or cannot be read now.
+    Done,
+    /// The agent ends before its predictions are durable.
+    Ended,
+}
+
+/// One round, and what has come of it by now.
+pub(super) struct Round<'a> {
+    shared: &'a Shared,
+    predictors: &'a mut Predictors,
+    /// Records read, of whatever streams.
+    rows: u64,
+    tally: Tally,
+    /// A version was found wanting: another is to serve before more is answered.
+    is_unsettled: bool,
+}
+
+/// What predictors have made of the records.
+#[derive(Default)]
+struct Tally {
+    predictions: usize,
+    /// Predictors have taken records.
+    has_news: bool,
+    /// What is to be acted upon.
+    findings: Vec<Finding>,
+}
+
+/// What one record has shown of the version that serves.
+struct Finding {
+    key: ModelKey,
+    version: u64,
+    alarms: Vec<Alarm>,
+    must_roll_back: bool,
+    broke: Option<String>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(shared: &'a Shared, predictors: &'a mut Predictors) -> Self {
+        Self {
+            shared,
+            predictors,
+            rows: 0,
+            tally: Tally::default(),
+            is_unsettled: false,
+        }
+    }
+
+    /// Answers the next records, none beyond the block numbered `end`, and makes the predictions durable.
+    pub(super) fn run(&mut self, reader: &mut Reader, end: u64) -> RoundEnd {
+        let shared = self.shared;
+        reader.skip_gone(&shared.buffer);
+        let mut is_readable = true;
+        while reader.is_before(end) && !self.is_full() {
+            if self.predictors.is_empty() {
+                reader.skip_to(&shared.buffer, end);
+                return RoundEnd::Done;
+            }
+            match reader.read(&shared.buffer, &shared.stats) {
+                Ok(Some(block)) => self.predict_block(&block),
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::warn!(why, "cannot read records to answer; trying again");
+                    is_readable = false;
+                    break;
+                }
+            }
+        }
+        if !deliver(shared, self.predictors) {
+            return RoundEnd::Ended;
+        }
+        if is_readable && reader.is_before(end) {
+            RoundEnd::More
+        } else {
+            RoundEnd::Done
+        }
+    }
+
+    /// Whether predictors know more than before the round.
+    pub(super) fn has_news(&self) -> bool {
+        self.tally.has_news
+    }
+
+    fn is_full(&self) -> bool {
+        self.tally.predictions >= PREDICTIONS_MAX || self.rows >= ROWS_MAX || self.is_unsettled
+    }
+
+    /// Answers what is in a block, as far as it is not answered, and acts upon what it shows.
+    fn predict_block(&mut self, block: &Block) {
+        self.rows += block.rows();
+        for run in runs(block) {
+            for predictor in self.predictors.of_stream(run.stream) {
+                predict_run(predictor, &run, &mut self.tally);
+            }
+        }
+        let found = std::mem::take(&mut self.tally.findings);
+        for finding in &found {
+            for alarm in &finding.alarms {
+                events::drift(self.shared, &finding.key, finding.version, alarm);
+            }
+            if finding.must_roll_back {
+                self.is_unsettled |= roll_back(self.shared, &finding.key, finding.version);
+            }
+        }
+        for finding in &found {
+            if let Some(what) = &finding.broke {
+                give_up(self.shared, &finding.key, finding.version, what);
+                self.is_unsettled = true;
+            }
+        }
+    }
+}
+
+/// Has a predictor answer the records that it has not seen.
+fn predict_run(predictor: &mut Predictor, run: &Run<'_>, tally: &mut Tally) {
+    let columns = &run.section.rows.columns;
+    let mut features = vec![0.0; predictor.spec.fields.len()];
+    for row in run.rows.clone() {
+        let ts = run.section.rows.ts[row];
+        if ts <= predictor.seen_to() {
+            continue;
+        }
+        for (value, field) in features.iter_mut().zip(&predictor.spec.fields) {
+            *value = number_at(run.section, *field, row);
+        }
+        let label = predictor.label_at(columns, row);
+        let Findings {
+            prediction,
+            alarms,
+            must_roll_back,
+            broke,
+        } = predictor.predict(ts, &features, label);
+        tally.has_news = true;
+        if let Some(prediction) = prediction {
+            tally.predictions += 1;
+            predictor.outbox.push(prediction);
+        }
+        if !alarms.is_empty() || must_roll_back || broke.is_some() {
+            tally.findings.push(Finding {
+                key: predictor.spec.key.clone(),
+                version: predictor.version(),
+                alarms,
+                must_roll_back,
+                broke,
+            });
+        }
+    }
+}
