@@ -1,8 +1,8 @@
 //! `dunlin check`: every mistake in a configuration, with its place.
 
-use super::{Exit, Outcome, site::SiteArgs};
+use super::{Exit, Outcome, connection::ConnectionArgs};
 use crate::{
-    app,
+    app::stack,
     config::{self, settings::Settings},
 };
 
@@ -10,7 +10,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Exit::Usage`] with all mistakes.
-pub fn run(args: &SiteArgs) -> Outcome {
+pub fn run(args: &ConnectionArgs) -> Outcome {
     let (summary, warnings) = check(args)?;
     for warning in warnings {
         eprintln!("warning: {warning}");
@@ -36,7 +36,7 @@ fn check(args: &ConnectionArgs) -> Result<(String, Vec<config::Diagnostic>), Exi
 }
 
 fn summary(settings: &Settings) -> Result<String, Exit> {
-    let upstream = app::connect_upstream(settings)
+    let upstream = stack::connect_upstream(settings)
         .map_err(|error| Exit::Usage(format!("upstream: {error}")))?;
     let streams: Vec<&str> = settings.streams.iter().map(|s| s.name.as_str()).collect();
     let mqtt = &settings.mqtt;
@@ -65,9 +65,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dunlin.toml");
         std::fs::write(&path, text).unwrap();
-        check(&SiteArgs {
+        check(&ConnectionArgs {
             config: Some(path),
-            ..SiteArgs::default()
+            ..ConnectionArgs::default()
         })
     }
 

@@ -39,7 +39,7 @@ use crate::{
                 judge::Judge,
                 progress::Progress,
                 serving::{LiveModel, Workspace},
-                trial::Trial,
+                trial::OnTrial,
             },
             snapshot::{PredictorSnapshot, TrialSnapshot},
         },
@@ -87,7 +87,7 @@ pub(super) struct Predictor {
     /// The version that serves.
     active: LiveModel,
     /// The version before, while the one that serves is on trial.
-    trial: Option<Trial>,
+    trial: Option<OnTrial>,
     judge: Judge,
     drift: DriftDetectors,
     history: History,
@@ -162,7 +162,7 @@ impl Predictor {
             active.forecasts.empty()
         };
         let before = std::mem::replace(&mut self.active, LiveModel::new(serving, forecasts));
-        self.trial = is_on_trial.then(|| Trial::against(before));
+        self.trial = is_on_trial.then(|| OnTrial::against(before));
         self.drift = DriftDetectors::new(reference.inputs);
         self.judge.scale = reference.scale;
     }
@@ -171,7 +171,7 @@ impl Predictor {
     pub(super) fn put_on_trial(&mut self, before: Serving) {
         if before.classes == self.active.serving.classes {
             let forecasts = self.active.forecasts.empty();
-            self.trial = Some(Trial::against(LiveModel::new(before, forecasts)));
+            self.trial = Some(OnTrial::against(LiveModel::new(before, forecasts)));
         }
     }
 
@@ -196,7 +196,7 @@ impl Predictor {
         self.drift.restore(snapshot.drift);
         let forecasts = self.active.forecasts.empty();
         let trial = snapshot.trial.zip(before);
-        self.trial = trial.map(|(trial, before)| Trial {
+        self.trial = trial.map(|(trial, before)| OnTrial {
             before: LiveModel::new(before, forecasts),
             trial: trial.trial,
         });
@@ -310,7 +310,7 @@ impl Predictor {
 /// Has the version before answer along, if one is compared with; its error that is known by now. One
 /// that panics is gone from `trial`.
 fn infer_before(
-    trial: &mut Option<Trial>,
+    trial: &mut Option<OnTrial>,
     newest: Newest<'_>,
     judge: &Judge,
     room: &mut Workspace,

@@ -8,12 +8,12 @@ use dunlin_models::{
 use crate::learn::inference::predictor::{history::Newest, judge::Judge, serving::LiveModel};
 
 /// The version before, and how the two compare by now.
-pub(super) struct Trial {
+pub(super) struct OnTrial {
     pub(super) before: LiveModel,
     pub(super) trial: Trial,
 }
 
-impl Trial {
+impl OnTrial {
     /// A trial against `before` that begins now.
     pub(super) fn against(before: LiveModel) -> Self {
         Self {
