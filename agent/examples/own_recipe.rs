@@ -16,7 +16,7 @@ use std::path::Path;
 use dunlin_agent::{
     app::Agent,
     config::{self, Overrides, settings::Settings},
-    learn::recipes::OwnRecipes,
+    recipes::OwnRecipes,
 };
 use dunlin_models::{
     data::{Source, Subset, WindowShape},

@@ -9,9 +9,7 @@ mod learning;
 pub mod logging;
 pub(crate) mod memory;
 pub mod notify;
-pub(crate) mod owner;
 mod reload;
-pub(crate) mod stack;
 pub mod stall;
 
 use std::{
@@ -33,7 +31,6 @@ use tokio::{
 
 #[cfg(feature = "learning")]
 use self::learning::Learning;
-use self::stack::{Stack, connect_upstream};
 use crate::{
     admin::{
         protocol::{self, ControlError},
@@ -46,6 +43,7 @@ use crate::{
         status::{Configuration, View},
     },
     record::writer::Requests,
+    stack::Stack,
     store::{Store, StoreError},
 };
 
@@ -119,7 +117,7 @@ impl Agent {
     /// # Errors
     /// [`AgentError`] if something on this device is in the way.
     pub async fn start(mut settings: Settings) -> Result<Self, AgentError> {
-        let upstream = connect_upstream(&settings)?;
+        let upstream = crate::upstream::connect(&settings)?;
         let store = Store::open(&settings)?;
         settings.mqtt.client_id = store.identity.client_id_for(&settings).to_owned();
         let (ingest, inbox, acker, stopper) = open_ingest(&settings)?;

@@ -14,7 +14,11 @@ pub mod ingest;
 pub mod learn;
 pub mod mqtt;
 pub mod observe;
+#[cfg(feature = "learning")]
+pub mod recipes;
 pub mod record;
 pub mod simulate;
+pub(crate) mod stack;
 pub mod store;
 pub mod topic;
+pub(crate) mod upstream;

@@ -4,6 +4,9 @@
 //! says where and why otherwise; matching follows MQTT (a filter that opens with a wildcard does not
 //! take topics that open with `$`; `a/#` takes `a` itself too, with an empty capture).
 
+#[cfg(feature = "learning")]
+pub mod template;
+
 use std::fmt;
 
 /// Longest filter, bytes: what MQTT can carry.

@@ -12,7 +12,6 @@ pub mod files;
 mod generation;
 pub mod horizon;
 pub mod interval_set;
-pub mod naming;
 pub mod quarantine;
 pub mod rows;
 pub mod sample;

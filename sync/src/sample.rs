@@ -4,6 +4,7 @@
 //! A *stream* is one combination of tag values (a subtable). A *sample* is one record of a stream.
 
 mod catalog;
+pub mod naming;
 
 use std::fmt;
 
@@ -183,7 +184,7 @@ pub struct Stream {
     pub id: StreamId,
     /// The schema its records follow.
     pub schema: SchemaId,
-    /// Its name, unique in the catalog (see [`crate::naming`]).
+    /// Its name, unique in the catalog (see [`crate::sample::naming`]).
     pub name: String,
     /// Tag values in the order of the schema's tag names, that of `device` first; they may change, all
     /// but that. The schema may have more tags at its end: the stream has no value for those.

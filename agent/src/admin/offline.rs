@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use super::operations::LearningParts;
 use super::operations::{Listener, Operation, OperationError, Parts, WriterEnd, answer_of, handle};
 use crate::{
-    app::stack::{Stack, connect_upstream},
     base::wall::wall_ns,
     config::settings::{Settings, WhenFull},
     ingest::{
@@ -22,6 +21,7 @@ use crate::{
         inbox::{self, Outlet},
     },
     record::writer,
+    stack::Stack,
     store::{Store, StoreError, check_format, cursor_path, read_identity, usable},
 };
 
@@ -104,7 +104,8 @@ impl Offline {
     /// As there, and if the upstream's settings cannot be used.
     pub fn open_with_upstream(settings: &Settings) -> Result<Self, OperationError> {
         let mut offline = Self::open_directory(&settings.data_dir)?;
-        offline.parts.upstream = Some(connect_upstream(settings).map_err(OperationError::failed)?);
+        offline.parts.upstream =
+            Some(crate::upstream::connect(settings).map_err(OperationError::failed)?);
         offline.parts.rules.clone_from(&settings.streams);
         #[cfg(feature = "learning")]
         offline
@@ -122,7 +123,7 @@ impl Offline {
     /// [`OperationError::Failed`] with what is in the way.
     pub fn open_with_writer(mut settings: Settings) -> Result<Self, OperationError> {
         settings.buffer.when_full = WhenFull::Block;
-        let upstream = connect_upstream(&settings).map_err(OperationError::failed)?;
+        let upstream = crate::upstream::connect(&settings).map_err(OperationError::failed)?;
         let store = Store::open(&settings)?;
         // No publish comes, so none is acknowledged.
         let ((outlet, inbox), (acker, _)) = (inbox::channel(1, 1), Acker::observed());

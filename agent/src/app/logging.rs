@@ -9,7 +9,6 @@ use std::{
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
-    level_filters::LevelFilter,
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -20,36 +19,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::config::settings::{LogFormat, LogSettings};
-
-/// Dependencies that talk too much below a warning, unless the filter names them.
-const QUIET: [&str; 15] = [
-    "axum",
-    "h2",
-    "hyper",
-    "hyper_util",
-    "mio",
-    "rumqttc",
-    "rumqttd",
-    "rustls",
-    "sled",
-    "taos",
-    "taos_optin",
-    "taos_query",
-    "taos_ws",
-    "tokio_tungstenite",
-    "tungstenite",
-];
-
-/// Why logging cannot start, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}; {hint}")]
-pub struct LogError {
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
-}
+use crate::{
+    base::log_filter::{LogError, env_filter},
+    config::settings::{LogFormat, LogSettings},
+};
 
 /// What all lines go through on their way to the filter.
 type Formatted = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
@@ -85,34 +58,6 @@ pub fn init(settings: &LogSettings) -> Result<(), LogError> {
     // Logging starts once, so this is the only handle.
     let _first = FILTER.set(handle);
     Ok(())
-}
-
-/// Whether `filter` can be read.
-///
-/// # Errors
-/// [`LogError`] saying what cannot.
-pub fn check_filter(filter: &str) -> Result<(), LogError> {
-    env_filter(filter).map(drop)
-}
-
-fn env_filter(filter: &str) -> Result<EnvFilter, LogError> {
-    let error = |message: String| LogError {
-        message,
-        hint: "write error, warn, info, debug, trace or off, or a list such as \
-               info,dunlin_sync=debug"
-            .into(),
-    };
-    let mut directives: Vec<String> = QUIET.iter().map(|name| format!("{name}=warn")).collect();
-    for directive in filter.split(',').map(str::trim) {
-        // A bare word that is no level would count as the name of a module, and log everything of it.
-        let is_bare = !directive.contains(['=', '[', ':']);
-        if directive.is_empty() || is_bare && directive.parse::<LevelFilter>().is_err() {
-            return Err(error(format!("`{directive}` is no level")));
-        }
-        directives.push(directive.to_owned());
-    }
-    EnvFilter::try_new(directives.join(","))
-        .map_err(|reason| error(format!("`{filter}` cannot be read: {reason}")))
 }
 
 fn subscriber<W>(
@@ -319,30 +264,5 @@ mod tests {
         assert_eq!(text.matches("0x0388").count(), 2, "{text}");
         assert_eq!(text.matches("Ok(").count(), 2, "{text}");
         assert!(text.contains("of our own"), "{text}");
-    }
-
-    #[test]
-    fn a_filter_that_cannot_be_read_says_so() {
-        for good in [
-            "info",
-            "WARN",
-            "off",
-            "info,dunlin_sync=debug",
-            "a::b=trace",
-            "warn, a=info",
-        ] {
-            assert_eq!(check_filter(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "",
-            "infoo",
-            "info,",
-            "dunlin_sync",
-            "a=loud",
-            "info,[=x",
-            "a=b=c",
-        ] {
-            assert!(check_filter(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Patterns over names of streams, the same wherever somebody chooses streams.
 
-use dunlin_sync::{
+use dunlin_sync::sample::{
+    Catalog, Stream,
     naming::{DEVICE_MARK, marked},
-    sample::{Catalog, Stream},
 };
 
 /// A piece of a pattern.

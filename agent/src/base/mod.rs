@@ -1,6 +1,10 @@
 //! What belongs to no part of the agent, and needs none.
 
 pub(crate) mod glob;
-pub(crate) mod moment;
+pub(crate) mod log_filter;
+pub(crate) mod owner;
+pub(crate) mod progress;
+pub(crate) mod text;
 pub(crate) mod thermal;
+pub(crate) mod time_text;
 pub(crate) mod wall;

@@ -36,7 +36,7 @@ pub use self::{
 };
 use crate::config::settings::Settings;
 #[cfg(feature = "learning")]
-use crate::learn::recipes::OwnRecipes;
+use crate::recipes::OwnRecipes;
 
 /// A whole configuration for a real broker and a real database, in twenty lines.
 pub const EXAMPLE: &str = r#"device = "press-7"

@@ -13,8 +13,17 @@ use dunlin_sync::{sample::Field, tls::TlsFiles};
 
 use self::choice::Choice;
 #[cfg(feature = "learning")]
-pub use self::learn::{LearnSettings, RecipeRule, Sampling, StatusWords};
+pub use self::learn::LearnSettings;
+#[cfg(feature = "learning")]
+pub use self::learn::RecipeRule;
+#[cfg(feature = "learning")]
+pub use self::learn::Sampling;
+#[cfg(feature = "learning")]
+pub use self::learn::StatusWords;
 use crate::topic::TopicFilter;
+
+/// Most streams of one device, its own tables apart.
+pub const DEVICE_STREAMS_MAX: usize = 20_000;
 
 /// A password or token. Never printed, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -432,4 +441,9 @@ pub enum LogFormat {
 
 impl Choice for LogFormat {
     const CHOICES: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+/// The MQTT client id of a device whose configuration names none.
+pub fn default_client_id(device: &str) -> String {
+    format!("dunlin-{device}")
 }

@@ -14,12 +14,12 @@ use crate::{
         operations::OperationError,
         protocol::{ControlError, socket_path},
     },
-    cli::commands::{
-        status::{progress, silent},
-        terminal::of,
-    },
+    base::text::of,
     config::settings::Settings,
-    observe::status::{Status, elsewhere, retagged},
+    observe::{
+        status::{Status, elsewhere, retagged},
+        words::{progress, silent},
+    },
     store::{check_identity, read_identity},
 };
 

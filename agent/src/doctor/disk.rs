@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{StatVfs, StatVfsMountFlags};
 
 use super::Findings;
-use crate::{cli::commands::terminal::bytes, config::settings::Settings};
+use crate::{base::text::bytes, config::settings::Settings};
 
 const ABOUT: &str = "disk";
 /// Appends measured, and the size of each.

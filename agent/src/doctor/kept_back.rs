@@ -11,7 +11,7 @@ use crate::{
         operations::{CountItems, Held, Listener, Operation, OperationError, Parts, Selection},
         protocol::socket_path,
     },
-    cli::commands::terminal::of,
+    base::text::of,
     observe::status::Status,
 };
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Findings, Roots};
-use crate::{base::thermal, cli::commands::terminal::bytes};
+use crate::base::{text::bytes, thermal};
 
 const MEMORY: &str = "memory";
 const HEAT: &str = "temperature";

@@ -3,14 +3,14 @@
 use dunlin_sync::upstream::{Description, UpstreamError};
 
 use super::Findings;
-use crate::{app::stack, config::settings::Settings};
+use crate::config::settings::Settings;
 
 const ABOUT: &str = "upstream";
 /// What tables and statements are made for.
 const TDENGINE_FROM: (u32, u32) = (3, 3);
 
 pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
-    let upstream = match stack::connect_upstream(settings) {
+    let upstream = match crate::upstream::connect(settings) {
         Ok(upstream) => upstream,
         Err(error) => return found.problem(ABOUT, error.to_string(), "see [upstream]"),
     };

@@ -9,10 +9,8 @@
 //! which a promotion shows to all.
 
 mod inference;
-pub mod recipes;
 pub mod scheduler;
 mod tables;
-pub mod topic;
 mod training;
 
 #[cfg(all(test, feature = "demo"))]
@@ -39,6 +37,7 @@ pub use crate::learn::{
     tables::{EVENTS, PREDICTIONS, TASKS},
 };
 use crate::{
+    base::progress::RecipeProgress,
     config::settings::{LearnSettings, RecipeRule},
     learn::{
         inference::Inference,
@@ -46,7 +45,6 @@ use crate::{
         tables::Journal,
     },
     mqtt::outgoing::Publisher,
-    observe::progress::RecipeProgress,
     record::writer::Requests,
 };
 

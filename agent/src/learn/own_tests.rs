@@ -20,7 +20,7 @@ use crate::{
     app::Agent,
     config::{self, Overrides, settings::Settings},
     ingest::{Incoming, Ingest},
-    learn::recipes::OwnRecipes,
+    recipes::OwnRecipes,
     record::writer::{Request, RequestContent},
     simulate::broker::EmbeddedBroker,
 };

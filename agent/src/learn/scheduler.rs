@@ -27,7 +27,7 @@ use dunlin_sync::sample::{Catalog, Stream};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    base::glob::means,
+    base::{glob::means, progress::RecipeProgress},
     learn::{
         Shared,
         scheduler::{
@@ -40,7 +40,6 @@ use crate::{
         },
         training::checkpoint,
     },
-    observe::progress::RecipeProgress,
     record::writer::OWN_TABLE_PREFIX,
 };
 

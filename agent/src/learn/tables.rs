@@ -11,10 +11,7 @@ use dunlin_models::{
     recipe::{EpochEnd, Step},
     registry::ModelKey,
 };
-use dunlin_sync::{
-    naming::plain_name,
-    sample::{Field, FieldType, Value},
-};
+use dunlin_sync::sample::{Field, FieldType, Value, naming::plain_name};
 
 use crate::{
     config::settings::StatusWords,

@@ -24,13 +24,13 @@ use crate::{
     config::settings::{LearnSettings, RecipeRule, Sampling, StatusWords},
     learn::{
         LearnStats, Shared,
-        recipes::ChosenRecipe,
         scheduler::{
             drifted::Drifted,
             task::{Task, TaskKind, TaskState},
         },
         tables::Journal,
     },
+    recipes::ChosenRecipe,
     record::writer::{Request, RequestContent, Requests},
 };
 

@@ -2,5 +2,5 @@
 
 pub mod http;
 pub mod metrics;
-pub mod progress;
 pub mod status;
+pub(crate) mod words;

@@ -23,7 +23,7 @@ use dunlin_sync::{
 
 use super::StoreError;
 use crate::{
-    app::owner,
+    base::owner,
     record::{
         clock::{ClockRecord, ClockRecordError},
         writer,

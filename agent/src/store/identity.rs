@@ -10,8 +10,7 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use dunlin_sync::{
     files::state_file::{self, StateFileError},
-    naming::Devices,
-    sample::Catalog,
+    sample::{Catalog, naming::Devices},
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +18,7 @@ use super::{
     StoreError,
     hardware::{Hardware, Likeness},
 };
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, default_client_id};
 
 const FILE: &str = "identity";
 const FORMAT: u32 = 1;
@@ -32,7 +31,7 @@ pub struct Identity {
     pub hardware: Hardware,
     /// Name of the device at the last start.
     pub device: String,
-    /// Name of the device that the directory knew first (see [`dunlin_sync::naming`]).
+    /// Name of the device that the directory knew first (see [`dunlin_sync::sample::naming`]).
     pub home: String,
     /// What the device was called before, if it has been renamed.
     pub device_before: Option<String>,
@@ -220,11 +219,6 @@ fn taken_over(settings: &Settings, catalog: &Catalog) -> Identity {
 /// Whether the session is to end with the agent, and nobody has named it.
 fn is_trial(settings: &Settings) -> bool {
     !settings.mqtt.keeps_session && settings.mqtt.client_id_is_default
-}
-
-/// The MQTT client id of a device whose configuration names none.
-pub fn default_client_id(device: &str) -> String {
-    format!("dunlin-{device}")
 }
 
 impl Identity {

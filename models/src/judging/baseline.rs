@@ -9,13 +9,13 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    artifact::Artifact,
     data::{
         DataError, Source, Subset, WindowShape,
         scale::{Moments, Scale},
     },
     judging::evaluation::evaluate,
     recipe::{Model, Output, Problem, Scratch},
-    registry::artifact::Artifact,
 };
 
 /// Kind of the artifacts.

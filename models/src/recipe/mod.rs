@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::host::{EpochEnd, Host, NullHost, Step, Stopped};
 use crate::{
+    artifact::{Artifact, ArtifactError},
     data::{DataError, Source, WindowShape},
-    registry::artifact::{Artifact, ArtifactError},
 };
 
 /// What a model is for, which decides what its answers mean and how it is judged.

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{another_recipe, other_features};
 use crate::{
+    artifact::{Artifact, ArtifactError, TensorData},
     data::{Source, WindowShape},
     recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
-    registry::artifact::{Artifact, ArtifactError, TensorData},
 };
 
 /// Name of the numbers in the artifact.

@@ -10,7 +10,7 @@ use super::{
     RegistryError, RegistryOptions, STATE_BYTES_MAX, STATUS_BYTES_MAX, VERSIONS_MAX_LEAST, Version,
     disk, history::ModelHistory, io_error, sealed, unpoisoned,
 };
-use crate::registry::artifact::Artifact;
+use crate::artifact::Artifact;
 
 /// What is set aside at most; the oldest gives way.
 const DAMAGED_MAX: usize = 16;

@@ -22,7 +22,6 @@
 //! Statuses are the caller's words. The registry compares them, and hands a status on: after a
 //! rollback, the version that serves again has the status of the one that served.
 
-pub mod artifact;
 mod change;
 mod disk;
 mod history;
@@ -55,7 +54,7 @@ pub use self::{
     key::{ModelKey, NAME_BYTES_MAX},
     version::{Evaluations, NewVersion, Version},
 };
-use crate::registry::artifact::{Artifact, ArtifactError};
+use crate::artifact::{Artifact, ArtifactError};
 
 /// Status of a version that may serve, unless configured otherwise.
 pub const AVAILABLE: &str = "available";

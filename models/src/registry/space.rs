@@ -162,7 +162,7 @@ mod tests {
     /// Less than a block of any file system is no measure.
     const MODEL_BYTES: usize = 64 << 10;
 
-    fn large() -> crate::registry::artifact::Artifact {
+    fn large() -> crate::artifact::Artifact {
         let mut artifact = tests::artifact(1.0);
         artifact.insert_f32("more", &[MODEL_BYTES / 4], vec![0.0; MODEL_BYTES / 4]);
         artifact

@@ -10,6 +10,7 @@
 //! Format of the file: frames (see [`crate::files::frame`]), the length of each before it in four bytes, lowest
 //! first: [`Head`], the schemas by number, the streams as [`Kept`].
 
+use crate::sample::naming::Devices;
 use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
@@ -342,8 +343,13 @@ impl Buffer {
         Ok(entries)
     }
 
+    /// Says whose streams are meant by names without a mark.
+    pub fn set_devices(&self, devices: Devices) {
+        self.change_catalog(|catalog| catalog.devices = Some(Arc::new(devices)));
+    }
+
     /// Changes the catalog; the caller holds `inner`. Whoever looks at it as it was goes on doing so.
-    pub(crate) fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
+    pub(super) fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
         change(Arc::make_mut(&mut *unpoisoned(self.catalog.write())));
     }
 

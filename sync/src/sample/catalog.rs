@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Schema, SchemaId, Stream, StreamId};
-use crate::naming::Devices;
+use crate::sample::naming::Devices;
 
 /// What a stream costs in memory beside its name and tags, bytes, roughly.
 const STREAM_BYTES: usize = 160;

@@ -1,7 +1,7 @@
 //! Files of models.
 #![no_main]
 
-use dunlin_models::registry::artifact::Artifact;
+use dunlin_models::artifact::Artifact;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -18,7 +18,9 @@ use std::{
 pub use self::session::Habit;
 use self::session::{Feed, Session};
 use crate::{
-    mqtt_packet::{self as packet, Packet},
+    mqtt_packet::{
+        Packet, {self as packet},
+    },
     records::{Numbered, Publish},
 };
 

@@ -1,5 +1,5 @@
-//! The structure of the three crates, as it is written: no file imports in a circle, and `sync` and `models` never
-//! see each other.
+//! The structure of the three crates, as it is written: no file imports in a circle, no folder sees one that sees
+//! it, and `sync` and `models` never see each other.
 #![allow(clippy::unwrap_used)]
 
 mod imports;
@@ -50,6 +50,47 @@ fn no_file_imports_in_a_circle() {
         assert!(imports.len() > 20, "{name}: {}", imports.len());
         assert_eq!(circle(&imports), None, "{name}");
     }
+}
+
+/// The same among the modules at the root of a crate, each with all that lies in it.
+fn between_folders(
+    imports: &BTreeMap<Module, BTreeSet<Module>>,
+) -> BTreeMap<Module, BTreeSet<Module>> {
+    let folder = |module: &Module| module[..module.len().min(1)].to_vec();
+    let mut folders: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
+    for (from, to) in imports {
+        let from = folder(from);
+        let to = to
+            .iter()
+            .map(folder)
+            .filter(|to| *to != from && !to.is_empty());
+        let to: Vec<Module> = to.collect();
+        if !from.is_empty() {
+            folders.entry(from).or_default().extend(to);
+        }
+    }
+    folders
+}
+
+#[test]
+fn no_folder_sees_one_that_sees_it() {
+    for name in ["sync", "models", "agent"] {
+        let imports = Crate::read(&root().join(name).join("src")).imports();
+        let folders = between_folders(&imports);
+        assert!(folders.len() > 5, "{name}: {}", folders.len());
+        assert_eq!(circle(&folders), None, "{name}");
+    }
+}
+
+#[test]
+fn two_folders_that_see_each_other_are_found() {
+    let module = |path: &str| -> Module { path.split("::").map(str::to_owned).collect() };
+    let imports = [("a::x", "b"), ("b", "c::y"), ("c", "a::z"), ("a", "a::x")];
+    let imports = imports.map(|(from, to)| (module(from), [module(to)].into()));
+    let imports: BTreeMap<_, _> = imports.into();
+    assert_eq!(circle(&imports), None);
+    let folders = between_folders(&imports);
+    assert_eq!(circle(&folders), Some(["a", "b", "c"].map(module).to_vec()));
 }
 
 #[test]

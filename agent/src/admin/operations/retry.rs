@@ -9,10 +9,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_sync::{
-    naming::plain_name,
     quarantine::{Content, Item, REASON_UPSTREAM},
     rows::{Batch, Column, Rows, TableRows},
-    sample::{Catalog, Field, Schema, Stream},
+    sample::{Catalog, Field, Schema, Stream, naming::plain_name},
     uploader::RejectedRow,
     upstream::UpstreamError,
 };

@@ -1,10 +1,7 @@
 //! `dunlin check`: every mistake in a configuration, with its place.
 
 use super::{Exit, Outcome, connection::ConnectionArgs};
-use crate::{
-    app::stack,
-    config::{self, settings::Settings},
-};
+use crate::config::{self, settings::Settings};
 
 /// Prints what was understood, or every mistake.
 ///
@@ -36,7 +33,7 @@ fn check(args: &ConnectionArgs) -> Result<(String, Vec<config::Diagnostic>), Exi
 }
 
 fn summary(settings: &Settings) -> Result<String, Exit> {
-    let upstream = stack::connect_upstream(settings)
+    let upstream = crate::upstream::connect(settings)
         .map_err(|error| Exit::Usage(format!("upstream: {error}")))?;
     let streams: Vec<&str> = settings.streams.iter().map(|s| s.name.as_str()).collect();
     let mqtt = &settings.mqtt;

@@ -1,5 +1,6 @@
 //! `dunlin cohort`: a data set named by a query, counted, shown or exported.
 
+use crate::base::text;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -8,13 +9,13 @@ use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
     export,
-    terminal::{self, Show},
+    terminal::Show,
 };
 use crate::{
     admin::operations::{
         CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow, ViewCohort,
     },
-    base::moment,
+    base::time_text,
     cohort::{CohortQuery, Condition, Missing, Part, names},
 };
 
@@ -176,7 +177,7 @@ impl QueryArgs {
     fn query(&self) -> Result<CohortQuery, Exit> {
         let range = export::range(self.from.as_deref(), self.to.as_deref())?;
         let after = self.after.as_deref().map(|text| {
-            moment::parse(text, true).ok_or_else(|| {
+            time_text::parse(text, true).ok_or_else(|| {
                 Exit::Usage(format!(
                     "--after {text:?} is no time; write it as for --from"
                 ))
@@ -256,7 +257,7 @@ async fn write(args: ExportArgs) -> Outcome {
     connection.close().await?;
     if let Some(found) = found {
         let (rows, hash) = (found.lineage.rows, found.lineage.rows_hash);
-        eprintln!("{} to {place}, hash {hash:016x}", terminal::of(rows, "row"));
+        eprintln!("{} to {place}, hash {hash:016x}", text::of(rows, "row"));
     }
     Ok(())
 }
@@ -299,7 +300,7 @@ fn as_text(found: &CohortFound) -> String {
         let rows = found
             .streams
             .iter()
-            .map(|s| vec![s.stream.clone(), terminal::count(s.rows)]);
+            .map(|s| vec![s.stream.clone(), text::count(s.rows)]);
         lines = aligned(&rows.collect::<Vec<_>>());
     } else {
         let mut head = vec!["stream".to_owned(), "ts".to_owned(), "half".to_owned()];
@@ -315,16 +316,10 @@ fn as_text(found: &CohortFound) -> String {
     }
     lines.push(String::new());
     let lineage = &found.lineage;
-    let streams = terminal::of(found.streams.len() as u64, "stream");
-    lines.push(format!(
-        "{} of {streams}",
-        terminal::of(lineage.rows, "row")
-    ));
+    let streams = text::of(found.streams.len() as u64, "stream");
+    lines.push(format!("{} of {streams}", text::of(lineage.rows, "row")));
     if lineage.rows > 0 {
-        let (first, last) = (
-            terminal::time(lineage.first_ts),
-            terminal::time(lineage.last_ts),
-        );
+        let (first, last) = (text::time(lineage.first_ts), text::time(lineage.last_ts));
         lines.push(format!("from {first} to {last}"));
     }
     if !found.columns.classes.is_empty() {
@@ -332,7 +327,7 @@ fn as_text(found: &CohortFound) -> String {
     }
     lines.push(format!("hash {:016x}", lineage.rows_hash));
     lines.push(format!("query {}", lineage.query));
-    terminal::printable(&(lines.join("\n") + "\n"))
+    text::printable(&(lines.join("\n") + "\n"))
 }
 
 fn cells(row: &ShownRow, found: &CohortFound) -> Vec<String> {

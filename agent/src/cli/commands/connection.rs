@@ -12,7 +12,7 @@ use crate::{
         operations::{Listener, Need, Operation, OperationError},
         protocol::{ControlError, socket_path},
     },
-    app::owner,
+    base::owner,
     config::{self, Diagnostic, Overrides, settings::Settings},
     observe::status::Status,
     store::unusable,

@@ -1,12 +1,13 @@
 //! `dunlin doctor`: what is in the agent's way on this device.
 
+use crate::base::text;
 use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::{Exit, Outcome, connection::ConnectionArgs, terminal};
+use super::{Exit, Outcome, connection::ConnectionArgs};
 use crate::{
-    app::owner,
+    base::owner,
     config,
     doctor::{self, Finding, Level, Patient, Roots},
 };
@@ -51,7 +52,7 @@ pub async fn run(args: DoctorArgs) -> Outcome {
     print!("{shown}");
     let problems = found.iter().filter(|f| f.level == Level::Problem).count();
     if problems > 0 {
-        let problems = terminal::of(problems as u64, "problem");
+        let problems = text::of(problems as u64, "problem");
         return Err(Exit::Found(format!("{problems} found")));
     }
     Ok(())
@@ -68,15 +69,10 @@ fn text(found: &[Finding]) -> String {
             Level::Problem => "PROBLEM",
         };
         // Writing to a String cannot fail. What others have said may hold anything.
-        let what = terminal::printable(&finding.what);
+        let what = text::printable(&finding.what);
         let _ok = writeln!(lines, "{level:<8} {:<13} {what}", finding.about);
         if !finding.advice.is_empty() {
-            let _ok = writeln!(
-                lines,
-                "{:22} -> {}",
-                "",
-                terminal::printable(&finding.advice)
-            );
+            let _ok = writeln!(lines, "{:22} -> {}", "", text::printable(&finding.advice));
         }
     }
     lines

@@ -1,5 +1,6 @@
 //! `dunlin evaluate`: k-fold evaluation of a configured recipe on buffered records.
 
+use crate::base::text;
 use clap::Args;
 use dunlin_models::{
     judging::crossval::{Folds, Spread},
@@ -9,7 +10,7 @@ use dunlin_models::{
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
-    terminal::{self, Show},
+    terminal::Show,
 };
 use crate::admin::operations::{Evaluate, Evaluated, FoldRule};
 
@@ -88,14 +89,14 @@ fn as_text(found: &Evaluated) -> String {
         FoldRule::Stored => "folds as stored",
         FoldRule::Time => "folds by time",
     };
-    let windows = terminal::of(found.candidate.windows, "window");
-    let rows = terminal::of(found.lineage.rows, "row");
+    let windows = text::of(found.candidate.windows, "window");
+    let rows = text::of(found.lineage.rows, "row");
     lines.push(format!(
         "{} {folds}, {windows} judged, {rows}",
         found.candidate.folds
     ));
     lines.push(format!("query {}", found.lineage.query));
-    terminal::printable(&(lines.join("\n") + "\n"))
+    text::printable(&(lines.join("\n") + "\n"))
 }
 
 /// Figures that mean something for this task alone.

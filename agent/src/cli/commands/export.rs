@@ -1,5 +1,6 @@
 //! `dunlin export`: records as CSV or Parquet.
 
+use crate::base::text;
 use std::{
     fs::Permissions,
     io::{self, BufWriter, Write},
@@ -18,12 +19,11 @@ use tempfile::NamedTempFile;
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
-    terminal::{self, Show},
+    terminal::Show,
 };
 use crate::{
     admin::operations::{ExportFormat, ExportRecords, Operation},
-    app::owner,
-    base::moment,
+    base::{owner, time_text},
 };
 
 /// Arguments of `dunlin export`.
@@ -66,10 +66,7 @@ pub async fn run(args: ExportArgs) -> Outcome {
     let (done, place) = written(&mut connection, export, args.output.as_deref()).await?;
     connection.close().await?;
     if let Some(done) = done {
-        let (rows, streams) = (
-            terminal::of(done.rows, "row"),
-            terminal::of(done.streams, "stream"),
-        );
+        let (rows, streams) = (text::of(done.rows, "row"), text::of(done.streams, "stream"));
         eprintln!("{rows} of {streams} to {place}");
     }
     Ok(())
@@ -147,8 +144,8 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
 pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<TimeRange, Exit> {
     let time = |flag: &str, text: Option<&str>, end| {
         text.map(|text| {
-            moment::parse(text, end).ok_or_else(|| {
-                let examples = moment::EXAMPLES;
+            time_text::parse(text, end).ok_or_else(|| {
+                let examples = time_text::EXAMPLES;
                 Exit::Usage(format!("{flag} {text:?} is no time; write {examples}"))
             })
         })

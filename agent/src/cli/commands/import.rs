@@ -1,5 +1,6 @@
 //! `dunlin import`: a CSV file as records of a stream, with timestamps and splits of its own.
 
+use crate::base::text;
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     admin::operations::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
-    app::owner,
+    base::owner,
     record::decode::{
         Reason, Record, Reject,
         infer::{CsvPlan, Hints, LINES_MAX, TimeFormat},
@@ -99,13 +100,13 @@ fn report(imported: &Imported, args: &ImportArgs, seconds: f64) -> Outcome {
     let reasons: Vec<String> = imported
         .bad
         .iter()
-        .map(|(reason, lines)| format!("{} {reason}", terminal::count(*lines)))
+        .map(|(reason, lines)| format!("{} {reason}", text::count(*lines)))
         .collect();
     let left_out = match bad {
         0 => String::new(),
         _ => format!(
             "; left out {} ({})",
-            terminal::of(bad, "line"),
+            text::of(bad, "line"),
             reasons.join(", ")
         ),
     };
@@ -117,10 +118,10 @@ fn report(imported: &Imported, args: &ImportArgs, seconds: f64) -> Outcome {
     }
     println!(
         "imported {} into {} in {} ({} rows/s){left_out}",
-        terminal::of(imported.records, "record"),
+        text::of(imported.records, "record"),
         args.stream,
-        terminal::seconds(seconds),
-        terminal::count((imported.records as f64 / seconds.max(1e-3)) as u64),
+        text::seconds(seconds),
+        text::count((imported.records as f64 / seconds.max(1e-3)) as u64),
     );
     Ok(())
 }
@@ -274,7 +275,7 @@ pub async fn import(
         }
         bar.set_position(reader.position().byte());
         let rate = imported.records as f64 / started.elapsed().as_secs_f64().max(1e-3);
-        bar.set_message(format!("{} rows/s", terminal::count(rate as u64)));
+        bar.set_message(format!("{} rows/s", text::count(rate as u64)));
     }
     bar.finish_and_clear();
     Ok(imported)
@@ -303,7 +304,7 @@ fn next<R: Read>(
 fn so_far(exit: Exit, records: u64) -> Exit {
     let stored = format!(
         "{} stored before that; remove their lines before importing the rest",
-        terminal::of(records, "record")
+        text::of(records, "record")
     );
     if records == 0 {
         return exit;

@@ -1,5 +1,6 @@
 //! `dunlin quarantine`: look at what could not be decoded or delivered, send it again, delete it.
 
+use crate::base::text;
 use std::{
     fmt::Write as _,
     io::{self, BufRead, IsTerminal, Write as _},
@@ -11,7 +12,7 @@ use dunlin_sync::quarantine::{Content, Item};
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
-    terminal::{self, Show},
+    terminal::Show,
 };
 use crate::{
     admin::operations::{
@@ -166,14 +167,14 @@ fn table(items: &[Summary], total: u64) -> String {
             text,
             "{:>6}  {}  {:reasons$}  {:places$}  {}",
             item.id,
-            terminal::time(item.at_ns),
+            text::time(item.at_ns),
             item.reason,
             item.of,
             item.detail
         );
     }
     if total > items.len() as u64 {
-        let more = terminal::count(total - items.len() as u64);
+        let more = text::count(total - items.len() as u64);
         let _ok = writeln!(text, "and {more} more (--max N shows more of them)");
     }
     text
@@ -198,9 +199,9 @@ async fn show(args: ShowArgs) -> Outcome {
 fn described(item: &Item) -> String {
     let mut text = format!(
         "since    {}\nreason   {}\ndetail   {}\nrecords  {}\n",
-        terminal::time(item.at_ns),
-        terminal::printable(&item.reason),
-        terminal::printable(&item.detail),
+        text::time(item.at_ns),
+        text::printable(&item.reason),
+        text::printable(&item.detail),
         item.records
     );
     match &item.content {
@@ -222,10 +223,10 @@ fn described(item: &Item) -> String {
             );
             match std::str::from_utf8(payload) {
                 Ok(payload) => {
-                    text.push_str(&terminal::printable(payload));
+                    text.push_str(&text::printable(payload));
                     text.push('\n');
                 }
-                Err(_) => text.push_str(&terminal::hex(payload)),
+                Err(_) => text.push_str(&text::hex(payload)),
             }
         }
         Content::Row(row) => {
@@ -234,7 +235,7 @@ fn described(item: &Item) -> String {
                 "stream   {}\nts       {} ({})\nsplit    {}, fold {}\n",
                 row.stream.escape_debug(),
                 row.ts,
-                terminal::time(row.ts.0),
+                text::time(row.ts.0),
                 if row.split.is_train {
                     "train"
                 } else {
@@ -271,19 +272,16 @@ async fn retry(args: RetryArgs) -> Outcome {
 fn outcome(retried: &Retried) -> String {
     let mut parts = vec![format!(
         "{} sent ({})",
-        terminal::of(retried.sent, "item"),
-        terminal::of(retried.records, "record")
+        text::of(retried.sent, "item"),
+        text::of(retried.records, "record")
     )];
     for (reason, items) in &retried.refused {
-        parts.push(format!(
-            "{} refused again: {reason}",
-            terminal::count(*items)
-        ));
+        parts.push(format!("{} refused again: {reason}", text::count(*items)));
     }
     if retried.cut > 0 {
         parts.push(format!(
             "{} cannot be sent again: only the beginning was kept",
-            terminal::count(retried.cut)
+            text::count(retried.cut)
         ));
     }
     if !retried.missing.is_empty() {
@@ -306,8 +304,8 @@ async fn purge(args: PurgeArgs) -> Outcome {
     });
     let what = format!(
         "{} with {}",
-        terminal::of(items, "item"),
-        terminal::of(records, "record")
+        text::of(items, "item"),
+        text::of(records, "record")
     );
     if items > 0 && !args.yes && !confirmed(&what)? {
         println!("nothing deleted");
@@ -321,7 +319,7 @@ async fn purge(args: PurgeArgs) -> Outcome {
         deleted
     };
     connection.close().await?;
-    println!("{} deleted", terminal::of(deleted, "item"));
+    println!("{} deleted", text::of(deleted, "item"));
     Ok(())
 }
 

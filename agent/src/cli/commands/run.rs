@@ -11,9 +11,9 @@ use crate::{
     app::{
         Agent, AgentError,
         notify::{self, Notifier, Telling},
-        owner,
         stall::{self, StallWatch},
     },
+    base::owner,
     config::{self, Overrides, settings::Settings},
     observe::status::{Status, View},
 };

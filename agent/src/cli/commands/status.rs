@@ -11,16 +11,15 @@ use serde::Serialize;
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
-    terminal::{Show, of},
+    terminal::Show,
 };
 use crate::{
     admin::operations::{CountItems, Held, Need, Parts, Selection, Verify},
-    base::wall::wall_ns,
+    base::{text::of, wall::wall_ns},
     observe::status::Status,
 };
 
 use self::words::text;
-pub(crate) use self::words::{progress, silent};
 
 /// Arguments of `dunlin status`.
 #[derive(Args, Debug)]

@@ -1,12 +1,13 @@
 //! `dunlin upload`: rows sent again, for a database that has lost them.
 
+use crate::base::text;
 use clap::Args;
 
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
     export,
-    terminal::{self, Show},
+    terminal::Show,
 };
 use crate::admin::operations::{SentAgain, UploadAgain};
 
@@ -52,13 +53,13 @@ pub async fn run(args: UploadArgs) -> Outcome {
 }
 
 fn outcome(done: &SentAgain) -> String {
-    let mut parts = vec![format!("{} sent again", terminal::of(done.sent, "row"))];
+    let mut parts = vec![format!("{} sent again", text::of(done.sent, "row"))];
     for (reason, rows) in &done.refused {
-        let reason = terminal::printable(reason);
-        parts.push(format!("{} refused: {reason}", terminal::count(*rows)));
+        let reason = text::printable(reason);
+        parts.push(format!("{} refused: {reason}", text::count(*rows)));
     }
     if done.waiting > 0 {
-        let rows = terminal::of(done.waiting, "row");
+        let rows = text::of(done.waiting, "row");
         parts.push(format!("{rows} not sent before: the agent does that"));
     }
     parts.join("; ")

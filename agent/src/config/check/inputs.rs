@@ -16,5 +16,5 @@ pub(in crate::config) struct Inputs<'a> {
     pub(in crate::config) syntax_is_sound: bool,
     /// Recipes that a program around the agent brings along.
     #[cfg(feature = "learning")]
-    pub(in crate::config) own: Option<&'a crate::learn::recipes::OwnRecipes>,
+    pub(in crate::config) own: Option<&'a crate::recipes::OwnRecipes>,
 }

@@ -23,7 +23,7 @@ use super::{
     schema::keys,
     settings::{ClockSettings, LogSettings, Settings},
 };
-use crate::{app::logging, features};
+use crate::{base::log_filter, features};
 
 /// All settings, to be used only if no mistake was found.
 pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Settings {
@@ -95,7 +95,7 @@ fn log(values: &Values, found: &mut Diagnostics) -> LogSettings {
         filter: values.get(&keys::log::LEVEL),
         format: values.get(&keys::log::FORMAT),
     };
-    if let Err(error) = logging::check_filter(&log.filter) {
+    if let Err(error) = log_filter::check_filter(&log.filter) {
         let message = format!("log.level: {}", error.message);
         found.error(&values.origin(&keys::log::LEVEL), message, error.hint);
     }

@@ -1,17 +1,14 @@
 //! `[mqtt]`: the connection to the broker.
 
 use super::{connection, inputs::Inputs, secrets, tls};
-use crate::{
-    config::{
-        diagnostic::Diagnostics,
-        read::{
-            urls::{self, ServerUrl},
-            values::Values,
-        },
-        schema::keys::mqtt,
-        settings::MqttSettings,
+use crate::config::{
+    diagnostic::Diagnostics,
+    read::{
+        urls::{self, ServerUrl},
+        values::Values,
     },
-    store::default_client_id,
+    schema::keys::mqtt,
+    settings::{MqttSettings, default_client_id},
 };
 
 pub(super) fn settings(inputs: &Inputs<'_>, device: &str, found: &mut Diagnostics) -> MqttSettings {

@@ -8,7 +8,8 @@ use super::choice::Choice;
 use crate::{
     base::glob,
     cohort::{CohortQuery, Condition},
-    learn::{recipes::ChosenRecipe, topic::PublishTopic},
+    recipes::ChosenRecipe,
+    topic::template::PublishTopic,
 };
 
 /// Learning on this device.

@@ -11,7 +11,7 @@ use dunlin_models::{
 use super::*;
 use crate::{
     config::settings::{RecipeRule, Sampling},
-    learn::recipes::OwnRecipes,
+    recipes::OwnRecipes,
 };
 
 fn own() -> OwnRecipes {

@@ -6,7 +6,7 @@
 use std::{sync::atomic::Ordering::Relaxed, thread, time::Duration};
 
 use dunlin_models::registry::ModelKey;
-use dunlin_sync::naming::plain_name;
+use dunlin_sync::sample::naming::plain_name;
 
 use crate::{
     learn::{

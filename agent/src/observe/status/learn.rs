@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::observe::{metrics::Metric, progress::RecipeProgress};
+use crate::{base::progress::RecipeProgress, observe::metrics::Metric};
 
 /// Learning on this device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -8,9 +8,8 @@ use std::{
 use dunlin_sync::{
     block::builder::{BlockBuilder, Fitted, PushError},
     buffer::Buffer,
-    naming::Devices,
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
-    sample::{Field, Schema, StreamId, Timestamp},
+    sample::{Field, Schema, StreamId, Timestamp, naming::Devices},
 };
 
 use super::{room::Room, tag_names};

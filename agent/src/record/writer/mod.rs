@@ -48,7 +48,6 @@ pub(crate) use self::{
 };
 pub use self::{
     request::{Answer, OWN_TABLE_PREFIX, Refused, Request, RequestContent, Requests, WriterEnded},
-    room::STREAMS_MAX,
     stats::WriterStats,
 };
 use crate::{

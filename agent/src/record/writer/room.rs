@@ -4,6 +4,7 @@
 //! that no flood of topics can keep answers from being stored; who comes near a bound is told before it is
 //! reached, once.
 
+use crate::config::settings::DEVICE_STREAMS_MAX;
 use std::collections::HashSet;
 
 use dunlin_sync::sample::{Catalog, Schema, Share};
@@ -11,10 +12,8 @@ use dunlin_sync::sample::{Catalog, Schema, Share};
 use super::OWN_TABLE_PREFIX;
 use crate::config::settings::Settings;
 
-/// Most streams of one device, its own tables apart.
-pub const STREAMS_MAX: usize = 20_000;
 /// Most streams of the agent's own tables: six for every stream that learns.
-const OWN_STREAMS_MAX: usize = 2 * STREAMS_MAX;
+const OWN_STREAMS_MAX: usize = 2 * DEVICE_STREAMS_MAX;
 /// Memory that names and tags of streams may take, bytes; less if the buffer is small.
 const STREAM_BYTES_MAX: usize = 6 << 20;
 /// Fewer would be no use on any device, bytes.
@@ -37,7 +36,7 @@ fn bytes_max(buffer_bytes_max: u64) -> usize {
 /// How much of the room for streams is used, the agent's own tables apart, percent.
 pub(crate) fn percent_used(catalog: &Catalog, buffer_bytes_max: u64) -> u64 {
     let used = shares(catalog, false);
-    let streams = used.streams * 100 / STREAMS_MAX;
+    let streams = used.streams * 100 / DEVICE_STREAMS_MAX;
     streams.max(used.bytes * 100 / bytes_max(buffer_bytes_max)) as u64
 }
 
@@ -83,7 +82,7 @@ impl Room {
         let (streams_max, bytes_max) = if is_own {
             (OWN_STREAMS_MAX, self.bytes_max * OWN_BYTES_FACTOR)
         } else {
-            (STREAMS_MAX, self.bytes_max)
+            (DEVICE_STREAMS_MAX, self.bytes_max)
         };
         let own = if is_own { "the agent's own " } else { "" };
         self.within(

@@ -24,10 +24,10 @@ use self::{
 };
 use super::{Algorithm, RecipeSettings, another_recipe};
 use crate::{
+    artifact::{Artifact, ArtifactError},
     data::{Columns, DataError, Rows, Source, Subset, Window, WindowShape},
     judging::evaluation,
     recipe::{EpochEnd, Host, Model, Output, Problem, Recipe, Scratch, Step, Stopped, TrainError},
-    registry::artifact::{Artifact, ArtifactError},
 };
 
 /// The recipe that `settings` describe; `None` if their algorithm is no closed form.

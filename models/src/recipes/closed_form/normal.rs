@@ -5,7 +5,7 @@
 
 use nalgebra::{Cholesky, DMatrix};
 
-use crate::registry::artifact::{Artifact, ArtifactError};
+use crate::artifact::{Artifact, ArtifactError};
 
 /// Most inputs of a closed form: the matrix of 2,048 takes 34 MB, solving it as much again.
 pub(in crate::recipes) const INPUTS_MAX: usize = 2_048;

@@ -8,10 +8,10 @@ use super::{
     too_large,
 };
 use crate::{
+    artifact::{Artifact, ArtifactError},
     data::{Columns, Rows, Source, Window, WindowShape},
     recipe::{Host, Output, Problem, Scratch, Stopped, TrainError},
     recipes::RecipeSettings,
-    registry::artifact::{Artifact, ArtifactError},
     training::wide,
 };
 

@@ -2,10 +2,10 @@
 //! of what comes in.
 
 use crate::{
+    artifact::{Artifact, ArtifactError},
     data::{DataError, Source, Subset, WindowShape, scale::Scale},
     recipe::TrainError,
     recipes::{RecipeSettings, other_features},
-    registry::artifact::{Artifact, ArtifactError},
 };
 
 /// What a model knows besides its numbers.

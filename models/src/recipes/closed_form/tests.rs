@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use crate::{
+    artifact::{Artifact, ArtifactError},
     data::{Columns, InMemory, Rows, Subset, WindowShape, scale::Scale},
     judging::{
         baseline::baseline,
@@ -11,7 +12,6 @@ use crate::{
         EpochEnd, Host, Model, NullHost, Output, Problem, Scratch, Step, Stopped, TrainError,
     },
     recipes::{Algorithm, RecipeSettings, build},
-    registry::artifact::{Artifact, ArtifactError},
 };
 
 /// Rows of two features, a wave and its echo with noise, the last fifth for validation; the label is

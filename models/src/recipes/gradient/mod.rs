@@ -12,13 +12,13 @@ mod samples;
 mod tests;
 
 use crate::{
+    artifact::{Artifact, ArtifactError},
     data::{
         Source, Subset, WindowShape,
         scale::{Moments, Scale},
     },
     recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     recipes::RecipeSettings,
-    registry::artifact::{Artifact, ArtifactError},
     training::{Job, Schedule, loss::Loss},
 };
 

@@ -5,11 +5,11 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    artifact::{Artifact, ArtifactError},
     data::{Columns, scale::Scale},
     judging::evaluation::argmax,
     recipe::{Model, Output, Problem, Scratch},
     recipes::{Algorithm, RecipeSettings},
-    registry::artifact::{Artifact, ArtifactError},
     training::{loss::softmax, wide::dot},
 };
 

@@ -3,10 +3,10 @@
 use std::{error::Error, fs, path::Path, sync::Arc};
 
 use dunlin_models::{
+    artifact::Artifact,
     data::{Columns, InMemory, Rows, WindowShape},
     recipe::{Model, NullHost, Output, Problem, Scratch},
     recipes::{Algorithm, RecipeSettings, build},
-    registry::artifact::Artifact,
 };
 use serde_json::{Value, json};
 

@@ -4,8 +4,9 @@
 
 use std::{fs, os::unix::net::UnixListener};
 
-use dunlin_models::registry::{
-    AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version, artifact::Artifact,
+use dunlin_models::{
+    artifact::Artifact,
+    registry::{AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version},
 };
 
 use super::{

@@ -123,7 +123,7 @@ async fn what_is_taken_again_leaves_the_quarantine_and_the_rest_stays() {
 
         // The row is upstream with the timestamp and the split it had.
         let settings = config::load(None, &device.args.overrides).unwrap();
-        let upstream = crate::app::stack::connect_upstream(&settings).unwrap();
+        let upstream = crate::upstream::connect(&settings).unwrap();
         let batch_row = rejected_row(77);
         let Content::Row(row) = &batch_row.content else {
             unreachable!()

@@ -1,12 +1,13 @@
 //! The figures, for people and for programs.
 
+use crate::base::text;
 use std::fmt::Write as _;
 
 use dunlin_models::{judging::evaluation::Evaluation, recipes::Algorithm};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{super::terminal, errors::Errors, events::Events, plot::Chart, read::Table};
+use super::{errors::Errors, events::Events, plot::Chart, read::Table};
 
 /// Shorter histories say nothing about a month.
 const MONTHS_MIN: f64 = 0.25;
@@ -71,12 +72,12 @@ impl Report {
     pub(super) fn warn_of(&mut self, table: &Table) {
         let path = table.path.display();
         if let Some(first) = &table.first_bad {
-            let lines = terminal::of(table.bad_lines, "line");
+            let lines = text::of(table.bad_lines, "line");
             self.warnings
                 .push(format!("{path}: {lines} taken as missing, first: {first}"));
         }
         if table.missing > 0 {
-            let values = terminal::of(table.missing, "missing value");
+            let values = text::of(table.missing, "missing value");
             self.warnings
                 .push(format!("{path}: {values}; no window reaches over one"));
         }
@@ -116,13 +117,13 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let mut lines = Vec::new();
         for warning in &self.warnings {
-            lines.push(terminal::printable(&format!("warning: {warning}")));
+            lines.push(text::printable(&format!("warning: {warning}")));
         }
         let pooled = self.pooled();
         let mut rows: Vec<(String, &Figures)> = self
             .files
             .iter()
-            .map(|file| (terminal::printable(&file.file), &file.figures))
+            .map(|file| (text::printable(&file.file), &file.figures))
             .collect();
         if let Some(pooled) = pooled.as_ref().filter(|_| rows.len() > 1) {
             rows.push(("all files".to_owned(), pooled));
@@ -142,7 +143,7 @@ impl Report {
             lines.extend(figures.details());
         }
         let seconds: f64 = self.files.iter().map(|file| file.train_seconds).sum();
-        lines.push(format!("trained in {}", terminal::seconds(seconds)));
+        lines.push(format!("trained in {}", text::seconds(seconds)));
         lines.join("\n")
     }
 }
@@ -316,7 +317,7 @@ impl Figures {
                 judged, baseline, ..
             } => [(recipe, judged), ("baseline", baseline)]
                 .map(|(who, of)| {
-                    let windows = terminal::count(of.windows);
+                    let windows = text::count(of.windows);
                     row(who, &[windows, three(of.error()), three(of.mae())])
                 })
                 .into(),
@@ -334,10 +335,7 @@ impl Figures {
             .map(|(who, of, events)| {
                 if !is_labelled {
                     let rows = of.flagged[0] + of.unflagged[0];
-                    return row(
-                        who,
-                        &[terminal::count(rows), percent(of.false_alarm_rate())],
-                    );
+                    return row(who, &[text::count(rows), percent(of.false_alarm_rate())]);
                 }
                 let rate = match events.months {
                     months if *has_time && months > MONTHS_MIN => {
@@ -350,7 +348,7 @@ impl Figures {
                     percent(of.false_alarm_rate()),
                     percent(of.missed_alarm_rate()),
                     format!("{} of {}", events.hit, events.spans),
-                    terminal::count(events.false_alarms),
+                    text::count(events.false_alarms),
                     rate,
                 ];
                 row(who, &cells)
@@ -359,7 +357,7 @@ impl Figures {
             Self::Classify(errors) => {
                 let [model, last, majority] = errors.mean().map(|error| three(1.0 - error));
                 let kappa = errors.kappa_temporal().map_or("-".to_owned(), three);
-                let count = terminal::count(errors.count);
+                let count = text::count(errors.count);
                 vec![
                     row(recipe, &[count.clone(), model, kappa]),
                     row("last class", &[count.clone(), last]),
@@ -370,7 +368,7 @@ impl Figures {
                 let (mean, rms) = (errors.mean(), errors.root_mean_square());
                 let who = [recipe, "last value", "mean"].into_iter().enumerate();
                 who.map(|(of, who)| {
-                    let count = terminal::count(errors.count);
+                    let count = text::count(errors.count);
                     row(who, &[count, three(mean[of]), three(rms[of])])
                 })
                 .collect()
@@ -387,7 +385,7 @@ impl Figures {
                 let figures = judged.mse_by_feature().into_iter();
                 let figures = figures.zip(judged.mae_by_feature());
                 let channels = features.iter().zip(figures).map(|(name, (mse, mae))| {
-                    let name = terminal::printable(name);
+                    let name = text::printable(name);
                     format!("  {name:24} MSE {mse:.4}  MAE {mae:.4}")
                 });
                 std::iter::once("errors in standard deviations of the training rows; by channel:".into())
@@ -404,7 +402,7 @@ impl Figures {
             Self::Classify(errors) | Self::Regress(errors) if errors.refused > 0 => {
                 vec![format!(
                     "{} without a row to learn from",
-                    terminal::of(errors.refused, "time")
+                    text::of(errors.refused, "time")
                 )]
             }
             _ => Vec::new(),

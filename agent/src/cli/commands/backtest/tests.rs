@@ -3,9 +3,9 @@ use std::{fmt::Write as _, path::Path};
 
 use clap::Parser;
 use dunlin_models::{
+    artifact::{Artifact, ArtifactError},
     data::Source,
     recipe::{Host, Model, Output, Scratch},
-    registry::artifact::{Artifact, ArtifactError},
 };
 use serde_json::Value;
 

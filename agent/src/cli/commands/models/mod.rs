@@ -17,7 +17,7 @@ use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
     export::to_file,
-    terminal::{self, Show},
+    terminal::Show,
 };
 use crate::admin::operations::{
     ExportModel, ImportModel, ListModels, PromoteModel, RollBackModel, ShowModel, Which,
@@ -310,7 +310,7 @@ async fn export(args: ExportArgs) -> Outcome {
         let text = serde_json::to_string(&version);
         eprintln!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
     } else {
-        let size = terminal::bytes(version.artifact_bytes as f64);
+        let size = crate::base::text::bytes(version.artifact_bytes as f64);
         eprintln!(
             "version {} of {}, {size}, to {place}",
             version.number, version.key
@@ -367,7 +367,7 @@ pub fn read_model(path: &Path) -> Result<Vec<u8>, Exit> {
     let read = file.take(ARTIFACT_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| usage(&error))?;
     if bytes.len() as u64 > ARTIFACT_BYTES_MAX {
-        let most = terminal::bytes(ARTIFACT_BYTES_MAX as f64);
+        let most = crate::base::text::bytes(ARTIFACT_BYTES_MAX as f64);
         return Err(usage(&format!("is larger than a model may be ({most})")));
     }
     Ok(bytes)

@@ -1,10 +1,11 @@
 //! Versions of models in words and columns.
 
+use crate::base::text;
 use std::fmt::Write as _;
 
 use dunlin_models::{judging::evaluation::Evaluation, registry::Version};
 
-use crate::{admin::operations::ModelSummary, cli::commands::terminal};
+use crate::admin::operations::ModelSummary;
 
 /// A table of versions.
 pub(super) fn listed(versions: &[ModelSummary]) -> String {
@@ -22,11 +23,11 @@ pub(super) fn listed(versions: &[ModelSummary]) -> String {
             version.key.stream.escape_debug().to_string(),
             version.number.to_string(),
             version.status.escape_debug().to_string(),
-            terminal::time(version.created_ns),
-            terminal::count(version.rows),
+            text::time(version.created_ns),
+            text::count(version.rows),
             figure(version.error),
             figure(version.baseline_error),
-            terminal::bytes(version.artifact_bytes as f64),
+            text::bytes(version.artifact_bytes as f64),
         ]
     }));
     let mut text = columns(&rows);
@@ -64,8 +65,8 @@ pub(super) fn facts(version: &Version) -> [(&'static str, String); 17] {
     } else {
         format!(
             "{} to {}",
-            terminal::time(lineage.first_ts),
-            terminal::time(lineage.last_ts)
+            text::time(lineage.first_ts),
+            text::time(lineage.last_ts)
         )
     };
     let evaluations = &version.evaluations;
@@ -96,7 +97,7 @@ pub(super) fn facts(version: &Version) -> [(&'static str, String); 17] {
             "parent",
             or_none(version.parent.map(|parent| parent.to_string())),
         ),
-        ("made", terminal::time(version.created_ns)),
+        ("made", text::time(version.created_ns)),
         ("seed", version.seed.to_string()),
         (
             "cohort",
@@ -106,7 +107,7 @@ pub(super) fn facts(version: &Version) -> [(&'static str, String); 17] {
                 one_line(&lineage.query)
             },
         ),
-        ("rows", format!("{}, {span}", terminal::count(lineage.rows))),
+        ("rows", format!("{}, {span}", text::count(lineage.rows))),
         (
             "error",
             format!(
@@ -118,7 +119,7 @@ pub(super) fn facts(version: &Version) -> [(&'static str, String); 17] {
         ("incumbent", error(&evaluations.incumbent)),
         ("baseline", error(&evaluations.baseline)),
         ("gate", or_none(gate)),
-        ("size", terminal::bytes(version.artifact_bytes as f64)),
+        ("size", text::bytes(version.artifact_bytes as f64)),
         ("sha256", one_line(&version.sha256)),
     ]
 }

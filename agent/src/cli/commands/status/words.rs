@@ -1,18 +1,17 @@
 //! What `dunlin status` says, in words: what waits for somebody comes first.
 
+use crate::base::text;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use dunlin_sync::verify::VerifyReport;
 
-use super::{
-    super::terminal::{self, bytes, count, of, seconds},
-    LeftBehind, Shown,
-};
+use super::{LeftBehind, Shown};
 use crate::{
     admin::operations::Held,
+    base::text::{bytes, count, of, seconds},
     observe::{
-        progress::RecipeProgress,
         status::{ConfigurationStatus, Status},
+        words,
     },
 };
 
@@ -46,7 +45,7 @@ pub(super) fn text(shown: &Shown) -> String {
         verified(report, &mut lines);
     }
     if let Some(command) = &shown.repair {
-        let command = terminal::printable(command);
+        let command = text::printable(command);
         lines.add("", &format!("to send again what is missing: {command}"));
     }
     lines.0
@@ -120,7 +119,7 @@ impl<'a> Trouble<'a> {
                 &format!("{streams} refused by the upstream; {rows} wait in the buffer"),
             );
             if let Some(example) = self.held_stream {
-                lines.add("", &terminal::printable(example));
+                lines.add("", &text::printable(example));
             }
             lines.add("", "repair them there; the agent tries again by itself");
         }
@@ -150,7 +149,7 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         );
     }
     let because = |error: &Option<String>| {
-        let error = error.as_ref().map(|e| terminal::printable(e));
+        let error = error.as_ref().map(|e| text::printable(e));
         error.map_or_else(String::new, |error| format!(": {error}"))
     };
     configuration(&s.configuration, lines);
@@ -166,7 +165,7 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
     };
     lines.add("broker", &broker);
     for trouble in s.mqtt.troubles.iter().take(TROUBLES_SHOWN_MAX) {
-        lines.add("", &terminal::printable(trouble));
+        lines.add("", &text::printable(trouble));
     }
     let more = s.mqtt.troubles.len().saturating_sub(TROUBLES_SHOWN_MAX);
     if more > 0 {
@@ -301,7 +300,7 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
     };
     lines.add("flash", &flash);
     if !s.rules_silent.is_empty() {
-        lines.add("silent", &silent(&s.rules_silent));
+        lines.add("silent", &words::silent(&s.rules_silent));
     }
     let learn = &s.learn;
     if learn.recipes > 0 {
@@ -338,7 +337,7 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         for text in learn
             .progress
             .iter()
-            .filter_map(progress)
+            .filter_map(words::progress)
             .take(PROGRESS_MAX)
         {
             lines.add("", &text);
@@ -359,10 +358,7 @@ fn configuration(c: &ConfigurationStatus, lines: &mut Lines) {
         lines.add("", &text);
     }
     if let Some(why) = &c.refused {
-        let text = format!(
-            "the last file read is REFUSED: {}",
-            terminal::printable(why)
-        );
+        let text = format!("the last file read is REFUSED: {}", text::printable(why));
         lines.add("", &text);
     }
 }
@@ -370,44 +366,10 @@ fn configuration(c: &ConfigurationStatus, lines: &mut Lines) {
 /// Recipes shown that wait for records.
 const PROGRESS_MAX: usize = 10;
 
-/// Stream rules that never had a record.
-pub(crate) fn silent(rules: &[String]) -> String {
-    const NAMED_MAX: usize = 8;
-    let named = rules[..rules.len().min(NAMED_MAX)].join(", ");
-    let more = match rules.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("never a record of stream {named}{more}")
-}
-
-/// How far a recipe is towards its first models; `None` if it has all of them.
-pub(crate) fn progress(of: &RecipeProgress) -> Option<String> {
-    let recipe = &of.recipe;
-    if of.streams == 0 {
-        let pattern = terminal::printable(&of.pattern);
-        return Some(format!("{recipe}: no stream is called `{pattern}`"));
-    }
-    (of.streams_waiting > 0).then(|| {
-        let first = terminal::printable(&of.first);
-        let way = if of.rows < of.rows_needed {
-            let (rows, needed) = (count(of.rows), count(of.rows_needed));
-            format!("{rows} of {needed} records towards the first model of {first}")
-        } else {
-            format!("no model of {first} has passed yet (dunlin models list)")
-        };
-        format!(
-            "{recipe}: {way}; {} of {} without one",
-            of.streams_waiting,
-            self::of(of.streams, "stream")
-        )
-    })
-}
-
 fn stopped(left: &LeftBehind, trouble: &Trouble<'_>, lines: &mut Lines) {
     lines.add("agent", &format!("not running on {}", left.data_dir));
     lines.add("lag", &lag(left.lag_rows, left.lag_s, trouble));
-    let newest = left.buffer.newest_ts.map(terminal::time);
+    let newest = left.buffer.newest_ts.map(text::time);
     let newest = newest.map_or_else(String::new, |time| format!(", the newest of {time}"));
     let buffer = format!(
         "{}, {}{newest}",
@@ -456,9 +418,9 @@ fn verified(report: &VerifyReport, lines: &mut Lines) {
             gap.stream.escape_debug(),
             of(rows, "row"),
             gap.from,
-            terminal::time(gap.from.0),
+            text::time(gap.from.0),
             gap.to,
-            terminal::time(gap.to.0)
+            text::time(gap.to.0)
         );
         lines.add("", &place);
     }

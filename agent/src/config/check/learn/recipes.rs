@@ -8,7 +8,7 @@ use dunlin_models::{
 };
 
 use crate::{
-    base::{glob, moment},
+    base::{glob, time_text},
     cohort::Condition,
     config::{
         check::{entry::Entry, inputs::Inputs},
@@ -17,10 +17,8 @@ use crate::{
         schema::kind::{TypedKind, choice, count_of_millis, integer, text},
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
     },
-    learn::{
-        recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
-        topic::PublishTopic,
-    },
+    recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
+    topic::template::PublishTopic,
 };
 
 /// What a rule of any recipe may say.
@@ -271,9 +269,9 @@ fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Diagnostics) -> Samp
     let default = Sampling::default();
     let time = |key: &str, end: bool, found: &mut Diagnostics| {
         let text = entry.read(key, &TEXT, found)?;
-        let time = moment::parse(&text, end);
+        let time = time_text::parse(&text, end);
         if time.is_none() {
-            let hint = format!("write {}, in quotes", moment::EXAMPLES);
+            let hint = format!("write {}, in quotes", time_text::EXAMPLES);
             entry.error(key, format!("\"{text}\" is no time"), hint, found);
         }
         time

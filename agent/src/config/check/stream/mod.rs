@@ -9,18 +9,17 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::de::DeValue;
 
 use crate::{
-    base::moment,
+    base::time_text,
     config::{
         check::{entry::Entry, inputs::Inputs},
         diagnostic::{Diagnostics, Origin},
         read::source::Source,
         schema::kind::{TypedKind, choice, integer, seconds, text},
         settings::{
-            DeclaredField, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule,
-            TimeRange, TimeUnit,
+            DEVICE_STREAMS_MAX, DeclaredField, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule,
+            StreamRule, TimeRange, TimeUnit,
         },
     },
-    record::writer::STREAMS_MAX as DEVICE_STREAMS_MAX,
     topic::TopicFilter,
 };
 
@@ -355,9 +354,9 @@ fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics)
             DeValue::Datetime(date) => Some(date.to_string()),
             other => other.as_str().map(str::to_owned),
         };
-        let min_ns = written.and_then(|text| moment::parse(&text, false));
+        let min_ns = written.and_then(|text| time_text::parse(&text, false));
         if min_ns.is_none() {
-            let hint = format!("write {}", moment::EXAMPLES);
+            let hint = format!("write {}", time_text::EXAMPLES);
             entry.error("time_min", "is no time", hint, found);
         }
         min_ns

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use dunlin_models::{
+    artifact::Artifact,
     recipe::{Model, Output, Scratch},
-    registry::{ModelKey, artifact::Artifact},
+    registry::ModelKey,
 };
 
 use crate::{

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use dunlin_models::{
+    artifact::Artifact,
     data::WindowShape,
     recipe::{Model, Output, Scratch},
     recipes::{Algorithm, RecipeSettings},
-    registry::artifact::Artifact,
 };
 use proptest::prelude::*;
 

@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use dunlin_models::{
-    data::InMemory,
-    registry::{ModelKey, artifact::Artifact},
-};
+use dunlin_models::{artifact::Artifact, data::InMemory, registry::ModelKey};
 
 use super::*;
 use crate::learn::{

@@ -5,14 +5,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_models::{
+    artifact::{Artifact, ArtifactError},
     data::WindowShape,
     judging::gate::{Decision, Reason},
     recipe::{Host, Output, Scratch},
     recipes::Algorithm,
-    registry::{
-        ModelKey,
-        artifact::{Artifact, ArtifactError},
-    },
+    registry::ModelKey,
 };
 
 use super::*;

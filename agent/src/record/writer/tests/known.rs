@@ -62,7 +62,7 @@ fn a_stranger_cannot_make_up_streams_for_ever() {
     let schema = buffer
         .declare_schema("plant", &["device".into(), "machine".into()], &[])
         .unwrap();
-    for n in 0..STREAMS_MAX {
+    for n in 0..crate::config::settings::DEVICE_STREAMS_MAX {
         buffer.declare_stream(schema.id, &format!("plant/m{n}"), &["d".into(), "m".into()]);
     }
     device.arrive([

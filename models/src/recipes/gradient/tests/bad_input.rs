@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{data::DataError, registry::artifact::TensorData};
+use crate::{artifact::TensorData, data::DataError};
 
 #[test]
 fn missing_values_are_in_no_window_and_constants_do_no_harm() {

@@ -5,6 +5,7 @@ use dunlin_sync::{sample::Timestamp, verify::Gap};
 use serde_json::json;
 
 use super::{super::repair, *};
+use crate::{base::progress::RecipeProgress, observe::words};
 
 fn status() -> Status {
     serde_json::from_value(json!({
@@ -44,7 +45,7 @@ fn what_waits_in_silence_is_told() {
         rows_needed: 1_000,
         ..RecipeProgress::default()
     };
-    let text = progress(&recipe).unwrap();
+    let text = words::progress(&recipe).unwrap();
     assert_eq!(text, "health: no stream is called `vibraton/*`");
     let recipe = RecipeProgress {
         streams: 3,
@@ -53,7 +54,7 @@ fn what_waits_in_silence_is_told() {
         rows: 980,
         ..recipe
     };
-    let text = progress(&recipe).unwrap();
+    let text = words::progress(&recipe).unwrap();
     assert_eq!(
         text,
         "health: 980 of 1,000 records towards the first model of vibration/m1; 1 of 3 streams \
@@ -63,7 +64,7 @@ fn what_waits_in_silence_is_told() {
         rows: 1_000,
         ..recipe.clone()
     };
-    let text = progress(&enough).unwrap();
+    let text = words::progress(&enough).unwrap();
     assert!(
         text.starts_with("health: no model of vibration/m1 has passed yet"),
         "{text}"
@@ -72,10 +73,10 @@ fn what_waits_in_silence_is_told() {
         streams_waiting: 0,
         ..recipe
     };
-    assert_eq!(progress(&recipe), None);
+    assert_eq!(words::progress(&recipe), None);
     let rules: Vec<String> = (0..10).map(|n| format!("s{n}")).collect();
-    assert_eq!(silent(&rules[..1]), "never a record of stream s0");
-    assert!(silent(&rules).ends_with("s7 and 2 more"));
+    assert_eq!(words::silent(&rules[..1]), "never a record of stream s0");
+    assert!(words::silent(&rules).ends_with("s7 and 2 more"));
     let told = Status {
         rules_silent: rules,
         http_problem: Some("taken".into()),

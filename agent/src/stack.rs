@@ -1,14 +1,9 @@
 //! Store, uploader and writer wired together, for the running agent and for a command that stores records
 //! without one.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use dunlin_sync::{
-    buffer::Buffer,
-    quarantine::Quarantine,
-    uploader::{Uploader, UploaderOptions},
-    upstream::{self, Upstream, UpstreamError, UpstreamOptions},
-};
+use dunlin_sync::{buffer::Buffer, quarantine::Quarantine, uploader::Uploader, upstream::Upstream};
 use tokio::sync::watch;
 
 use crate::{
@@ -16,13 +11,9 @@ use crate::{
     config::settings::Settings,
     ingest::{Acker, Inbox},
     record::writer::{Parts, Requests, Writer},
-    store::{Identity, Store, cursor_path},
+    store::{Identity, Store},
+    upstream::uploader_options,
 };
-
-/// Smallest gap between uploads that do not fill a batch.
-const UPLOAD_GAP: Duration = Duration::from_millis(250);
-/// Smallest gap between saves of the cursor.
-const SAVE_GAP: Duration = Duration::from_secs(1);
 
 /// Everything between the inbox and the upstream. Nothing happens before writer and uploader are run.
 pub(crate) struct Stack {
@@ -77,38 +68,5 @@ impl Stack {
             writer,
             requests,
         }
-    }
-}
-
-/// How to reach the upstream that `settings` name.
-///
-/// # Errors
-/// [`UpstreamError`] if its URL or TLS files cannot be used.
-pub(crate) fn connect_upstream(settings: &Settings) -> Result<Arc<dyn Upstream>, UpstreamError> {
-    let upstream = &settings.upstream;
-    let options = UpstreamOptions {
-        url: upstream.url.reveal().to_owned(),
-        timeout: upstream.timeout,
-        database_options: upstream.database_options.clone(),
-        password_file: upstream.password_file.clone(),
-        ca_file: upstream.tls.ca_file.clone(),
-        cert_file: upstream.tls.cert_file.clone(),
-        key_file: upstream.tls.key_file.clone(),
-    };
-    upstream::connect(&options).map(Arc::from)
-}
-
-fn uploader_options(settings: &Settings) -> UploaderOptions {
-    let upstream = &settings.upstream;
-    UploaderOptions {
-        cursor_path: cursor_path(&settings.data_dir),
-        batch_rows_max: upstream.batch_rows_max,
-        in_flight_max: upstream.in_flight_max,
-        order: upstream.order,
-        upload_gap_min: UPLOAD_GAP,
-        save_gap_min: SAVE_GAP,
-        backoff_min: Duration::from_millis(upstream.backoff_ms_min),
-        backoff_max: Duration::from_millis(upstream.backoff_ms_max),
-        seed: rand::random(),
     }
 }

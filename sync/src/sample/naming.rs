@@ -7,10 +7,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use crate::{
-    buffer::Buffer,
-    sample::{Catalog, Stream},
-};
+use crate::sample::{Catalog, Stream};
 
 /// Stands between a stream's name and its device; no plain name holds one, since no topic can.
 pub const DEVICE_MARK: char = '#';
@@ -122,13 +119,6 @@ impl Catalog {
             }
             (None, _) => name.to_owned(),
         }
-    }
-}
-
-impl Buffer {
-    /// Says whose streams are meant by names without a mark.
-    pub fn set_devices(&self, devices: Devices) {
-        self.change_catalog(|catalog| catalog.devices = Some(Arc::new(devices)));
     }
 }
 

@@ -1,0 +1,130 @@
+//! Numbers, times and foreign text as people read them.
+
+use std::fmt::Write as _;
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `one` or `many` of something.
+pub(crate) fn of(number: u64, one: &str) -> String {
+    let ending = match number {
+        1 => "",
+        _ if one.ends_with("sh") || one.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {one}{ending}", count(number))
+}
+
+/// Bytes as people read them.
+pub(crate) fn bytes(bytes: f64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 99.95);
+    format!("{value:.digits$} {}", units[unit])
+}
+
+/// Seconds as people read them: the largest unit that fits, one digit where it helps.
+pub(crate) fn seconds(seconds: f64) -> String {
+    let units = [
+        (365.25 * 86_400.0, "years"),
+        (86_400.0, "days"),
+        (3_600.0, "h"),
+        (60.0, "min"),
+    ];
+    let unit = units.into_iter().find(|(size, _)| seconds >= 1.5 * size);
+    let (value, name) = unit.map_or((seconds, "s"), |(size, name)| (seconds / size, name));
+    let digits = usize::from(value < 9.95);
+    format!("{value:.digits$} {name}")
+}
+
+/// A time to the second, UTC.
+pub(crate) fn time(ns: i64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(ns))
+        .map(|time| format!("{time:.0}"))
+        .unwrap_or_default()
+}
+
+/// Text from the network, fit for a terminal: line breaks and tabs stay, other control characters
+/// are written out.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            out.extend(character.escape_debug());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// Sixteen bytes a line, with their characters.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for (index, line) in bytes.chunks(16).enumerate() {
+        let mut pairs = String::new();
+        for byte in line {
+            // Writing to a String cannot fail.
+            let _ok = write!(pairs, "{byte:02x} ");
+        }
+        let text: String = line
+            .iter()
+            .map(|b| {
+                if b.is_ascii_graphic() || *b == b' ' {
+                    char::from(*b)
+                } else {
+                    '.'
+                }
+            })
+            .collect();
+        let _ok = writeln!(out, "{:08x}  {pairs:48} {text}", index * 16);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!([of(1, "row"), of(2, "row")], ["1 row", "2 rows"]);
+        assert_eq!(
+            [0.0, 999.0, 1000.0, 123_456.0, 2.5e9, 5e15].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "123 kB", "2.5 GB", "5000 TB"]
+        );
+        assert_eq!(
+            [0.25, 12.0, 90.0, 7_200.0, 86_400.0 * 30.0, 1e9].map(seconds),
+            ["0.2 s", "12 s", "1.5 min", "2.0 h", "30 days", "32 years"]
+        );
+        assert_eq!(time(1_780_000_000_000_000_001), "2026-05-28T20:26:40Z");
+    }
+
+    #[test]
+    fn nothing_from_outside_steers_the_terminal() {
+        assert_eq!(printable("a\n\u{1b}[2Jb"), "a\n\\u{1b}[2Jb");
+        assert_eq!(
+            hex(b"\x00A\xff"),
+            format!("00000000  {:48} .A.\n", "00 41 ff ")
+        );
+    }
+}
