@@ -29,9 +29,7 @@ use dunlin_sync::{
 
 pub use self::identity::{Identity, refuse_foreign};
 #[cfg(feature = "learning")]
-pub use self::models::open_models;
-#[cfg(feature = "learning")]
-pub use self::models::tell_damage;
+pub use self::models::{open_models, tell_damage};
 pub(crate) use self::{
     directory::{check as check_format, unusable, usable},
     identity::{check as check_identity, read as read_identity},

@@ -13,13 +13,7 @@ use dunlin_sync::{sample::Field, tls::TlsFiles};
 
 use self::choice::Choice;
 #[cfg(feature = "learning")]
-pub use self::learn::LearnSettings;
-#[cfg(feature = "learning")]
-pub use self::learn::RecipeRule;
-#[cfg(feature = "learning")]
-pub use self::learn::Sampling;
-#[cfg(feature = "learning")]
-pub use self::learn::StatusWords;
+pub use self::learn::{LearnSettings, RecipeRule, Sampling, StatusWords};
 use crate::topic::TopicFilter;
 
 /// Most streams of one device, its own tables apart.

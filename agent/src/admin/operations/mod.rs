@@ -26,45 +26,11 @@ use std::io;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "learning")]
-pub use self::learning::CohortFound;
-#[cfg(feature = "learning")]
-pub use self::learning::CohortView;
-#[cfg(feature = "learning")]
-pub use self::learning::Evaluate;
-#[cfg(feature = "learning")]
-pub use self::learning::Evaluated;
-#[cfg(feature = "learning")]
-pub use self::learning::ExportModel;
-#[cfg(feature = "learning")]
-pub use self::learning::FOLDS;
-#[cfg(feature = "learning")]
-pub use self::learning::FoldRule;
-#[cfg(feature = "learning")]
-pub use self::learning::ImportModel;
-#[cfg(feature = "learning")]
-pub use self::learning::LearningParts;
-#[cfg(feature = "learning")]
-pub use self::learning::LearningRequest;
-#[cfg(feature = "learning")]
-pub use self::learning::ListModels;
-#[cfg(feature = "learning")]
-pub use self::learning::ModelSummary;
-#[cfg(feature = "learning")]
-pub use self::learning::ModelsRequest;
-#[cfg(feature = "learning")]
-pub use self::learning::PromoteModel;
-#[cfg(feature = "learning")]
-pub use self::learning::RollBackModel;
-#[cfg(feature = "learning")]
-pub use self::learning::SHOWN_ROWS_MAX;
-#[cfg(feature = "learning")]
-pub use self::learning::ShowModel;
-#[cfg(feature = "learning")]
-pub use self::learning::ShownRow;
-#[cfg(feature = "learning")]
-pub use self::learning::ViewCohort;
-#[cfg(feature = "learning")]
-pub use self::learning::Which;
+pub use self::learning::{
+    CohortFound, CohortView, Evaluate, Evaluated, ExportModel, FOLDS, FoldRule, ImportModel,
+    LearningParts, LearningRequest, ListModels, ModelSummary, ModelsRequest, PromoteModel,
+    RollBackModel, SHOWN_ROWS_MAX, ShowModel, ShownRow, ViewCohort, Which,
+};
 pub use self::{
     export::{ExportDone, ExportFormat, ExportRecords},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
