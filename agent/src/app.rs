@@ -83,8 +83,8 @@ pub enum AgentError {
 
 impl AgentError {
     /// Trying again does not help until somebody changes something.
-    pub const fn is_for_somebody(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_for_somebody())
+    pub const fn needs_operator(&self) -> bool {
+        matches!(self, Self::Store(error) if error.needs_operator())
     }
 }
 

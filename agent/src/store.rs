@@ -116,7 +116,7 @@ impl StoreError {
     }
 
     /// Trying again does not help until somebody changes something.
-    pub const fn is_for_somebody(&self) -> bool {
+    pub const fn needs_operator(&self) -> bool {
         matches!(
             self,
             Self::Newer { .. } | Self::Unusable { .. } | Self::OtherMachine(_)

@@ -27,7 +27,7 @@ use crate::{
 
 impl From<StoreError> for OperationError {
     fn from(error: StoreError) -> Self {
-        if error.is_for_somebody() {
+        if error.needs_operator() {
             Self::Asked(error.to_string())
         } else {
             Self::failed(error)

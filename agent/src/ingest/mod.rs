@@ -246,7 +246,7 @@ impl Ingest {
     }
 
     /// Connects, and connects again, until stopped. Never gives up by itself: a wrong password may
-    /// be mended at the broker. Blocks its thread, which is its own: see `Rest`.
+    /// be mended at the broker. Blocks its thread, which is its own: see `ReadPacing`.
     ///
     /// # Errors
     /// If the operating system refuses what an event loop needs.

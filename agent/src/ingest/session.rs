@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::settings::MqttVersion,
     mqtt::{
-        Link, LinkProblem, Pulse, Rest,
+        KeepAlive, Link, LinkProblem, ReadPacing,
         wire::{self, Own, Packet},
     },
 };
@@ -61,8 +61,8 @@ pub(super) struct Session<'a> {
     subscriptions: Subscriptions,
     /// Packet id of the SUBSCRIBE whose answer counts.
     subscribe_id: u16,
-    pulse: Pulse,
-    rest: Rest,
+    keep_alive: KeepAlive,
+    pacing: ReadPacing,
 }
 
 impl<'a> Session<'a> {
@@ -91,8 +91,8 @@ impl<'a> Session<'a> {
             is_subscribed: false,
             subscriptions,
             subscribe_id: SUBSCRIBE_ID,
-            pulse: Pulse::new(keep_alive_s),
-            rest: Rest::new(),
+            keep_alive: KeepAlive::new(keep_alive_s),
+            pacing: ReadPacing::new(),
         }
     }
 
@@ -181,7 +181,7 @@ impl<'a> Session<'a> {
         let may_read = self.leaving || self.room && self.link.writer.out.len() < OUT_BYTES_MAX;
         let may_publish = !self.leaving && self.link.writer.out.len() < OUT_BYTES_MAX;
         if !may_read {
-            self.pulse.heard();
+            self.keep_alive.heard();
         }
         select! {
             biased;
@@ -194,15 +194,15 @@ impl<'a> Session<'a> {
             },
             written = self.link.writer.drain(), if self.link.writer.pending() => {
                 written?;
-                self.pulse.wrote();
+                self.keep_alive.wrote();
             }
-            due = self.pulse.beat() => {
+            due = self.keep_alive.beat() => {
                 due?;
                 wire::pingreq(&mut self.link.writer.out);
             }
-            read = self.rest.read(&mut self.link.reader), if may_read => {
+            read = self.pacing.read(&mut self.link.reader), if may_read => {
                 read?;
-                self.pulse.heard();
+                self.keep_alive.heard();
                 self.take_in()?;
             }
             publish = self.ingest.outbox.next(), if may_publish => {

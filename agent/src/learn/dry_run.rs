@@ -36,9 +36,9 @@ pub(crate) struct Learnt {
 
 /// Lets a device learn by `settings`: `commit` puts the next records into its buffer, as many as arrive
 /// between two scans, until it says that there are no more.
-pub(crate) fn rehearse(settings: LearnSettings, mut commit: impl FnMut(&Buffer) -> bool) -> Learnt {
+pub(crate) fn dry_run(settings: LearnSettings, mut commit: impl FnMut(&Buffer) -> bool) -> Learnt {
     let mut bench = Bench::with_settings(LearnSettings {
-        // Civility and the machine's temperature are not what is rehearsed.
+        // Civility and the machine's temperature are not what is tried.
         cpu_share: 1.0,
         temperature_c_max: f64::INFINITY,
         ..settings

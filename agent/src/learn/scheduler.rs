@@ -226,7 +226,7 @@ impl Scheduler {
             key,
         };
         self.queue.push(&task);
-        shared.journal.task(&task, &shared.settings.status);
+        shared.tables.task(&task, &shared.settings.status);
         self.tasks.put(task);
     }
 
@@ -281,7 +281,7 @@ impl Scheduler {
         }
         self.tasks.put(task.clone());
         self.tasks.save();
-        shared.journal.task(&task, &shared.settings.status);
+        shared.tables.task(&task, &shared.settings.status);
         let mut rules = shared.rules.iter();
         let why = match rules.find(|rule| rule.name == task.key.recipe) {
             Some(rule) => {

@@ -1,7 +1,7 @@
 //! Everything learning does, as records on streams of its own: one way out for all of it.
 //!
 //! Promises: a record goes through the same writer as a sample, with its own timestamp; whoever
-//! needs to know that it is durable waits for [`Journal::keep`], everybody else never waits for the
+//! needs to know that it is durable waits for [`Tables::keep`], everybody else never waits for the
 //! disk, only for room in the queue.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed, mpsc};
@@ -67,7 +67,7 @@ pub(super) struct Event {
 
 /// Hands rows to the writer.
 #[derive(Clone, Debug)]
-pub(super) struct Journal {
+pub(super) struct Tables {
     requests: Requests,
     stats: Arc<LearnStats>,
 }
@@ -75,7 +75,7 @@ pub(super) struct Journal {
 /// A column of a row: name and value; the type follows from the value's column.
 type Cell = (&'static str, FieldType, Option<Value>);
 
-impl Journal {
+impl Tables {
     pub(super) fn new(requests: Requests, stats: Arc<LearnStats>) -> Self {
         Self { requests, stats }
     }

@@ -11,14 +11,14 @@
 
 mod approach;
 pub mod connack;
+mod keep_alive;
 pub mod link;
 pub mod outgoing;
-mod pulse;
-mod rest;
+mod read_pacing;
 pub mod url;
 pub mod wire;
 
 pub use connack::ConnAck;
+pub(crate) use keep_alive::KeepAlive;
 pub use link::{Link, LinkError, LinkOptions, LinkProblem};
-pub(crate) use pulse::Pulse;
-pub(crate) use rest::Rest;
+pub(crate) use read_pacing::ReadPacing;

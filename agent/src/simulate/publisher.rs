@@ -19,7 +19,7 @@ use super::{Report, SimulateError, SimulateOptions, fleet::Fleet};
 use crate::{
     config::settings::MqttVersion,
     mqtt::{
-        Link, LinkOptions, LinkProblem, Pulse, Rest,
+        KeepAlive, Link, LinkOptions, LinkProblem, ReadPacing,
         link::Reader,
         wire::{self, Packet},
     },
@@ -191,8 +191,9 @@ impl<'a> Publisher<'a> {
         self.in_flight = 0;
         self.plan_resend();
         // With a small window every PUBACK is urgent.
-        let mut rest = (self.window.min(self.slots.len()) >= REST_WINDOW_MIN).then(Rest::new);
-        let mut pulse = Pulse::new(link.connack.keep_alive_s.unwrap_or(KEEP_ALIVE_S));
+        let mut pacing =
+            (self.window.min(self.slots.len()) >= REST_WINDOW_MIN).then(ReadPacing::new);
+        let mut keep_alive = KeepAlive::new(link.connack.keep_alive_s.unwrap_or(KEEP_ALIVE_S));
         loop {
             let next = self.fill(&mut link.writer.out);
             if self.free.len() == self.slots.len() && self.all_made() {
@@ -207,11 +208,11 @@ impl<'a> Publisher<'a> {
                 () = until(*deadline) => return Ok(()),
                 written = link.writer.drain(), if link.writer.pending() => {
                     written?;
-                    pulse.wrote();
+                    keep_alive.wrote();
                 }
-                read = fill(&mut link.reader, &mut rest) => {
+                read = fill(&mut link.reader, &mut pacing) => {
                     read?;
-                    pulse.heard();
+                    keep_alive.heard();
                     while let Some(packet) = link.reader.decoder.next()? {
                         match packet {
                             Packet::PubAck { packet_id, reason } => self.acked(packet_id, reason),
@@ -222,7 +223,7 @@ impl<'a> Publisher<'a> {
                         }
                     }
                 }
-                due = pulse.beat() => {
+                due = keep_alive.beat() => {
                     due?;
                     wire::pingreq(&mut link.writer.out);
                 }
@@ -362,9 +363,9 @@ impl<'a> Publisher<'a> {
     }
 }
 
-async fn fill(reader: &mut Reader, rest: &mut Option<Rest>) -> Result<(), LinkProblem> {
-    match rest {
-        Some(rest) => rest.read(reader).await,
+async fn fill(reader: &mut Reader, pacing: &mut Option<ReadPacing>) -> Result<(), LinkProblem> {
+    match pacing {
+        Some(pacing) => pacing.read(reader).await,
         None => reader.fill().await,
     }
 }

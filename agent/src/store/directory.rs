@@ -181,7 +181,7 @@ mod tests {
         claim(&data_dir).unwrap();
         fs::write(data_dir.join(MARKER), "dunlin 3\n").unwrap();
         let error = claim(&data_dir).unwrap_err();
-        assert!(error.is_for_somebody(), "{error}");
+        assert!(error.needs_operator(), "{error}");
         assert!(error.to_string().contains("upgrade dunlin"), "{error}");
         assert_eq!(
             fs::read_to_string(data_dir.join(MARKER)).unwrap(),
@@ -224,7 +224,7 @@ mod tests {
 
         let clock = writer::clock_path(dir.path());
         state_file::write(&clock, &br#"{"format":3,"more":1}"#.to_vec()).unwrap();
-        assert!(claim(dir.path()).unwrap_err().is_for_somebody());
+        assert!(claim(dir.path()).unwrap_err().needs_operator());
     }
 
     /// As the frames have it, bit by bit.

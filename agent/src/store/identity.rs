@@ -322,7 +322,7 @@ mod tests {
         start(data_dir, here.path(), false, &settings).unwrap();
         let file = fs::read(data_dir.join("state/identity")).unwrap();
         let error = start(data_dir, there.path(), false, &settings).unwrap_err();
-        assert!(error.is_for_somebody());
+        assert!(error.needs_operator());
         let text = error.to_string();
         assert!(
             text.contains("--adopt-identity") && text.contains("data_dir"),

@@ -75,7 +75,7 @@ pub async fn run(args: RunArgs) -> Outcome {
 
     let mut hangup = signal(SignalKind::hangup()).map_err(|e| failed(&e))?;
     let mut agent = Agent::start(settings).await.map_err(|error| {
-        if error.is_for_somebody() {
+        if error.needs_operator() {
             Exit::Usage(error.to_string())
         } else {
             failed(&error)

@@ -48,7 +48,7 @@ fn try_once(shared: &Shared, predictors: &mut Predictors) -> Option<String> {
     let predictions = waiting
         .iter()
         .map(|predictor| (&predictor.spec.key, predictor.outbox.waiting()));
-    let kept = shared.journal.keep(predictions);
+    let kept = shared.tables.keep(predictions);
     let mut why_waiting = None;
     for (predictor, kept) in waiting.iter_mut().zip(kept) {
         match kept {

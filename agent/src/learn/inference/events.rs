@@ -49,7 +49,7 @@ pub(super) fn drift(shared: &Shared, key: &ModelKey, version: u64, alarm: &Alarm
         what,
         figures: Some((alarm.figure, alarm.bound)),
     };
-    shared.journal.event(key, &event);
+    shared.tables.event(key, &event);
 }
 
 fn row(shared: &Shared, key: &ModelKey, version: u64, kind: &'static str, what: String) {
@@ -59,5 +59,5 @@ fn row(shared: &Shared, key: &ModelKey, version: u64, kind: &'static str, what: 
         what,
         figures: None,
     };
-    shared.journal.event(key, &event);
+    shared.tables.event(key, &event);
 }

@@ -58,7 +58,7 @@ fn judge(shared: &Shared, task: &Task, version: &Version) -> Result<Ending, Stri
         return Ok(Ending::Promoted(number));
     }
     if let Some(candidate) = &version.evaluations.candidate {
-        shared.journal.evaluation(task, number, candidate, decision);
+        shared.tables.evaluation(task, number, candidate, decision);
     }
     if !decision.promoted {
         return Ok(Ending::Rejected {
@@ -70,7 +70,7 @@ fn judge(shared: &Shared, task: &Task, version: &Version) -> Result<Ending, Stri
         .models
         .promote(&task.key, number, &words.available, &words.retired)
         .map_err(|error| error.to_string())?;
-    shared.journal.event(
+    shared.tables.event(
         &task.key,
         &Event {
             kind: "promoted",
@@ -124,7 +124,7 @@ fn store(shared: &Shared, tasks: &mut OpenTasks, task: &Task, is_tried: bool) {
         tasks.set_tried_to(key, task.to_ts);
     }
     tasks.remove(id);
-    shared.journal.task(task, words);
+    shared.tables.task(task, words);
     tasks.save();
 }
 

@@ -1,6 +1,6 @@
 //! What keeps a task civil: a share of one core, a temperature, a time limit, and the agent's end.
 //!
-//! Promises: a step is logged without waiting for anything; rows go to the journal between steps, in
+//! Promises: a step is logged without waiting for anything; rows go to the tables between steps, in
 //! batches.
 
 use std::{
@@ -17,12 +17,12 @@ use dunlin_models::recipe::{EpochEnd, Host, Step, Stopped};
 
 use crate::{
     base::thermal,
-    learn::{Shared, scheduler::task::Task, tables::Journal, training::checkpoint::Checkpoint},
+    learn::{Shared, scheduler::task::Task, tables::Tables, training::checkpoint::Checkpoint},
 };
 
 /// Steps in one batch of the training log.
 const LOG_BATCH_STEPS: usize = 256;
-/// Longest a step waits to be handed to the journal.
+/// Longest a step waits to be handed to the tables.
 const LOG_GAP: Duration = Duration::from_secs(1);
 /// Work is paid for with rest in portions of this.
 const REST_MIN: Duration = Duration::from_millis(2);
@@ -36,7 +36,7 @@ const THERMAL: &str = "/sys/class/thermal";
 /// The host of one task.
 pub(super) struct Governor {
     task: Task,
-    journal: Journal,
+    tables: Tables,
     cpu_share: f64,
     temperature_c_max: f64,
     deadline: Instant,
@@ -63,7 +63,7 @@ impl Governor {
         let age = Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0));
         Self {
             task: task.clone(),
-            journal: shared.journal.clone(),
+            tables: shared.tables.clone(),
             cpu_share: settings.cpu_share.clamp(0.01, 1.0),
             temperature_c_max: settings.temperature_c_max,
             deadline: now + settings.limit.saturating_sub(age),
@@ -81,7 +81,7 @@ impl Governor {
 
     fn log_steps(&mut self) {
         if !self.steps.is_empty() {
-            self.journal.steps(&self.task, &self.steps);
+            self.tables.steps(&self.task, &self.steps);
             self.steps.clear();
         }
         self.last_log = Instant::now();
@@ -149,7 +149,7 @@ impl Host for Governor {
     }
 
     fn epoch(&mut self, end: EpochEnd) {
-        self.journal.epoch(&self.task, &end);
+        self.tables.epoch(&self.task, &end);
     }
 
     fn save_checkpoint(&mut self, checkpoint: &[u8]) -> Result<(), String> {

@@ -8,9 +8,9 @@
 //! One thread, because every step needs the one before it, and a commit takes everything that
 //! arrived while the commit before it waited for the disk.
 
+mod clock_duty;
 mod commit;
 mod intake;
-mod keep_time;
 mod redelivery;
 mod request;
 mod retained;
@@ -35,15 +35,15 @@ use dunlin_sync::{
 use tokio::sync::watch;
 
 use self::{
+    clock_duty::NoTime,
     commit::{Pending, Stall},
     intake::Intake,
-    keep_time::NoTime,
     redelivery::{End, FOLLOWING_MAX, Following, Redelivery, Verdict},
     retained::Retained,
     window::Window,
 };
 pub(crate) use self::{
-    keep_time::load as load_clock, redelivery::fingerprints_max,
+    clock_duty::load as load_clock, redelivery::fingerprints_max,
     room::percent_used as streams_percent_used,
 };
 pub use self::{
@@ -429,7 +429,7 @@ fn store(
     stats: &WriterStats,
 ) -> Result<u64, NoTime> {
     let records = batch.len();
-    let first = keep_time::next(clock, clock_path, records, stats)?;
+    let first = clock_duty::next(clock, clock_path, records, stats)?;
     stats
         .times_implausible
         .fetch_add(batch.times_implausible, Relaxed);

@@ -4,15 +4,15 @@
 //! is named; the agent is the one of `dunlin run`, on a configuration file like any other. At the
 //! end every record published is accounted for, or the demo fails and says which is not. How many faults
 //! were found fails nothing: that depends on what happened to the machines, and on how long they ran; a test
-//! holds it over seeds (`rehearsal`).
+//! holds it over seeds (`dry_run`).
 
-mod news;
-mod observer;
-mod play;
 #[cfg(test)]
-mod rehearsal;
+mod dry_run;
+mod feed;
+mod observer;
+mod run;
 mod screen;
-mod stage;
+mod setup;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,7 @@ use tokio::{
     sync::watch,
 };
 
-use self::{screen::Style, stage::Stage};
+use self::{screen::Style, setup::Setup};
 use super::{Exit, Outcome, settings};
 use crate::config::Overrides;
 
@@ -101,13 +101,13 @@ async fn show(args: &DemoArgs, stopped: watch::Receiver<bool>) -> Outcome {
     } else {
         Style::Lines
     };
-    let stage = Stage::set(args)?;
-    let settings = settings(Some(&stage.config_path()), &Overrides::default())?;
-    let tally = play::play(args, &stage, settings, style, stopped).await?;
+    let setup = Setup::new(args)?;
+    let settings = settings(Some(&setup.config_path()), &Overrides::default())?;
+    let tally = run::run(args, &setup, settings, style, stopped).await?;
     let text = if args.json {
         tally.json()
     } else {
-        screen::summary(&tally, &stage)
+        screen::summary(&tally, &setup)
     };
     let printed = writeln!(std::io::stdout(), "{text}");
     if let Some(imbalance) = tally.imbalance() {

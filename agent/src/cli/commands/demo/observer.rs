@@ -13,8 +13,8 @@ use dunlin_sync::{
 };
 
 use super::{
-    news::{News, runs},
-    stage::STREAM,
+    feed::{Feed, runs},
+    setup::STREAM,
 };
 use crate::{
     observe::status::{Status, View},
@@ -81,7 +81,7 @@ pub(super) struct Snapshot {
     pub(super) validation: u64,
     pub(super) machines: Vec<MachineNow>,
     /// What has happened since the last look.
-    pub(super) news: Vec<String>,
+    pub(super) feed: Vec<String>,
 }
 
 /// Makes [`Snapshot`]s.
@@ -95,14 +95,14 @@ pub(super) struct Observer {
     train: u64,
     validation: u64,
     latest: HashMap<StreamId, [f64; 4]>,
-    news: News,
+    feed: Feed,
 }
 
 impl Observer {
     pub(super) fn new(view: Arc<View>, progress: Arc<Progress>, length: Duration) -> Self {
-        let news = News::new(view.settings().learn.status.clone());
+        let feed = Feed::new(view.settings().learn.status.clone());
         Self {
-            news,
+            feed,
             view,
             progress,
             length,
@@ -142,7 +142,7 @@ impl Observer {
             train: self.train,
             validation: self.validation,
             machines: self.machines(&catalog),
-            news: self.news.take_untold(),
+            feed: self.feed.take_untold(),
         }
     }
 
@@ -190,7 +190,7 @@ impl Observer {
             let schema = catalog.schema(section.schema);
             let Some(schema) = schema else { continue };
             if schema.name != STREAM {
-                self.news.read(section, schema, catalog);
+                self.feed.read(section, schema, catalog);
                 continue;
             }
             let train = section.rows.is_train.iter().filter(|train| **train);
@@ -221,7 +221,7 @@ impl Observer {
                     name: name.to_owned(),
                     reading: *reading,
                     fault: faults.get(&format!("plant/{name}/fault")).copied(),
-                    flag: self.news.flag(name),
+                    flag: self.feed.flag(name),
                 })
             })
             .collect()

@@ -16,7 +16,7 @@ use indicatif::{
 
 use super::{
     observer::{MACHINES_MAX, MachineNow, Observer, Phase, Snapshot},
-    stage::{STREAM, Stage},
+    setup::{STREAM, Setup},
     tally::Tally,
 };
 use crate::{observe::status::LearnStatus, simulate::FaultKind};
@@ -60,7 +60,7 @@ impl Screen {
             } else {
                 say(&headline(places));
                 watch(observer, &phases, LINE_GAP, |snapshot| {
-                    news(snapshot).for_each(|text| say(&text));
+                    feed(snapshot).for_each(|text| say(&text));
                     say(&line(snapshot));
                 });
             }
@@ -114,7 +114,7 @@ struct Live {
     time: ProgressBar,
     lines: Vec<ProgressBar>,
     /// The latest, oldest first.
-    news: VecDeque<String>,
+    feed: VecDeque<String>,
     /// Said once; a line goes when it is dropped.
     still: Vec<ProgressBar>,
 }
@@ -146,7 +146,7 @@ impl Live {
         Self {
             time,
             lines,
-            news: VecDeque::new(),
+            feed: VecDeque::new(),
             still,
         }
     }
@@ -155,14 +155,14 @@ impl Live {
         self.time.set_length(snapshot.length.as_millis() as u64);
         self.time.set_position(snapshot.elapsed.as_millis() as u64);
         self.time.set_message(time(snapshot));
-        self.news.extend(news(snapshot));
-        self.news
-            .drain(..self.news.len().saturating_sub(NEWS_LINES));
+        self.feed.extend(feed(snapshot));
+        self.feed
+            .drain(..self.feed.len().saturating_sub(NEWS_LINES));
         let upper = stations(snapshot)
             .into_iter()
             .chain(snapshot.machines.iter().map(machine));
         let (above, below) = self.lines.split_at(self.lines.len() - NEWS_LINES);
-        let texts = upper.zip(above).chain(self.news.iter().cloned().zip(below));
+        let texts = upper.zip(above).chain(self.feed.iter().cloned().zip(below));
         texts.for_each(|(text, line)| line.set_message(text));
         if snapshot.phase == Phase::Done {
             let still = self.still.iter().chain(&self.lines);
@@ -306,12 +306,12 @@ fn machine(machine: &MachineNow) -> String {
 }
 
 /// What has happened, a line each.
-fn news(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+fn feed(snapshot: &Snapshot) -> impl Iterator<Item = String> {
     let elapsed = snapshot.elapsed.as_secs();
     snapshot
-        .news
+        .feed
         .iter()
-        .map(move |news| format!("{elapsed:>4} s  {news}"))
+        .map(move |line| format!("{elapsed:>4} s  {line}"))
 }
 
 /// All of it in one line, for logs.
@@ -367,7 +367,7 @@ fn learnt(tally: &Tally) -> String {
 }
 
 /// What happened, where it lies, what to type next.
-pub(super) fn summary(tally: &Tally, stage: &Stage) -> String {
+pub(super) fn summary(tally: &Tally, setup: &Setup) -> String {
     let count = HumanCount;
     let mut text = format!(
         "\n{} records published in {:.1} s: {} committed and uploaded, {} quarantined, {} lost.\n",
@@ -389,7 +389,7 @@ pub(super) fn summary(tally: &Tally, stage: &Stage) -> String {
         );
     }
     text.push_str(&learnt(tally));
-    let (kept, dir) = match stage.kept() {
+    let (kept, dir) = match setup.kept() {
         Some(dir) => (true, dir.display().to_string()),
         None => (false, "demo-data".to_owned()),
     };

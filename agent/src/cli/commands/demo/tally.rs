@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering::Relaxed, ti
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use serde::Serialize;
 
-use super::stage::{RECIPE, STREAM};
+use super::setup::{RECIPE, STREAM};
 use crate::{
     learn::PREDICTIONS,
     observe::status::View,

@@ -15,10 +15,10 @@ pub(super) fn args(seconds: u64) -> DemoArgs {
     }
 }
 
-async fn play(args: &DemoArgs, stopped: watch::Receiver<bool>) -> tally::Tally {
-    let stage = Stage::set(args).unwrap();
-    let settings = config::load(Some(&stage.config_path()), &Overrides::default()).unwrap();
-    play::play(args, &stage, settings, Style::Silent, stopped)
+async fn run(args: &DemoArgs, stopped: watch::Receiver<bool>) -> tally::Tally {
+    let setup = Setup::new(args).unwrap();
+    let settings = config::load(Some(&setup.config_path()), &Overrides::default()).unwrap();
+    run::run(args, &setup, settings, Style::Silent, stopped)
         .await
         .unwrap()
 }
@@ -26,7 +26,7 @@ async fn play(args: &DemoArgs, stopped: watch::Receiver<bool>) -> tally::Tally {
 #[tokio::test(flavor = "multi_thread")]
 async fn balances_to_the_record() {
     let (_stop, stopped) = watch::channel(false);
-    let tally = play(&args(3), stopped).await;
+    let tally = run(&args(3), stopped).await;
     assert_eq!(tally.imbalance(), None, "{tally:?}");
     assert_eq!(tally.published, tally.committed + tally.quarantined);
     assert_eq!(tally.committed, tally.upstream_rows);
@@ -56,7 +56,7 @@ async fn ends_early_and_balances_all_the_same() {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         stop.send_replace(true);
     };
-    let (tally, ()) = tokio::join!(play(&args, stopped), early);
+    let (tally, ()) = tokio::join!(run(&args, stopped), early);
     assert_eq!(tally.imbalance(), None, "{tally:?}");
     assert!(tally.published > 0 && tally.seconds < 600.0, "{tally:?}");
 }
@@ -111,7 +111,7 @@ fn a_directory_in_use_is_left_alone() {
         dir: Some(dir.path().to_owned()),
         ..args(1)
     };
-    let refused = Stage::set(&args).err().unwrap();
+    let refused = Setup::new(&args).err().unwrap();
     assert!(matches!(refused, Exit::Usage(_)), "{refused}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }

@@ -11,15 +11,15 @@ use crate::{
 };
 
 /// Directory and broker of one demo. A temporary directory goes with it.
-pub(super) struct Stage {
+pub(super) struct Setup {
     dir: PathBuf,
     temporary: Option<TempDir>,
     broker: EmbeddedBroker,
 }
 
-impl Stage {
+impl Setup {
     /// Makes the directory, starts the broker, writes the configuration. Blocks for a moment.
-    pub(super) fn set(args: &DemoArgs) -> Result<Self, Exit> {
+    pub(super) fn new(args: &DemoArgs) -> Result<Self, Exit> {
         let (dir, temporary) = if let Some(dir) = &args.dir {
             claim(dir)?;
             (dir.clone(), None)
@@ -33,15 +33,15 @@ impl Stage {
             (temporary.path().to_owned(), Some(temporary))
         };
         let broker = EmbeddedBroker::start(None).map_err(|e| Exit::Failed(e.to_string()))?;
-        let stage = Self {
+        let setup = Self {
             dir,
             temporary,
             broker,
         };
-        let path = stage.config_path();
-        std::fs::write(&path, config(args, &stage.broker.url()))
+        let path = setup.config_path();
+        std::fs::write(&path, config(args, &setup.broker.url()))
             .map_err(|error| Exit::Failed(format!("{}: {error}", path.display())))?;
-        Ok(stage)
+        Ok(setup)
     }
 
     pub(super) fn config_path(&self) -> PathBuf {

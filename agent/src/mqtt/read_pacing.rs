@@ -14,16 +14,16 @@ use super::{LinkProblem, link::Reader};
 ///
 /// The thread sleeps, not the task: a runtime would go on being woken by the socket for every
 /// packet. So whatever reads through this has a thread and a runtime of its own.
-const REST: Duration = Duration::from_millis(1);
+const PACE: Duration = Duration::from_millis(1);
 
 /// When to read next.
 #[derive(Debug)]
-pub(crate) struct Rest {
+pub(crate) struct ReadPacing {
     last: Instant,
     due: bool,
 }
 
-impl Rest {
+impl ReadPacing {
     pub(crate) fn new() -> Self {
         Self {
             last: Instant::now(),
@@ -38,11 +38,11 @@ impl Rest {
     pub(crate) async fn read(&mut self, reader: &mut Reader) -> Result<(), LinkProblem> {
         if self.due {
             self.due = false;
-            thread::sleep(REST.saturating_sub(self.last.elapsed()));
+            thread::sleep(PACE.saturating_sub(self.last.elapsed()));
         }
         reader.fill().await?;
         let now = Instant::now();
-        self.due = now - self.last < REST;
+        self.due = now - self.last < PACE;
         self.last = now;
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::{
     DemoArgs,
     observer::{Observer, Phase},
     screen::{Places, Screen, Style},
-    stage::{HEALTHY_SHARE, Stage},
+    setup::{HEALTHY_SHARE, Setup},
     tally::{Flags, Tally, UpstreamRows},
 };
 use crate::{
@@ -45,15 +45,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Plays until the time is over or `stopped`, drains, and counts.
-pub(super) async fn play(
+pub(super) async fn run(
     args: &DemoArgs,
-    stage: &Stage,
+    setup: &Setup,
     settings: Settings,
     style: Style,
     stopped: watch::Receiver<bool>,
 ) -> Result<Tally, Exit> {
     let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
-    let broker = BrokerUrl::parse(&stage.broker().url_311()).map_err(|e| failed(&e))?;
+    let broker = BrokerUrl::parse(&setup.broker().url_311()).map_err(|e| failed(&e))?;
     let mut agent = Agent::start(settings).await.map_err(|e| failed(&e))?;
     let view = Arc::clone(agent.view());
     let options = SimulateOptions {
@@ -67,7 +67,7 @@ pub(super) async fn play(
     let observer = Observer::new(Arc::clone(&view), Arc::clone(&options.progress), length);
     let places = Places {
         machines: args.machines,
-        broker: stage.broker().v5,
+        broker: setup.broker().v5,
         metrics: agent.http_address(),
     };
     let screen = Screen::open(style, observer, places);
@@ -89,13 +89,13 @@ pub(super) async fn play(
     let elapsed = started.elapsed();
     screen.close();
 
-    let path = stage.database_path();
+    let path = setup.database_path();
     let states = report.states.clone();
     let counted =
         spawn_blocking(move || Ok((UpstreamRows::count(&path)?, Flags::count(&path, &states)?)));
     let counted: rusqlite::Result<_> = counted.await.map_err(|e| failed(&e))?;
     let (upstream, flags) = counted.map_err(|error| {
-        let path = stage.database_path();
+        let path = setup.database_path();
         Exit::Failed(format!(
             "cannot count the rows in {}: {error}",
             path.display()

@@ -11,24 +11,24 @@ use dunlin_sync::{
     sample::{Catalog, Schema, StreamId},
 };
 
-use super::stage::{RECIPE, STREAM};
+use super::setup::{RECIPE, STREAM};
 use crate::{
     config::settings::StatusWords,
     learn::{EVENTS, PREDICTIONS, TASKS, scheduler::task::TaskKind},
 };
 
-/// News that wait to be told, at most; more are not worth reading.
+/// Feed that wait to be told, at most; more are not worth reading.
 const NEWS_MAX: usize = 100;
 
-/// Gathers news from committed sections.
-pub(super) struct News {
+/// Gathers the feed from committed sections.
+pub(super) struct Feed {
     words: StatusWords,
     /// Whether the latest answer about a machine flagged it.
     flags: HashMap<String, bool>,
     untold: VecDeque<String>,
 }
 
-impl News {
+impl Feed {
     pub(super) fn new(words: StatusWords) -> Self {
         Self {
             words,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     /// What is told of rows of these fields in `table`, about one machine.
-    fn told(news: &mut News, table: &str, fields: &[&str], rows: &[&[Value]]) -> Vec<String> {
+    fn told(feed: &mut Feed, table: &str, fields: &[&str], rows: &[&[Value]]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let options = BufferOptions::new(dir.path().join("buffer"), 16 << 20);
         let (buffer, _) = Buffer::open(options).unwrap();
@@ -194,14 +194,14 @@ mod tests {
         buffer.commit(&builder.finish(), &[]).unwrap();
         let block = buffer.read_block(0).unwrap().unwrap();
         for section in &block.sections {
-            news.read(section, &schema, &buffer.catalog());
+            feed.read(section, &schema, &buffer.catalog());
         }
-        news.take_untold()
+        feed.take_untold()
     }
 
     #[test]
     fn tasks_and_events_become_lines_and_flags_a_state() {
-        let mut news = News::new(words());
+        let mut feed = Feed::new(words());
         let text = |text: &str| Value::Text(text.into());
         let task = |kind, status, reason| [text(kind), text(status), text(reason)];
         let rows = [
@@ -212,7 +212,7 @@ mod tests {
         ];
         let rows = rows.each_ref().map(|row| &row[..]);
         assert_eq!(
-            told(&mut news, TASKS, &["kind", "status", "reason"], &rows),
+            told(&mut feed, TASKS, &["kind", "status", "reason"], &rows),
             [
                 "line1/machine2: first model promoted",
                 "line1/machine2: to be fine-tuned: drift",
@@ -222,14 +222,14 @@ mod tests {
         let drift = [text("drift"), text("Adwin")];
         let promoted = [text("promoted"), text("better than all others")];
         assert_eq!(
-            told(&mut news, EVENTS, &["kind", "what"], &[&drift, &promoted]),
+            told(&mut feed, EVENTS, &["kind", "what"], &[&drift, &promoted]),
             ["line1/machine2: drift noticed (Adwin)"]
         );
-        assert_eq!(news.flag("line1/machine2"), None);
+        assert_eq!(feed.flag("line1/machine2"), None);
         let flags = [[Value::Bool(false)], [Value::Bool(true)]];
         let flags = flags.each_ref().map(|row| &row[..]);
-        assert!(told(&mut news, PREDICTIONS, &["flag"], &flags).is_empty());
-        assert_eq!(news.flag("line1/machine2"), Some(true));
-        assert_eq!(news.flag("line1/machine3"), None);
+        assert!(told(&mut feed, PREDICTIONS, &["flag"], &flags).is_empty());
+        assert_eq!(feed.flag("line1/machine2"), Some(true));
+        assert_eq!(feed.flag("line1/machine3"), None);
     }
 }

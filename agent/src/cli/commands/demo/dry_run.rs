@@ -12,15 +12,15 @@ use dunlin_sync::{
 use serde_json::Value as Json;
 
 use super::{
-    play::simulation,
-    stage::{STREAM, config},
+    run::simulation,
+    setup::{STREAM, config},
     tally::{Flags, state_at},
     tests::args,
     *,
 };
 use crate::{
     config::load,
-    learn::dry_run::{Learnt, rehearse},
+    learn::dry_run::{Learnt, dry_run},
     mqtt::url::BrokerUrl,
     record::split::Splitter,
     simulate::{Fleet, Report},
@@ -60,7 +60,7 @@ fn rehearse_demo(seed: u64) -> (Flags, Learnt) {
     let gap_ns = (1e9 / args.rate) as i64;
     let mut ts = 1_700_000_000_000_000_000;
     let mut scans = args.seconds * SCANS as u64;
-    let learnt = rehearse(settings.learn.clone(), |buffer| {
+    let learnt = dry_run(settings.learn.clone(), |buffer| {
         let schema = schema.get_or_insert_with(|| {
             let fields = FIELDS.map(|name| Field {
                 name: name.into(),

@@ -11,13 +11,13 @@ const NEVER: Duration = Duration::from_hours(365 * 24);
 
 /// Beats at three quarters of the keep-alive: the broker hangs up after one and a half.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct KeepAlive {
     beat: Interval,
     heard: bool,
     wrote: bool,
 }
 
-impl Pulse {
+impl KeepAlive {
     /// For a connection made just now; `keep_alive_s` 0: never pings, never gives up.
     pub(crate) fn new(keep_alive_s: u16) -> Self {
         Self::every(match keep_alive_s {
@@ -67,13 +67,13 @@ mod tests {
     #[tokio::test]
     async fn gives_up_after_one_unanswered_ping() {
         let start = Instant::now();
-        let mut pulse = Pulse::every(Duration::from_millis(5));
-        assert!(pulse.beat().await.is_ok());
+        let mut keep_alive = KeepAlive::every(Duration::from_millis(5));
+        assert!(keep_alive.beat().await.is_ok());
         assert!(start.elapsed() >= Duration::from_millis(5));
-        pulse.heard();
-        pulse.wrote();
-        assert!(pulse.beat().await.is_ok());
-        pulse.wrote();
-        assert!(matches!(pulse.beat().await, Err(LinkProblem::Silent)));
+        keep_alive.heard();
+        keep_alive.wrote();
+        assert!(keep_alive.beat().await.is_ok());
+        keep_alive.wrote();
+        assert!(matches!(keep_alive.beat().await, Err(LinkProblem::Silent)));
     }
 }
