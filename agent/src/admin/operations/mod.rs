@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[cfg(feature = "learning")]
 pub use self::learning::{
     CohortFound, CohortView, Evaluate, Evaluated, ExportModel, FOLDS, FoldRule, ImportModel,
-    LearningParts, LearningRequest, ListModels, ModelSummary, ModelsRequest, PromoteModel,
-    RollBackModel, SHOWN_ROWS_MAX, ShowModel, ShownRow, ViewCohort, Which,
+    ImportedModel, LearningParts, LearningRequest, ListModels, ModelSummary, ModelsRequest,
+    PromoteModel, RollBackModel, SHOWN_ROWS_MAX, ShowModel, ShownRow, ViewCohort, Which,
 };
 pub use self::{
     export::{ExportDone, ExportFormat, ExportRecords},

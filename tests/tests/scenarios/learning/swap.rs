@@ -109,7 +109,7 @@ fn promote_all_the_time(control: &Control, is_over: &AtomicBool) -> u64 {
             let (version, _) = control.request(import).unwrap();
             let promote = PromoteModel {
                 key: key.clone(),
-                number: version.number,
+                number: version.version.number,
                 status: None,
                 replaced: None,
             };

@@ -20,8 +20,8 @@ pub use self::{
     cohort::{CohortFound, CohortView, SHOWN_ROWS_MAX, ShownRow, ViewCohort},
     evaluate::{Evaluate, Evaluated, FOLDS, FoldRule},
     models::{
-        ExportModel, ImportModel, ListModels, ModelSummary, ModelsRequest, PromoteModel,
-        RollBackModel, ShowModel, Which,
+        ExportModel, ImportModel, ImportedModel, ListModels, ModelSummary, ModelsRequest,
+        PromoteModel, RollBackModel, ShowModel, Which,
     },
 };
 use super::{Listener, Need, Operation, OperationError, Parts, Request, json};

@@ -277,24 +277,58 @@ pub struct ImportModel {
     pub status: Option<String>,
 }
 
+/// A version that was taken in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportedModel {
+    /// The version.
+    #[serde(flatten)]
+    pub version: Version,
+    /// Why nothing will use it as things are, for people: no such stream, no such recipe.
+    #[serde(default)]
+    pub unused_because: Vec<String>,
+}
+
 impl Operation for ImportModel {
-    type Answer = Version;
+    type Answer = ImportedModel;
     const NEED: Need = Need::Directory;
 
     fn into_request(self) -> Request {
         Request::Learning(LearningRequest::Models(ModelsRequest::Import(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
-        on_line(parts, self.key, |registry, key| {
+    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<ImportedModel, OperationError> {
+        let unused_because = unused_because(parts, &self.key);
+        let version = on_line(parts, self.key, |registry, key| {
             let new = NewVersion {
                 created_ns: wall_ns(),
                 status: self.status.unwrap_or_else(|| IMPORTED.to_owned()),
                 ..NewVersion::default()
             };
             Ok(registry.import(key, &self.bytes, new)?)
+        })?;
+        Ok(ImportedModel {
+            version,
+            unused_because,
         })
     }
+}
+
+/// A model may be there before its stream or its recipe is, or be called by a slip of the pen.
+fn unused_because(parts: &Parts, key: &ModelKey) -> Vec<String> {
+    let mut why = Vec::new();
+    if parts.buffer.catalog().meant(&key.stream).is_none() {
+        why.push(format!(
+            "no record of a stream {:?} has come yet",
+            key.stream
+        ));
+    }
+    // Without an agent the configuration is not looked at.
+    if let Some(settings) = &parts.learning.settings
+        && !settings.recipes.iter().any(|rule| rule.name == key.recipe)
+    {
+        why.push(format!("no recipe {:?} is configured", key.recipe));
+    }
+    why
 }
 
 /// Does something with one line, which `key` calls by the name that its stream has in the catalog.

@@ -45,7 +45,7 @@ async fn import(device: &Device, bytes: Vec<u8>) -> Result<Version, Exit> {
         bytes,
         status: None,
     };
-    device.request(import).await
+    Ok(device.request(import).await?.version)
 }
 
 async fn promote(device: &Device, number: u64) -> Result<Version, Exit> {
@@ -67,6 +67,35 @@ async fn list(device: &Device, stream: &str) -> Vec<(u64, String, bool)> {
     versions
         .map(|version| (version.number, version.status, version.is_current))
         .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_nothing_would_use_is_taken_in_and_that_is_said() {
+    let device = Device::new(true).await;
+    let import = |stream: &str| ImportModel {
+        key: ModelKey {
+            recipe: "no such recipe".into(),
+            stream: stream.into(),
+        },
+        bytes: model(1),
+        status: None,
+    };
+    let imported = device.request(import("no/such")).await.unwrap();
+    assert_eq!(imported.version.number, 1);
+    let why = imported.unused_because.join("; ");
+    assert!(
+        why.contains("\"no/such\"") && why.contains("\"no such recipe\""),
+        "{why}"
+    );
+    let json = serde_json::to_value(&imported).unwrap();
+    assert_eq!(
+        json["number"], 1,
+        "what a version is stays where it was: {json}"
+    );
+    assert_eq!(
+        serde_json::from_value::<Version>(json).unwrap(),
+        imported.version
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

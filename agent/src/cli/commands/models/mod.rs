@@ -336,11 +336,12 @@ async fn import(args: ImportArgs) -> Outcome {
         bytes,
         status: args.status,
     };
-    let version = connection.request(import).await?;
+    let imported = connection.request(import).await?;
     connection.close().await?;
     if args.json {
-        return print_json(&version);
+        return print_json(&imported);
     }
+    let version = &imported.version;
     let (recipe, stream) = (&args.key.recipe, &args.key.stream);
     println!(
         "version {number} of {}; let it serve with `dunlin models promote {recipe:?} {stream:?} \
@@ -348,6 +349,10 @@ async fn import(args: ImportArgs) -> Outcome {
         version.key,
         number = version.number
     );
+    for why in &imported.unused_because {
+        let why = crate::base::text::printable(why);
+        eprintln!("warning: {why}; until then nothing uses this model");
+    }
     Ok(())
 }
 
