@@ -8,6 +8,7 @@
 //! `scheduler` decides, `training` does a task, `inference` answers records; they share the registry, in
 //! which a promotion shows to all.
 
+mod guarded;
 mod inference;
 pub mod scheduler;
 mod tables;
@@ -31,7 +32,7 @@ use std::{
 use dunlin_models::registry::Registry;
 use dunlin_sync::buffer::Buffer;
 
-pub(crate) use crate::learn::inference::predictor::guarded;
+pub(crate) use crate::learn::guarded::guarded;
 pub use crate::learn::{
     scheduler::store::{StoredTask, open_tasks},
     tables::{EVENTS, PREDICTIONS, TASKS},

@@ -82,7 +82,11 @@ impl Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process holds the directory.
-    #[error("{}: another process is using this buffer; stop it first", .0.display())]
+    #[error(
+        "{}: another process is using this buffer: an agent, perhaps one that starts or stops, or a command; \
+         try again in a moment, or stop it",
+        .0.display()
+    )]
     InUse(PathBuf),
     /// Not even the reserve is enough.
     #[error("{}: no space left on the disk; free some and start again", .0.display())]

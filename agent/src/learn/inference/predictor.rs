@@ -13,10 +13,7 @@ mod progress;
 mod serving;
 mod trial;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use dunlin_models::{
     data::scale::Scale,
@@ -31,6 +28,7 @@ pub(super) use crate::learn::inference::predictor::{outbox::Outbox, serving::Ser
 use crate::{
     config::settings::RecipeRule,
     learn::{
+        guarded::guarded,
         inference::{
             drift::DriftDetectors,
             predictor::{
@@ -319,15 +317,6 @@ fn infer_before(
     let error = taken.infer(newest, judge, &mut room.scratch);
     *trial = Some(taken);
     error
-}
-
-/// What `work` gives, or what it said when it panicked.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        text.unwrap_or("no reason given").to_owned()
-    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::{
     config::settings::LearnSettings,
     learn::{
         Shared,
+        guarded::guarded,
         scheduler::{
             open_tasks::OpenTasks,
             task::{DRIFT, Task, TaskState},
@@ -40,7 +41,9 @@ pub(in crate::learn) enum Ending {
 /// the worker's thread.
 pub(in crate::learn) fn decide(shared: &Shared, task: &Task, outcome: Outcome) -> Ending {
     match outcome {
-        Outcome::Made(version) => judge(shared, task, &version).unwrap_or_else(Ending::Failed),
+        Outcome::Made(version) => guarded(|| judge(shared, task, &version))
+            .unwrap_or_else(|panic| Err(format!("panicked: {panic}")))
+            .unwrap_or_else(Ending::Failed),
         Outcome::Failed(why) => Ending::Failed(why),
         Outcome::TimedOut => Ending::TimedOut,
         Outcome::Interrupted => Ending::Interrupted,

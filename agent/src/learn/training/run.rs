@@ -23,8 +23,7 @@ use dunlin_models::{
 use crate::{
     config::settings::RecipeRule,
     learn::{
-        Shared,
-        inference::predictor,
+        Shared, guarded,
         scheduler::task::{Task as Job, TaskKind},
         training::{
             data_set::{Mixed, data_set},
@@ -67,7 +66,7 @@ pub(in crate::learn) fn run(
 
 /// What `attempt` comes to, even if it panics.
 fn guarded(attempt: impl FnOnce() -> Result<Version, TrainError>) -> Outcome {
-    match predictor::guarded(attempt) {
+    match guarded::guarded(attempt) {
         Ok(Ok(version)) => Outcome::Made(Box::new(version)),
         Ok(Err(TrainError::Stopped(Stopped::TimeLimit))) => Outcome::TimedOut,
         Ok(Err(TrainError::Stopped(Stopped::Shutdown))) => Outcome::Interrupted,

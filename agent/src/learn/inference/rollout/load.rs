@@ -16,8 +16,9 @@ use crate::{
     cohort::Labels,
     learn::{
         Shared,
+        guarded::guarded,
         inference::{
-            predictor::{Reference, Serving, guarded},
+            predictor::{Reference, Serving},
             rollout::target::Target,
         },
     },
