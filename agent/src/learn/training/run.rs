@@ -52,7 +52,7 @@ pub(in crate::learn) fn run(
     task: &mut Job,
     given_up: &Arc<AtomicBool>,
 ) -> Outcome {
-    guarded(|| {
+    outcome_of(|| {
         let recipe = rule.recipe.build().map_err(TrainError::Recipe)?;
         let work = Work {
             shared,
@@ -65,8 +65,8 @@ pub(in crate::learn) fn run(
 }
 
 /// What `attempt` comes to, even if it panics.
-fn guarded(attempt: impl FnOnce() -> Result<Version, TrainError>) -> Outcome {
-    match guarded::guarded(attempt) {
+fn outcome_of(attempt: impl FnOnce() -> Result<Version, TrainError>) -> Outcome {
+    match guarded(attempt) {
         Ok(Ok(version)) => Outcome::Made(Box::new(version)),
         Ok(Err(TrainError::Stopped(Stopped::TimeLimit))) => Outcome::TimedOut,
         Ok(Err(TrainError::Stopped(Stopped::Shutdown))) => Outcome::Interrupted,

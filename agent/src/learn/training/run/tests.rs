@@ -201,7 +201,7 @@ fn a_recipe_that_panics_or_comes_back_too_late_leaves_the_version_that_serves_al
             recipe: bad,
             given_up: &given_up,
         };
-        guarded(|| work.attempt(&mut task))
+        outcome_of(|| work.attempt(&mut task))
     };
     let panicked = go(&Bad { given_up: None });
     let Outcome::Failed(why) = panicked else {
