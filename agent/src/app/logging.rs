@@ -33,7 +33,7 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Formatted>> = OnceLock::new();
 /// Logs by another filter from now on; before [`init`] there is nothing to change.
 ///
 /// # Errors
-/// [`LogError`] if the filter cannot be read.
+/// `LogError` if the filter cannot be read.
 pub fn set_filter(filter: &str) -> Result<(), LogError> {
     let filter = env_filter(filter)?;
     if let Some(handle) = FILTER.get() {
@@ -46,7 +46,7 @@ pub fn set_filter(filter: &str) -> Result<(), LogError> {
 /// Starts logging for the whole process.
 ///
 /// # Errors
-/// [`LogError`] if the filter cannot be read or logging has started already.
+/// `LogError` if the filter cannot be read or logging has started already.
 pub fn init(settings: &LogSettings) -> Result<(), LogError> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let ansi = io::stderr().is_terminal() && !no_color;

@@ -51,7 +51,7 @@ pub struct BlockBody {
 const ENVELOPE_BYTES: usize = 1 + 4 + 9 + 5 + 9 + 9;
 
 impl BlockBody {
-    /// Bytes this will take when stored (an upper bound, exact within [`ENVELOPE_BYTES`]).
+    /// Bytes this will take when stored (an upper bound, exact within `ENVELOPE_BYTES`).
     pub fn encoded_bytes(&self) -> usize {
         self.sections.len() + ENVELOPE_BYTES
     }

@@ -25,12 +25,12 @@
 //! what is in it is too old (see `age.rs`).
 //!
 //! Read. An error of the device or the system is told to the reader, who tries again; only what stays
-//! unreadable for [`PATIENCE`], or is damaged beyond doubt, counts as gone: once, and with a reason.
+//! unreadable for `PATIENCE`, or is damaged beyond doubt, counts as gone: once, and with a reason.
 //!
 //! Locks, in this order: `inner`, `open`, `unreadable`, `shape`. None is held while a caller's code
 //! runs; only `shape` is never held while the disk is waited for.
 //!
-//! Block numbers are dense, except that losing the newest generation skips [`SEQ_SKIP`] of them: a
+//! Block numbers are dense, except that losing the newest generation skips `SEQ_SKIP` of them: a
 //! number that may have been used, and marked as uploaded, is never used again.
 
 mod age;

@@ -21,14 +21,14 @@ pub struct Parts {
     pub quarantine: Arc<Quarantine>,
     /// The upload cursor as it is now.
     pub cursor: Box<dyn Fn() -> Cursor + Send + Sync>,
-    /// The stream rules; empty without [`Need::Upstream`].
+    /// The stream rules; empty without `Need::Upstream`.
     pub rules: Vec<StreamRule>,
     /// What is learnt.
     #[cfg(feature = "learning")]
     pub learning: LearningParts,
-    /// The way out, from [`Need::Upstream`] on.
+    /// The way out, from `Need::Upstream` on.
     pub upstream: Option<Arc<dyn Upstream>>,
-    /// The way in, from [`Need::Writer`] on.
+    /// The way in, from `Need::Writer` on.
     pub writer: Option<WriterEnd>,
 }
 

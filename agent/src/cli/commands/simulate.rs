@@ -21,7 +21,7 @@ use crate::{
 /// Arguments of `dunlin simulate`.
 #[derive(Args, Debug)]
 pub struct SimulateArgs {
-    /// Where to publish: mqtt://[user:password@]host[:port], or mqtts:// for TLS
+    /// Where to publish: `mqtt://[user:password@]host[:port]`, or mqtts:// for TLS
     #[arg(long, value_name = "URL")]
     pub broker: String,
     /// Publishes a second, all streams together; 0: as fast as possible

@@ -1,10 +1,10 @@
 //! `TDengine` 3.3 over WebSocket (taosAdapter, port 6041).
 //!
 //! A supertable per schema (columns `ts`, `is_train`, `fold`, `source_ts`, then the fields; the tags
-//! of the schema), a subtable per stream; names as [`names`] makes them. What does not fit, or has a
-//! column of another type already, goes where [`plan`] says. Texts are VARCHAR in UTF-8, at most
-//! [`supertable::TEXT_BYTES_MAX`] bytes, the column widened as longer ones come; tag values at most
-//! [`names::TAG_BYTES_MAX`] bytes, kept as they are on the device. NaN and the infinities are stored
+//! of the schema), a subtable per stream; names as `names` makes them. What does not fit, or has a
+//! column of another type already, goes where `plan` says. Texts are VARCHAR in UTF-8, at most
+//! `supertable::TEXT_BYTES_MAX` bytes, the column widened as longer ones come; tag values at most
+//! `names::TAG_BYTES_MAX` bytes, kept as they are on the device. NaN and the infinities are stored
 //! as they are.
 //!
 //! Every call is bounded by `timeout`. Whatever breaks a connection ends it: the next call builds a
