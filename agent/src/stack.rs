@@ -10,7 +10,7 @@ use crate::{
     base::wall::wall_ns,
     config::settings::Settings,
     ingest::{Acker, Inbox},
-    record::writer::{Parts, Requests, Writer},
+    record::writer::{Requests, Writer, WriterParts},
     store::{Identity, Store},
     upstream::uploader_options,
 };
@@ -46,7 +46,7 @@ impl Stack {
             Arc::clone(&store.quarantine) as _,
             gate_open,
         );
-        let parts = Parts {
+        let parts = WriterParts {
             inbox,
             acker,
             buffer: Arc::clone(&store.buffer),

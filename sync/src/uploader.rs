@@ -45,7 +45,7 @@ use self::{
     broken::Broken,
     held::HeldStreams,
     held_log::HeldLog,
-    job::{Delivered, Failure, Job, Scope, Standing},
+    job::{Delivered, Failure, Scope, Standing, UploadJob},
     position::SavedCursor,
 };
 pub use self::{
@@ -72,7 +72,7 @@ pub struct Uploader {
     /// Done, or under way.
     claimed: IntervalSet,
     jobs: JoinSet<Result<Delivered, Failure>>,
-    job_of: HashMap<Id, Job>,
+    job_of: HashMap<Id, UploadJob>,
     backoff: Backoff,
     /// No new job before this.
     resume_at: Instant,
@@ -250,7 +250,7 @@ impl Uploader {
     }
 
     /// The next job; those for held streams and the others take turns.
-    async fn next_job(&mut self, draining: bool) -> Option<Job> {
+    async fn next_job(&mut self, draining: bool) -> Option<UploadJob> {
         if !self.was_held
             && let Some(job) = self.held_job()
         {
@@ -262,7 +262,7 @@ impl Uploader {
         }
     }
 
-    async fn fresh_job(&self, draining: bool) -> Option<Job> {
+    async fn fresh_job(&self, draining: bool) -> Option<UploadJob> {
         let next = self.source.next_seq();
         let order = match (self.options.order, self.from_other_end) {
             (order, false) => order,
@@ -285,14 +285,14 @@ impl Uploader {
         if is_all && too_soon && !draining {
             return None;
         }
-        Some(Job {
+        Some(UploadJob {
             blocks,
             scope: Scope::AllButHeld,
         })
     }
 
     /// Held streams whose turn it is, unless some are under way.
-    fn held_job(&mut self) -> Option<Job> {
+    fn held_job(&mut self) -> Option<UploadJob> {
         let mut jobs = self.job_of.values();
         if jobs.any(|job| job.scope.is_held()) {
             return None;
@@ -302,7 +302,7 @@ impl Uploader {
     }
 
     /// Claims the blocks of `job`; false if the gate has been closed.
-    async fn take(&mut self, job: &Job) -> bool {
+    async fn take(&mut self, job: &UploadJob) -> bool {
         self.cursor.reserve(job.blocks.end, &self.stats).await;
         // The gate's value is locked while the claim becomes visible: whoever closes it finds below
         // `taken_below` every block that may still be read.

@@ -12,7 +12,9 @@ use tokio::sync::watch;
 
 #[cfg(feature = "learning")]
 use super::operations::LearningParts;
-use super::operations::{Listener, Operation, OperationError, Parts, WriterEnd, answer_of, handle};
+use super::operations::{
+    Listener, Operation, OperationError, OperationParts, WriterEnd, answer_of, handle,
+};
 use crate::{
     base::wall::wall_ns,
     config::settings::{Settings, WhenFull},
@@ -37,7 +39,7 @@ impl From<StoreError> for OperationError {
 
 /// An open data directory. [`Offline::close`] makes what was written durable.
 pub struct Offline {
-    parts: Parts,
+    parts: OperationParts,
     worker: Option<Worker>,
 }
 
@@ -84,7 +86,7 @@ impl Offline {
         }
         let quarantine = Quarantine::open(&data_dir.join("quarantine"), u64::MAX, wall_ns);
         Ok(Self {
-            parts: Parts {
+            parts: OperationParts {
                 buffer: Arc::new(buffer),
                 quarantine: Arc::new(quarantine.map_err(OperationError::failed)?),
                 cursor: Box::new(move || cursor.clone()),
@@ -136,7 +138,7 @@ impl Offline {
             .spawn(move || stack.writer.run(&gave_up))
             .map_err(OperationError::failed)?;
         Ok(Self {
-            parts: Parts {
+            parts: OperationParts {
                 buffer: stack.buffer,
                 quarantine: stack.quarantine,
                 cursor: Box::new(move || uploads.cursor()),
@@ -175,7 +177,7 @@ impl Offline {
     }
 
     /// What is open.
-    pub fn parts(&self) -> &Parts {
+    pub fn parts(&self) -> &OperationParts {
         &self.parts
     }
 

@@ -39,7 +39,7 @@ impl Learning {
             return Ok(None);
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let shared = Arc::new(learn::Shared::new(learn::Parts {
+        let shared = Arc::new(learn::Shared::new(learn::LearnParts {
             settings: settings.learn.clone(),
             state_dir: settings.data_dir.join("state"),
             buffer: Arc::clone(&view.buffer),

@@ -20,7 +20,7 @@ const HASHED_TIMES: usize = 64;
 
 /// Rows of one stream being laid out.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct StreamLayout {
     pub(super) spans: Vec<Span>,
     pub(super) chunks: Vec<Chunk>,
     pub(super) open: Option<Chunk>,
@@ -46,7 +46,7 @@ struct Recent {
     fill: Option<Box<[f32]>>,
 }
 
-impl Line {
+impl StreamLayout {
     /// What comes does not follow what was.
     fn part(&mut self) {
         self.chunks.extend(self.open.take());
@@ -101,7 +101,7 @@ pub(super) struct Layout<'a> {
     pub(super) labels: Option<&'a Labels>,
     pub(super) limits: Option<&'a [u64]>,
     pub(super) width: usize,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<StreamLayout>,
 }
 
 impl Layout<'_> {

@@ -20,7 +20,7 @@ use super::{
     Checked, Cohort, CohortError, CohortQuery, Missing,
     draw::{Sampler, balance, found_classes},
     labels::Labels,
-    layout::{Layout, Line},
+    layout::{Layout, StreamLayout},
     read::{Chunk, Part},
     select::{Described, Event, Passes},
 };
@@ -113,7 +113,7 @@ pub(crate) fn resolve_telling(
         labels: labels.as_ref(),
         limits: limits.as_deref(),
         width: columns.features.len(),
-        lines: streams.iter().map(|_| Line::default()).collect(),
+        lines: streams.iter().map(|_| StreamLayout::default()).collect(),
     };
     let fields = match (query.missing, query.balance) {
         (Missing::LastValue, _) => plan.data.clone(),
@@ -193,7 +193,7 @@ impl Plan {
 }
 
 /// Puts the streams one after the other.
-fn finish(cohort: &mut Cohort, streams: Vec<Described>, lines: Vec<Line>) {
+fn finish(cohort: &mut Cohort, streams: Vec<Described>, lines: Vec<StreamLayout>) {
     let mut hash = Xxh3::new();
     let mut times: Option<(i64, i64)> = None;
     for (place, (line, (stream, _))) in lines.into_iter().zip(streams).enumerate() {

@@ -8,7 +8,9 @@ use super::Findings;
 use crate::{
     admin::{
         client,
-        operations::{CountItems, Held, Listener, Operation, OperationError, Parts, Selection},
+        operations::{
+            CountItems, Held, Listener, Operation, OperationError, OperationParts, Selection,
+        },
         protocol::socket_path,
     },
     base::text::of,
@@ -31,7 +33,7 @@ pub(super) struct KeptBack {
 
 impl KeptBack {
     /// In the directory of a stopped agent. Blocks on the disk.
-    pub(super) fn in_directory(parts: &Parts) -> Result<Self, OperationError> {
+    pub(super) fn in_directory(parts: &OperationParts) -> Result<Self, OperationError> {
         let (left, _) = uploader::lag(&*parts.buffer, &(parts.cursor)());
         Ok(Self {
             quarantine: CountItems(Selection::default()).run(parts, &mut Nobody)?,

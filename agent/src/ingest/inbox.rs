@@ -90,7 +90,7 @@ struct Queue {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct InboxState {
     queue: Mutex<Queue>,
     arrived: Condvar,
     room: Notify,
@@ -98,7 +98,7 @@ struct Shared {
     bytes_max: usize,
 }
 
-impl Shared {
+impl InboxState {
     // No code panics while it holds the lock; a poisoned queue would still be whole.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -111,11 +111,11 @@ impl Shared {
 
 /// The consumer's end. Dropping it makes the connection stop reading for good.
 #[derive(Debug)]
-pub struct Inbox(Arc<Shared>);
+pub struct Inbox(Arc<InboxState>);
 
 /// Ends a wait of [`Inbox::recv`] early, or the next one if there is none.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<Shared>);
+pub struct Waker(Arc<InboxState>);
 
 impl Waker {
     /// Something besides a publish is waiting for the consumer.
@@ -132,12 +132,12 @@ impl Waker {
 
 /// The connection's end.
 #[derive(Debug)]
-pub(crate) struct Outlet(Arc<Shared>);
+pub(crate) struct Outlet(Arc<InboxState>);
 
 /// A queue that counts as full from `publishes_max` publishes or `bytes_max` bytes of topics and
 /// payloads on. One read of the socket may overshoot either.
 pub(crate) fn channel(publishes_max: usize, bytes_max: usize) -> (Outlet, Inbox) {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(InboxState {
         queue: Mutex::default(),
         arrived: Condvar::new(),
         room: Notify::new(),

@@ -99,7 +99,7 @@ pub(crate) struct Shared {
 }
 
 /// The parts of an agent that learning works with.
-pub(crate) struct Parts {
+pub(crate) struct LearnParts {
     /// What is to be learnt.
     pub(crate) settings: LearnSettings,
     /// Where open tasks and checkpoints lie.
@@ -121,8 +121,8 @@ pub(crate) struct Parts {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
+    pub(crate) fn new(parts: LearnParts) -> Self {
+        let LearnParts {
             settings, stats, ..
         } = parts;
         Self {

@@ -14,7 +14,7 @@ const HISTORY_MAX: usize = 64;
 
 /// What changes about a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct HistoryEntry {
     pub(super) status: String,
     /// When its status was set, in changes of the line: the later, the more it counts.
     pub(super) turn: u64,
@@ -31,7 +31,7 @@ pub(super) struct ModelHistory {
     /// Oldest first; those rolled back are not in it.
     #[serde(rename = "history")]
     pub(super) served_before: Vec<u64>,
-    pub(super) entries: BTreeMap<u64, Entry>,
+    pub(super) entries: BTreeMap<u64, HistoryEntry>,
 }
 
 impl ModelHistory {
@@ -52,7 +52,7 @@ impl ModelHistory {
     }
 
     pub(super) fn set_status(&mut self, number: u64, status: &str) {
-        let entry = Entry {
+        let entry = HistoryEntry {
             status: status.to_owned(),
             turn: self.next_turn,
         };

@@ -9,7 +9,7 @@ use super::{loss::Loss, network::Network, random::Random};
 
 /// Samples, one row of inputs and one of targets each.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
+pub struct MiniBatch {
     /// Inputs of the network.
     pub inputs: Vec<f32>,
     /// Targets of the loss.
@@ -20,7 +20,7 @@ pub struct Batch {
     pub windows: usize,
 }
 
-impl Batch {
+impl MiniBatch {
     fn clear(&mut self) {
         self.inputs.clear();
         self.targets.clear();
@@ -37,7 +37,7 @@ pub trait Samples {
     fn windows(&self, rows: &Rows, subset: Subset) -> Vec<Window>;
 
     /// Adds the samples of one window to `batch`.
-    fn add(&self, rows: &Rows, prepared: &[f32], window: Window, batch: &mut Batch);
+    fn add(&self, rows: &Rows, prepared: &[f32], window: Window, batch: &mut MiniBatch);
 }
 
 /// One way through the data.
@@ -58,13 +58,13 @@ pub(super) fn for_each_batch(
     source: &dyn Source,
     samples: &dyn Samples,
     mut pass: Pass,
-    mut each: impl FnMut(&Batch) -> Result<(), TrainError>,
+    mut each: impl FnMut(&MiniBatch) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     let mut chunks: Vec<usize> = (0..source.chunks()).collect();
     if let Some(order) = &mut pass.order {
         order.shuffle(&mut chunks);
     }
-    let (mut batch, mut prepared) = (Batch::default(), Vec::new());
+    let (mut batch, mut prepared) = (MiniBatch::default(), Vec::new());
     for chunk in chunks {
         let rows = source.read(chunk)?;
         let mut windows = samples.windows(&rows, pass.subset);
@@ -89,7 +89,7 @@ pub(super) fn for_each_batch(
     Ok(())
 }
 
-impl Batch {
+impl MiniBatch {
     /// Whether it is as `network` and `loss` want it.
     pub(super) fn fits(&self, network: &Network, loss: &Loss) -> bool {
         if let Loss::CrossEntropy { weights } = loss {

@@ -22,7 +22,7 @@ pub(crate) mod wide;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use self::batches::{Batch, Samples};
+pub use self::batches::{MiniBatch, Samples};
 use self::{
     batches::{Pass, for_each_batch},
     checkpoint::Progress,
@@ -60,7 +60,7 @@ pub struct Schedule {
 }
 
 /// One training job.
-pub struct Job<'a> {
+pub struct TrainingJob<'a> {
     /// What is learnt from and judged by.
     pub source: &'a dyn Source,
     /// How windows of them become samples.
@@ -80,7 +80,7 @@ pub struct Job<'a> {
     pub identity: &'a [u8],
 }
 
-impl Job<'_> {
+impl TrainingJob<'_> {
     /// Trains; the parameters with the best validation loss.
     ///
     /// # Errors
@@ -263,7 +263,7 @@ impl Engine {
         network: &Network,
         parameters: &[f32],
         loss: &Loss,
-        batch: &Batch,
+        batch: &MiniBatch,
     ) -> Result<f64, TrainError> {
         check(network, loss, batch)?;
         let (inputs, samples) = (&*batch.inputs, batch.samples);
@@ -288,7 +288,7 @@ impl Engine {
         network: &Network,
         parameters: &[f32],
         loss: &Loss,
-        batch: &Batch,
+        batch: &MiniBatch,
     ) -> Result<f64, TrainError> {
         check(network, loss, batch)?;
         let (inputs, samples) = (&*batch.inputs, batch.samples);
@@ -303,7 +303,7 @@ impl Engine {
 }
 
 /// Samples come from a recipe that may be anybody's.
-fn check(network: &Network, loss: &Loss, batch: &Batch) -> Result<(), TrainError> {
+fn check(network: &Network, loss: &Loss, batch: &MiniBatch) -> Result<(), TrainError> {
     if batch.fits(network, loss) {
         return Ok(());
     }

@@ -164,7 +164,7 @@ fn samples_that_do_not_fit_are_refused() {
         weights: vec![1.0; 2],
     };
     let learn = |inputs: &[f32], targets: &[f32]| {
-        let batch = Batch {
+        let batch = MiniBatch {
             inputs: inputs.to_vec(),
             targets: targets.to_vec(),
             samples: 1,

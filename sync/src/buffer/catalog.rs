@@ -8,7 +8,7 @@
 //! missing, all generations are asked, and only streams of which the buffer holds nothing are forgotten.
 //!
 //! Format of the file: frames (see [`crate::files::frame`]), the length of each before it in four bytes, lowest
-//! first: [`Head`], the schemas by number, the streams as [`Kept`].
+//! first: [`Head`], the schemas by number, the streams as [`CatalogFile`].
 
 use crate::sample::naming::Devices;
 use std::{
@@ -85,7 +85,7 @@ struct Head {
 
 /// A stream in the file of the catalog.
 #[derive(Serialize, Deserialize)]
-struct Kept<S> {
+struct CatalogFile<S> {
     /// No record of it is later, nanoseconds UTC; nothing if there never was one.
     last_ts: Option<i64>,
     stream: S,
@@ -113,7 +113,7 @@ pub(super) fn write_file(
     }
     for stream in catalog.streams() {
         let (stream, last_ts) = (&**stream, last_ts(stream.id));
-        frame::append(&mut bytes, &Kept { last_ts, stream })?;
+        frame::append(&mut bytes, &CatalogFile { last_ts, stream })?;
     }
     state_file::write_bytes(&file_path(dir), &bytes)
 }
@@ -163,7 +163,7 @@ pub(super) fn read_file(dir: &Path) -> Result<Option<Names>, StateFileError> {
             names.schemas.insert(schema.id, schema);
         }
         for _ in 0..head.streams {
-            let kept: Kept<Stream> = frame::from_bytes(next()?).map_err(text)?;
+            let kept: CatalogFile<Stream> = frame::from_bytes(next()?).map_err(text)?;
             if let Some(last_ts) = kept.last_ts {
                 names.last_ts.insert(kept.stream.id, last_ts);
             }

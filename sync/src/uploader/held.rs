@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    job::{Delivered, Job, Scope},
+    job::{Delivered, Scope, UploadJob},
     plan::BATCH_BLOCKS_MAX,
 };
 use crate::{cursor::Cursor, sample::StreamId};
@@ -69,7 +69,12 @@ impl HeldStreams {
     }
 
     /// The next job for held streams, up to block `end`; `None` if none is due at `now`.
-    pub(super) fn next_job(&mut self, cursor: &Cursor, end: u64, now: Instant) -> Option<Job> {
+    pub(super) fn next_job(
+        &mut self,
+        cursor: &Cursor,
+        end: u64,
+        now: Instant,
+    ) -> Option<UploadJob> {
         let taken = self.catching_up(cursor, end);
         let test = self.test(cursor, end, now);
         let is_test = test.is_some() && (self.test_next || taken.is_none());
@@ -77,7 +82,7 @@ impl HeldStreams {
         if is_test { test } else { taken }
     }
 
-    fn catching_up(&self, cursor: &Cursor, end: u64) -> Option<Job> {
+    fn catching_up(&self, cursor: &Cursor, end: u64) -> Option<UploadJob> {
         let held = cursor.held();
         let position = |id: &StreamId| Some((*id, held.get(id)?.seq));
         let streams: BTreeMap<StreamId, u64> = self.taken.iter().filter_map(position).collect();
@@ -86,7 +91,7 @@ impl HeldStreams {
         Some(job(streams, start..end, false))
     }
 
-    fn test(&self, cursor: &Cursor, end: u64, now: Instant) -> Option<Job> {
+    fn test(&self, cursor: &Cursor, end: u64, now: Instant) -> Option<UploadJob> {
         let is_due = |id: &StreamId| {
             let at = self.retry_at.get(id);
             !self.taken.contains(id) && at.is_none_or(|at| *at <= now)
@@ -121,7 +126,7 @@ impl HeldStreams {
     /// became of each stream of it.
     pub(super) fn settle(
         &mut self,
-        (job, delivered): (&Job, &Delivered),
+        (job, delivered): (&UploadJob, &Delivered),
         cursor: &mut Cursor,
         end: u64,
         now: Instant,
@@ -181,8 +186,8 @@ impl HeldStreams {
     }
 }
 
-fn job(streams: BTreeMap<StreamId, u64>, blocks: std::ops::Range<u64>, is_test: bool) -> Job {
+fn job(streams: BTreeMap<StreamId, u64>, blocks: std::ops::Range<u64>, is_test: bool) -> UploadJob {
     let streams = Arc::new(streams);
     let scope = Scope::Held { streams, is_test };
-    Job { blocks, scope }
+    UploadJob { blocks, scope }
 }

@@ -33,7 +33,7 @@ const BATCH_BYTES_MAX: usize = if cfg!(test) { 64 << 10 } else { 16 << 20 };
 
 /// Blocks to upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Job {
+pub(super) struct UploadJob {
     pub(super) blocks: Range<u64>,
     pub(super) scope: Scope,
 }
@@ -151,7 +151,7 @@ struct Gathered {
 
 /// Does `job`.
 pub(super) async fn run(
-    job: Job,
+    job: UploadJob,
     standing: Standing,
     source: Arc<dyn BlockSource>,
     upstream: Arc<dyn Upstream>,
@@ -255,7 +255,11 @@ async fn write_singly(
     Ok(())
 }
 
-fn gather(job: &Job, standing: &Standing, source: &dyn BlockSource) -> Result<Gathered, Failure> {
+fn gather(
+    job: &UploadJob,
+    standing: &Standing,
+    source: &dyn BlockSource,
+) -> Result<Gathered, Failure> {
     let mut builder = BatchBuilder::default();
     let mut delivered = Delivered::default();
     let (mut rows, mut bytes) = (0, 0);

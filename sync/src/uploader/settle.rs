@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     Uploader,
     held::Change,
-    job::{Delivered, Failure, Job, Share},
+    job::{Delivered, Failure, Share, UploadJob},
     stretch::Place,
 };
 use crate::sample::StreamId;
@@ -45,7 +45,7 @@ impl Uploader {
         }
     }
 
-    fn delivered(&mut self, job: &Job, delivered: &Delivered) {
+    fn delivered(&mut self, job: &UploadJob, delivered: &Delivered) {
         self.answered(&delivered.answered, &delivered.mended);
         self.broken.taken_out(&delivered.taken_out);
         self.from_other_end = false;
@@ -73,7 +73,7 @@ impl Uploader {
     }
 
     /// Holds the streams of `job` that are, or may be, refused.
-    fn hold(&mut self, job: &Job, delivered: &Delivered) {
+    fn hold(&mut self, job: &UploadJob, delivered: &Delivered) {
         let bad = delivered.refused.keys().chain(delivered.suspected.keys());
         for stream in bad {
             let seq = job.blocks.start;
@@ -92,7 +92,7 @@ impl Uploader {
         }
     }
 
-    fn delivered_held(&mut self, job: &Job, delivered: &Delivered) {
+    fn delivered_held(&mut self, job: &UploadJob, delivered: &Delivered) {
         let end = self.claimed.end();
         let settled = (job, delivered);
         let now = Instant::now();
@@ -120,7 +120,7 @@ impl Uploader {
         self.stats.set_held(name, reason.to_owned());
     }
 
-    fn failed(&mut self, job: &Job, failure: &Failure) {
+    fn failed(&mut self, job: &UploadJob, failure: &Failure) {
         let error = &failure.text;
         if !job.scope.is_held() {
             self.claimed.remove(job.blocks.clone());

@@ -12,7 +12,7 @@ use dunlin_sync::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, Need, Operation, OperationError, Parts, Request, WriterEnd};
+use super::{Listener, Need, Operation, OperationError, OperationParts, Request, WriterEnd};
 use crate::{
     config::settings::StreamRule,
     record::{
@@ -103,7 +103,7 @@ impl Operation for ImportTarget {
         Request::Target(self)
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Target, OperationError> {
+    fn run(self, parts: &OperationParts, _: &mut dyn Listener) -> Result<Target, OperationError> {
         target(&parts.buffer, &parts.rules, &self.stream)
     }
 }
@@ -116,7 +116,11 @@ impl Operation for ImportBatch {
         Request::Import(self)
     }
 
-    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<u64, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        listener: &mut dyn Listener,
+    ) -> Result<u64, OperationError> {
         import(parts, self, listener)
     }
 }
@@ -172,7 +176,7 @@ fn target(buffer: &Buffer, rules: &[StreamRule], stream: &str) -> Result<Target,
 
 /// Stores a batch; returns the number of records once they are durable.
 fn import(
-    parts: &Parts,
+    parts: &OperationParts,
     batch: ImportBatch,
     listener: &mut dyn Listener,
 ) -> Result<u64, OperationError> {

@@ -34,7 +34,7 @@ pub use self::learning::{
 pub use self::{
     export::{ExportDone, ExportFormat, ExportRecords},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
-    parts::{Parts, WriterEnd},
+    parts::{OperationParts, WriterEnd},
     quarantine::{CountItems, Held, ListItems, PurgeItems, Selection, ShowItem, Summary},
     retry::{Retried, RetryItems},
     upload::{SentAgain, UploadAgain},
@@ -101,7 +101,7 @@ pub trait Operation: Sized + Send + 'static {
     /// [`OperationError`], also if `listener` refuses to listen any more.
     fn run(
         self,
-        parts: &Parts,
+        parts: &OperationParts,
         listener: &mut dyn Listener,
     ) -> Result<Self::Answer, OperationError>;
 }
@@ -141,7 +141,7 @@ pub enum Request {
 /// # Errors
 /// [`OperationError`], also if `listener` refuses to listen any more.
 pub(super) fn handle(
-    parts: &Parts,
+    parts: &OperationParts,
     request: Request,
     listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
@@ -163,7 +163,7 @@ pub(super) fn handle(
 
 fn json<O: Operation>(
     operation: O,
-    parts: &Parts,
+    parts: &OperationParts,
     listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
     serde_json::to_vec(&operation.run(parts, listener)?).map_err(OperationError::failed)

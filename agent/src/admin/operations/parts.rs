@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What the operations work on.
-pub struct Parts {
+pub struct OperationParts {
     /// Committed records.
     pub buffer: Arc<Buffer>,
     /// What could not be decoded or delivered.
@@ -43,7 +43,7 @@ pub struct WriterEnd {
     pub drains: bool,
 }
 
-impl Parts {
+impl OperationParts {
     /// Those of a running agent.
     pub fn of_agent(view: &Arc<View>, requests: Requests) -> Self {
         let uploads = Arc::clone(&view.uploads);

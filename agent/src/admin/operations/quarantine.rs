@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dunlin_sync::quarantine::{Content, Item, Quarantine};
 use serde::{Deserialize, Serialize};
 
-use super::{Listener, Need, Operation, OperationError, Parts, Request};
+use super::{Listener, Need, Operation, OperationError, OperationParts, Request};
 
 /// Items listed at most.
 const LIST_ITEMS_MAX: u64 = 10_000;
@@ -97,7 +97,11 @@ impl Operation for ListItems {
         Request::List(self)
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Vec<Summary>, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        _: &mut dyn Listener,
+    ) -> Result<Vec<Summary>, OperationError> {
         let items_max = self.items_max.min(LIST_ITEMS_MAX) as usize;
         let mut summaries = Vec::new();
         let visited = parts.quarantine.visit(|id, item| {
@@ -150,7 +154,11 @@ impl Operation for ShowItem {
         Request::Show(self)
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Option<Item>, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        _: &mut dyn Listener,
+    ) -> Result<Option<Item>, OperationError> {
         parts
             .quarantine
             .get(self.id)
@@ -172,7 +180,7 @@ impl Operation for CountItems {
 
     fn run(
         self,
-        parts: &Parts,
+        parts: &OperationParts,
         _: &mut dyn Listener,
     ) -> Result<BTreeMap<String, Held>, OperationError> {
         let mut by_reason: BTreeMap<String, Held> = BTreeMap::new();
@@ -201,7 +209,7 @@ impl Operation for PurgeItems {
         Request::Purge(self)
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<u64, OperationError> {
+    fn run(self, parts: &OperationParts, _: &mut dyn Listener) -> Result<u64, OperationError> {
         let (quarantine, selection) = (&parts.quarantine, &self.0);
         if *selection == Selection::default() {
             return quarantine.purge().map_err(OperationError::failed);

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::{
-    Listener, Need, Operation, OperationError, Parts, Request, import,
+    Listener, Need, Operation, OperationError, OperationParts, Request, import,
     quarantine::{Selection, ids},
 };
 use crate::record::writer::{Refused, RequestContent};
@@ -54,13 +54,17 @@ impl Operation for RetryItems {
         Request::Retry(self)
     }
 
-    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Retried, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        listener: &mut dyn Listener,
+    ) -> Result<Retried, OperationError> {
         retry(parts, &self.0, listener)
     }
 }
 
 fn retry(
-    parts: &Parts,
+    parts: &OperationParts,
     selection: &Selection,
     listener: &mut dyn Listener,
 ) -> Result<Retried, OperationError> {
@@ -91,7 +95,7 @@ fn retry(
 }
 
 fn retry_publishes(
-    parts: &Parts,
+    parts: &OperationParts,
     items: Vec<(u64, Item)>,
     retried: &mut Retried,
     listener: &mut dyn Listener,
@@ -141,7 +145,7 @@ fn retry_publishes(
 }
 
 fn retry_rows(
-    parts: &Parts,
+    parts: &OperationParts,
     items: Vec<(u64, Item)>,
     retried: &mut Retried,
 ) -> Result<(), OperationError> {
@@ -185,14 +189,14 @@ fn retry_rows(
     Ok(())
 }
 
-fn remove(parts: &Parts, id: u64) -> Result<(), OperationError> {
+fn remove(parts: &OperationParts, id: u64) -> Result<(), OperationError> {
     let removed = parts.quarantine.remove(&[id]);
     removed.map(drop).map_err(OperationError::failed)
 }
 
 /// Leaves an item in quarantine with its new reason, under a new number if that is another one.
 fn keep(
-    parts: &Parts,
+    parts: &OperationParts,
     id: u64,
     item: Item,
     reason: String,

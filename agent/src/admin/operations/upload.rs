@@ -15,7 +15,7 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use super::{Listener, Need, Operation, OperationError, Parts, Request};
+use super::{Listener, Need, Operation, OperationError, OperationParts, Request};
 use crate::base::glob::matches;
 
 /// Most rows in one write: little enough for a slow link.
@@ -52,13 +52,17 @@ impl Operation for UploadAgain {
         Request::UploadAgain(self)
     }
 
-    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<SentAgain, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        listener: &mut dyn Listener,
+    ) -> Result<SentAgain, OperationError> {
         upload_again(parts, &self, listener)
     }
 }
 
 fn upload_again(
-    parts: &Parts,
+    parts: &OperationParts,
     wanted: &UploadAgain,
     listener: &mut dyn Listener,
 ) -> Result<SentAgain, OperationError> {

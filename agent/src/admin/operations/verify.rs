@@ -15,7 +15,7 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use super::{Listener, Need, Operation, OperationError, Parts, Request};
+use super::{Listener, Need, Operation, OperationError, OperationParts, Request};
 
 /// How often it says that it is alive.
 const ALIVE_GAP: Duration = Duration::from_millis(200);
@@ -34,14 +34,17 @@ impl Operation for Verify {
 
     fn run(
         self,
-        parts: &Parts,
+        parts: &OperationParts,
         listener: &mut dyn Listener,
     ) -> Result<VerifyReport, OperationError> {
         verify(parts, listener)
     }
 }
 
-fn verify(parts: &Parts, listener: &mut dyn Listener) -> Result<VerifyReport, OperationError> {
+fn verify(
+    parts: &OperationParts,
+    listener: &mut dyn Listener,
+) -> Result<VerifyReport, OperationError> {
     let upstream = Arc::clone(parts.upstream()?);
     let source = Arc::clone(&parts.buffer) as Arc<dyn BlockSource>;
     // The cursor first: a row rejected before it moved is in quarantine by then.

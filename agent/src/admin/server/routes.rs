@@ -15,7 +15,7 @@ use dunlin_sync::files::frame;
 use super::stream::stream;
 use crate::{
     admin::{
-        operations::{Parts, Request, handle},
+        operations::{OperationParts, Request, handle},
         protocol::{REQUEST_BYTES_MAX, TARGET, wire::Wire},
     },
     observe::status::{Status, View},
@@ -24,7 +24,7 @@ use crate::{
 
 /// What the handlers share.
 #[derive(Clone)]
-struct Shared {
+struct RouteState {
     view: Arc<View>,
     requests: Requests,
 }
@@ -35,18 +35,18 @@ pub fn router(view: Arc<View>, requests: Requests) -> Router {
         .route("/status", get(status))
         .route(TARGET, post(operation))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .with_state(Shared { view, requests })
+        .with_state(RouteState { view, requests })
 }
 
-async fn status(State(shared): State<Shared>) -> Json<Status> {
+async fn status(State(shared): State<RouteState>) -> Json<Status> {
     Json(shared.view.status())
 }
 
-async fn operation(State(shared): State<Shared>, body: Bytes) -> Response {
+async fn operation(State(shared): State<RouteState>, body: Bytes) -> Response {
     match frame::from_bytes::<Request>(&body) {
         Ok(request) => {
             // By the rules that hold now.
-            let parts = Parts::of_agent(&shared.view, shared.requests);
+            let parts = OperationParts::of_agent(&shared.view, shared.requests);
             let answer = stream(move |out| {
                 let mut wire = Wire::new(out);
                 let end = handle(&parts, request, &mut wire);

@@ -14,7 +14,7 @@ use super::{
     terminal::Show,
 };
 use crate::{
-    admin::operations::{CountItems, Held, Need, Parts, Selection, Verify},
+    admin::operations::{CountItems, Held, Need, OperationParts, Selection, Verify},
     base::{text::of, wall::wall_ns},
     observe::status::Status,
 };
@@ -163,7 +163,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-fn left_behind(parts: &Parts, data_dir: String) -> LeftBehind {
+fn left_behind(parts: &OperationParts, data_dir: String) -> LeftBehind {
     let (buffer, cursor) = (&parts.buffer, (parts.cursor)());
     let shape = buffer.shape();
     let (left, oldest_ts) = uploader::lag(&**buffer, &cursor);

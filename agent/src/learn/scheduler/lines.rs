@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// One recipe on one stream.
-pub(super) struct Line<'a> {
+pub(super) struct KnownLine<'a> {
     pub(super) rule: &'a RecipeRule,
     pub(super) key: ModelKey,
     pub(super) stream: StreamId,
@@ -44,10 +44,10 @@ impl Lines {
     pub(super) fn state(
         &mut self,
         shared: &Shared,
-        line: &Line<'_>,
+        line: &KnownLine<'_>,
         tried_to: Option<i64>,
     ) -> LineState {
-        let Line { rule, key, stream } = line;
+        let KnownLine { rule, key, stream } = line;
         let models = &shared.models;
         let tried_to = tried_to.max(self.seen_to(models, key));
         let has_model = models.number_among(key, &rule.available_status).is_some();
@@ -76,7 +76,12 @@ impl Lines {
 
     /// Records of a line after `since` (nanoseconds UTC), if they can be counted now; reads blocks only when it
     /// is first asked about that moment.
-    fn rows_new(&mut self, buffer: &Buffer, line: &Line<'_>, since: Option<i64>) -> Option<u64> {
+    fn rows_new(
+        &mut self,
+        buffer: &Buffer,
+        line: &KnownLine<'_>,
+        since: Option<i64>,
+    ) -> Option<u64> {
         let stream = line.stream;
         let Some(since) = since else {
             return Some(buffer.rows_seen(stream));

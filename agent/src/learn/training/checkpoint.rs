@@ -26,7 +26,7 @@ pub(in crate::learn) struct Checkpoint {
 
 /// A checkpoint as it lies on disk.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredCheckpoint {
     task: u64,
     seed: u64,
     checkpoint: Vec<u8>,
@@ -47,7 +47,7 @@ impl Checkpoint {
     /// # Errors
     /// What the system says, with the path.
     pub(super) fn save(&self, checkpoint: &[u8]) -> Result<(), String> {
-        let kept = Kept {
+        let kept = StoredCheckpoint {
             task: self.task,
             seed: self.seed,
             checkpoint: checkpoint.to_vec(),
@@ -58,7 +58,7 @@ impl Checkpoint {
 
     /// What this very task has kept, if anything.
     pub(super) fn load(&self) -> Option<Vec<u8>> {
-        let kept: Option<Kept> = state_file::read(&self.path).unwrap_or_else(|error| {
+        let kept: Option<StoredCheckpoint> = state_file::read(&self.path).unwrap_or_else(|error| {
             tracing::warn!(%error, "training begins anew without its checkpoint");
             None
         });

@@ -25,7 +25,7 @@ enum Slot {
 }
 
 /// What each line must look like.
-struct Layout {
+struct CsvLayout {
     slots: Vec<Slot>,
     /// Whether a line may have more cells than slots.
     open: bool,
@@ -110,7 +110,7 @@ pub(super) fn count(text: &str, header: bool) -> u64 {
     lines.saturating_sub(u64::from(header)).max(1)
 }
 
-fn by_header(names: &[&str], builder: &mut Builder<'_>) -> Result<Layout, Reject> {
+fn by_header(names: &[&str], builder: &mut Builder<'_>) -> Result<CsvLayout, Reject> {
     let mut sorted = names.to_vec();
     sorted.sort_unstable();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -128,10 +128,10 @@ fn by_header(names: &[&str], builder: &mut Builder<'_>) -> Result<Layout, Reject
             Target::Undeclared => Slot::Ignored,
         })
         .collect();
-    Ok(Layout { slots, open: false })
+    Ok(CsvLayout { slots, open: false })
 }
 
-fn by_declaration(builder: &Builder<'_>) -> Result<Layout, Reject> {
+fn by_declaration(builder: &Builder<'_>) -> Result<CsvLayout, Reject> {
     let rule = builder.rule();
     let mut slots = Vec::new();
     let mut open = false;
@@ -175,10 +175,10 @@ fn by_declaration(builder: &Builder<'_>) -> Result<Layout, Reject> {
         }
         column += 1;
     }
-    Ok(Layout { slots, open })
+    Ok(CsvLayout { slots, open })
 }
 
-impl Layout {
+impl CsvLayout {
     fn take(&mut self, cells: &[&str], builder: &mut Builder<'_>) -> Result<(), Reject> {
         let expected = self.slots.len();
         if cells.len() < expected || (cells.len() > expected && !self.open) {

@@ -47,7 +47,7 @@ struct Bases<'a> {
 
 /// The labels of one entry.
 #[derive(Default)]
-struct Entry<'a> {
+struct SenmlRecord<'a> {
     name: Option<Cow<'a, str>>,
     time_ns: i64,
     value: Option<Cell<'a>>,
@@ -172,8 +172,8 @@ fn walk<'a>(
     scanner.end()
 }
 
-fn entry<'a>(scanner: &mut Scanner<'a>, bases: &mut Bases<'a>) -> Result<Entry<'a>, Reject> {
-    let mut entry = Entry::default();
+fn entry<'a>(scanner: &mut Scanner<'a>, bases: &mut Bases<'a>) -> Result<SenmlRecord<'a>, Reject> {
+    let mut entry = SenmlRecord::default();
     // One bit a label, to find those that come twice.
     let mut seen = 0_u16;
     let mut first = true;
@@ -234,7 +234,7 @@ const LABELS: [&str; 11] = [
     "bn", "bt", "bv", "bs", "bver", "n", "t", "s", "v", "vs", "vb",
 ];
 
-impl<'a> Entry<'a> {
+impl<'a> SenmlRecord<'a> {
     fn set_value(&mut self, cell: Cell<'a>) -> Result<(), Reject> {
         match self.value.replace(cell) {
             None => Ok(()),
@@ -244,7 +244,7 @@ impl<'a> Entry<'a> {
 }
 
 fn resolve_entry<'a>(
-    entry: Entry<'a>,
+    entry: SenmlRecord<'a>,
     bases: &mut Bases<'a>,
     measurements: &mut Vec<Measurement<'a>>,
 ) -> Result<(), Reject> {

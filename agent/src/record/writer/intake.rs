@@ -28,7 +28,7 @@ struct OpenStream {
 }
 
 /// Decoded records with everything but their timestamps. All of them fit a block.
-pub(super) struct Batch<'a> {
+pub(super) struct DecodedBatch<'a> {
     stream: &'a mut OpenStream,
     /// Source time and values.
     records: Vec<(Option<i64>, Fitted)>,
@@ -36,7 +36,7 @@ pub(super) struct Batch<'a> {
     pub(super) times_implausible: u64,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> DecodedBatch<'a> {
     /// Refuses what no block could take: afterwards there is no way to drop a record.
     fn new(
         schema: &Schema,
@@ -185,7 +185,7 @@ impl Intake {
         topic: &[u8],
         (payload, payload_bytes): (Option<&[u8]>, usize),
         now_ns: Option<i64>,
-    ) -> Result<Batch<'_>, Reject> {
+    ) -> Result<DecodedBatch<'_>, Reject> {
         let payload = payload.ok_or_else(|| {
             let detail = format!("{payload_bytes} bytes (mqtt.payload_bytes_max)");
             Reject::new(Reason::TooLarge, detail)
@@ -226,7 +226,7 @@ impl Intake {
         let Some(stream) = self.streams.get_mut(&route.stream) else {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
         };
-        Batch::new(
+        DecodedBatch::new(
             &schema,
             stream,
             decoded.records.into_iter(),
@@ -242,7 +242,7 @@ impl Intake {
         own_tags: &[(String, String)],
         fields: &[Field],
         records: Vec<Record>,
-    ) -> Result<Batch<'_>, Reject> {
+    ) -> Result<DecodedBatch<'_>, Reject> {
         let rule = self.rules.iter().position(|rule| rule.name == schema);
         let catalog = self.buffer.catalog();
         let known = catalog
@@ -316,7 +316,7 @@ impl Intake {
                 values: moved.collect::<Vec<_>>().into(),
             }
         });
-        Batch::new(&declared, open, records, 0)
+        DecodedBatch::new(&declared, open, records, 0)
     }
 
     /// Tags of a stream of rule `rule` by name, `device` first.

@@ -71,7 +71,7 @@ const REQUESTS_MAX: usize = 4;
 const REQUESTED_RECORDS_MIN: u64 = 1_000;
 
 /// Everything the writer works with.
-pub struct Parts {
+pub struct WriterParts {
     /// Where publishes arrive.
     pub inbox: Inbox,
     /// How they are acknowledged.
@@ -92,7 +92,7 @@ pub struct Parts {
 
 /// The writer; [`Writer::run`] is its thread.
 pub struct Writer {
-    parts: Parts,
+    parts: WriterParts,
     intake: Intake,
     retained: Retained,
     redelivery: Redelivery,
@@ -118,7 +118,7 @@ pub struct Writer {
 
 impl Writer {
     /// Gets ready; nothing happens before [`Writer::run`].
-    pub fn new(parts: Parts, settings: &Settings) -> (Self, Requests) {
+    pub fn new(parts: WriterParts, settings: &Settings) -> (Self, Requests) {
         let (queue, requests) = mpsc::sync_channel(REQUESTS_MAX);
         let waker = parts.inbox.waker();
         let stats = Arc::new(WriterStats::default());
@@ -423,7 +423,7 @@ fn following(publish: &Incoming, arrived: &[Incoming], no_more: bool) -> Followi
 
 /// Gives timestamps and pushes; returns the records stored.
 fn store(
-    batch: intake::Batch<'_>,
+    batch: intake::DecodedBatch<'_>,
     (clock, clock_path): (&mut Clock, &Path),
     builder: &mut BlockBuilder,
     stats: &WriterStats,

@@ -90,7 +90,7 @@ impl Device {
         let (acker, acks) = Acker::observed();
         let clock = Clock::new(Box::new(hands.clone()), &settings.clock, &past);
         let (gate_sender, gate) = watch::channel(!clock.uploads_held());
-        let parts = Parts {
+        let parts = WriterParts {
             inbox,
             acker,
             buffer: store.buffer,

@@ -19,7 +19,7 @@ use crate::{
     },
     recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     recipes::RecipeSettings,
-    training::{Job, Schedule, loss::Loss},
+    training::{Schedule, TrainingJob, loss::Loss},
 };
 
 use self::{
@@ -82,7 +82,7 @@ impl Recipe for Gradient {
             _ => Loss::Squares,
         };
         let identity = format!("{:?} {columns:?}", self.settings);
-        let job = Job {
+        let job = TrainingJob {
             source: data,
             samples: &Windows {
                 plan: &plan,

@@ -3,7 +3,7 @@
 use crate::{
     data::{Rows, Subset, Window, scale::Scale},
     recipe::Problem,
-    training::{Batch, Samples, wide},
+    training::{MiniBatch, Samples, wide},
 };
 
 use super::plan::{Plan, View};
@@ -43,7 +43,7 @@ impl Samples for Windows<'_> {
             .collect()
     }
 
-    fn add(&self, rows: &Rows, prepared: &[f32], window: Window, batch: &mut Batch) {
+    fn add(&self, rows: &Rows, prepared: &[f32], window: Window, batch: &mut MiniBatch) {
         batch.windows += 1;
         let features = self.plan.features;
         let View::Channels {

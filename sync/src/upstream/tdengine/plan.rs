@@ -20,14 +20,14 @@ const TEXT_BYTES_START: usize = 64;
 const BESIDE_MAX: usize = 4;
 
 /// The names a schema has upstream.
-pub(super) struct Layout {
+pub(super) struct TableLayout {
     pub(super) supertable: String,
     pub(super) tags: Vec<String>,
     /// Of each field, the column of its own name.
     pub(super) fields: Vec<String>,
 }
 
-impl Layout {
+impl TableLayout {
     pub(super) fn new(schema: &Schema) -> Self {
         let (tags, fields) = names::columns(schema);
         Self {
@@ -93,7 +93,7 @@ struct Room {
 }
 
 impl Room {
-    fn of(table: &Supertable, layout: &Layout) -> Self {
+    fn of(table: &Supertable, layout: &TableLayout) -> Self {
         let missing = layout.tags.iter().filter(|tag| !table.tags.contains(*tag));
         let tags = table.tags.len() + missing.count();
         Self {
@@ -102,7 +102,7 @@ impl Room {
         }
     }
 
-    fn new(layout: &Layout, part: usize) -> Self {
+    fn new(layout: &TableLayout, part: usize) -> Self {
         let fixed = fixed(part);
         Self {
             columns: COLUMNS_MAX.saturating_sub(fixed.len() + layout.tags.len()),
@@ -130,7 +130,7 @@ pub(super) fn fixed(part: usize) -> &'static [&'static str] {
 /// `needs` uses. Parts in `full` get no more columns, whatever we think of their room.
 pub(super) fn plan(
     schema: &Schema,
-    layout: &Layout,
+    layout: &TableLayout,
     needs: &[Need],
     parts: &Parts,
     full: &BTreeSet<usize>,
@@ -175,7 +175,7 @@ pub(super) fn plan(
 }
 
 /// The column of each field, used or not, so that it does not depend on the batch.
-fn columns(schema: &Schema, layout: &Layout, parts: &Parts) -> Vec<Option<String>> {
+fn columns(schema: &Schema, layout: &TableLayout, parts: &Parts) -> Vec<Option<String>> {
     let own: HashSet<&str> = layout.fields.iter().map(String::as_str).collect();
     let mut beside: HashSet<String> = HashSet::new();
     let mut columns = Vec::with_capacity(schema.fields.len());
@@ -223,7 +223,7 @@ fn place(
     need: Need,
     parts: &Parts,
     full: &BTreeSet<usize>,
-    layout: &Layout,
+    layout: &TableLayout,
     rooms: &mut Vec<Room>,
     plan: &mut Plan,
 ) -> Place {

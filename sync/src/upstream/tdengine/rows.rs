@@ -10,7 +10,7 @@ use taos::{RawBlock, Ty};
 use super::{
     block::BlockBuilder,
     names::{FIXED, push_literal, subtable_of_part, tag_value},
-    plan::{Layout, Need, fixed},
+    plan::{Need, TableLayout, fixed},
     schema::Ready,
     supertable::TEXT_BYTES_MAX,
 };
@@ -28,7 +28,7 @@ pub(super) struct Table<'a> {
     /// The stream's place in the batch.
     pub(super) index: usize,
     pub(super) source: &'a TableRows,
-    layout: Arc<Layout>,
+    layout: Arc<TableLayout>,
     /// The subtable's name.
     pub(super) name: String,
     supertable: String,
@@ -69,7 +69,7 @@ pub(super) fn needs(source: &TableRows) -> Vec<Need> {
 pub(super) fn sorted<'a>(
     index: usize,
     source: &'a TableRows,
-    layout: &Arc<Layout>,
+    layout: &Arc<TableLayout>,
     name: &str,
     ready: &Ready,
     rejected: &mut Vec<Rejection>,

@@ -16,7 +16,7 @@ use super::{
     codes,
     known::Parts,
     names::{self, FIXED},
-    plan::{Change, Layout, Need, Place, Plan, Verb, fixed, plan, tag_definition},
+    plan::{Change, Need, Place, Plan, TableLayout, Verb, fixed, plan, tag_definition},
     supertable::{ColumnType, FIXED_TYPES, ROW_BYTES_MAX, Supertable},
 };
 use crate::{
@@ -37,7 +37,7 @@ pub(super) struct Ready {
 
 impl Ready {
     /// Why no row can be written at all, and what would help.
-    pub(super) fn refusal(&self, layout: &Layout) -> Option<String> {
+    pub(super) fn refusal(&self, layout: &TableLayout) -> Option<String> {
         if self.parts.is_empty() {
             return Some(
                 self.words(0, FIXED[0])
@@ -89,7 +89,7 @@ impl Ready {
 pub(super) async fn ready(
     client: &Client,
     schema: &Schema,
-    layout: &Layout,
+    layout: &TableLayout,
     needs: &[Need],
     told: &Told,
 ) -> Result<Ready, UpstreamError> {
@@ -156,7 +156,7 @@ impl Attempt {
         &mut self,
         client: &Client,
         schema: &Schema,
-        layout: &Layout,
+        layout: &TableLayout,
         parts: &Parts,
         changes: &[Change],
     ) -> Result<(), UpstreamError> {
@@ -233,7 +233,7 @@ impl Attempt {
 }
 
 /// Says once what has gone to another place than people look for it.
-fn tell(schema: &Schema, layout: &Layout, plan: &Plan, parts: &Parts, told: &Told) {
+fn tell(schema: &Schema, layout: &TableLayout, plan: &Plan, parts: &Parts, told: &Told) {
     for (field, found) in &plan.beside {
         let (name, kind) = (&schema.fields[*field].name, schema.fields[*field].kind);
         if let Some(Some(place)) = plan.places.get(*field)
@@ -278,7 +278,7 @@ const fn verb(verb: Verb) -> &'static str {
 async fn describe_parts(
     client: &Client,
     schema: &Schema,
-    layout: &Layout,
+    layout: &TableLayout,
     needs: &[Need],
 ) -> Result<Parts, UpstreamError> {
     let mut parts = Parts::new();
@@ -338,7 +338,7 @@ fn words_of_refusal(done: Result<(), Failure>) -> Result<Option<String>, Upstrea
     }
 }
 
-fn create_statement(name: &str, part: usize, columns: &[&Change], layout: &Layout) -> String {
+fn create_statement(name: &str, part: usize, columns: &[&Change], layout: &TableLayout) -> String {
     let mut sql = format!("CREATE STABLE IF NOT EXISTS {name} (");
     for (number, (column, kind)) in fixed(part).iter().zip(&FIXED_TYPES).enumerate() {
         let comma = if number == 0 { "" } else { ", " };

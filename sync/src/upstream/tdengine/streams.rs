@@ -11,7 +11,7 @@ use super::{
     codes,
     known::Tags,
     names::{self, push_literal, tag_value},
-    plan::Layout,
+    plan::TableLayout,
     schema,
 };
 use crate::{
@@ -25,7 +25,7 @@ pub(super) async fn keep_tags(
     client: &Client,
     stream: &Stream,
     table: &str,
-    layout: &Layout,
+    layout: &TableLayout,
     parts: usize,
     told: &Told,
 ) -> Result<(), UpstreamError> {
@@ -99,7 +99,7 @@ fn tell(stream: &Stream, table: &str, refused: Option<String>, told: &Told) {
 }
 
 /// The tags of all subtables that `device` has under the first supertable, by their names.
-async fn list(client: &Client, layout: &Layout, device: &str) -> Result<Tags, UpstreamError> {
+async fn list(client: &Client, layout: &TableLayout, device: &str) -> Result<Tags, UpstreamError> {
     let Some(table) = schema::describe(client, &layout.supertable).await? else {
         return Ok(Tags::new());
     };

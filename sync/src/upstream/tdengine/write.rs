@@ -18,7 +18,7 @@ use super::{
     codes,
     losses::Losses,
     names,
-    plan::{Layout, Need},
+    plan::{Need, TableLayout},
     rows::{Table, needs, sorted},
     schema::{Ready, ready},
     streams,
@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
         struct Group<'b> {
             schema: &'b Schema,
             needs: Vec<Need>,
-            made: Option<Result<(Arc<Layout>, Ready), String>>,
+            made: Option<Result<(Arc<TableLayout>, Ready), String>>,
         }
         let mut groups: HashMap<usize, Group> = HashMap::new();
         for source in &batch.tables {
@@ -150,7 +150,7 @@ impl<'a> Writer<'a> {
             }
         }
         for group in groups.values_mut() {
-            let layout = Layout::new(group.schema);
+            let layout = TableLayout::new(group.schema);
             // A table that is refused costs no other.
             group.made = match ready(client, group.schema, &layout, &group.needs, told).await {
                 Ok(ready) => Some(Ok((Arc::new(layout), ready))),

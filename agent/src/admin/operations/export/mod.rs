@@ -17,7 +17,7 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 use self::files::{CsvExport, ExportError, ParquetExport};
-use super::{Listener, Need, Operation, OperationError, Parts, Request};
+use super::{Listener, Need, Operation, OperationError, OperationParts, Request};
 use crate::base::glob::means;
 
 /// Names listed in an error.
@@ -60,7 +60,11 @@ impl Operation for ExportRecords {
         Request::Export(self)
     }
 
-    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<ExportDone, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        listener: &mut dyn Listener,
+    ) -> Result<ExportDone, OperationError> {
         export(&parts.buffer, &self, listener)
     }
 }
@@ -183,16 +187,16 @@ fn rows_of(
     parts
 }
 
-pub(super) type Shared<'l> = Mutex<&'l mut dyn Listener>;
+pub(super) type SharedListener<'l> = Mutex<&'l mut dyn Listener>;
 
 pub(super) fn lock<'g, 'l>(
-    listener: &'g Shared<'l>,
+    listener: &'g SharedListener<'l>,
 ) -> std::sync::MutexGuard<'g, &'l mut dyn Listener> {
     listener.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hands bytes on as data.
-pub(super) struct Data<'g, 'l>(pub(super) &'g Shared<'l>);
+pub(super) struct Data<'g, 'l>(pub(super) &'g SharedListener<'l>);
 
 impl Write for Data<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

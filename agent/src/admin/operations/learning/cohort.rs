@@ -9,9 +9,9 @@ use dunlin_models::{
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
 
-use super::{LearningRequest, Listener, Need, Operation, OperationError, Parts, Request};
+use super::{LearningRequest, Listener, Need, Operation, OperationError, OperationParts, Request};
 use crate::{
-    admin::operations::export::{Data, ExportFormat, File, Shared, failed, lock},
+    admin::operations::export::{Data, ExportFormat, File, SharedListener, failed, lock},
     base::glob::means,
     cohort::{Cohort, CohortError, CohortQuery, StreamRows, resolve_telling},
 };
@@ -96,7 +96,7 @@ impl Operation for ViewCohort {
 
     fn run(
         self,
-        parts: &Parts,
+        parts: &OperationParts,
         listener: &mut dyn Listener,
     ) -> Result<CohortFound, OperationError> {
         view(parts, self, listener)
@@ -105,7 +105,7 @@ impl Operation for ViewCohort {
 
 /// Resolves the cohort, row by row (no windows), and does with it what is asked.
 fn view(
-    parts: &Parts,
+    parts: &OperationParts,
     wanted: ViewCohort,
     listener: &mut dyn Listener,
 ) -> Result<CohortFound, OperationError> {
@@ -113,7 +113,7 @@ fn view(
     if let Some(recipe) = &wanted.since_training {
         query.after = last_training(parts, recipe, &query.streams)?;
     }
-    let listener: Shared<'_> = Mutex::new(listener);
+    let listener: SharedListener<'_> = Mutex::new(listener);
     let shape = WindowShape {
         lookback: 1,
         horizon: 0,
@@ -153,7 +153,7 @@ fn view(
 /// Timestamp of the last record from which the version that serves was trained; nothing if there is no
 /// such stream.
 fn last_training(
-    parts: &Parts,
+    parts: &OperationParts,
     recipe: &str,
     streams: &str,
 ) -> Result<Option<i64>, OperationError> {
@@ -223,7 +223,7 @@ fn write(
     cohort: &Cohort,
     buffer: &Buffer,
     format: ExportFormat,
-    listener: &Shared<'_>,
+    listener: &SharedListener<'_>,
 ) -> Result<(), OperationError> {
     let schema = cohort
         .schema(&buffer.catalog())

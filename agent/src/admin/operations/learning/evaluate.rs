@@ -26,7 +26,7 @@ use dunlin_models::{
 use dunlin_sync::buffer::Buffer;
 use serde::{Deserialize, Serialize};
 
-use super::{LearningRequest, Listener, Need, Operation, OperationError, Parts, Request};
+use super::{LearningRequest, Listener, Need, Operation, OperationError, OperationParts, Request};
 use crate::{
     cohort::{self, Cohort, CohortQuery, Part},
     config::settings::{RecipeRule, SplitRule},
@@ -86,13 +86,17 @@ impl Operation for Evaluate {
         Request::Learning(LearningRequest::Evaluate(self))
     }
 
-    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Evaluated, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        listener: &mut dyn Listener,
+    ) -> Result<Evaluated, OperationError> {
         evaluate(parts, &self, listener)
     }
 }
 
 fn evaluate(
-    parts: &Parts,
+    parts: &OperationParts,
     wanted: &Evaluate,
     listener: &mut dyn Listener,
 ) -> Result<Evaluated, OperationError> {
@@ -177,7 +181,7 @@ fn evaluate(
 }
 
 fn rule<'a>(
-    parts: &'a Parts,
+    parts: &'a OperationParts,
     name: &str,
 ) -> Result<(&'a RecipeRule, &'a crate::config::settings::LearnSettings), OperationError> {
     let unknown = |known: &[&str]| {

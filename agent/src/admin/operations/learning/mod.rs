@@ -24,7 +24,7 @@ pub use self::{
         PromoteModel, RollBackModel, ShowModel, Which,
     },
 };
-use super::{Listener, Need, Operation, OperationError, Parts, Request, json};
+use super::{Listener, Need, Operation, OperationError, OperationParts, Request, json};
 use crate::{config::settings::LearnSettings, observe::status::View, store};
 
 /// An operation on what is learnt, on its way to the agent.
@@ -72,7 +72,7 @@ impl LearningParts {
 
 /// Does what is asked; see [`super::handle`].
 pub(super) fn handle(
-    parts: &Parts,
+    parts: &OperationParts,
     request: LearningRequest,
     listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {

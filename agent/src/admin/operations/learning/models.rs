@@ -9,7 +9,9 @@ use dunlin_models::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LearningRequest, Listener, Need, Operation, OperationError, Parts, Request, json};
+use super::{
+    LearningRequest, Listener, Need, Operation, OperationError, OperationParts, Request, json,
+};
 use crate::{
     base::{glob::matches, wall::wall_ns},
     store::tell_damage,
@@ -37,7 +39,7 @@ pub enum ModelsRequest {
 
 /// Does what is asked; see [`super::super::handle`].
 pub(super) fn handle(
-    parts: &Parts,
+    parts: &OperationParts,
     request: ModelsRequest,
     listener: &mut dyn Listener,
 ) -> Result<Vec<u8>, OperationError> {
@@ -142,7 +144,7 @@ impl Operation for ListModels {
 
     fn run(
         self,
-        parts: &Parts,
+        parts: &OperationParts,
         listener: &mut dyn Listener,
     ) -> Result<Vec<ModelSummary>, OperationError> {
         let (registry, catalog) = ((parts.learning.models)()?, parts.buffer.catalog());
@@ -178,7 +180,7 @@ impl Operation for ShowModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Show(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
+    fn run(self, parts: &OperationParts, _: &mut dyn Listener) -> Result<Version, OperationError> {
         let number = self.0.number;
         on_line(parts, self.0.key, |registry, key| {
             find(registry, key, number)
@@ -207,7 +209,7 @@ impl Operation for PromoteModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Promote(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
+    fn run(self, parts: &OperationParts, _: &mut dyn Listener) -> Result<Version, OperationError> {
         on_line(parts, self.key, |registry, key| {
             let current = registry.current(key)?.map(|version| version.status);
             let status = self.status.or(current);
@@ -235,7 +237,7 @@ impl Operation for RollBackModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::RollBack(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<Version, OperationError> {
+    fn run(self, parts: &OperationParts, _: &mut dyn Listener) -> Result<Version, OperationError> {
         on_line(parts, self.key, |registry, key| {
             let status = self.status.as_deref().unwrap_or(ROLLED_BACK);
             Ok(registry.rollback(key, status)?)
@@ -255,7 +257,11 @@ impl Operation for ExportModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Export(self)))
     }
 
-    fn run(self, parts: &Parts, listener: &mut dyn Listener) -> Result<Version, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        listener: &mut dyn Listener,
+    ) -> Result<Version, OperationError> {
         let number = self.0.number;
         on_line(parts, self.0.key, |registry, key| {
             let version = find(registry, key, number)?;
@@ -296,7 +302,11 @@ impl Operation for ImportModel {
         Request::Learning(LearningRequest::Models(ModelsRequest::Import(self)))
     }
 
-    fn run(self, parts: &Parts, _: &mut dyn Listener) -> Result<ImportedModel, OperationError> {
+    fn run(
+        self,
+        parts: &OperationParts,
+        _: &mut dyn Listener,
+    ) -> Result<ImportedModel, OperationError> {
         let unused_because = unused_because(parts, &self.key);
         let version = on_line(parts, self.key, |registry, key| {
             let new = NewVersion {
@@ -314,7 +324,7 @@ impl Operation for ImportModel {
 }
 
 /// A model may be there before its stream or its recipe is, or be called by a slip of the pen.
-fn unused_because(parts: &Parts, key: &ModelKey) -> Vec<String> {
+fn unused_because(parts: &OperationParts, key: &ModelKey) -> Vec<String> {
     let mut why = Vec::new();
     if parts.buffer.catalog().meant(&key.stream).is_none() {
         why.push(format!(
@@ -333,7 +343,7 @@ fn unused_because(parts: &Parts, key: &ModelKey) -> Vec<String> {
 
 /// Does something with one line, which `key` calls by the name that its stream has in the catalog.
 fn on_line(
-    parts: &Parts,
+    parts: &OperationParts,
     mut key: ModelKey,
     act: impl FnOnce(&Registry, &ModelKey) -> Result<Version, OperationError>,
 ) -> Result<Version, OperationError> {

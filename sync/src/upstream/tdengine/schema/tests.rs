@@ -51,7 +51,7 @@ fn parts(tables: Vec<Supertable>) -> Parts {
 fn planned(schema: &Schema, needs: &[Need], tables: Vec<Supertable>) -> Plan {
     plan(
         schema,
-        &Layout::new(schema),
+        &TableLayout::new(schema),
         needs,
         &parts(tables),
         &BTreeSet::new(),
@@ -76,13 +76,13 @@ fn create_names_everything_in_back_ticks() {
     let plan = planned(&schema, &[Need::default(); 2], Vec::new());
     let columns: Vec<&Change> = plan.changes.iter().collect();
     assert_eq!(
-        create_statement("`d`.`m`", 0, &columns, &Layout::new(&schema)),
+        create_statement("`d`.`m`", 0, &columns, &TableLayout::new(&schema)),
         "CREATE STABLE IF NOT EXISTS `d`.`m` (`ts` TIMESTAMP, `is_train` BOOL, \
          `fold` TINYINT UNSIGNED, `source_ts` TIMESTAMP, `x` DOUBLE, `note` VARCHAR(64)) \
          TAGS (`device` VARCHAR(256))"
     );
     assert_eq!(
-        create_statement("`d`.`m_2`", 1, &columns[..1], &Layout::new(&schema)),
+        create_statement("`d`.`m_2`", 1, &columns[..1], &TableLayout::new(&schema)),
         "CREATE STABLE IF NOT EXISTS `d`.`m_2` (`ts` TIMESTAMP, `x` DOUBLE) \
          TAGS (`device` VARCHAR(256))"
     );
@@ -240,7 +240,7 @@ fn what_a_table_has_no_room_for_goes_to_further_ones() {
 #[test]
 fn a_part_that_the_server_calls_full_gets_no_more() {
     let schema = schema(&[("x", FieldType::F64)]);
-    let layout = Layout::new(&schema);
+    let layout = TableLayout::new(&schema);
     let plan = plan(
         &schema,
         &layout,
@@ -254,7 +254,7 @@ fn a_part_that_the_server_calls_full_gets_no_more() {
 #[test]
 fn foreign_shapes_are_named() {
     let schema = schema(&[("x", FieldType::F64)]);
-    let layout = Layout::new(&schema);
+    let layout = TableLayout::new(&schema);
     let ready = |rows: &[[&str; 4]]| Ready {
         parts: Arc::new(parts(vec![described(rows)])),
         places: Vec::new(),
