@@ -18,7 +18,7 @@ enum What {
     Damaged(String),
     Version(ModelKey, u64),
     /// All versions of a line.
-    ModelHistory(ModelKey),
+    Line(ModelKey),
 }
 
 impl Registry {
@@ -77,7 +77,7 @@ impl Registry {
                     let mut history = self.listed(&key, number)?;
                     self.remove_all(&mut history, &[number])?;
                 }
-                What::ModelHistory(key) => self.forget_line(&key)?,
+                What::Line(key) => self.forget_line(&key)?,
             }
             too_many = too_many.saturating_sub(spare.bytes);
         }
@@ -125,7 +125,7 @@ impl Registry {
                 let dir = self.line_dir(&key);
                 let spare = Spare {
                     bytes: disk::bytes_under(&dir),
-                    what: What::ModelHistory(key),
+                    what: What::Line(key),
                 };
                 whole.push((changed_at(&dir), spare));
             }

@@ -131,8 +131,8 @@ pub trait Upstream: Send + Sync {
         Ok(())
     }
 
-    /// How often since the start another database was found where rows had been written before: it was
-    /// removed, replaced or restored, and may lack them.
+    /// How often since the start another database was found where rows had been written before, as far as this
+    /// process can tell: it was removed, replaced or restored, and may lack them.
     fn times_replaced(&self) -> u64 {
         0
     }

@@ -92,11 +92,11 @@ impl Sqlite {
         let (busy_max, told) = (BUSY_MAX.min(self.timeout / 2), Arc::clone(&self.told));
         let succession = Arc::clone(&self.succession);
         self.with_slot(move |slot| {
-            let mut database = match leave_what_is_gone(slot.take()) {
+            let mut database = match succession.leave_what_is_gone(slot.take(), &path) {
                 Some(database) => database,
                 None => Database::open(&path, busy_max, &told)?,
             };
-            succession.uses(file::identity(&path), &path);
+            succession.uses(database.identity(), &path);
             *lock(&interrupt) = Some(database.interrupt_handle());
             let result = work(&mut database);
             if result.is_ok() {
@@ -190,10 +190,13 @@ impl Upstream for Sqlite {
     }
 
     async fn close(&self) -> Result<(), UpstreamError> {
-        self.with_slot(move |slot| match leave_what_is_gone(slot.take()) {
-            Some(database) => database.close(),
-            None => Ok(()),
-        })
+        let (path, succession) = (self.path.clone(), Arc::clone(&self.succession));
+        self.with_slot(
+            move |slot| match succession.leave_what_is_gone(slot.take(), &path) {
+                Some(database) => database.close(),
+                None => Ok(()),
+            },
+        )
         .await
     }
 
@@ -214,13 +217,28 @@ struct Succession {
 }
 
 impl Succession {
-    /// `file` is used from here on. Also after an error, when the one before is closed already.
+    /// `database`, unless its file was removed or replaced; that is told.
+    fn leave_what_is_gone(&self, database: Option<Database>, path: &Path) -> Option<Database> {
+        let database = database?;
+        if database.is_in_place() {
+            return Some(database);
+        }
+        *lock(&self.last) = None;
+        self.tell(path);
+        database.abandon();
+        None
+    }
+
+    /// `file` is used from here on. One that was put in place while none was open is told, too.
     fn uses(&self, file: Option<Identity>, path: &Path) {
         let Some(file) = file else { return };
         let before = lock(&self.last).replace(file);
-        if before.is_none_or(|before| before == file) {
-            return;
+        if before.is_some_and(|before| before != file) {
+            self.tell(path);
         }
+    }
+
+    fn tell(&self, path: &Path) {
         self.replaced.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             path = %path.display(),
@@ -229,16 +247,6 @@ impl Succession {
              --verify` names them, `dunlin upload --again` sends them"
         );
     }
-}
-
-/// `database`, unless its file was removed or replaced.
-fn leave_what_is_gone(database: Option<Database>) -> Option<Database> {
-    let database = database?;
-    if database.is_in_place() {
-        return Some(database);
-    }
-    database.abandon();
-    None
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -446,13 +446,15 @@ async fn tables_dropped_behind_our_back_are_made_again(target: &Target) {
 async fn a_database_dropped_behind_our_back_is_made_again(target: &Target) {
     let schema = schema("lost", &[("x", FieldType::F64)]);
     let upstream = target.upstream();
-    for rows in [5, 200] {
+    for (times, rows) in [5, 200].into_iter().enumerate() {
         let batch = one(waves(&schema, "m", rows));
         write_all(&*upstream, &batch).await;
+        assert_eq!(upstream.times_replaced(), times as u64);
         let drop = format!("DROP DATABASE IF EXISTS `{}`", target.database());
         target.execute(&drop).await;
         write_in_a_few_tries(&*upstream, &batch).await;
         assert_eq!(count(&*upstream, &batch.tables[0]).await, rows as u64);
+        assert_eq!(upstream.times_replaced(), times as u64 + 1);
     }
 }
 

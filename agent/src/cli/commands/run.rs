@@ -165,9 +165,10 @@ fn farewell(left: &Left, status: &Status, in_quarantine: u64) {
             rows = left.rows,
             "stopped; these rows are not upstream, and go up after the next start"
         );
-    } else if in_quarantine + records.dropped + upstream.times_replaced > 0 || left.streams_held > 0
-    {
+    } else if in_quarantine + records.dropped > 0 || left.streams_held > 0 {
         tracing::info!("stopped; no row waits, but not everything that came is upstream");
+    } else if upstream.times_replaced > 0 {
+        tracing::info!("stopped; no row waits; what was in the database before may be missing");
     } else if quarantined > 0 {
         tracing::info!("stopped; no row waits, and the quarantine is empty");
     } else {

@@ -21,8 +21,12 @@ use crate::{
 /// Arguments of `dunlin simulate`.
 #[derive(Args, Debug)]
 pub struct SimulateArgs {
-    /// Where to publish: `mqtt://[user:password@]host[:port]`, or mqtts:// for TLS
-    #[arg(long, value_name = "URL")]
+    /// Where to publish
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Where to publish: mqtt://[user:password@]host[:port], or mqtts:// for TLS"
+    )]
     pub broker: String,
     /// Publishes a second, all streams together; 0: as fast as possible
     #[arg(long, value_name = "R", default_value_t = 100.0)]

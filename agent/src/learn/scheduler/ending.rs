@@ -89,6 +89,8 @@ fn judge(shared: &Shared, task: &Task, version: &Version) -> Result<Ending, Stri
 pub(super) fn close(shared: &Shared, tasks: &mut OpenTasks, mut task: Task, ending: Ending) {
     let stats = &shared.stats;
     let is_tried = ending != Ending::Unbegun;
+    // Whoever still works on a task that was given up may hold the registry.
+    let may_prune = !matches!(ending, Ending::GivenUp | Ending::Unbegun);
     let (state, reason, counter) = match ending {
         Ending::Interrupted => return,
         Ending::Promoted(version) => {
@@ -112,7 +114,10 @@ pub(super) fn close(shared: &Shared, tasks: &mut OpenTasks, mut task: Task, endi
     (task.state, task.reason) = (state, reason);
     counter.fetch_add(1, Relaxed);
     store(shared, tasks, &task, is_tried);
-    tidy_up(shared, &task);
+    Checkpoint::new(&shared.state_dir, &task).remove();
+    if may_prune {
+        prune(shared, &task);
+    }
 }
 
 /// Notes durably that the task is closed; if it `is_tried`, it is not tried again without new records.
@@ -131,8 +136,7 @@ fn store(shared: &Shared, tasks: &mut OpenTasks, task: &Task, is_tried: bool) {
     tasks.save();
 }
 
-fn tidy_up(shared: &Shared, task: &Task) {
-    Checkpoint::new(&shared.state_dir, task).remove();
+fn prune(shared: &Shared, task: &Task) {
     let keep = shared.settings.versions_max;
     if let Err(error) = shared.models.prune(&task.key, keep) {
         tracing::warn!(key = %task.key, %error, "cannot delete old versions");

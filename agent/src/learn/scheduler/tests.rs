@@ -223,6 +223,8 @@ fn open_tasks_and_their_checkpoints_survive_a_restart_and_no_others() {
     let mut before = scheduler(&bench);
     before.queue(task(5, "pca", TaskKind::FineTune));
     before.queue(task(6, "pca", TaskKind::Scratch));
+    let key = before.tasks.all()[0].key.clone();
+    before.tasks.set_tried_to(&key, 5);
     before.tasks.save();
     for name in ["checkpoint-5", "checkpoint-4", "checkpoint-x", "other"] {
         std::fs::write(file(name), "kept").unwrap();
@@ -230,6 +232,7 @@ fn open_tasks_and_their_checkpoints_survive_a_restart_and_no_others() {
     let mut after = scheduler(&bench);
     assert_eq!(after.tasks.all(), before.tasks.all());
     assert_eq!(after.tasks.next_id(), 7);
+    assert_eq!(after.tasks.tried_to(&key), Some(5));
     assert_eq!(
         [(); 3].map(|()| after.queue.pop()),
         [Some(6), Some(5), None]

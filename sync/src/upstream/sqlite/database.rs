@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, TransactionBehavior, params};
 
 use super::{
-    file::Files,
+    file::{Files, Identity},
     insert::insert,
     names,
     tables::{self, COLUMNS_AT_ONCE, Plan},
@@ -135,6 +135,11 @@ impl Database {
             streams: HashMap::new(),
             schema_version: 0,
         })
+    }
+
+    /// The file that is open.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.files.identity()
     }
 
     /// Whether the path still names the file that is open.

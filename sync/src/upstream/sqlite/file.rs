@@ -49,6 +49,11 @@ impl Files {
         }
     }
 
+    /// The database itself.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.database
+    }
+
     /// Whether the database is still at `path`.
     pub(super) fn are_at(&self, path: &Path) -> bool {
         self.database.is_some() && identity(path) == self.database

@@ -69,20 +69,20 @@ pub(super) struct Client {
     address: Arc<Address>,
     timeout: Duration,
     broken: AtomicBool,
-    /// The database was not there, and was made.
-    pub(super) has_made_database: bool,
     /// What this connection has learnt about tables; forgotten with it.
     pub(super) known: Known,
 }
 
 impl Client {
-    /// Connects, creates the database where missing, checks its precision and uses it.
+    /// Connects, creates the database where missing (and says so in `was_missing`, whatever comes after), checks
+    /// its precision and uses it.
     pub(super) async fn connect(
         address: &Arc<Address>,
         timeout: Duration,
+        was_missing: &AtomicBool,
     ) -> Result<Self, UpstreamError> {
-        let mut client = Self::reach(address, timeout).await?;
-        client.has_made_database = client.open_database().await?;
+        let client = Self::reach(address, timeout).await?;
+        client.open_database(was_missing).await?;
         Ok(client)
     }
 
@@ -118,7 +118,6 @@ impl Client {
             address: Arc::clone(address),
             timeout,
             broken: AtomicBool::new(false),
-            has_made_database: false,
             known: Known::default(),
         })
     }
@@ -145,12 +144,11 @@ impl Client {
         })
     }
 
-    /// Whether it had to be made.
-    async fn open_database(&self) -> Result<bool, UpstreamError> {
+    async fn open_database(&self, was_missing: &AtomicBool) -> Result<(), UpstreamError> {
         let database = self.address.database.clone();
         let mut precision = self.precision().await?;
-        let is_missing = precision.is_none();
-        if is_missing {
+        if precision.is_none() {
+            was_missing.store(true, Relaxed);
             let sql = format!(
                 "CREATE DATABASE IF NOT EXISTS `{database}` PRECISION 'ns'{}",
                 self.address.create_options
@@ -183,7 +181,7 @@ impl Client {
             }
         }
         self.execute(format!("USE `{database}`")).await?;
-        Ok(is_missing)
+        Ok(())
     }
 
     async fn precision(&self) -> Result<Option<String>, Failure> {

@@ -54,6 +54,8 @@ pub struct TDengine {
     told: Told,
     /// There was a connection, so the database was there.
     was_there: AtomicBool,
+    /// Since then, or at first, it was not, and was to be made.
+    was_missing: AtomicBool,
     replaced: AtomicU64,
 }
 
@@ -69,6 +71,7 @@ impl TDengine {
             client: Mutex::new(None),
             told: Told::default(),
             was_there: AtomicBool::new(false),
+            was_missing: AtomicBool::new(false),
             replaced: AtomicU64::new(0),
         })
     }
@@ -81,8 +84,9 @@ impl TDengine {
                 return Ok(Arc::clone(client));
             }
             *slot = None;
-            let client = Arc::new(Client::connect(&self.address, self.timeout).await?);
-            self.note_database(&client);
+            let client = Client::connect(&self.address, self.timeout, &self.was_missing).await?;
+            let client = Arc::new(client);
+            self.note_database();
             *slot = Some(Arc::clone(&client));
             Ok(client)
         };
@@ -92,8 +96,9 @@ impl TDengine {
     }
 
     /// Tells of a database that was dropped since the last connection.
-    fn note_database(&self, client: &Client) {
-        if self.was_there.swap(true, Relaxed) && client.has_made_database {
+    fn note_database(&self) {
+        let was_missing = self.was_missing.swap(false, Relaxed);
+        if self.was_there.swap(true, Relaxed) && was_missing {
             self.replaced.fetch_add(1, Relaxed);
             tracing::warn!(
                 database = %self.address.database,

@@ -13,7 +13,10 @@ use super::{
     LearningRequest, Listener, Need, Operation, OperationError, OperationParts, Request, json,
 };
 use crate::{
-    base::{glob::matches, wall::wall_ns},
+    base::{
+        glob::{self, matches},
+        wall::wall_ns,
+    },
     store::tell_damage,
 };
 
@@ -325,18 +328,26 @@ impl Operation for ImportModel {
 
 /// A model may be there before its stream or its recipe is, or be called by a slip of the pen.
 fn unused_because(parts: &OperationParts, key: &ModelKey) -> Vec<String> {
-    let mut why = Vec::new();
-    if parts.buffer.catalog().meant(&key.stream).is_none() {
-        why.push(format!(
-            "no record of a stream {:?} has come yet",
-            key.stream
-        ));
+    let (mut why, catalog) = (Vec::new(), parts.buffer.catalog());
+    let stream = catalog.meant(&key.stream);
+    if stream.is_none() {
+        let stream = &key.stream;
+        why.push(format!("no record of a stream {stream:?} has come yet"));
     }
     // Without an agent the configuration is not looked at.
-    if let Some(settings) = &parts.learning.settings
-        && !settings.recipes.iter().any(|rule| rule.name == key.recipe)
-    {
-        why.push(format!("no recipe {:?} is configured", key.recipe));
+    let Some(settings) = &parts.learning.settings else {
+        return why;
+    };
+    let mut rules = settings.recipes.iter();
+    match (rules.find(|rule| rule.name == key.recipe), stream) {
+        (None, _) => why.push(format!("no recipe {:?} is configured", key.recipe)),
+        (Some(rule), Some(stream)) if !glob::means(&rule.streams, &catalog, stream) => {
+            let (recipe, streams) = (&key.recipe, &rule.streams);
+            why.push(format!(
+                "recipe {recipe:?} is for streams {streams:?} alone"
+            ));
+        }
+        (Some(_), _) => {}
     }
     why
 }

@@ -17,7 +17,7 @@ use crate::{
     learn::{EVENTS, PREDICTIONS, TASKS, scheduler::task::TaskKind},
 };
 
-/// Feed that wait to be told, at most; more are not worth reading.
+/// Lines that wait to be told, at most; more are not worth reading.
 const NEWS_MAX: usize = 100;
 
 /// Gathers the feed from committed sections.

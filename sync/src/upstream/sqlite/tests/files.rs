@@ -68,6 +68,18 @@ async fn a_removed_file_is_made_anew_and_its_rows_are_missed() {
 }
 
 #[tokio::test]
+async fn a_file_removed_before_the_last_close_is_told_once() {
+    let (fixture, rows) = (Fixture::new(), Rows::new());
+    let upstream = fixture.upstream();
+    rows.write(&*upstream, 1).await;
+    std::fs::remove_file(fixture.path()).unwrap();
+    upstream.close().await.unwrap();
+    assert_eq!(upstream.times_replaced(), 1);
+    rows.write(&*upstream, 2).await;
+    assert_eq!(upstream.times_replaced(), 1);
+}
+
+#[tokio::test]
 async fn a_file_replaced_while_it_was_closed_is_told_too() {
     let (fixture, rows) = (Fixture::new(), Rows::new());
     let upstream = fixture.upstream();
