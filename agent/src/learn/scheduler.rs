@@ -32,7 +32,7 @@ use crate::{
         Shared,
         scheduler::{
             ending::Ending,
-            lines::{KnownLine, Lines},
+            lines::{Lines, RecipeLine},
             open_tasks::OpenTasks,
             queue::{Queue, queue_for},
             task::{DRIFT, Task, TaskKind, TaskState},
@@ -180,7 +180,7 @@ impl Scheduler {
                     continue;
                 }
                 let stream = stream.id;
-                let line = KnownLine { rule, key, stream };
+                let line = RecipeLine { rule, key, stream };
                 let tried_to = self.tasks.tried_to(&line.key);
                 let state = self.lines.state(&shared, &line, tried_to);
                 self.left_some |= state.rows_new.is_none();
@@ -198,9 +198,9 @@ impl Scheduler {
         self.lines.shrink(&catalog, lines_max);
     }
 
-    fn open_task(&mut self, line: KnownLine<'_>, kind: TaskKind) {
+    fn open_task(&mut self, line: RecipeLine<'_>, kind: TaskKind) {
         let shared = &self.shared;
-        let KnownLine { rule, key, .. } = line;
+        let RecipeLine { rule, key, .. } = line;
         let parent = (kind == TaskKind::FineTune)
             .then(|| shared.models.number_among(&key, &rule.available_status))
             .flatten();

@@ -49,9 +49,10 @@ impl From<OperationError> for Exit {
     }
 }
 
-fn usage(mistakes: &[Diagnostic]) -> Exit {
+/// One mistake a line.
+fn lines(mistakes: &[Diagnostic]) -> String {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-    Exit::Usage(lines.join("\n"))
+    lines.join("\n")
 }
 
 impl Connection {
@@ -61,7 +62,7 @@ impl Connection {
     /// [`Exit`], if the directory is not known or the agent does not answer.
     pub async fn open(args: &ConnectionArgs) -> Result<Self, Exit> {
         let data_dir = config::data_dir(args.config.as_deref(), &args.overrides);
-        let data_dir = data_dir.map_err(|mistakes| usage(&mistakes))?;
+        let data_dir = data_dir.map_err(|mistakes| Exit::Usage(lines(&mistakes)))?;
         owner::take_on(&data_dir).map_err(Exit::Usage)?;
         let failed = |error: ControlError| match error {
             ControlError::Socket { path, source }
@@ -166,12 +167,10 @@ impl Connection {
         let load = || config::load(self.args.config.as_deref(), &self.args.overrides);
         let settings = owner::as_caller(load);
         settings.map_err(|mistakes| {
-            let Exit::Usage(text) = usage(&mistakes) else {
-                return usage(&mistakes);
-            };
             Exit::Usage(format!(
-                "no agent is running on {}, so this needs its whole configuration (-c FILE):\n{text}",
-                self.data_dir.display()
+                "no agent is running on {}, so this needs its whole configuration (-c FILE):\n{}",
+                self.data_dir.display(),
+                lines(&mistakes)
             ))
         })
     }

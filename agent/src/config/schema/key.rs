@@ -22,14 +22,8 @@ impl<T> Key<T> {
         default: &'static str,
         help: &'static str,
     ) -> Self {
-        let default = DefaultValue::Is(default);
         Self {
-            setting: Setting {
-                path,
-                kind: kind.kind,
-                default,
-                help,
-            },
+            setting: Setting::new(path, kind.kind, DefaultValue::Is(default), help),
             read: kind.read,
         }
     }
@@ -49,12 +43,7 @@ impl<T> OptionalKey<T> {
         help: &'static str,
     ) -> Self {
         Self {
-            setting: Setting {
-                path,
-                kind: kind.kind,
-                default,
-                help,
-            },
+            setting: Setting::new(path, kind.kind, default, help),
             read: kind.read,
         }
     }

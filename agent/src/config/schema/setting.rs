@@ -36,6 +36,20 @@ pub(in crate::config) struct Setting {
 }
 
 impl Setting {
+    pub(in crate::config) const fn new(
+        path: &'static str,
+        kind: Kind,
+        default: DefaultValue,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            path,
+            kind,
+            default,
+            help,
+        }
+    }
+
     /// The flag without dashes: `mqtt-keep-alive-s`.
     pub(in crate::config) fn flag(&self) -> String {
         self.path.replace(['.', '_'], "-")

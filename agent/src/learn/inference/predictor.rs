@@ -68,9 +68,9 @@ pub(super) struct Reference {
     pub(super) inputs: Option<InputDrift>,
 }
 
-/// What a record has brought to light.
+/// What comes of a record: its prediction, and what it has shown of the version that serves.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(super) struct Predicted {
     pub(super) prediction: Option<Prediction>,
     pub(super) alarms: Vec<Alarm>,
     /// The version that serves is worse than the one before.
@@ -221,10 +221,10 @@ impl Predictor {
     }
 
     /// Takes a record and answers it, if it is not answered.
-    pub(super) fn predict(&mut self, ts: i64, features: &[f32], label: f32) -> Findings {
+    pub(super) fn predict(&mut self, ts: i64, features: &[f32], label: f32) -> Predicted {
         let is_due = self.progress.answer(ts);
         self.remember(ts, features, label);
-        let mut found = Findings::default();
+        let mut found = Predicted::default();
         found.alarms.extend(self.drift.add_input(features));
         let Some(newest) = self.history.newest() else {
             return found;

@@ -12,7 +12,7 @@ use crate::learn::{
     inference::{
         delivery::deliver,
         events,
-        predictor::{Findings, Predictor},
+        predictor::{Predicted, Predictor},
         predictors::Predictors,
         reader::Reader,
         rollout::withdraw::{give_up, roll_back},
@@ -155,7 +155,7 @@ fn predict_run(predictor: &mut Predictor, run: &Run<'_>, tally: &mut Tally) {
             *value = number_at(run.section, *field, row);
         }
         let label = predictor.label_at(columns, row);
-        let Findings {
+        let Predicted {
             prediction,
             alarms,
             must_roll_back,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// One recipe on one stream.
-pub(super) struct KnownLine<'a> {
+pub(super) struct RecipeLine<'a> {
     pub(super) rule: &'a RecipeRule,
     pub(super) key: ModelKey,
     pub(super) stream: StreamId,
@@ -44,10 +44,10 @@ impl Lines {
     pub(super) fn state(
         &mut self,
         shared: &Shared,
-        line: &KnownLine<'_>,
+        line: &RecipeLine<'_>,
         tried_to: Option<i64>,
     ) -> LineState {
-        let KnownLine { rule, key, stream } = line;
+        let RecipeLine { rule, key, stream } = line;
         let models = &shared.models;
         let tried_to = tried_to.max(self.seen_to(models, key));
         let has_model = models.number_among(key, &rule.available_status).is_some();
@@ -79,7 +79,7 @@ impl Lines {
     fn rows_new(
         &mut self,
         buffer: &Buffer,
-        line: &KnownLine<'_>,
+        line: &RecipeLine<'_>,
         since: Option<i64>,
     ) -> Option<u64> {
         let stream = line.stream;

@@ -84,7 +84,7 @@ fn predictor(lookback: usize, horizon: usize, gap_ns_max: Option<i64>) -> Predic
     Predictor::new(spec, serving(1, horizon, 0.0), reference(), -1)
 }
 
-fn feed(predictor: &mut Predictor, ts: i64) -> Findings {
+fn feed(predictor: &mut Predictor, ts: i64) -> Predicted {
     predictor.predict(ts, &[ts as f32], f32::NAN)
 }
 
