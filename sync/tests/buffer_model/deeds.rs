@@ -143,7 +143,11 @@ impl Device {
     }
 
     pub(crate) fn harm(&mut self, harm: &Harm, pick: u8) {
-        let on_disk: Vec<Row> = self.present().values().flat_map(rows_of).collect();
+        let present = self.present();
+        // An open buffer may still have in memory what damage has made unreadable on the disk.
+        let is_whole = |seq: &u64| !self.damaged.contains(&self.blocks[seq].generation);
+        let whole = present.iter().filter(|(seq, _)| is_whole(seq));
+        let whole: Vec<Row> = whole.flat_map(|(_, block)| rows_of(block)).collect();
         self.close();
         let ids = self.generations();
         let id = ids[usize::from(pick) % ids.len()];
@@ -151,8 +155,8 @@ impl Device {
         match harm {
             Harm::Catalog(how) => {
                 tear(&self.root().join("catalog"), *how);
-                // Streams of which nothing is there are known to nobody else.
-                let rows: BTreeSet<u32> = on_disk.iter().map(|row| row.stream).collect();
+                // Streams of which nothing is there, or only in a damaged generation, are known to nobody else.
+                let rows: BTreeSet<u32> = whole.iter().map(|row| row.stream).collect();
                 self.names.retain(|id, _| rows.contains(id));
             }
             Harm::Summary(how) => tear(&generation.join("summary"), *how),

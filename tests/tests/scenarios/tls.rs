@@ -162,7 +162,7 @@ fn a_ca_file_that_is_replaced_counts_from_the_next_connection_on() {
         (world.device.log().contains("the old ones stay")).then_some(())
     });
     world.write("ca.pem", &after.pem());
-    world.wait("a connection", |s| s.mqtt.connected);
+    world.until_subscribed(0);
     world.publish(200);
     world.all_acknowledged();
     world.all_upstream();

@@ -233,6 +233,12 @@ impl World {
         let before = self.relay.seen().subscribed;
         self.device.start().unwrap();
         self.device.wait_connected().unwrap();
+        self.until_subscribed(before);
+    }
+
+    /// Waits until the device has subscribed more than `before` times: what is published earlier than
+    /// that, no broker has to deliver.
+    pub(crate) fn until_subscribed(&self, before: u64) {
         self.until("the subscription", |world| {
             (world.relay.seen().subscribed > before).then_some(())
         });
