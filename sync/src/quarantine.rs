@@ -3,11 +3,12 @@
 //! Promises: what [`Quarantine::add`] has returned survives a power cut; disk is bounded, the oldest
 //! items giving way, counted; a damaged part is set aside and the rest carries on.
 //!
-//! Kept like the buffer, in a few small generations. An item is a framed value cut into parts below
-//! sled's blob size under the keys `q id part`.
+//! Kept like the buffer, in a few small generations. An item is a framed value cut into chunks below
+//! sled's blob size under the keys `q id chunk`.
 
 mod item;
 mod notices;
+mod part;
 mod room;
 
 use std::{
@@ -20,14 +21,15 @@ use std::{
     time::Instant,
 };
 
+use self::{
+    item::item_key,
+    part::{Counts, Part, part_dir},
+    room::{PUT_BYTES_MAX, set_aside},
+};
 pub use self::{
     item::{Content, Item, PAYLOAD_BYTES_MAX},
     notices::{Notice, Notices},
     room::BYTES_MAX_MIN,
-};
-use self::{
-    item::{count, decoded, item_id, item_key},
-    room::{PUT_BYTES_MAX, set_aside},
 };
 use crate::{
     files::{frame, state_file},
@@ -35,10 +37,8 @@ use crate::{
     uploader::{RejectError, RejectedRow, RejectedRows},
 };
 
-/// Bytes of one part of an item; larger values would become sled blobs.
-const PART_BYTES_MAX: usize = 6 * 1024;
-/// Key of the number of the first item of a part: numbers do not come again after a purge.
-const FIRST_ITEM: &[u8] = b"n";
+/// Bytes of one chunk of an item; larger values would become sled blobs.
+const CHUNK_BYTES_MAX: usize = 6 * 1024;
 
 /// Reason given to rows that the upstream will never take.
 pub const REASON_UPSTREAM: &str = "upstream_rejected";
@@ -62,13 +62,15 @@ pub enum QuarantineError {
     InUse,
 }
 
-struct Part {
-    id: u64,
-    generation: Generation,
+/// What is written at once.
+#[derive(Default)]
+struct Put {
+    entries: Vec<Entry>,
+    holds: Counts,
 }
 
 struct Inner {
-    /// Oldest first; the last one is written.
+    /// Oldest first; the last one is written, and the others are closed unless they are read.
     parts: Vec<Part>,
     next_item: u64,
     next_part: u64,
@@ -133,19 +135,19 @@ impl Quarantine {
             failed: false,
             unsaid: Unsaid::default(),
         };
-        for (position, id) in ids.iter().enumerate() {
+        for id in &ids {
             let path = part_dir(dir, *id);
             if !Generation::is_complete(&path).map_err(|e| failed(e.to_string()))? {
                 let _cut_short = fs::remove_dir_all(&path);
                 continue;
             }
-            match open_part(&path, position + 1 == ids.len()) {
-                Ok((generation, next_item)) => {
+            match Part::open(path.clone(), *id) {
+                Ok((part, next_item)) => {
                     inner.next_item = inner.next_item.max(next_item);
-                    inner.parts.push(Part {
-                        id: *id,
-                        generation,
-                    });
+                    if let Some(before) = inner.parts.last_mut() {
+                        before.close();
+                    }
+                    inner.parts.push(part);
                 }
                 Err(GenerationError::Damaged(why) | GenerationError::Unreadable(why)) => {
                     set_aside(dir, &path, &why);
@@ -183,19 +185,29 @@ impl Quarantine {
         }
     }
 
-    /// A part that turns out damaged hides its items, and no others.
-    fn unless_damaged(
+    /// Shows every part to `look`, oldest first, until it returns false. One that turns out damaged
+    /// hides its items, and no others.
+    fn look_through(
         &self,
-        part: &Part,
-        scanned: Result<(), GenerationError>,
+        inner: &mut Inner,
+        mut look: impl FnMut(&mut Part) -> Result<bool, GenerationError>,
     ) -> Result<(), QuarantineError> {
-        match scanned {
-            Err(GenerationError::Damaged(why)) => {
-                tracing::error!(part = part.id, why, "part of the quarantine is damaged");
-                Ok(())
+        let newest = inner.parts.len().saturating_sub(1);
+        for (place, part) in inner.parts.iter_mut().enumerate() {
+            let looked = look(part);
+            if place < newest {
+                part.close();
             }
-            other => other.map_err(|error| self.error(&error)),
+            match looked {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(GenerationError::Damaged(why)) => {
+                    tracing::error!(part = part.id, why, "part of the quarantine is damaged");
+                }
+                Err(error) => return Err(self.error(&error)),
+            }
         }
+        Ok(())
     }
 
     /// Puts items into quarantine, durably; where there is no room, the oldest items give way.
@@ -213,7 +225,7 @@ impl Quarantine {
             return Ok(());
         }
         let mut inner = self.lock();
-        let mut puts: Vec<Vec<Entry>> = Vec::new();
+        let mut puts: Vec<Put> = Vec::new();
         let (mut bytes_all, mut bytes_of_put) = (0, PUT_BYTES_MAX);
         for (id, item) in (inner.next_item..).zip(items) {
             let bytes = frame::to_bytes(item).map_err(|error| QuarantineError::Failed {
@@ -221,12 +233,15 @@ impl Quarantine {
                 reason: error.to_string(),
             })?;
             if bytes_of_put >= PUT_BYTES_MAX {
-                puts.push(Vec::new());
+                puts.push(Put::default());
                 bytes_of_put = 0;
             }
             if let Some(put) = puts.last_mut() {
-                let chunks = bytes.chunks(PART_BYTES_MAX).enumerate();
-                put.extend(chunks.map(|(part, chunk)| (item_key(id, part as u32), chunk.to_vec())));
+                let chunks = bytes.chunks(CHUNK_BYTES_MAX).enumerate();
+                let entries = chunks.map(|(n, chunk)| (item_key(id, n as u32), chunk.to_vec()));
+                put.entries.extend(entries);
+                put.holds.items += 1;
+                put.holds.records += item.records;
             }
             bytes_of_put += bytes.len();
             bytes_all += bytes.len() as u64;
@@ -239,7 +254,7 @@ impl Quarantine {
         };
         let done = room.and_then(|()| {
             let mut puts = puts.iter();
-            puts.try_for_each(|entries| self.put(&mut inner, entries))
+            puts.try_for_each(|put| self.put(&mut inner, put))
         });
         inner.next_item += items.len() as u64;
         done.map_err(|error| self.error(&error))
@@ -265,33 +280,8 @@ impl Quarantine {
         after: u64,
         mut each: impl FnMut(u64, Item) -> bool,
     ) -> Result<(), QuarantineError> {
-        let first = item_key(after.saturating_add(1), 0);
-        let inner = self.lock();
-        let mut go_on = true;
-        for part in &inner.parts {
-            let mut bytes: Vec<u8> = Vec::new();
-            let mut current = None;
-            let mut finish = |id: Option<u64>, bytes: &mut Vec<u8>| {
-                let item = id.and_then(|id| decoded(id, bytes));
-                bytes.clear();
-                item.is_none_or(|(id, item)| each(id, item))
-            };
-            let scanned = part.generation.scan_from(b"q", &first, |key, value| {
-                let id = item_id(key);
-                if current != id {
-                    go_on = finish(current, &mut bytes);
-                    current = id;
-                }
-                bytes.extend_from_slice(value);
-                go_on
-            });
-            self.unless_damaged(part, scanned)?;
-            go_on = go_on && finish(current, &mut bytes);
-            if !go_on {
-                break;
-            }
-        }
-        Ok(())
+        let first = after.saturating_add(1);
+        self.look_through(&mut self.lock(), |part| part.visit_from(first, &mut each))
     }
 
     /// The items numbered above `after`, oldest first, at most `items_max` of them.
@@ -314,20 +304,12 @@ impl Quarantine {
     /// # Errors
     /// [`QuarantineError`] if the disk refuses.
     pub fn get(&self, id: u64) -> Result<Option<Item>, QuarantineError> {
-        let mut prefix = vec![b'q'];
-        prefix.extend_from_slice(&id.to_be_bytes());
-        for part in &self.lock().parts {
-            let mut bytes = Vec::new();
-            let scanned = part.generation.scan(&prefix, |_, value| {
-                bytes.extend_from_slice(value);
-                true
-            });
-            self.unless_damaged(part, scanned)?;
-            if !bytes.is_empty() {
-                return Ok(decoded(id, &bytes).map(|(_, item)| item));
-            }
-        }
-        Ok(None)
+        let mut found = None;
+        self.look_through(&mut self.lock(), |part| {
+            found = part.get(id)?;
+            Ok(found.is_none())
+        })?;
+        Ok(found)
     }
 
     /// Removes items; returns how many there were.
@@ -335,27 +317,11 @@ impl Quarantine {
     /// # Errors
     /// [`QuarantineError`] if the disk refuses.
     pub fn remove(&self, ids: &[u64]) -> Result<u64, QuarantineError> {
-        let inner = self.lock();
         let mut removed = 0;
-        for part in &inner.parts {
-            let mut keys = Vec::new();
-            for id in ids {
-                let mut prefix = vec![b'q'];
-                prefix.extend_from_slice(&id.to_be_bytes());
-                let before = keys.len();
-                let scanned = part.generation.scan(&prefix, |key, _| {
-                    keys.push(key.to_vec());
-                    true
-                });
-                self.unless_damaged(part, scanned)?;
-                removed += u64::from(keys.len() > before);
-            }
-            if !keys.is_empty() {
-                part.generation
-                    .remove(&keys)
-                    .map_err(|error| self.error(&error))?;
-            }
-        }
+        self.look_through(&mut self.lock(), |part| {
+            removed += part.remove(ids)?;
+            Ok(true)
+        })?;
         Ok(removed)
     }
 
@@ -367,8 +333,8 @@ impl Quarantine {
         let mut inner = self.lock();
         let mut items = 0;
         let parts = std::mem::take(&mut inner.parts);
-        for part in parts {
-            items += count(&part.generation);
+        for mut part in parts {
+            items += part.holds().unwrap_or_default().items;
             self.delete(part);
         }
         let begun = self.begin(&mut inner);
@@ -376,13 +342,17 @@ impl Quarantine {
         Ok(items)
     }
 
-    /// Items in it. Reads all keys: not for every second.
+    /// Items in it. Reads all of them the first time.
     pub fn len(&self) -> u64 {
-        self.lock()
-            .parts
-            .iter()
-            .map(|part| count(&part.generation))
-            .sum()
+        let mut items = 0;
+        let counted = self.look_through(&mut self.lock(), |part| {
+            items += part.holds()?.items;
+            Ok(true)
+        });
+        if let Err(error) = counted {
+            tracing::error!(%error, "cannot count what is in quarantine");
+        }
+        items
     }
 
     /// Whether there is nothing in it.
@@ -394,26 +364,6 @@ impl Quarantine {
     pub fn bytes(&self) -> u64 {
         dir_bytes(&self.dir)
     }
-}
-
-fn part_dir(dir: &Path, id: u64) -> PathBuf {
-    dir.join(format!("{id:08}"))
-}
-
-/// A part and one past its last item, ready to be written if it is the newest.
-fn open_part(path: &Path, newest: bool) -> Result<(Generation, u64), GenerationError> {
-    let generation = Generation::open_existing(path)?;
-    if newest {
-        generation.settle()?;
-    }
-    let first_item = generation.get(FIRST_ITEM)?;
-    let first_item = first_item.and_then(|bytes| bytes.as_ref().try_into().ok());
-    let mut next_item = first_item.map_or(1, u64::from_be_bytes);
-    generation.scan_back(b"q", |key, _| {
-        next_item = next_item.max(item_id(key).map_or(0, |id| id + 1));
-        false
-    })?;
-    Ok((generation, next_item))
 }
 
 impl RejectedRows for Quarantine {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{files::frame, generation::Generation, uploader::RejectedRow};
+use crate::{files::frame, uploader::RejectedRow};
 
 /// Bytes of a payload kept; a longer one is cut and cannot be sent again.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
@@ -56,48 +56,4 @@ pub(super) fn decoded(id: u64, bytes: &[u8]) -> Option<(u64, Item)> {
     item.inspect_err(|error| tracing::error!(id, %error, "an item in quarantine is damaged"))
         .ok()
         .map(|item| (id, item))
-}
-
-/// Records in the items of a part, as far as they can be read.
-pub(super) fn records(generation: &Generation) -> u64 {
-    let mut records = 0;
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut current = None;
-    let mut finish = |id: Option<u64>, bytes: &mut Vec<u8>| {
-        let item = id.and_then(|id| decoded(id, bytes));
-        records += item.map_or(0, |(_, item)| item.records);
-        bytes.clear();
-    };
-    let _damaged = generation.scan(b"q", |key, value| {
-        let id = item_id(key);
-        if current != id {
-            finish(current, &mut bytes);
-            current = id;
-        }
-        bytes.extend_from_slice(value);
-        true
-    });
-    finish(current, &mut bytes);
-    records
-}
-
-pub(super) fn is_empty(generation: &Generation) -> bool {
-    let mut any = false;
-    let _damaged = generation.scan(b"q", |_, _| {
-        any = true;
-        false
-    });
-    !any
-}
-
-pub(super) fn count(generation: &Generation) -> u64 {
-    let mut ids = 0;
-    let mut last = None;
-    let _damaged = generation.scan(b"q", |key, _| {
-        let id = item_id(key);
-        ids += u64::from(id != last);
-        last = id;
-        true
-    });
-    ids
 }

@@ -8,11 +8,10 @@ use std::{
 };
 
 use super::{
-    FIRST_ITEM, Inner, Part, Quarantine, Unsaid,
-    item::{count, is_empty, records},
-    part_dir,
+    Inner, Put, Quarantine, Unsaid,
+    part::{Counts, Part, part_dir},
 };
-use crate::generation::{Entry, Generation, GenerationError};
+use crate::generation::{Generation, GenerationError};
 
 /// Generations the bound is divided into: a full quarantine forgets this share of it at once.
 const GENERATIONS: u64 = 4;
@@ -39,18 +38,19 @@ impl Quarantine {
         self.bytes_max.load(Relaxed).max(BYTES_MAX_MIN)
     }
 
-    /// Puts `entries` into the last part, or a new one; where there is no room, the oldest items give way.
-    pub(super) fn put(&self, inner: &mut Inner, entries: &[Entry]) -> Result<(), GenerationError> {
-        let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
+    /// Writes `put` into the last part, or a new one; where there is no room, the oldest items give way.
+    pub(super) fn put(&self, inner: &mut Inner, put: &Put) -> Result<(), GenerationError> {
+        let entries = put.entries.iter();
+        let bytes = entries.map(|(key, value)| key.len() + value.len());
         let bytes = bytes.sum::<usize>() as u64;
         loop {
-            let put = self
+            let done = self
                 .make_room(inner, bytes, true)
-                .and_then(|()| self.put_into_last(inner, entries.to_vec()));
-            match put {
+                .and_then(|()| self.put_into_last(inner, put));
+            match done {
                 // On a full disk the oldest items give way, or no bad publish could be acknowledged.
                 Err(GenerationError::Full) if inner.parts.len() > 1 => {
-                    self.forget_oldest(inner, "disk full");
+                    self.forget_oldest(inner, "disk full")?;
                 }
                 other => return other,
             }
@@ -80,7 +80,7 @@ impl Quarantine {
             }
             let gives_way = inner.parts.len() > usize::from(!begins_part);
             // One that stays on the disk would only be the first of all.
-            if !gives_way || !self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)") {
+            if !gives_way || !self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)")? {
                 return Ok(());
             }
         }
@@ -88,13 +88,23 @@ impl Quarantine {
 
     /// Deletes a part that has nothing in it any more; whether there was one.
     fn forget_emptied(&self, inner: &mut Inner) -> Result<bool, GenerationError> {
-        let is_emptied = |part: &Part| {
-            part.generation.disk_bytes() > PART_NEW_BYTES && is_empty(&part.generation)
-        };
-        let Some(place) = inner.parts.iter().position(is_emptied) else {
+        let newest = inner.parts.len().saturating_sub(1);
+        let mut emptied = None;
+        for (place, part) in inner.parts.iter_mut().enumerate() {
+            let is_emptied = part.disk_bytes() > PART_NEW_BYTES
+                && part.holds().is_ok_and(|holds| holds.items == 0);
+            if place < newest {
+                part.close();
+            }
+            if is_emptied {
+                emptied = Some(place);
+                break;
+            }
+        }
+        let Some(place) = emptied else {
             return Ok(false);
         };
-        if place + 1 == inner.parts.len() {
+        if place == newest {
             // It alone may know which numbers were used.
             self.begin(inner)?;
         }
@@ -102,43 +112,51 @@ impl Quarantine {
         Ok(self.delete(part))
     }
 
-    fn put_into_last(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), GenerationError> {
+    fn put_into_last(&self, inner: &mut Inner, put: &Put) -> Result<(), GenerationError> {
         if self.is_last_full(inner) {
             self.begin(inner)?;
         }
-        let Some(part) = inner.parts.last() else {
+        let Some(part) = inner.parts.last_mut() else {
             return Ok(());
         };
-        let put = part.generation.put(entries);
+        let done = part.put(put.entries.clone(), put.holds);
         // The same generation may not take anything any more.
-        inner.failed = put.is_err();
-        put
+        inner.failed = done.is_err();
+        done
     }
 
     /// Whether the next item begins a part.
     fn is_last_full(&self, inner: &Inner) -> bool {
         let part_bytes = self.bytes_max() / GENERATIONS;
         let last = inner.parts.last().filter(|_| !inner.failed);
-        last.is_none_or(|part| part.generation.disk_bytes() >= part_bytes)
+        last.is_none_or(|part| part.disk_bytes() >= part_bytes)
     }
 
     pub(super) fn begin(&self, inner: &mut Inner) -> Result<(), GenerationError> {
         let id = inner.next_part;
         let path = part_dir(&self.dir, id);
         let _leftover = fs::remove_dir_all(&path);
-        let first_item = inner.next_item.to_be_bytes().to_vec();
-        let generation = Generation::create(&path, vec![(FIRST_ITEM.to_vec(), first_item)])?;
-        inner.parts.push(Part { id, generation });
+        let part = Part::create(path, id, inner.next_item)?;
+        if let Some(before) = inner.parts.last_mut() {
+            before.close();
+        }
+        inner.parts.push(part);
         inner.next_part = id + 1;
         inner.failed = false;
         Ok(())
     }
 
     /// Lets go of the oldest part; whether its disk has come back.
-    fn forget_oldest(&self, inner: &mut Inner, why: &str) -> bool {
+    fn forget_oldest(&self, inner: &mut Inner, why: &str) -> Result<bool, GenerationError> {
+        let Some(oldest) = inner.parts.first_mut() else {
+            return Ok(false);
+        };
+        let Counts { items, records } = match oldest.holds() {
+            // What cannot be read is not there to be counted.
+            Err(GenerationError::Damaged(_) | GenerationError::Unreadable(_)) => Counts::default(),
+            other => other?,
+        };
         let oldest = inner.parts.remove(0);
-        let items = count(&oldest.generation);
-        let records = records(&oldest.generation).max(items);
         self.items_dropped.fetch_add(items, Relaxed);
         self.records_dropped.fetch_add(records, Relaxed);
         let unsaid = &mut inner.unsaid;
@@ -158,13 +176,13 @@ impl Quarantine {
                 ..Unsaid::default()
             };
         }
-        self.delete(oldest)
+        Ok(self.delete(oldest))
     }
 
     /// Whether it worked is also told.
-    pub(super) fn delete(&self, part: Part) -> bool {
-        let path = part_dir(&self.dir, part.id);
-        drop(part);
+    pub(super) fn delete(&self, mut part: Part) -> bool {
+        part.close();
+        let path = part.dir;
         let deleted = Generation::delete(&path);
         if let Err(error) = &deleted {
             tracing::warn!(path = %path.display(), %error, "cannot delete a part of the quarantine");

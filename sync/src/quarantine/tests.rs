@@ -115,6 +115,43 @@ fn what_is_taken_out_makes_room_and_numbers_do_not_come_again() {
     assert_eq!((first(&quarantine), quarantine.len()), (again, 50));
 }
 
+fn parts_open(quarantine: &Quarantine) -> usize {
+    let inner = quarantine.lock();
+    inner.parts.iter().filter(|part| part.is_open()).count()
+}
+
+#[test]
+fn at_most_one_part_is_open_whatever_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_larger = || Quarantine::open(dir.path(), 16 << 20, || 1).unwrap();
+    let mut quarantine = open_larger();
+    let mut closed = 0;
+    for round in 0..50 {
+        if round == 30 {
+            drop(quarantine);
+            quarantine = open_larger();
+        }
+        quarantine.add(&[item("a", 90_000), item("b", 10)]).unwrap();
+        let open = parts_open(&quarantine);
+        assert!(open <= 1, "{open} after round {round}");
+        closed += 1 - open;
+    }
+    // Once for each MiB; the next put opened it again.
+    assert!((1..6).contains(&closed), "closed {closed} times");
+    assert!(fs::read_dir(dir.path()).unwrap().count() > 2);
+    let all = quarantine.list(0, 1_000).unwrap();
+    assert_eq!(all.len(), 100);
+    assert!(quarantine.get(all[3].0).unwrap().is_some());
+    assert_eq!(quarantine.remove(&[all[0].0, all[99].0]).unwrap(), 2);
+    assert_eq!(quarantine.len(), 98);
+    quarantine.add(&[item("c", 10)]).unwrap();
+    assert_eq!(quarantine.len(), 99);
+    assert!(parts_open(&quarantine) <= 1);
+    drop(quarantine);
+    let quarantine = open_larger();
+    assert_eq!((quarantine.len(), parts_open(&quarantine)), (99, 1));
+}
+
 #[test]
 fn rows_are_put_there_all_or_none() {
     let dir = tempfile::tempdir().unwrap();
