@@ -98,7 +98,7 @@ fn assert_one(text: &str, parts: &[&str]) {
 
 #[test]
 fn the_configuration_in_the_readme_is_valid() {
-    let readme = include_str!("../../../../README.md");
+    let readme = include_str!("../../../README.md");
     let block = readme.split("```toml\n").nth(1).unwrap();
     let settings = valid(block.split("```").next().unwrap());
     assert_eq!(settings.streams.len(), 2);
