@@ -211,8 +211,6 @@ fn with_inputs<T>(
     Some(result)
 }
 
-#[cfg(all(test, not(all(feature = "learning", feature = "sqlite"))))]
-mod left_out_tests;
 // Their small configurations name no upstream: the default is a SQLite file.
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;

@@ -50,3 +50,6 @@ pub fn long_version() -> String {
     };
     format!("{}\nfeatures: {names}", env!("CARGO_PKG_VERSION"))
 }
+
+#[cfg(all(test, not(all(feature = "learning", feature = "sqlite"))))]
+mod tests;

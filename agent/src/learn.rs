@@ -16,8 +16,6 @@ mod training;
 
 #[cfg(all(test, feature = "demo"))]
 pub(crate) mod dry_run;
-#[cfg(all(test, feature = "sqlite"))]
-mod own_tests;
 #[cfg(test)]
 mod tests;
 

@@ -32,10 +32,6 @@ mod space;
 mod version;
 
 #[cfg(test)]
-mod crash_tests;
-#[cfg(test)]
-mod damage_tests;
-#[cfg(test)]
 mod tests;
 
 use std::{

@@ -35,13 +35,9 @@
 
 mod age;
 mod catalog;
-#[cfg(test)]
-mod catalog_tests;
 mod census;
 mod commit;
 mod corrections;
-#[cfg(test)]
-mod fault_tests;
 mod fields;
 mod found;
 mod handles;
@@ -55,8 +51,6 @@ mod reserve;
 mod space;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod wide_tests;
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},

@@ -16,8 +16,6 @@ mod retry;
 mod upload;
 mod verify;
 
-#[cfg(test)]
-mod request_tests;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 

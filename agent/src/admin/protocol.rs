@@ -107,3 +107,6 @@ impl ShortPath {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "sqlite")]
+mod own;
+
 use std::{
     sync::{Arc, atomic::AtomicBool, mpsc},
     time::Duration,

@@ -107,33 +107,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outgoing(bytes: usize) -> Outgoing {
-        Outgoing {
-            topic: "t".into(),
-            payload: vec![b'x'; bytes],
-        }
-    }
-
-    #[tokio::test]
-    async fn without_room_or_connection_it_is_dropped_and_counted() {
-        let (publisher, mut outbox) = channel();
-        let dropped = |publisher: &Publisher| publisher.stats().dropped.load(Relaxed);
-        publisher.publish(outgoing(1));
-        assert_eq!(dropped(&publisher), 1, "nobody is connected");
-        outbox.open();
-        for _ in 0..=QUEUED_MAX {
-            publisher.publish(outgoing(2));
-        }
-        assert_eq!(dropped(&publisher), 2, "one too many");
-        publisher.publish(outgoing(PAYLOAD_BYTES_MAX + 1));
-        assert_eq!(dropped(&publisher), 3, "too long");
-        assert_eq!(outbox.next().await, outgoing(2));
-        outbox.close();
-        assert_eq!(dropped(&publisher), 3 + QUEUED_MAX as u64 - 1);
-        publisher.publish(outgoing(1));
-        assert_eq!(dropped(&publisher), 3 + QUEUED_MAX as u64);
-    }
-}
+mod tests;

@@ -1,4 +1,8 @@
 #![allow(clippy::unwrap_used)]
+
+mod crash;
+mod damage;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},

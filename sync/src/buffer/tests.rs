@@ -1,5 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+mod catalog;
+mod fault;
+mod wide;
+
 use std::{fs, sync::atomic::Ordering::Relaxed};
 
 use super::{space::generation_dir, *};

@@ -3,13 +3,8 @@
 mod cohort;
 mod evaluate;
 mod models;
-
 #[cfg(all(test, feature = "sqlite"))]
-mod cohort_tests;
-#[cfg(all(test, feature = "sqlite"))]
-mod evaluate_tests;
-#[cfg(all(test, feature = "sqlite"))]
-mod models_tests;
+mod tests;
 
 use std::sync::Arc;
 

@@ -320,6 +320,4 @@ fn infer_before(
 }
 
 #[cfg(test)]
-mod broken_tests;
-#[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+mod broken;
+
 use dunlin_models::{
     artifact::Artifact,
     data::WindowShape,

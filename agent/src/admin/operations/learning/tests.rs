@@ -1,0 +1,3 @@
+mod cohort;
+mod evaluate;
+mod models;
