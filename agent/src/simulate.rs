@@ -14,11 +14,14 @@ mod publisher;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
     time::Duration,
 };
 
-use dunlin_sync::tls::{TlsError, TlsFiles};
+use dunlin_sync::{
+    lock::unpoisoned,
+    tls::{TlsError, TlsFiles},
+};
 use serde::Serialize;
 use tokio::{runtime, sync::watch};
 
@@ -106,7 +109,7 @@ impl Progress {
 
     // The map is whole after every operation.
     fn lock_faults(&self) -> MutexGuard<'_, BTreeMap<String, FaultKind>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.faults.lock())
     }
 }
 

@@ -56,7 +56,7 @@ use std::{
     collections::{BTreeSet, HashSet, VecDeque},
     fs::File,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -82,6 +82,7 @@ use self::{
 };
 use crate::{
     generation::{Entry, Generation},
+    lock::unpoisoned,
     sample::{Catalog, StreamId},
 };
 
@@ -274,11 +275,6 @@ pub struct Buffer {
     stats: BufferStats,
     /// Holds the directory against other processes.
     _lock: File,
-}
-
-fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
-    // Every critical section leaves its data consistent at each step; see `commit`.
-    result.unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The right to change what the buffer holds; shows the outcome to everybody when it is dropped.

@@ -12,6 +12,7 @@ pub mod files;
 mod generation;
 pub mod horizon;
 pub mod interval_set;
+pub mod lock;
 pub mod quarantine;
 pub mod rows;
 pub mod sample;

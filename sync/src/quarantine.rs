@@ -15,7 +15,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -34,6 +34,7 @@ pub use self::{
 use crate::{
     files::{frame, state_file},
     generation::{Entry, Generation, GenerationError, TRASH, dir_bytes},
+    lock::unpoisoned,
     uploader::{RejectError, RejectedRow, RejectedRows},
 };
 
@@ -171,7 +172,7 @@ impl Quarantine {
 
     // Parts are only pushed and removed whole, so a panic elsewhere leaves them usable.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.inner.lock())
     }
 
     fn error(&self, error: &GenerationError) -> QuarantineError {
@@ -386,7 +387,7 @@ impl RejectedRows for Quarantine {
             other => RejectError::Failed(other.to_string()),
         })?;
         let now = Instant::now();
-        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = unpoisoned(self.notices.lock());
         for item in &items {
             let Content::Row(row) = &item.content else {
                 continue;

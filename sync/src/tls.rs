@@ -5,7 +5,7 @@ use std::{
     fmt, fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use rustls::{
@@ -13,6 +13,8 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+
+use crate::lock::unpoisoned;
 
 /// Certificates and keys, by file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +158,7 @@ impl FollowedTls {
     /// replaced, are said once, and the configuration is the one before.
     pub fn current(&self) -> Arc<ClientConfig> {
         // Each change below is whole.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = unpoisoned(self.state.lock());
         let stamps = self.files.stamps();
         if stamps != state.stamps {
             match client_config(&self.files) {

@@ -9,10 +9,11 @@ use std::{
     ffi::OsStr,
     io,
     os::unix::{ffi::OsStrExt, net::UnixDatagram},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use dunlin_sync::lock::unpoisoned;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 use crate::observe::status::{Status, View};
@@ -151,7 +152,7 @@ impl Telling {
                 loop {
                     ticks.tick().await;
                     let (working, line) = (view.working(Instant::now()), line(&view.status()));
-                    let message = lock(&said).next(&working, &line);
+                    let message = unpoisoned(said.lock()).next(&working, &line);
                     if let Some(message) = message {
                         notifier.tell(&message);
                     }
@@ -167,7 +168,7 @@ impl Telling {
 
     /// Says that the agent ends; the watchdog goes on hearing from us until this is dropped.
     pub fn stopping(&self) {
-        lock(&self.said).stopping = true;
+        unpoisoned(self.said.lock()).stopping = true;
         let status = "STATUS=stopping: committing and uploading what is left";
         self.notifier.tell(&format!("STOPPING=1\n{status}"));
     }
@@ -179,10 +180,6 @@ impl Drop for Telling {
             task.abort();
         }
     }
-}
-
-fn lock(said: &Mutex<Said>) -> std::sync::MutexGuard<'_, Said> {
-    said.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How it is, in a line.

@@ -1,5 +1,9 @@
 //! Patterns over names of streams, the same wherever somebody chooses streams.
 
+#[cfg(any(test, feature = "learning"))]
+use std::iter;
+use std::str::Chars;
+
 use dunlin_sync::sample::{
     Catalog, Stream,
     naming::{DEVICE_MARK, marked},
@@ -14,31 +18,33 @@ enum Piece {
 }
 
 /// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one; a
-/// back-slash takes the meaning from the character behind it.
+/// back-slash takes the meaning from the character behind it. Allocates nothing.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<Piece>, Vec<char>) = (pieces(pattern), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    // The last star and the place in the name it reaches to so far.
-    let mut star = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(Piece::Any) => {
-                star = Some((p, n));
-                p += 1;
+    let (mut pattern, mut name) = (pattern.chars(), name.chars());
+    // What follows the last star, and what of the name it does not stand for so far.
+    let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let (at, mut behind) = (name.clone(), pattern.clone());
+        match (next_piece(&mut behind), name.next()) {
+            (None, None) => return true,
+            (Some(Piece::Any), _) => {
+                name = at.clone();
+                pattern = behind.clone();
+                star = Some((behind, at));
             }
-            Some(piece) if *piece == Piece::One || *piece == Piece::Literal(name[n]) => {
-                (p, n) = (p + 1, n + 1);
-            }
-            _ => match star {
-                Some((at, reach)) => {
-                    star = Some((at, reach + 1));
-                    (p, n) = (at + 1, reach + 1);
+            (Some(Piece::One), Some(_)) => pattern = behind,
+            (Some(Piece::Literal(literal)), Some(c)) if literal == c => pattern = behind,
+            _ => {
+                let Some((after_star, rest)) = &mut star else {
+                    return false;
+                };
+                if rest.next().is_none() {
+                    return false;
                 }
-                None => return false,
-            },
+                (pattern, name) = (after_star.clone(), rest.clone());
+            }
         }
     }
-    pattern[p..].iter().all(|piece| *piece == Piece::Any)
 }
 
 /// Whether `pattern` means `stream`: its name on the device that the directory works for now; with
@@ -52,7 +58,8 @@ pub(crate) fn means(pattern: &str, catalog: &Catalog, stream: &Stream) -> bool {
 /// Whether any name matches `pattern` that begins with `start` and goes on.
 #[cfg(any(test, feature = "learning"))]
 pub(crate) fn may_match_below(pattern: &str, start: &str) -> bool {
-    let pattern = pieces(pattern);
+    let mut chars = pattern.chars();
+    let pattern: Vec<Piece> = iter::from_fn(|| next_piece(&mut chars)).collect();
     // Places in the pattern that what has been read may have led to.
     let mut places = vec![false; pattern.len() + 1];
     places[0] = true;
@@ -95,19 +102,15 @@ pub(crate) fn exactly(name: &str) -> String {
     pattern
 }
 
-fn pieces(pattern: &str) -> Vec<Piece> {
-    let mut pieces = Vec::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        pieces.push(match c {
-            '*' => Piece::Any,
-            '?' => Piece::One,
-            // At the end it stands for itself.
-            '\\' => Piece::Literal(chars.next().unwrap_or(c)),
-            _ => Piece::Literal(c),
-        });
-    }
-    pieces
+/// Takes the next piece off a pattern.
+fn next_piece(pattern: &mut Chars<'_>) -> Option<Piece> {
+    Some(match pattern.next()? {
+        '*' => Piece::Any,
+        '?' => Piece::One,
+        // At the end it stands for itself.
+        c @ '\\' => Piece::Literal(pattern.next().unwrap_or(c)),
+        c => Piece::Literal(c),
+    })
 }
 
 #[cfg(test)]

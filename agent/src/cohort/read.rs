@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use dunlin_models::data::{Columns, DataError, Lineage, Rows, Source};
 use dunlin_sync::{
     block::Block,
     buffer::{Buffer, FieldReader, Fields},
+    lock::unpoisoned,
     rows,
     sample::{Catalog, Schema, SchemaId, Stream},
 };
@@ -220,11 +221,7 @@ impl Cohort {
     }
 
     fn block(&self, reader: &mut FieldReader<'_>, seq: u64) -> Result<Arc<Block>, String> {
-        let last = || {
-            self.last_block
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let last = || unpoisoned(self.last_block.lock());
         if let Some(block) = last().as_ref().filter(|block| block.seq == seq) {
             return Ok(Arc::clone(block));
         }

@@ -7,11 +7,12 @@
 
 use std::{
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Instant,
 };
 
 use bytes::Bytes;
+use dunlin_sync::lock::unpoisoned;
 use tokio::sync::Notify;
 
 use super::Ack;
@@ -101,7 +102,7 @@ struct InboxState {
 impl InboxState {
     // No code panics while it holds the lock; a poisoned queue would still be whole.
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.queue.lock())
     }
 
     fn full(&self, queue: &Queue) -> bool {
@@ -161,11 +162,7 @@ impl Inbox {
             }
             queue.waiting = true;
             queue = match deadline {
-                None => self
-                    .0
-                    .arrived
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => unpoisoned(self.0.arrived.wait(queue)),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
@@ -173,7 +170,7 @@ impl Inbox {
                         return Received::TimedOut;
                     }
                     let waited = self.0.arrived.wait_timeout(queue, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+                    unpoisoned(waited).0
                 }
             };
         }

@@ -2,11 +2,13 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
+
+use dunlin_sync::lock::unpoisoned;
 
 use super::rivals::LASTS as RIVAL_LASTS;
 
@@ -45,39 +47,34 @@ pub struct IngestStats {
 impl IngestStats {
     /// What went wrong last, if anything; stays after it is mended.
     pub fn last_error(&self) -> Option<String> {
-        lock(&self.last_error).clone()
+        unpoisoned(self.last_error.lock()).clone()
     }
 
     /// What is wrong at present although the connection may stand, in words.
     pub fn troubles(&self) -> Vec<String> {
-        let rival = lock(&self.rival).clone();
+        let rival = unpoisoned(self.rival.lock()).clone();
         let rival = rival.filter(|(at, _)| at.elapsed() < RIVAL_LASTS);
         let rival = rival.map(|(_, text)| text);
         rival
             .into_iter()
-            .chain(lock(&self.refused).clone())
+            .chain(unpoisoned(self.refused.lock()).clone())
             .collect()
     }
 
     pub(super) fn set_refused(&self, refused: Vec<String>) {
         self.filters_refused.store(refused.len() as u64, Relaxed);
-        *lock(&self.refused) = refused;
+        *unpoisoned(self.refused.lock()) = refused;
     }
 
     pub(super) fn set_rival(&self, text: String) {
-        *lock(&self.rival) = Some((Instant::now(), text));
+        *unpoisoned(self.rival.lock()) = Some((Instant::now(), text));
     }
 
     pub(super) fn set_last_error(&self, text: String) {
-        *lock(&self.last_error) = Some(text);
+        *unpoisoned(self.last_error.lock()) = Some(text);
     }
 }
 
 pub(super) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Relaxed);
-}
-
-// What is in there is whole whenever the lock is released.
-fn lock<T>(words: &Mutex<T>) -> MutexGuard<'_, T> {
-    words.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,12 +18,15 @@ mod workers;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use dunlin_models::registry::ModelKey;
-use dunlin_sync::sample::{Catalog, Stream};
+use dunlin_sync::{
+    lock::unpoisoned,
+    sample::{Catalog, Stream},
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -193,7 +196,7 @@ impl Scheduler {
             progress.push(of_rule);
         }
         let told = &shared.stats.progress;
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+        *unpoisoned(told.lock()) = progress;
         let lines_max = catalog.streams().len() * shared.rules.len();
         self.lines.shrink(&catalog, lines_max);
     }

@@ -3,7 +3,18 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use rumqttc::{mqttbytes::v4, v5::mqttbytes::v5};
+use dunlin_sync::{
+    files::secret_file::FollowedPassword,
+    tls::{FollowedTls, TlsError},
+};
+use rumqttc::{
+    mqttbytes::v4,
+    tokio_rustls::{
+        TlsConnector,
+        rustls::{self, pki_types::ServerName},
+    },
+    v5::mqttbytes::v5,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -15,14 +26,6 @@ use super::{
     wire::{self, Decoder, WireError},
 };
 use crate::config::settings::{MqttSettings, MqttVersion};
-use dunlin_sync::{
-    files::secret_file::FollowedPassword,
-    tls::{FollowedTls, TlsError},
-};
-use rumqttc::tokio_rustls::{
-    TlsConnector,
-    rustls::{self, pki_types::ServerName},
-};
 
 /// Bound on connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -71,13 +71,12 @@ mod judge;
 mod record;
 mod source;
 
-pub use event::{ClockError, ClockEvent, ClockStats};
-pub use record::{ClockRecord, ClockRecordError, Doubt, Past};
-pub use source::{Manual, System, TimeSource};
-
 use std::time::Duration;
 
 use dunlin_sync::sample::Timestamp;
+pub use event::{ClockError, ClockEvent, ClockStats};
+pub use record::{ClockRecord, ClockRecordError, Doubt, Past};
+pub use source::{Manual, System, TimeSource};
 
 use crate::config::settings::ClockSettings;
 

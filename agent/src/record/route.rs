@@ -6,8 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
+
+use dunlin_sync::lock::unpoisoned;
 
 use crate::{
     config::settings::StreamRule,
@@ -86,7 +88,7 @@ impl Router {
     /// nobody can tell how many there were.
     pub fn route(&self, topic: &[u8]) -> Result<Arc<Route>, Reject> {
         // The cache is whole after every operation, so a panic elsewhere does not spoil it.
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = unpoisoned(self.cache.lock());
         if let Some(route) = cache.routes.get(topic) {
             return Ok(Arc::clone(route));
         }

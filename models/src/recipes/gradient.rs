@@ -11,6 +11,11 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+use self::{
+    model::{NetworkModel, has_same_shape},
+    plan::Plan,
+    samples::Windows,
+};
 use crate::{
     artifact::{Artifact, ArtifactError},
     data::{
@@ -20,12 +25,6 @@ use crate::{
     recipe::{Host, Model, Output, Problem, Recipe, Scratch, TrainError},
     recipes::RecipeSettings,
     training::{Schedule, TrainingJob, loss::Loss},
-};
-
-use self::{
-    model::{NetworkModel, has_same_shape},
-    plan::Plan,
-    samples::Windows,
 };
 
 /// The recipe that `settings` describe, if it is one trained by gradient.

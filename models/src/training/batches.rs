@@ -1,11 +1,10 @@
 //! Windows as samples, a batch at a time: one chunk is in memory, never all.
 
+use super::{loss::Loss, network::Network, random::Random};
 use crate::{
     data::{Rows, Source, Subset, Window},
     recipe::TrainError,
 };
-
-use super::{loss::Loss, network::Network, random::Random};
 
 /// Samples, one row of inputs and one of targets each.
 #[derive(Clone, Debug, Default, PartialEq)]

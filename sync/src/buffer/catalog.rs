@@ -10,7 +10,6 @@
 //! Format of the file: frames (see [`crate::files::frame`]), the length of each before it in four bytes, lowest
 //! first: [`Head`], the schemas by number, the streams as [`CatalogFile`].
 
-use crate::sample::naming::Devices;
 use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
@@ -20,7 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Buffer, CommitError, Inner, parts::PUT_BYTES_MAX, reserve::with_reserve, unpoisoned};
+use super::{Buffer, CommitError, Inner, parts::PUT_BYTES_MAX, reserve::with_reserve};
 use crate::{
     block::codec::BlockBody,
     files::{
@@ -28,7 +27,8 @@ use crate::{
         state_file::{self, StateFileError},
     },
     generation::{Entry, Generation, GenerationError, from_io},
-    sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId},
+    lock::unpoisoned,
+    sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId, naming::Devices},
 };
 
 /// Bytes of a catalog entry under one key; sled would write larger values to separate files.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Buffer, unpoisoned};
+use super::Buffer;
+use crate::lock::unpoisoned;
 
 /// What happens to new records when the buffer is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,12 @@ use std::{
     time::Instant,
 };
 
-use super::{Buffer, Extent, parts, unpoisoned};
+use super::{Buffer, Extent, parts};
 use crate::{
     block::{Block, codec},
     generation::{Bytes, Generation, GenerationError},
     interval_set::IntervalSet,
+    lock::unpoisoned,
 };
 
 /// What cannot be read.

@@ -16,7 +16,6 @@ use super::{
     fingerprint_entries,
     parts::{self, PUT_BYTES_MAX},
     reserve::{keep_reserve, with_reserve},
-    unpoisoned,
 };
 use crate::{
     block::codec,
@@ -26,6 +25,7 @@ use crate::{
     },
     generation::{Generation, GenerationError, dir_bytes},
     horizon::horizon,
+    lock::unpoisoned,
 };
 
 /// Where it is.

@@ -1,7 +1,7 @@
 //! What the uploader is doing, readable at any time from anywhere.
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Mutex,
     atomic::{
         AtomicBool, AtomicI64, AtomicU64,
         Ordering::{Relaxed, SeqCst},
@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use super::{Left, job::Delivered};
-use crate::cursor::Cursor;
+use crate::{cursor::Cursor, lock::unpoisoned};
 
 /// No row is waiting.
 const NONE: i64 = i64::MAX;
@@ -90,17 +90,17 @@ impl UploadStats {
 
     /// The last failure, in words.
     pub fn last_error(&self) -> Option<String> {
-        lock(&self.last_error).clone()
+        unpoisoned(self.last_error.lock()).clone()
     }
 
     /// The stream that was refused last, if any is held.
     pub fn held_stream(&self) -> Option<HeldStream> {
-        lock(&self.held_stream).clone()
+        unpoisoned(self.held_stream.lock()).clone()
     }
 
     /// A copy of the present cursor.
     pub fn cursor(&self) -> Cursor {
-        lock(&self.cursor).clone()
+        unpoisoned(self.cursor.lock()).clone()
     }
 
     pub(super) fn take_below(&self, seq: u64) {
@@ -108,16 +108,16 @@ impl UploadStats {
     }
 
     pub(super) fn set_error(&self, error: String) {
-        *lock(&self.last_error) = Some(error);
+        *unpoisoned(self.last_error.lock()) = Some(error);
     }
 
     pub(super) fn set_held(&self, name: String, reason: String) {
         self.set_error(format!("stream {name} is held: {reason}"));
-        *lock(&self.held_stream) = Some(HeldStream { name, reason });
+        *unpoisoned(self.held_stream.lock()) = Some(HeldStream { name, reason });
     }
 
     pub(super) fn forget_held(&self, name: &str) {
-        let mut held = lock(&self.held_stream);
+        let mut held = unpoisoned(self.held_stream.lock());
         if held.as_ref().is_some_and(|held| held.name == name) {
             *held = None;
         }
@@ -151,13 +151,9 @@ impl UploadStats {
         self.streams_held.store(cursor.held().len() as u64, Relaxed);
         self.rows_held.store(left.rows_held, Relaxed);
         self.in_flight.store(in_flight as u64, Relaxed);
-        let mut shared = lock(&self.cursor);
+        let mut shared = unpoisoned(self.cursor.lock());
         if *shared != *cursor {
             shared.clone_from(cursor);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -28,7 +28,7 @@ mod views;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -47,6 +47,7 @@ use super::{
     told::Told,
 };
 use crate::{
+    lock::unpoisoned,
     rows::Batch,
     sample::{Schema, Stream, TimeRange},
 };
@@ -97,7 +98,7 @@ impl Sqlite {
                 None => Database::open(&path, busy_max, &told)?,
             };
             succession.uses(database.identity(), &path);
-            *lock(&interrupt) = Some(database.interrupt_handle());
+            *unpoisoned(interrupt.lock()) = Some(database.interrupt_handle());
             let result = work(&mut database);
             if result.is_ok() {
                 *slot = Some(database);
@@ -125,7 +126,7 @@ impl Sqlite {
             Ok(Err(panic)) => Err(UpstreamError::Unavailable(format!("sqlite: {panic}"))),
             Err(_) => {
                 if running.load(Ordering::Acquire)
-                    && let Some(handle) = &*lock(&self.interrupt)
+                    && let Some(handle) = &*unpoisoned(self.interrupt.lock())
                 {
                     handle.interrupt();
                 }
@@ -223,7 +224,7 @@ impl Succession {
         if database.is_in_place() {
             return Some(database);
         }
-        *lock(&self.last) = None;
+        *unpoisoned(self.last.lock()) = None;
         self.tell(path);
         database.abandon();
         None
@@ -232,7 +233,7 @@ impl Succession {
     /// `file` is used from here on. One that was put in place while none was open is told, too.
     fn uses(&self, file: Option<Identity>, path: &Path) {
         let Some(file) = file else { return };
-        let before = lock(&self.last).replace(file);
+        let before = unpoisoned(self.last.lock()).replace(file);
         if before.is_some_and(|before| before != file) {
             self.tell(path);
         }
@@ -247,10 +248,6 @@ impl Succession {
              --verify` names them, `dunlin upload --again` sends them"
         );
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether there is no file at `path` yet; an error if none could be made.

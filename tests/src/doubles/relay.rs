@@ -7,10 +7,12 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     io::{self, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
+
+use dunlin_sync::lock::unpoisoned;
 
 use crate::{mqtt_packet, records::number_in};
 
@@ -81,7 +83,7 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.state.lock())
     }
 }
 
@@ -278,7 +280,7 @@ impl Pump {
             let mut state = self.shared.lock();
             while state.is_stalled && state.sockets.iter().any(|(n, _)| *n == self.number) {
                 let waited = self.shared.changed.wait_timeout(state, WAIT);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                state = unpoisoned(waited).0;
             }
             if self.number <= state.dead_to {
                 continue;
@@ -311,7 +313,7 @@ impl Pump {
         let Some(reading) = &self.reading else {
             return Ok(());
         };
-        let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = unpoisoned(reading.lock());
         let mut at = 0;
         while let Some((head, body)) = mqtt_packet::frame(&pending[at..])? {
             let end = at + head + body;

@@ -12,10 +12,11 @@ mod sql;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
+use dunlin_sync::lock::unpoisoned;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -63,17 +64,13 @@ struct Shared {
     password: Mutex<Option<String>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// What goes wrong, from now on.
 #[derive(Clone, Debug)]
 pub struct Faults(Arc<Shared>);
 
 impl Faults {
     fn state(&self) -> MutexGuard<'_, FaultState> {
-        locked(&self.0.faults)
+        unpoisoned(self.0.faults.lock())
     }
 
     /// New connections are closed at once (or served again).
@@ -121,28 +118,28 @@ impl Faults {
 
     /// Rows later than this are out of range.
     pub fn newest_ns(&self, newest_ns: i64) {
-        locked(&self.0.model).newest_ns = Some(newest_ns);
+        unpoisoned(self.0.model.lock()).newest_ns = Some(newest_ns);
     }
 
     /// Rows with these timestamps are refused, for no reason a client could know.
     pub fn refuse_rows_at(&self, ts: impl IntoIterator<Item = i64>) {
-        locked(&self.0.model).poison = ts.into_iter().collect();
+        unpoisoned(self.0.model.lock()).poison = ts.into_iter().collect();
     }
 
     /// Only this password opens the door; any does otherwise.
     pub fn require_password(&self, password: &str) {
-        *locked(&self.0.password) = Some(password.to_owned());
+        *unpoisoned(self.0.password.lock()) = Some(password.to_owned());
     }
 
     /// No more faults.
     pub fn clear(&self) {
         *self.state() = FaultState::default();
         {
-            let mut model = locked(&self.0.model);
+            let mut model = unpoisoned(self.0.model.lock());
             model.newest_ns = None;
             model.poison.clear();
         }
-        *locked(&self.0.password) = None;
+        *unpoisoned(self.0.password.lock()) = None;
     }
 }
 
@@ -199,7 +196,7 @@ impl TaosDouble {
     /// # Errors
     /// The double's words.
     pub fn execute(&self, sql: &str) -> Result<(), String> {
-        let mut model = locked(&self.shared.model);
+        let mut model = unpoisoned(self.shared.model.lock());
         sql::run(&mut model, &mut None, sql)
             .map(|_| ())
             .map_err(|refusal| refusal.message)
@@ -207,7 +204,7 @@ impl TaosDouble {
 
     /// Drops all tables, as an administrator might.
     pub fn forget_tables(&self) {
-        for database in locked(&self.shared.model).databases.values_mut() {
+        for database in unpoisoned(self.shared.model.lock()).databases.values_mut() {
             database.supertables.clear();
             database.subtables.clear();
         }
@@ -215,7 +212,7 @@ impl TaosDouble {
 
     /// Names of the columns of `stable` that are no tags; none if it is not there.
     pub fn columns(&self, database: &str, stable: &str) -> Vec<String> {
-        let mut model = locked(&self.shared.model);
+        let mut model = unpoisoned(self.shared.model.lock());
         let table = model
             .database(database)
             .and_then(|found| found.supertable(stable));
@@ -225,7 +222,7 @@ impl TaosDouble {
 
     /// Tags by name of each subtable of `stable`, by its name.
     pub fn tags(&self, database: &str, stable: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-        let mut model = locked(&self.shared.model);
+        let mut model = unpoisoned(self.shared.model.lock());
         let tables = model.database(database).map(|found| found.subtables.iter());
         let tables = tables
             .into_iter()
@@ -239,7 +236,7 @@ impl TaosDouble {
     /// Rows of all subtables of `stable`, by time.
     pub fn rows(&self, database: &str, stable: &str) -> Vec<Row> {
         let mut rows: Vec<(i64, Row)> = Vec::new();
-        if let Ok(found) = locked(&self.shared.model).database(database) {
+        if let Ok(found) = unpoisoned(self.shared.model.lock()).database(database) {
             let tables = found.subtables.values().filter(|t| t.stable == stable);
             rows.extend(tables.flat_map(|t| t.rows.iter().map(|(ts, row)| (*ts, row.clone()))));
         }
@@ -249,7 +246,7 @@ impl TaosDouble {
 
     /// Names of the subtables, each with its tag values by name and its number of rows.
     pub fn subtables(&self, database: &str) -> Vec<(String, Vec<String>, usize)> {
-        let mut model = locked(&self.shared.model);
+        let mut model = unpoisoned(self.shared.model.lock());
         let Ok(database) = model.database(database) else {
             return Vec::new();
         };
@@ -267,26 +264,26 @@ impl TaosDouble {
 
     /// Every statement received, in order.
     pub fn statements(&self) -> Vec<String> {
-        locked(&self.shared.model).statements.clone()
+        unpoisoned(self.shared.model.lock()).statements.clone()
     }
 
     /// Raw blocks received.
     pub fn blocks(&self) -> usize {
-        locked(&self.shared.model).blocks
+        unpoisoned(self.shared.model.lock()).blocks
     }
 
     /// Connections accepted.
     pub fn connections(&self) -> usize {
-        *locked(&self.shared.connections)
+        *unpoisoned(self.shared.connections.lock())
     }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
-        *locked(&shared.connections) += 1;
+        *unpoisoned(shared.connections.lock()) += 1;
         while connections.try_join_next().is_some() {}
-        if locked(&shared.faults).refuses {
+        if unpoisoned(shared.faults.lock()).refuses {
             continue;
         }
         connections.spawn(serve(socket, Arc::clone(&shared)));
@@ -307,7 +304,7 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
             Message::Close(_) => return,
             _ => Reply::None,
         };
-        let delay = locked(&shared.faults).delay;
+        let delay = unpoisoned(shared.faults.lock()).delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -324,7 +321,7 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
 }
 
 async fn wait_while_half_open(shared: &Shared) {
-    while locked(&shared.faults).is_half_open {
+    while unpoisoned(shared.faults.lock()).is_half_open {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -11,8 +11,9 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::world::{PATIENCE, PROGRAM, World};
 use dunlin_tests::device::until;
+
+use crate::world::{PATIENCE, PROGRAM, World};
 
 /// The user of a service; owns nothing else.
 const SERVICE: u32 = 65_534;

@@ -5,12 +5,13 @@ pub mod files;
 use std::{
     collections::{BTreeSet, HashSet},
     io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use dunlin_sync::{
     block::Block,
     buffer::Buffer,
+    lock::unpoisoned,
     rows::Rows,
     sample::{Catalog, Schema, Stream, StreamId, TimeRange},
 };
@@ -85,7 +86,7 @@ fn export(
     let (mut rows, mut seen) = (0, HashSet::new());
     let mut seq = first;
     while seq < end {
-        let told = lock(&listener).progress(seq - first, end - first);
+        let told = unpoisoned(listener.lock()).progress(seq - first, end - first);
         told.map_err(OperationError::failed)?;
         if let Some(block) = buffer.read_block(seq).map_err(OperationError::Failed)? {
             for (id, part) in rows_of(block, &schema, &streams, wanted.range) {
@@ -189,18 +190,12 @@ fn rows_of(
 
 pub(super) type SharedListener<'l> = Mutex<&'l mut dyn Listener>;
 
-pub(super) fn lock<'g, 'l>(
-    listener: &'g SharedListener<'l>,
-) -> std::sync::MutexGuard<'g, &'l mut dyn Listener> {
-    listener.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Hands bytes on as data.
 pub(super) struct Data<'g, 'l>(pub(super) &'g SharedListener<'l>);
 
 impl Write for Data<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        lock(self.0).data(bytes)?;
+        unpoisoned(self.0.lock()).data(bytes)?;
         Ok(bytes.len())
     }
 

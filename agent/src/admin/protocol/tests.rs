@@ -9,8 +9,7 @@ use dunlin_sync::{
     sample::{Field, FieldType, TimeRange, Timestamp, Value},
 };
 
-use crate::admin::operations::*;
-use crate::record::decode::Record;
+use crate::{admin::operations::*, record::decode::Record};
 
 /// The request of `operation`, without what every frame has; what is read of it says the same.
 fn body(operation: impl Operation) -> String {

@@ -1,6 +1,5 @@
 //! `dunlin cohort`: a data set named by a query, counted, shown or exported.
 
-use crate::base::text;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -15,7 +14,7 @@ use crate::{
     admin::operations::{
         CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow, ViewCohort,
     },
-    base::time_text,
+    base::{text, time_text},
     cohort::{CohortQuery, Condition, Missing, Part, names},
 };
 

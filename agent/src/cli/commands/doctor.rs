@@ -1,13 +1,12 @@
 //! `dunlin doctor`: what is in the agent's way on this device.
 
-use crate::base::text;
 use std::fmt::Write as _;
 
 use clap::Args;
 
 use super::{Exit, Outcome, connection::ConnectionArgs};
 use crate::{
-    base::owner,
+    base::{owner, text},
     config,
     doctor::{self, Finding, Level, Patient, Roots},
 };

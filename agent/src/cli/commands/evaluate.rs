@@ -1,6 +1,5 @@
 //! `dunlin evaluate`: k-fold evaluation of a configured recipe on buffered records.
 
-use crate::base::text;
 use clap::Args;
 use dunlin_models::{
     judging::crossval::{Folds, Spread},
@@ -12,7 +11,10 @@ use super::{
     connection::{Connection, ConnectionArgs},
     terminal::Show,
 };
-use crate::admin::operations::{Evaluate, Evaluated, FoldRule};
+use crate::{
+    admin::operations::{Evaluate, Evaluated, FoldRule},
+    base::text,
+};
 
 /// Arguments of `dunlin evaluate`.
 #[derive(Args, Debug)]

@@ -1,6 +1,5 @@
 //! `dunlin export`: records as CSV or Parquet.
 
-use crate::base::text;
 use std::{
     fs::Permissions,
     io::{self, BufWriter, Write},
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     admin::operations::{ExportFormat, ExportRecords, Operation},
-    base::{owner, time_text},
+    base::{owner, text, time_text},
 };
 
 /// Arguments of `dunlin export`.

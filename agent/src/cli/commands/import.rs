@@ -1,6 +1,5 @@
 //! `dunlin import`: a CSV file as records of a stream, with timestamps and splits of its own.
 
-use crate::base::text;
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -21,7 +20,7 @@ use super::{
 };
 use crate::{
     admin::operations::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
-    base::owner,
+    base::{owner, text},
     record::decode::{
         Reason, Record, Reject,
         infer::{CsvPlan, Hints, LINES_MAX, TimeFormat},

@@ -1,6 +1,5 @@
 //! `dunlin quarantine`: look at what could not be decoded or delivered, send it again, delete it.
 
-use crate::base::text;
 use std::{
     fmt::Write as _,
     io::{self, BufRead, IsTerminal, Write as _},
@@ -18,7 +17,7 @@ use crate::{
     admin::operations::{
         CountItems, ListItems, PurgeItems, Retried, RetryItems, Selection, ShowItem, Summary,
     },
-    base::wall::wall_ns,
+    base::{text, wall::wall_ns},
 };
 
 /// Arguments of `dunlin quarantine`.

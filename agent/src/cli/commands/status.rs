@@ -8,6 +8,7 @@ use clap::Args;
 use dunlin_sync::{buffer::BufferShape, uploader, verify::VerifyReport};
 use serde::Serialize;
 
+use self::words::text;
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
@@ -18,8 +19,6 @@ use crate::{
     base::{text::of, wall::wall_ns},
     observe::status::Status,
 };
-
-use self::words::text;
 
 /// Arguments of `dunlin status`.
 #[derive(Args, Debug)]

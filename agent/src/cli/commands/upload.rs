@@ -1,6 +1,5 @@
 //! `dunlin upload`: rows sent again, for a database that has lost them.
 
-use crate::base::text;
 use clap::Args;
 
 use super::{
@@ -9,7 +8,10 @@ use super::{
     export,
     terminal::Show,
 };
-use crate::admin::operations::{SentAgain, UploadAgain};
+use crate::{
+    admin::operations::{SentAgain, UploadAgain},
+    base::text,
+};
 
 /// Arguments of `dunlin upload`.
 #[derive(Args, Debug)]

@@ -7,13 +7,13 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use dunlin_models::registry::ModelKey;
-use dunlin_sync::files::state_file;
+use dunlin_sync::{files::state_file, lock::unpoisoned};
 
 /// Name of the file.
 const FILE: &str = "drifted";
@@ -65,7 +65,7 @@ impl Drifted {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<ModelKey>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.lines.lock())
     }
 
     fn store(&self, lines: &BTreeSet<ModelKey>) {

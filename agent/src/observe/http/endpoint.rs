@@ -3,11 +3,12 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use axum::serve::Listener;
+use dunlin_sync::lock::unpoisoned;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep},
@@ -34,10 +35,7 @@ pub struct Endpoint(Mutex<EndpointState>);
 impl Endpoint {
     /// As it is now.
     pub fn state(&self) -> EndpointState {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        unpoisoned(self.0.lock()).clone()
     }
 
     /// Where it listens, if it does.
@@ -49,7 +47,7 @@ impl Endpoint {
     }
 
     fn set(&self, state: EndpointState) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *unpoisoned(self.0.lock()) = state;
     }
 }
 

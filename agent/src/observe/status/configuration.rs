@@ -1,7 +1,8 @@
 //! What the agent runs on, and what became of the last configuration that was read.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use dunlin_sync::lock::unpoisoned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::settings::Settings;
@@ -68,6 +69,6 @@ impl Configuration {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.lock())
     }
 }

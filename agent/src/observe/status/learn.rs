@@ -1,5 +1,6 @@
 //! What learning on this device is doing.
 
+use dunlin_sync::lock::unpoisoned;
 use serde::{Deserialize, Serialize};
 
 use crate::{base::progress::RecipeProgress, observe::metrics::Metric};
@@ -65,12 +66,7 @@ impl super::View {
             broken: self.learn.broken.load(Relaxed),
             published: self.publisher.stats().written.load(Relaxed),
             publishes_dropped: self.publisher.stats().dropped.load(Relaxed),
-            progress: self
-                .learn
-                .progress
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .clone(),
+            progress: unpoisoned(self.learn.progress.lock()).clone(),
         }
     }
 }

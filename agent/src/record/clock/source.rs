@@ -3,9 +3,11 @@
 use std::{
     cell::Cell,
     fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use dunlin_sync::lock::unpoisoned;
 
 /// Reads the clocks of a machine.
 pub trait TimeSource: Debug + Send {
@@ -145,7 +147,8 @@ impl Manual {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Hands) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut hands = unpoisoned(self.0.lock());
+        act(&mut hands)
     }
 }
 

@@ -10,14 +10,13 @@ use std::{borrow::Cow, mem};
 
 use dunlin_sync::sample::{Field, FieldType, Schema, Value};
 
-use crate::config::settings::{PayloadFormat, StreamRule};
-
 use super::{
     CELLS_MAX, Decoded, FIELD_NAME_BYTES_MAX, RECORDS_MAX, Reason, Record, Reject, SecondField,
     float::Floats,
     is_field_name, path_of, quoted, time,
     value::{Cell, Misfit},
 };
+use crate::config::settings::{PayloadFormat, StreamRule};
 
 /// What lies at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,13 +12,12 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use dunlin_sync::sample::{Field, FieldType, Schema};
 use jiff::{civil::DateTime, tz::Offset};
 
-use crate::config::settings::{NanPolicy, TimeUnit};
-
 use super::{
     Reason, Record, Reject, is_field_name, quoted,
     time::{decimal_ns, rfc3339_ns},
     value::{Cell, Misfit, parse_bool},
 };
+use crate::config::settings::{NanPolicy, TimeUnit};
 
 /// Lines below the header that are looked at; more are ignored.
 pub const LINES_MAX: usize = 1_000;

@@ -13,12 +13,11 @@
 
 use std::borrow::Cow;
 
-use crate::config::settings::TimeUnit;
-
 use super::{
     FIELD_NAME_BYTES_MAX, Reason, Reject, builder::Builder, float::Floats, quoted, scan::Scanner,
     time::decimal_ns, value::Cell,
 };
+use crate::config::settings::TimeUnit;
 
 /// Times below this count from now.
 const ABSOLUTE_NS_MIN: i64 = (1 << 28) * 1_000_000_000;

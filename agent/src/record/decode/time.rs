@@ -1,9 +1,8 @@
 //! The source's own time, to the nanosecond: decimals are never taken through a float, which could tell
 //! today's seconds apart only to some 200 ns.
 
-use crate::config::settings::TimeUnit;
-
 use super::value::Cell;
+use crate::config::settings::TimeUnit;
 
 /// Nanoseconds of `cell`: a number in `unit`, or a text in RFC 3339. `None`: it is neither, or does not
 /// fit into 64 bits.

@@ -4,13 +4,12 @@
 //! that no flood of topics can keep answers from being stored; who comes near a bound is told before it is
 //! reached, once.
 
-use crate::config::settings::DEVICE_STREAMS_MAX;
 use std::collections::HashSet;
 
 use dunlin_sync::sample::{Catalog, Schema, Share};
 
 use super::OWN_TABLE_PREFIX;
-use crate::config::settings::Settings;
+use crate::config::settings::{DEVICE_STREAMS_MAX, Settings};
 
 /// Most streams of the agent's own tables: six for every stream that learns.
 const OWN_STREAMS_MAX: usize = 2 * DEVICE_STREAMS_MAX;

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use dunlin_sync::quarantine::Item;
+use dunlin_sync::{lock::unpoisoned, quarantine::Item};
 
 use crate::record::clock::ClockStats;
 
@@ -47,36 +47,24 @@ impl WriterStats {
     pub(super) fn count_quarantined(&self, item: &Item) {
         self.records_received.fetch_add(item.records, Relaxed);
         self.records_quarantined.fetch_add(item.records, Relaxed);
-        let mut by_reason = self
-            .by_reason
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_reason = unpoisoned(self.by_reason.lock());
         *by_reason.entry(item.reason.clone()).or_default() += item.records;
     }
 
     /// Records quarantined, by reason.
     pub fn quarantined_by_reason(&self) -> BTreeMap<String, u64> {
-        self.by_reason
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        unpoisoned(self.by_reason.lock()).clone()
     }
 
     /// The disk is given something to make durable (`true`) or has answered.
     pub(crate) fn set_waiting_for_disk(&self, begins: bool) {
         let since = begins.then(Instant::now);
-        *self
-            .disk_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = since;
+        *unpoisoned(self.disk_since.lock()) = since;
     }
 
     /// How long the disk has not answered by `now`: one that hangs says nothing else.
     pub fn waiting_for_disk(&self, now: Instant) -> Option<Duration> {
-        let since = self
-            .disk_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let since = unpoisoned(self.disk_since.lock());
         since.map(|since| now.saturating_duration_since(since))
     }
 
@@ -97,17 +85,15 @@ impl WriterStats {
     }
 
     fn reason(&self) -> MutexGuard<'_, Option<String>> {
-        self.stall_reason
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.stall_reason.lock())
     }
 
     pub(super) fn set_clock(&self, clock: ClockStats) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+        *unpoisoned(self.clock.lock()) = clock;
     }
 
     /// The clock's figures, at most a second old.
     pub fn clock(&self) -> ClockStats {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+        *unpoisoned(self.clock.lock())
     }
 }

@@ -4,6 +4,10 @@ use std::any::Any;
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    plan::{Plan, View},
+    samples::put_trend_beside,
+};
 use crate::{
     artifact::{Artifact, ArtifactError},
     data::{Columns, scale::Scale},
@@ -11,11 +15,6 @@ use crate::{
     recipe::{Model, Output, Problem, Scratch},
     recipes::{Algorithm, RecipeSettings},
     training::{loss::softmax, wide::dot},
-};
-
-use super::{
-    plan::{Plan, View},
-    samples::put_trend_beside,
 };
 
 /// A network, and all that turns rows into its inputs and its outputs into an answer.

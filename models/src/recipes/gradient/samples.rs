@@ -1,12 +1,11 @@
 //! Windows as the samples that a network learns from.
 
+use super::plan::{Plan, View};
 use crate::{
     data::{Rows, Subset, Window, scale::Scale},
     recipe::Problem,
     training::{MiniBatch, Samples, wide},
 };
-
-use super::plan::{Plan, View};
 
 /// Rows of the moving mean that `DLinear` takes for the trend.
 const TREND_ROWS: usize = 25;

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::buffer::{
-    catalog::{file_path, schema_entries, stream_entries},
-    space::{generation_dir, summary_path},
-    tests::{Device, small},
-    *,
-};
 use crate::{
+    buffer::{
+        catalog::{file_path, schema_entries, stream_entries},
+        space::{generation_dir, summary_path},
+        tests::{Device, small},
+        *,
+    },
     files::{frame, state_file},
     generation::Put,
     sample::{Field, FieldType, Stream},

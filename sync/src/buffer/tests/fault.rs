@@ -4,13 +4,13 @@
 
 use std::{fs, path::Path, sync::atomic::Ordering::Relaxed};
 
-use crate::buffer::{
-    catalog::stream_entries,
-    space::{generation_dir, summary_path},
-    tests::{Device, small},
-    *,
-};
 use crate::{
+    buffer::{
+        catalog::stream_entries,
+        space::{generation_dir, summary_path},
+        tests::{Device, small},
+        *,
+    },
     generation::GenerationError,
     sample::{Field, FieldType},
 };

@@ -4,15 +4,15 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::buffer::{
-    tests::{Device, small},
-    *,
-};
 use crate::{
     block::{
         Block,
         builder::{BLOCK_BYTES_MAX, BlockBuilder, FIELDS_MAX},
         pack::Compression,
+    },
+    buffer::{
+        tests::{Device, small},
+        *,
     },
     sample::{Field, FieldType, Sample, Schema, Split, StreamId, TimeRange, Timestamp, Value},
 };

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use percent_encoding::percent_decode_str;
@@ -12,6 +12,7 @@ use url::{Host, Url};
 use super::super::{UpstreamError, UpstreamOptions, relay::Target};
 use crate::{
     files::secret_file::FollowedPassword,
+    lock::unpoisoned,
     tls::{FollowedTls, TlsFiles},
 };
 
@@ -101,7 +102,7 @@ impl Address {
 
     // Each change of it is whole.
     fn lock_password(&self) -> MutexGuard<'_, FollowedPassword> {
-        self.password.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.password.lock())
     }
 
     /// Scheme, host, port and database.

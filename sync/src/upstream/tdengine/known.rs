@@ -2,11 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use super::supertable::Supertable;
+use crate::lock::unpoisoned;
 
 /// How long tables are taken to be as they were described.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
@@ -28,33 +29,29 @@ pub(super) struct Known {
     pub(super) changing: tokio::sync::Mutex<()>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Known {
     pub(super) fn parts(&self, supertable: &str) -> Option<Arc<Parts>> {
-        let known = locked(&self.parts);
+        let known = unpoisoned(self.parts.lock());
         let (seen, parts) = known.get(supertable)?;
         (seen.elapsed() < KNOWN_FOR).then(|| Arc::clone(parts))
     }
 
     pub(super) fn learn_parts(&self, supertable: &str, parts: &Arc<Parts>) {
         let seen = (Instant::now(), Arc::clone(parts));
-        locked(&self.parts).insert(supertable.to_owned(), seen);
+        unpoisoned(self.parts.lock()).insert(supertable.to_owned(), seen);
     }
 
     /// So that a repair made at the database is seen by the next write.
     pub(super) fn forget_parts(&self, supertable: &str) {
-        locked(&self.parts).remove(supertable);
+        unpoisoned(self.parts.lock()).remove(supertable);
     }
 
     pub(super) fn has_subtable(&self, name: &str) -> bool {
-        locked(&self.subtables).contains(name)
+        unpoisoned(self.subtables.lock()).contains(name)
     }
 
     pub(super) fn learn_subtable(&self, name: &str) {
-        let mut known = locked(&self.subtables);
+        let mut known = unpoisoned(self.subtables.lock());
         if known.len() >= SUBTABLES_MAX {
             known.clear();
         }
@@ -70,20 +67,20 @@ impl Known {
         device: &str,
         work: impl FnOnce(&mut Tags) -> T,
     ) -> Option<T> {
-        let mut tags = locked(&self.tags);
+        let mut tags = unpoisoned(self.tags.lock());
         let key = (supertable.to_owned(), device.to_owned());
         tags.get_mut(&key).map(work)
     }
 
     pub(super) fn learn_tags(&self, supertable: &str, device: &str, tables: Tags) {
         let key = (supertable.to_owned(), device.to_owned());
-        locked(&self.tags).insert(key, tables);
+        unpoisoned(self.tags.lock()).insert(key, tables);
     }
 
     /// After the server has said that something is not as we remember.
     pub(super) fn forget(&self) {
-        locked(&self.parts).clear();
-        locked(&self.subtables).clear();
-        locked(&self.tags).clear();
+        unpoisoned(self.parts.lock()).clear();
+        unpoisoned(self.subtables.lock()).clear();
+        unpoisoned(self.tags.lock()).clear();
     }
 }

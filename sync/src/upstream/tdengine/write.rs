@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     streams,
 };
 use crate::{
+    lock::unpoisoned,
     rows::Batch,
     sample::Schema,
     upstream::{Rejection, UpstreamError, WriteReport, told::Told},
@@ -120,7 +121,7 @@ async fn write_once(
         writer.lane(&queue),
     )?;
     let losses = writer.losses.into_inner();
-    Ok(losses.unwrap_or_else(PoisonError::into_inner).report(batch))
+    Ok(unpoisoned(losses).report(batch))
 }
 
 impl<'a> Writer<'a> {
@@ -262,7 +263,7 @@ impl<'a> Writer<'a> {
     /// Takes calls off the queue until it is empty or one fails for good.
     async fn lane(&self, queue: &Mutex<std::vec::IntoIter<Work>>) -> Result<(), Trouble> {
         loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let next = unpoisoned(queue.lock()).next();
             let Some(work) = next else { return Ok(()) };
             self.deliver(work).await?;
         }
@@ -276,7 +277,7 @@ impl<'a> Writer<'a> {
             }
             Ok(Some(refusal)) => self.search(work, refusal).await,
             Err(Trouble::Upstream(UpstreamError::Rejected(reason))) if self.is_of_one(&work) => {
-                let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut losses = unpoisoned(self.losses.lock());
                 losses.refuse(self.tables[work[0].table].index, &reason);
                 Ok(())
             }
@@ -332,7 +333,7 @@ impl<'a> Writer<'a> {
     }
 
     fn reject(&self, items: &[Item], reason: &str, is_out_of_time: bool) {
-        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut losses = unpoisoned(self.losses.lock());
         let rejections = self.rejections(items, reason, is_out_of_time);
         losses.rejected.extend(rejections);
     }
@@ -447,14 +448,14 @@ impl<'a> Writer<'a> {
                 continue;
             }
             if work.len() == 1 {
-                let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut losses = unpoisoned(self.losses.lock());
                 losses
                     .blamed
                     .extend(self.rejections(&work, &refusal.text, false));
                 continue;
             }
             if sends >= SENDS_MAX {
-                let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut losses = unpoisoned(self.losses.lock());
                 for item in work {
                     losses.refuse(self.tables[item.table].index, &refusal.text);
                 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use dunlin_sync::lock::unpoisoned;
 use serde_json::{Value, json};
 use taos::{ColumnView, Precision, RawBlock, taos_query::common::BorrowedValue};
 use tokio_tungstenite::tungstenite::Message;
@@ -9,7 +10,6 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{
     Cell, Cut, Row, Shared,
     database::{Refusal, refuse},
-    locked,
     sql::{self, Answer},
 };
 
@@ -70,7 +70,7 @@ impl Session {
                 "code": 0, "message": "", "action": "version", "version": super::VERSION,
             })),
             Some("conn") => {
-                let wanted = locked(&self.shared.password).clone();
+                let wanted = unpoisoned(self.shared.password.lock()).clone();
                 if wanted.is_some_and(|wanted| request["args"]["password"] != wanted.as_str()) {
                     let refusal = refuse(0x0357, "Authentication failure".into());
                     return error_frame("conn", req_id, &refusal);
@@ -109,7 +109,7 @@ impl Session {
             6 => {
                 let sql = bytes.get(30..).unwrap_or_default();
                 let sql = String::from_utf8_lossy(sql).into_owned();
-                if std::mem::take(&mut locked(&self.shared.faults).is_garbled) {
+                if std::mem::take(&mut unpoisoned(self.shared.faults.lock()).is_garbled) {
                     return Reply::Frame(Message::text("no JSON"));
                 }
                 let cut = if sql.starts_with("INSERT") {
@@ -133,7 +133,7 @@ impl Session {
 
     /// The cut due at this write, if any.
     fn cut(&self) -> Option<Cut> {
-        let mut faults = locked(&self.shared.faults);
+        let mut faults = unpoisoned(self.shared.faults.lock());
         let due = faults.cuts.iter().position(|(skip, _)| *skip == 0);
         for (skip, _) in &mut faults.cuts {
             *skip = skip.saturating_sub(1);
@@ -143,7 +143,7 @@ impl Session {
 
     fn query(&mut self, sql: &str) -> Result<Answer, Refusal> {
         let failing = self.failing(sql);
-        let mut model = locked(&self.shared.model);
+        let mut model = unpoisoned(self.shared.model.lock());
         model.statements.push(sql.to_owned());
         if let Some(refusal) = failing {
             return Err(refusal);
@@ -156,7 +156,7 @@ impl Session {
 
     /// The error that is due at `sql`, if any.
     fn failing(&self, sql: &str) -> Option<Refusal> {
-        let errors = &mut locked(&self.shared.faults).errors;
+        let errors = &mut unpoisoned(self.shared.faults.lock()).errors;
         let is_due = |(prefix, _, times): &&mut (String, Refusal, usize)| {
             *times > 0 && sql.starts_with(&**prefix)
         };
@@ -245,7 +245,7 @@ impl Session {
             rows.push(cells);
         }
         let failing = self.failing(super::RAW_BLOCK);
-        let mut model = locked(&self.shared.model);
+        let mut model = unpoisoned(self.shared.model.lock());
         model.blocks += 1;
         if let Some(refusal) = failing {
             return Err(refusal);

@@ -6,12 +6,12 @@ use dunlin_models::{
     data::{Columns, Lineage, Source as _, WindowShape},
     registry::ModelKey,
 };
-use dunlin_sync::buffer::Buffer;
+use dunlin_sync::{buffer::Buffer, lock::unpoisoned};
 use serde::{Deserialize, Serialize};
 
 use super::{LearningRequest, Listener, Need, Operation, OperationError, OperationParts, Request};
 use crate::{
-    admin::operations::export::{Data, ExportFormat, File, SharedListener, failed, lock},
+    admin::operations::export::{Data, ExportFormat, File, SharedListener, failed},
     base::glob::means,
     cohort::{Cohort, CohortError, CohortQuery, StreamRows, resolve_telling},
 };
@@ -119,7 +119,7 @@ fn view(
         horizon: 0,
     };
     let tell = |done, total| {
-        let told = lock(&listener).progress(done, total);
+        let told = unpoisoned(listener.lock()).progress(done, total);
         told.map_err(|error| CohortError::Unreadable(error.to_string()))
     };
     let cohort = resolve_telling(buffer, &query, shape, &tell)?;
@@ -231,7 +231,7 @@ fn write(
     let mut file = File::begin(format, Data(listener), &schema).map_err(failed)?;
     cohort.each(
         |done, total| {
-            let told = lock(listener).progress(done, total);
+            let told = unpoisoned(listener.lock()).progress(done, total);
             told.map_err(OperationError::failed)
         },
         |stream, rows| file.write(stream, rows).map_err(failed),

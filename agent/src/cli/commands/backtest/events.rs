@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
+use dunlin_models::data::Rows;
 use jiff::{civil::DateTime, tz::Offset};
 use serde::Serialize;
-
-use dunlin_models::data::Rows;
 
 use super::{Exit, misfit, read::Table};
 

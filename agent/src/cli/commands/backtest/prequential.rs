@@ -4,6 +4,12 @@
 
 use std::{ops::Range, time::Instant};
 
+use dunlin_models::{
+    data::{Subset, scale::Moments},
+    judging::evaluation::argmax,
+    recipe::{Model, NullHost, Output, Problem, Scratch, TrainError},
+};
+
 use super::{
     Exit, Job,
     errors::Errors,
@@ -13,11 +19,6 @@ use super::{
     report::{Figures, FileReport, Report},
     source::{Part, PartHalf, rows, source},
     training_failed,
-};
-use dunlin_models::{
-    data::{Subset, scale::Moments},
-    judging::evaluation::argmax,
-    recipe::{Model, NullHost, Output, Problem, Scratch, TrainError},
 };
 
 /// Weight of the newest error in the running error of the chart.

@@ -1,6 +1,5 @@
 //! The figures, for people and for programs.
 
-use crate::base::text;
 use std::fmt::Write as _;
 
 use dunlin_models::{judging::evaluation::Evaluation, recipes::Algorithm};
@@ -8,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{errors::Errors, events::Events, plot::Chart, read::Table};
+use crate::base::text;
 
 /// Shorter histories say nothing about a month.
 const MONTHS_MIN: f64 = 0.25;

@@ -1,11 +1,10 @@
 //! Versions of models in words and columns.
 
-use crate::base::text;
 use std::fmt::Write as _;
 
 use dunlin_models::{judging::evaluation::Evaluation, registry::Version};
 
-use crate::admin::operations::ModelSummary;
+use crate::{admin::operations::ModelSummary, base::text};
 
 /// A table of versions.
 pub(super) fn listed(versions: &[ModelSummary]) -> String {

@@ -1,6 +1,5 @@
 //! What `dunlin status` says, in words: what waits for somebody comes first.
 
-use crate::base::text;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use dunlin_sync::verify::VerifyReport;
@@ -8,7 +7,10 @@ use dunlin_sync::verify::VerifyReport;
 use super::{LeftBehind, Shown};
 use crate::{
     admin::operations::Held,
-    base::text::{bytes, count, of, seconds},
+    base::{
+        text,
+        text::{bytes, count, of, seconds},
+    },
     observe::{
         status::{ConfigurationStatus, Status},
         words,

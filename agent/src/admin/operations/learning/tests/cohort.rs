@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
-use crate::admin::operations::learning::{CohortView, ShownRow, ViewCohort};
 use crate::{
-    admin::operations::{ExportFormat, tests::Device},
+    admin::operations::{
+        ExportFormat,
+        learning::{CohortView, ShownRow, ViewCohort},
+        tests::Device,
+    },
     cli::commands::{Exit, export::to_file},
     cohort::{CohortQuery, Condition},
 };

@@ -4,8 +4,8 @@
 
 use std::{path::Path, sync::mpsc};
 
-use crate::admin::operations::learning::{Evaluate, Evaluated, FoldRule};
 use crate::{
+    admin::operations::learning::{Evaluate, Evaluated, FoldRule},
     app::Agent,
     cli::commands::{
         Exit,

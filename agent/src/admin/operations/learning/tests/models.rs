@@ -9,12 +9,14 @@ use dunlin_models::{
     registry::{AVAILABLE, IMPORTED, ModelKey, RETIRED, ROLLED_BACK, Version},
 };
 
-use crate::admin::operations::learning::{
-    CohortView, ExportModel, ImportModel, ListModels, PromoteModel, RollBackModel, ShowModel,
-    ViewCohort, Which,
-};
 use crate::{
-    admin::operations::tests::{Device, Taken},
+    admin::operations::{
+        learning::{
+            CohortView, ExportModel, ImportModel, ListModels, PromoteModel, RollBackModel,
+            ShowModel, ViewCohort, Which,
+        },
+        tests::{Device, Taken},
+    },
     cli::commands::{Exit, export::to_file, models::read_model},
     cohort::CohortQuery,
 };
