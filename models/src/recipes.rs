@@ -3,6 +3,7 @@
 mod closed_form;
 pub mod custom;
 pub mod gradient;
+pub mod keys;
 
 use serde::{Deserialize, Serialize};
 

@@ -336,7 +336,7 @@ impl Quarantine {
         let parts = std::mem::take(&mut inner.parts);
         for mut part in parts {
             items += part.holds().unwrap_or_default().items;
-            self.delete(part);
+            part.delete();
         }
         let begun = self.begin(&mut inner);
         begun.map_err(|error| self.error(&error))?;

@@ -28,7 +28,7 @@ pub(super) struct Counts {
 
 pub(super) struct Part {
     pub(super) id: u64,
-    pub(super) dir: PathBuf,
+    dir: PathBuf,
     generation: Option<Generation>,
     /// Not known before they are asked for, nor after a put that may or may not be there.
     counts: Option<Counts>,
@@ -71,13 +71,12 @@ impl Part {
     }
 
     fn generation(&mut self) -> Result<&Generation, GenerationError> {
-        let generation = match self.generation.take() {
-            Some(generation) => generation,
-            None => {
-                let generation = Generation::open_existing(&self.dir)?;
-                generation.settle()?;
-                generation
-            }
+        let generation = if let Some(generation) = self.generation.take() {
+            generation
+        } else {
+            let generation = Generation::open_existing(&self.dir)?;
+            generation.settle()?;
+            generation
         };
         Ok(self.generation.insert(generation))
     }
@@ -86,6 +85,17 @@ impl Part {
     pub(super) fn close(&mut self) {
         self.generation = None;
         self.bytes_put = 0;
+    }
+
+    /// Deletes it; whether its disk has come back. What went wrong is also told.
+    pub(super) fn delete(mut self) -> bool {
+        self.close();
+        let deleted = Generation::delete(&self.dir);
+        if let Err(error) = &deleted {
+            let path = self.dir.display();
+            tracing::warn!(%path, %error, "cannot delete a part of the quarantine");
+        }
+        deleted.is_ok()
     }
 
     #[cfg(test)]

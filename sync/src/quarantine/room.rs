@@ -11,7 +11,7 @@ use super::{
     Inner, Put, Quarantine, Unsaid,
     part::{Counts, Part, part_dir},
 };
-use crate::generation::{Generation, GenerationError};
+use crate::generation::GenerationError;
 
 /// Generations the bound is divided into: a full quarantine forgets this share of it at once.
 const GENERATIONS: u64 = 4;
@@ -109,7 +109,7 @@ impl Quarantine {
             self.begin(inner)?;
         }
         let part = inner.parts.remove(place);
-        Ok(self.delete(part))
+        Ok(part.delete())
     }
 
     fn put_into_last(&self, inner: &mut Inner, put: &Put) -> Result<(), GenerationError> {
@@ -176,18 +176,7 @@ impl Quarantine {
                 ..Unsaid::default()
             };
         }
-        Ok(self.delete(oldest))
-    }
-
-    /// Whether it worked is also told.
-    pub(super) fn delete(&self, mut part: Part) -> bool {
-        part.close();
-        let path = part.dir;
-        let deleted = Generation::delete(&path);
-        if let Err(error) = &deleted {
-            tracing::warn!(path = %path.display(), %error, "cannot delete a part of the quarantine");
-        }
-        deleted.is_ok()
+        Ok(oldest.delete())
     }
 }
 

@@ -8,7 +8,11 @@ use toml::{
 use crate::config::{
     diagnostic::{Diagnostics, Origin, suggest},
     read::{parse, source::Source},
-    schema::kind::TypedKind,
+    schema::{
+        DefaultValue, Setting,
+        key::{Key, OptionalKey},
+        kind::{Kind, TypedKind, Value},
+    },
 };
 
 /// A table, and what to call it in messages.
@@ -67,94 +71,55 @@ impl<'a> Entry<'a> {
     }
 
     /// The value of `key`; `None` without it and after a mistake.
-    pub(super) fn read<T>(
+    pub(super) fn read<T>(&self, key: &OptionalKey<T>, found: &mut Diagnostics) -> Option<T> {
+        self.value(key.key(), &key.setting.kind, key.read, found)
+    }
+
+    /// The value of `key`, or its default, also after a mistake.
+    pub(super) fn get<T>(&self, key: &Key<T>, found: &mut Diagnostics) -> T {
+        self.given(key, found)
+            .unwrap_or_else(|| parse::default_of(key))
+    }
+
+    /// The value of `key`, which is no default; `None` without it and after a mistake.
+    pub(super) fn given<T>(&self, key: &Key<T>, found: &mut Diagnostics) -> Option<T> {
+        self.value(key.key(), &key.setting.kind, key.read, found)
+    }
+
+    /// The value under a name that the user has chosen.
+    pub(super) fn chosen<T>(
         &self,
-        key: &str,
+        name: &str,
         kind: &TypedKind<T>,
         found: &mut Diagnostics,
     ) -> Option<T> {
-        match parse::from_toml(&kind.kind, self.raw(key)?.get_ref()) {
-            Ok(value) => Some((kind.read)(&value)),
+        self.value(name, &kind.kind, kind.read, found)
+    }
+
+    fn value<T>(
+        &self,
+        name: &str,
+        kind: &Kind,
+        read: fn(&Value) -> T,
+        found: &mut Diagnostics,
+    ) -> Option<T> {
+        match parse::from_toml(kind, self.raw(name)?.get_ref()) {
+            Ok(value) => Some(read(&value)),
             Err(diagnostic) => {
-                self.error(key, diagnostic.message, diagnostic.hint, found);
+                self.error(name, diagnostic.message, diagnostic.hint, found);
                 None
             }
         }
     }
 
-    /// true or false.
-    pub(super) fn flag(&self, key: &str, default: bool, found: &mut Diagnostics) -> bool {
-        let Some(value) = self.raw(key) else {
-            return default;
-        };
-        value.get_ref().as_bool().unwrap_or_else(|| {
-            let type_name = parse::type_name(value.get_ref());
-            let hint = "write true or false, without quotes";
-            self.error(key, format!("is {type_name}"), hint, found);
-            default
-        })
-    }
-
-    /// A number within bounds, ends included; `default` also after a mistake.
-    #[cfg(feature = "learning")]
-    pub(super) fn real(
-        &self,
-        key: &str,
-        default: f64,
-        (min, max): (f64, f64),
-        found: &mut Diagnostics,
-    ) -> f64 {
-        let Some(value) = self.raw(key) else {
-            return default;
-        };
-        match parse::float(value.get_ref()) {
-            Some(number) if (min..=max).contains(&number) => number,
-            _ => {
-                let hint = format!("write a number from {min} to {max}");
-                self.error(key, "is no such number", hint, found);
-                default
-            }
-        }
-    }
-
-    /// A list of texts of some bytes; nothing if there is none.
-    #[cfg(feature = "learning")]
-    pub(super) fn texts(
-        &self,
-        key: &str,
-        bytes_max: usize,
-        found: &mut Diagnostics,
-    ) -> Vec<String> {
-        let Some(value) = self.raw(key) else {
-            return Vec::new();
-        };
-        let list = value.get_ref().as_array();
-        let texts = list.map(|list| {
-            let texts = list.iter().map(|item| {
-                let text = item.get_ref().as_str()?;
-                (1..=bytes_max)
-                    .contains(&text.len())
-                    .then(|| text.to_owned())
-            });
-            texts.collect::<Option<Vec<_>>>()
-        });
-        texts.flatten().unwrap_or_else(|| {
-            let hint = format!("write {key} = [\"one\", \"another\"]");
-            self.error(key, "is no list of names", hint, found);
-            Vec::new()
-        })
-    }
-
-    /// A share from 0 to 1.
-    pub(super) fn share(&self, key: &str, default: f64, found: &mut Diagnostics) -> f64 {
-        let Some(value) = self.raw(key) else {
-            return default;
-        };
-        match parse::float(value.get_ref()) {
-            Some(share) if (0.0..=1.0).contains(&share) => share,
-            _ => {
-                self.error(key, "is no share", "write a number from 0 to 1", found);
-                default
+    /// A mistake for each of `settings` that must be there and is not.
+    pub(super) fn require(&self, settings: &[Setting], found: &mut Diagnostics) {
+        for setting in settings {
+            if let DefaultValue::Required(example) = setting.default
+                && self.raw(setting.key()).is_none()
+            {
+                let hint = format!("add {} = {}", setting.key(), setting.written(example));
+                self.error(setting.key(), "is missing", hint, found);
             }
         }
     }

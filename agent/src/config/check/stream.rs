@@ -4,7 +4,7 @@ mod fields;
 mod filters;
 mod split;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use toml::de::DeValue;
 
@@ -13,57 +13,23 @@ use crate::{
     config::{
         check::{entry::Entry, inputs::Inputs},
         diagnostic::{Diagnostics, Origin},
-        read::source::Source,
-        schema::kind::{TypedKind, choice, integer, seconds, text},
-        settings::{
-            DEVICE_STREAMS_MAX, DeclaredField, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule,
-            StreamRule, TimeRange, TimeUnit,
+        read::{parse::default_of, source::Source},
+        schema::{
+            keys::{names, stream as keys},
+            kind::{TypedKind, text},
         },
+        settings::{DeclaredField, PayloadFormat, SplitRule, StreamRule, TimeRange, TimeUnit},
     },
     topic::TopicFilter,
 };
 
-/// Fields a schema may grow to unless set.
-const FIELDS_MAX_DEFAULT: usize = 256;
-/// Columns of a `TDengine` table, less our own.
-/// A record may have a value for each of them.
-const FIELDS_MAX_LIMIT: u64 = dunlin_sync::block::builder::FIELDS_MAX as u64;
-
 /// Rules are tried one after the other for each publish.
 const STREAMS_MAX: usize = 1000;
 
-const KEYS: [&str; 17] = [
-    "name",
-    "topic",
-    "format",
-    "delimiter",
-    "header",
-    "fields",
-    "infer",
-    "time",
-    "time_unit",
-    "time_min",
-    "time_max_ahead",
-    "tags",
-    "nan",
-    "retained",
-    "fields_max",
-    "instances_max",
-    "split",
-];
 /// Tags and columns that the agent makes itself.
 const RESERVED_TAGS: [&str; 6] = ["device", "stream", "ts", "is_train", "fold", "source_ts"];
 
-const NAME: TypedKind<String> = text(1, 64);
-const TEXT: TypedKind<String> = text(1, 1024);
-const FORMAT: TypedKind<PayloadFormat> = choice();
-const TIME_UNIT: TypedKind<TimeUnit> = choice();
-const NAN: TypedKind<NanPolicy> = choice();
-const RETAINED: TypedKind<RetainedPolicy> = choice();
-/// Up to a hundred years.
-const TIME_AHEAD: TypedKind<Duration> = seconds(0, 100 * 366 * 86_400);
-const FIELDS_MAX: TypedKind<usize> = integer(1, FIELDS_MAX_LIMIT);
-const INSTANCES_MAX: TypedKind<usize> = integer(1, DEVICE_STREAMS_MAX as u64);
+const TAG: TypedKind<String> = text(1, 1024);
 
 /// A rule, and where its name and its filter were written.
 struct LocatedRule {
@@ -182,16 +148,16 @@ fn from_topic(origin: &Origin, text: &str, found: &mut Diagnostics) -> Option<Lo
     let rule = StreamRule {
         name,
         filter: filter(topic, origin, found)?,
-        format: PayloadFormat::Json,
+        format: default_of(&keys::FORMAT),
         fields: Vec::new(),
-        infer: true,
+        infer: default_of(&keys::INFER),
         time: None,
         time_unit: TimeUnit::BySize,
         time_range: TimeRange::DEFAULT,
         tags: BTreeMap::new(),
-        nan: NanPolicy::Refuse,
-        retained: RetainedPolicy::Once,
-        fields_max: FIELDS_MAX_DEFAULT,
+        nan: default_of(&keys::NAN),
+        retained: default_of(&keys::RETAINED),
+        fields_max: default_of(&keys::FIELDS_MAX),
         instances_max: None,
         split: SplitRule::DEFAULT,
     };
@@ -209,39 +175,35 @@ fn from_entry<'a>(
 ) -> Option<LocatedRule> {
     let hint = "each stream starts with [[stream]]";
     let mut entry = Entry::of(source, value, "stream", hint, found)?;
-    let name = entry.read("name", &NAME, found);
+    let name = entry.read(&keys::NAME, found);
     if let Some(name) = &name {
         if let Some((message, hint)) = check_name(name) {
-            entry.error("name", format!("\"{name}\" {message}"), hint, found);
+            entry.error(
+                keys::NAME.key(),
+                format!("\"{name}\" {message}"),
+                hint,
+                found,
+            );
         }
         entry.what = format!("stream \"{name}\"");
     }
-    entry.refuse_others(&KEYS, found);
-    for (key, hint) in [
-        ("name", "add name = \"vibration\""),
-        ("topic", "add topic = \"plant/+line/+machine/vibration\""),
-    ] {
-        if entry.raw(key).is_none() {
-            entry.error(key, "is missing", hint, found);
-        }
-    }
-    let topic = entry.read("topic", &TEXT, found);
-    let filter = topic.and_then(|topic| filter(&topic, &entry.origin_of("topic"), found));
+    entry.refuse_others(&names(keys::STREAM), found);
+    entry.require(keys::STREAM, found);
+    let topic = entry.read(&keys::TOPIC, found);
+    let filter = topic.and_then(|topic| filter(&topic, &entry.origin_of(keys::TOPIC.key()), found));
     let format = format(&entry, found);
     let fields = fields::declared(&entry, format, found);
-    let infer = entry.flag("infer", true, found);
+    let infer = entry.get(&keys::INFER, found);
     let captures = filter.as_ref().map_or("", TopicFilter::as_str);
     let rule = StreamRule {
         time: fields::time(&entry, format, &fields, found),
         time_unit: time_unit(&entry, found),
         time_range: time_range(&entry, format, found),
         tags: tags(&entry, captures, &fields, found),
-        nan: entry.read("nan", &NAN, found).unwrap_or(NanPolicy::Refuse),
-        retained: entry
-            .read("retained", &RETAINED, found)
-            .unwrap_or(RetainedPolicy::Once),
+        nan: entry.get(&keys::NAN, found),
+        retained: entry.get(&keys::RETAINED, found),
         fields_max: fields_max(&entry, fields.len(), found),
-        instances_max: entry.read("instances_max", &INSTANCES_MAX, found),
+        instances_max: entry.read(&keys::INSTANCES_MAX, found),
         split: split::rule(&entry, found),
         // From here on both must be there.
         name: name?,
@@ -252,12 +214,17 @@ fn from_entry<'a>(
     };
     if !rule.infer && rule.fields.is_empty() && rule.format != PayloadFormat::Number {
         let hint = "declare fields, or leave infer out";
-        entry.error("infer", "is false and no field is declared", hint, found);
+        entry.error(
+            keys::INFER.key(),
+            "is false and no field is declared",
+            hint,
+            found,
+        );
     }
     Some(LocatedRule {
         rule,
-        name: entry.origin_of("name"),
-        topic: entry.origin_of("topic"),
+        name: entry.origin_of(keys::NAME.key()),
+        topic: entry.origin_of(keys::TOPIC.key()),
     })
 }
 
@@ -298,57 +265,66 @@ fn filter(topic: &str, origin: &Origin, found: &mut Diagnostics) -> Option<Topic
 }
 
 fn format(entry: &Entry<'_>, found: &mut Diagnostics) -> PayloadFormat {
-    let format = entry.read("format", &FORMAT, found);
+    let format = entry.given(&keys::FORMAT, found);
     let is_csv = matches!(format, Some(PayloadFormat::Csv { .. }));
-    if !is_csv && entry.raw("format").is_none_or(|_| format.is_some()) {
-        for key in ["delimiter", "header"] {
+    if !is_csv
+        && entry
+            .raw(keys::FORMAT.key())
+            .is_none_or(|_| format.is_some())
+    {
+        for key in [keys::DELIMITER.key(), keys::HEADER.key()] {
             if entry.raw(key).is_some() {
                 let hint = "remove it, or set format = \"csv\"";
                 entry.error(key, "means nothing unless the format is csv", hint, found);
             }
         }
     }
-    match format.unwrap_or(PayloadFormat::Json) {
-        PayloadFormat::Csv { delimiter, header } => PayloadFormat::Csv {
+    match format.unwrap_or_else(|| default_of(&keys::FORMAT)) {
+        PayloadFormat::Csv { delimiter, .. } => PayloadFormat::Csv {
             delimiter: self::delimiter(entry, delimiter, found),
-            header: entry.flag("header", header, found),
+            header: entry.get(&keys::HEADER, found),
         },
         other => other,
     }
 }
 
 fn delimiter(entry: &Entry<'_>, default: u8, found: &mut Diagnostics) -> u8 {
-    let Some(value) = entry.raw("delimiter") else {
+    let Some(value) = entry.raw(keys::DELIMITER.key()) else {
         return default;
     };
     match value.get_ref().as_str().map(str::as_bytes) {
         Some([byte]) if *byte == b'\t' || (byte.is_ascii_punctuation() && *byte != b'"') => *byte,
         _ => {
             let hint = "write one character such as \",\" \";\" \"|\" or \"\\t\"";
-            entry.error("delimiter", "is no field separator", hint, found);
+            entry.error(keys::DELIMITER.key(), "is no field separator", hint, found);
             default
         }
     }
 }
 
 fn time_unit(entry: &Entry<'_>, found: &mut Diagnostics) -> TimeUnit {
-    if entry.raw("time_unit").is_some() && entry.raw("time").is_none() {
+    if entry.raw(keys::TIME_UNIT.key()).is_some() && entry.raw(keys::TIME.key()).is_none() {
         let hint = "add time = \"/time\", or remove it";
-        entry.error("time_unit", "means nothing without time", hint, found);
+        entry.error(
+            keys::TIME_UNIT.key(),
+            "means nothing without time",
+            hint,
+            found,
+        );
     }
-    let unit = entry.read("time_unit", &TIME_UNIT, found);
+    let unit = entry.read(&keys::TIME_UNIT, found);
     unit.unwrap_or(TimeUnit::BySize)
 }
 
 fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics) -> TimeRange {
-    for key in ["time_min", "time_max_ahead"] {
-        let has_time = entry.raw("time").is_some() || format == PayloadFormat::SenMl;
+    for key in [keys::TIME_MIN.key(), keys::TIME_MAX_AHEAD.key()] {
+        let has_time = entry.raw(keys::TIME.key()).is_some() || format == PayloadFormat::SenMl;
         if entry.raw(key).is_some() && !has_time {
             let hint = "add time = \"/time\", or remove it";
             entry.error(key, "means nothing without time", hint, found);
         }
     }
-    let min_ns = entry.raw("time_min").and_then(|value| {
+    let min_ns = entry.raw(keys::TIME_MIN.key()).and_then(|value| {
         let written = match value.get_ref() {
             // A date needs no quotes.
             DeValue::Datetime(date) => Some(date.to_string()),
@@ -357,24 +333,26 @@ fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics)
         let min_ns = written.and_then(|text| time_text::parse(&text, false));
         if min_ns.is_none() {
             let hint = format!("write {}", time_text::EXAMPLES);
-            entry.error("time_min", "is no time", hint, found);
+            entry.error(keys::TIME_MIN.key(), "is no time", hint, found);
         }
         min_ns
     });
-    let ahead_max = entry.read("time_max_ahead", &TIME_AHEAD, found);
-    let default = TimeRange::DEFAULT;
     TimeRange {
-        min_ns: min_ns.unwrap_or(default.min_ns),
-        ahead_max: ahead_max.unwrap_or(default.ahead_max),
+        min_ns: min_ns.unwrap_or(TimeRange::DEFAULT.min_ns),
+        ahead_max: entry.get(&keys::TIME_MAX_AHEAD, found),
     }
 }
 
 fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Diagnostics) -> usize {
-    let set = entry.read("fields_max", &FIELDS_MAX, found);
-    let fields_max = set.unwrap_or(FIELDS_MAX_DEFAULT);
+    let fields_max = entry.get(&keys::FIELDS_MAX, found);
     if declared > fields_max {
         let message = format!("is {fields_max}, but {declared} fields are declared");
-        entry.error("fields_max", message, "raise it, or declare fewer", found);
+        entry.error(
+            keys::FIELDS_MAX.key(),
+            message,
+            "raise it, or declare fewer",
+            found,
+        );
     }
     fields_max
 }
@@ -389,22 +367,23 @@ fn tags(
     let what = format!("{}.tags", stream.what);
     let hint = "write tags = { plant = \"north\" }";
     let entry = stream
-        .raw("tags")
+        .raw(keys::TAGS.key())
         .and_then(|value| Entry::of(stream.source, value, what, hint, found));
     if let Some(entry) = entry {
         for (key, _) in entry.in_order() {
             if let Some((message, hint)) = check_name(key) {
                 entry.error(key, format!("the tag's name {message}"), hint, found);
-            } else if let Some(text) = entry.read(key, &TEXT, found) {
+            } else if let Some(text) = entry.chosen(key, &TAG, found) {
                 tags.insert(key.to_owned(), text);
             }
         }
     }
     let mut names: Vec<String> = RESERVED_TAGS.map(str::to_owned).to_vec();
-    let captured = filters::captures(filter).map(|name| (name, stream.origin_of("topic")));
+    let captured =
+        filters::captures(filter).map(|name| (name, stream.origin_of(keys::TOPIC.key())));
     let configured = tags
         .keys()
-        .map(|name| (name.as_str(), stream.origin_of("tags")));
+        .map(|name| (name.as_str(), stream.origin_of(keys::TAGS.key())));
     for (name, origin) in captured.chain(configured) {
         if names.contains(&name.to_ascii_lowercase()) {
             let message = format!("{}: the tag `{name}` exists already", stream.what);
@@ -422,7 +401,7 @@ fn tags(
             let hint =
                 "rename the tag or the capture; a field may come from elsewhere with at = \"/...\"";
             stream.error(
-                "fields",
+                keys::FIELDS.key(),
                 format!("`{name}` is a tag and a field"),
                 hint,
                 found,

@@ -159,7 +159,7 @@ fn given_options(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Vec<(Origin, S
         for (key, value) in entry.in_order() {
             let text = match parse::integer(value.get_ref()) {
                 Some(number) => Some(number.to_string()),
-                None => entry.read(key, &OPTION, found),
+                None => entry.chosen(key, &OPTION, found),
             };
             given.extend(text.map(|text| (entry.origin_of(key), key.to_owned(), text)));
         }

@@ -8,6 +8,7 @@ use super::urls;
 use crate::config::{
     diagnostic::{Diagnostic, suggest},
     schema::kind::{Kind, Unit, Value},
+    schema::{DefaultValue, key::Key},
 };
 
 /// Reads a value of the file.
@@ -23,7 +24,22 @@ pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<V
             let number = integer(v).unwrap_or(-1);
             from_text(kind, &number.to_string())
         }
-        (Kind::Integer { .. }, _) => Err(wrong_type(kind, value)),
+        (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
+        (Kind::Real { min, max }, _) => match float(value) {
+            Some(real) if (*min..=*max).contains(&real) => Ok(Value::Real(real)),
+            Some(_) => Err(outside(kind, "the number")),
+            None => Err(wrong_type(kind, value)),
+        },
+        #[cfg(feature = "learning")]
+        (Kind::Texts { bytes_max }, DeValue::Array(list)) => {
+            let texts = list.iter().map(|item| item.get_ref().as_str());
+            let is_kept = |text: &&str| (1..=*bytes_max).contains(&text.len());
+            let texts = texts.map(|text| text.filter(is_kept).map(str::to_owned));
+            let texts: Option<Vec<String>> = texts.collect();
+            let wrong = || Diagnostic::new("is no list of names", expected(kind));
+            texts.map(Value::Texts).ok_or_else(wrong)
+        }
+        (Kind::Integer { .. } | Kind::Flag, _) => Err(wrong_type(kind, value)),
         (_, DeValue::String(text)) => from_text(kind, text),
         _ => Err(wrong_type(kind, value)),
     }
@@ -86,7 +102,29 @@ pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Dia
             urls::check(text, schemes)?;
             kept()
         }
+        Kind::Flag => match text {
+            "true" => Ok(Value::Flag(true)),
+            "false" => Ok(Value::Flag(false)),
+            _ => Err(Diagnostic::new("is neither true nor false", expected(kind))),
+        },
+        Kind::Real { min, max } => match text.trim().parse() {
+            Ok(real) if (min..=max).contains(&real) => Ok(Value::Real(real)),
+            _ => Err(outside(kind, &format!("`{text}`"))),
+        },
+        #[cfg(feature = "learning")]
+        Kind::Texts { .. } => Err(Diagnostic::new("is no list", expected(kind))),
+        Kind::Other => Err(Diagnostic::new("is a text", "see the README")),
     }
+}
+
+/// What `key` is unless it is set.
+pub(in crate::config) fn default_of<T>(key: &Key<T>) -> T {
+    let value = match key.setting.default {
+        DefaultValue::Is(text) => from_text(&key.setting.kind, text).ok(),
+        _ => None,
+    };
+    debug_assert!(value.is_some(), "{}: the default cannot be read", key.path);
+    (key.read)(&value.unwrap_or(Value::Number(0)))
 }
 
 /// Length and control characters; messages never repeat the text.
@@ -174,6 +212,12 @@ fn expected(kind: &Kind) -> String {
             unit.symbol()
         ),
         Kind::Choice(words) => one_of(&words()),
+        Kind::Flag => "write true or false, without quotes".into(),
+        Kind::Real { min, max } => format!("write a number from {min} to {max}"),
+        #[cfg(feature = "learning")]
+        Kind::Texts { bytes_max } => {
+            format!("write [\"one\", \"another\"], each of 1 to {bytes_max} bytes")
+        }
         _ => "write a text in quotes".into(),
     }
 }

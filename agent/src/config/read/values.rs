@@ -160,9 +160,8 @@ impl Values {
 
     /// The value of `key`.
     pub(in crate::config) fn get<T>(&self, key: &Key<T>) -> T {
-        let value = self.value(key);
-        debug_assert!(value.is_some(), "{}: the default cannot be read", key.path);
-        (key.read)(&value.unwrap_or(Value::Number(0)))
+        self.value(key)
+            .map_or_else(|| parse::default_of(key), |value| (key.read)(&value))
     }
 
     /// The value of `key`, if it has one.
@@ -253,7 +252,7 @@ fn unknown_hint(prefix: &str, key: &str) -> String {
     }
     let elsewhere: Vec<String> = SETTINGS
         .iter()
-        .filter(|setting| setting.table_and_key().1 == key)
+        .filter(|setting| setting.key() == key)
         .map(|setting| match setting.table_and_key().0 {
             "" => format!("`{key}` at the top of the file, before the first [table]"),
             table => format!("`{key}` under [{table}]"),

@@ -2,7 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{DATABASE_TABLE, DefaultValue, SETTINGS, Setting};
+#[cfg(feature = "learning")]
+use dunlin_models::recipes::{
+    Algorithm, RecipeSettings,
+    keys::{KEYS as BUILT_IN, RecipeValue},
+};
+
+#[cfg(feature = "learning")]
+use super::keys::recipe::RECIPE;
+use super::{DATABASE_TABLE, DefaultValue, SETTINGS, Setting, keys::stream::STREAM};
 
 const HEAD: &str = "\
 # Dunlin: MQTT in, a power-cut-safe buffer, a time-series database out.
@@ -20,69 +28,18 @@ const DATABASE: &str = "\
 
 ";
 
-const STREAMS: &str = r#"# What to take, how to read it, how to split it: one [[stream]] for each kind of record.
+const STREAMS: &str = "\
+# What to take, how to read it, how to split it: one [[stream]] for each kind of record.
 # The first stream whose topic matches takes a publish.
 [[stream]]
-# Name of the table.
-name = "vibration"
-# + stands for one level and # for the rest; a name behind it makes the level a tag.
-topic = "plant/+line/+machine/vibration"
-# json: an object or a list of objects; number: one bare number; csv; senml (RFC 8428).
-format = "json"
-# For csv: the separator, and whether every payload starts with a line of names.
-#delimiter = ","
-#header = true
-# Types: f64, f32, i64, bool, text. `at` is a JSON pointer; `required`: quarantine what lacks it.
-#fields = { rms = "f64", state = { type = "text", at = "/status/state", required = true } }
-# Whether fields that are not declared are taken too.
-infer = true
-# Where the record has its own time, and its unit as a number: s, ms, us, ns; told by its size if
-# not named.
-#time = "/time"
-#time_unit = "ms"
-# The time is left out (and counted) if it is before this, or further ahead of a synchronised clock.
-#time_min = "2000-01-01"
-#time_max_ahead = "1 d"
-# Tags besides the device and what the topic captures.
-#tags = { plant = "north" }
-# NaN and infinity: refuse (to quarantine) or missing.
-nan = "refuse"
-# What the broker has retained: once (not again with the payload stored last from its topic), ignore
-# or always.
-retained = "once"
-# Most fields a table may grow to, 1 to 4096.
-fields_max = 256
-# Most streams (machines) that may be made of it; one more goes to quarantine.
-#instances_max = 500
-# Which records train and which validate, drawn once for each:
-#   { method = "random", train = 0.8, seed = 7 }   each for itself
-#   { method = "hash", train = 0.8 }               a function of stream and timestamp
-#   { method = "block", train = 0.8, run_s = 60 }  whole minutes, so that neighbours do not leak
-#   { method = "kfold", k = 5 }                    a fold number for cross-validation
-split = { method = "random", train = 0.8 }
-"#;
+";
 
-const RECIPES: &str = r#"
+#[cfg(feature = "learning")]
+const RECIPES: &str = "\
 # What to learn on this device, from its own records: one [[recipe]] for each kind of model; every
 # stream that `streams` names gets a model of its own. See the README for the algorithms.
-# [[recipe]]
-# name = "health"                  # lower-case letters, digits and _
-# streams = "vibration/*"          # names of streams; * stands for any characters
-# algorithm = "pca"                # or ridge_nlinear, nlinear, dlinear, mlp_forecast, autoencoder, ...
-# features = ["rms", "peak"]       # default: every number
-# label = "state"                  # to classify or estimate
-# where = 'temperature > 40 and machine = "press-7"'
-# from = "2026-05-01"              # and to: no records before or after
-# fraction = 0.5                   # a share of the records, drawn by `seed`
-# balance = true                   # as many records of every class as of the rarest
-# lookback = 32                    # records a model looks at
-# horizon = 24                     # records it forecasts
-# false_alarm_rate = 0.01          # share of usual windows that may be flagged
-# min_start_count = 1000           # records before the first model
-# min_update_count = 2000          # new records before it is fine-tuned
-# margin = 0.01                    # by which a new version must beat the one that serves
-# publish = "health/{line}/{machine}"
-"#;
+#[[recipe]]
+";
 
 /// The whole file.
 pub(crate) fn render() -> String {
@@ -98,26 +55,68 @@ pub(crate) fn render() -> String {
             let _infallible = writeln!(text, "[{of}]");
             table = of;
         }
-        line(&mut text, setting);
+        line(&mut text, setting, false);
     }
     text.push_str(STREAMS);
-    text.push_str(RECIPES);
+    for setting in STREAM {
+        line(&mut text, setting, false);
+    }
+    #[cfg(feature = "learning")]
+    recipe_example(&mut text);
     debug_assert!(text.contains(&format!("[{DATABASE_TABLE}]")));
     text
 }
 
-fn line(text: &mut String, setting: &Setting) {
-    let (_, key) = setting.table_and_key();
+fn line(text: &mut String, setting: &Setting, is_example: bool) {
     let (comment, value, note) = match setting.default {
         DefaultValue::Is(value) => ("#", value, String::new()),
         DefaultValue::Derived { how, example } => ("#", example, format!(" (default: {how})")),
         DefaultValue::Unset(example) => ("#", example, " (default: none)".into()),
         DefaultValue::Required(example) => ("", example, String::new()),
     };
-    let value = setting.written(value);
-    let help = setting.help;
-    let _infallible = writeln!(text, "# {help}{note}\n{comment}{key} = {value}\n");
+    let comment = if is_example { "#" } else { comment };
+    let (key, value) = (setting.key(), setting.written(value));
+    // The note ends the first line of the help.
+    let (first, rest) = setting.help.split_once('\n').unwrap_or((setting.help, ""));
+    let _infallible = writeln!(text, "# {first}{note}");
+    for line in rest.lines() {
+        let _infallible = writeln!(text, "# {line}");
+    }
+    let _infallible = writeln!(text, "{comment}{key} = {value}\n");
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+/// An example of `[[recipe]]`: what every recipe has, and the settings of those that are built in.
+#[cfg(feature = "learning")]
+fn recipe_example(text: &mut String) {
+    text.push_str(RECIPES);
+    for setting in RECIPE {
+        line(text, setting, true);
+    }
+    let defaults = RecipeSettings::default_of(Algorithm::Pca);
+    let forecast = RecipeSettings::default_of(Algorithm::RidgeNlinear);
+    for key in BUILT_IN {
+        let (value, to_forecast) = (key.value(&defaults), key.value(&forecast));
+        let note = if value == to_forecast {
+            String::new()
+        } else {
+            format!(" (to forecast: {})", written(&to_forecast))
+        };
+        // What only a forecast has.
+        let is_unused = value == RecipeValue::Count(0);
+        let value = written(if is_unused { &to_forecast } else { &value });
+        let _infallible = writeln!(text, "# {}{note}\n#{} = {value}\n", key.help, key.name);
+    }
+}
+
+#[cfg(feature = "learning")]
+fn written(value: &RecipeValue) -> String {
+    match value {
+        RecipeValue::Count(count) => count.to_string(),
+        RecipeValue::Real(real) => real.to_string(),
+        RecipeValue::Flag(flag) => flag.to_string(),
+        RecipeValue::Layers(units) => format!("{units:?}"),
+    }
+}
+
+#[cfg(all(test, feature = "learning", feature = "sqlite"))]
 mod tests;

@@ -1,4 +1,4 @@
-//! Every scalar setting, one constant each, in a module for each table of the file.
+//! Every setting, one constant each, in a module for each table of the file.
 
 pub(in crate::config) mod buffer;
 pub(in crate::config) mod clock;
@@ -8,6 +8,9 @@ pub(in crate::config) mod learn;
 pub(in crate::config) mod log;
 pub(in crate::config) mod mqtt;
 pub(in crate::config) mod quarantine;
+#[cfg(feature = "learning")]
+pub(in crate::config) mod recipe;
+pub(in crate::config) mod stream;
 pub(in crate::config) mod upstream;
 
 use super::setting::Setting;
@@ -16,7 +19,7 @@ const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 const DAY_S: u64 = 86_400;
 
-/// Every scalar setting, in the order in which people meet them.
+/// Every setting that stands once, in the order in which people meet them.
 pub(in crate::config) static SETTINGS: &[Setting] = &[
     device::DEVICE.setting,
     device::DATA_DIR.setting,
@@ -83,3 +86,8 @@ pub(in crate::config) static SETTINGS: &[Setting] = &[
     log::LEVEL.setting,
     log::FORMAT.setting,
 ];
+
+/// What `settings` are called within their table.
+pub(in crate::config) fn names(settings: &[Setting]) -> Vec<&'static str> {
+    settings.iter().map(Setting::key).collect()
+}

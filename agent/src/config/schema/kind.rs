@@ -24,6 +24,15 @@ pub(in crate::config) enum Kind {
     Path,
     /// A URL with one of these schemes; may hold user and password.
     Url(&'static [&'static str]),
+    /// true or false.
+    Flag,
+    /// A number, fraction or not.
+    Real { min: f64, max: f64 },
+    /// A list of texts of at most so many bytes each.
+    #[cfg(feature = "learning")]
+    Texts { bytes_max: usize },
+    /// Something else, read by the code that knows it.
+    Other,
     /// A password: no flag, because a command line is visible to everybody on the machine.
     Secret,
 }
@@ -53,10 +62,14 @@ impl Unit {
 }
 
 /// A value that is of its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::config) enum Value {
     /// Of a number, bytes or a duration, this in the kind's unit.
     Number(u64),
+    Flag(bool),
+    Real(f64),
+    #[cfg(feature = "learning")]
+    Texts(Vec<String>),
     /// Of a path.
     Path(PathBuf),
     /// Of everything else.
@@ -68,7 +81,7 @@ impl Value {
     fn number(&self) -> u64 {
         match self {
             Self::Number(number) => *number,
-            Self::Path(_) | Self::Text(_) => 0,
+            _ => 0,
         }
     }
 
@@ -76,7 +89,7 @@ impl Value {
     fn text(&self) -> &str {
         match self {
             Self::Text(text) => text,
-            Self::Number(_) | Self::Path(_) => "",
+            _ => "",
         }
     }
 
@@ -84,7 +97,7 @@ impl Value {
     fn path(&self) -> PathBuf {
         match self {
             Self::Path(path) => path.clone(),
-            Self::Number(_) | Self::Text(_) => PathBuf::new(),
+            _ => PathBuf::new(),
         }
     }
 }
@@ -251,6 +264,42 @@ pub(in crate::config) const fn path() -> TypedKind<PathBuf> {
     TypedKind {
         kind: Kind::Path,
         read: Value::path,
+    }
+}
+
+pub(in crate::config) const fn flag() -> TypedKind<bool> {
+    TypedKind {
+        kind: Kind::Flag,
+        read: |value| matches!(value, Value::Flag(true)),
+    }
+}
+
+pub(in crate::config) const fn real(min: f64, max: f64) -> TypedKind<f64> {
+    TypedKind {
+        kind: Kind::Real { min, max },
+        read: |value| match value {
+            Value::Real(real) => *real,
+            _ => 0.0,
+        },
+    }
+}
+
+#[cfg(feature = "learning")]
+pub(in crate::config) const fn texts(bytes_max: usize) -> TypedKind<Vec<String>> {
+    TypedKind {
+        kind: Kind::Texts { bytes_max },
+        read: |value| match value {
+            Value::Texts(texts) => texts.clone(),
+            _ => Vec::new(),
+        },
+    }
+}
+
+/// What the code that knows it reads.
+pub(in crate::config) const fn other() -> TypedKind<()> {
+    TypedKind {
+        kind: Kind::Other,
+        read: |_| (),
     }
 }
 

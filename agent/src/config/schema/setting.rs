@@ -1,4 +1,4 @@
-//! One scalar setting: its path, kind, default and help.
+//! One setting: its path, kind, default and help.
 
 use super::kind::Kind;
 
@@ -63,6 +63,11 @@ impl Setting {
         )
     }
 
+    /// Its name within its table.
+    pub(in crate::config) fn key(&self) -> &'static str {
+        self.table_and_key().1
+    }
+
     /// Table in the file, and key within it; the table is empty for a key at the top.
     pub(in crate::config) fn table_and_key(&self) -> (&'static str, &'static str) {
         self.path.rsplit_once('.').unwrap_or(("", self.path))
@@ -74,6 +79,9 @@ impl Setting {
             Kind::Integer { .. } | Kind::Duration { .. } | Kind::Bytes { .. } => {
                 value.bytes().all(|b| b.is_ascii_digit())
             }
+            Kind::Flag | Kind::Real { .. } | Kind::Other => true,
+            #[cfg(feature = "learning")]
+            Kind::Texts { .. } => true,
             _ => false,
         };
         if bare {
@@ -104,6 +112,11 @@ impl Setting {
             Kind::Listen => "ADDRESS:PORT".into(),
             Kind::Path => "PATH".into(),
             Kind::Url(_) => "URL".into(),
+            Kind::Flag => "true|false".into(),
+            Kind::Real { .. } => "NUMBER".into(),
+            #[cfg(feature = "learning")]
+            Kind::Texts { .. } => "LIST".into(),
+            Kind::Other => "VALUE".into(),
         }
     }
 }

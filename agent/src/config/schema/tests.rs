@@ -29,14 +29,31 @@ fn every_setting_exists_once_under_every_name() {
 
 #[test]
 fn every_default_and_example_is_valid() {
-    for setting in SETTINGS {
+    let text_of = |setting: &Setting| {
         let (DefaultValue::Is(text)
         | DefaultValue::Unset(text)
         | DefaultValue::Required(text)
         | DefaultValue::Derived { example: text, .. }) = setting.default;
+        text
+    };
+    for setting in SETTINGS {
+        let text = text_of(setting);
         let value: Value = parse::from_text(&setting.kind, text)
             .unwrap_or_else(|diagnostic| panic!("{}: {diagnostic:?}", setting.path));
         assert!(!matches!(value, Value::Text(ref t) if t != text));
+    }
+    let entries = keys::stream::STREAM.iter();
+    #[cfg(feature = "learning")]
+    let entries = entries.chain(keys::recipe::RECIPE);
+    for setting in entries {
+        let line = format!("{} = {}", setting.key(), setting.written(text_of(setting)));
+        let table = toml::de::DeTable::parse(&line).unwrap();
+        let (_, value) = table.get_ref().iter().next().unwrap();
+        let read = parse::from_toml(&setting.kind, value.get_ref());
+        assert!(
+            read.is_ok() || matches!(setting.kind, Kind::Other),
+            "{line}: {read:?}"
+        );
     }
 }
 

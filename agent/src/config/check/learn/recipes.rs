@@ -1,11 +1,13 @@
 //! `[[recipe]]` entries to recipe rules.
 
 use dunlin_models::{
-    data::WindowShape,
     judging::gate::GateSettings,
-    recipe::Problem,
-    recipes::{self, Algorithm, RecipeSettings},
+    recipes::{
+        self, RecipeSettings,
+        keys::{KEYS as BUILT_IN, RecipeKey, RecipeRange, RecipeValue},
+    },
 };
+use toml::de::DeValue;
 
 use crate::{
     base::{glob, time_text},
@@ -14,70 +16,20 @@ use crate::{
         check::{entry::Entry, inputs::Inputs},
         diagnostic::Diagnostics,
         read::parse,
-        schema::kind::{TypedKind, choice, count_of_millis, integer, text},
+        schema::{
+            key::OptionalKey,
+            keys::{names, recipe as keys},
+        },
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
     },
     recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
     topic::template::PublishTopic,
 };
 
-/// What a rule of any recipe may say.
-const KEYS: [&str; 21] = [
-    "name",
-    "streams",
-    "algorithm",
-    "features",
-    "label",
-    "where",
-    "from",
-    "to",
-    "balance",
-    "fraction",
-    "seed",
-    "min_start_count",
-    "min_update_count",
-    "rows_max",
-    "replay_share",
-    "gap_ms_max",
-    "margin",
-    "windows_min",
-    "available_status",
-    "outputs",
-    "publish",
-];
-/// What belongs to the recipes that come with Dunlin.
-const BUILT_IN_KEYS: [&str; 14] = [
-    "lookback",
-    "horizon",
-    "ridge",
-    "forgetting",
-    "variance_kept",
-    "false_alarm_rate",
-    "hidden",
-    "epochs_max",
-    "batch_size",
-    "learning_rate",
-    "learning_rate_decay",
-    "patience_epochs",
-    "gradient_norm_max",
-    "balance_classes",
-];
 /// Streams named in a hint.
 const NAMED_MAX: usize = 8;
 /// Each works on its own thread's time.
 const RECIPES_MAX: usize = 64;
-const ROWS_MAX_DEFAULT: u64 = 20_000;
-const START_COUNT_DEFAULT: u64 = 1_000;
-const UPDATE_COUNT_DEFAULT: u64 = 2_000;
-
-const NAME: TypedKind<String> = text(1, 32);
-const TEXT: TypedKind<String> = text(1, 1024);
-const ALGORITHM: TypedKind<Algorithm> = choice();
-const COUNT: TypedKind<u64> = integer(1, 1_000_000_000);
-const ROWS: TypedKind<usize> = integer(1, 100_000);
-const SEED: TypedKind<u64> = integer(0, i64::MAX as u64);
-const GAP_MS: TypedKind<u64> = count_of_millis(1, 365 * 86_400_000);
-
 /// Every recipe rule.
 pub(super) fn rules(
     inputs: &Inputs<'_>,
@@ -102,11 +54,11 @@ pub(super) fn rules(
         rule.publish = publish(&entry, streams, found);
         if rules.iter().any(|other| other.name == rule.name) {
             let message = format!("two recipes are called \"{}\"", rule.name);
-            entry.error("name", message, "give each its own name", found);
+            entry.error(keys::NAME.key(), message, "give each its own name", found);
         } else if rules.len() == RECIPES_MAX {
             let message = format!("more than {RECIPES_MAX} recipes");
             let hint = "let one recipe watch many streams: streams = \"vibration/*\"";
-            entry.error("name", message, hint, found);
+            entry.error(keys::NAME.key(), message, hint, found);
             break;
         } else {
             warn_if_idle(&entry, &rule, streams, found);
@@ -141,7 +93,7 @@ fn warn_if_idle(
     };
     let names: Vec<String> = streams.iter().take(NAMED_MAX).map(named).collect();
     found.warning(
-        &entry.origin_of("streams"),
+        &entry.origin_of(keys::STREAMS.key()),
         format!(
             "{}.streams: no stream can be called `{}`",
             entry.what, recipe.streams
@@ -156,57 +108,45 @@ fn rule(
     status: &StatusWords,
     found: &mut Diagnostics,
 ) -> Option<RecipeRule> {
-    let name = entry.read("name", &NAME, found);
+    let name = entry.read(&keys::NAME, found);
     if let Some(name) = &name {
         let kept = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if !name.bytes().all(kept) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
             let hint = "use lower-case letters, digits and _, a letter first";
             let message = "becomes part of a table's name";
-            entry.error("name", message, hint, found);
+            entry.error(keys::NAME.key(), message, hint, found);
         }
         entry.what = format!("recipe \"{name}\"");
     }
-    entry.refuse_others(&[&KEYS[..], &BUILT_IN_KEYS].concat(), found);
-    for (key, hint) in [
-        ("name", "add name = \"press_health\""),
-        ("streams", "add streams = \"vibration/*\""),
-        ("algorithm", "add algorithm = \"pca\""),
-    ] {
-        if entry.raw(key).is_none() {
-            entry.error(key, "is missing", hint, found);
-        }
-    }
-    let streams = entry.read("streams", &TEXT, found);
+    let built_in = BUILT_IN.iter().map(|key| key.name);
+    let known: Vec<&str> = names(keys::RECIPE).into_iter().chain(built_in).collect();
+    entry.refuse_others(&known, found);
+    entry.require(keys::RECIPE, found);
+    let streams = entry.read(&keys::STREAMS, found);
     let recipe = recipe(entry, own, found)?;
-    let label = entry.read("label", &TEXT, found);
+    let label = entry.read(&keys::LABEL, found);
     if recipe.problem().wants_label() && label.is_none() {
         let hint = "add label = \"...\": the field that says what is right";
-        entry.error("label", "is missing", hint, found);
+        entry.error(keys::LABEL.key(), "is missing", hint, found);
     }
-    let count = |key: &str, default: u64, found: &mut Diagnostics| {
-        entry.read(key, &COUNT, found).unwrap_or(default)
-    };
-    let available_status = match entry.texts("available_status", 64, found) {
-        none if none.is_empty() => vec![status.available.clone()],
-        some => some,
-    };
-    let gate = GateSettings::default();
-    let gap_ms = entry.read("gap_ms_max", &GAP_MS, found);
+    let available_status = entry.read(&keys::AVAILABLE_STATUS, found);
+    let available_status = available_status.filter(|words| !words.is_empty());
+    let gap_ms = entry.read(&keys::GAP_MS_MAX, found);
     Some(RecipeRule {
-        features: entry.texts("features", 256, found),
+        features: entry.read(&keys::FEATURES, found).unwrap_or_default(),
         condition: condition(entry, found),
         sampling: sampling(entry, label.is_some(), found),
-        min_start_count: count("min_start_count", START_COUNT_DEFAULT, found),
-        min_update_count: count("min_update_count", UPDATE_COUNT_DEFAULT, found),
-        rows_max: count("rows_max", ROWS_MAX_DEFAULT, found),
-        replay_share: entry.real("replay_share", 0.5, (0.0, 10.0), found),
+        min_start_count: entry.get(&keys::MIN_START_COUNT, found),
+        min_update_count: entry.get(&keys::MIN_UPDATE_COUNT, found),
+        rows_max: entry.get(&keys::ROWS_MAX, found),
+        replay_share: entry.get(&keys::REPLAY_SHARE, found),
         gap_ns_max: gap_ms.map(|ms| ms as i64 * 1_000_000),
         gate: GateSettings {
-            margin: entry.real("margin", gate.margin, (0.0, 0.9), found),
-            windows_min: count("windows_min", gate.windows_min, found),
+            margin: entry.get(&keys::MARGIN, found),
+            windows_min: entry.get(&keys::WINDOWS_MIN, found),
         },
-        available_status,
-        outputs: entry.flag("outputs", true, found),
+        available_status: available_status.unwrap_or_else(|| vec![status.available.clone()]),
+        outputs: entry.get(&keys::OUTPUTS, found),
         publish: None,
         label,
         recipe,
@@ -221,11 +161,11 @@ fn publish(
     streams: &[StreamRule],
     found: &mut Diagnostics,
 ) -> Option<PublishTopic> {
-    let topic = match PublishTopic::parse(&entry.read("publish", &TEXT, found)?) {
+    let topic = match PublishTopic::parse(&entry.read(&keys::PUBLISH, found)?) {
         Ok(topic) => topic,
         Err(why) => {
             let hint = "write publish = \"health/{line}/{machine}\"";
-            entry.error("publish", why, hint, found);
+            entry.error(keys::PUBLISH.key(), why, hint, found);
             return None;
         }
     };
@@ -238,7 +178,7 @@ fn publish(
         if !streams.iter().any(has_tag) {
             let message = format!("no stream has a tag {{{tag}}}");
             let hint = "use tags of the stream, {stream} or {recipe}";
-            entry.error("publish", message, hint, found);
+            entry.error(keys::PUBLISH.key(), message, hint, found);
         }
     }
     for rule in streams {
@@ -248,7 +188,7 @@ fn publish(
                 rule.name, rule.filter
             );
             let hint = "publish below another first level, or narrow the stream's topic";
-            entry.error("publish", message, hint, found);
+            entry.error(keys::PUBLISH.key(), message, hint, found);
         }
     }
     Some(topic)
@@ -256,46 +196,46 @@ fn publish(
 
 /// `where`, as it will be asked; its names are only known with the records.
 fn condition(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<String> {
-    let text = entry.read("where", &TEXT, found)?;
+    let text = entry.read(&keys::WHERE, found)?;
     if let Err(error) = Condition::parse(&text) {
         let hint = "write where = 'temperature > 40 and machine = \"press-7\"'";
-        entry.error("where", error, hint, found);
+        entry.error(keys::WHERE.key(), error, hint, found);
     }
     Some(text)
 }
 
 /// Which records are taken of those that count.
 fn sampling(entry: &Entry<'_>, has_label: bool, found: &mut Diagnostics) -> Sampling {
-    let default = Sampling::default();
-    let time = |key: &str, end: bool, found: &mut Diagnostics| {
-        let text = entry.read(key, &TEXT, found)?;
+    let time = |key: &OptionalKey<String>, end: bool, found: &mut Diagnostics| {
+        let text = entry.read(key, found)?;
         let time = time_text::parse(&text, end);
         if time.is_none() {
             let hint = format!("write {}, in quotes", time_text::EXAMPLES);
-            entry.error(key, format!("\"{text}\" is no time"), hint, found);
+            entry.error(key.key(), format!("\"{text}\" is no time"), hint, found);
         }
         time
     };
-    let (from, to) = (time("from", false, found), time("to", true, found));
+    let from = time(&keys::FROM, false, found);
+    let to = time(&keys::TO, true, found);
     if from.zip(to).is_some_and(|(from, to)| from > to) {
-        entry.error("from", "is later than `to`", "swap them", found);
+        entry.error(keys::FROM.key(), "is later than `to`", "swap them", found);
     }
-    let balance = entry.flag("balance", default.balance, found);
+    let balance = entry.get(&keys::BALANCE, found);
     if balance && !has_label {
         let hint = "add label = \"...\": the field that says which class it is";
-        entry.error("balance", "needs a label", hint, found);
+        entry.error(keys::BALANCE.key(), "needs a label", hint, found);
     }
     Sampling {
         from,
         to,
         balance,
-        fraction: entry.real("fraction", default.fraction, (1e-6, 1.0), found),
-        seed: entry.read("seed", &SEED, found).unwrap_or(default.seed),
+        fraction: entry.get(&keys::FRACTION, found),
+        seed: entry.get(&keys::SEED, found),
     }
 }
 
 fn recipe(entry: &Entry<'_>, own: &OwnRecipes, found: &mut Diagnostics) -> Option<ChosenRecipe> {
-    let algorithm = entry.raw("algorithm")?.get_ref().as_str();
+    let algorithm = entry.raw(keys::ALGORITHM.key())?.get_ref().as_str();
     match algorithm.and_then(|name| name.strip_prefix(OWN_PREFIX)) {
         Some(name) => own_recipe(entry, name, own, found).map(ChosenRecipe::Own),
         None => built_in(entry, found).map(ChosenRecipe::BuiltIn),
@@ -308,10 +248,15 @@ fn own_recipe(
     own: &OwnRecipes,
     found: &mut Diagnostics,
 ) -> Option<OwnRecipe> {
-    for key in BUILT_IN_KEYS {
-        if entry.raw(key).is_some() {
+    for key in BUILT_IN {
+        if entry.raw(key.name).is_some() {
             let hint = "remove it; task, window and training come from the recipe";
-            entry.error(key, "means nothing to a recipe of your own", hint, found);
+            entry.error(
+                key.name,
+                "means nothing to a recipe of your own",
+                hint,
+                found,
+            );
         }
     }
     let known: Vec<String> = own.names().collect();
@@ -323,62 +268,74 @@ fn own_recipe(
             format!("use one of: {}", known.join(", "))
         };
         let message = format!("`{OWN_PREFIX}{name}` is not known here");
-        entry.error("algorithm", message, hint, found);
+        entry.error(keys::ALGORITHM.key(), message, hint, found);
     }
     recipe.cloned()
 }
 
 fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings> {
-    let algorithm = entry.read("algorithm", &ALGORITHM, found)?;
-    let is_forecast = algorithm.problem() == Problem::Forecast;
-    let default_rows = if is_forecast { 96 } else { 1 };
-    let rows = |key: &str, default: usize, found: &mut Diagnostics| {
-        entry.read(key, &ROWS, found).unwrap_or(default)
-    };
-    let shape = WindowShape {
-        lookback: rows("lookback", default_rows, found),
-        horizon: rows("horizon", if is_forecast { 24 } else { 0 }, found),
-    };
-    let default = RecipeSettings::new(algorithm, shape);
-    let hidden = entry.raw("hidden").map(|value| {
-        let list = value.get_ref().as_array()?;
-        let units = list.iter().map(|units| {
-            let units = parse::float(units.get_ref())?;
-            (1.0..=4096.0).contains(&units).then_some(units as usize)
-        });
-        units.collect::<Option<Vec<usize>>>()
-    });
-    let hidden = match hidden {
-        None => default.hidden.clone(),
-        Some(Some(hidden)) if !hidden.is_empty() && hidden.len() <= 8 => hidden,
-        Some(_) => {
-            let hint = "write hidden = [64, 16]: units of each layer, 1 to 4096, at most 8 layers";
-            entry.error("hidden", "is no list of layers", hint, found);
-            default.hidden.clone()
+    let algorithm = entry.read(&keys::ALGORITHM, found)?;
+    let mut settings = RecipeSettings::default_of(algorithm);
+    for key in BUILT_IN {
+        let Some(value) = entry.raw(key.name) else {
+            continue;
+        };
+        let value = recipe_value(key.range, value.get_ref());
+        if !value.is_some_and(|value| key.set(&mut settings, &value)) {
+            let (message, hint) = wanted(key);
+            entry.error(key.name, message, hint, found);
         }
-    };
-    let settings = RecipeSettings {
-        ridge: entry.real("ridge", default.ridge, (0.0, 1e6), found),
-        forgetting: entry.share("forgetting", default.forgetting, found),
-        variance_kept: entry.share("variance_kept", default.variance_kept, found),
-        false_alarm_rate: entry.share("false_alarm_rate", default.false_alarm_rate, found),
-        epochs_max: rows("epochs_max", default.epochs_max as usize, found) as u32,
-        batch_size: rows("batch_size", default.batch_size, found),
-        learning_rate: entry.real("learning_rate", default.learning_rate, (1e-9, 10.0), found),
-        learning_rate_decay: entry.share("learning_rate_decay", default.learning_rate_decay, found),
-        patience_epochs: rows("patience_epochs", default.patience_epochs as usize, found) as u32,
-        gradient_norm_max: entry.real(
-            "gradient_norm_max",
-            default.gradient_norm_max,
-            (1e-6, 1e6),
-            found,
-        ),
-        balance_classes: entry.flag("balance_classes", default.balance_classes, found),
-        hidden,
-        ..default
-    };
+    }
     if let Err(why) = recipes::build(&settings) {
-        entry.error("algorithm", why, "see the recipe's own settings", found);
+        entry.error(
+            keys::ALGORITHM.key(),
+            why,
+            "see the recipe's own settings",
+            found,
+        );
     }
     Some(settings)
+}
+
+fn recipe_value(range: RecipeRange, value: &DeValue<'_>) -> Option<RecipeValue> {
+    let count = |value: &DeValue<'_>| u64::try_from(parse::integer(value)?).ok();
+    Some(match range {
+        RecipeRange::Count { .. } => RecipeValue::Count(count(value)?),
+        RecipeRange::Real { .. } => RecipeValue::Real(parse::float(value)?),
+        RecipeRange::Flag => RecipeValue::Flag(value.as_bool()?),
+        RecipeRange::Layers { .. } => {
+            let layers = value.as_array()?.iter();
+            let units = layers.map(|units| Some(count(units.get_ref())? as usize));
+            RecipeValue::Layers(units.collect::<Option<_>>()?)
+        }
+    })
+}
+
+/// What is wrong with a value that `key` cannot have, and what to write.
+fn wanted(key: &RecipeKey) -> (&'static str, String) {
+    match key.range {
+        RecipeRange::Count { min, max } => (
+            "is no such number",
+            format!("write a whole number from {min} to {max}"),
+        ),
+        RecipeRange::Real { min, max } => (
+            "is no such number",
+            format!("write a number from {min} to {max}"),
+        ),
+        RecipeRange::Flag => (
+            "is neither true nor false",
+            "write true or false, without quotes".into(),
+        ),
+        RecipeRange::Layers {
+            layers_max,
+            units_max,
+        } => (
+            "is no list of layers",
+            format!(
+                "write {} = [64, 16]: units of each layer, 1 to {units_max}, at most {layers_max} \
+                 layers",
+                key.name
+            ),
+        ),
+    }
 }

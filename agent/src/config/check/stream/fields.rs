@@ -6,14 +6,17 @@ use crate::config::{
     check::entry::Entry,
     diagnostic::Diagnostics,
     read::parse::{self, check_text},
-    schema::kind::{TypedKind, choice, text, words},
+    schema::{
+        keys::stream as keys,
+        kind::{TypedKind, choice, flag, text, words},
+    },
     settings::{DeclaredField, PayloadFormat},
 };
 
 /// Longest name of a field, bytes.
 const FIELD_NAME_BYTES_MAX: usize = 64;
-const TEXT: TypedKind<String> = text(1, 1024);
 const TYPE: TypedKind<FieldType> = choice();
+const AT: TypedKind<String> = text(1, 1024);
 
 /// `fields = { rms = "f64", state = { type = "text", at = "/a/b", required = true } }`, in the
 /// order in which they were written: the order of the columns of CSV without a header.
@@ -26,7 +29,7 @@ pub(super) fn declared(
     let hint = "write fields = { vibration = \"f64\" }";
     let what = format!("{}.fields", stream.what);
     let entry = stream
-        .raw("fields")
+        .raw(keys::FIELDS.key())
         .and_then(|value| Entry::of(stream.source, value, what, hint, found));
     if let Some(entry) = entry {
         for (name, _) in entry.in_order() {
@@ -56,7 +59,12 @@ fn check_format(
         PayloadFormat::Number => {
             if fields.len() > 1 {
                 let hint = "declare one field, or choose another format";
-                stream.error("fields", "a bare number is one field", hint, found);
+                stream.error(
+                    keys::FIELDS.key(),
+                    "a bare number is one field",
+                    hint,
+                    found,
+                );
             }
             let is_number = |kind| matches!(kind, FieldType::F64 | FieldType::F32 | FieldType::I64);
             if let Some(field) = fields.iter().find(|field| !is_number(field.field.kind)) {
@@ -64,14 +72,14 @@ fn check_format(
                     "`{}` is {}, not a number",
                     field.field.name, field.field.kind
                 );
-                stream.error("fields", message, "use f64, f32 or i64", found);
+                stream.error(keys::FIELDS.key(), message, "use f64, f32 or i64", found);
             }
         }
         // A list of fields with a mistake in it is there all the same.
-        PayloadFormat::Csv { header: false, .. } if stream.raw("fields").is_none() => {
+        PayloadFormat::Csv { header: false, .. } if stream.raw(keys::FIELDS.key()).is_none() => {
             let hint = "declare the columns in order with fields = { ... }, or set header = true \
                         if every payload starts with a line of names";
-            stream.error("format", "CSV columns have no names", hint, found);
+            stream.error(keys::FORMAT.key(), "CSV columns have no names", hint, found);
         }
         _ => {}
     }
@@ -85,7 +93,7 @@ fn field(
 ) -> Option<DeclaredField> {
     let value = entry.raw(name)?;
     let (kind, pointer, required) = if value.get_ref().as_str().is_some() {
-        (entry.read(name, &TYPE, found)?, None, false)
+        (entry.chosen(name, &TYPE, found)?, None, false)
     } else {
         let what = format!("{}.{name}", entry.what);
         let hint = "write a type in quotes, or { type = \"f64\", at = \"/a/b\", required = true }";
@@ -95,11 +103,11 @@ fn field(
             let hint = parse::one_of(&words::<FieldType>());
             inner.error("type", "is missing", hint, found);
         }
-        let required = inner.flag("required", false, found);
+        let required = inner.chosen("required", &flag(), found).unwrap_or(false);
         let pointer = inner
-            .read("at", &TEXT, found)
+            .chosen("at", &AT, found)
             .and_then(|at| place_in_record(&inner, "at", &at, format, found));
-        (inner.read("type", &TYPE, found)?, pointer, required)
+        (inner.chosen("type", &TYPE, found)?, pointer, required)
     };
     Some(DeclaredField {
         field: Field {
@@ -118,10 +126,10 @@ pub(super) fn time(
     fields: &[DeclaredField],
     found: &mut Diagnostics,
 ) -> Option<String> {
-    let at = stream.read("time", &TEXT, found)?;
+    let at = stream.read(&keys::TIME, found)?;
     if format == PayloadFormat::SenMl {
         stream.error(
-            "time",
+            keys::TIME.key(),
             "SenML records carry their own time",
             "remove it",
             found,
@@ -132,10 +140,15 @@ pub(super) fn time(
         && !fields.iter().any(|field| field.field.name == at)
     {
         let hint = "without a header line, declare the time's column as a field and name it here";
-        stream.error("time", format!("there is no column `{at}`"), hint, found);
+        stream.error(
+            keys::TIME.key(),
+            format!("there is no column `{at}`"),
+            hint,
+            found,
+        );
         return None;
     }
-    place_in_record(stream, "time", &at, format, found)
+    place_in_record(stream, keys::TIME.key(), &at, format, found)
 }
 
 /// Checks a JSON pointer (RFC 6901), or the name of a CSV column.
@@ -152,7 +165,9 @@ fn place_in_record(
             Some(error) => error,
         },
         PayloadFormat::Csv { header: true, .. } => return Some(at.to_owned()),
-        PayloadFormat::Csv { header: false, .. } if key == "time" => return Some(at.to_owned()),
+        PayloadFormat::Csv { header: false, .. } if key == keys::TIME.key() => {
+            return Some(at.to_owned());
+        }
         PayloadFormat::Csv { .. } => (
             "means nothing in CSV without a header",
             "the order of the fields is the order of the columns",

@@ -4,22 +4,21 @@ use crate::config::{
     check::entry::Entry,
     diagnostic::Diagnostics,
     read::parse,
-    schema::kind::{TypedKind, choice, count_of_seconds, integer, words},
+    schema::{
+        Setting,
+        keys::stream::{SPLIT, split},
+        kind::{choice, words},
+    },
     settings::SplitRule,
 };
 
-const METHOD: TypedKind<SplitRule> = choice();
-const SEED: TypedKind<u64> = integer(0, i64::MAX as u64);
-const FOLDS: TypedKind<u8> = integer(2, 100);
-const RUN_S: TypedKind<u64> = count_of_seconds(1, 365 * 86_400);
-
 /// The rule of a stream, from `split = "random"` or `split = { method = ... }`.
 pub(super) fn rule(stream: &Entry<'_>, found: &mut Diagnostics) -> SplitRule {
-    let Some(value) = stream.raw("split") else {
+    let Some(value) = stream.raw(SPLIT.key()) else {
         return SplitRule::DEFAULT;
     };
     if value.get_ref().as_str().is_some() {
-        let method = stream.read("split", &METHOD, found);
+        let method = stream.chosen(SPLIT.key(), &choice(), found);
         return method.unwrap_or(SplitRule::DEFAULT);
     }
     let what = format!("{}.split", stream.what);
@@ -27,36 +26,36 @@ pub(super) fn rule(stream: &Entry<'_>, found: &mut Diagnostics) -> SplitRule {
     let Some(entry) = Entry::of(stream.source, value, what, hint, found) else {
         return SplitRule::DEFAULT;
     };
-    let Some(method) = entry.read("method", &METHOD, found) else {
-        if entry.raw("method").is_none() {
+    let Some(method) = entry.read(&split::METHOD, found) else {
+        if entry.raw(split::METHOD.key()).is_none() {
             let hint = parse::one_of(&words::<SplitRule>());
-            entry.error("method", "is missing", hint, found);
+            entry.error(split::METHOD.key(), "is missing", hint, found);
         }
         return SplitRule::DEFAULT;
     };
-    let known: &[&str] = match method {
-        SplitRule::Random { .. } => &["method", "train", "seed"],
-        SplitRule::Hash { .. } => &["method", "train"],
-        SplitRule::Block { .. } => &["method", "train", "run_s"],
-        SplitRule::KFold { .. } => &["method", "k", "seed"],
+    let known: &[&Setting] = match method {
+        SplitRule::Random { .. } => &[&split::METHOD, &split::TRAIN, &split::SEED],
+        SplitRule::Hash { .. } => &[&split::METHOD, &split::TRAIN],
+        SplitRule::Block { .. } => &[&split::METHOD, &split::TRAIN, &split::RUN_S],
+        SplitRule::KFold { .. } => &[&split::METHOD, &split::FOLDS, &split::SEED],
     };
-    entry.refuse_others(known, found);
-    let train = entry.share("train", SplitRule::TRAIN_DEFAULT, found);
+    let known: Vec<&str> = known.iter().map(|setting| setting.key()).collect();
+    entry.refuse_others(&known, found);
     match method {
         SplitRule::Random { .. } => SplitRule::Random {
-            train,
-            seed: entry.read("seed", &SEED, found),
+            train: entry.get(&split::TRAIN, found),
+            seed: entry.read(&split::SEED, found),
         },
-        SplitRule::Hash { .. } => SplitRule::Hash { train },
-        SplitRule::Block { run_ms, .. } => SplitRule::Block {
-            train,
-            run_ms: entry
-                .read("run_s", &RUN_S, found)
-                .map_or(run_ms, |run_s| run_s * 1000),
+        SplitRule::Hash { .. } => SplitRule::Hash {
+            train: entry.get(&split::TRAIN, found),
         },
-        SplitRule::KFold { k, .. } => SplitRule::KFold {
-            k: entry.read("k", &FOLDS, found).unwrap_or(k),
-            seed: entry.read("seed", &SEED, found),
+        SplitRule::Block { .. } => SplitRule::Block {
+            train: entry.get(&split::TRAIN, found),
+            run_ms: entry.get(&split::RUN_S, found) * 1000,
+        },
+        SplitRule::KFold { .. } => SplitRule::KFold {
+            k: entry.get(&split::FOLDS, found),
+            seed: entry.read(&split::SEED, found),
         },
     }
 }

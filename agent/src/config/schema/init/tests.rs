@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::config::{Overrides, check, tests::file_with};
+use crate::config::{Overrides, check, schema::keys::names, tests::file_with};
 
 #[test]
 fn it_is_valid_as_written_and_names_every_setting() {
@@ -21,15 +21,33 @@ fn it_is_valid_as_written_and_names_every_setting() {
         }
         assert!(table.contains_key(key), "{}", setting.path);
     }
+    let entry = |name: &str| {
+        let entries = parsed.get_ref()[name].get_ref().as_array().unwrap();
+        let keys = entries[0].get_ref().as_table().unwrap().keys();
+        keys.map(|key| key.get_ref().to_string())
+            .collect::<Vec<_>>()
+    };
+    let sorted = |mut names: Vec<&'static str>| {
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(entry("stream"), sorted(names(STREAM)));
+    let built_in = BUILT_IN.iter().map(|key| key.name);
+    let known = names(RECIPE).into_iter().chain(built_in).collect();
+    assert_eq!(entry("recipe"), sorted(known));
 }
 
 #[test]
 fn its_commented_defaults_are_the_defaults() {
     let as_written = render();
+    // These two mean something only beside others.
+    let is_alone = |key: &str| !["header", "time_max_ahead"].contains(&key);
     let plain = |key: &str| {
-        SETTINGS.iter().any(|setting| {
-            setting.table_and_key().1 == key && matches!(setting.default, DefaultValue::Is(_))
-        })
+        let mut settings = SETTINGS.iter().chain(STREAM);
+        is_alone(key)
+            && settings.any(|setting| {
+                setting.key() == key && matches!(setting.default, DefaultValue::Is(_))
+            })
     };
     let explicit = uncomment(&as_written, plain);
     assert!(
@@ -49,6 +67,7 @@ fn its_commented_defaults_are_the_defaults() {
 /// Removes the # before every setting whose key is `wanted`.
 fn uncomment(text: &str, wanted: impl Fn(&str) -> bool) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
+        Some("[[recipe]]") if wanted("name") => "[[recipe]]\n".to_owned(),
         Some(rest)
             if rest
                 .split_once(" = ")

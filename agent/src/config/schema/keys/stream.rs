@@ -1,0 +1,193 @@
+//! `[[stream]]`: what to take, how to read it, how to split it.
+
+use std::time::Duration;
+
+use dunlin_sync::block::builder;
+
+use crate::config::{
+    schema::{
+        key::{Key, OptionalKey},
+        kind::{choice, count_of_seconds, flag, integer, other, real, seconds, text},
+        setting::{DefaultValue, Setting},
+    },
+    settings::{DEVICE_STREAMS_MAX, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeUnit},
+};
+
+pub(in crate::config) const NAME: OptionalKey<String> = OptionalKey::new(
+    "stream.name",
+    text(1, 64),
+    DefaultValue::Required("vibration"),
+    "Name of the table.",
+);
+pub(in crate::config) const TOPIC: OptionalKey<String> = OptionalKey::new(
+    "stream.topic",
+    text(1, 1024),
+    DefaultValue::Required("plant/+line/+machine/vibration"),
+    "+ stands for one level and # for the rest; a name behind it makes the level a tag.",
+);
+pub(in crate::config) const FORMAT: Key<PayloadFormat> = Key::new(
+    "stream.format",
+    choice(),
+    "json",
+    "json: an object or a list of objects; number: one bare number; csv; senml (RFC 8428).",
+);
+pub(in crate::config) const DELIMITER: OptionalKey<()> = OptionalKey::new(
+    "stream.delimiter",
+    other(),
+    DefaultValue::Derived {
+        how: "a comma",
+        example: "\",\"",
+    },
+    "For csv: the separator.",
+);
+pub(in crate::config) const HEADER: Key<bool> = Key::new(
+    "stream.header",
+    flag(),
+    "false",
+    "For csv: whether every payload starts with a line of names.",
+);
+pub(in crate::config) const FIELDS: OptionalKey<()> = OptionalKey::new(
+    "stream.fields",
+    other(),
+    DefaultValue::Unset(
+        "{ rms = \"f64\", state = { type = \"text\", at = \"/status/state\", required = true } }",
+    ),
+    "Types: f64, f32, i64, bool, text. `at` is a JSON pointer; `required`: quarantine what lacks it.",
+);
+pub(in crate::config) const INFER: Key<bool> = Key::new(
+    "stream.infer",
+    flag(),
+    "true",
+    "Whether fields that are not declared are taken too.",
+);
+pub(in crate::config) const TIME: OptionalKey<String> = OptionalKey::new(
+    "stream.time",
+    text(1, 1024),
+    DefaultValue::Unset("/time"),
+    "Where the record has its own time.",
+);
+pub(in crate::config) const TIME_UNIT: OptionalKey<TimeUnit> = OptionalKey::new(
+    "stream.time_unit",
+    choice(),
+    DefaultValue::Derived {
+        how: "told by its size",
+        example: "ms",
+    },
+    "Unit of that time as a number: s, ms, us or ns.",
+);
+pub(in crate::config) const TIME_MIN: OptionalKey<()> = OptionalKey::new(
+    "stream.time_min",
+    other(),
+    DefaultValue::Derived {
+        how: "2000-01-01",
+        example: "\"2000-01-01\"",
+    },
+    "A time before this is left out, and counted.",
+);
+/// Up to a hundred years.
+pub(in crate::config) const TIME_MAX_AHEAD: Key<Duration> = Key::new(
+    "stream.time_max_ahead",
+    seconds(0, 100 * 366 * 86_400),
+    "1 d",
+    "A time further ahead of a synchronised clock is left out, and counted.",
+);
+pub(in crate::config) const TAGS: OptionalKey<()> = OptionalKey::new(
+    "stream.tags",
+    other(),
+    DefaultValue::Unset("{ plant = \"north\" }"),
+    "Tags besides the device and what the topic captures.",
+);
+pub(in crate::config) const NAN: Key<NanPolicy> = Key::new(
+    "stream.nan",
+    choice(),
+    "refuse",
+    "NaN and infinity: refuse (to quarantine) or missing.",
+);
+pub(in crate::config) const RETAINED: Key<RetainedPolicy> = Key::new(
+    "stream.retained",
+    choice(),
+    "once",
+    "What the broker has retained: once (not again with the payload stored last from its topic),\n\
+     ignore or always.",
+);
+/// A record may have a value for each of them.
+pub(in crate::config) const FIELDS_MAX: Key<usize> = Key::new(
+    "stream.fields_max",
+    integer(1, builder::FIELDS_MAX as u64),
+    "256",
+    "Most fields a table may grow to, 1 to 4096.",
+);
+pub(in crate::config) const INSTANCES_MAX: OptionalKey<usize> = OptionalKey::new(
+    "stream.instances_max",
+    integer(1, DEVICE_STREAMS_MAX as u64),
+    DefaultValue::Unset("500"),
+    "Most streams (machines) that may be made of it; one more goes to quarantine.",
+);
+pub(in crate::config) const SPLIT: OptionalKey<()> = OptionalKey::new(
+    "stream.split",
+    other(),
+    DefaultValue::Derived {
+        how: "random, train = 0.8",
+        example: "{ method = \"random\", train = 0.8 }",
+    },
+    "Which records train and which validate, drawn once for each.\n\
+     \x20 { method = \"random\", train = 0.8, seed = 7 }   each for itself\n\
+     \x20 { method = \"hash\", train = 0.8 }               a function of stream and timestamp\n\
+     \x20 { method = \"block\", train = 0.8, run_s = 60 }  whole minutes, so that neighbours do not leak\n\
+     \x20 { method = \"kfold\", k = 5 }                    a fold number for cross-validation",
+);
+
+/// All of them, in the order in which people meet them.
+pub(in crate::config) static STREAM: &[Setting] = &[
+    NAME.setting,
+    TOPIC.setting,
+    FORMAT.setting,
+    DELIMITER.setting,
+    HEADER.setting,
+    FIELDS.setting,
+    INFER.setting,
+    TIME.setting,
+    TIME_UNIT.setting,
+    TIME_MIN.setting,
+    TIME_MAX_AHEAD.setting,
+    TAGS.setting,
+    NAN.setting,
+    RETAINED.setting,
+    FIELDS_MAX.setting,
+    INSTANCES_MAX.setting,
+    SPLIT.setting,
+];
+
+/// `split = { .. }`.
+pub(in crate::config) mod split {
+    use super::{
+        DefaultValue, Key, OptionalKey, SplitRule, choice, count_of_seconds, integer, real,
+    };
+
+    pub(in crate::config) const METHOD: OptionalKey<SplitRule> = OptionalKey::new(
+        "stream.split.method",
+        choice(),
+        DefaultValue::Required("random"),
+        "How it is drawn.",
+    );
+    pub(in crate::config) const TRAIN: Key<f64> = Key::new(
+        "stream.split.train",
+        real(0.0, 1.0),
+        "0.8",
+        "Share that trains.",
+    );
+    pub(in crate::config) const SEED: OptionalKey<u64> = OptionalKey::new(
+        "stream.split.seed",
+        integer(0, i64::MAX as u64),
+        DefaultValue::Unset("7"),
+        "Start of the random numbers.",
+    );
+    pub(in crate::config) const FOLDS: Key<u8> =
+        Key::new("stream.split.k", integer(2, 100), "5", "Folds.");
+    pub(in crate::config) const RUN_S: Key<u64> = Key::new(
+        "stream.split.run_s",
+        count_of_seconds(1, 365 * 86_400),
+        "60",
+        "Length of a run that is drawn as a whole.",
+    );
+}
