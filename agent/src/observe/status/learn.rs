@@ -1,5 +1,6 @@
 //! What learning on this device is doing.
 
+#[cfg(feature = "learning")]
 use dunlin_sync::lock::unpoisoned;
 use serde::{Deserialize, Serialize};
 
