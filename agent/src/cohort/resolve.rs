@@ -22,7 +22,7 @@ use super::{
     labels::Labels,
     layout::{Layout, StreamLayout},
     read::{Chunk, Part},
-    select::{Described, Event, Passes},
+    select::{Described, Event, Passes, Span},
 };
 use crate::base::glob::means;
 
@@ -80,39 +80,14 @@ pub(crate) fn resolve_telling(
     let taken = passes.take(query, range, context, &plan.condition, &plan.conditions)?;
 
     let sampler = Sampler::new(query, &streams);
-    let is_text = plan
-        .label
-        .values()
-        .flatten()
-        .any(|(_, kind)| *kind == FieldType::Text);
-    let classify = query.classify || query.balance || !query.classes.is_empty() || is_text;
-    let mut columns = Columns {
-        features,
-        label: query.label.clone(),
-        classes: Vec::new(),
-    };
-    let label = query.label.as_deref();
-    let mut labels = label.map(|_| Labels::Number);
-    let mut limits = None;
-    if let Some(label) = label.filter(|_| classify) {
-        columns.classes = if query.classes.is_empty() {
-            found_classes(&passes, &taken, &plan.label, label)?
-        } else {
-            query.classes.clone()
-        };
-        let classes = Labels::classes(&columns.classes);
-        if query.balance {
-            limits = Some(balance(&passes, &taken, &plan.label, &classes, &sampler)?);
-        }
-        labels = Some(classes);
-    }
+    let labelling = Labelling::find(&passes, &taken, query, &plan.label, &sampler)?;
     let mut layout = Layout {
         query,
         context,
         sampler: &sampler,
-        labels: labels.as_ref(),
-        limits: limits.as_deref(),
-        width: columns.features.len(),
+        labels: labelling.labels.as_ref(),
+        limits: labelling.limits.as_deref(),
+        width: features.len(),
         lines: streams.iter().map(|_| StreamLayout::default()).collect(),
     };
     let fields = match (query.missing, query.balance) {
@@ -133,19 +108,69 @@ pub(crate) fn resolve_telling(
     let lines = layout.lines;
     let mut cohort = Cohort {
         buffer: Arc::clone(buffer),
-        columns,
+        columns: Columns {
+            features,
+            label: query.label.clone(),
+            classes: labelling.classes,
+        },
         lineage: Lineage {
             query: query.to_string(),
             ..Lineage::default()
         },
         fields: plan.data,
-        labels,
+        labels: labelling.labels,
         parts: Vec::new(),
         chunks: Vec::new(),
         last_block: Mutex::default(),
     };
     finish(&mut cohort, streams, lines);
     Ok(cohort)
+}
+
+/// What is known of labels before anything is laid out.
+struct Labelling {
+    /// Names of the classes, if there are classes.
+    classes: Vec<String>,
+    labels: Option<Labels>,
+    /// Rows of each class, where every class gets as many.
+    limits: Option<Vec<u64>>,
+}
+
+impl Labelling {
+    fn find(
+        passes: &Passes<'_>,
+        taken: &[Vec<Span>],
+        query: &CohortQuery,
+        label_fields: &Fields,
+        sampler: &Sampler<'_>,
+    ) -> Result<Self, CohortError> {
+        let mut fields = label_fields.values().flatten();
+        let is_text = fields.any(|(_, kind)| *kind == FieldType::Text);
+        let classify = query.classify || query.balance || !query.classes.is_empty() || is_text;
+        let Some(label) = query.label.as_deref().filter(|_| classify) else {
+            return Ok(Self {
+                classes: Vec::new(),
+                labels: query.label.as_ref().map(|_| Labels::Number),
+                limits: None,
+            });
+        };
+        let classes = if query.classes.is_empty() {
+            found_classes(passes, taken, label_fields, label)?
+        } else {
+            query.classes.clone()
+        };
+        let labels = Labels::classes(&classes);
+        let limits = if query.balance {
+            Some(balance(passes, taken, label_fields, &labels, sampler)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            classes,
+            labels: Some(labels),
+            limits,
+        })
+    }
 }
 
 /// What the passes read of each schema.

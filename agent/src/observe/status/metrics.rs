@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::View;
+use super::{BufferStatus, ClockStatus, MqttStatus, RecordStatus, UpstreamStatus, View};
 use crate::{
     features,
     observe::metrics::{Metric, MetricKind},
@@ -12,202 +12,233 @@ impl View {
     /// Everything a monitoring system wants.
     pub fn metrics(&self) -> Vec<Metric> {
         let s = self.status();
-        let flag = |on: bool| f64::from(u8::from(on));
-        let counter = Metric::counter;
-        let gauge = Metric::gauge;
-        let by_reason = s.records.quarantined_by_reason.iter();
-        let quarantined = Metric {
-            name: "dunlin_records_quarantined_total",
-            help: "Records in publishes that went to quarantine, by reason",
-            kind: MetricKind::Counter,
-            samples: by_reason
-                .map(|(r, n)| (vec![("reason", r.clone())], *n as f64))
-                .collect(),
-        };
-        let mut metrics = vec![
-            gauge(
-                "dunlin_uptime_seconds",
-                "Time since the start",
-                s.uptime_s as f64,
-            ),
-            gauge(
-                "dunlin_mqtt_connected",
-                "1 while connected to the broker",
-                flag(s.mqtt.connected),
-            ),
-            counter(
-                "dunlin_mqtt_connections_total",
-                "Connections made to the broker",
-                s.mqtt.connections,
-            ),
-            counter(
-                "dunlin_mqtt_publishes_total",
-                "Publishes received",
-                s.mqtt.publishes,
-            ),
-            counter(
-                "dunlin_mqtt_pubacks_total",
-                "PUBACKs sent",
-                s.mqtt.acknowledged,
-            ),
-            counter(
-                "dunlin_mqtt_duplicates_total",
-                "Publishes sent again that were stored already",
-                s.mqtt.duplicates,
-            ),
-            counter(
-                "dunlin_mqtt_retained_known_total",
-                "Retained publishes sent again with a payload stored already, or ignored",
-                s.mqtt.retained_known,
-            ),
-            gauge(
-                "dunlin_mqtt_subscriptions_refused",
-                "Subscriptions that the broker refuses at present",
-                self.ingest.filters_refused.load(Relaxed) as f64,
-            ),
-            counter(
-                "dunlin_mqtt_possible_duplicates_total",
-                "Publishes stored that may have been stored already",
-                s.mqtt.possible_duplicates,
-            ),
-            counter(
-                "dunlin_records_received_total",
-                "Records received",
-                s.records.received,
-            ),
-            counter(
-                "dunlin_records_committed_total",
-                "Records durable in the buffer",
-                s.records.committed,
-            ),
-            counter(
-                "dunlin_records_dropped_total",
-                "Records lost because the buffer or the quarantine was full",
-                s.records.dropped,
-            ),
-            quarantined,
-            counter(
-                "dunlin_source_times_implausible_total",
-                "Records whose source's time cannot be one and was left out",
-                s.records.times_implausible,
-            ),
-            gauge(
-                "dunlin_buffer_bytes",
-                "Disk the buffer takes",
-                s.buffer.shape.bytes as f64,
-            ),
-            gauge(
-                "dunlin_buffer_bytes_max",
-                "Disk the buffer may take",
-                s.buffer.bytes_max as f64,
-            ),
-            gauge(
-                "dunlin_buffer_full",
-                "1 while the buffer takes nothing",
-                flag(s.buffer.full),
-            ),
-            gauge(
-                "dunlin_buffer_generations",
-                "Generations in the buffer",
-                s.buffer.shape.generations as f64,
-            ),
-            gauge("dunlin_streams", "Streams known", s.buffer.streams as f64),
-            gauge(
-                "dunlin_streams_used_ratio",
-                "Share of the room for streams that is used",
-                s.buffer.streams_percent as f64 / 100.0,
-            ),
-            counter("dunlin_commits_total", "Durable commits", s.buffer.commits),
-            gauge(
-                "dunlin_commit_seconds",
-                "Duration of the last commit",
-                self.writer.commit_ns.load(Relaxed) as f64 / 1e9,
-            ),
-            counter(
-                "dunlin_blocks_corrupt_total",
-                "Blocks that could not be read",
-                s.buffer.blocks_corrupt,
-            ),
-            counter(
-                "dunlin_set_aside_total",
-                "Damaged parts set aside",
-                s.buffer.set_aside,
-            ),
-            gauge(
-                "dunlin_quarantine_bytes",
-                "Disk the quarantine takes",
-                s.buffer.quarantine_bytes as f64,
-            ),
-            gauge(
-                "dunlin_upstream_connected",
-                "1 if the last upload succeeded",
-                flag(s.upstream.connected),
-            ),
-            counter(
-                "dunlin_rows_uploaded_total",
-                "Rows the upstream took",
-                s.upstream.uploaded,
-            ),
-            counter(
-                "dunlin_rows_rejected_total",
-                "Rows the upstream will never take",
-                s.upstream.rejected,
-            ),
-            counter(
-                "dunlin_upload_retries_total",
-                "Uploads that failed and were sent again",
-                s.upstream.retries,
-            ),
-            gauge(
-                "dunlin_upload_lag_rows",
-                "Rows committed and not upstream yet, held ones among them",
-                s.upstream.lag_rows as f64,
-            ),
-            gauge(
-                "dunlin_upload_lag_seconds",
-                "Age of the oldest row not upstream",
-                s.upstream.lag_s,
-            ),
-            gauge(
-                "dunlin_uploads_held",
-                "1 while uploads wait for the clock",
-                flag(s.upstream.held_for_clock),
-            ),
-            gauge(
-                "dunlin_streams_held",
-                "Streams the upstream refuses",
-                s.upstream.streams_held as f64,
-            ),
-            gauge(
-                "dunlin_rows_held",
-                "Rows of streams that the upstream refuses, held in the buffer",
-                s.upstream.rows_held as f64,
-            ),
-            gauge(
-                "dunlin_clock_skew_seconds",
-                "Timestamps minus wall clock",
-                s.clock.skew_s,
-            ),
-            counter(
-                "dunlin_clock_steps_total",
-                "Steps of the wall clock believed",
-                s.clock.steps,
-            ),
-            gauge(
-                "dunlin_clock_unsynchronised",
-                "1 while the clock is not synchronised",
-                flag(s.clock.unsynchronised),
-            ),
-            counter(
-                "dunlin_flash_written_bytes_total",
-                "Bytes this process has written to disk",
-                s.flash.written_bytes,
-            ),
-        ];
+        let refused = self.ingest.filters_refused.load(Relaxed);
+        let commit_s = self.writer.commit_ns.load(Relaxed) as f64 / 1e9;
+        let mut metrics = vec![Metric::gauge(
+            "dunlin_uptime_seconds",
+            "Time since the start",
+            s.uptime_s as f64,
+        )];
+        metrics.extend(mqtt(&s.mqtt, refused));
+        metrics.extend(records(&s.records));
+        metrics.extend(buffer(&s.buffer, commit_s));
+        metrics.extend(upstream(&s.upstream));
+        metrics.extend(clock(&s.clock));
+        metrics.push(Metric::counter(
+            "dunlin_flash_written_bytes_total",
+            "Bytes this process has written to disk",
+            s.flash.written_bytes,
+        ));
         metrics.extend(s.disk.metrics());
         if features::LEARNING.is_in {
             metrics.extend(s.learn.metrics());
         }
         metrics
     }
+}
+
+fn mqtt(status: &MqttStatus, refused: u64) -> Vec<Metric> {
+    vec![
+        Metric::gauge(
+            "dunlin_mqtt_connected",
+            "1 while connected to the broker",
+            flag(status.connected),
+        ),
+        Metric::counter(
+            "dunlin_mqtt_connections_total",
+            "Connections made to the broker",
+            status.connections,
+        ),
+        Metric::counter(
+            "dunlin_mqtt_publishes_total",
+            "Publishes received",
+            status.publishes,
+        ),
+        Metric::counter(
+            "dunlin_mqtt_pubacks_total",
+            "PUBACKs sent",
+            status.acknowledged,
+        ),
+        Metric::counter(
+            "dunlin_mqtt_duplicates_total",
+            "Publishes sent again that were stored already",
+            status.duplicates,
+        ),
+        Metric::counter(
+            "dunlin_mqtt_retained_known_total",
+            "Retained publishes sent again with a payload stored already, or ignored",
+            status.retained_known,
+        ),
+        Metric::gauge(
+            "dunlin_mqtt_subscriptions_refused",
+            "Subscriptions that the broker refuses at present",
+            refused as f64,
+        ),
+        Metric::counter(
+            "dunlin_mqtt_possible_duplicates_total",
+            "Publishes stored that may have been stored already",
+            status.possible_duplicates,
+        ),
+    ]
+}
+
+fn records(status: &RecordStatus) -> Vec<Metric> {
+    let by_reason = status.quarantined_by_reason.iter();
+    let quarantined = Metric {
+        name: "dunlin_records_quarantined_total",
+        help: "Records in publishes that went to quarantine, by reason",
+        kind: MetricKind::Counter,
+        samples: by_reason
+            .map(|(r, n)| (vec![("reason", r.clone())], *n as f64))
+            .collect(),
+    };
+    vec![
+        Metric::counter(
+            "dunlin_records_received_total",
+            "Records received",
+            status.received,
+        ),
+        Metric::counter(
+            "dunlin_records_committed_total",
+            "Records durable in the buffer",
+            status.committed,
+        ),
+        Metric::counter(
+            "dunlin_records_dropped_total",
+            "Records lost because the buffer or the quarantine was full",
+            status.dropped,
+        ),
+        quarantined,
+        Metric::counter(
+            "dunlin_source_times_implausible_total",
+            "Records whose source's time cannot be one and was left out",
+            status.times_implausible,
+        ),
+    ]
+}
+
+fn buffer(status: &BufferStatus, commit_s: f64) -> Vec<Metric> {
+    vec![
+        Metric::gauge(
+            "dunlin_buffer_bytes",
+            "Disk the buffer takes",
+            status.shape.bytes as f64,
+        ),
+        Metric::gauge(
+            "dunlin_buffer_bytes_max",
+            "Disk the buffer may take",
+            status.bytes_max as f64,
+        ),
+        Metric::gauge(
+            "dunlin_buffer_full",
+            "1 while the buffer takes nothing",
+            flag(status.full),
+        ),
+        Metric::gauge(
+            "dunlin_buffer_generations",
+            "Generations in the buffer",
+            status.shape.generations as f64,
+        ),
+        Metric::gauge("dunlin_streams", "Streams known", status.streams as f64),
+        Metric::gauge(
+            "dunlin_streams_used_ratio",
+            "Share of the room for streams that is used",
+            status.streams_percent as f64 / 100.0,
+        ),
+        Metric::counter("dunlin_commits_total", "Durable commits", status.commits),
+        Metric::gauge(
+            "dunlin_commit_seconds",
+            "Duration of the last commit",
+            commit_s,
+        ),
+        Metric::counter(
+            "dunlin_blocks_corrupt_total",
+            "Blocks that could not be read",
+            status.blocks_corrupt,
+        ),
+        Metric::counter(
+            "dunlin_set_aside_total",
+            "Damaged parts set aside",
+            status.set_aside,
+        ),
+        Metric::gauge(
+            "dunlin_quarantine_bytes",
+            "Disk the quarantine takes",
+            status.quarantine_bytes as f64,
+        ),
+    ]
+}
+
+fn upstream(status: &UpstreamStatus) -> Vec<Metric> {
+    vec![
+        Metric::gauge(
+            "dunlin_upstream_connected",
+            "1 if the last upload succeeded",
+            flag(status.connected),
+        ),
+        Metric::counter(
+            "dunlin_rows_uploaded_total",
+            "Rows the upstream took",
+            status.uploaded,
+        ),
+        Metric::counter(
+            "dunlin_rows_rejected_total",
+            "Rows the upstream will never take",
+            status.rejected,
+        ),
+        Metric::counter(
+            "dunlin_upload_retries_total",
+            "Uploads that failed and were sent again",
+            status.retries,
+        ),
+        Metric::gauge(
+            "dunlin_upload_lag_rows",
+            "Rows committed and not upstream yet, held ones among them",
+            status.lag_rows as f64,
+        ),
+        Metric::gauge(
+            "dunlin_upload_lag_seconds",
+            "Age of the oldest row not upstream",
+            status.lag_s,
+        ),
+        Metric::gauge(
+            "dunlin_uploads_held",
+            "1 while uploads wait for the clock",
+            flag(status.held_for_clock),
+        ),
+        Metric::gauge(
+            "dunlin_streams_held",
+            "Streams the upstream refuses",
+            status.streams_held as f64,
+        ),
+        Metric::gauge(
+            "dunlin_rows_held",
+            "Rows of streams that the upstream refuses, held in the buffer",
+            status.rows_held as f64,
+        ),
+    ]
+}
+
+fn clock(status: &ClockStatus) -> Vec<Metric> {
+    vec![
+        Metric::gauge(
+            "dunlin_clock_skew_seconds",
+            "Timestamps minus wall clock",
+            status.skew_s,
+        ),
+        Metric::counter(
+            "dunlin_clock_steps_total",
+            "Steps of the wall clock believed",
+            status.steps,
+        ),
+        Metric::gauge(
+            "dunlin_clock_unsynchronised",
+            "1 while the clock is not synchronised",
+            flag(status.unsynchronised),
+        ),
+    ]
+}
+
+fn flag(on: bool) -> f64 {
+    f64::from(u8::from(on))
 }
