@@ -244,11 +244,40 @@ impl Intake {
         records: Vec<Record>,
     ) -> Result<DecodedBatch<'_>, Reject> {
         let rule = self.rules.iter().position(|rule| rule.name == schema);
+        let tags = self.tags_from_inside(schema, stream, own_tags, rule)?;
+        let names: Vec<String> = tags.iter().map(|(name, _)| name.clone()).collect();
+        let conflict = |error: dunlin_sync::buffer::CatalogError| {
+            Reject::new(Reason::WrongType, error.to_string())
+        };
+        let declared = self
+            .buffer
+            .declare_schema(schema, &names, fields)
+            .map_err(conflict)?;
+        if let Some(index) = rule {
+            self.schemas[index] = Some(Arc::clone(&declared));
+        }
+        if !self.streams.contains_key(stream) {
+            self.open_stream(rule, &declared, stream, &tags)?;
+        }
+        let Some(open) = self.streams.get_mut(stream) else {
+            return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
+        };
+        DecodedBatch::new(&declared, open, placed(records, fields, &declared), 0)
+    }
+
+    /// Tags of `stream` by name: what it has already, what its rule says, or else `own_tags`.
+    fn tags_from_inside(
+        &self,
+        schema: &str,
+        stream: &str,
+        own_tags: &[(String, String)],
+        rule: Option<usize>,
+    ) -> Result<Vec<(String, String)>, Reject> {
         let catalog = self.buffer.catalog();
         let known = catalog
             .stream_named(&catalog.name_for(&self.devices, stream))
             .and_then(|s| catalog.resolve(s.id));
-        let tags: Vec<(String, String)> = match (known, rule) {
+        Ok(match (known, rule) {
             (Some((stream, schema)), rule) => {
                 let tags = schema.tag_names.iter().zip(&stream.tags);
                 let mut tags: BTreeMap<_, _> = tags.collect();
@@ -283,40 +312,7 @@ impl Intake {
                     .chain(own_tags.iter().cloned())
                     .collect()
             }
-        };
-        drop(catalog);
-        let names: Vec<String> = tags.iter().map(|(name, _)| name.clone()).collect();
-        let conflict = |error: dunlin_sync::buffer::CatalogError| {
-            Reject::new(Reason::WrongType, error.to_string())
-        };
-        let declared = self
-            .buffer
-            .declare_schema(schema, &names, fields)
-            .map_err(conflict)?;
-        if let Some(index) = rule {
-            self.schemas[index] = Some(Arc::clone(&declared));
-        }
-        if !self.streams.contains_key(stream) {
-            self.open_stream(rule, &declared, stream, &tags)?;
-        }
-        let Some(open) = self.streams.get_mut(stream) else {
-            return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
-        };
-        // Values follow `fields`; the schema may hold them elsewhere.
-        let places: HashMap<&str, u32> =
-            declared.fields.iter().map(|f| &*f.name).zip(0..).collect();
-        let places: Vec<Option<&u32>> = fields.iter().map(|f| places.get(&*f.name)).collect();
-        let records = records.into_iter().map(|record| {
-            let moved = record.values.into_iter().filter_map(|(field, value)| {
-                let place = places.get(field as usize).copied().flatten()?;
-                Some((*place, value))
-            });
-            Record {
-                source_ts: record.source_ts,
-                values: moved.collect::<Vec<_>>().into(),
-            }
-        });
-        DecodedBatch::new(&declared, open, records, 0)
+        })
     }
 
     /// Tags of a stream of rule `rule` by name, `device` first.
@@ -456,4 +452,27 @@ fn tell_seconds(stream: &str, seconds: &[SecondField]) {
 
 fn quoted_topic(topic: &[u8]) -> String {
     decode::quoted(&String::from_utf8_lossy(topic))
+}
+
+/// `records`, whose values follow `fields`, with each value where `schema` holds it.
+fn placed(
+    records: Vec<Record>,
+    fields: &[Field],
+    schema: &Schema,
+) -> impl ExactSizeIterator<Item = Record> + use<> {
+    let places: HashMap<&str, u32> = schema.fields.iter().map(|f| &*f.name).zip(0..).collect();
+    let places: Vec<Option<u32>> = fields
+        .iter()
+        .map(|f| places.get(&*f.name).copied())
+        .collect();
+    records.into_iter().map(move |record| {
+        let moved = record.values.into_iter().filter_map(|(field, value)| {
+            let place = places.get(field as usize).copied().flatten()?;
+            Some((place, value))
+        });
+        Record {
+            source_ts: record.source_ts,
+            values: moved.collect::<Vec<_>>().into(),
+        }
+    })
 }
