@@ -66,17 +66,21 @@ impl Device {
         self.uploaded = self.uploaded.max(self.place(share));
         self.buffer().uploaded_to(self.uploaded);
         let left = self.generations();
-        // One without blocks holds nothing of the window.
-        let holds_blocks = |id: &u64| self.blocks.values().any(|kept| kept.generation == *id);
+        // One without blocks holds nothing of the window; a damaged one may have been set aside instead.
+        let is_of_window = |id: &u64| {
+            let mut blocks = self.blocks.values();
+            !self.damaged.contains(id) && blocks.any(|kept| kept.generation == *id)
+        };
         let mut gone = sizes.keys().filter(|id| !left.contains(id));
-        if let Some(newest_gone) = gone.rfind(|id| holds_blocks(id)) {
+        if let Some(newest_gone) = gone.rfind(|id| is_of_window(id)) {
             let from_there: u64 = sizes.range(newest_gone..).map(|(_, bytes)| bytes).sum();
             // Now and then sled's file is longer for a moment: no telling then.
             let on_disk: u64 = sizes.values().sum();
             let steady = shape_before.bytes.abs_diff(on_disk) < SIZE_SLACK_BYTES;
             assert!(
                 !steady || from_there + SIZE_SLACK_BYTES > self.options.replay_bytes_max,
-                "{from_there} bytes of the replay window were trimmed: {shape_before:?}, {sizes:?}"
+                "{from_there} bytes of the replay window were trimmed: {shape_before:?}, {sizes:?}, damaged: {:?}",
+                self.damaged
             );
         }
     }
