@@ -21,7 +21,7 @@ mod tests;
 
 pub use self::{
     condition::{Checked, Condition, ConditionError},
-    query::{CohortQuery, Missing, Part, names},
+    query::{CohortQuery, Missing, SplitPart, names},
     read::{Cohort, StreamRows},
     resolve::resolve,
 };

@@ -138,13 +138,13 @@ pub struct Report {
     /// How each machine's state changed, by the topic of its readings: the number `n` of the reading
     /// from which it holds.
     #[serde(skip)]
-    pub states: BTreeMap<String, Vec<(u64, State)>>,
+    pub states: BTreeMap<String, Vec<(u64, MachineState)>>,
 }
 
 /// How a machine is, as far as anybody could tell from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum MachineState {
     /// Nothing is wrong.
     #[default]
     Healthy,
@@ -158,7 +158,7 @@ pub enum State {
 /// Severity from which a fault counts as one.
 pub const SEVERITY_SEEN: f64 = 0.3;
 
-impl State {
+impl MachineState {
     fn of(fault: Option<Fault>) -> Self {
         match fault {
             None => Self::Healthy,

@@ -116,7 +116,7 @@ fn comparable(cursor: &Cursor, source: &dyn BlockSource) -> Vec<Range<u64>> {
 }
 
 /// The timestamps of consecutive blocks, by stream.
-struct Stretch {
+struct VerifiedStretch {
     range: TimeRange,
     /// Sorted.
     rows: BTreeMap<StreamId, Vec<i64>>,
@@ -125,8 +125,8 @@ struct Stretch {
 }
 
 /// Reads `blocks` up to the bound, or up to one that is gone: nobody knows what was in that.
-fn read_stretch(source: &dyn BlockSource, blocks: Range<u64>) -> Result<Stretch, String> {
-    let mut stretch = Stretch {
+fn read_stretch(source: &dyn BlockSource, blocks: Range<u64>) -> Result<VerifiedStretch, String> {
+    let mut stretch = VerifiedStretch {
         range: TimeRange::ALL,
         rows: BTreeMap::new(),
         read_to: blocks.start,
@@ -169,7 +169,7 @@ struct Comparison<'a> {
 async fn compare(
     source: &Arc<dyn BlockSource>,
     upstream: &Arc<dyn Upstream>,
-    stretch: Stretch,
+    stretch: VerifiedStretch,
     is_held: &(dyn Fn(&StreamId) -> bool + Sync),
     rejected: &(dyn Fn(&str, TimeRange) -> u64 + Sync),
     report: &mut VerifyReport,

@@ -33,7 +33,7 @@ pub use self::{
     export::{ExportDone, ExportFormat, ExportRecords},
     import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
     parts::{OperationParts, WriterEnd},
-    quarantine::{CountItems, Held, ListItems, PurgeItems, Selection, ShowItem, Summary},
+    quarantine::{CountItems, ListItems, PurgeItems, Quarantined, Selection, ShowItem, Summary},
     retry::{Retried, RetryItems},
     upload::{SentAgain, UploadAgain},
     verify::Verify,

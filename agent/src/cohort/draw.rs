@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{
     CohortError, CohortQuery,
     labels::{self, Labels},
-    select::{self, Described, Event, Passes, Run, Span},
+    select::{self, Described, Event, Passes, RowRun, Span},
 };
 
 /// A class of so many rows or fewer is met exactly when balancing; more only nearly.
@@ -38,7 +38,7 @@ impl<'q> Sampler<'q> {
     }
 
     /// Whether a row counts by time, split and fraction.
-    pub(super) fn counts(&self, run: &Run<'_>, row: usize) -> bool {
+    pub(super) fn counts(&self, run: &RowRun<'_>, row: usize) -> bool {
         let rows = run.rows;
         let is_after = self.query.after.is_none_or(|after| rows.ts[row] > after);
         is_after
@@ -50,13 +50,13 @@ impl<'q> Sampler<'q> {
     }
 
     /// A row's lot for balance.
-    pub(super) fn balance(&self, run: &Run<'_>, row: usize) -> u64 {
+    pub(super) fn balance(&self, run: &RowRun<'_>, row: usize) -> u64 {
         xxh3_64_with_seed(&run.rows.ts[row].to_le_bytes(), self.seeds[run.place].1)
     }
 }
 
 /// The rows of `run` that are taken, by their place among all rows of the section.
-fn taken_rows<'r>(run: &'r Run<'_>, spans: &'r [Span]) -> impl Iterator<Item = usize> + 'r {
+fn taken_rows<'r>(run: &'r RowRun<'_>, spans: &'r [Span]) -> impl Iterator<Item = usize> + 'r {
     let span = select::span_at(spans, run.seq);
     let places = 0..run.end - run.start;
     let taken = places.filter(move |row| span.is_some_and(|span| span.taken.has(*row)));

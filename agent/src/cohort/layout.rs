@@ -12,7 +12,7 @@ use super::{
     draw::Sampler,
     labels::{self, Labels},
     read::{Chunk, Position, filled},
-    select::{self, Passes, Run, Span},
+    select::{self, Passes, RowRun, Span},
 };
 
 /// Timestamps hashed at a time.
@@ -105,7 +105,7 @@ pub(super) struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn counts(&self, run: &Run<'_>, row: usize) -> bool {
+    fn counts(&self, run: &RowRun<'_>, row: usize) -> bool {
         let drawn = |limits: &[u64]| {
             // The label is the last column read.
             let class = self.labels.zip(run.rows.columns.iter().last());
@@ -116,7 +116,7 @@ impl Layout<'_> {
     }
 
     /// Which of the rows taken count.
-    fn counted(&self, run: &Run<'_>, taken: &Bits) -> Bits {
+    fn counted(&self, run: &RowRun<'_>, taken: &Bits) -> Bits {
         if !self.query.thins() {
             return Bits::All;
         }
@@ -126,7 +126,7 @@ impl Layout<'_> {
     }
 
     /// The next run of a stream, of whose rows `spans` are taken.
-    pub(super) fn run(&mut self, run: &Run<'_>, spans: &[Span], passes: &Passes<'_>) {
+    pub(super) fn run(&mut self, run: &RowRun<'_>, spans: &[Span], passes: &Passes<'_>) {
         let Some(span) = select::span_at(spans, run.seq) else {
             self.lines[run.place].is_broken = true;
             return;
@@ -159,7 +159,7 @@ impl Layout<'_> {
     }
 
     /// Counts the rows of a run that are taken and count.
-    fn count(&mut self, run: &Run<'_>, taken: &Bits, counted: &Bits) {
+    fn count(&mut self, run: &RowRun<'_>, taken: &Bits, counted: &Bits) {
         let times = &run.rows.ts[run.start..run.end];
         let line = &mut self.lines[run.place];
         match taken.and(counted, times.len()) {
@@ -174,7 +174,7 @@ impl Layout<'_> {
     }
 
     /// Appends rows that follow each other in a block, parted by gaps.
-    fn stretch(&mut self, run: &Run<'_>, mut rows: Range<usize>, counted: &Bits) {
+    fn stretch(&mut self, run: &RowRun<'_>, mut rows: Range<usize>, counted: &Bits) {
         let times = &run.rows.ts[run.start..run.end];
         let gap_ns_max = self.query.gap_ns_max.unwrap_or(i64::MAX);
         let is_gap = |before: i64, ts: i64| ts.saturating_sub(before) > gap_ns_max;
@@ -197,7 +197,7 @@ impl Layout<'_> {
     }
 
     /// Appends rows without a gap to the chunks of their stream.
-    fn place(&mut self, run: &Run<'_>, mut rows: Range<usize>, counted: &Bits) {
+    fn place(&mut self, run: &RowRun<'_>, mut rows: Range<usize>, counted: &Bits) {
         let line = &mut self.lines[run.place];
         while !rows.is_empty() {
             let start = Position {

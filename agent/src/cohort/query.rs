@@ -12,7 +12,7 @@ const ROWS_PER_CHUNK: usize = 16_384;
 /// Which rows, by the split they drew when they arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum SplitPart {
     /// All.
     #[default]
     All,
@@ -26,7 +26,7 @@ pub enum Part {
     NotFold(u8),
 }
 
-impl Part {
+impl SplitPart {
     /// Whether a row of this half and fold belongs to it.
     pub const fn takes(self, is_train: bool, fold: u8) -> bool {
         match self {
@@ -78,7 +78,7 @@ pub struct CohortQuery {
     /// back over it.
     pub after: Option<i64>,
     /// Rows that count, by split.
-    pub split: Part,
+    pub split: SplitPart,
     /// Rows for which this holds. One for which it does not is a gap.
     pub condition: Option<Condition>,
     /// As many rows of every class as the rarest has, drawn by `seed`.
@@ -107,7 +107,7 @@ impl Default for CohortQuery {
             from: None,
             to: None,
             after: None,
-            split: Part::All,
+            split: SplitPart::All,
             condition: None,
             balance: false,
             fraction: 1.0,
@@ -130,7 +130,7 @@ impl CohortQuery {
 
     /// Whether rows are thinned, so that some do not count.
     pub(super) fn thins(&self) -> bool {
-        self.split != Part::All || self.balance || self.fraction < 1.0 || self.after.is_some()
+        self.split != SplitPart::All || self.balance || self.fraction < 1.0 || self.after.is_some()
     }
 }
 
@@ -195,11 +195,11 @@ impl fmt::Display for CohortQuery {
             }
         }
         match self.split {
-            Part::All => {}
-            Part::Train => text("split", &"train")?,
-            Part::Validation => text("split", &"validation")?,
-            Part::Fold(fold) => text("fold", &fold)?,
-            Part::NotFold(fold) => text("not-fold", &fold)?,
+            SplitPart::All => {}
+            SplitPart::Train => text("split", &"train")?,
+            SplitPart::Validation => text("split", &"validation")?,
+            SplitPart::Fold(fold) => text("fold", &fold)?,
+            SplitPart::NotFold(fold) => text("not-fold", &fold)?,
         }
         if let Some(condition) = &self.condition {
             text("where", condition)?;

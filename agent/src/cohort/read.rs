@@ -45,7 +45,7 @@ pub(super) struct Chunk {
 
 /// One stream's part.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct CohortPart {
     pub(super) stream: Arc<Stream>,
     pub(super) name: Arc<str>,
     pub(super) spans: Vec<Span>,
@@ -71,7 +71,7 @@ pub struct Cohort {
     /// Features in order, then the label, for each schema.
     pub(super) fields: Fields,
     pub(super) labels: Option<Labels>,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<CohortPart>,
     pub(super) chunks: Vec<Chunk>,
     /// The block read last: the next chunk mostly begins where this one has ended.
     pub(super) last_block: Mutex<Option<Arc<Block>>>,
@@ -135,7 +135,7 @@ impl Cohort {
         while seq <= last {
             tell(seq - first, last + 1 - first)?;
             let block = reader.block(seq)?;
-            let is_wanted = |part: &Part| span_at(&part.spans, seq).is_some();
+            let is_wanted = |part: &CohortPart| span_at(&part.spans, seq).is_some();
             if block.is_none() && self.parts.iter().any(is_wanted) {
                 return Err(gone(seq).into());
             }

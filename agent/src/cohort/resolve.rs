@@ -21,7 +21,7 @@ use super::{
     draw::{Sampler, balance, found_classes},
     labels::Labels,
     layout::{Layout, StreamLayout},
-    read::{Chunk, Part},
+    read::{Chunk, CohortPart},
     select::{Described, Event, Passes, Span},
 };
 use crate::base::glob::means;
@@ -54,7 +54,7 @@ pub(crate) fn resolve_telling(
     let context = (shape.lookback + shape.horizon).max(1) - 1;
     let streams = streams(&buffer.catalog(), &query.streams)?;
     let features = features(&streams, query);
-    let plan = Plan::new(&streams, &features, query)?;
+    let plan = ReadPlan::new(&streams, &features, query)?;
 
     // Windows look back over the moment from which rows count.
     let since = query.after.filter(|_| context == 0);
@@ -174,7 +174,7 @@ impl Labelling {
 }
 
 /// What the passes read of each schema.
-struct Plan {
+struct ReadPlan {
     /// The features, then the label.
     data: Fields,
     label: Fields,
@@ -184,7 +184,7 @@ struct Plan {
     conditions: Vec<Option<Checked>>,
 }
 
-impl Plan {
+impl ReadPlan {
     fn new(
         streams: &[Described],
         features: &[String],
@@ -238,7 +238,7 @@ fn finish(cohort: &mut Cohort, streams: Vec<Described>, lines: Vec<StreamLayout>
             ..chunk
         }));
         cohort.lineage.rows += line.counted;
-        cohort.parts.push(Part {
+        cohort.parts.push(CohortPart {
             name: stream.name.as_str().into(),
             stream,
             spans: line.spans,

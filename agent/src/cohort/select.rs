@@ -65,7 +65,7 @@ pub(super) struct Passes<'a> {
 const CONTEXT_BLOCKS_MAX: u64 = 4096;
 
 /// One stream's rows in a block: the section they are in and where.
-pub(super) struct Run<'b> {
+pub(super) struct RowRun<'b> {
     pub(super) seq: u64,
     /// Place of the stream.
     pub(super) place: usize,
@@ -102,14 +102,14 @@ impl Passes<'_> {
     fn runs(
         &self,
         block: &dunlin_sync::block::Block,
-        mut each: impl FnMut(Run<'_>) -> Result<(), CohortError>,
+        mut each: impl FnMut(RowRun<'_>) -> Result<(), CohortError>,
     ) -> Result<(), CohortError> {
         for section in &block.sections {
             let mut start = 0;
             for run in &section.runs {
                 let end = start + run.rows as usize;
                 if let Some(place) = self.places.get(&run.stream) {
-                    each(Run {
+                    each(RowRun {
                         seq: block.seq,
                         place: *place,
                         rows: &section.rows,
@@ -265,7 +265,7 @@ fn push_before(spans: &mut Vec<Span>, span: Span, lost: &BTreeSet<u64>) {
 
 /// What a pass comes by.
 pub(super) enum Event<'b> {
-    Run(Run<'b>),
+    Run(RowRun<'b>),
     /// A block that cannot be read: nobody knows whose rows were in it.
     Lost,
 }

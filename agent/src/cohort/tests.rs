@@ -178,7 +178,7 @@ fn a_query_gives_columns_rows_and_lineage() {
 fn the_hash_is_of_streams_counts_and_timestamps() {
     let device = Device::with_presses();
     let query = CohortQuery {
-        split: Part::Train,
+        split: SplitPart::Train,
         gap_ns_max: Some(100),
         rows_per_chunk_max: 7,
         ..CohortQuery::of("*")

@@ -9,7 +9,7 @@ use crate::{
     admin::{
         client,
         operations::{
-            CountItems, Held, Listener, Operation, OperationError, OperationParts, Selection,
+            CountItems, Listener, Operation, OperationError, OperationParts, Quarantined, Selection,
         },
         protocol::socket_path,
     },
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct KeptBack {
     /// By reason.
-    pub(super) quarantine: BTreeMap<String, Held>,
+    pub(super) quarantine: BTreeMap<String, Quarantined>,
     pub(super) streams_held: u64,
     pub(super) rows_held: u64,
     /// A held stream, with the upstream's words.
@@ -123,7 +123,7 @@ impl Listener for Nobody {
     }
 }
 
-async fn counted(data_dir: &Path) -> Option<BTreeMap<String, Held>> {
+async fn counted(data_dir: &Path) -> Option<BTreeMap<String, Quarantined>> {
     let count = CountItems(Selection::default());
     let counted = client::request(&socket_path(data_dir), count, &mut Nobody).await;
     counted.ok()

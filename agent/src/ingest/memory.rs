@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{base::wall::wall_ns, config::settings::MqttVersion, mqtt::LinkOptions};
 
-/// Format of [`Known`]; another one is as none.
+/// Format of [`Remembered`]; another one is as none.
 const FORMAT: u8 = 1;
 /// MQTT 5 is tried anew after this long with 3.1.1, at the next connection that is made anyway.
 const V5_ANEW_S: i64 = 86_400;
@@ -32,7 +32,7 @@ pub(super) enum Presence {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
+struct Remembered {
     format: u8,
     broker: String,
     client_id: String,
@@ -50,7 +50,7 @@ struct Known {
 pub(super) struct Memory {
     /// `None`: kept for this run alone.
     path: Option<PathBuf>,
-    known: Known,
+    known: Remembered,
     wall_ns: fn() -> i64,
 }
 
@@ -64,12 +64,12 @@ impl Memory {
     pub(super) fn none(link: &LinkOptions) -> Self {
         Self {
             path: None,
-            known: Known {
+            known: Remembered {
                 format: FORMAT,
                 broker: link.address(),
                 client_id: link.client_id.clone(),
                 retains: true,
-                ..Known::default()
+                ..Remembered::default()
             },
             wall_ns,
         }
@@ -78,7 +78,7 @@ impl Memory {
     /// What is kept at `path`, if it is of the same broker and client id.
     pub(super) fn read(path: PathBuf, link: &LinkOptions) -> Self {
         let mut memory = Self::none(link);
-        match state_file::read::<Known>(&path) {
+        match state_file::read::<Remembered>(&path) {
             Ok(Some(known)) if memory.is_about_the_same(&known) => memory.known = known,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "what was known of the broker is found out anew"),
@@ -87,7 +87,7 @@ impl Memory {
         memory
     }
 
-    fn is_about_the_same(&self, other: &Known) -> bool {
+    fn is_about_the_same(&self, other: &Remembered) -> bool {
         let ours = &self.known;
         (ours.format, &ours.broker, &ours.client_id)
             == (other.format, &other.broker, &other.client_id)
@@ -152,7 +152,7 @@ impl Memory {
         self.change(|known| known.presence = presence);
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Known)) {
+    fn change(&mut self, change: impl FnOnce(&mut Remembered)) {
         let before = self.known.clone();
         change(&mut self.known);
         if let Some(path) = &self.path

@@ -16,7 +16,7 @@ use super::{
     Ack, Incoming, Ingest,
     stats::add,
     stopped,
-    subscriptions::{Change, Subscriptions},
+    subscriptions::{SubscriptionChange, Subscriptions},
 };
 use crate::{
     config::settings::MqttVersion,
@@ -317,15 +317,15 @@ impl<'a> Session<'a> {
         for (place, change) in self.subscriptions.answered(outcomes, Instant::now().into()) {
             let filter = &self.ingest.wanted.filters[place];
             let text = match change {
-                Change::Granted => continue,
-                Change::GrantedAtLast => {
+                SubscriptionChange::Granted => continue,
+                SubscriptionChange::GrantedAtLast => {
                     info!("MQTT: the broker grants the subscription to {filter} now");
                     continue;
                 }
-                Change::WithoutAcks => format!(
+                SubscriptionChange::WithoutAcks => format!(
                     "MQTT: {filter} is granted with QoS 0 only: publishes are lost while we are away"
                 ),
-                Change::Refused(reason) => format!(
+                SubscriptionChange::Refused(reason) => format!(
                     "MQTT: the broker refuses the subscription to {filter} ({reason}); check its \
                      access list and the filter; asked again from time to time"
                 ),

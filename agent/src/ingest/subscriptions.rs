@@ -13,7 +13,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// One filter's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum SubscriptionChange {
     /// Granted, as was hoped for.
     Granted,
     /// Granted after it had been refused.
@@ -65,18 +65,18 @@ impl Subscriptions {
         &mut self,
         outcomes: &[Result<u8, String>],
         now: Instant,
-    ) -> Vec<(usize, Change)> {
+    ) -> Vec<(usize, SubscriptionChange)> {
         let asked = std::mem::take(&mut self.open);
         let mut changes = Vec::new();
         for (place, outcome) in asked.into_iter().zip(outcomes) {
             let was_refused = self.refused.remove(&place).is_some();
             let change = match outcome {
-                Ok(0) => Change::WithoutAcks,
-                Ok(_) if was_refused => Change::GrantedAtLast,
-                Ok(_) => Change::Granted,
+                Ok(0) => SubscriptionChange::WithoutAcks,
+                Ok(_) if was_refused => SubscriptionChange::GrantedAtLast,
+                Ok(_) => SubscriptionChange::Granted,
                 Err(reason) => {
                     self.refused.insert(place, reason.clone());
-                    Change::Refused(reason.clone())
+                    SubscriptionChange::Refused(reason.clone())
                 }
             };
             changes.push((place, change));

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use super::{FaultKind, Machine, Progress, Report, SimulateOptions, State};
+use super::{FaultKind, Machine, MachineState, Progress, Report, SimulateOptions};
 
 const MACHINES_PER_LINE: u32 = 10;
 /// Time between two readings of one machine when they are made as fast as possible, seconds.
@@ -23,8 +23,8 @@ struct Member {
     topic: String,
     truth_topic: String,
     truth: Option<FaultKind>,
-    state: State,
-    states: Vec<(u64, State)>,
+    state: MachineState,
+    states: Vec<(u64, MachineState)>,
     n: u64,
 }
 
@@ -69,7 +69,7 @@ impl Fleet {
                 topic: format!("{place}/vibration"),
                 truth_topic: format!("{place}/fault"),
                 truth: None,
-                state: State::Healthy,
+                state: MachineState::Healthy,
                 states: Vec::new(),
                 n: 0,
             }
@@ -130,7 +130,7 @@ impl Fleet {
         );
         self.bytes += self.payload.len() as u64;
         let fault = member.machine.fault();
-        let state = State::of(fault);
+        let state = MachineState::of(fault);
         if fault.map(|f| f.kind) != member.truth || state != member.state {
             if state != member.state {
                 member.states.push((member.n, state));

@@ -46,7 +46,7 @@ pub struct Identity {
 }
 
 /// What a start finds of whose directory it is.
-pub(crate) struct Found {
+pub(crate) struct IdentityFound {
     hardware: Hardware,
     known: Option<Identity>,
     likeness: Likeness,
@@ -76,7 +76,11 @@ fn remembered(data_dir: &Path) -> Result<Option<Identity>, StateFileError> {
 ///
 /// # Errors
 /// [`StoreError::OtherMachine`]
-pub(crate) fn check(data_dir: &Path, root: &Path, adopt: bool) -> Result<Found, StoreError> {
+pub(crate) fn check(
+    data_dir: &Path,
+    root: &Path,
+    adopt: bool,
+) -> Result<IdentityFound, StoreError> {
     let hardware = Hardware::read(root);
     let known = read(data_dir);
     let likeness = known.as_ref().map_or(Likeness::Unknown, |known| {
@@ -91,7 +95,7 @@ pub(crate) fn check(data_dir: &Path, root: &Path, adopt: bool) -> Result<Found, 
              of it must not be used by two agents"
         );
     }
-    Ok(Found {
+    Ok(IdentityFound {
         hardware,
         known,
         likeness,
@@ -106,7 +110,7 @@ pub fn refuse_foreign(data_dir: &Path) -> Result<(), StoreError> {
     check(data_dir, Path::new("/"), false).map(drop)
 }
 
-impl Found {
+impl IdentityFound {
     /// The identity from now on, and what has changed, told.
     pub(super) fn settle(self, settings: &Settings, catalog: &Catalog, adopt: bool) -> Identity {
         let Self {

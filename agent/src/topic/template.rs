@@ -30,7 +30,7 @@ pub struct PublishTopic {
 }
 
 /// A level of a topic as far as it is known beforehand.
-enum Known {
+enum KnownLevel {
     Literal(String),
     /// One level of whatever text.
     One,
@@ -117,24 +117,28 @@ impl PublishTopic {
         meets(&filter, &self.levels())
     }
 
-    fn levels(&self) -> Vec<Known> {
-        let mut levels = vec![Known::Literal(String::new())];
+    fn levels(&self) -> Vec<KnownLevel> {
+        let mut levels = vec![KnownLevel::Literal(String::new())];
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => {
                     for (at, part) in text.split('/').enumerate() {
                         if at > 0 {
-                            levels.push(Known::Literal(String::new()));
+                            levels.push(KnownLevel::Literal(String::new()));
                         }
-                        if let Some(Known::Literal(literal)) = levels.last_mut() {
+                        if let Some(KnownLevel::Literal(literal)) = levels.last_mut() {
                             literal.push_str(part);
                         }
                     }
                 }
                 Piece::Placeholder(name) => {
                     let known = levels.pop();
-                    let spans = name == STREAM || matches!(known, Some(Known::Some));
-                    levels.push(if spans { Known::Some } else { Known::One });
+                    let spans = name == STREAM || matches!(known, Some(KnownLevel::Some));
+                    levels.push(if spans {
+                        KnownLevel::Some
+                    } else {
+                        KnownLevel::One
+                    });
                 }
             }
         }
@@ -149,7 +153,7 @@ impl fmt::Display for PublishTopic {
 }
 
 /// Whether any topic of these levels matches the filter.
-fn meets(filter: &[&str], topic: &[Known]) -> bool {
+fn meets(filter: &[&str], topic: &[KnownLevel]) -> bool {
     let (Some((level, filter_rest)), Some((known, topic_rest))) =
         (filter.split_first(), topic.split_first())
     else {
@@ -160,11 +164,11 @@ fn meets(filter: &[&str], topic: &[Known]) -> bool {
         return true;
     }
     match known {
-        Known::Literal(literal) => {
+        KnownLevel::Literal(literal) => {
             (*level == "+" || level == literal) && meets(filter_rest, topic_rest)
         }
-        Known::One => meets(filter_rest, topic_rest),
-        Known::Some => meets(filter_rest, topic_rest) || meets(filter_rest, topic),
+        KnownLevel::One => meets(filter_rest, topic_rest),
+        KnownLevel::Some => meets(filter_rest, topic_rest) || meets(filter_rest, topic),
     }
 }
 

@@ -13,7 +13,7 @@ mod tests;
 
 use self::{
     model::{NetworkModel, has_same_shape},
-    plan::Plan,
+    plan::NetworkPlan,
     samples::Windows,
 };
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
 pub fn build(settings: &RecipeSettings) -> Result<Box<dyn Recipe>, String> {
     plan::check(settings)?;
     // Of any width: whether there can be such a network at all.
-    Plan::new(settings, 1, 2)?;
+    NetworkPlan::new(settings, 1, 2)?;
     Ok(Box::new(Gradient {
         settings: settings.clone(),
     }))
@@ -64,7 +64,7 @@ impl Recipe for Gradient {
         let columns = data.columns();
         let survey = Survey::of(data, &self.settings, host)?;
         survey.check(&self.settings)?;
-        let plan = Plan::new(
+        let plan = NetworkPlan::new(
             &self.settings,
             columns.features.len(),
             columns.classes.len(),

@@ -23,7 +23,7 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// A line's state as found on disk.
-enum Found {
+enum HistoryFound {
     Whole(ModelHistory),
     Absent,
     Damaged(String),
@@ -81,8 +81,8 @@ impl Registry {
             return disk::remove_dir(dir).map_err(io_error(dir));
         }
         let history = match read_history(&dir.join(LINE), name)? {
-            Found::Whole(history) => history,
-            Found::Foreign(why) => {
+            HistoryFound::Whole(history) => history,
+            HistoryFound::Foreign(why) => {
                 self.report(None, None, format!("{}: {why}", dir.display()));
                 let why = format!("{}: {why}; use that version", dir.display());
                 unpoisoned(&self.histories)
@@ -90,14 +90,14 @@ impl Registry {
                     .insert(name.to_owned(), why);
                 return Ok(());
             }
-            Found::Damaged(what) => {
+            HistoryFound::Damaged(what) => {
                 let key = without_state(name, dir)?;
                 let key = key.as_ref().map(|history| history.key.clone());
                 let what = format!("{LINE} is damaged, mended from what else there is: {what}");
                 self.report(key.as_ref(), None, what);
                 return self.mend(name, dir);
             }
-            Found::Absent => return self.mend(name, dir),
+            HistoryFound::Absent => return self.mend(name, dir),
         };
         self.settle(history, dir, false)
     }
@@ -217,7 +217,7 @@ fn sweep_unfinished(dir: &Path) -> Result<(), RegistryError> {
 
 /// The state before, or one made from the manifests.
 fn without_state(name: &str, dir: &Path) -> Result<Option<ModelHistory>, RegistryError> {
-    if let Found::Whole(history) = read_history(&dir.join(LINE_BEFORE), name)? {
+    if let HistoryFound::Whole(history) = read_history(&dir.join(LINE_BEFORE), name)? {
         return Ok(Some(history));
     }
     let mut made: Option<ModelHistory> = None;
@@ -249,20 +249,20 @@ fn numbers(dir: &Path) -> Result<Vec<u64>, RegistryError> {
     Ok(numbers)
 }
 
-fn read_history(path: &Path, name: &str) -> Result<Found, RegistryError> {
+fn read_history(path: &Path, name: &str) -> Result<HistoryFound, RegistryError> {
     let bytes = match disk::read(path, STATE_BYTES_MAX).map_err(io_error(path))? {
         Content::Whole(bytes) => bytes,
-        Content::Absent => return Ok(Found::Absent),
-        Content::TooLong => return Ok(Found::Damaged("it is far too long".into())),
+        Content::Absent => return Ok(HistoryFound::Absent),
+        Content::TooLong => return Ok(HistoryFound::Damaged("it is far too long".into())),
     };
     Ok(match sealed::unseal::<ModelHistory>(&bytes) {
         Ok(history) if history.key.directory_name() != name => {
-            Found::Damaged(format!("it is that of {}", history.key))
+            HistoryFound::Damaged(format!("it is that of {}", history.key))
         }
-        Ok(history) if !history.is_sound() => Found::Damaged("it contradicts itself".into()),
-        Ok(history) => Found::Whole(history),
-        Err(SealError::Damaged(what)) => Found::Damaged(what),
-        Err(error @ SealError::Format(_)) => Found::Foreign(error.to_string()),
+        Ok(history) if !history.is_sound() => HistoryFound::Damaged("it contradicts itself".into()),
+        Ok(history) => HistoryFound::Whole(history),
+        Err(SealError::Damaged(what)) => HistoryFound::Damaged(what),
+        Err(error @ SealError::Format(_)) => HistoryFound::Foreign(error.to_string()),
     })
 }
 

@@ -16,11 +16,11 @@ use crate::{
 
 /// Rows of each stream in one generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Census(BTreeMap<StreamId, Held>);
+pub(crate) struct Census(BTreeMap<StreamId, StreamCount>);
 
 /// What a generation holds of one stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Held {
+struct StreamCount {
     rows: u64,
     /// The last block with a row of it.
     last_seq: u64,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
-use super::{job::Broke, stretch::Place};
+use super::{job::Broke, stretch::RowKey};
 
 /// Places remembered at once; more are found out later.
 const PLACES_MAX: usize = 16;
@@ -15,7 +15,7 @@ const PLACES_MAX: usize = 16;
 const STRIKES_MAX: u32 = 5;
 
 #[derive(Debug)]
-struct Stretch {
+struct BrokenStretch {
     broke: Broke,
     strikes: u32,
     at: Instant,
@@ -24,36 +24,36 @@ struct Stretch {
 /// Stretches of rows that were not answered.
 #[derive(Debug, Default)]
 pub(super) struct Broken {
-    stretches: Vec<Stretch>,
-    breaking: HashMap<Place, String>,
+    stretches: Vec<BrokenStretch>,
+    breaking: HashMap<RowKey, String>,
 }
 
 impl Broken {
     /// Stretches to send last.
-    pub(super) fn places(&self) -> Vec<(Place, usize)> {
+    pub(super) fn places(&self) -> Vec<(RowKey, usize)> {
         let stretches = self.stretches.iter();
         stretches.map(|s| (s.broke.at, s.broke.rows)).collect()
     }
 
     /// Rows not to send any more, with what was said of them.
-    pub(super) fn breaking(&self) -> &HashMap<Place, String> {
+    pub(super) fn breaking(&self) -> &HashMap<RowKey, String> {
         &self.breaking
     }
 
     /// These were answered.
-    pub(super) fn mended(&mut self, places: &[Place]) {
+    pub(super) fn mended(&mut self, places: &[RowKey]) {
         self.stretches.retain(|s| !places.contains(&s.broke.at));
     }
 
     /// These rows are in quarantine.
-    pub(super) fn taken_out(&mut self, places: &[Place]) {
+    pub(super) fn taken_out(&mut self, places: &[RowKey]) {
         self.breaking.retain(|place, _| !places.contains(place));
     }
 
     /// A write was not answered, in words; `taken_at` is when any write last was.
     pub(super) fn broke(&mut self, broke: Broke, text: &str, taken_at: Option<Instant>) {
         let now = Instant::now();
-        let same = |s: &Stretch| s.broke.at == broke.at && s.broke.rows == broke.rows;
+        let same = |s: &BrokenStretch| s.broke.at == broke.at && s.broke.rows == broke.rows;
         let before = self.stretches.iter().find(|s| same(s));
         let others_taken = broke.others_taken
             || before.is_some_and(|before| taken_at.is_some_and(|taken| taken > before.at));
@@ -64,7 +64,7 @@ impl Broken {
             self.breaking.insert(broke.at, text.to_owned());
         } else if self.stretches.len() < PLACES_MAX {
             let at = now;
-            self.stretches.push(Stretch { broke, strikes, at });
+            self.stretches.push(BrokenStretch { broke, strikes, at });
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Where a row lives upstream.
-pub(crate) type Place = (String, i64);
+pub(crate) type NamedRow = (String, i64);
 
 pub(crate) fn catalog(streams: u32) -> Catalog {
     let schema = Schema {
@@ -124,7 +124,7 @@ impl MemorySource {
     }
 
     /// Every row that can be read, by place.
-    pub(crate) fn places(&self) -> BTreeSet<Place> {
+    pub(crate) fn places(&self) -> BTreeSet<NamedRow> {
         let blocks = self.blocks.lock().unwrap();
         let mut places = BTreeSet::new();
         for block in blocks
@@ -210,7 +210,7 @@ pub(crate) enum Fault {
 /// An upstream that remembers what it was given.
 #[derive(Default)]
 pub(crate) struct MemoryUpstream {
-    pub(crate) rows: Mutex<BTreeMap<Place, i64>>,
+    pub(crate) rows: Mutex<BTreeMap<NamedRow, i64>>,
     pub(crate) faults: Mutex<VecDeque<Fault>>,
     /// Streams it refuses until repaired.
     pub(crate) refused: Mutex<HashSet<StreamId>>,
@@ -234,7 +234,7 @@ pub(crate) struct MemoryUpstream {
 }
 
 impl MemoryUpstream {
-    pub(crate) fn places(&self) -> BTreeSet<Place> {
+    pub(crate) fn places(&self) -> BTreeSet<NamedRow> {
         self.rows.lock().unwrap().keys().cloned().collect()
     }
 

@@ -46,7 +46,7 @@ pub(super) struct HeldStreams {
 
 /// What becomes of a stream after a job for held ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum HoldChange {
     /// The upstream takes it again, and it stands where all others do.
     Released,
     /// It is refused.
@@ -130,7 +130,7 @@ impl HeldStreams {
         cursor: &mut Cursor,
         end: u64,
         now: Instant,
-    ) -> Vec<(StreamId, Change)> {
+    ) -> Vec<(StreamId, HoldChange)> {
         let Scope::Held { streams, is_test } = &job.scope else {
             return Vec::new();
         };
@@ -148,10 +148,10 @@ impl HeldStreams {
                 let first = share.map_or(delivered.read_to, |share| share.seq);
                 cursor.advance_held(*stream, &(*from..first), 0);
                 self.refused(*stream, cursor.held().len(), now);
-                Change::Refused
+                HoldChange::Refused
             } else if delivered.suspected.contains_key(stream) {
                 self.taken.remove(stream);
-                Change::Open
+                HoldChange::Open
             } else {
                 let rows = share.map_or(0, |share| share.rows);
                 cursor.advance_held(*stream, &(*from..delivered.read_to), rows);
@@ -162,9 +162,9 @@ impl HeldStreams {
                 if held.is_none_or(|held| held.seq >= end) {
                     cursor.release(*stream);
                     self.taken.remove(stream);
-                    Change::Released
+                    HoldChange::Released
                 } else {
-                    Change::Open
+                    HoldChange::Open
                 }
             };
             changes.push((*stream, change));

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::{
     batch_rows::BatchRows,
     ports::{BlockSource, RejectError, RejectedRow, RejectedRows},
-    stretch::{Place, first_row, slice, stretches},
+    stretch::{RowKey, first_row, slice, stretches},
 };
 use crate::{
     batch::BatchBuilder,
@@ -65,9 +65,9 @@ pub(super) struct Standing {
     /// How many rows go into one write.
     pub(super) batch_rows: BatchRows,
     /// Rows that were not answered before, from a place on: they are written last, and by halves.
-    pub(super) broken: Vec<(Place, usize)>,
+    pub(super) broken: Vec<(RowKey, usize)>,
     /// Rows that break the connection, with the upstream's words: they are not sent any more.
-    pub(super) breaking: HashMap<Place, String>,
+    pub(super) breaking: HashMap<RowKey, String>,
     /// Rows rejected in a row so far, not one taken since.
     pub(super) rejected_in_a_row: HashMap<StreamId, u64>,
 }
@@ -95,9 +95,9 @@ pub(super) struct Delivered {
     /// Rows of each write that the upstream answered; there may have been nothing to write.
     pub(super) answered: Vec<usize>,
     /// Places that were not answered before and are now.
-    pub(super) mended: Vec<Place>,
+    pub(super) mended: Vec<RowKey>,
     /// Rows that break the connection and were put aside.
-    pub(super) taken_out: Vec<Place>,
+    pub(super) taken_out: Vec<RowKey>,
     /// Streams that the upstream refuses, with its words.
     pub(super) refused: BTreeMap<StreamId, String>,
     /// Streams written together of which it refuses one or more, without saying which.
@@ -116,17 +116,17 @@ pub(super) struct Failure {
     /// As in [`Delivered`].
     pub(super) answered: Vec<usize>,
     /// As in [`Delivered`].
-    pub(super) mended: Vec<Place>,
+    pub(super) mended: Vec<RowKey>,
 }
 
 /// A write that was not answered by an upstream that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broke {
     /// Its first row.
-    pub(super) at: Place,
+    pub(super) at: RowKey,
     pub(super) rows: usize,
     /// The place that was not answered before of which it is a half.
-    pub(super) part_of: Option<Place>,
+    pub(super) part_of: Option<RowKey>,
     /// Whether something else in the same job was taken just before.
     pub(super) others_taken: bool,
 }

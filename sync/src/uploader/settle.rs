@@ -9,9 +9,9 @@ use tokio::{
 
 use super::{
     Uploader,
-    held::Change,
+    held::HoldChange,
     job::{Delivered, Failure, Share, UploadJob},
-    stretch::Place,
+    stretch::RowKey,
 };
 use crate::sample::StreamId;
 
@@ -34,7 +34,7 @@ impl Uploader {
     }
 
     /// Writes were answered, and perhaps some that were not before.
-    fn answered(&mut self, writes: &[usize], mended: &[Place]) {
+    fn answered(&mut self, writes: &[usize], mended: &[RowKey]) {
         self.broken.mended(mended);
         if !writes.is_empty() {
             self.backoff.reset();
@@ -99,13 +99,13 @@ impl Uploader {
         let changes = self.held.settle(settled, self.cursor.change(), end, now);
         for (stream, change) in changes {
             match change {
-                Change::Open => {}
-                Change::Released => {
+                HoldChange::Open => {}
+                HoldChange::Released => {
                     let name = self.stream_name(stream);
                     self.held_log.released(stream, &name);
                     self.stats.forget_held(&name);
                 }
-                Change::Refused => {
+                HoldChange::Refused => {
                     if let Some(reason) = delivered.refused.get(&stream) {
                         self.tell_refused(stream, reason);
                     }

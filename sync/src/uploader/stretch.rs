@@ -8,19 +8,19 @@ use crate::{
 };
 
 /// A row, by its stream and timestamp.
-pub(super) type Place = (StreamId, i64);
+pub(super) type RowKey = (StreamId, i64);
 
 /// Consecutive rows of a batch, counted over all its tables.
 pub(super) struct Stretch {
     pub(super) rows: Range<usize>,
     /// They were not answered before, from this place on.
-    pub(super) broken: Option<Place>,
+    pub(super) broken: Option<RowKey>,
 }
 
 /// All rows of `batch`: first those of which nothing is known, then those that were not answered before.
-pub(super) fn stretches(batch: &Batch, broken: &[(Place, usize)]) -> Vec<Stretch> {
+pub(super) fn stretches(batch: &Batch, broken: &[(RowKey, usize)]) -> Vec<Stretch> {
     let end = batch.rows();
-    let mut known: Vec<(usize, usize, Place)> = broken
+    let mut known: Vec<(usize, usize, RowKey)> = broken
         .iter()
         .filter_map(|(place, rows)| Some((position(batch, *place)?, *rows, *place)))
         .collect();
@@ -43,7 +43,7 @@ pub(super) fn stretches(batch: &Batch, broken: &[(Place, usize)]) -> Vec<Stretch
     good.chain(bad).collect()
 }
 
-fn position(batch: &Batch, (stream, ts): Place) -> Option<usize> {
+fn position(batch: &Batch, (stream, ts): RowKey) -> Option<usize> {
     let mut before = 0;
     for table in &batch.tables {
         let rows = &table.rows;
@@ -82,7 +82,7 @@ pub(super) fn slice(batch: &Batch, rows: Range<usize>) -> Cow<'_, Batch> {
     Cow::Owned(part)
 }
 
-pub(super) fn first_row(part: &Batch) -> Option<Place> {
+pub(super) fn first_row(part: &Batch) -> Option<RowKey> {
     let table = part.tables.first()?;
     Some((table.stream.id, *table.rows.ts.first()?))
 }

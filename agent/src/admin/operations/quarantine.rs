@@ -56,7 +56,7 @@ pub struct Summary {
 
 /// How much there is of something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct Quarantined {
     /// Items.
     pub items: u64,
     /// Records in them.
@@ -171,7 +171,7 @@ impl Operation for ShowItem {
 pub struct CountItems(pub Selection);
 
 impl Operation for CountItems {
-    type Answer = BTreeMap<String, Held>;
+    type Answer = BTreeMap<String, Quarantined>;
     const NEED: Need = Need::Directory;
 
     fn into_request(self) -> Request {
@@ -182,8 +182,8 @@ impl Operation for CountItems {
         self,
         parts: &OperationParts,
         _: &mut dyn Listener,
-    ) -> Result<BTreeMap<String, Held>, OperationError> {
-        let mut by_reason: BTreeMap<String, Held> = BTreeMap::new();
+    ) -> Result<BTreeMap<String, Quarantined>, OperationError> {
+        let mut by_reason: BTreeMap<String, Quarantined> = BTreeMap::new();
         let visited = parts.quarantine.visit(|id, item| {
             if self.0.takes(id, &item) {
                 let held = by_reason.entry(item.reason).or_default();

@@ -15,7 +15,7 @@ use crate::{
         CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow, ViewCohort,
     },
     base::{text, time_text},
-    cohort::{CohortQuery, Condition, Missing, Part, names},
+    cohort::{CohortQuery, Condition, Missing, SplitPart, names},
 };
 
 /// Arguments of `dunlin cohort`.
@@ -197,11 +197,11 @@ impl QueryArgs {
             to: self.to.as_ref().map(|_| range.to.0),
             after: after.transpose()?,
             split: match (self.fold, self.not_fold, self.split) {
-                (Some(fold), _, _) => Part::Fold(fold),
-                (_, Some(fold), _) => Part::NotFold(fold),
-                (_, _, Half::All) => Part::All,
-                (_, _, Half::Train) => Part::Train,
-                (_, _, Half::Validation) => Part::Validation,
+                (Some(fold), _, _) => SplitPart::Fold(fold),
+                (_, Some(fold), _) => SplitPart::NotFold(fold),
+                (_, _, Half::All) => SplitPart::All,
+                (_, _, Half::Train) => SplitPart::Train,
+                (_, _, Half::Validation) => SplitPart::Validation,
             },
             condition: condition.transpose()?,
             balance: self.balance,

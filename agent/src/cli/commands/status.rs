@@ -15,7 +15,7 @@ use super::{
     terminal::Show,
 };
 use crate::{
-    admin::operations::{CountItems, Held, Need, OperationParts, Selection, Verify},
+    admin::operations::{CountItems, Need, OperationParts, Quarantined, Selection, Verify},
     base::{text::of, wall::wall_ns},
     observe::status::Status,
 };
@@ -46,7 +46,7 @@ struct Shown {
     #[serde(flatten)]
     left: Option<LeftBehind>,
     /// What is in quarantine now, by reason.
-    quarantine: BTreeMap<String, Held>,
+    quarantine: BTreeMap<String, Quarantined>,
     /// The comparison, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     verify: Option<VerifyReport>,

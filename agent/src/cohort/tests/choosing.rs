@@ -59,13 +59,13 @@ fn a_fold_and_its_complement_are_all_and_so_are_the_halves() {
         };
         device.times(&query).into_iter().collect::<BTreeSet<_>>()
     };
-    let all = part(Part::All);
+    let all = part(SplitPart::All);
     assert_eq!(all.len(), 602);
     let pairs = [
-        (Part::Fold(0), Part::NotFold(0)),
-        (Part::Fold(2), Part::NotFold(2)),
-        (Part::Fold(9), Part::NotFold(9)),
-        (Part::Train, Part::Validation),
+        (SplitPart::Fold(0), SplitPart::NotFold(0)),
+        (SplitPart::Fold(2), SplitPart::NotFold(2)),
+        (SplitPart::Fold(9), SplitPart::NotFold(9)),
+        (SplitPart::Train, SplitPart::Validation),
     ];
     for (one, other) in pairs {
         let (one, other) = (part(one), part(other));
@@ -160,7 +160,7 @@ proptest! {
         last in prop::option::of(0_u64..60),
         from in prop::option::of(0_i64..300),
         modulus in 1_i64..6,
-        split in prop_oneof![Just(Part::All), Just(Part::Train), Just(Part::NotFold(1))],
+        split in prop_oneof![Just(SplitPart::All), Just(SplitPart::Train), Just(SplitPart::NotFold(1))],
         rows_per_chunk_max in 1_usize..40,
     ) {
         let mut device = Device::new();

@@ -7,8 +7,11 @@ use toml::de::DeValue;
 use super::urls;
 use crate::config::{
     diagnostic::{Diagnostic, suggest},
-    schema::kind::{Kind, Unit, Value},
-    schema::{DefaultValue, key::Key},
+    schema::{
+        DefaultValue,
+        key::Key,
+        kind::{Kind, Unit, Value},
+    },
 };
 
 /// Reads a value of the file.

@@ -6,7 +6,7 @@ fn what_is_kept_back_is_named_first() {
     found.ok("clock", "synchronised");
     KeptBack::default().tell(&mut found);
     assert_eq!(found.0.len(), 1);
-    let held = Held {
+    let held = Quarantined {
         items: 2,
         records: 9,
     };

@@ -10,9 +10,12 @@ fn what_is_refused_is_asked_for_again_alone_and_ever_later() {
     assert_eq!(subscriptions.ask(now), [0, 1, 2]);
     let refusal = || Err("NotAuthorized".to_owned());
     let changes = subscriptions.answered(&[Ok(1), refusal(), Ok(0)], now);
-    assert_eq!(changes[0], (0, Change::Granted));
-    assert_eq!(changes[1], (1, Change::Refused("NotAuthorized".into())));
-    assert_eq!(changes[2], (2, Change::WithoutAcks));
+    assert_eq!(changes[0], (0, SubscriptionChange::Granted));
+    assert_eq!(
+        changes[1],
+        (1, SubscriptionChange::Refused("NotAuthorized".into()))
+    );
+    assert_eq!(changes[2], (2, SubscriptionChange::WithoutAcks));
     let mut waits = Vec::new();
     for _ in 0..10 {
         let at = subscriptions.ask_at.unwrap();
@@ -27,7 +30,7 @@ fn what_is_refused_is_asked_for_again_alone_and_ever_later() {
     assert!(waits[9] >= max / 2 && waits[9] <= max, "{waits:?}");
     subscriptions.ask(now);
     let changes = subscriptions.answered(&[Ok(1)], now);
-    assert_eq!(changes, [(1, Change::GrantedAtLast)]);
+    assert_eq!(changes, [(1, SubscriptionChange::GrantedAtLast)]);
     assert_eq!(subscriptions.refused().count(), 0);
     assert!(subscriptions.ask_at.is_none());
 }

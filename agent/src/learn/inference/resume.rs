@@ -10,7 +10,9 @@ use dunlin_sync::{block::Block, buffer::BufferShape, sample::Catalog};
 
 use crate::learn::{
     Shared,
-    inference::{reader::count_missed, rows::runs, snapshot::PredictorSnapshot, state::State},
+    inference::{
+        reader::count_missed, rows::runs, snapshot::PredictorSnapshot, state::InferenceState,
+    },
     tables::{PREDICTIONS, own_stream},
 };
 
@@ -31,7 +33,11 @@ pub(super) struct Resume {
 
 impl Resume {
     /// Finds the last predictions in a buffer of this `shape`, and takes over what was stored.
-    pub(super) fn find(shared: &Shared, shape: &BufferShape, stored: Option<State>) -> Self {
+    pub(super) fn find(
+        shared: &Shared,
+        shape: &BufferShape,
+        stored: Option<InferenceState>,
+    ) -> Self {
         let mut resume = Self {
             predicted_to: HashMap::new(),
             snapshots: HashMap::new(),

@@ -16,7 +16,7 @@ use crate::learn::{
         predictors::Predictors,
         reader::Reader,
         rollout::withdraw::{give_up, roll_back},
-        rows::{Run, number_at, runs},
+        rows::{StreamRun, number_at, runs},
     },
 };
 
@@ -143,7 +143,7 @@ impl<'a> Round<'a> {
 }
 
 /// Has a predictor answer the records that it has not seen.
-fn predict_run(predictor: &mut Predictor, run: &Run<'_>, tally: &mut Tally) {
+fn predict_run(predictor: &mut Predictor, run: &StreamRun<'_>, tally: &mut Tally) {
     let columns = &run.section.rows.columns;
     let mut features = vec![0.0; predictor.spec.fields.len()];
     for row in run.rows.clone() {

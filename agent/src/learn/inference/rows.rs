@@ -9,7 +9,7 @@ use dunlin_sync::{
 };
 
 /// Records of one stream that lie one behind the other in a block.
-pub(super) struct Run<'a> {
+pub(super) struct StreamRun<'a> {
     pub(super) stream: StreamId,
     pub(super) section: &'a Section,
     /// Which rows of the section.
@@ -17,13 +17,13 @@ pub(super) struct Run<'a> {
 }
 
 /// The records of a block, stream by stream.
-pub(super) fn runs(block: &Block) -> impl Iterator<Item = Run<'_>> {
+pub(super) fn runs(block: &Block) -> impl Iterator<Item = StreamRun<'_>> {
     block.sections.iter().flat_map(|section| {
         let mut start = 0;
         section.runs.iter().map(move |run| {
             let rows = start..start + run.rows as usize;
             start = rows.end;
-            Run {
+            StreamRun {
                 stream: run.stream,
                 section,
                 rows,

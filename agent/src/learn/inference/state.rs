@@ -23,7 +23,7 @@ const FILE: &str = "answering";
 
 /// The content of the file: the order of the fields is the format.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct InferenceState {
     format: u32,
     /// Rows of the buffer, of whatever streams, that all predictors have passed.
     pub(super) rows: u64,
@@ -51,9 +51,9 @@ impl StateFile {
     }
 
     /// What was stored; `None` if there is nothing that can be used.
-    pub(super) fn read(&self) -> Option<State> {
+    pub(super) fn read(&self) -> Option<InferenceState> {
         let path = &self.path;
-        let why = match state_file::read::<State>(path) {
+        let why = match state_file::read::<InferenceState>(path) {
             Ok(None) => return None,
             Ok(Some(state)) if state.format == FORMAT => return Some(state),
             Ok(Some(state)) => format!("{} has format {}", path.display(), state.format),
@@ -80,7 +80,7 @@ impl StateFile {
     pub(super) fn write(&mut self, rows: u64, predictors: Vec<PredictorSnapshot>) {
         self.next_write = Instant::now() + GAP;
         self.has_news = false;
-        let state = State {
+        let state = InferenceState {
             format: FORMAT,
             rows,
             predictors,

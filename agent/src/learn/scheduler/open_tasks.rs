@@ -10,7 +10,7 @@ use dunlin_models::registry::ModelKey;
 use crate::{
     config::settings::StatusWords,
     learn::scheduler::{
-        store::{Change, StoredTask, Table, TasksFile},
+        store::{StoredTask, Table, TaskChange, TasksFile},
         task::Task,
     },
 };
@@ -23,7 +23,7 @@ pub(super) struct OpenTasks {
     tried_to: HashMap<ModelKey, i64>,
     ends: u64,
     /// Not stored yet.
-    changes: Vec<Change>,
+    changes: Vec<TaskChange>,
 }
 
 impl OpenTasks {
@@ -60,7 +60,7 @@ impl OpenTasks {
     /// The task is open, and is like this now.
     pub(super) fn put(&mut self, task: Task) {
         let stored = StoredTask::new(&task, &self.words);
-        self.changes.push(Change::Open(stored));
+        self.changes.push(TaskChange::Open(stored));
         match self.tasks.iter_mut().find(|open| open.id == task.id) {
             Some(open) => *open = task,
             None => self.tasks.push(task),
@@ -70,7 +70,7 @@ impl OpenTasks {
     /// The task has come to its end.
     pub(super) fn remove(&mut self, id: u64) {
         self.ends += 1;
-        self.changes.push(Change::Closed(id));
+        self.changes.push(TaskChange::Closed(id));
         self.tasks.retain(|open| open.id != id);
     }
 
@@ -87,13 +87,14 @@ impl OpenTasks {
     /// The last task of a line has failed, and saw records up to `to_ts`, nanoseconds UTC.
     pub(super) fn set_tried_to(&mut self, key: &ModelKey, to_ts: i64) {
         self.tried_to.insert(key.clone(), to_ts);
-        self.changes.push(Change::Tried(key.clone(), Some(to_ts)));
+        self.changes
+            .push(TaskChange::Tried(key.clone(), Some(to_ts)));
     }
 
     /// The last task of a line has not failed.
     pub(super) fn forget_tried_to(&mut self, key: &ModelKey) {
         self.tried_to.remove(key);
-        self.changes.push(Change::Tried(key.clone(), None));
+        self.changes.push(TaskChange::Tried(key.clone(), None));
     }
 
     /// Forgets how far the lines that are gone were seen.

@@ -93,7 +93,7 @@ pub(super) struct Table {
 
 /// One thing that has changed in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Change {
+pub(super) enum TaskChange {
     /// A task is open, and is like this now.
     Open(StoredTask),
     /// A task has come to its end.
@@ -104,22 +104,22 @@ pub(super) enum Change {
 
 impl Table {
     /// Makes the change, as it was made when it was noted.
-    fn apply(&mut self, change: Change) {
+    fn apply(&mut self, change: TaskChange) {
         match change {
-            Change::Open(task) => {
+            TaskChange::Open(task) => {
                 self.next_id = self.next_id.max(task.id);
                 match self.open.iter_mut().find(|open| open.id == task.id) {
                     Some(open) => *open = task,
                     None => self.open.push(task),
                 }
             }
-            Change::Closed(id) => self.open.retain(|open| open.id != id),
-            Change::Tried(key, Some(ts)) => drop(self.tried_to.insert(key, ts)),
-            Change::Tried(key, None) => drop(self.tried_to.remove(&key)),
+            TaskChange::Closed(id) => self.open.retain(|open| open.id != id),
+            TaskChange::Tried(key, Some(ts)) => drop(self.tried_to.insert(key, ts)),
+            TaskChange::Tried(key, None) => drop(self.tried_to.remove(&key)),
         }
     }
 
-    fn replay(mut self, log: Vec<Vec<Change>>) -> Self {
+    fn replay(mut self, log: Vec<Vec<TaskChange>>) -> Self {
         for change in log.into_iter().flatten() {
             self.apply(change);
         }
@@ -164,7 +164,12 @@ impl TasksFile {
 
     /// Stores `changes`, durably, which `open` tasks remain after; asks for the `table` with them only if that is
     /// to be written anew.
-    pub(super) fn note(&mut self, changes: &Vec<Change>, open: usize, table: &dyn Fn() -> Table) {
+    pub(super) fn note(
+        &mut self,
+        changes: &Vec<TaskChange>,
+        open: usize,
+        table: &dyn Fn() -> Table,
+    ) {
         let stored = self.store(changes, open, table);
         self.is_behind = stored.is_err();
         if let Err(error) = stored {
@@ -174,7 +179,7 @@ impl TasksFile {
 
     fn store(
         &mut self,
-        changes: &Vec<Change>,
+        changes: &Vec<TaskChange>,
         open: usize,
         table: &dyn Fn() -> Table,
     ) -> io::Result<()> {

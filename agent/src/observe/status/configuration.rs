@@ -9,10 +9,10 @@ use crate::config::settings::Settings;
 
 /// The configuration of a running agent.
 #[derive(Debug)]
-pub struct Configuration(Mutex<Held>);
+pub struct Configuration(Mutex<RunningConfiguration>);
 
 #[derive(Debug)]
-struct Held {
+struct RunningConfiguration {
     settings: Arc<Settings>,
     status: ConfigurationStatus,
 }
@@ -38,7 +38,7 @@ impl Configuration {
             ..ConfigurationStatus::default()
         };
         let settings = Arc::new(settings);
-        Self(Mutex::new(Held { settings, status }))
+        Self(Mutex::new(RunningConfiguration { settings, status }))
     }
 
     /// What the agent runs on now.
@@ -68,7 +68,7 @@ impl Configuration {
         self.lock().status.refused = Some(why);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, RunningConfiguration> {
         unpoisoned(self.0.lock())
     }
 }

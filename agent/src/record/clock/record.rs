@@ -47,7 +47,7 @@ pub struct Doubt {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredClock {
     format: u32,
     #[serde(flatten)]
     record: ClockRecord,
@@ -88,7 +88,7 @@ impl ClockRecord {
 
     /// The bytes of the file: JSON, with its format.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let stored = Stored {
+        let stored = StoredClock {
             format: Self::FORMAT,
             record: self.clone(),
         };
@@ -106,7 +106,7 @@ impl ClockRecord {
         if !(1..=Self::FORMAT).contains(&format) {
             return Err(ClockRecordError::Format(format));
         }
-        let Stored { record, .. } = serde_json::from_slice(bytes)?;
+        let StoredClock { record, .. } = serde_json::from_slice(bytes)?;
         if record.ceiling_ns >= LATEST_NS {
             return Err(ClockRecordError::Ceiling(record.ceiling_ns));
         }

@@ -5,7 +5,7 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    plan::{Plan, View},
+    plan::{NetworkPlan, View},
     samples::put_trend_beside,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// A network, and all that turns rows into its inputs and its outputs into an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NetworkModel {
-    pub(super) plan: Plan,
+    pub(super) plan: NetworkPlan,
     pub(super) features: Vec<String>,
     pub(super) classes: Vec<String>,
     pub(super) scale: Scale,
@@ -36,7 +36,7 @@ pub(super) struct NetworkModel {
 
 /// The part of an artifact that is words.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredNetwork {
     recipe: RecipeSettings,
     classes: Vec<String>,
 }
@@ -87,7 +87,7 @@ impl Model for NetworkModel {
 
     fn save(&self) -> Artifact {
         let plan = &self.plan;
-        let stored = Stored {
+        let stored = StoredNetwork {
             recipe: plan.settings.clone(),
             classes: self.classes.clone(),
         };
@@ -121,7 +121,7 @@ impl Model for NetworkModel {
 impl NetworkModel {
     /// A model without a limit yet.
     pub(super) fn new(
-        plan: Plan,
+        plan: NetworkPlan,
         columns: &Columns,
         scale: Scale,
         label: [f32; 2],
@@ -151,7 +151,7 @@ impl NetworkModel {
         settings: &RecipeSettings,
         artifact: &Artifact,
     ) -> Result<Self, ArtifactError> {
-        let stored: Stored = artifact.settings(kind(settings.algorithm))?;
+        let stored: StoredNetwork = artifact.settings(kind(settings.algorithm))?;
         if !has_same_shape(settings, &stored.recipe) {
             return Err(ArtifactError::Misfit(format!(
                 "its network is another: lookback {}, horizon {}, hidden {:?}, where the recipe has \
@@ -165,7 +165,7 @@ impl NetworkModel {
             )));
         }
         let features = artifact.features.len();
-        let plan = Plan::new(&stored.recipe, features, stored.classes.len());
+        let plan = NetworkPlan::new(&stored.recipe, features, stored.classes.len());
         let plan = plan.map_err(ArtifactError::Misfit)?;
         let label = artifact.f32("label", &[2])?;
         let limit = artifact.f32("limit", &[1])?[0];

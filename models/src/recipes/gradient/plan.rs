@@ -32,7 +32,7 @@ pub(super) enum View {
 
 /// Settings, checked, and what follows from them for data of this width.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Plan {
+pub(super) struct NetworkPlan {
     pub(super) settings: RecipeSettings,
     pub(super) features: usize,
     pub(super) classes: usize,
@@ -40,7 +40,7 @@ pub(super) struct Plan {
     pub(super) network: Network,
 }
 
-impl Plan {
+impl NetworkPlan {
     /// # Errors
     /// A text, if there can be no such network.
     pub(super) fn new(

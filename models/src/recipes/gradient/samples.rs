@@ -1,6 +1,6 @@
 //! Windows as the samples that a network learns from.
 
-use super::plan::{Plan, View};
+use super::plan::{NetworkPlan, View};
 use crate::{
     data::{Rows, Subset, Window, scale::Scale},
     recipe::Problem,
@@ -12,7 +12,7 @@ const TREND_ROWS: usize = 25;
 
 /// Windows standardised by `scale`, seen as `plan` wants them.
 pub(super) struct Windows<'a> {
-    pub(super) plan: &'a Plan,
+    pub(super) plan: &'a NetworkPlan,
     pub(super) scale: &'a Scale,
     /// Mean and standard deviation of the label, if it is a number to be estimated.
     pub(super) label: [f32; 2],

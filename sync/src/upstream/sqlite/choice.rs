@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     names::{FIXED_COLUMNS, free_name, names_taken, quoted},
-    views::Part,
+    views::ViewPart,
 };
 use crate::{
     sample::{FieldType, Schema},
@@ -40,7 +40,7 @@ pub(super) struct Refusal {
 pub(super) struct Choice<'a> {
     connection: &'a Connection,
     schema: &'a Schema,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<ViewPart>,
     /// Columns that are not there yet, one entry a table.
     new: Vec<NewColumns>,
     /// Of each column of a field, in lower case, the table.
@@ -87,7 +87,7 @@ impl<'a> Choice<'a> {
             for column in &columns {
                 choice.part_of.insert(column.to_ascii_lowercase(), number);
             }
-            choice.parts.push(Part {
+            choice.parts.push(ViewPart {
                 table,
                 view,
                 columns,
@@ -199,7 +199,7 @@ impl<'a> Choice<'a> {
         if let Some(part) = self.part_of.get(&lower) {
             return Ok(*part);
         }
-        let has_room = |part: &Part| part.columns.len() + FIXED_COLUMNS.len() < COLUMNS_MAX;
+        let has_room = |part: &ViewPart| part.columns.len() + FIXED_COLUMNS.len() < COLUMNS_MAX;
         let number = match self.parts.iter().position(has_room) {
             Some(number) => number,
             None => self.add_part()?,
@@ -224,7 +224,7 @@ impl<'a> Choice<'a> {
              VALUES (?1, ?2, ?3, ?4)",
             params![self.schema.name, number as i64 + 1, table, view],
         )?;
-        self.parts.push(Part {
+        self.parts.push(ViewPart {
             table,
             view,
             columns: Vec::new(),

@@ -15,7 +15,7 @@ use super::{
     file::{Files, Identity},
     insert::insert,
     names,
-    tables::{self, COLUMNS_AT_ONCE, Plan},
+    tables::{self, COLUMNS_AT_ONCE, TablePlan},
 };
 use crate::{
     files::umask,
@@ -83,7 +83,7 @@ pub(super) struct Database {
     path: PathBuf,
     files: Files,
     told: Arc<Told>,
-    plans: HashMap<SchemaId, Plan>,
+    plans: HashMap<SchemaId, TablePlan>,
     streams: HashMap<StreamId, KnownStream>,
     /// `SQLite`'s count of changes to the tables, when the plans were made.
     schema_version: i64,
@@ -318,7 +318,7 @@ fn sync_directory_of(path: &Path) {
 
 /// What is known of the file, while a batch is written.
 struct Caches<'a> {
-    plans: &'a mut HashMap<SchemaId, Plan>,
+    plans: &'a mut HashMap<SchemaId, TablePlan>,
     streams: &'a mut HashMap<StreamId, KnownStream>,
     told: &'a Told,
 }
@@ -401,10 +401,10 @@ fn register(
 
 fn known_plan<'a>(
     connection: &Connection,
-    plans: &'a mut HashMap<SchemaId, Plan>,
+    plans: &'a mut HashMap<SchemaId, TablePlan>,
     table: &TableRows,
     told: &Told,
-) -> rusqlite::Result<&'a Plan> {
+) -> rusqlite::Result<&'a TablePlan> {
     let schema: &Arc<Schema> = &table.schema;
     let known = plans.get(&schema.id);
     if known.is_none_or(|plan| !plan.is_for(schema)) {

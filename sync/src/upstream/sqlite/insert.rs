@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode, Statement};
 
-use super::tables::{PartPlan, Plan};
+use super::tables::{PartPlan, TablePlan};
 use crate::{
     rows::{Column, Rows, TableRows, Values},
     upstream::{Rejection, TableRefusal, WriteReport},
@@ -14,7 +14,7 @@ const FIRST: usize = 1;
 /// Inserts or overwrites the rows of `table`, the `index`th of its batch, under `key`.
 pub(super) fn insert(
     connection: &Connection,
-    plan: &Plan,
+    plan: &TablePlan,
     key: &str,
     index: usize,
     table: &TableRows,

@@ -50,7 +50,7 @@ const BOOKKEEPING_TABLES: [&str; 4] = [
 pub(super) const COLUMNS_AT_ONCE: usize = 100;
 
 /// Where the rows of one schema go.
-pub(super) struct Plan {
+pub(super) struct TablePlan {
     /// The schema this was made for.
     pub(super) schema: Arc<Schema>,
     /// One entry a table.
@@ -59,7 +59,7 @@ pub(super) struct Plan {
     pub(super) refused: HashMap<usize, Refusal>,
 }
 
-impl Plan {
+impl TablePlan {
     /// Whether it was made for `schema` as it is now.
     pub(super) fn is_for(&self, schema: &Arc<Schema>) -> bool {
         Arc::ptr_eq(&self.schema, schema) || self.schema == *schema
@@ -141,7 +141,7 @@ pub(super) fn prepare(
     connection: &Connection,
     schema: &Arc<Schema>,
     told: &Told,
-) -> rusqlite::Result<Plan> {
+) -> rusqlite::Result<TablePlan> {
     let (table, view) = names_of(connection, &schema.name)?;
     let mut choice = Choice::new(connection, schema, table, view)?;
     let mut refused = HashMap::new();
@@ -174,7 +174,7 @@ pub(super) fn prepare(
             fields: parameters,
         }
     });
-    Ok(Plan {
+    Ok(TablePlan {
         schema: Arc::clone(schema),
         parts: parts.collect(),
         refused,

@@ -13,7 +13,7 @@ use super::names::{FIXED_COLUMNS, quoted};
 const COLUMNS_MAX: usize = 2_000;
 
 /// One table of a schema with its view and the columns beyond the fixed ones.
-pub(super) struct Part {
+pub(super) struct ViewPart {
     pub(super) table: String,
     pub(super) view: String,
     pub(super) columns: Vec<String>,
@@ -24,7 +24,7 @@ pub(super) struct Part {
 pub(super) fn ensure(
     connection: &Connection,
     schema: &str,
-    parts: &[Part],
+    parts: &[ViewPart],
 ) -> rusqlite::Result<()> {
     let tags = tags_of(connection, schema)?;
     for (number, part) in parts.iter().enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn ensure(
     Ok(())
 }
 
-fn select(part: &Part, tags: &[String]) -> String {
+fn select(part: &ViewPart, tags: &[String]) -> String {
     let mut sql = format!(
         "CREATE VIEW {} AS SELECT \
          strftime('%Y-%m-%dT%H:%M:%fZ', t.ts / 1000000000.0, 'unixepoch') AS time",

@@ -49,7 +49,7 @@ pub(super) struct Need {
 
 /// Where a field's values go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ColumnPlace {
     /// Position among the supertables of the schema.
     pub(super) part: usize,
     pub(super) column: String,
@@ -65,7 +65,7 @@ pub(super) enum Verb {
 
 /// One thing that ALTER STABLE has to do, or CREATE STABLE if there is no such part yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Change {
+pub(super) struct SchemaChange {
     pub(super) part: usize,
     pub(super) name: String,
     pub(super) verb: Verb,
@@ -75,11 +75,11 @@ pub(super) struct Change {
 
 /// What there is and what is missing.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct SchemaPlan {
     /// One entry a field: where its values go, once all changes are made; `None` if none are needed or
     /// there is no column to be had.
-    pub(super) places: Vec<Option<Place>>,
-    pub(super) changes: Vec<Change>,
+    pub(super) places: Vec<Option<ColumnPlace>>,
+    pub(super) changes: Vec<SchemaChange>,
     /// Used fields that go beside the column of their own name, with the type that one has.
     pub(super) beside: Vec<(usize, String)>,
     /// Used fields for which a supertable that is there has no room, each with its position.
@@ -134,11 +134,11 @@ pub(super) fn plan(
     needs: &[Need],
     parts: &Parts,
     full: &BTreeSet<usize>,
-) -> Plan {
-    let mut plan = Plan::default();
+) -> SchemaPlan {
+    let mut plan = SchemaPlan::default();
     for (part, (_, table)) in parts.iter().enumerate() {
         for tag in layout.tags.iter().filter(|tag| !table.tags.contains(*tag)) {
-            plan.changes.push(Change {
+            plan.changes.push(SchemaChange {
                 part,
                 name: tag.clone(),
                 verb: Verb::AddTag,
@@ -225,9 +225,9 @@ fn place(
     full: &BTreeSet<usize>,
     layout: &TableLayout,
     rooms: &mut Vec<Room>,
-    plan: &mut Plan,
-) -> Place {
-    let at = |part: usize| Place {
+    plan: &mut SchemaPlan,
+) -> ColumnPlace {
+    let at = |part: usize| ColumnPlace {
         part,
         column: column.to_owned(),
     };
@@ -235,7 +235,7 @@ fn place(
         let (_, table) = parts.get(part)?;
         table.columns.get(column).map(|(_, bytes)| *bytes)
     };
-    let change = |part, verb, text_bytes| Change {
+    let change = |part, verb, text_bytes| SchemaChange {
         part,
         name: column.to_owned(),
         verb,

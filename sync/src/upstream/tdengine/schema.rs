@@ -16,7 +16,9 @@ use super::{
     codes,
     known::Parts,
     names::{self, FIXED},
-    plan::{Change, Need, Place, Plan, TableLayout, Verb, fixed, plan, tag_definition},
+    plan::{
+        ColumnPlace, Need, SchemaChange, SchemaPlan, TableLayout, Verb, fixed, plan, tag_definition,
+    },
     supertable::{ColumnType, FIXED_TYPES, ROW_BYTES_MAX, Supertable},
 };
 use crate::{
@@ -30,7 +32,7 @@ const ROUNDS_MAX: usize = 8;
 /// The supertables of a schema, as far as the server lets us have them.
 pub(super) struct Ready {
     parts: Arc<Parts>,
-    places: Vec<Option<Place>>,
+    places: Vec<Option<ColumnPlace>>,
     /// The server's words about what it would not make, by part and name.
     refusals: HashMap<(usize, String), String>,
 }
@@ -65,7 +67,7 @@ impl Ready {
     }
 
     /// Where the values of field number `field` go, or why nowhere.
-    pub(super) fn place(&self, field: usize, column: &str) -> Result<&Place, String> {
+    pub(super) fn place(&self, field: usize, column: &str) -> Result<&ColumnPlace, String> {
         let Some(place) = self.places.get(field).and_then(Option::as_ref) else {
             return Err(format!(
                 "column `{column}` and those beside it are of other types; rename or drop one of them"
@@ -110,8 +112,8 @@ pub(super) async fn ready(
     for _ in 0..ROUNDS_MAX {
         let parts = describe_parts(client, schema, layout, needs).await?;
         let plan = plan(schema, layout, needs, &parts, &attempt.full);
-        let is_refused = |change: &&Change| attempt.tried.contains(*change);
-        let pending: Vec<Change> = plan
+        let is_refused = |change: &&SchemaChange| attempt.tried.contains(*change);
+        let pending: Vec<SchemaChange> = plan
             .changes
             .iter()
             .filter(|change| !is_refused(change))
@@ -144,7 +146,7 @@ pub(super) async fn ready(
 /// What was refused while making the tables of one schema ready.
 #[derive(Default)]
 struct Attempt {
-    tried: HashSet<Change>,
+    tried: HashSet<SchemaChange>,
     refusals: HashMap<(usize, String), String>,
     /// Parts that the server calls full.
     full: BTreeSet<usize>,
@@ -158,7 +160,7 @@ impl Attempt {
         schema: &Schema,
         layout: &TableLayout,
         parts: &Parts,
-        changes: &[Change],
+        changes: &[SchemaChange],
     ) -> Result<(), UpstreamError> {
         for change in changes {
             if change.part < parts.len() {
@@ -178,7 +180,7 @@ impl Attempt {
             }
         }
         let next = parts.len();
-        let columns: Vec<&Change> = changes
+        let columns: Vec<&SchemaChange> = changes
             .iter()
             .filter(|change| change.part == next)
             .collect();
@@ -186,7 +188,7 @@ impl Attempt {
             return Ok(());
         }
         let name = part_name(client, schema, next).await?;
-        let create = |columns: &[&Change]| {
+        let create = |columns: &[&SchemaChange]| {
             let name = format!("{}.`{name}`", client.database());
             client.execute(create_statement(&name, next, columns, layout))
         };
@@ -195,7 +197,7 @@ impl Attempt {
         };
         // One column may be too much: begin with as few as there can be, and add the others singly.
         let few = columns.iter().take(usize::from(next > 0)).copied();
-        let few: Vec<&Change> = few.collect();
+        let few: Vec<&SchemaChange> = few.collect();
         if words_of_refusal(create(&few).await)?.is_some() {
             let fixed = (next, FIXED[0].to_owned());
             self.refusals.insert(fixed, words.clone());
@@ -207,7 +209,11 @@ impl Attempt {
     }
 
     /// The next look shows what was done; a change that was refused is not tried again.
-    fn note(&mut self, done: Result<(), Failure>, change: &Change) -> Result<(), UpstreamError> {
+    fn note(
+        &mut self,
+        done: Result<(), Failure>,
+        change: &SchemaChange,
+    ) -> Result<(), UpstreamError> {
         match done {
             Err(Failure::Refused(refusal)) if codes::is_there_already(refusal.code) => Ok(()),
             Err(Failure::Refused(refusal))
@@ -225,7 +231,7 @@ impl Attempt {
         }
     }
 
-    fn refuse(&mut self, change: &Change, words: String) {
+    fn refuse(&mut self, change: &SchemaChange, words: String) {
         self.refusals
             .insert((change.part, change.name.clone()), words);
         self.tried.insert(change.clone());
@@ -233,7 +239,7 @@ impl Attempt {
 }
 
 /// Says once what has gone to another place than people look for it.
-fn tell(schema: &Schema, layout: &TableLayout, plan: &Plan, parts: &Parts, told: &Told) {
+fn tell(schema: &Schema, layout: &TableLayout, plan: &SchemaPlan, parts: &Parts, told: &Told) {
     for (field, found) in &plan.beside {
         let (name, kind) = (&schema.fields[*field].name, schema.fields[*field].kind);
         if let Some(Some(place)) = plan.places.get(*field)
@@ -338,7 +344,12 @@ fn words_of_refusal(done: Result<(), Failure>) -> Result<Option<String>, Upstrea
     }
 }
 
-fn create_statement(name: &str, part: usize, columns: &[&Change], layout: &TableLayout) -> String {
+fn create_statement(
+    name: &str,
+    part: usize,
+    columns: &[&SchemaChange],
+    layout: &TableLayout,
+) -> String {
     let mut sql = format!("CREATE STABLE IF NOT EXISTS {name} (");
     for (number, (column, kind)) in fixed(part).iter().zip(&FIXED_TYPES).enumerate() {
         let comma = if number == 0 { "" } else { ", " };

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LearningRequest, Listener, Need, Operation, OperationError, OperationParts, Request};
 use crate::{
-    cohort::{self, Cohort, CohortQuery, Part},
+    cohort::{self, Cohort, CohortQuery, SplitPart},
     config::settings::{RecipeRule, SplitRule},
     learn::guarded,
 };
@@ -134,7 +134,7 @@ fn evaluate(
         },
         count,
     };
-    let all = folding.resolve(Part::All)?;
+    let all = folding.resolve(SplitPart::All)?;
     let lineage = all.lineage().clone();
     // What arrives meanwhile belongs to no fold.
     folding.query.to = Some(lineage.last_ts);
@@ -160,8 +160,8 @@ fn evaluate(
             }
             FoldRule::Stored => {
                 let data = StoredFold {
-                    train: folding.resolve(Part::NotFold(fold))?,
-                    validation: folding.resolve(Part::Fold(fold))?,
+                    train: folding.resolve(SplitPart::NotFold(fold))?,
+                    validation: folding.resolve(SplitPart::Fold(fold))?,
                 };
                 figures(&*recipe, &data, fold, &mut host)
             }
@@ -240,7 +240,7 @@ struct Folding<'a> {
 }
 
 impl Folding<'_> {
-    fn resolve(&self, split: Part) -> Result<Cohort, OperationError> {
+    fn resolve(&self, split: SplitPart) -> Result<Cohort, OperationError> {
         let query = CohortQuery {
             split,
             ..self.query.clone()

@@ -11,8 +11,8 @@ use dunlin_sync::{
 use super::Device;
 use crate::{
     admin::operations::{
-        CountItems, ExportFormat, Held, ListItems, PurgeItems, RetryItems, Selection, ShowItem,
-        Summary, retry,
+        CountItems, ExportFormat, ListItems, PurgeItems, Quarantined, RetryItems, Selection,
+        ShowItem, Summary, retry,
     },
     config,
 };
@@ -175,7 +175,7 @@ async fn the_quarantine_can_be_looked_into_and_emptied() {
         assert_eq!(device.request(PurgeItems(old)).await.unwrap(), 1);
         let count = CountItems(Selection::default());
         let held = device.request(count).await.unwrap();
-        let rows = Held {
+        let rows = Quarantined {
             items: 2,
             records: 2,
         };

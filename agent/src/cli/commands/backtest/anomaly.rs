@@ -18,7 +18,7 @@ use super::{
     plot::{Chart, Line},
     read::Table,
     report::{Figures, FileReport, Report},
-    source::{Part, PartHalf, rows, source},
+    source::{PartHalf, TablePart, rows, source},
     training_failed,
 };
 
@@ -44,7 +44,7 @@ pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(
         Some(path) => events::spans(path, table)?,
     };
     let calibration = fit_rows - fit_rows / CALIBRATION_PART;
-    let part = |rows, half| Part::new(rows, shape.lookback - 1, half);
+    let part = |rows, half| TablePart::new(rows, shape.lookback - 1, half);
     let data = source(
         table,
         None,

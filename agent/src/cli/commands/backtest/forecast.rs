@@ -13,7 +13,7 @@ use super::{
     plot::{Chart, Line},
     read::Table,
     report::{Figures, FileReport, Report},
-    source::{Part, PartHalf, rows, source},
+    source::{PartHalf, TablePart, rows, source},
     training_failed,
 };
 
@@ -61,7 +61,7 @@ impl Borders {
 pub(super) fn run(job: &Job<'_>, table: &Table, report: &mut Report) -> Result<(), Exit> {
     let shape = job.settings.shape();
     let borders = Borders::of(job, table)?;
-    let part = |rows, half| Part::new(rows, shape.lookback, half);
+    let part = |rows, half| TablePart::new(rows, shape.lookback, half);
     let data = source(
         table,
         None,

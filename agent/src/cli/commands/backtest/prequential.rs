@@ -17,7 +17,7 @@ use super::{
     plot::{Chart, Line},
     read::Table,
     report::{Figures, FileReport, Report},
-    source::{Part, PartHalf, rows, source},
+    source::{PartHalf, TablePart, rows, source},
     training_failed,
 };
 
@@ -88,12 +88,12 @@ fn learn(
     incumbent: Option<&dyn Model>,
 ) -> Result<Box<dyn Model>, TrainError> {
     let lead = job.settings.lookback - 1;
-    let mut parts = vec![Part::new(new.clone(), lead, PartHalf::Mixed)];
+    let mut parts = vec![TablePart::new(new.clone(), lead, PartHalf::Mixed)];
     if incumbent.is_some() {
         let replayed = new.start.saturating_sub(new.len())..new.start;
-        parts.push(Part {
+        parts.push(TablePart {
             is_replay: true,
-            ..Part::new(replayed, lead, PartHalf::Mixed)
+            ..TablePart::new(replayed, lead, PartHalf::Mixed)
         });
     }
     let data = source(table, job.args.label.as_deref(), &parts);
@@ -140,7 +140,7 @@ impl Judge {
     /// Predicts these rows, each before its label is seen.
     fn block(&mut self, job: &Job<'_>, table: &Table, model: &dyn Model, range: Range<usize>) {
         let features = table.features.len();
-        let part = Part::new(range, job.settings.lookback - 1, PartHalf::Mixed);
+        let part = TablePart::new(range, job.settings.lookback - 1, PartHalf::Mixed);
         let rows = rows(table, &part);
         let (mut scratch, mut output) = (Scratch::default(), Output::default());
         let windows = rows.windows(job.settings.shape(), features, true, Subset::All);

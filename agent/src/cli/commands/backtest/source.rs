@@ -9,7 +9,7 @@ use super::read::Table;
 
 /// A stretch of a table.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct TablePart {
     /// Its rows.
     pub(super) rows: Range<usize>,
     /// Rows before these that windows may look back into.
@@ -29,7 +29,7 @@ pub(super) enum PartHalf {
 
 const MIXED_VALIDATION: usize = 5;
 
-impl Part {
+impl TablePart {
     pub(super) const fn new(rows: Range<usize>, lead: usize, half: PartHalf) -> Self {
         Self {
             rows,
@@ -41,7 +41,7 @@ impl Part {
 }
 
 /// The data set of these parts, one chunk each.
-pub(super) fn source(table: &Table, label_name: Option<&str>, parts: &[Part]) -> InMemory {
+pub(super) fn source(table: &Table, label_name: Option<&str>, parts: &[TablePart]) -> InMemory {
     let chunks: Vec<Arc<Rows>> = parts
         .iter()
         .map(|part| Arc::new(rows(table, part)))
@@ -73,7 +73,7 @@ pub(super) fn source(table: &Table, label_name: Option<&str>, parts: &[Part]) ->
 }
 
 /// One part as rows.
-pub(super) fn rows(table: &Table, part: &Part) -> Rows {
+pub(super) fn rows(table: &Table, part: &TablePart) -> Rows {
     let start = part.rows.start.saturating_sub(part.lead);
     let range = start..part.rows.end;
     let features = table.features.len();

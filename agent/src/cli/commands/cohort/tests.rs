@@ -43,7 +43,7 @@ fn a_query_can_be_asked_again_in_its_own_words() {
         from: Some(-5),
         to: Some(5),
         after: Some(-2),
-        split: Part::NotFold(3),
+        split: SplitPart::NotFold(3),
         condition: Some(Condition::parse("-x < 1 and m = 'p''7' or n like \"a%\"").unwrap()),
         balance: true,
         fraction: 0.1,
@@ -54,10 +54,10 @@ fn a_query_can_be_asked_again_in_its_own_words() {
         ..CohortQuery::of("a b*'")
     };
     for split in [
-        Part::Train,
-        Part::Validation,
-        Part::Fold(2),
-        Part::NotFold(3),
+        SplitPart::Train,
+        SplitPart::Validation,
+        SplitPart::Fold(2),
+        SplitPart::NotFold(3),
     ] {
         let query = CohortQuery {
             split,

@@ -9,7 +9,7 @@ use super::setup::{RECIPE, STREAM};
 use crate::{
     learn::PREDICTIONS,
     observe::status::View,
-    simulate::{Report, State},
+    simulate::{MachineState, Report},
 };
 
 /// What became of the records; the line of `--json`, in this order. All counts are records.
@@ -68,7 +68,7 @@ impl Flags {
     /// What `SQLite` says.
     pub(super) fn count(
         path: &Path,
-        states: &BTreeMap<String, Vec<(u64, State)>>,
+        states: &BTreeMap<String, Vec<(u64, MachineState)>>,
     ) -> rusqlite::Result<Self> {
         let mut flags = Self::default();
         let Some(database) = open(path)? else {
@@ -91,12 +91,12 @@ impl Flags {
     }
 
     /// Counts one answer about a machine in this state.
-    pub(super) fn add(&mut self, state: State, flag: bool) {
+    pub(super) fn add(&mut self, state: MachineState, flag: bool) {
         self.all += 1;
         let outcome = match state {
-            State::Healthy => 0,
-            State::Faulty => 1,
-            State::Incipient => return,
+            MachineState::Healthy => 0,
+            MachineState::Faulty => 1,
+            MachineState::Incipient => return,
         };
         let counts = if flag {
             &mut self.flagged
@@ -109,10 +109,10 @@ impl Flags {
 
 /// The state of the machine behind `stream` (`device/vibration/line1/machine2`) at its reading `n`.
 pub(super) fn state_at(
-    states: &BTreeMap<String, Vec<(u64, State)>>,
+    states: &BTreeMap<String, Vec<(u64, MachineState)>>,
     stream: &str,
     n: u64,
-) -> State {
+) -> MachineState {
     let mut levels = stream.rsplit('/');
     let (machine, line) = (levels.next().unwrap_or(""), levels.next().unwrap_or(""));
     let changes = states.get(&format!("plant/{line}/{machine}/{STREAM}"));
@@ -120,7 +120,7 @@ pub(super) fn state_at(
     let until_then = changes.partition_point(|(from, _)| *from <= n);
     until_then
         .checked_sub(1)
-        .map_or(State::Healthy, |at| changes[at].1)
+        .map_or(MachineState::Healthy, |at| changes[at].1)
 }
 
 fn open(path: &Path) -> rusqlite::Result<Option<Connection>> {

@@ -6,7 +6,7 @@ use dunlin_sync::verify::VerifyReport;
 
 use super::{LeftBehind, Shown};
 use crate::{
-    admin::operations::Held,
+    admin::operations::Quarantined,
     base::{
         text,
         text::{bytes, count, of, seconds},
@@ -55,7 +55,7 @@ pub(super) fn text(shown: &Shown) -> String {
 
 /// What was taken and will not come upstream unless somebody does something.
 struct Trouble<'a> {
-    quarantine: &'a BTreeMap<String, Held>,
+    quarantine: &'a BTreeMap<String, Quarantined>,
     streams_held: u64,
     rows_held: u64,
     held_stream: Option<&'a str>,

@@ -7,7 +7,7 @@ use std::fs;
 use super::*;
 use crate::learn::tests::{settings, task};
 
-fn change(table: &mut Table, file: &mut TasksFile, change: Change) {
+fn change(table: &mut Table, file: &mut TasksFile, change: TaskChange) {
     table.apply(change.clone());
     file.note(&vec![change], table.open.len(), &|| table.clone());
 }
@@ -28,7 +28,7 @@ fn thousands_of_tasks_come_and_go_for_what_each_of_them_takes() {
     let mut rewritten = 0;
     for id in 1..=2_000 {
         let before = fs::metadata(dir.path().join(TABLE)).map_or(0, |meta| meta.len());
-        let opened = Change::Open(queued(id));
+        let opened = TaskChange::Open(queued(id));
         change(&mut table, &mut file, opened);
         let after = fs::metadata(dir.path().join(TABLE)).map_or(0, |meta| meta.len());
         rewritten += if after == before { 0 } else { after };
@@ -36,10 +36,10 @@ fn thousands_of_tasks_come_and_go_for_what_each_of_them_takes() {
     let once = bytes(dir.path());
     assert!(rewritten < 8 * once, "{rewritten} bytes for {once}");
     for id in 1..=1_990 {
-        change(&mut table, &mut file, Change::Closed(id));
+        change(&mut table, &mut file, TaskChange::Closed(id));
     }
     let key = table.open[0].key.clone();
-    change(&mut table, &mut file, Change::Tried(key, Some(7)));
+    change(&mut table, &mut file, TaskChange::Tried(key, Some(7)));
     assert!(bytes(dir.path()) < 3 * once);
     drop(file);
     let (_, again) = TasksFile::open(dir.path());
@@ -52,10 +52,10 @@ fn a_cut_between_table_and_log_does_no_harm_and_either_alone_is_of_use() {
     let dir = tempfile::tempdir().unwrap();
     let (mut file, mut table) = TasksFile::open(dir.path());
     for id in 1..=3 {
-        let opened = Change::Open(queued(id));
+        let opened = TaskChange::Open(queued(id));
         change(&mut table, &mut file, opened);
     }
-    change(&mut table, &mut file, Change::Closed(2));
+    change(&mut table, &mut file, TaskChange::Closed(2));
     // The table was written, and the log not cleared yet.
     state_file::write(&dir.path().join(TABLE), &table).unwrap();
     assert_eq!(TasksFile::open(dir.path()).1, table);
@@ -104,7 +104,7 @@ fn tables_and_changes_lie_on_disk_field_by_field() {
         bytes(&|path| state_file::write(path, &table)),
         bytes(&|path| state_file::write(path, &fields))
     );
-    let change = Change::Open(queued(7));
+    let change = TaskChange::Open(queued(7));
     assert_eq!(
         bytes(&|path| state_file::write(path, &change)),
         bytes(&|path| state_file::write(path, &(0_u32, task)))

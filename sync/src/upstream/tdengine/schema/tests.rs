@@ -48,7 +48,7 @@ fn parts(tables: Vec<Supertable>) -> Parts {
         .collect()
 }
 
-fn planned(schema: &Schema, needs: &[Need], tables: Vec<Supertable>) -> Plan {
+fn planned(schema: &Schema, needs: &[Need], tables: Vec<Supertable>) -> SchemaPlan {
     plan(
         schema,
         &TableLayout::new(schema),
@@ -58,14 +58,14 @@ fn planned(schema: &Schema, needs: &[Need], tables: Vec<Supertable>) -> Plan {
     )
 }
 
-fn definitions(plan: &Plan) -> Vec<String> {
+fn definitions(plan: &SchemaPlan) -> Vec<String> {
     let changes = plan.changes.iter();
     changes
         .map(|c| format!("{} {} {}", c.part, verb(c.verb), c.definition))
         .collect()
 }
 
-fn columns(plan: &Plan) -> Vec<(usize, &str)> {
+fn columns(plan: &SchemaPlan) -> Vec<(usize, &str)> {
     let places = plan.places.iter().flatten();
     places.map(|place| (place.part, &*place.column)).collect()
 }
@@ -74,7 +74,7 @@ fn columns(plan: &Plan) -> Vec<(usize, &str)> {
 fn create_names_everything_in_back_ticks() {
     let schema = schema(&[("x", FieldType::F64), ("note", FieldType::Text)]);
     let plan = planned(&schema, &[Need::default(); 2], Vec::new());
-    let columns: Vec<&Change> = plan.changes.iter().collect();
+    let columns: Vec<&SchemaChange> = plan.changes.iter().collect();
     assert_eq!(
         create_statement("`d`.`m`", 0, &columns, &TableLayout::new(&schema)),
         "CREATE STABLE IF NOT EXISTS `d`.`m` (`ts` TIMESTAMP, `is_train` BOOL, \

@@ -103,7 +103,7 @@ fn what_waits_in_silence_is_told() {
 
 #[test]
 fn a_running_agent_is_described_in_plain_words() {
-    let held = Held {
+    let held = Quarantined {
         items: 2,
         records: 1_000,
     };
@@ -139,7 +139,7 @@ fn a_running_agent_is_described_in_plain_words() {
 #[test]
 fn what_is_quarantined_held_or_dropped_comes_first_and_nothing_is_called_complete() {
     let all = "everything committed is upstream";
-    let shown = |change: &dyn Fn(&mut Status), quarantine: &[(&str, Held)]| {
+    let shown = |change: &dyn Fn(&mut Status), quarantine: &[(&str, Quarantined)]| {
         let mut status = status();
         (status.upstream.lag_rows, status.upstream.lag_s) = (0, 0.0);
         change(&mut status);
@@ -155,7 +155,7 @@ fn what_is_quarantined_held_or_dropped_comes_first_and_nothing_is_called_complet
     };
     let well = shown(&|_| {}, &[]);
     assert!(well.contains(all) && well.starts_with("agent"), "{well}");
-    let held = Held {
+    let held = Quarantined {
         items: 1,
         records: 3,
     };
