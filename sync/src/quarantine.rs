@@ -13,6 +13,7 @@ mod room;
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard,
@@ -23,7 +24,7 @@ use std::{
 
 use self::{
     item::item_key,
-    part::{Counts, Part, part_dir},
+    part::{Part, part_dir},
     room::{PUT_BYTES_MAX, set_aside},
 };
 pub use self::{
@@ -63,21 +64,41 @@ pub enum QuarantineError {
     InUse,
 }
 
-/// What is written at once.
-#[derive(Default)]
+/// Items that are written at once.
 struct Put {
+    /// Their numbers.
+    items: Range<u64>,
+    records: u64,
     entries: Vec<Entry>,
-    holds: Counts,
+}
+
+impl Put {
+    fn bytes(&self) -> u64 {
+        let entries = self.entries.iter();
+        let bytes = entries.map(|(key, value)| key.len() + value.len());
+        bytes.sum::<usize>() as u64
+    }
 }
 
 struct Inner {
-    /// Oldest first; the last one is written, and the others are closed unless they are read.
+    /// Oldest first; the last one is written. Open are at most that one and the one that was read last.
     parts: Vec<Part>,
     next_item: u64,
     next_part: u64,
     /// The last part takes nothing any more.
     failed: bool,
     unsaid: Unsaid,
+}
+
+impl Inner {
+    /// Closes all parts but the one at `place` and the newest.
+    fn close_others(&mut self, place: usize) {
+        let newest = self.parts.len().saturating_sub(1);
+        let others = self.parts.iter_mut().enumerate();
+        for (_, part) in others.filter(|(at, _)| *at != place && *at != newest) {
+            part.close();
+        }
+    }
 }
 
 /// What gave way and has not been said yet.
@@ -143,8 +164,8 @@ impl Quarantine {
                 continue;
             }
             match Part::open(path.clone(), *id) {
-                Ok((part, next_item)) => {
-                    inner.next_item = inner.next_item.max(next_item);
+                Ok(part) => {
+                    inner.next_item = inner.next_item.max(part.next_item());
                     if let Some(before) = inner.parts.last_mut() {
                         before.close();
                     }
@@ -186,20 +207,21 @@ impl Quarantine {
         }
     }
 
-    /// Shows every part to `look`, oldest first, until it returns false. One that turns out damaged
-    /// hides its items, and no others.
+    /// Shows every part that may hold items of these numbers to `look`, oldest first, until it returns
+    /// false. One that turns out damaged hides its items, and no others.
     fn look_through(
         &self,
         inner: &mut Inner,
+        numbers: Range<u64>,
         mut look: impl FnMut(&mut Part) -> Result<bool, GenerationError>,
     ) -> Result<(), QuarantineError> {
-        let newest = inner.parts.len().saturating_sub(1);
-        for (place, part) in inner.parts.iter_mut().enumerate() {
-            let looked = look(part);
-            if place < newest {
-                part.close();
+        for place in 0..inner.parts.len() {
+            if !inner.parts[place].may_hold(&numbers) {
+                continue;
             }
-            match looked {
+            inner.close_others(place);
+            let part = &mut inner.parts[place];
+            match look(part) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(GenerationError::Damaged(why)) => {
@@ -234,15 +256,19 @@ impl Quarantine {
                 reason: error.to_string(),
             })?;
             if bytes_of_put >= PUT_BYTES_MAX {
-                puts.push(Put::default());
+                puts.push(Put {
+                    items: id..id,
+                    records: 0,
+                    entries: Vec::new(),
+                });
                 bytes_of_put = 0;
             }
             if let Some(put) = puts.last_mut() {
                 let chunks = bytes.chunks(CHUNK_BYTES_MAX).enumerate();
                 let entries = chunks.map(|(n, chunk)| (item_key(id, n as u32), chunk.to_vec()));
                 put.entries.extend(entries);
-                put.holds.items += 1;
-                put.holds.records += item.records;
+                put.items.end = id + 1;
+                put.records += item.records;
             }
             bytes_of_put += bytes.len();
             bytes_all += bytes.len() as u64;
@@ -282,7 +308,9 @@ impl Quarantine {
         mut each: impl FnMut(u64, Item) -> bool,
     ) -> Result<(), QuarantineError> {
         let first = after.saturating_add(1);
-        self.look_through(&mut self.lock(), |part| part.visit_from(first, &mut each))
+        self.look_through(&mut self.lock(), first..u64::MAX, |part| {
+            part.visit_from(first, &mut each)
+        })
     }
 
     /// The items numbered above `after`, oldest first, at most `items_max` of them.
@@ -306,7 +334,7 @@ impl Quarantine {
     /// [`QuarantineError`] if the disk refuses.
     pub fn get(&self, id: u64) -> Result<Option<Item>, QuarantineError> {
         let mut found = None;
-        self.look_through(&mut self.lock(), |part| {
+        self.look_through(&mut self.lock(), id..id.saturating_add(1), |part| {
             found = part.get(id)?;
             Ok(found.is_none())
         })?;
@@ -318,12 +346,21 @@ impl Quarantine {
     /// # Errors
     /// [`QuarantineError`] if the disk refuses.
     pub fn remove(&self, ids: &[u64]) -> Result<u64, QuarantineError> {
-        let mut removed = 0;
-        self.look_through(&mut self.lock(), |part| {
-            removed += part.remove(ids)?;
-            Ok(true)
+        let first = ids.iter().min().copied().unwrap_or(0);
+        let end = ids.iter().max().map_or(0, |id| id.saturating_add(1));
+        let (mut removed, mut failed) = (0, None);
+        self.look_through(&mut self.lock(), first..end, |part| {
+            match part.remove(ids) {
+                Ok(items) => removed += items,
+                // Not to be passed over: the items are still there.
+                Err(error) => failed = Some(error),
+            }
+            Ok(failed.is_none())
         })?;
-        Ok(removed)
+        match failed {
+            Some(error) => Err(self.error(&error)),
+            None => Ok(removed),
+        }
     }
 
     /// Empties it, disk included; returns how many items there were.
@@ -335,7 +372,7 @@ impl Quarantine {
         let mut items = 0;
         let parts = std::mem::take(&mut inner.parts);
         for mut part in parts {
-            items += part.holds().unwrap_or_default().items;
+            items += part.counted().items;
             part.delete();
         }
         let begun = self.begin(&mut inner);
@@ -343,15 +380,13 @@ impl Quarantine {
         Ok(items)
     }
 
-    /// Items in it. Reads all of them the first time.
+    /// Items in it, as far as they can be read. Reads all of them the first time.
     pub fn len(&self) -> u64 {
+        let mut inner = self.lock();
         let mut items = 0;
-        let counted = self.look_through(&mut self.lock(), |part| {
-            items += part.holds()?.items;
-            Ok(true)
-        });
-        if let Err(error) = counted {
-            tracing::error!(%error, "cannot count what is in quarantine");
+        for place in 0..inner.parts.len() {
+            inner.close_others(place);
+            items += inner.parts[place].counted().items;
         }
         items
     }

@@ -1,12 +1,18 @@
-//! One part of the quarantine: a generation that is open only while it is read or written.
+//! One part of the quarantine: a generation that is open only while it is used.
 //!
 //! Whatever a generation has read or written stays in memory nearly whole while it is open, whatever its
-//! cache is told: parts that nobody reads are closed, and the newest is opened anew now and then.
+//! cache is told: parts that nobody uses are closed, and the newest is opened anew now and then.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
-use super::item::{decoded, item_id, item_key};
-use crate::generation::{Entry, Generation, GenerationError, dir_bytes};
+use super::{
+    Put,
+    item::{Item, decoded, item_id, item_key},
+};
+use crate::generation::{Generation, GenerationError, dir_bytes};
 
 /// Key of the number of the first item of a part: numbers do not come again after a purge.
 const FIRST_ITEM: &[u8] = b"n";
@@ -19,7 +25,7 @@ pub(super) fn part_dir(dir: &Path, id: u64) -> PathBuf {
     dir.join(format!("{id:08}"))
 }
 
-/// What a part holds, or what is put into it.
+/// How much a part.counted.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
 pub(super) struct Counts {
     pub(super) items: u64,
@@ -29,9 +35,14 @@ pub(super) struct Counts {
 pub(super) struct Part {
     pub(super) id: u64,
     dir: PathBuf,
+    /// Numbers of the items that may be in it.
+    items: Range<u64>,
     generation: Option<Generation>,
-    /// Not known before they are asked for, nor after a put that may or may not be there.
-    counts: Option<Counts>,
+    /// sled has written nothing that is not durable since it was opened.
+    is_settled: bool,
+    /// What is known to be in it, and whether that is all.
+    counts: Counts,
+    is_counted: bool,
     /// Since it was opened.
     bytes_put: u64,
 }
@@ -39,51 +50,76 @@ pub(super) struct Part {
 impl Part {
     /// Makes a new one in `dir`, for items from `first_item` on; durable when this returns.
     pub(super) fn create(dir: PathBuf, id: u64, first_item: u64) -> Result<Self, GenerationError> {
-        let first_item = (FIRST_ITEM.to_vec(), first_item.to_be_bytes().to_vec());
-        let generation = Generation::create(&dir, vec![first_item])?;
+        let key = (FIRST_ITEM.to_vec(), first_item.to_be_bytes().to_vec());
+        let generation = Generation::create(&dir, vec![key])?;
         Ok(Self {
             id,
             dir,
+            items: first_item..first_item,
             generation: Some(generation),
-            counts: Some(Counts::default()),
+            is_settled: true,
+            counts: Counts::default(),
+            is_counted: true,
             bytes_put: 0,
         })
     }
 
-    /// An existing one and one past its last item.
-    pub(super) fn open(dir: PathBuf, id: u64) -> Result<(Self, u64), GenerationError> {
+    /// An existing one.
+    pub(super) fn open(dir: PathBuf, id: u64) -> Result<Self, GenerationError> {
         let mut part = Self {
             id,
             dir,
+            items: 1..1,
             generation: None,
-            counts: None,
+            is_settled: false,
+            counts: Counts::default(),
+            is_counted: false,
             bytes_put: 0,
         };
         let generation = part.generation()?;
-        let first_item = generation.get(FIRST_ITEM)?;
-        let first_item = first_item.and_then(|bytes| bytes.as_ref().try_into().ok());
-        let mut next_item = first_item.map_or(1, u64::from_be_bytes);
+        let first = generation.get(FIRST_ITEM)?;
+        let first = first.and_then(|bytes| bytes.as_ref().try_into().ok());
+        let first = first.map_or(1, u64::from_be_bytes);
+        let mut end = first;
         generation.scan_back(b"q", |key, _| {
-            next_item = next_item.max(item_id(key).map_or(0, |id| id + 1));
+            end = end.max(item_id(key).map_or(0, |id| id + 1));
             false
         })?;
-        Ok((part, next_item))
+        part.items = first..end;
+        Ok(part)
+    }
+
+    /// One past its last item.
+    pub(super) fn next_item(&self) -> u64 {
+        self.items.end
+    }
+
+    /// Whether items of these numbers may be in it.
+    pub(super) fn may_hold(&self, numbers: &Range<u64>) -> bool {
+        self.items.start < numbers.end && numbers.start < self.items.end
     }
 
     fn generation(&mut self) -> Result<&Generation, GenerationError> {
-        let generation = if let Some(generation) = self.generation.take() {
-            generation
-        } else {
-            let generation = Generation::open_existing(&self.dir)?;
-            generation.settle()?;
-            generation
+        let generation = match self.generation.take() {
+            Some(generation) => Ok(generation),
+            None => Generation::open_existing(&self.dir),
         };
-        Ok(self.generation.insert(generation))
+        Ok(self.generation.insert(generation?))
+    }
+
+    /// Opens it and makes durable what sled has written to do so: needed before anything is put or removed.
+    pub(super) fn ready(&mut self) -> Result<(), GenerationError> {
+        if self.generation.is_none() || !self.is_settled {
+            self.generation()?.settle()?;
+            self.is_settled = true;
+        }
+        Ok(())
     }
 
     /// Lets go of the memory it takes; the next use opens it again.
     pub(super) fn close(&mut self) {
         self.generation = None;
+        self.is_settled = false;
         self.bytes_put = 0;
     }
 
@@ -103,53 +139,61 @@ impl Part {
         self.generation.is_some()
     }
 
-    /// Writes all `entries` or none; durable when this returns. `holds` says what they are.
-    pub(super) fn put(
-        &mut self,
-        entries: Vec<Entry>,
-        holds: Counts,
-    ) -> Result<(), GenerationError> {
-        let bytes = entries.iter().map(|(key, value)| key.len() + value.len());
-        let bytes = bytes.sum::<usize>() as u64;
-        let put = self.generation()?.put(entries);
-        let counts = self.counts.take();
-        put?;
-        self.counts = counts.map(|before| Counts {
-            items: before.items + holds.items,
-            records: before.records + holds.records,
-        });
-        self.bytes_put += bytes;
+    /// Writes all of `put` or nothing; durable when this returns. After an error it may turn up later: write
+    /// it to another part.
+    pub(super) fn put(&mut self, put: &Put) -> Result<(), GenerationError> {
+        self.ready()?;
+        self.items.end = self.items.end.max(put.items.end);
+        if let Err(error) = self.generation()?.put(put.entries.clone()) {
+            // What is only in memory must not be counted.
+            self.close();
+            self.is_counted = false;
+            return Err(error);
+        }
+        self.counts.items += put.items.end - put.items.start;
+        self.counts.records += put.records;
+        self.bytes_put += put.bytes();
         if self.bytes_put >= ANEW_BYTES {
             self.close();
         }
         Ok(())
     }
 
-    /// Removes those of the items `ids` that it holds; returns how many these were.
+    /// Removes those of the items `ids` that it holds and that can be read; returns how many these were.
     pub(super) fn remove(&mut self, ids: &[u64]) -> Result<u64, GenerationError> {
-        let generation = self.generation()?;
+        self.ready()?;
         let (mut keys, mut items) = (Vec::new(), 0);
-        for id in ids {
-            let before = keys.len();
-            generation.scan(&item_prefix(*id), |key, _| {
-                keys.push(key.to_vec());
-                true
-            })?;
-            items += u64::from(keys.len() > before);
+        for id in ids.iter().filter(|id| self.items.contains(id)) {
+            let mut found = Vec::new();
+            let generation = self.generation.as_ref();
+            let scanned = generation.map(|generation| {
+                generation.scan(&item_prefix(*id), |key, _| {
+                    found.push(key.to_vec());
+                    true
+                })
+            });
+            if let Some(Err(error)) = scanned {
+                tracing::error!(id, %error, "an item in quarantine is damaged");
+                continue;
+            }
+            items += u64::from(!found.is_empty());
+            keys.append(&mut found);
         }
         if !keys.is_empty() {
-            generation.remove(&keys)?;
-            self.counts = None;
+            self.is_counted = false;
+            self.counts.items = self.counts.items.saturating_sub(items);
+            self.counts.records = self.counts.records.min(self.counts.items);
+            self.generation()?.remove(&keys)?;
         }
         Ok(items)
     }
 
     /// Shows its items numbered `first` and above to `each`, in order, until that returns false; whether
-    /// it never did.
+    /// it never did. Before an error it shows what can be read.
     pub(super) fn visit_from(
         &mut self,
         first: u64,
-        mut each: impl FnMut(u64, super::Item) -> bool,
+        mut each: impl FnMut(u64, Item) -> bool,
     ) -> Result<bool, GenerationError> {
         let mut bytes: Vec<u8> = Vec::new();
         let (mut current, mut goes_on) = (None, true);
@@ -159,7 +203,7 @@ impl Part {
             item.is_none_or(|(id, item)| each(id, item))
         };
         let first = item_key(first, 0);
-        self.generation()?.scan_from(b"q", &first, |key, value| {
+        let scanned = self.generation()?.scan_from(b"q", &first, |key, value| {
             let id = item_id(key);
             if current != id {
                 goes_on = finish(current, &mut bytes);
@@ -167,12 +211,15 @@ impl Part {
             }
             bytes.extend_from_slice(value);
             goes_on
-        })?;
-        Ok(goes_on && finish(current, &mut bytes))
+        });
+        goes_on = goes_on && finish(current, &mut bytes);
+        // What was read stays in memory: the next put closes it.
+        self.bytes_put = ANEW_BYTES;
+        scanned.map(|()| goes_on)
     }
 
     /// The item numbered `id`, if it is here and can be read.
-    pub(super) fn get(&mut self, id: u64) -> Result<Option<super::Item>, GenerationError> {
+    pub(super) fn get(&mut self, id: u64) -> Result<Option<Item>, GenerationError> {
         let mut bytes = Vec::new();
         self.generation()?.scan(&item_prefix(id), |_, value| {
             bytes.extend_from_slice(value);
@@ -182,26 +229,43 @@ impl Part {
         Ok(found.map(|(_, item)| item))
     }
 
-    /// What it holds. Reads all of it unless that is known.
-    pub(super) fn holds(&mut self) -> Result<Counts, GenerationError> {
-        if let Some(counts) = self.counts {
-            return Ok(counts);
+    /// What it holds. Reads all of it unless that is known. If it cannot be read, what is known.
+    pub(super) fn counted(&mut self) -> Counts {
+        if self.is_counted {
+            return self.counts;
         }
-        let mut counts = Counts::default();
+        let mut found = Counts::default();
+        let read = self.count(&mut found);
+        found.records = found.records.max(found.items);
+        if let Err(error) = read {
+            tracing::error!(part = self.id, %error, "cannot count what is in a part of the quarantine");
+            self.counts.items = self.counts.items.max(found.items);
+            self.counts.records = self.counts.records.max(found.records);
+        } else {
+            self.is_counted = true;
+            self.counts = found;
+        }
+        self.counts
+    }
+
+    fn count(&mut self, found: &mut Counts) -> Result<(), GenerationError> {
         let mut last = None;
         self.generation()?.scan(b"q", |key, _| {
             let id = item_id(key);
-            counts.items += u64::from(id != last);
+            found.items += u64::from(id != last);
             last = id;
             true
         })?;
         self.visit_from(0, |_, item| {
-            counts.records += item.records;
+            found.records += item.records;
             true
         })?;
-        counts.records = counts.records.max(counts.items);
-        self.counts = Some(counts);
-        Ok(counts)
+        Ok(())
+    }
+
+    /// Whether it is known that nothing is left in it.
+    pub(super) fn is_emptied(&mut self) -> bool {
+        self.counted().items == 0 && self.is_counted
     }
 
     /// Bytes it takes on disk.

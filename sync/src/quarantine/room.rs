@@ -40,9 +40,7 @@ impl Quarantine {
 
     /// Writes `put` into the last part, or a new one; where there is no room, the oldest items give way.
     pub(super) fn put(&self, inner: &mut Inner, put: &Put) -> Result<(), GenerationError> {
-        let entries = put.entries.iter();
-        let bytes = entries.map(|(key, value)| key.len() + value.len());
-        let bytes = bytes.sum::<usize>() as u64;
+        let bytes = put.bytes();
         loop {
             let done = self
                 .make_room(inner, bytes, true)
@@ -50,7 +48,7 @@ impl Quarantine {
             match done {
                 // On a full disk the oldest items give way, or no bad publish could be acknowledged.
                 Err(GenerationError::Full) if inner.parts.len() > 1 => {
-                    self.forget_oldest(inner, "disk full")?;
+                    self.forget_oldest(inner, "disk full");
                 }
                 other => return other,
             }
@@ -80,7 +78,7 @@ impl Quarantine {
             }
             let gives_way = inner.parts.len() > usize::from(!begins_part);
             // One that stays on the disk would only be the first of all.
-            if !gives_way || !self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)")? {
+            if !gives_way || !self.forget_oldest(inner, "quarantine full (quarantine.bytes_max)") {
                 return Ok(());
             }
         }
@@ -90,13 +88,12 @@ impl Quarantine {
     fn forget_emptied(&self, inner: &mut Inner) -> Result<bool, GenerationError> {
         let newest = inner.parts.len().saturating_sub(1);
         let mut emptied = None;
-        for (place, part) in inner.parts.iter_mut().enumerate() {
-            let is_emptied = part.disk_bytes() > PART_NEW_BYTES
-                && part.holds().is_ok_and(|holds| holds.items == 0);
-            if place < newest {
-                part.close();
+        for place in 0..inner.parts.len() {
+            if inner.parts[place].disk_bytes() <= PART_NEW_BYTES {
+                continue;
             }
-            if is_emptied {
+            inner.close_others(place);
+            if inner.parts[place].is_emptied() {
                 emptied = Some(place);
                 break;
             }
@@ -113,13 +110,27 @@ impl Quarantine {
     }
 
     fn put_into_last(&self, inner: &mut Inner, put: &Put) -> Result<(), GenerationError> {
+        if let Some(part) = inner.parts.last_mut().filter(|_| !inner.failed) {
+            match part.ready() {
+                Err(GenerationError::Damaged(why) | GenerationError::Unreadable(why)) => {
+                    tracing::error!(
+                        part = part.id,
+                        why,
+                        "part of the quarantine takes nothing more"
+                    );
+                    inner.failed = true;
+                }
+                // It may pass, and nothing was written.
+                ready => ready?,
+            }
+        }
         if self.is_last_full(inner) {
             self.begin(inner)?;
         }
         let Some(part) = inner.parts.last_mut() else {
             return Ok(());
         };
-        let done = part.put(put.entries.clone(), put.holds);
+        let done = part.put(put);
         // The same generation may not take anything any more.
         inner.failed = done.is_err();
         done
@@ -146,17 +157,13 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Lets go of the oldest part; whether its disk has come back.
-    fn forget_oldest(&self, inner: &mut Inner, why: &str) -> Result<bool, GenerationError> {
-        let Some(oldest) = inner.parts.first_mut() else {
-            return Ok(false);
-        };
-        let Counts { items, records } = match oldest.holds() {
-            // What cannot be read is not there to be counted.
-            Err(GenerationError::Damaged(_) | GenerationError::Unreadable(_)) => Counts::default(),
-            other => other?,
-        };
-        let oldest = inner.parts.remove(0);
+    /// Lets go of the oldest part, readable or not; whether its disk has come back.
+    fn forget_oldest(&self, inner: &mut Inner, why: &str) -> bool {
+        if inner.parts.is_empty() {
+            return false;
+        }
+        let mut oldest = inner.parts.remove(0);
+        let Counts { items, records } = oldest.counted();
         self.items_dropped.fetch_add(items, Relaxed);
         self.records_dropped.fetch_add(records, Relaxed);
         let unsaid = &mut inner.unsaid;
@@ -176,7 +183,7 @@ impl Quarantine {
                 ..Unsaid::default()
             };
         }
-        Ok(oldest.delete())
+        oldest.delete()
     }
 }
 
