@@ -98,7 +98,6 @@ pub(crate) struct Shared {
 
 /// The parts of an agent that learning works with.
 pub(crate) struct LearnParts {
-    /// What is to be learnt.
     pub(crate) settings: LearnSettings,
     /// Where open tasks and checkpoints lie.
     pub(crate) state_dir: PathBuf,

@@ -144,7 +144,6 @@ pub fn cursor_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("state").join("cursor.uploader")
 }
 
-/// The buffer that `settings` ask for.
 pub(crate) fn buffer_options(settings: &Settings) -> BufferOptions {
     let buffer = &settings.buffer;
     BufferOptions {

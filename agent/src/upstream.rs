@@ -32,7 +32,6 @@ pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Upstream>, Upstream
     upstream::connect(&options).map(Arc::from)
 }
 
-/// How to upload.
 pub(crate) fn uploader_options(settings: &Settings) -> UploaderOptions {
     let upstream = &settings.upstream;
     UploaderOptions {

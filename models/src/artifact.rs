@@ -19,7 +19,6 @@ const HEADER_BYTES_MAX: u64 = 4 << 20;
 const FEATURES_MAX: usize = 4_096;
 /// Longest name of a feature, bytes.
 const FEATURE_BYTES_MAX: usize = 256;
-/// Most tensors.
 const TENSORS_MAX: usize = 1_024;
 
 /// Why an artifact is refused.

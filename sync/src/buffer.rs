@@ -216,7 +216,7 @@ pub struct BufferStats {
     pub rows_dropped: AtomicU64,
     /// Blocks that are lost: damaged, or unreadable for too long. Each counts once.
     pub blocks_corrupt: AtomicU64,
-    /// Generations set aside.
+    /// Generations set aside, those at the opening included.
     pub generations_set_aside: AtomicU64,
     /// Rows in the generations set aside since the buffer was opened, uploaded or not.
     pub rows_set_aside: AtomicU64,

@@ -214,7 +214,6 @@ impl Generation {
         self.file.sync_data().map_err(from_io)
     }
 
-    /// The value under `key`.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, GenerationError> {
         #[cfg(test)]
         if let Ok(Some(fault)) = self.read_fault.lock().as_deref() {

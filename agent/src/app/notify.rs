@@ -182,7 +182,6 @@ impl Drop for Telling {
     }
 }
 
-/// How it is, in a line.
 fn line(status: &Status) -> String {
     let mqtt = &status.mqtt;
     let connected = if mqtt.connected {

@@ -12,7 +12,6 @@ const CLASSES_MAX: usize = 256;
 /// What a label's value is to a model.
 #[derive(Clone, Debug)]
 pub(crate) enum Labels {
-    /// A number.
     Number,
     /// A position among these, by name.
     Classes(BTreeMap<String, u32>),
@@ -35,7 +34,6 @@ impl Labels {
         }
     }
 
-    /// The class of a row, if it has one.
     pub(super) fn class(&self, column: &Column, row: usize) -> Option<usize> {
         let Self::Classes(classes) = self else {
             return None;

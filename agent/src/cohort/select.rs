@@ -13,7 +13,6 @@ use dunlin_sync::{
 
 use super::{Checked, CohortError, CohortQuery, bits::Bits};
 
-/// A stream with its schema.
 pub(super) type Described = (Arc<Stream>, Arc<Schema>);
 
 /// Rows of one stream in the blocks `first..=last`; several blocks only if all rows are taken and count.

@@ -31,7 +31,6 @@ pub(in crate::config) const TOPIC_FLAG: &str = "topic";
 /// Id and long name of the flag with an option of the central database.
 pub(in crate::config) const DATABASE_FLAG: &str = "upstream-database";
 
-/// The setting at `path`.
 pub(in crate::config) fn find(path: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.path == path)
 }

@@ -330,7 +330,6 @@ pub enum SplitRule {
 }
 
 impl SplitRule {
-    /// What holds unless set.
     pub(in crate::config) const DEFAULT: Self = Self::Random {
         train: Self::TRAIN_DEFAULT,
         seed: None,
@@ -360,7 +359,7 @@ impl Choice for SplitRule {
     ];
 }
 
-/// The clock.
+/// `[clock]`: when the wall clock is believed, and how long uploads wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockSettings {
     /// How long uploads wait for the kernel to call its clock synchronised; 0: not at all.
@@ -371,7 +370,7 @@ pub struct ClockSettings {
     pub confirm: Duration,
 }
 
-/// The buffer.
+/// `[buffer]`: its bounds, and what it keeps of what is uploaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BufferSettings {
     /// Most disk the buffer may take, bytes.
@@ -407,7 +406,7 @@ pub struct UpstreamSettings {
     pub batch_rows_max: usize,
     /// Writes under way at once.
     pub in_flight_max: usize,
-    /// Order.
+    /// Which blocks go first.
     pub order: UploadOrder,
     /// First wait after a failure.
     pub backoff_ms_min: u64,

@@ -17,7 +17,6 @@ use crate::{
     observe::status::Status,
 };
 
-/// What is kept back.
 #[derive(Default)]
 pub(super) struct KeptBack {
     /// By reason.

@@ -24,7 +24,6 @@ const PUBLISHES_MAX: u16 = 4_000;
 const OURS_MAX: u16 = 20;
 /// Nothing more comes after a silence this long.
 const QUIET: Duration = Duration::from_millis(700);
-/// Bound on the measurement.
 const MEASURE_MAX: Duration = Duration::from_secs(15);
 /// Bound on saying good-bye.
 const PART_MAX: Duration = Duration::from_secs(2);
@@ -37,10 +36,8 @@ pub(super) enum Unmeasured {
     /// It does not let us publish to ourselves.
     #[error("{0}")]
     NotAllowed(String),
-    /// The connection.
     #[error(transparent)]
     Link(#[from] LinkProblem),
-    /// It took too long.
     #[error("no end within {MEASURE_MAX:?}")]
     TimedOut,
 }

@@ -54,7 +54,6 @@ pub(super) struct Memory {
     wall_ns: fn() -> i64,
 }
 
-/// Where it is kept.
 pub(crate) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("state").join("broker")
 }

@@ -47,7 +47,6 @@ pub(super) struct Session<'a> {
     room: bool,
     /// `QoS` 1 publishes handed to the consumer and not acknowledged yet.
     pub(super) unacked: u64,
-    /// All [`super::Acker`]s are gone.
     ackers_gone: bool,
     /// Publishes are thrown away: we are leaving, the broker keeps them.
     leaving: bool,

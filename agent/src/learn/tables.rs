@@ -57,7 +57,6 @@ pub(super) struct Prediction {
 pub(super) struct Event {
     /// What: `promoted`, `rolled_back`, `drift`, `unusable`, `given_up`, `ended`.
     pub(super) kind: &'static str,
-    /// Version concerned.
     pub(super) version: Option<u64>,
     /// In words.
     pub(super) what: String,

@@ -41,7 +41,6 @@ impl KeepAlive {
         self.heard = true;
     }
 
-    /// Something was written.
     pub(crate) fn wrote(&mut self) {
         self.wrote = true;
     }

@@ -27,7 +27,6 @@ use super::{
 };
 use crate::config::settings::{MqttSettings, MqttVersion};
 
-/// Bound on connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection needs to know.

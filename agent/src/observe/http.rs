@@ -62,7 +62,6 @@ const NETWORK: Limits = Limits {
 
 /// Request header, bytes; hyper's own buffer is no smaller.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// Header lines.
 const HEADERS_MAX: usize = 64;
 
 /// A running server; dropped, it stops by itself, without anybody waiting for it.

@@ -17,7 +17,6 @@ use crate::{
     topic::{TopicFilter, hostile_part},
 };
 
-/// Most topics remembered.
 const CACHED_TOPICS_MAX: usize = 8_192;
 /// Longest topic remembered, bytes.
 const CACHED_TOPIC_BYTES_MAX: usize = 512;

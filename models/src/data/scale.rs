@@ -63,7 +63,7 @@ impl Scale {
 pub struct Moments {
     /// Finite numbers seen.
     pub count: u64,
-    /// Their mean.
+    /// Their mean; 0 while there is none.
     pub mean: f64,
     /// Sum of squared distances from the mean.
     pub squares: f64,

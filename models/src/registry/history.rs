@@ -100,7 +100,6 @@ impl ModelHistory {
         }
     }
 
-    /// Where a rollback would go.
     pub(super) fn rollback_target(&self) -> Option<u64> {
         self.served_before.last().copied()
     }

@@ -11,7 +11,6 @@ const EPSILON: f32 = 1e-8;
 /// Running moments of each parameter's gradient.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Adam {
-    /// Steps done.
     pub(super) steps: u64,
     /// Mean of the gradient, one a parameter.
     pub(super) mean: Vec<f32>,
@@ -20,7 +19,6 @@ pub(super) struct Adam {
 }
 
 impl Adam {
-    /// For so many parameters.
     pub(super) fn new(parameters: usize) -> Self {
         Self {
             steps: 0,

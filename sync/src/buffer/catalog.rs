@@ -187,7 +187,6 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Takes over what `newer` holds.
     pub(super) fn extend(&mut self, newer: Self) {
         for (id, schema) in newer.schemas {
             // Fields and tags are only ever appended.

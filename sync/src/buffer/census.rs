@@ -190,7 +190,7 @@ impl Inner {
 /// Rows of a stream, as of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCount {
-    /// Rows.
+    /// Rows of the stream that are in the buffer.
     pub rows: u64,
     /// [`Buffer::rows_seen`] at that moment: what it has grown by since has been added since.
     pub rows_seen: u64,

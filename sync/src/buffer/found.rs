@@ -44,7 +44,6 @@ pub(super) struct Found {
     /// Sealed generations without a summary.
     asked: Vec<u64>,
     pub(super) newest: Option<Active>,
-    /// The schemas that the newest generation holds.
     schemas_of_newest: BTreeMap<SchemaId, Schema>,
     pub(super) names: Names,
     /// The file of the catalog is there and whole.

@@ -102,7 +102,7 @@ pub enum OpenError {
     Newer {
         /// The directory or file.
         path: PathBuf,
-        /// The format.
+        /// Its format, newer than this version reads.
         format: u8,
     },
     /// The directory cannot be used.

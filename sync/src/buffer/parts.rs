@@ -24,7 +24,6 @@ pub(super) fn key(seq: u64, part: u32) -> Vec<u8> {
     key
 }
 
-/// The entries that hold the block `seq`.
 pub(super) fn block_entries(seq: u64, stored: Vec<u8>) -> Vec<Entry> {
     if stored.len() <= BLOCK_BYTES_MAX {
         return vec![(key(seq, 0), stored)];
@@ -35,7 +34,6 @@ pub(super) fn block_entries(seq: u64, stored: Vec<u8>) -> Vec<Entry> {
         .collect()
 }
 
-/// The number at `start` in a key.
 pub(super) fn number(key: &[u8], start: usize) -> Option<u64> {
     let bytes = key.get(start..start + 8)?.try_into().ok()?;
     Some(u64::from_be_bytes(bytes))

@@ -63,7 +63,7 @@ pub struct Query {
     pub range: TimeRange,
     /// Split wanted.
     pub split: SplitFilter,
-    /// Order.
+    /// Order of the rows returned, and the end from which `rows_max` counts.
     pub order: Order,
     /// Most rows, counted in `order`.
     pub rows_max: Option<usize>,

@@ -14,7 +14,6 @@ use crate::{
     lock::unpoisoned,
 };
 
-/// What cannot be read.
 #[derive(Default)]
 pub(super) struct Unreadable {
     /// Blocks given up, counted and told.
@@ -25,7 +24,6 @@ pub(super) struct Unreadable {
 }
 
 impl Unreadable {
-    /// Forgets what lies before `seq`.
     pub(super) fn forget_below(&mut self, seq: u64) {
         self.lost.remove(0..seq);
     }

@@ -28,7 +28,6 @@ use crate::{
     lock::unpoisoned,
 };
 
-/// Where it is.
 const SET_ASIDE: &str = "set_aside";
 /// What was set aside is kept for people to look at, up to this many.
 const SET_ASIDE_MAX: usize = 16;

@@ -38,7 +38,7 @@ pub enum StateFileError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// Its format, newer than this version reads.
         format: u8,
     },
     /// Torn or damaged.

@@ -66,7 +66,7 @@ impl StateLog {
         Ok((Self { file, bytes: whole }, values))
     }
 
-    /// Bytes in it.
+    /// Bytes of its whole frames.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }

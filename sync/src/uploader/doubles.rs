@@ -118,7 +118,6 @@ impl MemorySource {
         self.blocks.lock().unwrap()[seq as usize] = None;
     }
 
-    /// Blocks below `seq` are dropped.
     pub(crate) fn drop_below(&self, seq: u64) {
         self.oldest.store(seq, SeqCst);
     }
@@ -358,7 +357,6 @@ impl Upstream for MemoryUpstream {
 pub(crate) struct MemoryRejected {
     pub(crate) rows: Mutex<Vec<RejectedRow>>,
     pub(crate) failures: AtomicUsize,
-    /// Whether there is room.
     pub(crate) is_full: AtomicBool,
 }
 

@@ -49,7 +49,6 @@ pub(super) struct HeldStreams {
 pub(super) enum HoldChange {
     /// The upstream takes it again, and it stands where all others do.
     Released,
-    /// It is refused.
     Refused,
     /// Neither yet.
     Open,

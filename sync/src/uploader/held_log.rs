@@ -54,7 +54,6 @@ impl Unsaid {
 }
 
 impl HeldLog {
-    /// `stream` is refused.
     pub(super) fn refused(&mut self, stream: StreamId, name: &str, reason: &str) {
         if !self.told.insert(stream) {
             return;

@@ -41,7 +41,6 @@ pub(super) struct UploadJob {
 /// Whose rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// All streams that are not held.
     AllButHeld,
     /// These held streams, each from its position on.
     Held {
@@ -60,7 +59,6 @@ impl Scope {
 /// What a job has to know of how things stand.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    /// Held streams.
     pub(super) held: HashSet<StreamId>,
     /// How many rows go into one write.
     pub(super) batch_rows: BatchRows,
@@ -149,7 +147,6 @@ struct Gathered {
     delivered: Delivered,
 }
 
-/// Does `job`.
 pub(super) async fn run(
     job: UploadJob,
     standing: Standing,

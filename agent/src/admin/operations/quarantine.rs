@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Listener, Need, Operation, OperationError, OperationParts, Request};
 
-/// Items listed at most.
 const LIST_ITEMS_MAX: u64 = 10_000;
 /// Characters of a topic or a detail in a summary.
 const TEXT_CHARS_MAX: usize = 200;

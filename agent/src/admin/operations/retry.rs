@@ -219,7 +219,6 @@ fn keep(
     remove(parts, id)
 }
 
-/// A row as a table of its own.
 fn table_of(row: &RejectedRow, catalog: &Catalog) -> TableRows {
     let known = catalog
         .stream_named(&row.stream)

@@ -119,7 +119,6 @@ fn upload_again(
     Ok(done)
 }
 
-/// The rows of `batch` within `range`.
 fn within(mut batch: Batch, range: TimeRange) -> Batch {
     for table in &mut batch.tables {
         // In time order.

@@ -34,10 +34,8 @@ pub struct StatusArgs {
     pub connection: ConnectionArgs,
 }
 
-/// Everything shown.
 #[derive(Debug, Serialize)]
 struct Shown {
-    /// Whether an agent runs.
     running: bool,
     /// What a running agent says.
     #[serde(flatten)]

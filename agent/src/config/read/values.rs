@@ -158,7 +158,6 @@ impl Values {
         }
     }
 
-    /// The value of `key`.
     pub(in crate::config) fn get<T>(&self, key: &Key<T>) -> T {
         self.value(key)
             .map_or_else(|| parse::default_of(key), |value| (key.read)(&value))

@@ -70,7 +70,6 @@ pub(in crate::config) enum Value {
     Real(f64),
     #[cfg(feature = "learning")]
     Texts(Vec<String>),
-    /// Of a path.
     Path(PathBuf),
     /// Of everything else.
     Text(String),
@@ -120,7 +119,6 @@ impl<T> Copy for TypedKind<T> {}
 
 /// A whole number that a setting can be.
 pub(in crate::config) trait Whole {
-    /// The largest.
     const MAX: u64;
 
     /// `number`, which is [`Self::MAX`] at most.

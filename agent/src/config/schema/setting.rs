@@ -29,7 +29,6 @@ pub(in crate::config) struct Setting {
     pub(in crate::config) path: &'static str,
     /// What it may be.
     pub(in crate::config) kind: Kind,
-    /// What it is unless set.
     pub(in crate::config) default: DefaultValue,
     /// One line for people.
     pub(in crate::config) help: &'static str,
@@ -91,7 +90,6 @@ impl Setting {
         }
     }
 
-    /// The default in words.
     pub(in crate::config) fn default_in_words(&self) -> String {
         match self.default {
             DefaultValue::Is("") => "empty".into(),

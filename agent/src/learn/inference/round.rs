@@ -25,7 +25,6 @@ pub(super) const PREDICTIONS_MAX: usize = 1_000;
 /// Records read, of whatever streams, after which a round ends.
 const ROWS_MAX: u64 = 10_000;
 
-/// How a round has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RoundEnd {
     /// There is more to answer.

@@ -18,7 +18,6 @@ pub(super) struct PredictorSnapshot {
     /// Timestamp of the last record answered, nanoseconds UTC.
     pub(super) answered_to: i64,
     pub(super) drift: DriftDetectors,
-    /// The trial that is under way.
     pub(super) trial: Option<TrialSnapshot>,
 }
 

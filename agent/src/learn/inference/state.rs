@@ -18,7 +18,6 @@ use crate::learn::inference::snapshot::PredictorSnapshot;
 const FORMAT: u32 = 1;
 /// Between two times of storing: a thousand snapshots are some megabytes.
 const GAP: Duration = Duration::from_mins(1);
-/// Name of the file.
 const FILE: &str = "answering";
 
 /// The content of the file: the order of the fields is the format.

@@ -15,7 +15,6 @@ use std::{
 use dunlin_models::registry::ModelKey;
 use dunlin_sync::{files::state_file, lock::unpoisoned};
 
-/// Name of the file.
 const FILE: &str = "drifted";
 
 pub(in crate::learn) struct Drifted {

@@ -18,7 +18,6 @@ use crate::{
     },
 };
 
-/// How a task ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::learn) enum Ending {
     /// Its version serves.

@@ -21,9 +21,7 @@ use crate::{
     learn::scheduler::task::{Task, TaskKind, TaskState},
 };
 
-/// Name of the table.
 const TABLE: &str = "tasks";
-/// Name of the log.
 const LOG: &str = "tasks-log";
 /// The table is not written anew for less than this, bytes of log.
 const LOG_BYTES_MIN: u64 = 64 << 10;

@@ -88,7 +88,7 @@ pub struct Task {
     pub id: u64,
     /// Which recipe on which stream.
     pub key: ModelKey,
-    /// From what.
+    /// From nothing, or from the version that serves.
     pub kind: TaskKind,
     /// What it is at.
     pub state: TaskState,

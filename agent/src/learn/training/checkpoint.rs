@@ -67,7 +67,6 @@ impl Checkpoint {
             .map(|kept| kept.checkpoint)
     }
 
-    /// Deletes it.
     pub(in crate::learn) fn remove(&self) {
         // There may never have been one; otherwise the next sweep tries again.
         let _left = fs::remove_file(&self.path);

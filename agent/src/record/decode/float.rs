@@ -39,7 +39,6 @@ impl Floats {
         None
     }
 
-    /// The number, if it is one.
     pub(super) fn parse(&mut self, text: &str) -> Option<f64> {
         let short = self.shortened(text);
         short.as_deref().unwrap_or(text).parse().ok()

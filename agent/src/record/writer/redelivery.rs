@@ -112,7 +112,6 @@ pub(super) struct Following {
 /// What comes behind these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Something else.
     Other,
     /// Nothing for a while.
     Nothing,

@@ -55,7 +55,6 @@ pub(super) struct Retained {
     saved: Instant,
 }
 
-/// Where they are kept.
 pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("state").join("retained")
 }

@@ -53,7 +53,6 @@ pub(super) struct Choice<'a> {
 
 /// What a table is to get.
 struct NewColumns {
-    /// The table itself is new.
     is_table_new: bool,
     columns: Vec<(String, FieldType)>,
 }

@@ -14,7 +14,6 @@ use taos::{Precision, RawBlock, Ty};
 
 const HEADER_BYTES: usize = 28;
 
-/// A block in the making.
 pub(super) struct BlockBuilder {
     rows: usize,
     schemas: Vec<u8>,

@@ -78,7 +78,6 @@ pub(super) fn identifier(name: &str, bytes_max: usize) -> String {
     }
 }
 
-/// The supertable of a schema.
 pub(super) fn supertable(schema: &Schema) -> String {
     identifier(&schema.name, TABLE_BYTES_MAX)
 }

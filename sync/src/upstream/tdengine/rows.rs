@@ -228,7 +228,6 @@ impl Table<'_> {
         sql.push(')');
     }
 
-    /// `rows` as one raw block.
     pub(super) fn block(&self, rows: &[usize]) -> RawBlock {
         let from = &self.source.rows;
         let bytes = rows.len() * (20 + 9 * self.fields.len());

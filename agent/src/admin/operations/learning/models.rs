@@ -20,7 +20,6 @@ use crate::{
     store::tell_damage,
 };
 
-/// Versions listed at most.
 const LIST_VERSIONS_MAX: usize = 10_000;
 
 /// An operation on models, on its way to the agent.

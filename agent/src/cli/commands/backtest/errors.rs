@@ -10,7 +10,6 @@ pub(super) struct Errors {
     pub(super) count: u64,
     /// Absolute errors, or wrong classes.
     pub(super) absolute: [f64; 3],
-    /// Squared errors.
     pub(super) squared: [f64; 3],
     /// Times that learning was refused and the model stayed as it was.
     pub(super) refused: u64,

@@ -44,7 +44,6 @@ pub(super) struct Table {
     pub(super) classes: Vec<String>,
     /// Lines that could not be read.
     pub(super) bad_lines: u64,
-    /// The first of them.
     pub(super) first_bad: Option<String>,
     /// Values missing elsewhere.
     pub(super) missing: u64,

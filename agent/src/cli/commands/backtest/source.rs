@@ -7,10 +7,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::read::Table;
 
-/// A stretch of a table.
 #[derive(Clone, Debug)]
 pub(super) struct TablePart {
-    /// Its rows.
     pub(super) rows: Range<usize>,
     /// Rows before these that windows may look back into.
     pub(super) lead: usize,
@@ -72,7 +70,6 @@ pub(super) fn source(table: &Table, label_name: Option<&str>, parts: &[TablePart
     }
 }
 
-/// One part as rows.
 pub(super) fn rows(table: &Table, part: &TablePart) -> Rows {
     let start = part.rows.start.saturating_sub(part.lead);
     let range = start..part.rows.end;

@@ -39,7 +39,6 @@ pub(super) enum Phase {
     Running,
     /// They have stopped; what is under way goes through.
     Draining,
-    /// Over.
     Done,
 }
 

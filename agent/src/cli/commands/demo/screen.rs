@@ -31,7 +31,6 @@ pub(super) enum Style {
     Live,
     /// A line every two seconds on standard output.
     Lines,
-    /// Nothing.
     Silent,
 }
 

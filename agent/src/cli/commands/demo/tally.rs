@@ -23,7 +23,6 @@ pub(super) struct Tally {
     pub(super) committed: u64,
     /// In publishes that went to quarantine.
     pub(super) quarantined: u64,
-    /// Lost.
     pub(super) dropped: u64,
     /// Taken by the upstream, each counted once.
     pub(super) uploaded: u64,
@@ -47,7 +46,6 @@ pub(super) struct Tally {
     pub(super) anomalies_false_positive: u64,
     /// Records of a healthy machine, not flagged.
     pub(super) anomalies_true_negative: u64,
-    /// Alarms of drift.
     pub(super) drifts: u64,
 }
 

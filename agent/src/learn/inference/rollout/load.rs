@@ -46,7 +46,6 @@ pub(super) struct Loaded {
     pub(super) serving: Serving,
 }
 
-/// Loads version `number` for `target`.
 pub(super) fn load(shared: &Shared, target: &Target<'_>, number: u64) -> Result<Loaded, Unfit> {
     let now = |error: RegistryError| Unfit::Transient(error.to_string());
     let models = &shared.models;

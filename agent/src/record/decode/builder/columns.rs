@@ -109,7 +109,6 @@ impl<'a> Builder<'a> {
         known.unwrap_or_default().max(inferred)
     }
 
-    /// What lies at `path`.
     pub(in crate::record::decode) fn find(&mut self, path: &str) -> Target {
         if self.time_path.as_deref() == Some(path) {
             return Target::Time;
