@@ -16,7 +16,8 @@ const HEAD: &str = "\
 # Dunlin: MQTT in, a power-cut-safe buffer, a time-series database out.
 # Lines that start with # are defaults or examples; remove the # to change one.
 # `dunlin check -c dunlin.toml` names every mistake with its line.
-# Each setting also has a flag (--mqtt-url) and a variable (DUNLIN_MQTT_URL); both win over this file.
+# Each setting outside [[stream]] and [[recipe]] also has a flag (--mqtt-url) and a variable
+# (DUNLIN_MQTT_URL); both win over this file.
 
 ";
 
@@ -118,5 +119,5 @@ fn written(value: &RecipeValue) -> String {
     }
 }
 
-#[cfg(all(test, feature = "learning", feature = "sqlite"))]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;

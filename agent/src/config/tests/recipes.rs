@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dunlin_models::{
     data::WindowShape,
+    judging::gate::GateSettings,
     recipe::{Problem, TrainError},
     recipes::custom::Custom,
 };
@@ -11,7 +12,7 @@ use dunlin_models::{
 use super::*;
 use crate::{
     config::settings::{RecipeRule, Sampling},
-    recipes::OwnRecipes,
+    recipes::{ChosenRecipe, OwnRecipes},
 };
 
 fn own() -> OwnRecipes {
@@ -174,5 +175,39 @@ fn predictions_are_published_where_no_stream_listens() {
     ] {
         let error = of(topic).unwrap_err();
         assert!(error.contains(told), "{topic}: {error}");
+    }
+}
+
+#[test]
+fn what_a_recipe_leaves_out_is_as_the_types_have_it() {
+    let rule = found("algorithm = \"pca\"", &OwnRecipes::default()).unwrap();
+    assert_eq!(rule.sampling, Sampling::default());
+    assert_eq!(rule.gate, GateSettings::default());
+}
+
+#[test]
+fn layers_are_whole_numbers_however_they_are_written() {
+    let layers = |written: &str| {
+        let text = format!("algorithm = \"mlp_regressor\"\nlabel = \"l\"\nhidden = {written}");
+        found(&text, &OwnRecipes::default()).map(|rule| match &rule.recipe {
+            ChosenRecipe::BuiltIn(settings) => settings.hidden.clone(),
+            ChosenRecipe::Own(_) => Vec::new(),
+        })
+    };
+    assert_eq!(layers("[64, 16.0]"), Ok(vec![64, 16]));
+    for wrong in [
+        "[]",
+        "[0]",
+        "[16.5]",
+        "[4294967360]",
+        "[-1]",
+        "64",
+        "[1e300]",
+    ] {
+        let error = layers(wrong).unwrap_err();
+        assert!(
+            error.contains("write hidden = [64, 16]"),
+            "{wrong}: {error}"
+        );
     }
 }

@@ -186,3 +186,23 @@ fn too_many_streams_are_refused_quickly() {
     let text = format!("{MINIMAL}{}", entries.join(""));
     assert_one(&text, &["6001 streams"]);
 }
+
+#[test]
+fn a_stream_is_the_same_by_a_flag_and_by_its_shortest_entry() {
+    let (_dir, path) = file_with(&MINIMAL.replace(
+        "name = \"s\"\ntopic = \"t/#\"",
+        "name = \"x\"\ntopic = \"x/#\"",
+    ));
+    let overrides = Overrides::default().topic("s=t/#");
+    let by_flag = check(Some(&path), &overrides).settings.unwrap();
+    assert_eq!(by_flag.streams, valid(MINIMAL).streams);
+}
+
+#[test]
+fn a_method_of_splitting_is_the_same_by_its_word_and_by_its_table() {
+    for method in ["random", "hash", "block", "kfold"] {
+        let split = |written: &str| valid(&format!("{MINIMAL}split = {written}\n")).streams;
+        let by_word = split(&format!("\"{method}\""));
+        assert_eq!(by_word, split(&format!("{{ method = \"{method}\" }}")));
+    }
+}

@@ -14,11 +14,12 @@ use crate::{
     cohort::Condition,
     config::{
         check::{entry::Entry, inputs::Inputs},
-        diagnostic::Diagnostics,
+        diagnostic::{Diagnostic, Diagnostics},
         read::parse,
         schema::{
             key::OptionalKey,
             keys::{names, recipe as keys},
+            kind::{Kind, Value},
         },
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
     },
@@ -30,6 +31,7 @@ use crate::{
 const NAMED_MAX: usize = 8;
 /// Each works on its own thread's time.
 const RECIPES_MAX: usize = 64;
+
 /// Every recipe rule.
 pub(super) fn rules(
     inputs: &Inputs<'_>,
@@ -280,11 +282,13 @@ fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings
         let Some(value) = entry.raw(key.name) else {
             continue;
         };
-        let value = recipe_value(key.range, value.get_ref());
-        if !value.is_some_and(|value| key.set(&mut settings, &value)) {
-            let (message, hint) = wanted(key);
-            entry.error(key.name, message, hint, found);
-        }
+        let read = recipe_value(key, value.get_ref());
+        let wrong = match read {
+            Ok(value) if key.set(&mut settings, &value) => continue,
+            Ok(_) => wrong_layers(key),
+            Err(diagnostic) => diagnostic,
+        };
+        entry.error(key.name, wrong.message, wrong.hint, found);
     }
     if let Err(why) = recipes::build(&settings) {
         entry.error(
@@ -297,45 +301,46 @@ fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings
     Some(settings)
 }
 
-fn recipe_value(range: RecipeRange, value: &DeValue<'_>) -> Option<RecipeValue> {
-    let count = |value: &DeValue<'_>| u64::try_from(parse::integer(value)?).ok();
-    Some(match range {
-        RecipeRange::Count { .. } => RecipeValue::Count(count(value)?),
-        RecipeRange::Real { .. } => RecipeValue::Real(parse::float(value)?),
-        RecipeRange::Flag => RecipeValue::Flag(value.as_bool()?),
+fn recipe_value(key: &RecipeKey, value: &DeValue<'_>) -> Result<RecipeValue, Diagnostic> {
+    let kind = match key.range {
+        RecipeRange::Count { min, max } => Kind::Integer { min, max },
+        RecipeRange::Real { min, max } => Kind::Real { min, max },
+        RecipeRange::Flag => Kind::Flag,
         RecipeRange::Layers { .. } => {
-            let layers = value.as_array()?.iter();
-            let units = layers.map(|units| Some(count(units.get_ref())? as usize));
-            RecipeValue::Layers(units.collect::<Option<_>>()?)
+            let layers = layers(value).ok_or_else(|| wrong_layers(key))?;
+            return Ok(RecipeValue::Layers(layers));
         }
+    };
+    Ok(match parse::from_toml(&kind, value)? {
+        Value::Number(number) => RecipeValue::Count(number),
+        Value::Real(real) => RecipeValue::Real(real),
+        other => RecipeValue::Flag(other == Value::Flag(true)),
     })
 }
 
-/// What is wrong with a value that `key` cannot have, and what to write.
-fn wanted(key: &RecipeKey) -> (&'static str, String) {
-    match key.range {
-        RecipeRange::Count { min, max } => (
-            "is no such number",
-            format!("write a whole number from {min} to {max}"),
-        ),
-        RecipeRange::Real { min, max } => (
-            "is no such number",
-            format!("write a number from {min} to {max}"),
-        ),
-        RecipeRange::Flag => (
-            "is neither true nor false",
-            "write true or false, without quotes".into(),
-        ),
+fn layers(value: &DeValue<'_>) -> Option<Vec<usize>> {
+    let units = value.as_array()?.iter().map(|units| {
+        let units = parse::float(units.get_ref()).filter(|units| units.fract() == 0.0)?;
+        (0.0..=f64::from(u32::MAX))
+            .contains(&units)
+            .then_some(units as usize)
+    });
+    units.collect()
+}
+
+fn wrong_layers(key: &RecipeKey) -> Diagnostic {
+    let (layers_max, units_max) = match key.range {
         RecipeRange::Layers {
             layers_max,
             units_max,
-        } => (
-            "is no list of layers",
-            format!(
-                "write {} = [64, 16]: units of each layer, 1 to {units_max}, at most {layers_max} \
-                 layers",
-                key.name
-            ),
+        } => (layers_max, units_max),
+        _ => (0, 0),
+    };
+    Diagnostic::new(
+        "is no list of layers",
+        format!(
+            "write {} = [64, 16]: units of each layer, 1 to {units_max}, at most {layers_max} layers",
+            key.name
         ),
-    }
+    )
 }
