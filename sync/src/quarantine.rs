@@ -66,8 +66,7 @@ pub enum QuarantineError {
 
 /// Items that are written at once.
 struct Put {
-    /// Their numbers.
-    items: Range<u64>,
+    numbers: Range<u64>,
     records: u64,
     entries: Vec<Entry>,
 }
@@ -257,7 +256,7 @@ impl Quarantine {
             })?;
             if bytes_of_put >= PUT_BYTES_MAX {
                 puts.push(Put {
-                    items: id..id,
+                    numbers: id..id,
                     records: 0,
                     entries: Vec::new(),
                 });
@@ -267,7 +266,7 @@ impl Quarantine {
                 let chunks = bytes.chunks(CHUNK_BYTES_MAX).enumerate();
                 let entries = chunks.map(|(n, chunk)| (item_key(id, n as u32), chunk.to_vec()));
                 put.entries.extend(entries);
-                put.items.end = id + 1;
+                put.numbers.end = id + 1;
                 put.records += item.records;
             }
             bytes_of_put += bytes.len();

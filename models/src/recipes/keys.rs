@@ -197,7 +197,8 @@ impl RecipeKey {
 }
 
 impl RecipeRange {
-    fn contains(&self, value: &RecipeValue) -> bool {
+    /// Whether `value` is of this type and in range.
+    pub fn contains(&self, value: &RecipeValue) -> bool {
         match (self, value) {
             (Self::Count { min, max }, RecipeValue::Count(count)) => (min..=max).contains(&count),
             (Self::Real { min, max }, RecipeValue::Real(real)) => (min..=max).contains(&real),

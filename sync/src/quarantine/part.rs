@@ -35,8 +35,8 @@ pub(super) struct Counts {
 pub(super) struct Part {
     pub(super) id: u64,
     dir: PathBuf,
-    /// Numbers of the items that may be in it.
-    items: Range<u64>,
+    /// Of the items that may be in it.
+    numbers: Range<u64>,
     generation: Option<Generation>,
     /// sled has written nothing that is not durable since it was opened.
     is_settled: bool,
@@ -55,7 +55,7 @@ impl Part {
         Ok(Self {
             id,
             dir,
-            items: first_item..first_item,
+            numbers: first_item..first_item,
             generation: Some(generation),
             is_settled: true,
             counts: Counts::default(),
@@ -69,7 +69,7 @@ impl Part {
         let mut part = Self {
             id,
             dir,
-            items: 1..1,
+            numbers: 1..1,
             generation: None,
             is_settled: false,
             counts: Counts::default(),
@@ -85,18 +85,18 @@ impl Part {
             end = end.max(item_id(key).map_or(0, |id| id + 1));
             false
         })?;
-        part.items = first..end;
+        part.numbers = first..end;
         Ok(part)
     }
 
     /// One past its last item.
     pub(super) fn next_item(&self) -> u64 {
-        self.items.end
+        self.numbers.end
     }
 
     /// Whether items of these numbers may be in it.
     pub(super) fn may_hold(&self, numbers: &Range<u64>) -> bool {
-        self.items.start < numbers.end && numbers.start < self.items.end
+        self.numbers.start < numbers.end && numbers.start < self.numbers.end
     }
 
     fn generation(&mut self) -> Result<&Generation, GenerationError> {
@@ -143,14 +143,14 @@ impl Part {
     /// it to another part.
     pub(super) fn put(&mut self, put: &Put) -> Result<(), GenerationError> {
         self.ready()?;
-        self.items.end = self.items.end.max(put.items.end);
+        self.numbers.end = self.numbers.end.max(put.numbers.end);
         if let Err(error) = self.generation()?.put(put.entries.clone()) {
             // What is only in memory must not be counted.
             self.close();
             self.is_counted = false;
             return Err(error);
         }
-        self.counts.items += put.items.end - put.items.start;
+        self.counts.items += put.numbers.end - put.numbers.start;
         self.counts.records += put.records;
         self.bytes_put += put.bytes();
         if self.bytes_put >= ANEW_BYTES {
@@ -162,17 +162,16 @@ impl Part {
     /// Removes those of the items `ids` that it holds and that can be read; returns how many these were.
     pub(super) fn remove(&mut self, ids: &[u64]) -> Result<u64, GenerationError> {
         self.ready()?;
+        let numbers = self.numbers.clone();
+        let generation = self.generation()?;
         let (mut keys, mut items) = (Vec::new(), 0);
-        for id in ids.iter().filter(|id| self.items.contains(id)) {
+        for id in ids.iter().filter(|id| numbers.contains(id)) {
             let mut found = Vec::new();
-            let generation = self.generation.as_ref();
-            let scanned = generation.map(|generation| {
-                generation.scan(&item_prefix(*id), |key, _| {
-                    found.push(key.to_vec());
-                    true
-                })
+            let scanned = generation.scan(&item_prefix(*id), |key, _| {
+                found.push(key.to_vec());
+                true
             });
-            if let Some(Err(error)) = scanned {
+            if let Err(error) = scanned {
                 tracing::error!(id, %error, "an item in quarantine is damaged");
                 continue;
             }

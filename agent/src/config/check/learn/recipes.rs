@@ -282,13 +282,13 @@ fn built_in(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<RecipeSettings
         let Some(value) = entry.raw(key.name) else {
             continue;
         };
-        let read = recipe_value(key, value.get_ref());
-        let wrong = match read {
-            Ok(value) if key.set(&mut settings, &value) => continue,
-            Ok(_) => wrong_layers(key),
-            Err(diagnostic) => diagnostic,
-        };
-        entry.error(key.name, wrong.message, wrong.hint, found);
+        match recipe_value(key, value.get_ref()) {
+            Ok(value) => {
+                let is_set = key.set(&mut settings, &value);
+                debug_assert!(is_set, "{}: {value:?} is in its range", key.name);
+            }
+            Err(wrong) => entry.error(key.name, wrong.message, wrong.hint, found),
+        }
     }
     if let Err(why) = recipes::build(&settings) {
         entry.error(
@@ -306,9 +306,22 @@ fn recipe_value(key: &RecipeKey, value: &DeValue<'_>) -> Result<RecipeValue, Dia
         RecipeRange::Count { min, max } => Kind::Integer { min, max },
         RecipeRange::Real { min, max } => Kind::Real { min, max },
         RecipeRange::Flag => Kind::Flag,
-        RecipeRange::Layers { .. } => {
-            let layers = layers(value).ok_or_else(|| wrong_layers(key))?;
-            return Ok(RecipeValue::Layers(layers));
+        RecipeRange::Layers {
+            layers_max,
+            units_max,
+        } => {
+            let value = layers(value).map(RecipeValue::Layers);
+            let value = value.filter(|value| key.range.contains(value));
+            return value.ok_or_else(|| {
+                Diagnostic::new(
+                    "is no list of layers",
+                    format!(
+                        "write {} = [64, 16]: units of each layer, 1 to {units_max}, at most \
+                         {layers_max} layers",
+                        key.name
+                    ),
+                )
+            });
         }
     };
     Ok(match parse::from_toml(&kind, value)? {
@@ -326,21 +339,4 @@ fn layers(value: &DeValue<'_>) -> Option<Vec<usize>> {
             .then_some(units as usize)
     });
     units.collect()
-}
-
-fn wrong_layers(key: &RecipeKey) -> Diagnostic {
-    let (layers_max, units_max) = match key.range {
-        RecipeRange::Layers {
-            layers_max,
-            units_max,
-        } => (layers_max, units_max),
-        _ => (0, 0),
-    };
-    Diagnostic::new(
-        "is no list of layers",
-        format!(
-            "write {} = [64, 16]: units of each layer, 1 to {units_max}, at most {layers_max} layers",
-            key.name
-        ),
-    )
 }
