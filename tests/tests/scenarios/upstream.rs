@@ -73,7 +73,9 @@ fn a_link_of_64_kbit_s_takes_everything() {
     all_in(&world, &double, 1_500);
     // What was not answered in time was sent again in parts, and no row was blamed for it.
     let status = world.wait("the last answer", |s| s.upstream.lag_rows == 0);
-    assert!(status.upstream.retries >= 3, "{status:?}");
+    // How often depends on how fast the machine is; that it was at all does not.
+    let last_error = status.upstream.last_error.as_deref().unwrap_or_default();
+    assert!(last_error.contains("did not answer within"), "{status:?}");
     assert_eq!(status.upstream.rejected, 0, "{status:?}");
     // The link is good again.
     relay.slow(None);
