@@ -226,6 +226,7 @@ windows_min = 50
                     angle.cos() - noise
                 );
                 let content = RequestContent::Publish {
+                    wanted: None,
                     at_ns: None,
                     topic: b"plant/press/vibration".to_vec(),
                     payload: payload.into_bytes(),

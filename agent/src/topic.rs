@@ -19,17 +19,30 @@ const TAG_NAME_BYTES_MAX: usize = 64;
 enum Level {
     /// This text and no other.
     Literal(Box<str>),
-    /// `+` or `+name`: any one level.
-    One { captured: bool },
-    /// `#` or `#name`, always last: this level and all below it, or none.
-    Rest { captured: bool },
+    /// `+`, `+name` or `{field}`: any one level.
+    One(Use),
+    /// `#`, `#name` or `#{field}`, always last: this level and all below it, or none.
+    Rest(Use),
 }
+
+/// What becomes of what a wildcard takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Nothing,
+    Tag,
+    /// It names the field.
+    Field,
+}
+
+/// Stands for the level that names the field.
+const FIELD: &str = "{field}";
 
 /// A topic filter whose named wildcards become tags: `plant/+line/+machine/vibration`.
 ///
 /// `+name` captures one level, a trailing `#name` all levels from there on, joined with `/`. A bare
 /// `+` or `#` matches and is not a tag: **topics that differ only there share one stream**, so name
-/// every wildcard that tells two machines apart.
+/// every wildcard that tells two machines apart. `{field}` takes one level, `#{field}` all from there on,
+/// joined with `.`: what is published there is the field of that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicFilter {
     text: String,
@@ -53,12 +66,18 @@ pub struct TopicError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captures<'t> {
     values: Vec<&'t str>,
+    field: Option<&'t str>,
 }
 
 impl<'t> Captures<'t> {
     /// One value per name of [`TopicFilter::tag_names`], in that order.
     pub fn values(&self) -> &[&'t str] {
         &self.values
+    }
+
+    /// What the topic says the field is called, its levels divided by `/`.
+    pub fn field(&self) -> Option<&'t str> {
+        self.field
     }
 }
 
@@ -89,7 +108,7 @@ impl TopicFilter {
         let mut tag_names: Vec<String> = Vec::new();
         let mut offset = share_bytes;
         for level in plain.split('/') {
-            if matches!(levels.last(), Some(Level::Rest { .. })) {
+            if matches!(levels.last(), Some(Level::Rest(_))) {
                 return Err(error_at(
                     text,
                     offset - 1,
@@ -97,21 +116,31 @@ impl TopicFilter {
                 ));
             }
             let wildcard = level.chars().next().filter(|first| "+#".contains(*first));
+            let wildcard = wildcard.or((level == FIELD).then_some('+'));
             let Some(wildcard) = wildcard else {
                 check_literal(text, offset, level)?;
                 levels.push(Level::Literal(level.into()));
                 offset += level.len() + 1;
                 continue;
             };
-            let name = &level[1..];
-            if !name.is_empty() {
+            let name = level.strip_prefix(['+', '#']).unwrap_or(level);
+            let used = match name {
+                "" => Use::Nothing,
+                FIELD => Use::Field,
+                _ => Use::Tag,
+            };
+            let is_field = |level: &Level| matches!(level, Level::One(Use::Field));
+            if used == Use::Field && levels.iter().any(is_field) {
+                let problem = "another level names the field already";
+                return Err(error_at(text, offset, problem));
+            }
+            if used == Use::Tag {
                 check_tag_name(text, offset + 1, name, &tag_names)?;
                 tag_names.push(name.to_owned());
             }
-            let captured = !name.is_empty();
             levels.push(match wildcard {
-                '+' => Level::One { captured },
-                _ => Level::Rest { captured },
+                '+' => Level::One(used),
+                _ => Level::Rest(used),
             });
             offset += level.len() + 1;
         }
@@ -128,6 +157,12 @@ impl TopicFilter {
         &self.text
     }
 
+    /// Whether a level names the field.
+    pub fn names_field(&self) -> bool {
+        let mut levels = self.levels.iter();
+        levels.any(|level| matches!(level, Level::One(Use::Field) | Level::Rest(Use::Field)))
+    }
+
     /// Names of the captures, from left to right.
     pub fn tag_names(&self) -> &[String] {
         &self.tag_names
@@ -140,8 +175,8 @@ impl TopicFilter {
             .iter()
             .map(|level| match level {
                 Level::Literal(literal) => literal,
-                Level::One { .. } => "+",
-                Level::Rest { .. } => "#",
+                Level::One(_) => "+",
+                Level::Rest(_) => "#",
             })
             .collect();
         format!("{}{}", self.share, levels.join("/"))
@@ -154,14 +189,18 @@ impl TopicFilter {
             return None;
         }
         let mut values = Vec::with_capacity(self.tag_names.len());
+        let mut field = None;
         // `None` once every level of the topic has been used up.
         let mut rest = Some(topic);
         for level in &self.levels {
-            if let Level::Rest { captured } = level {
-                if *captured {
-                    values.push(rest.unwrap_or_default());
+            if let Level::Rest(used) = level {
+                match used {
+                    Use::Nothing => {}
+                    Use::Tag => values.push(rest.unwrap_or_default()),
+                    // Nothing there would be no name.
+                    Use::Field => field = Some(rest.filter(|rest| !rest.is_empty())?),
                 }
-                return Some(Captures { values });
+                return Some(Captures { values, field });
             }
             let (head, tail) = match rest?.split_once('/') {
                 Some((head, tail)) => (head, Some(tail)),
@@ -169,12 +208,13 @@ impl TopicFilter {
             };
             match level {
                 Level::Literal(literal) if **literal != *head => return None,
-                Level::One { captured: true } => values.push(head),
+                Level::One(Use::Tag) => values.push(head),
+                Level::One(Use::Field) => field = Some(head),
                 _ => {}
             }
             rest = tail;
         }
-        rest.is_none().then_some(Captures { values })
+        rest.is_none().then_some(Captures { values, field })
     }
 }
 

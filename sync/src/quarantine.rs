@@ -28,7 +28,7 @@ use self::{
     room::{PUT_BYTES_MAX, set_aside},
 };
 pub use self::{
-    item::{Content, Item, PAYLOAD_BYTES_MAX},
+    item::{Content, Item, KeptPublish, Missing, PAYLOAD_BYTES_MAX},
     notices::{Notice, Notices},
     room::BYTES_MAX_MIN,
 };

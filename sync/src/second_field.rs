@@ -15,13 +15,19 @@ pub fn second_field(field: &str, kind: FieldType, number: u32) -> String {
         0 | 1 => format!("_{kind}"),
         more => format!("_{kind}_{more}"),
     };
-    if field.len() + suffix.len() <= FIELD_NAME_BYTES_MAX {
-        return format!("{field}{suffix}");
+    with_suffix(field, &suffix)
+}
+
+/// `name` with `suffix`; what would be longer than [`FIELD_NAME_BYTES_MAX`] is cut short and gets a hash of
+/// the whole in between. A pure function.
+pub fn with_suffix(name: &str, suffix: &str) -> String {
+    if name.len() + suffix.len() <= FIELD_NAME_BYTES_MAX {
+        return format!("{name}{suffix}");
     }
-    let hash = format!("_{:08x}", crc32c::crc32c(field.as_bytes()));
+    let hash = format!("_{:08x}", crc32c::crc32c(name.as_bytes()));
     let room = FIELD_NAME_BYTES_MAX.saturating_sub(hash.len() + suffix.len());
-    let kept = field.floor_char_boundary(room);
-    format!("{}{hash}{suffix}", &field[..kept])
+    let kept = name.floor_char_boundary(room);
+    format!("{}{hash}{suffix}", &name[..kept])
 }
 
 #[cfg(test)]

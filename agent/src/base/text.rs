@@ -97,5 +97,19 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     out
 }
 
+/// Text from the network made fit for a log line: escaped, at most 64 characters.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("`");
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(64) {
+        quoted.extend(character.escape_debug());
+    }
+    if characters.next().is_some() {
+        quoted.push_str("...");
+    }
+    quoted.push('`');
+    quoted
+}
+
 #[cfg(test)]
 mod tests;

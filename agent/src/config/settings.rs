@@ -5,16 +5,17 @@
 pub(in crate::config) mod choice;
 #[cfg(feature = "learning")]
 mod learn;
+mod stream;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use dunlin_sync::tls::TlsFiles;
 pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
-use dunlin_sync::{sample::Field, tls::TlsFiles};
 
 use self::choice::Choice;
 #[cfg(feature = "learning")]
 pub use self::learn::{LearnSettings, RecipeRule, Sampling, StatusWords};
-use crate::topic::TopicFilter;
+pub use self::stream::*;
 
 /// Most streams of one device, its own tables apart.
 pub const DEVICE_STREAMS_MAX: usize = 20_000;
@@ -136,166 +137,6 @@ pub struct MqttSettings {
     pub backoff_ms_min: u64,
     /// Longest wait between attempts.
     pub backoff_ms_max: u64,
-}
-
-/// Payload format of a stream rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PayloadFormat {
-    /// A JSON object, or an array of objects (a batch), told apart by the first byte.
-    Json,
-    /// One bare number; the field is called `reading` unless one field is declared.
-    Number,
-    /// CSV lines: with a header line, or columns in the order of the declared fields.
-    Csv {
-        /// Field separator, one byte.
-        delimiter: u8,
-        /// The first line of every payload names the columns.
-        header: bool,
-    },
-    /// `SenML` JSON (RFC 8428).
-    SenMl,
-}
-
-/// CSV as it is unless more is said about it.
-impl Choice for PayloadFormat {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("json", Self::Json),
-        ("number", Self::Number),
-        (
-            "csv",
-            Self::Csv {
-                delimiter: b',',
-                header: false,
-            },
-        ),
-        ("senml", Self::SenMl),
-    ];
-}
-
-/// Unit of a numeric source time; a text is read as RFC 3339 whatever the unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeUnit {
-    /// Told from the number's size (default): 10 digits are seconds, 13 milliseconds, and so on.
-    BySize,
-    /// Seconds (fractions allowed).
-    Seconds,
-    /// Milliseconds.
-    Millis,
-    /// Microseconds.
-    Micros,
-    /// Nanoseconds.
-    Nanos,
-}
-
-/// `BySize` has no word: it is what holds without one.
-impl Choice for TimeUnit {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("s", Self::Seconds),
-        ("ms", Self::Millis),
-        ("us", Self::Micros),
-        ("ns", Self::Nanos),
-    ];
-}
-
-/// Which times of a source are believed: 0 and an uptime are none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeRange {
-    /// Earliest, nanoseconds UTC.
-    pub min_ns: i64,
-    /// Furthest ahead of the clock, as long as that is synchronised.
-    pub ahead_max: Duration,
-}
-
-impl TimeRange {
-    /// From 2000-01-01 to a day ahead.
-    pub const DEFAULT: Self = Self {
-        min_ns: 946_684_800_000_000_000,
-        ahead_max: Duration::from_hours(24),
-    };
-
-    /// Whether `ns` may be the time of something; `now_ns` is what a synchronised clock says.
-    pub fn contains(&self, ns: i64, now_ns: Option<i64>) -> bool {
-        let ahead_ns = i64::try_from(self.ahead_max.as_nanos()).unwrap_or(i64::MAX);
-        ns >= self.min_ns && now_ns.is_none_or(|now_ns| ns <= now_ns.saturating_add(ahead_ns))
-    }
-}
-
-/// What to do with NaN and infinite numbers (CSV and bare numbers can hold them).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NanPolicy {
-    /// The publish goes to quarantine.
-    Refuse,
-    /// The value counts as missing.
-    Missing,
-}
-
-impl Choice for NanPolicy {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("refuse", Self::Refuse), ("missing", Self::Missing)];
-}
-
-/// What to do with what a broker has retained and sends (again) to whoever subscribes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetainedPolicy {
-    /// Stored, unless it has the payload that was stored last from its topic.
-    Once,
-    /// Not stored; what is published while we are subscribed is.
-    Ignore,
-    /// Stored each time it is sent.
-    Always,
-}
-
-impl Choice for RetainedPolicy {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("once", Self::Once),
-        ("ignore", Self::Ignore),
-        ("always", Self::Always),
-    ];
-}
-
-/// Where a declared field is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeclaredField {
-    /// Name and type.
-    pub field: Field,
-    /// JSON pointer (RFC 6901) into the record; `None`: the key of the field's own name.
-    /// For CSV with a header: the column's name without the leading slash.
-    pub pointer: Option<String>,
-    /// A record without it goes to quarantine.
-    pub required: bool,
-}
-
-/// One `[[stream]]`: which topics, how to read them, how to split them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StreamRule {
-    /// Name of the schema (supertable).
-    pub name: String,
-    /// Topics, with captures.
-    pub filter: TopicFilter,
-    /// Payload format.
-    pub format: PayloadFormat,
-    /// Declared fields.
-    pub fields: Vec<DeclaredField>,
-    /// Whether fields that are not declared are taken too, with inferred types.
-    pub infer: bool,
-    /// JSON pointer (or CSV column) of the source's own time.
-    pub time: Option<String>,
-    /// Its unit if it is a number.
-    pub time_unit: TimeUnit,
-    /// What the source's own time must lie in to be believed.
-    pub time_range: TimeRange,
-    /// Constant tags besides `device` and the captures.
-    pub tags: BTreeMap<String, String>,
-    /// NaN and infinity.
-    pub nan: NanPolicy,
-    /// What the broker sends because it has retained it.
-    pub retained: RetainedPolicy,
-    /// Most fields a schema may grow to.
-    pub fields_max: usize,
-    /// Most streams of this rule; `None`: as many as the device takes.
-    pub instances_max: Option<usize>,
-    /// How records are split.
-    pub split: SplitRule,
 }
 
 /// How the split of a record is drawn.

@@ -15,6 +15,7 @@ mod mistakes;
 #[cfg(feature = "learning")]
 mod recipes;
 mod secrets;
+mod shapes;
 mod streams;
 
 const MINIMAL: &str = "device = \"d\"\n[mqtt]\nurl = \"mqtt://h\"\n[[stream]]\nname = \"s\"\n\

@@ -1,11 +1,13 @@
 //! Payload bytes in, typed records out. Pure: no clock, no input or output, no state between calls.
 //!
 //! Promises
-//! - all or nothing: one bad record and the whole publish is refused, with one [`Reason`] and how many
-//!   records it held, so that received = decoded + refused to the record;
+//! - one malformed record and the whole publish is refused, with one [`Reason`] and how many records it
+//!   held, so that received = decoded + refused to the record; a value that does not fit its field is left
+//!   out alone and named in [`Misfits`], unless the rule refuses the publish then;
 //! - any bytes at all end in a [`Decoded`] or a [`Reject`], never a panic, and what comes out is bounded
 //!   by [`RECORDS_MAX`], [`RECORD_BYTES_MAX`](dunlin_sync::block::builder::RECORD_BYTES_MAX) and [`CELLS_MAX`];
-//! - a text that comes out holds no quote, back-tick, NUL or other control character;
+//! - a name that comes out holds no quote or back-tick, and neither a name nor a text a NUL or another
+//!   control character, but for the tabs and line breaks of a text;
 //! - a field keeps its type from the moment it is declared or first seen; what comes with another type,
 //!   and was not declared, goes to a second field beside it;
 //! - the work is in proportion to the payload's bytes, whatever is in them.
@@ -22,23 +24,31 @@ use dunlin_sync::{
     sample::{Field, FieldType, RecordValues, Schema},
 };
 
+pub(crate) use crate::base::text::quoted;
 use crate::config::settings::{PayloadFormat, StreamRule};
 
 mod builder;
+mod cbor;
 mod csv;
 mod float;
 pub mod infer;
+mod inflate;
+mod influx;
 mod json;
-mod number;
+mod misfits;
+mod msgpack;
+mod scalar;
 mod scan;
 mod senml;
-mod time;
+mod shaped;
+mod tape;
 mod value;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use builder::Builder;
+pub use misfits::{FieldMisfit, Misfits, Missing};
 
 /// Most records in one publish.
 pub const RECORDS_MAX: usize = 10_000;
@@ -54,8 +64,44 @@ pub struct Decoded {
     pub new_fields: Vec<Field>,
     /// Those of the new ones that take values of a second type.
     pub seconds: Vec<SecondField>,
-    /// At least one record.
+    /// Records by the stream they belong to; at least one stream, and at least one record each.
+    pub groups: Vec<Group>,
+    /// What is missing from them.
+    pub misfits: Misfits,
+}
+
+/// Records of one stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// Values of the rule's payload tags, in their order.
+    pub tags: Vec<String>,
+    /// Its records, in the order of the payload.
     pub records: Vec<Record>,
+}
+
+/// What is to be decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Publish<'a> {
+    /// The bytes.
+    pub payload: &'a [u8],
+    /// Most bytes that a compressed payload may hold.
+    pub bytes_max: usize,
+    /// What the topic says the field is called (`{field}`).
+    pub field: Option<&'a str>,
+    /// Only these values, the others being stored already.
+    pub wanted: Option<&'a Missing>,
+}
+
+impl<'a> Publish<'a> {
+    /// All of `payload`, whose topic says nothing about fields.
+    pub fn of(payload: &'a [u8]) -> Self {
+        Self {
+            payload,
+            bytes_max: payload.len(),
+            field: None,
+            wanted: None,
+        }
+    }
 }
 
 /// A field came with a second type.
@@ -99,12 +145,20 @@ pub enum Reason {
     NotJson,
     /// Not UTF-8.
     NotUtf8,
-    /// Not one bare number.
+    /// Not one bare value of the rule's type.
     NotNumber,
     /// Not CSV, or lines of different widths.
     NotCsv,
     /// Not `SenML` (RFC 8428).
     NotSenml,
+    /// Not CBOR (RFC 8949).
+    NotCbor,
+    /// Not `MessagePack`.
+    NotMessagePack,
+    /// Not `InfluxDB` line protocol.
+    NotInflux,
+    /// Damaged, or not compressed as the rule says.
+    BadCompression,
     /// A value that does not fit the type its field is held as.
     WrongType,
     /// NaN or infinity where the rule refuses them.
@@ -119,11 +173,11 @@ pub enum Reason {
     MissingField,
     /// More fields than the schema may grow to.
     TooManyFields,
-    /// A text with a quote, a back-tick, a NUL or another control character.
+    /// A text with a NUL or another control character.
     BadText,
     /// A source time that is no time, or outside 1677..=2262.
     BadTime,
-    /// A field whose name is empty, too long, holds quotes or control characters, or is taken.
+    /// A field whose name is taken.
     BadFieldName,
     /// Nothing in it.
     Empty,
@@ -133,16 +187,24 @@ pub enum Reason {
     RecordTooLarge,
     /// More streams than the catalog may grow to.
     TooManyStreams,
+    /// Objects in a list inside a record, which would become fields by their place in the list.
+    ListOfObjects,
+    /// What says which stream a record belongs to is missing or cannot be in a name.
+    BadTag,
 }
 
 impl Reason {
     /// Every reason, for counters that start at 0.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::NotJson,
         Self::NotUtf8,
         Self::NotNumber,
         Self::NotCsv,
         Self::NotSenml,
+        Self::NotCbor,
+        Self::NotMessagePack,
+        Self::NotInflux,
+        Self::BadCompression,
         Self::WrongType,
         Self::Nan,
         Self::TooLarge,
@@ -157,6 +219,8 @@ impl Reason {
         Self::TooManyRecords,
         Self::RecordTooLarge,
         Self::TooManyStreams,
+        Self::ListOfObjects,
+        Self::BadTag,
     ];
 
     /// Its stable name, `snake_case`.
@@ -167,6 +231,10 @@ impl Reason {
             Self::NotNumber => "not_number",
             Self::NotCsv => "not_csv",
             Self::NotSenml => "not_senml",
+            Self::NotCbor => "not_cbor",
+            Self::NotMessagePack => "not_msgpack",
+            Self::NotInflux => "not_influx",
+            Self::BadCompression => "bad_compression",
             Self::WrongType => "wrong_type",
             Self::Nan => "nan",
             Self::TooLarge => "too_large",
@@ -181,6 +249,8 @@ impl Reason {
             Self::TooManyRecords => "too_many_records",
             Self::RecordTooLarge => "record_too_large",
             Self::TooManyStreams => "too_many_streams",
+            Self::ListOfObjects => "list_of_objects",
+            Self::BadTag => "bad_tag",
         }
     }
 }
@@ -194,25 +264,36 @@ impl Reason {
     /// What would help, in short.
     pub const fn advice(self) -> &'static str {
         match self {
-            Self::NotJson | Self::NotUtf8 | Self::NotNumber | Self::NotCsv | Self::NotSenml => {
-                "send what the rule's `format` says, or change it to what is sent"
-            }
+            Self::NotJson
+            | Self::NotUtf8
+            | Self::NotNumber
+            | Self::NotCsv
+            | Self::NotSenml
+            | Self::NotCbor
+            | Self::NotMessagePack
+            | Self::NotInflux => "send what the rule's `format` says, or change it to what is sent",
             Self::WrongType => {
-                "a field keeps the type it had first: send that, declare the field with another type \
-                 under another name, or give the stream rule another name"
+                "send what the field's type can hold, declare the field with another type, or say what the \
+                 words mean (`values`)"
             }
+            Self::BadCompression => "send it whole, or set the rule's `compression`",
             Self::Nan => "leave the value out, or let the rule take it (`nan`)",
             Self::TooLarge => "send less at once, or raise mqtt.payload_bytes_max",
             Self::UnknownTopic => "add a [[stream]] rule for the topic, or subscribe to less",
             Self::BadTopic => "publish on a topic without quotes, control characters and `..`",
             Self::MissingField => "send the field, or do not require it",
             Self::TooManyFields => "raise the rule's fields_max, or declare the fields that matter",
-            Self::BadText => "send texts without quotes and control characters",
+            Self::BadText => "send texts without control characters",
             Self::BadTime => "send times as the rule's time format says",
             Self::BadFieldName => "rename the field",
             Self::Empty => "send at least one value",
             Self::TooManyRecords | Self::RecordTooLarge => "send less at once",
             Self::TooManyStreams => "capture less of the topic as tags",
+            Self::ListOfObjects => {
+                "say where the records are (`records`, `name`, `value`), or leave the list out \
+                 (`exclude_fields`)"
+            }
+            Self::BadTag => "say where the tag is (`tags`), or send it with every record",
             #[allow(unreachable_patterns)] // Those that are added later.
             _ => "look at it: dunlin quarantine list",
         }
@@ -268,57 +349,105 @@ impl From<PushError> for Reject {
 pub fn decode(
     rule: &StreamRule,
     schema: Option<&Schema>,
-    payload: &[u8],
+    publish: Publish<'_>,
 ) -> Result<Decoded, Reject> {
-    let mut builder = Builder::new(rule, schema);
-    let decoded = match std::str::from_utf8(payload) {
-        Ok(text) => decode_text(rule, text, &mut builder),
-        Err(error) => Err(Reject::new(
-            Reason::NotUtf8,
-            format!("byte {} of the payload is not UTF-8", error.valid_up_to()),
-        )),
-    };
-    match decoded {
-        Ok(()) => Ok(builder.finish()),
-        Err(reject) => Err(with_count(rule, reject, &builder, payload)),
+    let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
+    let payload = &*inflated;
+    let mut builder = Builder::new(rule, schema, publish.wanted);
+    let decoded = decode_payload(rule, payload, publish.field, &mut builder);
+    let begun = builder.begun();
+    decoded
+        .and_then(|()| builder.finish())
+        .map_err(|reject| with_count(rule, reject, begun, payload))
+}
+
+fn decode_payload(
+    rule: &StreamRule,
+    payload: &[u8],
+    field: Option<&str>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    match rule.format {
+        PayloadFormat::Cbor => shaped::decode(cbor::tape_of_cbor(payload)?.root(), field, builder),
+        PayloadFormat::MessagePack => {
+            shaped::decode(msgpack::tape_of_msgpack(payload)?.root(), field, builder)
+        }
+        PayloadFormat::SenMlCbor => senml::decode(cbor::tape_of_cbor(payload)?.root(), builder),
+        _ => match std::str::from_utf8(payload) {
+            Ok(text) => decode_text(rule, trimmed(text), field, builder),
+            Err(error) => Err(Reject::new(
+                Reason::NotUtf8,
+                format!("byte {} of the payload is not UTF-8", error.valid_up_to()),
+            )),
+        },
     }
 }
 
-fn decode_text<'a>(
-    rule: &'a StreamRule,
-    text: &'a str,
-    builder: &mut Builder<'a>,
+fn decode_text(
+    rule: &StreamRule,
+    text: &str,
+    field: Option<&str>,
+    builder: &mut Builder<'_>,
 ) -> Result<(), Reject> {
-    let text = without_mark(text);
     match rule.format {
-        PayloadFormat::Json => json::decode(text, builder),
-        PayloadFormat::Number => number::decode(text, builder),
+        PayloadFormat::NdJson => {
+            let mut lines = text.lines().filter(|line| !line.trim_ascii().is_empty());
+            lines.try_for_each(|line| decode_json(rule, line, field, builder))
+        }
         PayloadFormat::Csv { delimiter, header } => csv::decode(text, delimiter, header, builder),
-        PayloadFormat::SenMl => senml::decode(text, builder),
+        PayloadFormat::SenMl => senml::decode_text(text, builder),
+        PayloadFormat::Influx => influx::decode(text, builder),
+        format if format.is_scalar() => scalar::decode(text, field, builder),
+        _ => decode_json(rule, text, field, builder),
     }
+}
+
+fn decode_json(
+    rule: &StreamRule,
+    text: &str,
+    field: Option<&str>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    if rule.records.is_none() && rule.payload_tags.is_empty() {
+        return json::decode(text, field, builder);
+    }
+    shaped::decode(json::tape(text)?.root(), field, builder)
 }
 
 /// Adds which record was bad and how many there were. Only for publishes that are refused anyway, so
 /// it may read the payload again.
 #[cold]
-fn with_count(
-    rule: &StreamRule,
-    mut reject: Reject,
-    builder: &Builder<'_>,
-    payload: &[u8],
-) -> Reject {
+fn with_count(rule: &StreamRule, mut reject: Reject, begun: usize, payload: &[u8]) -> Reject {
     let text = String::from_utf8_lossy(payload);
-    let records = match rule.format {
-        PayloadFormat::Json => json::count(&text),
-        PayloadFormat::Number => 1,
-        PayloadFormat::Csv { header, .. } => csv::count(&text, header),
-        PayloadFormat::SenMl => senml::count(&text),
+    let text = trimmed(&text);
+    let items = |tape: Result<tape::Tape<'_>, Reject>| {
+        tape.map_or(0, |tape| tape.root().items().count()) as u64
     };
-    if records > 1 && builder.begun() > 0 {
-        reject.detail = format!("record {}: {}", builder.begun(), reject.detail);
+    let records = match rule.format {
+        PayloadFormat::Json if rule.records.is_none() => json::count(text),
+        PayloadFormat::Csv { header, .. } => csv::count(text, header),
+        PayloadFormat::SenMl => senml::count(text),
+        PayloadFormat::Influx => influx::count(text),
+        PayloadFormat::Cbor if rule.records.is_none() => items(cbor::tape_of_cbor(payload)),
+        PayloadFormat::MessagePack if rule.records.is_none() => {
+            items(msgpack::tape_of_msgpack(payload))
+        }
+        PayloadFormat::NdJson => {
+            let lines = text.lines().filter(|line| !line.trim_ascii().is_empty());
+            lines.count() as u64
+        }
+        _ => begun as u64,
+    };
+    if records > 1 && begun > 0 {
+        reject.detail = format!("record {begun}: {}", reject.detail);
     }
     reject.records = records.max(1);
     reject
+}
+
+/// Without what devices put around a text: a byte order mark in front, NULs behind.
+fn trimmed(text: &str) -> &str {
+    without_mark(text).trim_end_matches('\0')
 }
 
 /// Without the byte order mark that some editors and spreadsheets put in front.
@@ -344,18 +473,4 @@ pub(crate) fn path_of(pointer: &str) -> Cow<'_, str> {
 /// Whether a field may be called this: 1..=64 bytes without control characters, quotes or back-ticks.
 pub fn is_field_name(name: &str) -> bool {
     (1..=FIELD_NAME_BYTES_MAX).contains(&name.len()) && value::is_clean(name)
-}
-
-/// Text from the network made fit for a log line: escaped, at most 64 characters.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("`");
-    let mut characters = text.chars();
-    for character in characters.by_ref().take(64) {
-        quoted.extend(character.escape_debug());
-    }
-    if characters.next().is_some() {
-        quoted.push_str("...");
-    }
-    quoted.push('`');
-    quoted
 }

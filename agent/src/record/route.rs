@@ -37,32 +37,57 @@ pub struct Route {
     pub captures: Vec<String>,
     /// Name of the stream: the rule's name and the captured values, joined with `/`.
     pub stream: String,
+    /// What the topic says the field is called.
+    pub field: Option<String>,
+}
+
+/// What is done with the publishes of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// They are stored.
+    Stream(Route),
+    /// A rule that takes such topics excludes this one, and no other takes it: they are left alone.
+    Excluded,
 }
 
 /// Finds the route of a topic.
 #[derive(Debug)]
 pub struct Router {
-    rules: Vec<(String, TopicFilter)>,
+    rules: Vec<TopicRule>,
     cache: Mutex<Cache>,
+}
+
+/// What of a stream rule is about topics.
+#[derive(Debug)]
+struct TopicRule {
+    name: String,
+    filter: TopicFilter,
+    exclude: Vec<TopicFilter>,
 }
 
 /// Topics remembered.
 #[derive(Debug, Default)]
 struct Cache {
-    routes: HashMap<Box<[u8]>, Arc<Route>>,
+    routes: HashMap<Box<[u8]>, Arc<Destination>>,
     bytes: usize,
 }
 
 impl Cache {
-    fn remember(&mut self, topic: &[u8], route: &Arc<Route>) {
-        let captures: usize = route.captures.iter().map(String::len).sum();
-        let bytes = TOPIC_BYTES + topic.len() + captures + route.stream.len();
+    fn remember(&mut self, topic: &[u8], destination: &Arc<Destination>) {
+        let texts = match &**destination {
+            Destination::Excluded => 0,
+            Destination::Stream(route) => {
+                let captures: usize = route.captures.iter().map(String::len).sum();
+                captures + route.stream.len() + route.field.as_deref().map_or(0, str::len)
+            }
+        };
+        let bytes = TOPIC_BYTES + topic.len() + texts;
         // Starting over is rare, and needs no account of who was used last.
         if self.routes.len() >= CACHED_TOPICS_MAX || self.bytes + bytes > CACHED_BYTES_MAX {
             *self = Self::default();
         }
         self.bytes += bytes;
-        self.routes.insert(topic.into(), Arc::clone(route));
+        self.routes.insert(topic.into(), Arc::clone(destination));
     }
 }
 
@@ -72,20 +97,24 @@ impl Router {
         Self {
             rules: rules
                 .iter()
-                .map(|rule| (rule.name.clone(), rule.filter.clone()))
+                .map(|rule| TopicRule {
+                    name: rule.name.clone(),
+                    filter: rule.filter.clone(),
+                    exclude: rule.exclude.clone(),
+                })
                 .collect(),
             cache: Mutex::default(),
         }
     }
 
-    /// The route of `topic`.
+    /// Where `topic` goes.
     ///
     /// # Errors
     /// [`Reason::BadTopic`] for a topic that is empty, not UTF-8, holds a control character, a quote, a
     /// back-tick, `..`, `+` or `#`, or whose captured value exceeds [`CAPTURE_BYTES_MAX`];
     /// [`Reason::UnknownTopic`] if no rule takes it. The rejection counts one record: without a rule
     /// nobody can tell how many there were.
-    pub fn route(&self, topic: &[u8]) -> Result<Arc<Route>, Reject> {
+    pub fn route(&self, topic: &[u8]) -> Result<Arc<Destination>, Reject> {
         // The cache is whole after every operation, so a panic elsewhere does not spoil it.
         let mut cache = unpoisoned(self.cache.lock());
         if let Some(route) = cache.routes.get(topic) {
@@ -98,12 +127,28 @@ impl Router {
         Ok(route)
     }
 
-    fn find(&self, topic: &[u8]) -> Result<Route, Reject> {
+    fn find(&self, topic: &[u8]) -> Result<Destination, Reject> {
         let topic = checked(topic)?;
-        for (rule, (name, filter)) in self.rules.iter().enumerate() {
+        let mut is_excluded = false;
+        for (
+            rule,
+            TopicRule {
+                name,
+                filter,
+                exclude,
+            },
+        ) in self.rules.iter().enumerate()
+        {
             let Some(captures) = filter.captures(topic) else {
                 continue;
             };
+            if exclude
+                .iter()
+                .any(|filter| filter.captures(topic).is_some())
+            {
+                is_excluded = true;
+                continue;
+            }
             let mut stream = name.clone();
             for (tag, value) in filter.tag_names().iter().zip(captures.values()) {
                 if value.len() > CAPTURE_BYTES_MAX {
@@ -115,7 +160,7 @@ impl Router {
                 stream.push('/');
                 stream.push_str(value);
             }
-            return Ok(Route {
+            return Ok(Destination::Stream(Route {
                 rule,
                 captures: captures
                     .values()
@@ -123,7 +168,11 @@ impl Router {
                     .map(|&value| value.into())
                     .collect(),
                 stream,
-            });
+                field: captures.field().map(|field| field.replace('/', ".")),
+            }));
+        }
+        if is_excluded {
+            return Ok(Destination::Excluded);
         }
         Err(Reject::new(
             Reason::UnknownTopic,

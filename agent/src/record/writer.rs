@@ -37,7 +37,7 @@ use tokio::sync::watch;
 use self::{
     clock_duty::NoTime,
     commit::{Pending, Stall},
-    intake::Intake,
+    intake::{DecodedBatch, Decoding, Intake},
     redelivery::{End, FOLLOWING_MAX, Following, Redelivery, Verdict},
     retained::Retained,
     window::Window,
@@ -53,7 +53,10 @@ pub use self::{
 use crate::{
     config::settings::{MqttVersion, RetainedPolicy, Settings, StreamRule},
     ingest::{Acker, Inbox, Incoming, Received},
-    record::clock::Clock,
+    record::{
+        clock::Clock,
+        decode::{Reason, Reject},
+    },
 };
 
 /// How often the clock is judged.
@@ -301,15 +304,26 @@ impl Writer {
             let whole = (!publish.too_large()).then_some(&publish.payload[..]);
             let payload = (whole, publish.payload_bytes);
             let intake = &mut self.intake;
-            intake.decode(&publish.topic, payload, now_ns)
+            intake.decode(&publish.topic, payload, None, now_ns)
         });
-        let is_timed = matches!(&decoded, Some(Ok(batch)) if batch.is_timed());
+        let is_timed = matches!(&decoded, Some(Ok(Decoding::Records(batch))) if batch.is_timed());
         let is_stored = verdict.is_stored(is_timed);
         match decoded {
-            Some(Ok(batch)) if !is_stored => {
+            Some(Ok(Decoding::Records(mut batch))) if !is_stored => {
+                let misfits = std::mem::take(&mut batch.misfits);
                 let clock = (&mut self.parts.clock, &*self.clock_path);
                 store(batch, clock, &mut pending.builder, &self.stats)
                     .inspect_err(|_| self.redelivery.keep(publish, print, verdict))?;
+                if !misfits.is_empty() {
+                    self.stats.count_misfits(&misfits);
+                    let item = self
+                        .intake
+                        .partly_stored(misfits, &publish.topic, &publish.payload);
+                    pending.reject(item);
+                }
+            }
+            Some(Ok(Decoding::Excluded)) => {
+                self.stats.excluded.fetch_add(1, Relaxed);
             }
             Some(Err(reject)) => {
                 let payload = (&publish.payload[..], publish.payload_bytes);
@@ -366,12 +380,15 @@ impl Writer {
             RequestContent::Publish {
                 topic,
                 payload,
+                wanted,
                 at_ns,
             } => {
                 let payload = (Some(&payload[..]), payload.len());
                 let now_ns = self.parts.clock.synchronised_ns();
-                let decoded = self.intake.decode(&topic, payload, now_ns);
-                decoded.map(|batch| batch.timed_otherwise(at_ns))
+                let decoded = self.intake.decode(&topic, payload, wanted.as_ref(), now_ns);
+                decoded
+                    .and_then(whole)
+                    .map(|batch| batch.timed_otherwise(at_ns))
             }
             RequestContent::Records {
                 schema,
@@ -406,6 +423,23 @@ impl Writer {
     }
 }
 
+/// All of a publish, if nothing of it is left out.
+fn whole(decoding: Decoding<'_>) -> Result<DecodedBatch<'_>, Reject> {
+    match decoding {
+        Decoding::Excluded => {
+            let detail = "the topic is excluded by its [[stream]]";
+            Err(Reject::new(Reason::UnknownTopic, detail))
+        }
+        Decoding::Records(batch) => match batch.misfits.first() {
+            None => Ok(batch),
+            Some(reject) => Err(Reject {
+                detail: batch.misfits.summary(),
+                ..reject
+            }),
+        },
+    }
+}
+
 /// What of `arrived` comes behind a publish; nothing is expected after it if there is `no_more`.
 fn following(publish: &Incoming, arrived: &[Incoming], no_more: bool) -> Following {
     let is_marked = |next: &&Incoming| next.dup && next.connection == publish.connection;
@@ -423,7 +457,7 @@ fn following(publish: &Incoming, arrived: &[Incoming], no_more: bool) -> Followi
 
 /// Gives timestamps and pushes; returns the records stored.
 fn store(
-    batch: intake::DecodedBatch<'_>,
+    batch: DecodedBatch<'_>,
     (clock, clock_path): (&mut Clock, &Path),
     builder: &mut BlockBuilder,
     stats: &WriterStats,
@@ -467,6 +501,7 @@ fn tag_names(rule: &StreamRule) -> Vec<String> {
     ["device".to_owned()]
         .into_iter()
         .chain(captured)
+        .chain(rule.payload_tags.iter().map(|tag| tag.name.clone()))
         .chain(rule.tags.keys().cloned())
         .collect()
 }

@@ -12,7 +12,7 @@ const BAD_PAYLOADS: [&[u8]; 6] = [
     b"not json",
     b"",
     b"{\"vibration_mm_s\":1.5,\"temperature_c\":",
-    b"{\"vibration_mm_s\":NaN}",
+    b"{\"vibration_mm_s\":1.5}}",
     b"\xff\xfe\x00\x80",
     b"[{\"vibration_mm_s\":1.5}",
 ];

@@ -115,16 +115,14 @@ impl Operation for ListItems {
 }
 
 fn summary(id: u64, item: Item) -> Summary {
-    let (kind, of, payload_bytes) = match &item.content {
-        Content::Publish {
-            topic,
-            payload_bytes,
-            ..
-        } => {
-            let topic = String::from_utf8_lossy(topic).into_owned();
-            ("publish", topic, Some(*payload_bytes))
+    let (kind, of, payload_bytes) = match (&item.content, item.content.publish()) {
+        (Content::Row(row), _) => ("row", row.stream.clone(), None),
+        (_, None) => ("publish", String::new(), None),
+        (_, Some(publish)) => {
+            let topic = String::from_utf8_lossy(publish.topic).into_owned();
+            let kind = publish.missing.map_or("publish", |_| "partly stored");
+            (kind, topic, Some(publish.payload_bytes))
         }
-        Content::Row(row) => ("row", row.stream.clone(), None),
     };
     Summary {
         id,

@@ -85,7 +85,7 @@ fn retry(
             };
             match item.content {
                 Content::Row(_) => rows.push((*id, item)),
-                Content::Publish { .. } => publishes.push((*id, item)),
+                Content::Publish { .. } | Content::Partly { .. } => publishes.push((*id, item)),
             }
         }
         retry_publishes(parts, publishes, &mut retried, listener)?;
@@ -104,21 +104,17 @@ fn retry_publishes(
     let mut waiting = Vec::new();
     // All of them first, so that they share commits.
     for (id, item) in items {
-        let Content::Publish {
-            topic,
-            payload,
-            payload_bytes,
-        } = &item.content
-        else {
+        let Some(publish) = item.content.publish() else {
             continue;
         };
-        if *payload_bytes > payload.len() as u64 {
+        if publish.payload_bytes > publish.payload.len() as u64 {
             retried.cut += 1;
             continue;
         }
         let content = RequestContent::Publish {
-            topic: topic.clone(),
-            payload: payload.clone(),
+            topic: publish.topic.to_vec(),
+            payload: publish.payload.to_vec(),
+            wanted: publish.missing.cloned(),
             at_ns: Some(item.at_ns),
         };
         waiting.push((id, item, import::send(writer, content)?));
@@ -156,7 +152,7 @@ fn retry_rows(
     // A table a row: that is the order in which rejections name them.
     let tables = items.iter().filter_map(|(_, item)| match &item.content {
         Content::Row(row) => Some(table_of(row, &catalog)),
-        Content::Publish { .. } => None,
+        Content::Publish { .. } | Content::Partly { .. } => None,
     });
     let batch = Batch {
         tables: tables.collect(),

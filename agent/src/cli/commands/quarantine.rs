@@ -203,31 +203,33 @@ fn described(item: &Item) -> String {
         text::printable(&item.detail),
         item.records
     );
-    match &item.content {
-        Content::Publish {
-            topic,
-            payload,
-            payload_bytes,
-        } => {
-            let topic = String::from_utf8_lossy(topic);
-            let cut = if *payload_bytes > payload.len() as u64 {
-                format!(", of which the first {} were kept", payload.len())
-            } else {
-                String::new()
-            };
-            let _ok = write!(
-                text,
-                "topic    {}\npayload  {payload_bytes} bytes{cut}\n\n",
-                topic.escape_debug()
-            );
-            match std::str::from_utf8(payload) {
-                Ok(payload) => {
-                    text.push_str(&text::printable(payload));
-                    text.push('\n');
-                }
-                Err(_) => text.push_str(&text::hex(payload)),
-            }
+    if let Some(publish) = item.content.publish() {
+        let payload = publish.payload;
+        let topic = String::from_utf8_lossy(publish.topic);
+        let cut = if publish.payload_bytes > payload.len() as u64 {
+            format!(", of which the first {} were kept", payload.len())
+        } else {
+            String::new()
+        };
+        if let Some(missing) = publish.missing {
+            let _ok = writeln!(text, "stored   all but {} values", missing.len());
         }
+        let _ok = write!(
+            text,
+            "topic    {}\npayload  {} bytes{cut}\n\n",
+            topic.escape_debug(),
+            publish.payload_bytes
+        );
+        match std::str::from_utf8(payload) {
+            Ok(payload) => {
+                text.push_str(&text::printable(payload));
+                text.push('\n');
+            }
+            Err(_) => text.push_str(&text::hex(payload)),
+        }
+    }
+    match &item.content {
+        Content::Publish { .. } | Content::Partly { .. } => {}
         Content::Row(row) => {
             let _ok = write!(
                 text,

@@ -2,6 +2,7 @@
 
 mod fields;
 mod filters;
+mod shape;
 mod split;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,10 @@ use crate::{
             keys::{names, stream as keys},
             kind::{TypedKind, text},
         },
-        settings::{DeclaredField, PayloadFormat, SplitRule, StreamRule, TimeRange, TimeUnit},
+        settings::{
+            DeclaredField, PayloadFormat, PayloadTag, Pointer, StreamRule, TimeFormat, TimeRange,
+            TimeRule, TimeUnit, Zone,
+        },
     },
     topic::TopicFilter,
 };
@@ -30,6 +34,8 @@ const STREAMS_MAX: usize = 1000;
 const RESERVED_TAGS: [&str; 6] = ["device", "stream", "ts", "is_train", "fold", "source_ts"];
 
 const TAG: TypedKind<String> = text(1, 1024);
+const ZONE_HINT: &str = "write time_zone = \"local\", \"UTC\", \"+02:00\" or \"Europe/Berlin\"";
+const FORMAT_HINT: &str = "write time_format = \"%d.%m.%Y %H:%M:%S\"";
 
 /// A rule, and where its name and its filter were written.
 struct LocatedRule {
@@ -145,22 +151,7 @@ fn from_topic(origin: &Origin, text: &str, found: &mut Diagnostics) -> Option<Lo
         found.error(origin, format!("the name \"{name}\" {message}"), hint);
         return None;
     }
-    let rule = StreamRule {
-        name,
-        filter: filter(topic, origin, found)?,
-        format: default_of(&keys::FORMAT),
-        fields: Vec::new(),
-        infer: default_of(&keys::INFER),
-        time: None,
-        time_unit: TimeUnit::BySize,
-        time_range: TimeRange::DEFAULT,
-        tags: BTreeMap::new(),
-        nan: default_of(&keys::NAN),
-        retained: default_of(&keys::RETAINED),
-        fields_max: default_of(&keys::FIELDS_MAX),
-        instances_max: None,
-        split: SplitRule::DEFAULT,
-    };
+    let rule = StreamRule::new(name, filter(topic, origin, found)?);
     Some(LocatedRule {
         rule,
         name: origin.clone(),
@@ -195,24 +186,51 @@ fn from_entry<'a>(
     let fields = fields::declared(&entry, format, found);
     let infer = entry.get(&keys::INFER, found);
     let captures = filter.as_ref().map_or("", TopicFilter::as_str);
+    let (records, key_tags) = shape::records(&entry, format, found);
+    let (tags, mut payload_tags) = tags(&entry, captures, &fields, &key_tags, found);
+    payload_tags.splice(0..0, key_tags);
+    if let Some((name, at)) = format.own_tag().filter(|_| payload_tags.is_empty()) {
+        let (name, at) = (name.to_owned(), Some(Pointer::parse(at)));
+        payload_tags.push(PayloadTag { name, at });
+    }
+    let mut list = |key| entry.read(key, found).unwrap_or_default();
+    let (include_fields, exclude_fields) =
+        (list(&keys::INCLUDE_FIELDS), list(&keys::EXCLUDE_FIELDS));
+    let excluded = list(&keys::EXCLUDE);
+    let missing = entry.read(&keys::MISSING, found);
+    let exclude = excluded.iter().filter_map(|topic| {
+        let origin = entry.origin_of(keys::EXCLUDE.key());
+        self::filter(topic, &origin, found)
+    });
+    let exclude = exclude.collect();
     let rule = StreamRule {
+        exclude,
+        compression: entry.get(&keys::COMPRESSION, found),
+        records,
+        include_fields,
+        exclude_fields,
         time: fields::time(&entry, format, &fields, found),
-        time_unit: time_unit(&entry, found),
+        time_rule: time_rule(&entry, format, found),
         time_range: time_range(&entry, format, found),
-        tags: tags(&entry, captures, &fields, found),
+        tags,
+        payload_tags,
         nan: entry.get(&keys::NAN, found),
+        on_misfit: entry.get(&keys::ON_MISFIT, found),
         retained: entry.get(&keys::RETAINED, found),
         fields_max: fields_max(&entry, fields.len(), found),
         instances_max: entry.read(&keys::INSTANCES_MAX, found),
         split: split::rule(&entry, found),
-        // From here on both must be there.
-        name: name?,
-        filter: filter?,
         format,
         fields,
         infer,
+        // From here on both must be there.
+        ..StreamRule::new(name?, filter?)
     };
-    if !rule.infer && rule.fields.is_empty() && rule.format != PayloadFormat::Number {
+    let rule = StreamRule {
+        missing: missing.unwrap_or_else(|| rule.missing.clone()),
+        ..rule
+    };
+    if !rule.infer && rule.fields.is_empty() && !rule.format.is_scalar() {
         let hint = "declare fields, or leave infer out";
         entry.error(
             keys::INFER.key(),
@@ -302,23 +320,45 @@ fn delimiter(entry: &Entry<'_>, default: u8, found: &mut Diagnostics) -> u8 {
     }
 }
 
-fn time_unit(entry: &Entry<'_>, found: &mut Diagnostics) -> TimeUnit {
-    if entry.raw(keys::TIME_UNIT.key()).is_some() && entry.raw(keys::TIME.key()).is_none() {
-        let hint = "add time = \"/time\", or remove it";
-        entry.error(
-            keys::TIME_UNIT.key(),
-            "means nothing without time",
-            hint,
-            found,
-        );
+fn time_rule(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics) -> TimeRule {
+    let keys = [
+        keys::TIME_UNIT.key(),
+        keys::TIME_ZONE.key(),
+        keys::TIME_FORMAT.key(),
+    ];
+    for key in keys {
+        let has_unit = key == keys::TIME_UNIT.key() && format == PayloadFormat::Influx;
+        if entry.raw(key).is_some() && entry.raw(keys::TIME.key()).is_none() && !has_unit {
+            let hint = "add time = \"/time\", or remove it";
+            entry.error(key, "means nothing without time", hint, found);
+        }
     }
     let unit = entry.read(&keys::TIME_UNIT, found);
-    unit.unwrap_or(TimeUnit::BySize)
+    let zone = entry.read(&keys::TIME_ZONE, found).and_then(|text| {
+        let zone = Zone::parse(&text);
+        zone.map_err(|why| entry.error(keys::TIME_ZONE.key(), why, ZONE_HINT, found))
+            .ok()
+    });
+    let format = entry.read(&keys::TIME_FORMAT, found).and_then(|text| {
+        let format = TimeFormat::parse(&text);
+        format
+            .map_err(|why| entry.error(keys::TIME_FORMAT.key(), why, FORMAT_HINT, found))
+            .ok()
+    });
+    if zone.is_none() && format.as_ref().is_some_and(TimeFormat::needs_zone) {
+        let message = "names no offset from UTC, and there is no time_zone";
+        entry.error(keys::TIME_FORMAT.key(), message, ZONE_HINT, found);
+    }
+    TimeRule {
+        unit: unit.unwrap_or(TimeUnit::BySize),
+        zone,
+        format,
+    }
 }
 
 fn time_range(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics) -> TimeRange {
     for key in [keys::TIME_MIN.key(), keys::TIME_MAX_AHEAD.key()] {
-        let has_time = entry.raw(keys::TIME.key()).is_some() || format == PayloadFormat::SenMl;
+        let has_time = entry.raw(keys::TIME.key()).is_some() || format.has_own_time();
         if entry.raw(key).is_some() && !has_time {
             let hint = "add time = \"/time\", or remove it";
             entry.error(key, "means nothing without time", hint, found);
@@ -357,23 +397,34 @@ fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Diagnostics) -> us
     fields_max
 }
 
+/// Constant tags, and those whose value is in the payload; `key_tags` are keys on the way to the records.
 fn tags(
     stream: &Entry<'_>,
     filter: &str,
     declared: &[DeclaredField],
+    key_tags: &[PayloadTag],
     found: &mut Diagnostics,
-) -> BTreeMap<String, String> {
+) -> (BTreeMap<String, String>, Vec<PayloadTag>) {
     let mut tags = BTreeMap::new();
+    let mut payload_tags = Vec::new();
     let what = format!("{}.tags", stream.what);
-    let hint = "write tags = { plant = \"north\" }";
+    let hint = "write tags = { plant = \"north\", machine = { at = \"/machine\" } }";
     let entry = stream
         .raw(keys::TAGS.key())
         .and_then(|value| Entry::of(stream.source, value, what, hint, found));
     if let Some(entry) = entry {
-        for (key, _) in entry.in_order() {
+        for (key, value) in entry.in_order() {
             if let Some((message, hint)) = check_name(key) {
                 entry.error(key, format!("the tag's name {message}"), hint, found);
+            } else if value.get_ref().as_table().is_some() {
+                payload_tags.extend(shape::payload_tag(&entry, key, found));
             } else if let Some(text) = entry.chosen(key, &TAG, found) {
+                if text.starts_with('/') {
+                    let hint = format!(
+                        "write {key} = {{ at = {text:?} }} for what the payload says there"
+                    );
+                    entry.error(key, "looks like a place in the payload", hint, found);
+                }
                 tags.insert(key.to_owned(), text);
             }
         }
@@ -384,7 +435,11 @@ fn tags(
     let configured = tags
         .keys()
         .map(|name| (name.as_str(), stream.origin_of(keys::TAGS.key())));
-    for (name, origin) in captured.chain(configured) {
+    let inside = payload_tags.iter().map(|tag: &PayloadTag| &*tag.name);
+    let inside = inside.map(|name| (name, stream.origin_of(keys::TAGS.key())));
+    let by_key = key_tags.iter().map(|tag| &*tag.name);
+    let by_key = by_key.map(|name| (name, stream.origin_of(keys::RECORDS.key())));
+    for (name, origin) in captured.chain(configured).chain(inside).chain(by_key) {
         if names.contains(&name.to_ascii_lowercase()) {
             let message = format!("{}: the tag `{name}` exists already", stream.what);
             found.error(
@@ -408,5 +463,5 @@ fn tags(
             );
         }
     }
-    tags
+    (tags, payload_tags)
 }

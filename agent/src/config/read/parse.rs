@@ -33,7 +33,6 @@ pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<V
             Some(_) => Err(outside(kind, "the number")),
             None => Err(wrong_type(kind, value)),
         },
-        #[cfg(feature = "learning")]
         (Kind::Texts { bytes_max }, DeValue::Array(list)) => {
             let texts = list.iter().map(|item| item.get_ref().as_str());
             let is_kept = |text: &&str| (1..=*bytes_max).contains(&text.len());
@@ -41,6 +40,9 @@ pub(in crate::config) fn from_toml(kind: &Kind, value: &DeValue<'_>) -> Result<V
             let texts: Option<Vec<String>> = texts.collect();
             let wrong = || Diagnostic::new("is no list of names", expected(kind));
             texts.map(Value::Texts).ok_or_else(wrong)
+        }
+        (Kind::Texts { bytes_max }, DeValue::String(text)) if text.len() <= *bytes_max => {
+            Ok(Value::Texts(vec![text.to_string()]))
         }
         (Kind::Integer { .. } | Kind::Flag, _) => Err(wrong_type(kind, value)),
         (_, DeValue::String(text)) => from_text(kind, text),
@@ -114,7 +116,6 @@ pub(in crate::config) fn from_text(kind: &Kind, text: &str) -> Result<Value, Dia
             Ok(real) if (min..=max).contains(&real) => Ok(Value::Real(real)),
             _ => Err(outside(kind, &format!("`{text}`"))),
         },
-        #[cfg(feature = "learning")]
         Kind::Texts { .. } => Err(Diagnostic::new("is no list", expected(kind))),
         Kind::Other => Err(Diagnostic::new("is a text", "see the README")),
     }
@@ -217,7 +218,6 @@ fn expected(kind: &Kind) -> String {
         Kind::Choice(words) => one_of(&words()),
         Kind::Flag => "write true or false, without quotes".into(),
         Kind::Real { min, max } => format!("write a number from {min} to {max}"),
-        #[cfg(feature = "learning")]
         Kind::Texts { bytes_max } => {
             format!("write [\"one\", \"another\"], each of 1 to {bytes_max} bytes")
         }

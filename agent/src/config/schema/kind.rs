@@ -29,7 +29,6 @@ pub(in crate::config) enum Kind {
     /// A number, fraction or not.
     Real { min: f64, max: f64 },
     /// A list of texts of at most so many bytes each.
-    #[cfg(feature = "learning")]
     Texts { bytes_max: usize },
     /// Something else, read by the code that knows it.
     Other,
@@ -68,7 +67,6 @@ pub(in crate::config) enum Value {
     Number(u64),
     Flag(bool),
     Real(f64),
-    #[cfg(feature = "learning")]
     Texts(Vec<String>),
     Path(PathBuf),
     /// Of everything else.
@@ -282,7 +280,6 @@ pub(in crate::config) const fn real(min: f64, max: f64) -> TypedKind<f64> {
     }
 }
 
-#[cfg(feature = "learning")]
 pub(in crate::config) const fn texts(bytes_max: usize) -> TypedKind<Vec<String>> {
     TypedKind {
         kind: Kind::Texts { bytes_max },

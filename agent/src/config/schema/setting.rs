@@ -79,7 +79,6 @@ impl Setting {
                 value.bytes().all(|b| b.is_ascii_digit())
             }
             Kind::Flag | Kind::Real { .. } | Kind::Other => true,
-            #[cfg(feature = "learning")]
             Kind::Texts { .. } => true,
             _ => false,
         };
@@ -112,7 +111,6 @@ impl Setting {
             Kind::Url(_) => "URL".into(),
             Kind::Flag => "true|false".into(),
             Kind::Real { .. } => "NUMBER".into(),
-            #[cfg(feature = "learning")]
             Kind::Texts { .. } => "LIST".into(),
             Kind::Other => "VALUE".into(),
         }

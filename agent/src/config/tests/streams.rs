@@ -36,7 +36,7 @@ split = "hash"
     assert_eq!(one.fields[1].pointer.as_deref(), Some("/a~1b/0"));
     assert!(one.fields[1].required && !one.infer);
     assert_eq!(
-        (one.time.as_deref(), one.time_unit),
+        (one.time.as_deref(), one.time_rule.unit),
         (Some("/when"), TimeUnit::Micros)
     );
     let range = one.time_range;

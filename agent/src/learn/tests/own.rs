@@ -91,6 +91,7 @@ fn feed(agent: &Agent, values: impl Iterator<Item = f32>) {
     let (reply, answers) = mpsc::channel();
     for value in values {
         let content = RequestContent::Publish {
+            wanted: None,
             at_ns: None,
             topic: b"own/press".to_vec(),
             payload: format!("{{\"x\":{value:.1}}}").into_bytes(),

@@ -4,19 +4,25 @@
 //! the order of their keys, so the column behind the last one found is tried first.
 
 mod columns;
+mod misfits;
 mod second;
 
-use std::{borrow::Cow, mem};
+use std::{borrow::Cow, collections::HashMap, mem};
 
 use dunlin_sync::sample::{Field, FieldType, Schema, Value};
 
+use self::misfits::field_name_for;
 use super::{
-    CELLS_MAX, Decoded, FIELD_NAME_BYTES_MAX, RECORDS_MAX, Reason, Record, Reject, SecondField,
+    CELLS_MAX, Decoded, Group, Missing, RECORDS_MAX, Reason, Record, Reject, SecondField,
     float::Floats,
-    is_field_name, path_of, quoted, time,
-    value::{Cell, Misfit},
+    misfits::Misfits,
+    path_of, quoted,
+    value::{Cell, LARGE_INTEGER_BYTES_MIN, Misfit, Taking},
 };
-use crate::config::settings::{PayloadFormat, StreamRule};
+use crate::config::settings::{DeclaredField, PayloadFormat, StreamRule};
+
+/// Name of the only field of a record that gives it none.
+const READING: &str = "reading";
 
 /// What lies at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +33,16 @@ pub(super) enum Target {
     Time,
     /// Nothing that is known.
     Undeclared,
+}
+
+/// What may be taken of what lies below a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Below {
+    /// All of it, under names of its own.
+    Inferred,
+    /// What is declared.
+    Declared,
+    Nothing,
 }
 
 /// Collects the records of one publish.
@@ -42,8 +58,12 @@ pub(super) struct Builder<'a> {
     time_path: Option<Cow<'a, str>>,
     /// Column of each declared field, in declared order.
     declared: Vec<usize>,
-    /// Whether a column is declared; those behind the end are not.
-    is_declared: Vec<bool>,
+    /// How a column is declared; those behind the end are not.
+    declarations: Vec<Option<&'a DeclaredField>>,
+    /// Some declared field is converted.
+    converts: bool,
+    /// Columns that are in the schema and are not to be filled any more; empty for none.
+    ignored: Vec<bool>,
     required: Vec<usize>,
     /// Columns in the order of their paths, once guessing has failed often enough.
     by_path: Vec<u32>,
@@ -59,7 +79,16 @@ pub(super) struct Builder<'a> {
     seconds: Vec<SecondField>,
     begun: usize,
     cells: usize,
-    records: Vec<Record>,
+    misfits: Misfits,
+    /// Only these are taken: the rest is stored already.
+    wanted: Option<&'a Missing>,
+    /// Not more than what is declared is taken at present.
+    pub(super) declared_only: bool,
+    groups: Vec<Group>,
+    /// Where each group is, by its tags; empty while there are no tags.
+    by_tags: HashMap<Vec<String>, usize>,
+    /// The group that the record belongs to.
+    group: usize,
 }
 
 /// Which columns, and whether the time, the record has named so far.
@@ -107,7 +136,11 @@ impl Seen {
 
 impl<'a> Builder<'a> {
     /// Declared fields the schema lacks become new fields at once, in declared order.
-    pub(super) fn new(rule: &'a StreamRule, schema: Option<&'a Schema>) -> Self {
+    pub(super) fn new(
+        rule: &'a StreamRule,
+        schema: Option<&'a Schema>,
+        wanted: Option<&'a Missing>,
+    ) -> Self {
         let mut builder = Self {
             rule,
             held: schema.map_or(&[], |schema| &schema.fields),
@@ -116,7 +149,9 @@ impl<'a> Builder<'a> {
             renamed: Vec::new(),
             time_path: rule.time.as_deref().map(path_of),
             declared: Vec::with_capacity(rule.fields.len()),
-            is_declared: Vec::new(),
+            declarations: Vec::new(),
+            converts: rule.fields.iter().any(|field| field.conversion.is_some()),
+            ignored: Vec::new(),
             required: Vec::new(),
             by_path: Vec::new(),
             misses: 0,
@@ -129,9 +164,15 @@ impl<'a> Builder<'a> {
             seconds: Vec::new(),
             begun: 0,
             cells: 0,
-            records: Vec::new(),
+            misfits: Misfits::default(),
+            wanted,
+            declared_only: false,
+            groups: vec![Group::default()],
+            by_tags: HashMap::new(),
+            group: 0,
         };
         builder.declare();
+        builder.ignore();
         builder
     }
 
@@ -157,10 +198,98 @@ impl<'a> Builder<'a> {
         self.seen.next_record();
         self.moved.clear();
         // Most likely as many values as in the last one.
-        let expected = self.records.last().map_or(0, |last| last.values.len());
+        let records = &self.groups[self.group].records;
+        let expected = records.last().map_or(0, |last| last.values.len());
         self.values = Vec::with_capacity(expected);
         self.source_ts = None;
         Ok(())
+    }
+
+    /// Puts the one value of a record: where the topic says (`field`), into the one declared field, or into
+    /// `reading`. A field that is new has type `kind`, if that is known.
+    pub(super) fn put_only(
+        &mut self,
+        field: Option<&str>,
+        kind: Option<FieldType>,
+        cell: &Cell<'_>,
+    ) -> Result<(), Reject> {
+        let name = match (field, self.rule.fields.as_slice(), self.declared.as_slice()) {
+            (Some(field), ..) => field,
+            (None, [_], &[column]) => return self.put_column(column, cell),
+            _ => READING,
+        };
+        match (self.find(name), kind) {
+            (Target::Column(column), _) => self.put_column(column, cell),
+            (_, Some(kind)) => {
+                let name = field_name_for(name);
+                if let Err(reject) = self.check_new(&name) {
+                    return self.leave_out_named(&name, reject);
+                }
+                let column = self.append(&name, kind);
+                self.put_column(column, cell)
+            }
+            (_, None) => self.put_new(name, cell).map(|_| ()),
+        }
+    }
+
+    /// What may be taken below `path`, where an object or array is.
+    pub(super) fn below(&mut self, path: &str) -> Result<Below, Reject> {
+        match self.find(path) {
+            // What lies below it has names of its own.
+            Target::Column(column) if self.may_have_second(column) => {}
+            Target::Column(column) => {
+                let reject = Reject::new(
+                    Reason::WrongType,
+                    format!(
+                        "field {} is held as a single value, but an object or array came",
+                        quoted(path)
+                    ),
+                );
+                return self.leave_out(column, reject).map(|()| Below::Nothing);
+            }
+            Target::Time => {
+                return Err(Reject::new(
+                    Reason::BadTime,
+                    format!("the time {} is an object or array", quoted(path)),
+                ));
+            }
+            Target::Undeclared => {}
+        }
+        Ok(if !self.wants_below(path) {
+            Below::Nothing
+        } else if self.rule.infer && !self.declared_only {
+            Below::Inferred
+        } else {
+            Below::Declared
+        })
+    }
+
+    /// Whether the record has named its time.
+    pub(super) fn has_time(&self) -> bool {
+        self.seen.time
+    }
+
+    /// The record is one even if none of its values can be stored.
+    pub(super) fn note_any(&mut self) {
+        self.seen.any = true;
+    }
+
+    /// The record belongs to the stream that has these values of the payload's tags.
+    pub(super) fn set_tags(&mut self, tags: Vec<String>) {
+        if let Some(&group) = self.by_tags.get(&tags) {
+            self.group = group;
+            return;
+        }
+        // The first group has no tags yet.
+        if self.by_tags.is_empty() {
+            self.groups.clear();
+        }
+        self.group = self.groups.len();
+        self.by_tags.insert(tags.clone(), self.group);
+        self.groups.push(Group {
+            tags,
+            records: Vec::new(),
+        });
     }
 
     /// Puts `cell` where `path` says, taking it as a new field if the rule infers fields.
@@ -168,13 +297,17 @@ impl<'a> Builder<'a> {
         match self.find(path) {
             Target::Column(column) => self.put_column(column, cell),
             Target::Time => self.put_time(cell),
-            Target::Undeclared if self.rule.infer => self.put_new(path, cell).map(|_| ()),
+            Target::Undeclared if self.infers(path) => self.put_new(path, cell).map(|_| ()),
             Target::Undeclared => Ok(()),
         }
     }
 
     /// Puts `cell` into a known field.
     pub(super) fn put_column(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Reject> {
+        if self.is_ignored(column) || (self.wanted.is_some() && !self.is_wanted(self.path(column)))
+        {
+            return Ok(());
+        }
         if !self.seen.insert(column) && !self.make_room(column)? {
             return Err(self.twice(self.name(column)));
         }
@@ -186,7 +319,13 @@ impl<'a> Builder<'a> {
         let short = short.as_deref().map(Cell::Bare);
         let cell = short.as_ref().unwrap_or(cell);
         let number = match cell {
-            Cell::Number(text) | Cell::Bare(text) if kind == FieldType::F64 => text.parse().ok(),
+            Cell::Number(text) | Cell::Bare(text)
+                if kind == FieldType::F64
+                    && !self.converts
+                    && text.len() < LARGE_INTEGER_BYTES_MIN =>
+            {
+                text.parse().ok()
+            }
             _ => None,
         };
         // The usual case, without the way through the general one.
@@ -194,40 +333,65 @@ impl<'a> Builder<'a> {
             self.set(column, Value::F64(number));
             return Ok(());
         }
-        match cell.value(kind, self.rule.nan) {
+        match cell.value(kind, &self.taking(column)) {
             Ok(Some(value)) => self.set(column, value),
             Ok(None) => {}
             Err(Misfit::WrongType) if self.may_have_second(column) => {
                 return self.put_second(column, cell);
             }
-            Err(misfit) => return Err(misfit_at(self.field(column), cell, misfit)),
+            Err(misfit) => {
+                let reject = misfit_at(self.field(column), cell, misfit);
+                return self.leave_out(column, reject);
+            }
         }
         Ok(())
     }
 
-    /// Takes a field nobody declared; `None` if the cell says nothing about its type.
-    pub(super) fn put_new(&mut self, name: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
+    /// Takes a field nobody declared; `None` if the cell says nothing about its type, or does not fit.
+    pub(super) fn put_new(&mut self, path: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
+        let name = match field_name_for(path) {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(name) => return self.put_mapped(&name, cell),
+        };
+        if !self.is_wanted(Some(name)) {
+            return Ok(None);
+        }
         let short = self.affordable(cell);
         let short = short.as_deref().map(Cell::Bare);
         let cell = short.as_ref().unwrap_or(cell);
-        let Some(kind) = cell.inferred() else {
+        let taking = Taking::inferred(self.rule);
+        let Some(kind) = cell.inferred(&taking) else {
             return Ok(None);
         };
         let field = || Field {
             name: name.to_owned(),
             kind,
         };
-        let value = match cell.value(kind, self.rule.nan) {
+        let value = match cell.value(kind, &taking) {
             Ok(Some(value)) => value,
             Ok(None) => return Ok(None),
-            Err(misfit) => return Err(misfit_at(&field(), cell, misfit)),
+            Err(misfit) => {
+                let reject = misfit_at(&field(), cell, misfit);
+                return self.leave_out_named(name, reject).map(|()| None);
+            }
         };
-        self.check_new(name)?;
+        if let Err(reject) = self.check_new(name) {
+            return self.leave_out_named(name, reject).map(|()| None);
+        }
         let column = self.append(name, kind);
         self.seen.insert(column);
         self.guess = column + 1;
         self.set(column, value);
         Ok(Some(column))
+    }
+
+    /// Puts `cell` into the field that stands for a name no field can have.
+    fn put_mapped(&mut self, name: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
+        match self.find(name) {
+            Target::Column(column) => self.put_column(column, cell).map(|()| Some(column)),
+            Target::Time => Ok(None),
+            Target::Undeclared => self.put_new(name, cell),
+        }
     }
 
     /// What to read instead of a number that is too dear to round.
@@ -243,19 +407,15 @@ impl<'a> Builder<'a> {
         if mem::replace(&mut self.seen.time, true) {
             return Err(self.twice(self.time_path.as_deref().unwrap_or_default()));
         }
-        if matches!(cell, Cell::Null) {
+        let is_missing = |text: &str| Taking::inferred(self.rule).is_missing(text.trim());
+        let text = cell.text().unwrap_or_default();
+        if matches!(cell, Cell::Null) || !matches!(cell, Cell::Bytes(_)) && is_missing(&text) {
             return Ok(());
         }
-        let Some(ns) = time::source_ns(cell, self.rule.time_unit) else {
-            return Err(Reject::new(
-                Reason::BadTime,
-                format!(
-                    "{} is no time between 1677 and 2262: send a number (see time_unit) or RFC 3339 \
-                     with an offset",
-                    cell.description(),
-                ),
-            ));
-        };
+        let ns = self.rule.time_rule.written_ns(&text).map_err(|error| {
+            let detail = format!("{} {error}", cell.description());
+            Reject::new(Reason::BadTime, detail)
+        })?;
         self.source_ts = Some(ns);
         Ok(())
     }
@@ -271,8 +431,17 @@ impl<'a> Builder<'a> {
             source_ts: self.source_ts,
             values: mem::take(&mut self.values).into(),
         };
+        let is_empty = record.values.len() == 0;
+        if is_empty && self.wanted.is_some() {
+            return Ok(());
+        }
+        if is_empty && self.misfits.any_in(self.begun) {
+            self.misfits.records += 1;
+            return Ok(());
+        }
         let missing = |column: &&usize| record.values.get(**column).is_none();
-        if let Some(&column) = self.required.iter().find(missing) {
+        let required = self.required.iter().filter(|_| self.wanted.is_none());
+        if let Some(&column) = required.clone().find(missing) {
             let path = self.path(column).unwrap_or(self.name(column));
             return Err(Reject::new(
                 Reason::MissingField,
@@ -293,17 +462,28 @@ impl<'a> Builder<'a> {
                 format!("more than {CELLS_MAX} values in one publish; send several"),
             ));
         }
-        self.records.push(record);
+        self.groups[self.group].records.push(record);
         Ok(())
     }
 
     /// What has been decoded.
-    pub(super) fn finish(self) -> Decoded {
-        Decoded {
+    pub(super) fn finish(self) -> Result<Decoded, Reject> {
+        let mut groups = self.groups;
+        groups.retain(|group| !group.records.is_empty());
+        if groups.is_empty()
+            && let Some(first) = self.misfits.first()
+        {
+            return Err(first);
+        }
+        if groups.is_empty() {
+            return Err(Reject::new(Reason::Empty, "no record with a value"));
+        }
+        Ok(Decoded {
             new_fields: self.new_fields,
             seconds: self.seconds,
-            records: self.records,
-        }
+            groups,
+            misfits: self.misfits,
+        })
     }
 
     fn set(&mut self, column: usize, value: Value) {
@@ -311,16 +491,6 @@ impl<'a> Builder<'a> {
     }
 
     fn check_new(&self, name: &str) -> Result<(), Reject> {
-        if !is_field_name(name) {
-            return Err(Reject::new(
-                Reason::BadFieldName,
-                format!(
-                    "{} cannot name a field: 1 to {FIELD_NAME_BYTES_MAX} bytes without quotes, \
-                     back-ticks and control characters",
-                    quoted(name)
-                ),
-            ));
-        }
         // Any other field of this name would have been found by its path.
         if self.is_renamed(name) {
             return Err(Reject::new(
@@ -346,10 +516,13 @@ impl<'a> Builder<'a> {
 
     fn twice(&self, path: &str) -> Reject {
         let reason = match self.rule.format {
-            PayloadFormat::Json => Reason::NotJson,
-            PayloadFormat::Number => Reason::NotNumber,
             PayloadFormat::Csv { .. } => Reason::NotCsv,
-            PayloadFormat::SenMl => Reason::NotSenml,
+            PayloadFormat::SenMl | PayloadFormat::SenMlCbor => Reason::NotSenml,
+            PayloadFormat::Cbor => Reason::NotCbor,
+            PayloadFormat::MessagePack => Reason::NotMessagePack,
+            PayloadFormat::Influx => Reason::NotInflux,
+            format if format.is_scalar() => Reason::NotNumber,
+            _ => Reason::NotJson,
         };
         Reject::new(reason, format!("{} twice in one record", quoted(path)))
     }
@@ -366,7 +539,7 @@ fn misfit_at(field: &Field, cell: &Cell<'_>, misfit: Misfit) -> Reject {
         Misfit::Nan => Reject::new(Reason::Nan, format!("field {name}: {came} is not finite")),
         Misfit::BadText => Reject::new(
             Reason::BadText,
-            format!("field {name}: {came} holds a quote, a back-tick or a control character"),
+            format!("field {name}: {came} holds a control character"),
         ),
     }
 }

@@ -20,6 +20,8 @@ enum Slot {
     Ignored,
     Time,
     Field(usize),
+    /// A field that is the time, too.
+    TimedField(usize),
     /// Inferred, and nothing seen of it yet.
     Unseen(String),
 }
@@ -124,7 +126,7 @@ fn by_header(names: &[&str], builder: &mut Builder<'_>) -> Result<CsvLayout, Rej
         .map(|name| match builder.find(name) {
             Target::Column(column) => Slot::Field(column),
             Target::Time => Slot::Time,
-            Target::Undeclared if builder.rule().infer => Slot::Unseen((*name).to_owned()),
+            Target::Undeclared if builder.infers(name) => Slot::Unseen((*name).to_owned()),
             Target::Undeclared => Slot::Ignored,
         })
         .collect();
@@ -153,12 +155,17 @@ fn by_declaration(builder: &Builder<'_>) -> Result<CsvLayout, Reject> {
         open = true;
         Ok(())
     };
-    if let Some(time) = &rule.time {
+    let is_field = |time: &&String| rule.fields.iter().any(|field| field.field.name == **time);
+    if let Some(time) = rule.time.as_ref().filter(|time| !is_field(time)) {
         claim(&mut slots, time, Slot::Time)?;
     }
     let mut in_order = Vec::new();
     for (declared, &column) in rule.fields.iter().zip(builder.declared()) {
-        let slot = Slot::Field(column);
+        let slot = if rule.time.as_ref() == Some(&declared.field.name) {
+            Slot::TimedField(column)
+        } else {
+            Slot::Field(column)
+        };
         match &declared.pointer {
             Some(pointer) => claim(&mut slots, pointer, slot)?,
             None => in_order.push(slot),
@@ -196,6 +203,10 @@ impl CsvLayout {
                 Slot::Ignored => {}
                 Slot::Time => builder.put_time(&cell)?,
                 Slot::Field(column) => builder.put_column(*column, &cell)?,
+                Slot::TimedField(column) => {
+                    builder.put_time(&cell)?;
+                    builder.put_column(*column, &cell)?;
+                }
                 Slot::Unseen(name) => {
                     if let Some(column) = builder.put_new(name, &cell)? {
                         *slot = Slot::Field(column);

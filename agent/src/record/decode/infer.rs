@@ -10,18 +10,26 @@ use std::{collections::HashSet, io};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 use dunlin_sync::sample::{Field, FieldType, Schema};
-use jiff::{civil::DateTime, tz::Offset};
 
 use super::{
     Reason, Record, Reject, is_field_name, quoted,
-    time::{decimal_ns, rfc3339_ns},
-    value::{Cell, Misfit, parse_bool},
+    value::{Cell, Misfit, Taking, parse_bool},
 };
-use crate::config::settings::{NanPolicy, TimeUnit};
+use crate::{
+    base::source_time::{TimeUnit, Zone, decimal_ns, rfc3339_ns, text_ns},
+    config::settings::NanPolicy,
+};
 
 /// Lines below the header that are looked at; more are ignored.
 pub const LINES_MAX: usize = 1_000;
 
+/// How the cells of a file are taken.
+const TAKING: Taking<'static> = Taking {
+    nan: NanPolicy::Missing,
+    missing: &[],
+    is_declared: false,
+    conversion: None,
+};
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 const TIME_NAMES: [&str; 5] = ["time", "timestamp", "date", "datetime", "ts"];
 /// What people write into a numeric column where nothing was measured.
@@ -176,7 +184,7 @@ impl CsvPlan {
             if is_missing(text, field.kind) {
                 continue;
             }
-            let value = Cell::Bare(text).value(field.kind, NanPolicy::Missing);
+            let value = Cell::Bare(text).value(field.kind, &TAKING);
             let value = value.map_err(|misfit| refusal(field, text, misfit))?;
             values.extend(value.map(|value| (place as u32, value)));
         }
@@ -210,16 +218,7 @@ impl TimeFormat {
     fn ns(self, text: &str) -> Option<i64> {
         match self {
             Self::Rfc3339 => rfc3339_ns(text),
-            Self::Civil => {
-                // A civil time with an offset would lose it.
-                let has_offset = |time: &str| time.contains(['+', '-', 'Z', 'z', '[']);
-                if text.get(10..).is_some_and(has_offset) {
-                    return rfc3339_ns(text);
-                }
-                let time: DateTime = text.parse().ok()?;
-                let timestamp = Offset::UTC.to_timestamp(time).ok()?;
-                i64::try_from(timestamp.as_nanosecond()).ok()
-            }
+            Self::Civil => text_ns(text, Some(&Zone::UTC)).ok(),
             Self::Epoch(unit) => decimal_ns(text, unit),
         }
     }
@@ -385,7 +384,7 @@ fn refusal(field: &Field, text: &str, misfit: Misfit) -> Reject {
     match misfit {
         Misfit::BadText => Reject::new(
             Reason::BadText,
-            format!("field {name}: {came} holds a quote, a back-tick or a control character"),
+            format!("field {name}: {came} holds a control character"),
         ),
         Misfit::WrongType | Misfit::Nan => Reject::new(
             Reason::WrongType,

@@ -1,4 +1,4 @@
-//! JSON: an object, or an array of objects.
+//! JSON: an object, an array of objects, or one bare value.
 //!
 //! Every scalar is put under its path (see [`decode`](super::decode)): one walk serves flat payloads,
 //! declared pointers and inferred nested fields alike, and builds no tree. Objects and arrays that hold
@@ -6,14 +6,21 @@
 
 use super::{
     Reason, Reject,
-    builder::{Builder, Target},
-    quoted,
+    builder::{Below, Builder},
     scan::Scanner,
+    shaped::list_of_objects,
+    tape::{Tape, TapeBuilder},
+    value::Cell,
 };
 
-pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject> {
+/// `field` is what the topic says the field is called.
+pub(super) fn decode(
+    text: &str,
+    field: Option<&str>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
     let mut scanner = Scanner::new(text);
-    let mut path = String::new();
+    let mut path = field.unwrap_or_default().to_owned();
     match scanner.peek() {
         None => return Err(Reject::new(Reason::Empty, "an empty payload")),
         Some(b'[') => {
@@ -27,9 +34,25 @@ pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject
                 return Err(Reject::new(Reason::Empty, "an empty array"));
             }
         }
-        Some(_) => record(&mut scanner, builder, &mut path)?,
+        Some(b'{') => record(&mut scanner, builder, &mut path)?,
+        Some(_) => {
+            let cell = scanner.scalar()?;
+            scanner.end()?;
+            return scalar_record(&cell, field, builder);
+        }
     }
     scanner.end()
+}
+
+/// One value that is a record by itself.
+pub(super) fn scalar_record(
+    cell: &Cell<'_>,
+    field: Option<&str>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    builder.begin()?;
+    builder.put_only(field, None, cell)?;
+    builder.end()
 }
 
 /// Records in a payload that is refused: elements of its array as far as it can be read, at least 1.
@@ -56,7 +79,8 @@ fn record(
     builder.begin()?;
     if scanner.peek() != Some(b'{') {
         return Err(scanner.error(
-            "neither an object nor an array of objects (bare numbers: format = \"number\")",
+            "neither an object nor an array of objects (bare numbers: format = \"number\"; a list of \
+             samples: `samples`)",
         ));
     }
     members(scanner, builder, path, 1)?;
@@ -98,11 +122,11 @@ fn member(
     depth: usize,
 ) -> Result<(), Reject> {
     let nested = scanner.at_container();
-    if depth == 1 && !nested {
+    if path.is_empty() && !nested {
         return builder.put(key, &scanner.scalar()?);
     }
     let parent_bytes = path.len();
-    if depth > 1 {
+    if !path.is_empty() {
         path.push('.');
     }
     path.push_str(key);
@@ -121,23 +145,84 @@ fn container(
     path: &mut String,
     depth: usize,
 ) -> Result<(), Reject> {
-    match builder.find(path) {
-        // What lies below it has names of its own.
-        Target::Column(column) if builder.may_have_second(column) => {
-            members(scanner, builder, path, depth)
-        }
-        Target::Column(_) => Err(Reject::new(
-            Reason::WrongType,
-            format!(
-                "field {} is held as a single value, but an object or array came",
-                quoted(path)
-            ),
-        )),
-        Target::Time => Err(Reject::new(
-            Reason::BadTime,
-            format!("the time {} is an object or array", quoted(path)),
-        )),
-        Target::Undeclared if builder.wants_below(path) => members(scanner, builder, path, depth),
-        Target::Undeclared => scanner.skip(depth),
+    let below = builder.below(path)?;
+    if below == Below::Nothing {
+        return scanner.skip(depth);
     }
+    if scanner.peek() == Some(b'[') && scanner.is_list_of_objects() {
+        if below == Below::Inferred && !builder.has_declared_below(path) {
+            return Err(list_of_objects(path, &first_keys(scanner)));
+        }
+        // What has a place in such a list is not a field because of that.
+        let before = std::mem::replace(&mut builder.declared_only, true);
+        members(scanner, builder, path, depth)?;
+        builder.declared_only = before;
+        return Ok(());
+    }
+    members(scanner, builder, path, depth)
+}
+
+/// Reads all of a payload of one JSON value. Numbers stay as they were written.
+pub(super) fn tape(text: &str) -> Result<Tape<'_>, Reject> {
+    let mut scanner = Scanner::new(text);
+    if scanner.peek().is_none() {
+        return Err(Reject::new(Reason::Empty, "an empty payload"));
+    }
+    let mut tape = TapeBuilder::new(text.len(), Reason::NotJson);
+    value(&mut scanner, &mut tape)?;
+    scanner.end()?;
+    Ok(tape.finish())
+}
+
+/// The next value, in front of it. Recursion ends with the nesting that a tape takes.
+fn value<'a>(scanner: &mut Scanner<'a>, tape: &mut TapeBuilder<'a>) -> Result<(), Reject> {
+    let mut first = true;
+    match scanner.peek() {
+        Some(b'{') => {
+            let open = tape.open_object()?;
+            scanner.expect(b'{')?;
+            while scanner.more(b'}', first)? {
+                first = false;
+                tape.key(Cell::Text(scanner.key()?))?;
+                value(scanner, tape)?;
+            }
+            tape.close(open);
+        }
+        Some(b'[') => {
+            let open = tape.open_array()?;
+            scanner.expect(b'[')?;
+            while scanner.more(b']', first)? {
+                first = false;
+                value(scanner, tape)?;
+            }
+            tape.close(open);
+        }
+        _ => tape.scalar(scanner.scalar()?)?,
+    }
+    Ok(())
+}
+
+/// Keys of the first object of the list that comes next, with what lies there.
+fn first_keys<'a>(scanner: &Scanner<'a>) -> Vec<(String, Cell<'a>)> {
+    const KEYS_MAX: usize = 32;
+    let mut ahead = scanner.clone();
+    let mut keys = Vec::new();
+    let mut walk = || -> Result<(), Reject> {
+        ahead.expect(b'[')?;
+        ahead.expect(b'{')?;
+        while keys.len() < KEYS_MAX && ahead.more(b'}', keys.is_empty())? {
+            let key = ahead.key()?.into_owned();
+            let cell = if ahead.at_container() {
+                ahead.skip(1)?;
+                Cell::Null
+            } else {
+                ahead.scalar()?
+            };
+            keys.push((key, cell));
+        }
+        Ok(())
+    };
+    // As far as it can be read.
+    let _partly = walk();
+    keys
 }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use super::{NESTING_MAX, Reason, Reject, value::Cell};
 
 /// A place in a JSON text.
+#[derive(Clone)]
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -101,6 +102,12 @@ impl<'a> Scanner<'a> {
     /// Whether an object or array comes next.
     pub(super) fn at_container(&mut self) -> bool {
         matches!(self.peek(), Some(b'{' | b'['))
+    }
+
+    /// Whether the array that comes next begins with an object.
+    pub(super) fn is_list_of_objects(&self) -> bool {
+        let mut ahead = self.clone();
+        ahead.expect(b'[').is_ok() && ahead.peek() == Some(b'{')
     }
 
     /// A string, number, boolean or null.

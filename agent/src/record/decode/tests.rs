@@ -2,39 +2,47 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod binary;
 mod cost;
 mod of_csv;
+mod of_influx;
 mod of_senml;
 mod properties;
 mod second;
+mod shaped;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use dunlin_sync::sample::{FieldType, Value};
 
 use super::*;
 use crate::{
-    config::settings::{DeclaredField, NanPolicy, RetainedPolicy, SplitRule, TimeRange, TimeUnit},
+    config::settings::{
+        DeclaredField, NanPolicy, OnMisfit, PayloadTag, Pointer, SplitRule, TimeRule, TimeUnit,
+    },
     topic::TopicFilter,
 };
 
 /// JSON, everything inferred.
 pub(crate) fn rule() -> StreamRule {
     StreamRule {
-        name: "s".into(),
-        filter: TopicFilter::parse("a/+b").unwrap(),
-        format: PayloadFormat::Json,
-        fields: vec![],
-        infer: true,
-        time: None,
-        time_unit: TimeUnit::Seconds,
-        time_range: TimeRange::DEFAULT,
-        tags: BTreeMap::new(),
+        time_rule: TimeRule::of(TimeUnit::Seconds),
         nan: NanPolicy::Refuse,
-        retained: RetainedPolicy::Once,
+        on_misfit: OnMisfit::Refuse,
         fields_max: 8,
-        instances_max: None,
         split: SplitRule::Hash { train: 0.8 },
+        ..StreamRule::new("s".into(), TopicFilter::parse("a/+b").unwrap())
+    }
+}
+
+fn decode(rule: &StreamRule, schema: Option<&Schema>, payload: &[u8]) -> Result<Decoded, Reject> {
+    super::decode(rule, schema, Publish::of(payload))
+}
+
+impl Decoded {
+    fn records(&self) -> Vec<&Record> {
+        let groups = self.groups.iter();
+        groups.flat_map(|group| &group.records).collect()
     }
 }
 
@@ -66,6 +74,10 @@ fn number() -> StreamRule {
 fn senml() -> StreamRule {
     StreamRule {
         format: PayloadFormat::SenMl,
+        payload_tags: vec![PayloadTag {
+            name: "base_name".into(),
+            at: Some(Pointer::parse("/bn")),
+        }],
         ..rule()
     }
 }
@@ -78,6 +90,7 @@ fn declared(name: &str, kind: FieldType) -> DeclaredField {
         },
         pointer: None,
         required: false,
+        conversion: None,
     }
 }
 
@@ -124,8 +137,8 @@ pub(super) fn row(record: &Record) -> Vec<Option<Value>> {
 
 /// Fields and values of the only record, by name.
 fn only(decoded: &Decoded) -> Vec<(&str, Option<Value>)> {
-    assert_eq!(decoded.records.len(), 1);
-    let values = row(&decoded.records[0]).into_iter();
+    assert_eq!(decoded.records().len(), 1);
+    let values = row(&decoded.records()[0]).into_iter();
     let names = decoded.new_fields.iter().map(|field| field.name.as_str());
     names.zip(values.chain(std::iter::repeat(None))).collect()
 }
@@ -177,10 +190,10 @@ fn values_follow_the_schema_and_new_fields_come_behind() {
     let decoded = decode(&rule(), Some(&schema), payload).unwrap();
     assert_eq!(decoded.new_fields, [declared("x", FieldType::F64).field]);
     assert_eq!(
-        row(&decoded.records[0]),
+        row(&decoded.records()[0]),
         [None, Some(Value::I64(3)), Some(Value::F32(1.0)), f(2.0)]
     );
-    assert_eq!(row(&decoded.records[1]), [None, None, None, f(5.0)]);
+    assert_eq!(row(&decoded.records()[1]), [None, None, None, f(5.0)]);
 }
 
 #[test]
@@ -205,7 +218,7 @@ fn declared_fields_come_first_and_others_only_if_inferred() {
     let held = schema(&[("a", FieldType::I64), ("b", FieldType::Bool)]);
     let decoded = decode(&strict, Some(&held), br#"{"deep":{"er":[8,9]}}"#).unwrap();
     assert_eq!(decoded.new_fields, []);
-    assert_eq!(row(&decoded.records[0]), [Some(Value::I64(9))]);
+    assert_eq!(row(&decoded.records()[0]), [Some(Value::I64(9))]);
     // The name of a field that is read from elsewhere.
     assert_eq!(refused(&strict, r#"{"a":5}"#).0, Reason::Empty);
     let inferring = StreamRule {
@@ -244,7 +257,7 @@ fn pointers_name_paths() {
 fn the_source_time_is_kept_beside_and_is_no_field() {
     let timed = StreamRule {
         time: Some("/at".into()),
-        time_unit: TimeUnit::Millis,
+        time_rule: TimeRule::of(TimeUnit::Millis),
         ..rule()
     };
     for (text, ns) in [
@@ -253,10 +266,10 @@ fn the_source_time_is_kept_beside_and_is_no_field() {
         ("null", None),
     ] {
         let decoded = ok(&timed, &format!(r#"{{"at":{text},"a":1}}"#));
-        assert_eq!(decoded.records[0].source_ts, ns);
+        assert_eq!(decoded.records()[0].source_ts, ns);
         assert_eq!(only(&decoded), [("a", f(1.0))]);
     }
-    for bad in ["true", "1e30", r#""soon""#, "{}", "[1]", "NaN"] {
+    for bad in ["true", "1e30", r#""soon""#, "{}", "[1]"] {
         let payload = format!(r#"{{"at":{bad},"a":1}}"#);
         assert_eq!(refused(&timed, payload).0, Reason::BadTime, "{bad}");
     }
@@ -267,7 +280,7 @@ fn the_source_time_is_kept_beside_and_is_no_field() {
         ..rule()
     };
     let decoded = ok(&nested, r#"{"head":{"at":1,"id":7},"a":1}"#);
-    assert_eq!(decoded.records[0].source_ts, Some(1_000_000_000));
+    assert_eq!(decoded.records()[0].source_ts, Some(1_000_000_000));
 }
 
 #[test]
@@ -289,7 +302,7 @@ fn a_refused_batch_says_how_many_records_it_held() {
         refused(&holding(csv(true)), "a\n1\nx\n3\n"),
         (Reason::WrongType, 3)
     );
-    let pack = r#"[{"n":"a","t":1,"v":1},{"n":"b","t":1,"v":1},{"n":"a","t":2,"vb":true}]"#;
+    let pack = r#"[{"n":"a","t":1,"v":1},{"n":"b","t":1,"v":1},{"n":"a","t":2,"vs":"x"}]"#;
     assert_eq!(refused(&holding(senml()), pack), (Reason::WrongType, 2));
     let reject = decode(&holding(rule()), None, br#"[{"a":1},{"a":"x"}]"#).unwrap_err();
     assert_eq!(
@@ -312,7 +325,6 @@ fn each_reason_has_its_payload() {
         ("[]", Reason::Empty),
         ("{}", Reason::Empty),
         (r#"{"a":null}"#, Reason::Empty),
-        ("5", Reason::NotJson),
         ("[1]", Reason::NotJson),
         (r#"{"a":1}x"#, Reason::NotJson),
         (r#"{"a":1,}"#, Reason::NotJson),
@@ -323,24 +335,16 @@ fn each_reason_has_its_payload() {
         (r#"{"a":NaN}"#, Reason::Nan),
         (r#"{"a":-Infinity}"#, Reason::Nan),
         (r#"{"a":1e999}"#, Reason::Nan),
-        (r#"{"a":"it's"}"#, Reason::BadText),
+        (r#"{"a":"unavailable"}"#, Reason::Empty),
         (r#"{"a":"\u0000"}"#, Reason::BadText),
-        (r#"{"a":"\""}"#, Reason::BadText),
-        (r#"{"a":"`"}"#, Reason::BadText),
-        (r#"{"":1}"#, Reason::BadFieldName),
-        (r#"{"a`":1}"#, Reason::BadFieldName),
-        (r#"{"a\n":1}"#, Reason::BadFieldName),
-        (
-            &format!(r#"{{"{}":1}}"#, "k".repeat(65)),
-            Reason::BadFieldName,
-        ),
+        (r#"{"a":[{"id":"x","v":1}]}"#, Reason::ListOfObjects),
         (&wide, Reason::TooManyFields),
         (&long, Reason::RecordTooLarge),
         (&many(RECORDS_MAX + 1), Reason::TooManyRecords),
     ] {
         assert_eq!(refused(&rule(), payload).0, reason, "{}", quoted(payload));
     }
-    for payload in [r#"[{"a":1},{"a":{"b":1}}]"#, r#"[{"a":1},{"a":true}]"#] {
+    for payload in [r#"[{"a":1},{"a":{"b":1}}]"#, r#"[{"a":1},{"a":"x"}]"#] {
         let (reason, _) = refused(&holding(rule()), payload);
         assert_eq!(reason, Reason::WrongType, "{payload}");
     }
@@ -351,7 +355,7 @@ fn each_reason_has_its_payload() {
     assert_eq!(
         decode(&rule(), None, many(RECORDS_MAX).as_bytes())
             .unwrap()
-            .records
+            .records()
             .len(),
         RECORDS_MAX
     );
@@ -383,8 +387,8 @@ fn a_record_of_one_field_takes_room_for_one_wherever_it_lies() {
             vec![format!("{{\"{last}\":true}}"); 5_000].join(",")
         );
         let decoded = decode(&rule(), Some(&schema(&fields)), payload.as_bytes()).unwrap();
-        assert_eq!(decoded.records.len(), 5_000);
-        let values: usize = decoded.records.iter().map(|r| r.values.len()).sum();
+        assert_eq!(decoded.records().len(), 5_000);
+        let values: usize = decoded.records().iter().map(|r| r.values.len()).sum();
         assert_eq!(values, 5_000);
     }
 }
@@ -411,11 +415,11 @@ fn many_fields_in_any_order_are_found() {
     let batch = format!("[{payload},{{{}}}]", forward.join(","));
     let decoded = decode(&wide, Some(&schema(&fields)), batch.as_bytes()).unwrap();
     assert_eq!(decoded.new_fields.len(), 20);
-    assert_eq!(decoded.records[0], decoded.records[1]);
+    assert_eq!(decoded.records()[0], decoded.records()[1]);
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     all.extend(decoded.new_fields.iter().map(|field| field.name.as_str()));
-    assert_eq!(decoded.records[0].values.len(), all.len());
-    for (name, value) in all.iter().zip(&row(&decoded.records[0])) {
+    assert_eq!(decoded.records()[0].values.len(), all.len());
+    for (name, value) in all.iter().zip(&row(&decoded.records()[0])) {
         assert_eq!(*value, f(name[1..].parse().unwrap()));
     }
     let twice = payload.replace("\"f0\"", "\"f150\"");
@@ -433,8 +437,8 @@ fn missing_instead_of_nan_if_the_rule_says_so() {
         r#"[{"a":1,"b":2},{"a":NaN,"b":1e999},{"c":NaN,"a":3}]"#,
     );
     assert_eq!(decoded.new_fields.len(), 2);
-    assert_eq!(row(&decoded.records[1]), []);
-    assert_eq!(row(&decoded.records[2]), [f(3.0)]);
+    assert_eq!(row(&decoded.records()[1]), []);
+    assert_eq!(row(&decoded.records()[2]), [f(3.0)]);
 }
 
 #[test]
@@ -461,11 +465,11 @@ fn bare_numbers() {
         (number(), "", Reason::Empty),
         (number(), "warm", Reason::NotNumber),
         (number(), "1 2", Reason::NotNumber),
-        (number(), "true", Reason::NotNumber),
-        (number(), "nan", Reason::Nan),
+        (number(), "{}", Reason::NotNumber),
+        (number(), "inf", Reason::Nan),
         (with(FieldType::I64), "7.5", Reason::NotNumber),
-        (with(FieldType::Bool), "1", Reason::WrongType),
-        (with(FieldType::Text), "it's", Reason::BadText),
+        (with(FieldType::Bool), "2", Reason::NotNumber),
+        (with(FieldType::Text), "a\u{1b}b", Reason::BadText),
     ] {
         assert_eq!(refused(&rule, payload), (reason, 1), "{payload}");
     }

@@ -13,7 +13,7 @@ use dunlin_sync::{
         pack::Compression,
     },
     buffer::CommitError,
-    quarantine::{Content, Item, Notice},
+    quarantine::{Item, Notice},
 };
 
 use super::{Answer, RETRY, Writer};
@@ -70,8 +70,8 @@ impl Pending {
     }
 
     pub(super) fn reject(&mut self, item: Item) {
-        if let Content::Publish { payload, .. } = &item.content {
-            self.reject_bytes += payload.len();
+        if let Some(publish) = item.content.publish() {
+            self.reject_bytes += publish.payload.len();
         }
         self.rejects.push(item);
     }
@@ -113,7 +113,8 @@ impl Writer {
         }
         for item in pending.rejects.drain(..) {
             self.stats.count_quarantined(&item);
-            if let Content::Publish { topic, .. } = &item.content {
+            if let Some(publish) = item.content.publish() {
+                let topic = publish.topic;
                 let rule = self.intake.rule_of(topic).unwrap_or("none");
                 let advice = Reason::named(&item.reason).map_or("", Reason::advice);
                 let notice = Notice {

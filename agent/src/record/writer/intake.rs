@@ -9,15 +9,15 @@ use dunlin_sync::{
     block::builder::{BlockBuilder, Fitted, PushError},
     buffer::Buffer,
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
-    sample::{Field, Schema, StreamId, Timestamp, naming::Devices},
+    sample::{Field, Schema, Split, StreamId, Timestamp, naming::Devices},
 };
 
 use super::{room::Room, tag_names};
 use crate::{
     config::settings::{RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
     record::{
-        decode::{self, Reason, Record, Reject, SecondField},
-        route::Router,
+        decode::{self, Misfits, Missing, Publish, Reason, Record, Reject, SecondField},
+        route::{Destination, Route, Router},
         split::Splitter,
     },
 };
@@ -27,69 +27,92 @@ struct OpenStream {
     splitter: Splitter,
 }
 
-/// Decoded records with everything but their timestamps. All of them fit a block.
-pub(super) struct DecodedBatch<'a> {
-    stream: &'a mut OpenStream,
+const UNDRAWN: Split = Split {
+    is_train: true,
+    fold: 0,
+};
+
+/// Records of one stream, all of which fit a block.
+struct Part {
+    stream: StreamId,
+    /// The stream's plain name.
+    name: String,
     /// Source time and values.
     records: Vec<(Option<i64>, Fitted)>,
-    /// Records among these whose source's time cannot be one and was left out.
-    pub(super) times_implausible: u64,
 }
 
-impl<'a> DecodedBatch<'a> {
+/// Decoded records with everything but their timestamps.
+pub(super) struct DecodedBatch<'a> {
+    streams: &'a mut HashMap<String, OpenStream>,
+    parts: Vec<Part>,
+    /// Records among these whose source's time cannot be one and was left out.
+    pub(super) times_implausible: u64,
+    /// Values that are missing because they do not fit.
+    pub(super) misfits: Misfits,
+}
+
+impl Part {
     /// Refuses what no block could take: afterwards there is no way to drop a record.
     fn new(
         schema: &Schema,
-        stream: &'a mut OpenStream,
-        records: impl ExactSizeIterator<Item = Record>,
-        times_implausible: u64,
-    ) -> Result<Self, Reject> {
-        let count = records.len() as u64;
+        (stream, name): (StreamId, String),
+        records: impl Iterator<Item = Record>,
+    ) -> Result<Self, PushError> {
         let fitted = records.map(|record| {
             let values = Fitted::new(schema, record.values)?;
             Ok((record.source_ts, values))
         });
-        let records = fitted.collect::<Result<_, PushError>>();
-        let records = records.map_err(|error| Reject {
-            records: count,
-            ..Reject::from(error)
-        })?;
         Ok(Self {
             stream,
-            records,
-            times_implausible,
+            name,
+            records: fitted.collect::<Result<_, PushError>>()?,
         })
     }
+}
 
+impl DecodedBatch<'_> {
     /// Whether each record says by itself when it was made.
     pub(super) fn is_timed(&self) -> bool {
-        !self.records.is_empty()
-            && self
-                .records
-                .iter()
-                .all(|(source_ts, _)| source_ts.is_some())
+        let mut records = self.parts.iter().flat_map(|part| &part.records);
+        !self.parts.is_empty() && records.all(|(source_ts, _)| source_ts.is_some())
     }
 
     /// With `source_ts` for the records whose source does not say when they were made.
     pub(super) fn timed_otherwise(mut self, source_ts: Option<i64>) -> Self {
-        for (own, _) in &mut self.records {
+        for (own, _) in self.parts.iter_mut().flat_map(|part| &mut part.records) {
             *own = own.or(source_ts);
         }
         self
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.parts.iter().map(|part| part.records.len()).sum()
     }
 
     /// Gives timestamps from `first` on and pushes.
     pub(super) fn push_into(self, builder: &mut BlockBuilder, first: Timestamp) {
-        let OpenStream { id, splitter } = self.stream;
-        for (index, (source_ts, values)) in self.records.into_iter().enumerate() {
-            let ts = first.shifted(index as i64);
-            builder.push_fitted(values, *id, ts, splitter.assign(ts), source_ts);
+        let mut index = 0;
+        for part in self.parts {
+            let mut splitter = self
+                .streams
+                .get_mut(&part.name)
+                .map(|open| &mut open.splitter);
+            for (source_ts, values) in part.records {
+                let ts = first.shifted(index);
+                index += 1;
+                // Every stream of a batch is open.
+                let split = splitter.as_mut().map_or(UNDRAWN, |own| own.assign(ts));
+                builder.push_fitted(values, part.stream, ts, split, source_ts);
+            }
         }
     }
+}
+
+/// What a publish comes to.
+pub(super) enum Decoding<'a> {
+    Records(DecodedBatch<'a>),
+    /// Its topic is excluded.
+    Excluded,
 }
 
 pub(super) struct Intake {
@@ -106,6 +129,8 @@ pub(super) struct Intake {
     /// Rules of which a time that cannot be one was told.
     told_times: HashSet<usize>,
     room: Room,
+    /// Most bytes of a payload.
+    bytes_max: usize,
     wall_ns: fn() -> i64,
 }
 
@@ -121,6 +146,7 @@ impl Intake {
             told: HashSet::new(),
             told_times: HashSet::new(),
             room: Room::new(settings),
+            bytes_max: settings.mqtt.payload_bytes_max as usize,
             buffer,
             wall_ns,
         }
@@ -148,6 +174,7 @@ impl Intake {
         self.told.clear();
         self.told_times.clear();
         self.room = Room::new(settings);
+        self.bytes_max = settings.mqtt.payload_bytes_max as usize;
     }
 
     /// Keeps small what the buffer takes, and forgets the streams that have been idle since `before_ts`
@@ -171,30 +198,42 @@ impl Intake {
 
     /// What the rule of this topic says about retained publishes.
     pub(super) fn retained_policy(&self, topic: &[u8]) -> RetainedPolicy {
-        // What no rule takes goes to quarantine, once like everything else.
-        let route = self.router.route(topic);
-        route.map_or(RetainedPolicy::Once, |route| {
-            self.rules[route.rule].retained
-        })
+        match self.router.route(topic).as_deref() {
+            Ok(Destination::Stream(route)) => self.rules[route.rule].retained,
+            Ok(Destination::Excluded) => RetainedPolicy::Ignore,
+            // What no rule takes goes to quarantine, once like everything else.
+            Err(_) => RetainedPolicy::Once,
+        }
     }
 
-    /// Decodes a publish; its payload is `None` if its bytes were too many to be read. `now_ns` is what
-    /// a synchronised clock says.
+    /// Decodes a publish; its payload is `None` if its bytes were too many to be read. `wanted` are the
+    /// values to take, the others being stored already. `now_ns` is what a synchronised clock says.
     pub(super) fn decode(
         &mut self,
         topic: &[u8],
         (payload, payload_bytes): (Option<&[u8]>, usize),
+        wanted: Option<&Missing>,
         now_ns: Option<i64>,
-    ) -> Result<DecodedBatch<'_>, Reject> {
+    ) -> Result<Decoding<'_>, Reject> {
+        let destination = self.router.route(topic)?;
+        let Destination::Stream(route) = &*destination else {
+            return Ok(Decoding::Excluded);
+        };
         let payload = payload.ok_or_else(|| {
             let detail = format!("{payload_bytes} bytes (mqtt.payload_bytes_max)");
             Reject::new(Reason::TooLarge, detail)
         })?;
-        let route = self.router.route(topic)?;
         let rule = &self.rules[route.rule];
         let known = self.schemas[route.rule].as_deref();
-        let mut decoded = decode::decode(rule, known, payload)?;
-        let records = decoded.records.len() as u64;
+        let publish = Publish {
+            payload,
+            bytes_max: self.bytes_max,
+            field: route.field.as_deref(),
+            wanted,
+        };
+        let mut decoded = decode::decode(rule, known, publish)?;
+        let records: u64 = decoded.groups.iter().map(|g| g.records.len() as u64).sum();
+        let records = records + decoded.misfits.records;
         let schema = match &self.schemas[route.rule] {
             Some(schema) if decoded.new_fields.is_empty() => Arc::clone(schema),
             _ => {
@@ -210,7 +249,10 @@ impl Intake {
                 schema
             }
         };
-        let times_implausible = leave_out_times(&rule.time_range, now_ns, &mut decoded.records);
+        let mut times_implausible = 0;
+        for group in &mut decoded.groups {
+            times_implausible += leave_out_times(&rule.time_range, now_ns, &mut group.records);
+        }
         if times_implausible > 0 && self.told_times.insert(route.rule) {
             tracing::warn!(
                 stream = rule.name,
@@ -218,20 +260,39 @@ impl Intake {
                 "source times before time_min or beyond time_max_ahead are left out; this is told once"
             );
         }
-        if !self.streams.contains_key(&route.stream) {
-            let tags = self.tags_of(route.rule, &route.captures);
-            let opened = self.open_stream(Some(route.rule), &schema, &route.stream, &tags);
-            opened.map_err(|reject| Reject { records, ..reject })?;
+        let mut parts = Vec::with_capacity(decoded.groups.len());
+        for group in decoded.groups {
+            let name = name_of(&route.stream, &group.tags);
+            let part = self.part(route, &schema, name, &group.tags, group.records);
+            parts.push(part.map_err(|reject| Reject { records, ..reject })?);
         }
-        let Some(stream) = self.streams.get_mut(&route.stream) else {
+        Ok(Decoding::Records(DecodedBatch {
+            streams: &mut self.streams,
+            parts,
+            times_implausible,
+            misfits: decoded.misfits,
+        }))
+    }
+
+    /// The records of one stream of a publish; the stream is opened if need be.
+    fn part(
+        &mut self,
+        route: &Route,
+        schema: &Schema,
+        name: String,
+        payload_tags: &[String],
+        records: Vec<Record>,
+    ) -> Result<Part, Reject> {
+        if !self.streams.contains_key(&name) {
+            let captures: Vec<String> =
+                route.captures.iter().chain(payload_tags).cloned().collect();
+            let tags = self.tags_of(route.rule, &captures);
+            self.open_stream(Some(route.rule), schema, &name, &tags)?;
+        }
+        let Some(open) = self.streams.get(&name) else {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
         };
-        DecodedBatch::new(
-            &schema,
-            stream,
-            decoded.records.into_iter(),
-            times_implausible,
-        )
+        Ok(Part::new(schema, (open.id, name), records.into_iter())?)
     }
 
     /// Records from inside the agent, under a schema that may be new.
@@ -259,10 +320,22 @@ impl Intake {
         if !self.streams.contains_key(stream) {
             self.open_stream(rule, &declared, stream, &tags)?;
         }
-        let Some(open) = self.streams.get_mut(stream) else {
+        let Some(open) = self.streams.get(stream) else {
             return Err(Reject::new(Reason::UnknownTopic, "stream not opened"));
         };
-        DecodedBatch::new(&declared, open, placed(records, fields, &declared), 0)
+        let count = records.len() as u64;
+        let records = placed(records, fields, &declared);
+        let part = Part::new(&declared, (open.id, stream.to_owned()), records);
+        let part = part.map_err(|error| Reject {
+            records: count,
+            ..Reject::from(error)
+        })?;
+        Ok(DecodedBatch {
+            streams: &mut self.streams,
+            parts: vec![part],
+            times_implausible: 0,
+            misfits: Misfits::default(),
+        })
     }
 
     /// Tags of `stream` by name: what it has already, what its rule says, or else `own_tags`.
@@ -378,8 +451,30 @@ impl Intake {
 
     /// Name of the stream rule that takes `topic`.
     pub(super) fn rule_of(&self, topic: &[u8]) -> Option<&str> {
-        let route = self.router.route(topic).ok()?;
-        Some(&self.rules.get(route.rule)?.name)
+        match self.router.route(topic).as_deref() {
+            Ok(Destination::Stream(route)) => Some(&self.rules.get(route.rule)?.name),
+            _ => None,
+        }
+    }
+
+    /// The quarantine item for a publish that is stored but for `misfits`.
+    pub(super) fn partly_stored(&self, misfits: Misfits, topic: &[u8], payload: &[u8]) -> Item {
+        let reason = misfits
+            .kinds
+            .first()
+            .map_or(Reason::WrongType, |first| first.reason);
+        Item {
+            at_ns: (self.wall_ns)(),
+            reason: reason.as_str().to_owned(),
+            detail: misfits.summary(),
+            records: misfits.records,
+            content: Content::Partly {
+                topic: topic.to_vec(),
+                payload: payload[..payload.len().min(PAYLOAD_BYTES_MAX)].to_vec(),
+                payload_bytes: payload.len() as u64,
+                missing: misfits.missing,
+            },
+        }
     }
 
     /// The quarantine item for a refused publish.
@@ -397,6 +492,17 @@ impl Intake {
             },
         }
     }
+}
+
+/// Name of the stream of a route whose payload has these tags. What divides the parts of a name is escaped
+/// within them.
+fn name_of(route: &str, payload_tags: &[String]) -> String {
+    let mut name = route.to_owned();
+    for tag in payload_tags {
+        name.push('/');
+        name.push_str(&tag.replace('%', "%25").replace('/', "%2F"));
+    }
+    name
 }
 
 /// Tags for people.

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use dunlin_sync::sample::Field;
+use dunlin_sync::{quarantine::Missing, sample::Field};
 
 use crate::{config::settings::Settings, ingest::Waker, record::decode::Record};
 
@@ -41,6 +41,8 @@ pub enum RequestContent {
         topic: Vec<u8>,
         /// Payload.
         payload: Vec<u8>,
+        /// Only these values of it, the others being stored. `None`: all.
+        wanted: Option<Missing>,
         /// When it first arrived, nanoseconds UTC: the source time of records that name none. `None`: now.
         at_ns: Option<i64>,
     },

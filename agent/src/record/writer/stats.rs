@@ -11,7 +11,15 @@ use std::{
 
 use dunlin_sync::{lock::unpoisoned, quarantine::Item};
 
-use crate::record::clock::ClockStats;
+use crate::record::{
+    clock::ClockStats,
+    decode::{Misfits, Reason},
+};
+
+/// Fields and reasons counted one by one.
+const FIELDS_TOLD_MAX: usize = 200;
+/// Stands for all others.
+const OTHER_FIELDS: &str = "*";
 
 /// Counters since the start.
 #[derive(Debug, Default)]
@@ -31,6 +39,10 @@ pub struct WriterStats {
     pub possible_duplicates: AtomicU64,
     /// Records in publishes that went to quarantine.
     pub records_quarantined: AtomicU64,
+    /// Publishes on topics that their rule excludes.
+    pub excluded: AtomicU64,
+    /// Values that are missing from stored records because they do not fit their fields.
+    pub values_missing: AtomicU64,
     /// Records whose source's time was left out because it cannot be one.
     pub times_implausible: AtomicU64,
     /// How long the last commit took, nanoseconds.
@@ -40,6 +52,8 @@ pub struct WriterStats {
     pub stalled: AtomicBool,
     stall_reason: Mutex<Option<String>>,
     by_reason: Mutex<BTreeMap<String, u64>>,
+    /// Values that do not fit, by reason and field.
+    by_field: Mutex<BTreeMap<(Reason, String), u64>>,
     clock: Mutex<ClockStats>,
 }
 
@@ -49,6 +63,24 @@ impl WriterStats {
         self.records_quarantined.fetch_add(item.records, Relaxed);
         let mut by_reason = unpoisoned(self.by_reason.lock());
         *by_reason.entry(item.reason.clone()).or_default() += item.records;
+    }
+
+    pub(super) fn count_misfits(&self, misfits: &Misfits) {
+        let mut by_field = unpoisoned(self.by_field.lock());
+        for kind in &misfits.kinds {
+            self.values_missing.fetch_add(kind.values, Relaxed);
+            let mut key = (kind.reason, kind.field.clone());
+            if by_field.len() >= FIELDS_TOLD_MAX && !by_field.contains_key(&key) {
+                key.1 = OTHER_FIELDS.to_owned();
+            }
+            *by_field.entry(key).or_default() += kind.values;
+        }
+    }
+
+    /// Values that are missing because they do not fit, by reason and field. Beyond a number of fields,
+    /// others count together.
+    pub fn missing_by_field(&self) -> BTreeMap<(Reason, String), u64> {
+        unpoisoned(self.by_field.lock()).clone()
     }
 
     /// Records quarantined, by reason.

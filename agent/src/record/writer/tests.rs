@@ -365,6 +365,7 @@ fn a_bad_publish_goes_to_quarantine_and_stops_nothing() {
             field,
             pointer: None,
             required: false,
+            conversion: None,
         }];
     });
     let cut = Incoming {
@@ -464,11 +465,13 @@ fn other_settings_hold_from_the_next_publish_on() {
 fn requests_are_answered_when_durable() {
     let mut device = Device::new();
     let publish = device.ask(RequestContent::Publish {
+        wanted: None,
         at_ns: None,
         topic: b"plant/press/state".to_vec(),
         payload: b"[{\"x\":1.5},{\"x\":2.5}]".to_vec(),
     });
     let bad = device.ask(RequestContent::Publish {
+        wanted: None,
         at_ns: None,
         topic: b"plant/press/state".to_vec(),
         payload: b"{".to_vec(),

@@ -304,8 +304,8 @@ fn check_quarantine(data_dir: &Path, known: &Known, found: &mut Found) {
     }
     let mut kept = std::collections::BTreeSet::new();
     for (_, item) in &items {
-        if let Content::Publish { payload, .. } = &item.content {
-            kept.extend(number_in(payload));
+        if let Some(publish) = item.content.publish() {
+            kept.extend(number_in(publish.payload));
         }
     }
     found.quarantined = kept.len() as u64;

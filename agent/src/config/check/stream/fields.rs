@@ -1,6 +1,6 @@
 //! The declared fields of a stream, and where its records carry their own time.
 
-use dunlin_sync::sample::{Field, FieldType};
+use dunlin_sync::sample::{Field, FieldType, Value};
 
 use crate::config::{
     check::entry::Entry,
@@ -8,15 +8,16 @@ use crate::config::{
     read::parse::{self, check_text},
     schema::{
         keys::stream as keys,
-        kind::{TypedKind, choice, flag, text, words},
+        kind::{TypedKind, choice, flag, real, text, words},
     },
-    settings::{DeclaredField, PayloadFormat},
+    settings::{Conversion, DeclaredField, PayloadFormat},
 };
 
 /// Longest name of a field, bytes.
 const FIELD_NAME_BYTES_MAX: usize = 64;
 const TYPE: TypedKind<FieldType> = choice();
 const AT: TypedKind<String> = text(1, 1024);
+const FACTOR: TypedKind<f64> = real(f64::MIN, f64::MAX);
 
 /// `fields = { rms = "f64", state = { type = "text", at = "/a/b", required = true } }`, in the
 /// order in which they were written: the order of the columns of CSV without a header.
@@ -56,23 +57,20 @@ fn check_format(
     found: &mut Diagnostics,
 ) {
     match format {
-        PayloadFormat::Number => {
+        _ if format.is_scalar() => {
             if fields.len() > 1 {
                 let hint = "declare one field, or choose another format";
-                stream.error(
-                    keys::FIELDS.key(),
-                    "a bare number is one field",
-                    hint,
-                    found,
-                );
+                stream.error(keys::FIELDS.key(), "a bare value is one field", hint, found);
             }
             let is_number = |kind| matches!(kind, FieldType::F64 | FieldType::F32 | FieldType::I64);
-            if let Some(field) = fields.iter().find(|field| !is_number(field.field.kind)) {
+            let mut others = fields.iter().filter(|field| !is_number(field.field.kind));
+            if let Some(field) = others.next().filter(|_| format == PayloadFormat::Number) {
                 let message = format!(
                     "`{}` is {}, not a number",
                     field.field.name, field.field.kind
                 );
-                stream.error(keys::FIELDS.key(), message, "use f64, f32 or i64", found);
+                let hint = "use f64, f32 or i64, or format = \"bool\", \"text\" or \"scalar\"";
+                stream.error(keys::FIELDS.key(), message, hint, found);
             }
         }
         // A list of fields with a mistake in it is there all the same.
@@ -92,13 +90,16 @@ fn field(
     found: &mut Diagnostics,
 ) -> Option<DeclaredField> {
     let value = entry.raw(name)?;
-    let (kind, pointer, required) = if value.get_ref().as_str().is_some() {
-        (entry.chosen(name, &TYPE, found)?, None, false)
+    let (kind, pointer, required, conversion) = if value.get_ref().as_str().is_some() {
+        (entry.chosen(name, &TYPE, found)?, None, false, None)
     } else {
         let what = format!("{}.{name}", entry.what);
         let hint = "write a type in quotes, or { type = \"f64\", at = \"/a/b\", required = true }";
         let inner = Entry::of(entry.source, value, what, hint, found)?;
-        inner.refuse_others(&["type", "at", "required"], found);
+        let known = [
+            "type", "at", "required", "values", "scale", "offset", "unit", "decimal",
+        ];
+        inner.refuse_others(&known, found);
         if inner.raw("type").is_none() {
             let hint = parse::one_of(&words::<FieldType>());
             inner.error("type", "is missing", hint, found);
@@ -107,7 +108,8 @@ fn field(
         let pointer = inner
             .chosen("at", &AT, found)
             .and_then(|at| place_in_record(&inner, "at", &at, format, found));
-        (inner.chosen("type", &TYPE, found)?, pointer, required)
+        let kind = inner.chosen("type", &TYPE, found)?;
+        (kind, pointer, required, conversion(&inner, kind, found))
     };
     Some(DeclaredField {
         field: Field {
@@ -116,7 +118,69 @@ fn field(
         },
         pointer,
         required,
+        conversion,
     })
+}
+
+/// What is to be done to the values of a field of type `kind`.
+fn conversion(entry: &Entry<'_>, kind: FieldType, found: &mut Diagnostics) -> Option<Conversion> {
+    let is_float = matches!(kind, FieldType::F64 | FieldType::F32);
+    for key in ["scale", "offset"] {
+        if entry.raw(key).is_some() && !is_float {
+            let hint = "declare the field as f64 or f32, or leave it out";
+            entry.error(key, format!("means nothing for {kind}"), hint, found);
+        }
+    }
+    let decimal = entry.chosen("decimal", &text(1, 1), found);
+    if decimal
+        .as_deref()
+        .is_some_and(|mark| mark != "," && mark != ".")
+    {
+        let hint = "write \",\" or \".\"";
+        entry.error("decimal", "is no decimal mark", hint, found);
+    }
+    let conversion = Conversion {
+        scale: entry.chosen("scale", &FACTOR, found),
+        offset: entry.chosen("offset", &FACTOR, found),
+        unit: entry.chosen("unit", &text(1, 64), found),
+        has_decimal_comma: decimal.as_deref() == Some(","),
+        words: field_words(entry, kind, found),
+    };
+    (conversion != Conversion::default()).then_some(conversion)
+}
+
+/// `values = { closed = 0, open = 1 }`.
+fn field_words(
+    entry: &Entry<'_>,
+    kind: FieldType,
+    found: &mut Diagnostics,
+) -> Vec<(String, Value)> {
+    let hint = "write values = { closed = 0, open = 1 }";
+    let what = format!("{}.values", entry.what);
+    let entry = entry
+        .raw("values")
+        .and_then(|value| Entry::of(entry.source, value, what, hint, found));
+    let mut words = Vec::new();
+    let Some(entry) = entry else {
+        return words;
+    };
+    for (word, _) in entry.in_order() {
+        let number = |found: &mut Diagnostics| entry.chosen(word, &FACTOR, found);
+        let value = match kind {
+            FieldType::F64 => number(found).map(Value::F64),
+            FieldType::F32 => number(found).map(|number| Value::F32(number as f32)),
+            FieldType::I64 => number(found).map(|number| Value::I64(number as i64)),
+            FieldType::Bool => entry.chosen(word, &flag(), found).map(Value::Bool),
+            FieldType::Text => {
+                let text = entry.chosen(word, &text(0, 1024), found);
+                text.map(|text| Value::Text(text.as_str().into()))
+            }
+            #[allow(unreachable_patterns)] // Those that are added later.
+            _ => None,
+        };
+        words.extend(value.map(|value| (word.to_owned(), value)));
+    }
+    words
 }
 
 /// Where the record's own time is; `None` if there is none.
@@ -127,10 +191,10 @@ pub(super) fn time(
     found: &mut Diagnostics,
 ) -> Option<String> {
     let at = stream.read(&keys::TIME, found)?;
-    if format == PayloadFormat::SenMl {
+    if format.has_own_time() {
         stream.error(
             keys::TIME.key(),
-            "SenML records carry their own time",
+            "records of this format carry their own time",
             "remove it",
             found,
         );
@@ -138,8 +202,10 @@ pub(super) fn time(
     }
     if let PayloadFormat::Csv { header: false, .. } = format
         && !fields.iter().any(|field| field.field.name == at)
+        && at.trim_start_matches('/').parse::<u16>().is_err()
     {
-        let hint = "without a header line, declare the time's column as a field and name it here";
+        let hint = "without a header line, write the number of the time's column from 0, or declare it as \
+                    a field and name that here";
         stream.error(
             keys::TIME.key(),
             format!("there is no column `{at}`"),
@@ -160,7 +226,7 @@ fn place_in_record(
     found: &mut Diagnostics,
 ) -> Option<String> {
     let (message, hint) = match format {
-        PayloadFormat::Json => match json_pointer_error(at) {
+        _ if format.has_pointers() => match json_pointer_error(at) {
             None => return Some(at.to_owned()),
             Some(error) => error,
         },
@@ -172,17 +238,17 @@ fn place_in_record(
             "means nothing in CSV without a header",
             "the order of the fields is the order of the columns",
         ),
-        PayloadFormat::Number => ("a bare number has no parts", "remove it"),
-        PayloadFormat::SenMl => (
-            "SenML records go by name",
-            "call the field by its SenML name",
+        _ if format.is_scalar() => ("a bare value has no parts", "remove it"),
+        _ => (
+            "records of this format go by name",
+            "call the field as it is called there",
         ),
     };
     entry.error(key, message, hint, found);
     None
 }
 
-fn json_pointer_error(pointer: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn json_pointer_error(pointer: &str) -> Option<(&'static str, &'static str)> {
     let Some(rest) = pointer.strip_prefix('/') else {
         return Some((
             "is no JSON pointer",

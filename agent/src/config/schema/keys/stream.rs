@@ -7,10 +7,13 @@ use dunlin_sync::block::builder;
 use crate::config::{
     schema::{
         key::{Key, OptionalKey},
-        kind::{choice, count_of_seconds, flag, integer, other, real, seconds, text},
+        kind::{choice, count_of_seconds, flag, integer, other, real, seconds, text, texts},
         setting::{DefaultValue, Setting},
     },
-    settings::{DEVICE_STREAMS_MAX, NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, TimeUnit},
+    settings::{
+        Compression, DEVICE_STREAMS_MAX, NanPolicy, OnMisfit, PayloadFormat, RetainedPolicy,
+        SplitRule, TimeUnit,
+    },
 };
 
 pub(in crate::config) const NAME: OptionalKey<String> = OptionalKey::new(
@@ -23,13 +26,28 @@ pub(in crate::config) const TOPIC: OptionalKey<String> = OptionalKey::new(
     "stream.topic",
     text(1, 1024),
     DefaultValue::Required("plant/+line/+machine/vibration"),
-    "+ stands for one level and # for the rest; a name behind it makes the level a tag.",
+    "+ stands for one level and # for the rest; a name behind it makes the level a tag.\n\
+     {field} is a level that names the field, #{field} all levels from there on.",
+);
+pub(in crate::config) const EXCLUDE: OptionalKey<Vec<String>> = OptionalKey::new(
+    "stream.exclude",
+    texts(1024),
+    DefaultValue::Unset("[\"zigbee2mqtt/bridge/#\"]"),
+    "Topics among these that are left alone.",
 );
 pub(in crate::config) const FORMAT: Key<PayloadFormat> = Key::new(
     "stream.format",
     choice(),
     "json",
-    "json: an object or a list of objects; number: one bare number; csv; senml (RFC 8428).",
+    "json: an object, a list of objects or a bare value; ndjson: one a line; number, bool, text or\n\
+     scalar (whichever comes): one bare value; csv; senml, senml_cbor (RFC 8428); cbor, msgpack: as\n\
+     json; influx: line protocol.",
+);
+pub(in crate::config) const COMPRESSION: Key<Compression> = Key::new(
+    "stream.compression",
+    choice(),
+    "auto",
+    "auto (told by the first bytes), none, gzip, zlib or zstd.",
 );
 pub(in crate::config) const DELIMITER: OptionalKey<()> = OptionalKey::new(
     "stream.delimiter",
@@ -52,13 +70,35 @@ pub(in crate::config) const FIELDS: OptionalKey<()> = OptionalKey::new(
     DefaultValue::Unset(
         "{ rms = \"f64\", state = { type = \"text\", at = \"/status/state\", required = true } }",
     ),
-    "Types: f64, f32, i64, bool, text. `at` is a JSON pointer; `required`: quarantine what lacks it.",
+    "Types: f64, f32, i64, bool, text. `at` is a JSON pointer; `required`: quarantine what lacks it;\n\
+     `values`: words that stand for a value; `scale` and `offset`: of numbers; `unit`: may stand behind\n\
+     a number; `decimal`: \",\" where that is in front of the fraction.",
+);
+pub(in crate::config) const RECORDS: OptionalKey<()> = OptionalKey::new(
+    "stream.records",
+    other(),
+    DefaultValue::Unset("{ at = \"/values\", name = \"/id\", value = \"/v\", quality = \"/q\" }"),
+    "For json, cbor and msgpack: where the records lie in a payload, as \"/data\" or a table. With `value`, objects are\n\
+     single values, called as `name` says, or by their keys. A key that is + stands for each, +name\n\
+     makes it a tag. `good` lists what `quality` says of good values.",
 );
 pub(in crate::config) const INFER: Key<bool> = Key::new(
     "stream.infer",
     flag(),
     "true",
     "Whether fields that are not declared are taken too.",
+);
+pub(in crate::config) const INCLUDE_FIELDS: OptionalKey<Vec<String>> = OptionalKey::new(
+    "stream.include_fields",
+    texts(256),
+    DefaultValue::Unset("[\"ENERGY.*\"]"),
+    "Of fields that are not declared, those alone; * stands for anything.",
+);
+pub(in crate::config) const EXCLUDE_FIELDS: OptionalKey<Vec<String>> = OptionalKey::new(
+    "stream.exclude_fields",
+    texts(256),
+    DefaultValue::Unset("[\"update.*\"]"),
+    "Of fields that are not declared, those not.",
 );
 pub(in crate::config) const TIME: OptionalKey<String> = OptionalKey::new(
     "stream.time",
@@ -74,6 +114,19 @@ pub(in crate::config) const TIME_UNIT: OptionalKey<TimeUnit> = OptionalKey::new(
         example: "ms",
     },
     "Unit of that time as a number: s, ms, us or ns.",
+);
+pub(in crate::config) const TIME_ZONE: OptionalKey<String> = OptionalKey::new(
+    "stream.time_zone",
+    text(1, 128),
+    DefaultValue::Unset("local"),
+    "Zone of times written without one: local, UTC, +02:00 or Europe/Berlin. Of an hour that comes\n\
+     twice the first is meant; one that is skipped is moved ahead.",
+);
+pub(in crate::config) const TIME_FORMAT: OptionalKey<String> = OptionalKey::new(
+    "stream.time_format",
+    text(1, 128),
+    DefaultValue::Unset("%d.%m.%Y %H:%M:%S"),
+    "How times are written, as for strptime.",
 );
 pub(in crate::config) const TIME_MIN: OptionalKey<()> = OptionalKey::new(
     "stream.time_min",
@@ -94,14 +147,31 @@ pub(in crate::config) const TIME_MAX_AHEAD: Key<Duration> = Key::new(
 pub(in crate::config) const TAGS: OptionalKey<()> = OptionalKey::new(
     "stream.tags",
     other(),
-    DefaultValue::Unset("{ plant = \"north\" }"),
-    "Tags besides the device and what the topic captures.",
+    DefaultValue::Unset("{ plant = \"north\", cpu = { at = \"/tags/cpu\" } }"),
+    "Tags besides the device and what the topic captures. `at` is a JSON pointer: records that differ\n\
+     there are of different streams.",
 );
 pub(in crate::config) const NAN: Key<NanPolicy> = Key::new(
     "stream.nan",
     choice(),
-    "refuse",
-    "NaN and infinity: refuse (to quarantine) or missing.",
+    "missing",
+    "NaN and infinity: missing, or refuse (as what does not fit).",
+);
+pub(in crate::config) const MISSING: OptionalKey<Vec<String>> = OptionalKey::new(
+    "stream.missing",
+    texts(64),
+    DefaultValue::Derived {
+        how: "unavailable, unknown, none, null, nil, nan, n/a, na, -",
+        example: "[\"unavailable\", \"---\"]",
+    },
+    "Words that say there is no value.",
+);
+pub(in crate::config) const ON_MISFIT: Key<OnMisfit> = Key::new(
+    "stream.on_misfit",
+    choice(),
+    "missing",
+    "A value that does not fit its field is missing (and the payload in quarantine as well), or the\n\
+     whole publish is refused.",
 );
 pub(in crate::config) const RETAINED: Key<RetainedPolicy> = Key::new(
     "stream.retained",
@@ -141,17 +211,26 @@ pub(in crate::config) const SPLIT: OptionalKey<()> = OptionalKey::new(
 pub(in crate::config) static STREAM: &[Setting] = &[
     NAME.setting,
     TOPIC.setting,
+    EXCLUDE.setting,
     FORMAT.setting,
+    COMPRESSION.setting,
     DELIMITER.setting,
     HEADER.setting,
+    RECORDS.setting,
     FIELDS.setting,
     INFER.setting,
+    INCLUDE_FIELDS.setting,
+    EXCLUDE_FIELDS.setting,
     TIME.setting,
     TIME_UNIT.setting,
+    TIME_ZONE.setting,
+    TIME_FORMAT.setting,
     TIME_MIN.setting,
     TIME_MAX_AHEAD.setting,
     TAGS.setting,
     NAN.setting,
+    MISSING.setting,
+    ON_MISFIT.setting,
     RETAINED.setting,
     FIELDS_MAX.setting,
     INSTANCES_MAX.setting,

@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::HashMap};
 
 use dunlin_sync::sample::{Field, FieldType};
 
-use super::{Builder, FIELD_NAME_BYTES_MAX, Target, path_of};
+use super::{Builder, DeclaredField, Taking, Target, path_of};
+use crate::{base::glob, config::settings::PayloadFormat, record::decode::FIELD_NAME_BYTES_MAX};
 
 /// With fewer columns than this, looking at each is as fast as any index.
 const INDEXED_COLUMNS_MIN: usize = 17;
@@ -42,10 +43,10 @@ impl<'a> Builder<'a> {
                 None => self.append(&field.name, field.kind),
             };
             self.declared.push(column);
-            if self.is_declared.len() <= column {
-                self.is_declared.resize(column + 1, false);
+            if self.declarations.len() <= column {
+                self.declarations.resize(column + 1, None);
             }
-            self.is_declared[column] = true;
+            self.declarations[column] = Some(declared);
             if declared.required {
                 self.required.push(column);
             }
@@ -88,13 +89,66 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn is_declared(&self, column: usize) -> bool {
-        self.is_declared.get(column).copied().unwrap_or_default()
+        self.declaration(column).is_some()
     }
 
-    /// The column of the field called `name`, which is appended with type `kind` if there is none.
-    pub(in crate::record::decode) fn named_or_new(&mut self, name: &str, kind: FieldType) -> usize {
-        let found = (0..self.width()).find(|&column| self.name(column) == name);
-        found.unwrap_or_else(|| self.append(name, kind))
+    fn declaration(&self, column: usize) -> Option<&'a DeclaredField> {
+        self.declarations.get(column).copied().flatten()
+    }
+
+    /// How the field of `column` takes what comes.
+    pub(super) fn taking(&self, column: usize) -> Taking<'a> {
+        let declaration = self.declaration(column);
+        let format = self.rule.format;
+        Taking {
+            // A format of bare values says their type, too.
+            is_declared: declaration.is_some()
+                || format.is_scalar() && format != PayloadFormat::Scalar,
+            conversion: declaration.and_then(|declared| declared.conversion.as_ref()),
+            ..Taking::inferred(self.rule)
+        }
+    }
+
+    /// Notes which columns of the schema are not to be filled any more.
+    pub(super) fn ignore(&mut self) {
+        let rule = self.rule;
+        if rule.include_fields.is_empty() && rule.exclude_fields.is_empty() {
+            return;
+        }
+        let ignored = |column| !self.is_declared(column) && !self.is_included(self.name(column));
+        self.ignored = (0..self.width()).map(ignored).collect();
+    }
+
+    pub(super) fn is_ignored(&self, column: usize) -> bool {
+        self.ignored.get(column).copied().unwrap_or_default()
+    }
+
+    /// Whether a field that nobody declared may be taken under this name.
+    pub(in crate::record::decode) fn infers(&self, path: &str) -> bool {
+        self.rule.infer && !self.declared_only && self.is_included(path)
+    }
+
+    fn is_included(&self, path: &str) -> bool {
+        let rule = self.rule;
+        let matches = |pattern: &String| glob::matches(pattern, path);
+        (rule.include_fields.is_empty() || rule.include_fields.iter().any(matches))
+            && !rule.exclude_fields.iter().any(matches)
+    }
+
+    /// Whether all that lies below `path` is excluded.
+    fn is_excluded_below(&self, path: &str) -> bool {
+        let mut patterns = self.rule.exclude_fields.iter();
+        patterns.any(|pattern| {
+            let parent = pattern.strip_suffix(".*").unwrap_or(pattern);
+            glob::matches(parent, path)
+        })
+    }
+
+    /// Whether something that is declared, or the time, lies below `path`.
+    pub(in crate::record::decode) fn has_declared_below(&self, path: &str) -> bool {
+        let below = |candidate: &str| is_below(candidate, path);
+        let columns = &mut self.declared.iter().filter_map(|&column| self.path(column));
+        columns.any(below) || self.time_path.as_deref().is_some_and(below)
     }
 
     /// Longest path that anything can be read from.
@@ -127,13 +181,15 @@ impl<'a> Builder<'a> {
 
     /// Whether anything below `path` may be taken.
     pub(in crate::record::decode) fn wants_below(&mut self, path: &str) -> bool {
-        let below = |candidate: &str| {
-            candidate
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.starts_with('.'))
-        };
-        if self.rule.infer || self.time_path.as_deref().is_some_and(below) {
+        let below = |candidate: &str| is_below(candidate, path);
+        if self.time_path.as_deref().is_some_and(below) {
             return true;
+        }
+        if self.rule.infer && !self.declared_only && !self.is_excluded_below(path) {
+            return true;
+        }
+        if self.rule.infer {
+            return self.has_declared_below(path);
         }
         if !self.is_indexed() {
             return (0..self.width()).any(|column| self.path(column).is_some_and(below));
@@ -218,4 +274,9 @@ impl<'a> Builder<'a> {
         }
         column
     }
+}
+
+fn is_below(candidate: &str, path: &str) -> bool {
+    let rest = candidate.strip_prefix(path);
+    rest.is_some_and(|rest| rest.starts_with('.'))
 }

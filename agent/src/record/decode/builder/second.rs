@@ -7,7 +7,7 @@
 
 use dunlin_sync::{sample::FieldType, second_field::second_field};
 
-use super::{Builder, Cell, Reason, Reject, SecondField, misfit_at, quoted};
+use super::{Builder, Cell, Reason, Reject, SecondField, Taking, misfit_at, quoted};
 use crate::config::settings::PayloadFormat;
 
 /// Names tried.
@@ -16,9 +16,10 @@ const NUMBER_MAX: u32 = 9;
 impl Builder<'_> {
     /// Whether a value that does not fit into this column may go beside it.
     pub(in crate::record::decode) fn may_have_second(&self, column: usize) -> bool {
+        let format = self.rule.format;
         // A bare number is one because its rule says so.
-        let is_guess = self.rule.infer && self.rule.format != PayloadFormat::Number;
-        is_guess && !self.is_declared(column)
+        let is_guess = !format.is_scalar() || format == PayloadFormat::Scalar;
+        is_guess && self.rule.infer && !self.is_declared(column)
     }
 
     /// Puts `cell` beside the column that is held as another type.
@@ -26,15 +27,22 @@ impl Builder<'_> {
         let short = self.affordable(cell);
         let short = short.as_deref().map(Cell::Bare);
         let cell = short.as_ref().unwrap_or(cell);
-        let Some(kind) = cell.inferred() else {
+        let taking = Taking::inferred(self.rule);
+        let Some(kind) = cell.inferred(&taking) else {
             return Ok(());
         };
-        let value = match cell.value(kind, self.rule.nan) {
+        let value = match cell.value(kind, &taking) {
             Ok(Some(value)) => value,
             Ok(None) => return Ok(()),
-            Err(misfit) => return Err(misfit_at(self.field(column), cell, misfit)),
+            Err(misfit) => {
+                let reject = misfit_at(self.field(column), cell, misfit);
+                return self.leave_out(column, reject);
+            }
         };
-        let second = self.second(column, kind)?;
+        let second = match self.second(column, kind) {
+            Ok(second) => second,
+            Err(reject) => return self.leave_out(column, reject),
+        };
         self.seen.insert(second);
         self.set(second, value);
         self.moved.push((column, second));

@@ -160,7 +160,7 @@ fn what_cannot_be_imported_is_said() {
         assert!(error.to_string().contains(hint), "{file}: {error}");
     }
     let plan = CsvPlan::infer("time,a\n2020-01-01,x\n", None).unwrap();
-    let later = "time,a\nnever,x\n2020-01-01\n2020-01-01,it's\n2020-01-01T00:00:00+01:00,x\n";
+    let later = "time,a\nnever,x\n2020-01-01\n2020-01-01,a\u{1b}b\n2020-01-01T00:00:00+01:00,x\n";
     let records = records(&plan, later);
     let reasons: Vec<Option<Reason>> = records
         .iter()

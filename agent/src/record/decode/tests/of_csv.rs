@@ -18,7 +18,7 @@ fn csv_with_a_header() {
         decoded.new_fields[1],
         declared("state", FieldType::Text).field
     );
-    let records = &decoded.records;
+    let records = &decoded.records();
     assert_eq!(records.len(), 3);
     assert_eq!(
         (records[0].source_ts, &*row(&records[0])),
@@ -37,9 +37,8 @@ fn csv_with_a_header() {
         ("a,b\n1,2,3\n", Reason::NotCsv),
         ("at,B\nnoon,1\n", Reason::BadTime),
         ("B\n1.5\n", Reason::WrongType),
-        ("x,y\n,5\n\"a\"\"b\",5\n", Reason::BadText),
-        ("x\nNaN\n", Reason::Nan),
-        (",x\n1,2\n", Reason::BadFieldName),
+        ("x\na\u{1b}b\n", Reason::BadText),
+        ("x\ninf\n", Reason::Nan),
     ] {
         assert_eq!(refused(&timed, payload).0, reason, "{payload}");
     }
@@ -55,7 +54,7 @@ fn csv_without_a_header() {
         ..csv(false)
     };
     let decoded = ok(&plain, "1,on\n2,off");
-    assert_eq!(row(&decoded.records[1]), [f(2.0), t("off")]);
+    assert_eq!(row(&decoded.records()[1]), [f(2.0), t("off")]);
     assert_eq!(refused(&plain, "1\n2,off"), (Reason::NotCsv, 2));
     assert_eq!(refused(&plain, "1,on,3").0, Reason::NotCsv);
     let placed = StreamRule {
@@ -67,8 +66,8 @@ fn csv_without_a_header() {
         ..csv(false)
     };
     let decoded = ok(&placed, "on,1,5,rest\n");
-    assert_eq!(decoded.records[0].source_ts, Some(5_000_000_000));
-    assert_eq!(row(&decoded.records[0]), [f(1.0), t("on")]);
+    assert_eq!(decoded.records()[0].source_ts, Some(5_000_000_000));
+    assert_eq!(row(&decoded.records()[0]), [f(1.0), t("on")]);
     let named = StreamRule {
         time: Some("at".into()),
         ..plain

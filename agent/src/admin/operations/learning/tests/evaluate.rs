@@ -68,6 +68,7 @@ async fn every_row_is_judged_once_by_a_model_that_has_not_seen_it() {
     for row in 0..400 {
         let x = row * 37 % 101;
         let content = RequestContent::Publish {
+            wanted: None,
             at_ns: None,
             topic: b"plant/press".to_vec(),
             payload: format!("{{\"x\":{x}.5,\"y\":{}.0}}", 2 * x + 1).into_bytes(),

@@ -1,0 +1,141 @@
+//! Where the records of a payload are, and what in it tells streams apart.
+
+use crate::{
+    config::{
+        check::{
+            entry::Entry,
+            stream::{check_name, fields::json_pointer_error},
+        },
+        diagnostic::Diagnostics,
+        schema::{
+            keys::stream as keys,
+            kind::{TypedKind, text, texts},
+        },
+        settings::{PayloadFormat, PayloadTag, Pointer, RecordStep, RecordsAt},
+    },
+    topic::is_tag_name,
+};
+
+const POINTER: TypedKind<String> = text(0, 1024);
+const GOOD: TypedKind<Vec<String>> = texts(64);
+
+/// `records = "/data"`, or `{ at = "/values", name = "/id", value = "/v" }`; and the tags that are keys on
+/// the way.
+pub(super) fn records(
+    stream: &Entry<'_>,
+    format: PayloadFormat,
+    found: &mut Diagnostics,
+) -> (Option<RecordsAt>, Vec<PayloadTag>) {
+    let key = keys::RECORDS.key();
+    let Some(value) = stream.raw(key) else {
+        return (None, Vec::new());
+    };
+    if !format.has_pointers() {
+        let hint = "remove it, or set format = \"json\"";
+        stream.error(
+            key,
+            "means nothing unless the format is json, ndjson, cbor or msgpack",
+            hint,
+            found,
+        );
+        return (None, Vec::new());
+    }
+    let mut tags = Vec::new();
+    if value.get_ref().as_str().is_some() {
+        let at = stream.chosen(key, &POINTER, found).unwrap_or_default();
+        let at = RecordsAt {
+            steps: steps(stream, key, &at, &mut tags, found),
+            ..RecordsAt::default()
+        };
+        return (Some(at), tags);
+    }
+    let what = format!("{}.records", stream.what);
+    let hint = "write records = \"/data\", or { at = \"/values\", name = \"/id\", value = \"/v\" }";
+    let Some(entry) = Entry::of(stream.source, value, what, hint, found) else {
+        return (None, Vec::new());
+    };
+    entry.refuse_others(&["at", "name", "value", "quality", "good"], found);
+    for key in ["name", "quality"] {
+        if entry.raw(key).is_some() && entry.raw("value").is_none() {
+            let hint = "add value = \"/v\": where the value is in each object";
+            entry.error(key, "means nothing without value", hint, found);
+        }
+    }
+    if entry.raw("good").is_some() && entry.raw("quality").is_none() {
+        let hint = "add quality = \"/q\", or remove it";
+        entry.error("good", "means nothing without quality", hint, found);
+    }
+    let at = entry.chosen("at", &POINTER, found).unwrap_or_default();
+    let records = RecordsAt {
+        steps: steps(&entry, "at", &at, &mut tags, found),
+        name: pointer(&entry, "name", found),
+        value: pointer(&entry, "value", found),
+        quality: pointer(&entry, "quality", found),
+        good: entry.chosen("good", &GOOD, found).unwrap_or_default(),
+    };
+    (Some(records), tags)
+}
+
+/// `{ at = "/tags/cpu" }`.
+pub(super) fn payload_tag(
+    tags: &Entry<'_>,
+    name: &str,
+    found: &mut Diagnostics,
+) -> Option<PayloadTag> {
+    let what = format!("{}.{name}", tags.what);
+    let hint = "write { at = \"/machine\" }";
+    let entry = Entry::of(tags.source, tags.raw(name)?, what, hint, found)?;
+    entry.refuse_others(&["at"], found);
+    if entry.raw("at").is_none() {
+        entry.error("at", "is missing", hint, found);
+    }
+    let at = pointer(&entry, "at", found)?;
+    Some(PayloadTag {
+        name: name.to_owned(),
+        at: Some(at),
+    })
+}
+
+fn pointer(entry: &Entry<'_>, key: &str, found: &mut Diagnostics) -> Option<Pointer> {
+    let text = entry.chosen(key, &POINTER, found)?;
+    let error = json_pointer_error(&text).filter(|_| !text.is_empty());
+    if let Some((message, hint)) = error {
+        entry.error(key, message, hint, found);
+        return None;
+    }
+    Some(Pointer::parse(&text))
+}
+
+fn steps(
+    entry: &Entry<'_>,
+    key: &str,
+    at: &str,
+    tags: &mut Vec<PayloadTag>,
+    found: &mut Diagnostics,
+) -> Vec<RecordStep> {
+    if let Some((message, hint)) = json_pointer_error(at).filter(|_| !at.is_empty()) {
+        entry.error(key, message, hint, found);
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    for step in Pointer::parse(at).0 {
+        let Some(name) = step.strip_prefix('+') else {
+            steps.push(RecordStep::Key(step));
+            continue;
+        };
+        if name.is_empty() {
+            steps.push(RecordStep::Each(None));
+            continue;
+        }
+        if !is_tag_name(name) || check_name(name).is_some() {
+            let hint = "write +machine: letters, digits and _, a letter first, at most 64";
+            entry.error(key, format!("`+{name}` names no tag"), hint, found);
+        }
+        steps.push(RecordStep::Each(Some(tags.len())));
+        tags.push(PayloadTag {
+            name: name.to_owned(),
+            at: None,
+        });
+    }
+    steps
+}

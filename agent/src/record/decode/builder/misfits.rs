@@ -1,0 +1,61 @@
+//! What is left out of a record, and names that no field can have.
+
+use std::borrow::Cow;
+
+use dunlin_sync::second_field::with_suffix;
+
+use super::{Builder, Reject};
+use crate::{
+    config::settings::{OnMisfit, PayloadFormat},
+    record::decode::{Reason, is_field_name},
+};
+
+impl Builder<'_> {
+    /// Whether the value at this path of the record is to be stored.
+    pub(super) fn is_wanted(&self, path: Option<&str>) -> bool {
+        let Some(wanted) = self.wanted else {
+            return true;
+        };
+        path.is_some_and(|path| wanted.has(self.begun, path))
+    }
+
+    /// The value of this column does not fit: it is missing, unless the rule refuses the publish then.
+    pub(super) fn leave_out(&mut self, column: usize, reject: Reject) -> Result<(), Reject> {
+        let path = self.path(column).unwrap_or(self.name(column)).to_owned();
+        self.leave_out_named(&path, reject)
+    }
+
+    /// As [`Builder::leave_out`] for a field that has no column.
+    pub(super) fn leave_out_named(&mut self, path: &str, reject: Reject) -> Result<(), Reject> {
+        let is_number = self.rule.format == PayloadFormat::Number;
+        let reason = match reject.reason {
+            // Of a payload that is nothing else.
+            Reason::WrongType if is_number => Reason::NotNumber,
+            reason => reason,
+        };
+        let reject = Reject { reason, ..reject };
+        if self.rule.on_misfit == OnMisfit::Refuse {
+            return Err(reject);
+        }
+        self.misfits.add(self.begun, path, reject)
+    }
+}
+
+/// What the field of a path is called: the path itself, unless no field may be called so. What a name
+/// may not hold becomes `_`, and a long one is cut and gets a hash of the whole: always the same name for
+/// the same path.
+pub(super) fn field_name_for(path: &str) -> Cow<'_, str> {
+    if is_field_name(path) {
+        return Cow::Borrowed(path);
+    }
+    if path.is_empty() {
+        return Cow::Owned("_".to_owned());
+    }
+    let replaced = |c: char| match c {
+        '"' | '\'' | '`' => '_',
+        c if c.is_control() => '_',
+        c => c,
+    };
+    let name: String = path.chars().map(replaced).collect();
+    Cow::Owned(with_suffix(&name, ""))
+}

@@ -1,0 +1,439 @@
+//! Payloads whose records lie inside, or that say themselves which stream they belong to.
+//!
+//! `records` is the way to them; a list on the way, or at its end, stands for each of its items. With
+//! `value`, what lies there are objects that stand for one value each (`{"id":"rpm","v":600,"t":..}`): those
+//! of the same stream and the same time make up one record, in the order in which their times first came.
+//! Without, each object is a record. The time and the tags are looked for in the object, then in what it
+//! lies in, from the inside out.
+
+use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
+
+use super::{
+    Reason, Reject,
+    builder::{Below, Builder},
+    json::scalar_record,
+    quoted,
+    tape::Value,
+    value::Cell,
+};
+use crate::config::settings::{Pointer, RecordStep, RecordsAt, StreamRule};
+
+/// Longest value of a tag, bytes.
+const TAG_BYTES_MAX: usize = 128;
+/// Levels around a record that are looked at, so that a record costs no more than its bytes.
+const LEVELS_MAX: usize = 16;
+
+/// What a record lies in, and what is said there. Looked up once, however many records lie in it.
+struct Level<'t, 'a> {
+    time: Option<&'t Cell<'a>>,
+    tags: Vec<Option<Cow<'t, str>>>,
+}
+
+/// The way to a record.
+struct Around<'t, 'a> {
+    /// What it lies in, from the outside.
+    levels: Vec<Level<'t, 'a>>,
+    /// Keys on the way that are tags, by the tag's number.
+    keys: Vec<(usize, Cow<'t, str>)>,
+    /// Key of the object itself, if it lies in one.
+    own_key: Option<Cow<'t, str>>,
+}
+
+/// Objects of one stream and one time.
+struct Parcel<'t, 'a> {
+    tags: Vec<String>,
+    time: Option<&'t Cell<'a>>,
+    values: Vec<(Cow<'t, str>, Value<'t, 'a>)>,
+}
+
+/// Collects what is found.
+struct Found<'b, 'r, 't, 'a> {
+    rule: &'r StreamRule,
+    at: Option<&'r RecordsAt>,
+    time: Option<Pointer>,
+    field: Option<&'t str>,
+    builder: &'b mut Builder<'r>,
+    parcels: Vec<Parcel<'t, 'a>>,
+    by_key: HashMap<(Vec<String>, String), usize>,
+}
+
+/// `field` is what the topic says the field is called.
+pub(super) fn decode<'t, 'a>(
+    root: Value<'t, 'a>,
+    field: Option<&'t str>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    let rule = builder.rule();
+    let mut found = Found {
+        rule,
+        at: rule.records.as_ref(),
+        time: rule.time.as_deref().map(Pointer::parse),
+        field,
+        builder,
+        parcels: Vec::new(),
+        by_key: HashMap::new(),
+    };
+    let steps = found.at.map_or(&[][..], |at| &at.steps);
+    let mut around = Around {
+        levels: Vec::new(),
+        keys: Vec::new(),
+        own_key: None,
+    };
+    found.follow(root, steps, &mut around)?;
+    found.finish()
+}
+
+impl<'t, 'a> Found<'_, '_, 't, 'a> {
+    fn follow(
+        &mut self,
+        value: Value<'t, 'a>,
+        steps: &[RecordStep],
+        around: &mut Around<'t, 'a>,
+    ) -> Result<(), Reject> {
+        if around.levels.len() >= LEVELS_MAX {
+            return Err(Reject::new(
+                Reason::NotJson,
+                "lists within lists within lists",
+            ));
+        }
+        if value.is_array() {
+            around.levels.push(Level {
+                time: None,
+                tags: Vec::new(),
+            });
+            for item in value.items() {
+                self.follow(item, steps, around)?;
+            }
+            around.levels.pop();
+            return Ok(());
+        }
+        let Some((step, rest)) = steps.split_first() else {
+            return self.take(value, around);
+        };
+        around.levels.push(self.level(value));
+        match step {
+            RecordStep::Key(key) => {
+                // Some messages of a device have it, others have not.
+                if let Some((_, inner)) = value.members().find(|(own, _)| **own == **key) {
+                    self.follow(inner, rest, around)?;
+                }
+            }
+            RecordStep::Each(tag) => {
+                for (key, inner) in value.members() {
+                    around.keys.extend(tag.map(|tag| (tag, key)));
+                    self.follow(inner, rest, around)?;
+                    if tag.is_some() {
+                        around.keys.pop();
+                    }
+                }
+            }
+        }
+        around.levels.pop();
+        Ok(())
+    }
+
+    /// At the end of the way: an object, or a single value.
+    fn take(&mut self, value: Value<'t, 'a>, around: &mut Around<'t, 'a>) -> Result<(), Reject> {
+        let Some(at) = self.at.filter(|at| at.value.is_some()) else {
+            return self.take_record(value, around);
+        };
+        let is_by_key = at.name.is_none() && self.field.is_none();
+        if !is_by_key {
+            return self.take_value(value, at, around);
+        }
+        // The keys of an object are the names of what lies in it.
+        around.levels.push(self.level(value));
+        for (key, inner) in value.members() {
+            around.own_key = Some(key);
+            self.take_value(inner, at, around)?;
+        }
+        around.own_key = None;
+        around.levels.pop();
+        Ok(())
+    }
+
+    fn take_record(&mut self, value: Value<'t, 'a>, around: &Around<'t, 'a>) -> Result<(), Reject> {
+        let tags = self.tags(value, around)?;
+        if !tags.is_empty() {
+            self.builder.set_tags(tags);
+        }
+        if let Some(cell) = value.as_scalar() {
+            return scalar_record(cell, self.field, self.builder);
+        }
+        self.builder.begin()?;
+        let mut path = self.field.unwrap_or_default().to_owned();
+        members(value, self.builder, &mut path)?;
+        if !self.builder.has_time()
+            && let Some(time) = self.time_around(around)
+        {
+            self.builder.put_time(time)?;
+        }
+        self.builder.end()
+    }
+
+    fn take_value(
+        &mut self,
+        value: Value<'t, 'a>,
+        at: &RecordsAt,
+        around: &Around<'t, 'a>,
+    ) -> Result<(), Reject> {
+        let inner = at.value.as_ref().and_then(|pointer| value.at(&pointer.0));
+        let name = match (&at.name, &around.own_key, self.field) {
+            (Some(pointer), ..) => {
+                let name = value
+                    .at(&pointer.0)
+                    .and_then(Value::as_scalar)
+                    .and_then(text_of);
+                // Another kind of message, or one without values.
+                let Some(name) = name else { return Ok(()) };
+                name
+            }
+            (None, Some(key), _) => key.clone(),
+            (None, None, Some(field)) => Cow::Borrowed(field),
+            (None, None, None) => return Ok(()),
+        };
+        let tags = self.tags(value, around)?;
+        let own = self.time.as_ref().and_then(|time| value.at(&time.0));
+        let time = own
+            .and_then(Value::as_scalar)
+            .or_else(|| self.time_around(around));
+        let key = (
+            tags,
+            time.map_or_else(String::new, |time| format!("{time:?}")),
+        );
+        let next = self.parcels.len();
+        let parcel = *self.by_key.entry(key.clone()).or_insert(next);
+        if parcel == next {
+            let (tags, values) = (key.0, Vec::new());
+            self.parcels.push(Parcel { tags, time, values });
+        }
+        let is_good = at.quality.as_ref().is_none_or(|pointer| {
+            let quality = value.at(&pointer.0).and_then(Value::as_scalar);
+            quality.is_none_or(|quality| is_good(quality, &at.good))
+        });
+        if let Some(inner) = inner.filter(|_| is_good) {
+            self.parcels[parcel].values.push((name, inner));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Reject> {
+        let builder = self.builder;
+        for parcel in self.parcels {
+            if !parcel.tags.is_empty() {
+                builder.set_tags(parcel.tags);
+            }
+            builder.begin()?;
+            if let Some(time) = parcel.time {
+                builder.put_time(time)?;
+            }
+            builder.note_any();
+            for (name, value) in parcel.values {
+                put(value, builder, &mut name.into_owned())?;
+            }
+            builder.end()?;
+        }
+        if builder.begun() == 0 {
+            let detail = match self.at {
+                Some(at) => format!("nothing lies at `{}`", way(&at.steps)),
+                None => "an empty list".to_owned(),
+            };
+            return Err(Reject::new(Reason::Empty, detail));
+        }
+        Ok(())
+    }
+
+    /// What an object says for all that lies in it.
+    fn level(&self, value: Value<'t, 'a>) -> Level<'t, 'a> {
+        let time = self.time.as_ref().and_then(|time| value.at(&time.0));
+        let tags = self.rule.payload_tags.iter();
+        Level {
+            time: time.and_then(Value::as_scalar),
+            tags: tags.map(|tag| self.tag(value, tag.at.as_ref()?)).collect(),
+        }
+    }
+
+    fn tag(&self, value: Value<'t, 'a>, at: &Pointer) -> Option<Cow<'t, str>> {
+        text_of(value.at(&at.0)?.as_scalar()?)
+    }
+
+    fn time_around(&self, around: &Around<'t, 'a>) -> Option<&'t Cell<'a>> {
+        around.levels.iter().rev().find_map(|level| level.time)
+    }
+
+    /// Values of the rule's payload tags.
+    fn tags(&self, value: Value<'t, 'a>, around: &Around<'t, 'a>) -> Result<Vec<String>, Reject> {
+        let tags = self.rule.payload_tags.iter().enumerate();
+        let tags = tags.map(|(number, tag)| {
+            let text = match &tag.at {
+                None => {
+                    let mut keys = around.keys.iter().rev();
+                    keys.find(|(of, _)| *of == number)
+                        .map(|(_, key)| key.clone())
+                }
+                Some(pointer) => self.tag(value, pointer).or_else(|| {
+                    let mut levels = around.levels.iter().rev();
+                    levels.find_map(|level| level.tags.get(number)?.clone())
+                }),
+            };
+            checked_tag(&tag.name, text.as_deref().unwrap_or_default())
+        });
+        tags.collect()
+    }
+}
+
+/// A value that a stream may be named after.
+pub(super) fn checked_tag(name: &str, text: &str) -> Result<String, Reject> {
+    let text = text.trim();
+    if text.len() > TAG_BYTES_MAX {
+        let detail = format!(
+            "{} bytes for the tag `{name}`; the most is {TAG_BYTES_MAX}",
+            text.len()
+        );
+        return Err(Reject::new(Reason::BadTag, detail));
+    }
+    let kept = |c: char| match c {
+        '"' | '\'' | '`' => '_',
+        c if c.is_control() => '_',
+        c => c,
+    };
+    Ok(text.chars().map(kept).collect())
+}
+
+fn text_of<'t>(cell: &'t Cell<'_>) -> Option<Cow<'t, str>> {
+    cell.text().filter(|text| !text.is_empty())
+}
+
+/// Whether a value that has this quality counts: true, a word that begins with `good`, 192 to 255 (OPC).
+fn is_good(quality: &Cell<'_>, good: &[String]) -> bool {
+    let Some(text) = quality.text() else {
+        return true;
+    };
+    if !good.is_empty() {
+        return good.iter().any(|word| text.eq_ignore_ascii_case(word));
+    }
+    let number = || {
+        text.parse::<f64>()
+            .is_ok_and(|code| (192.0..=255.0).contains(&code))
+    };
+    let start = text.get(..4).unwrap_or_default();
+    text.eq_ignore_ascii_case("true") || start.eq_ignore_ascii_case("good") || number()
+}
+
+/// Puts all that lies in an object or array at `path`.
+pub(super) fn members(
+    value: Value<'_, '_>,
+    builder: &mut Builder<'_>,
+    path: &mut String,
+) -> Result<(), Reject> {
+    let parent_bytes = path.len();
+    let mut member = |key: &str, inner: Value<'_, '_>, path: &mut String| {
+        if parent_bytes > 0 {
+            path.push('.');
+        }
+        path.push_str(key);
+        let put = put(inner, builder, path);
+        path.truncate(parent_bytes);
+        put
+    };
+    for (key, inner) in value.members() {
+        member(&key, inner, path)?;
+    }
+    for (position, inner) in value.items().enumerate() {
+        member(&position.to_string(), inner, path)?;
+    }
+    Ok(())
+}
+
+/// Puts a value and all that lies in it at `path`.
+fn put(value: Value<'_, '_>, builder: &mut Builder<'_>, path: &mut String) -> Result<(), Reject> {
+    if let Some(cell) = value.as_scalar() {
+        return builder.put(path, cell);
+    }
+    let below = builder.below(path)?;
+    if below == Below::Nothing {
+        return Ok(());
+    }
+    let first = value.items().next().filter(|first| first.is_object());
+    let Some(first) = first else {
+        return members(value, builder, path);
+    };
+    if below == Below::Inferred && !builder.has_declared_below(path) {
+        let keys: Vec<(String, Cell<'_>)> = first
+            .members()
+            .map(|(key, value)| {
+                let cell = value.as_scalar().cloned().unwrap_or(Cell::Null);
+                (key.into_owned(), cell)
+            })
+            .collect();
+        return Err(list_of_objects(path, &keys));
+    }
+    let before = std::mem::replace(&mut builder.declared_only, true);
+    members(value, builder, path)?;
+    builder.declared_only = before;
+    Ok(())
+}
+
+/// Why a list of objects at `path` is refused, and what to write instead; `keys` are those of its first
+/// object.
+#[cold]
+pub(super) fn list_of_objects(path: &str, keys: &[(String, Cell<'_>)]) -> Reject {
+    const NAMES: [&str; 10] = [
+        "id",
+        "name",
+        "n",
+        "tag",
+        "tagname",
+        "key",
+        "datapointid",
+        "nodeid",
+        "metric",
+        "signal",
+    ];
+    const VALUES: [&str; 6] = ["v", "value", "val", "currentvalue", "reading", "data"];
+    const TIMES: [&str; 6] = [
+        "t",
+        "time",
+        "timestamp",
+        "ts",
+        "sourcetimestamp",
+        "datetime",
+    ];
+    let among = |words: &[&str]| {
+        let mut keys = keys.iter();
+        let found = keys.find(|(key, _)| words.iter().any(|word| key.eq_ignore_ascii_case(word)));
+        found.map(|(key, _)| key.as_str())
+    };
+    let pointer = |path: &str| format!("/{}", path.replace('.', "/"));
+    let at = pointer(path);
+    let mut keys = match (among(&NAMES), among(&VALUES)) {
+        (Some(name), Some(value)) => {
+            format!("records = {{ at = \"{at}\", name = \"/{name}\", value = \"/{value}\" }}")
+        }
+        _ => format!("records = \"{at}\""),
+    };
+    if let Some(time) = among(&TIMES) {
+        let _cannot_fail = write!(keys, ", time = \"/{time}\"");
+    }
+    Reject::new(
+        Reason::ListOfObjects,
+        format!(
+            "{} is a list of objects; write {} to take them, or exclude_fields = [\"{}\"] to leave them out",
+            quoted(path),
+            keys.escape_debug().to_string().replace("\\\"", "\""),
+            path.escape_debug(),
+        ),
+    )
+}
+
+/// The way to the records as it is written.
+fn way(steps: &[RecordStep]) -> String {
+    let mut way = String::new();
+    for step in steps {
+        let _cannot_fail = match step {
+            RecordStep::Key(key) => write!(way, "/{key}"),
+            RecordStep::Each(_) => write!(way, "/+"),
+        };
+    }
+    if way.is_empty() { "/".to_owned() } else { way }
+}
