@@ -36,7 +36,7 @@ fn rule(format: PayloadFormat) -> StreamRule {
 
 /// What the schema holds after the first publish.
 fn schema(rule: &StreamRule, payload: &[u8]) -> Schema {
-    let first = decode(rule, None, payload).expect("a good payload");
+    let first = decode(rule, None, Publish::of(payload)).expect("a good payload");
     Schema {
         id: 0,
         name: rule.name.clone(),
@@ -80,7 +80,13 @@ fn benches(criterion: &mut Criterion) {
         let schema = schema(&rule, payload.as_bytes());
         group.throughput(Throughput::Bytes(payload.len() as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| decode(&rule, Some(&schema), black_box(payload.as_bytes())));
+            bencher.iter(|| {
+                decode(
+                    &rule,
+                    Some(&schema),
+                    black_box(Publish::of(payload.as_bytes())),
+                )
+            });
         });
     }
     group.finish();

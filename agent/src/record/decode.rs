@@ -41,6 +41,7 @@ mod scalar;
 mod scan;
 mod senml;
 mod shaped;
+mod sparkplug;
 mod tape;
 mod value;
 
@@ -49,6 +50,7 @@ pub(crate) mod tests;
 
 use builder::Builder;
 pub use misfits::{FieldMisfit, Misfits, Missing};
+pub(crate) use sparkplug::Sessions;
 
 /// Most records in one publish.
 pub const RECORDS_MAX: usize = 10_000;
@@ -157,6 +159,14 @@ pub enum Reason {
     NotMessagePack,
     /// Not `InfluxDB` line protocol.
     NotInflux,
+    /// Not a Sparkplug B payload.
+    NotSparkplug,
+    /// A metric by an alias that no birth has announced.
+    UnknownAlias,
+    /// More edge nodes or names of metrics than are remembered.
+    TooManyNames,
+    /// A value that comes with the word that it is bad.
+    BadQuality,
     /// Damaged, or not compressed as the rule says.
     BadCompression,
     /// A value that does not fit the type its field is held as.
@@ -195,7 +205,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for counters that start at 0.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::NotJson,
         Self::NotUtf8,
         Self::NotNumber,
@@ -204,6 +214,10 @@ impl Reason {
         Self::NotCbor,
         Self::NotMessagePack,
         Self::NotInflux,
+        Self::NotSparkplug,
+        Self::UnknownAlias,
+        Self::TooManyNames,
+        Self::BadQuality,
         Self::BadCompression,
         Self::WrongType,
         Self::Nan,
@@ -234,6 +248,10 @@ impl Reason {
             Self::NotCbor => "not_cbor",
             Self::NotMessagePack => "not_msgpack",
             Self::NotInflux => "not_influx",
+            Self::NotSparkplug => "not_sparkplug",
+            Self::UnknownAlias => "unknown_alias",
+            Self::TooManyNames => "too_many_names",
+            Self::BadQuality => "bad_quality",
             Self::BadCompression => "bad_compression",
             Self::WrongType => "wrong_type",
             Self::Nan => "nan",
@@ -276,6 +294,9 @@ impl Reason {
                 "send what the field's type can hold, declare the field with another type, or say what the \
                  words mean (`values`)"
             }
+            Self::UnknownAlias => "have the edge node announce itself again (rebirth)",
+            Self::TooManyNames => "take fewer groups or edge nodes",
+            Self::BadQuality => "look at the device: it says that the value is bad",
             Self::BadCompression => "send it whole, or set the rule's `compression`",
             Self::Nan => "leave the value out, or let the rule take it (`nan`)",
             Self::TooLarge => "send less at once, or raise mqtt.payload_bytes_max",
@@ -359,6 +380,24 @@ pub fn decode(
     decoded
         .and_then(|()| builder.finish())
         .map_err(|reject| with_count(rule, reject, begun, payload))
+}
+
+/// As [`decode`] for Sparkplug B, whose payloads need the topic and what was announced before; also what to
+/// remember once the publish has been taken. `None`: a message of no interest.
+pub(crate) fn decode_sparkplug<'t>(
+    rule: &StreamRule,
+    schema: Option<&Schema>,
+    publish: Publish<'_>,
+    topic: &'t str,
+    sessions: &Sessions,
+) -> Result<Option<(Decoded, sparkplug::Change<'t>)>, Reject> {
+    let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
+    let mut builder = Builder::new(rule, schema, publish.wanted);
+    let change = sparkplug::decode(topic, &inflated, sessions.current(), &mut builder)?;
+    let Some(change) = change else {
+        return Ok(None);
+    };
+    Ok(Some((builder.finish()?, change)))
 }
 
 fn decode_payload(

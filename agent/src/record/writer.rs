@@ -314,15 +314,15 @@ impl Writer {
                 let clock = (&mut self.parts.clock, &*self.clock_path);
                 store(batch, clock, &mut pending.builder, &self.stats)
                     .inspect_err(|_| self.redelivery.keep(publish, print, verdict))?;
-                if !misfits.is_empty() {
-                    self.stats.count_misfits(&misfits);
+                self.stats.count_misfits(&misfits);
+                if !misfits.missing.is_empty() {
                     let item = self
                         .intake
                         .partly_stored(misfits, &publish.topic, &publish.payload);
                     pending.reject(item);
                 }
             }
-            Some(Ok(Decoding::Excluded)) => {
+            Some(Ok(Decoding::Nothing)) => {
                 self.stats.excluded.fetch_add(1, Relaxed);
             }
             Some(Err(reject)) => {
@@ -426,10 +426,11 @@ impl Writer {
 /// All of a publish, if nothing of it is left out.
 fn whole(decoding: Decoding<'_>) -> Result<DecodedBatch<'_>, Reject> {
     match decoding {
-        Decoding::Excluded => {
-            let detail = "the topic is excluded by its [[stream]]";
+        Decoding::Nothing => {
+            let detail = "there is nothing in it to store: its [[stream]] excludes the topic";
             Err(Reject::new(Reason::UnknownTopic, detail))
         }
+        Decoding::Records(batch) if batch.misfits.missing.is_empty() => Ok(batch),
         Decoding::Records(batch) => match batch.misfits.first() {
             None => Ok(batch),
             Some(reject) => Err(Reject {

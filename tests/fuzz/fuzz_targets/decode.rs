@@ -53,7 +53,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let rule = &RULES[usize::from(*first) % RULES.len()];
-    match decode(rule, None, payload) {
+    match decode(rule, None, Publish::of(payload)) {
         Ok(decoded) => {
             assert!(!decoded.records.is_empty() && decoded.records.len() <= RECORDS_MAX);
             let cells: usize = decoded.records.iter().map(|record| record.values.len()).sum();

@@ -189,9 +189,13 @@ fn from_entry<'a>(
     let (records, key_tags) = shape::records(&entry, format, found);
     let (tags, mut payload_tags) = tags(&entry, captures, &fields, &key_tags, found);
     payload_tags.splice(0..0, key_tags);
-    if let Some((name, at)) = format.own_tag().filter(|_| payload_tags.is_empty()) {
-        let (name, at) = (name.to_owned(), Some(Pointer::parse(at)));
-        payload_tags.push(PayloadTag { name, at });
+    shape::check_own_tags(&entry, format, captures, &payload_tags, found);
+    if payload_tags.is_empty() {
+        let own = format.own_tags().iter().map(|(name, at)| PayloadTag {
+            name: (*name).to_owned(),
+            at: Some(Pointer::parse(at)),
+        });
+        payload_tags.extend(own);
     }
     let mut list = |key| entry.read(key, found).unwrap_or_default();
     let (include_fields, exclude_fields) =

@@ -40,6 +40,8 @@ pub enum PayloadFormat {
     MessagePack,
     /// `InfluxDB` line protocol.
     Influx,
+    /// Sparkplug B, whose topics say as much as its payloads.
+    SparkplugB,
 }
 
 /// CSV as it is unless more is said about it.
@@ -63,6 +65,7 @@ impl Choice for PayloadFormat {
         ("cbor", Self::Cbor),
         ("msgpack", Self::MessagePack),
         ("influx", Self::Influx),
+        ("sparkplug_b", Self::SparkplugB),
     ];
 }
 
@@ -82,16 +85,24 @@ impl PayloadFormat {
 
     /// Whether records carry their time at a place of the format's own.
     pub fn has_own_time(self) -> bool {
-        matches!(self, Self::SenMl | Self::SenMlCbor | Self::Influx)
+        matches!(
+            self,
+            Self::SenMl | Self::SenMlCbor | Self::Influx | Self::SparkplugB
+        )
     }
 
-    /// The tag by which records of different things are told apart unless others are configured, and its
-    /// place.
-    pub fn own_tag(self) -> Option<(&'static str, &'static str)> {
+    /// The tags by which records of different things are told apart unless others are configured, and their
+    /// places.
+    pub fn own_tags(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::SenMl | Self::SenMlCbor => Some(("base_name", "/bn")),
-            Self::Influx => Some(("series", "/series")),
-            _ => None,
+            Self::SenMl | Self::SenMlCbor => &[("base_name", "/bn")],
+            Self::Influx => &[("series", "/series")],
+            Self::SparkplugB => &[
+                ("sparkplug_group", "/group"),
+                ("edge_node", "/edge_node"),
+                ("edge_device", "/device"),
+            ],
+            _ => &[],
         }
     }
 }

@@ -521,6 +521,7 @@ impl<'a> Builder<'a> {
             PayloadFormat::Cbor => Reason::NotCbor,
             PayloadFormat::MessagePack => Reason::NotMessagePack,
             PayloadFormat::Influx => Reason::NotInflux,
+            PayloadFormat::SparkplugB => Reason::NotSparkplug,
             format if format.is_scalar() => Reason::NotNumber,
             _ => Reason::NotJson,
         };

@@ -42,18 +42,25 @@ impl Misfits {
         }
         self.last_record = record;
         self.missing.add(record, path);
+        self.note(path, &reject);
+        Ok(())
+    }
+
+    /// Counts a value that is missing for good.
+    pub(super) fn note(&mut self, path: &str, reject: &Reject) {
+        let is_full = self.kinds.len() >= MISFITS_MAX;
         let mut kinds = self.kinds.iter_mut();
         let known = kinds.find(|kind| kind.field == path && kind.reason == reject.reason);
         match known {
             Some(known) => known.values += 1,
+            None if is_full => {}
             None => self.kinds.push(FieldMisfit {
                 field: path.to_owned(),
                 reason: reject.reason,
-                detail: reject.detail,
+                detail: reject.detail.clone(),
                 values: 1,
             }),
         }
-        Ok(())
     }
 
     /// Whether record number `record`, the last one, has any.

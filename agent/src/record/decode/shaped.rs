@@ -211,7 +211,12 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
             let quality = value.at(&pointer.0).and_then(Value::as_scalar);
             quality.is_none_or(|quality| is_good(quality, &at.good))
         });
-        if let Some(inner) = inner.filter(|_| is_good) {
+        if !is_good {
+            let detail = format!("{} has a bad quality", quoted(&name));
+            self.builder.note_misfit(&name, Reason::BadQuality, &detail);
+            return Ok(());
+        }
+        if let Some(inner) = inner {
             self.parcels[parcel].values.push((name, inner));
         }
         Ok(())

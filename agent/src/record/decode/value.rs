@@ -15,8 +15,8 @@ const TEXT_DIGITS_MAX: usize = 15;
 pub(super) const LARGE_INTEGER_BYTES_MIN: usize = 16;
 
 /// One place of a payload, before its field's type is known.
-#[derive(Clone, Debug)]
-pub(super) enum Cell<'a> {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell<'a> {
     /// Nothing: JSON null, an empty CSV cell.
     Null,
     /// JSON true or false.

@@ -14,9 +14,9 @@ use dunlin_sync::{
 
 use super::{room::Room, tag_names};
 use crate::{
-    config::settings::{RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
+    config::settings::{PayloadFormat, RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
     record::{
-        decode::{self, Misfits, Missing, Publish, Reason, Record, Reject, SecondField},
+        decode::{self, Misfits, Missing, Publish, Reason, Record, Reject, SecondField, Sessions},
         route::{Destination, Route, Router},
         split::Splitter,
     },
@@ -111,8 +111,8 @@ impl DecodedBatch<'_> {
 /// What a publish comes to.
 pub(super) enum Decoding<'a> {
     Records(DecodedBatch<'a>),
-    /// Its topic is excluded.
-    Excluded,
+    /// Nothing to store: its topic is excluded, or what it says is of no interest.
+    Nothing,
 }
 
 pub(super) struct Intake {
@@ -129,6 +129,8 @@ pub(super) struct Intake {
     /// Rules of which a time that cannot be one was told.
     told_times: HashSet<usize>,
     room: Room,
+    /// What Sparkplug's edge nodes have announced.
+    sessions: Sessions,
     /// Most bytes of a payload.
     bytes_max: usize,
     wall_ns: fn() -> i64,
@@ -146,6 +148,7 @@ impl Intake {
             told: HashSet::new(),
             told_times: HashSet::new(),
             room: Room::new(settings),
+            sessions: Sessions::load(settings.data_dir.join("state").join("sparkplug")),
             bytes_max: settings.mqtt.payload_bytes_max as usize,
             buffer,
             wall_ns,
@@ -217,7 +220,7 @@ impl Intake {
     ) -> Result<Decoding<'_>, Reject> {
         let destination = self.router.route(topic)?;
         let Destination::Stream(route) = &*destination else {
-            return Ok(Decoding::Excluded);
+            return Ok(Decoding::Nothing);
         };
         let payload = payload.ok_or_else(|| {
             let detail = format!("{payload_bytes} bytes (mqtt.payload_bytes_max)");
@@ -231,7 +234,16 @@ impl Intake {
             field: route.field.as_deref(),
             wanted,
         };
-        let mut decoded = decode::decode(rule, known, publish)?;
+        let (mut decoded, change) = if rule.format == PayloadFormat::SparkplugB {
+            let topic = std::str::from_utf8(topic).unwrap_or_default();
+            let sessions = &self.sessions;
+            match decode::decode_sparkplug(rule, known, publish, topic, sessions)? {
+                Some((decoded, change)) => (decoded, Some(change)),
+                None => return Ok(Decoding::Nothing),
+            }
+        } else {
+            (decode::decode(rule, known, publish)?, None)
+        };
         let records: u64 = decoded.groups.iter().map(|g| g.records.len() as u64).sum();
         let records = records + decoded.misfits.records;
         let schema = match &self.schemas[route.rule] {
@@ -265,6 +277,9 @@ impl Intake {
             let name = name_of(&route.stream, &group.tags);
             let part = self.part(route, &schema, name, &group.tags, group.records);
             parts.push(part.map_err(|reject| Reject { records, ..reject })?);
+        }
+        if let Some(change) = change {
+            self.sessions.apply(change);
         }
         Ok(Decoding::Records(DecodedBatch {
             streams: &mut self.streams,

@@ -4,7 +4,7 @@ use crate::{
     config::{
         check::{
             entry::Entry,
-            stream::{check_name, fields::json_pointer_error},
+            stream::{check_name, fields::json_pointer_error, filters},
         },
         diagnostic::Diagnostics,
         schema::{
@@ -94,6 +94,45 @@ pub(super) fn payload_tag(
         name: name.to_owned(),
         at: Some(at),
     })
+}
+
+/// What the format says itself about tags.
+pub(super) fn check_own_tags(
+    stream: &Entry<'_>,
+    format: PayloadFormat,
+    filter: &str,
+    tags: &[PayloadTag],
+    found: &mut Diagnostics,
+) {
+    if format == PayloadFormat::SparkplugB && filters::captures(filter).next().is_some() {
+        let hint = "write topic = \"spBv1.0/#\", without names: group, edge node and device become tags by \
+                    themselves";
+        stream.error(keys::TOPIC.key(), "has tags of its own", hint, found);
+    }
+    let places: &[&str] = match format {
+        PayloadFormat::SenMl | PayloadFormat::SenMlCbor => &["bn"],
+        PayloadFormat::Influx => &["measurement", "name", "series", "tags"],
+        PayloadFormat::SparkplugB => &[],
+        _ if format.has_pointers() || tags.is_empty() => return,
+        _ => {
+            let hint = "remove it: this format has no places; what the topic says can be a tag";
+            stream.error(keys::TAGS.key(), "is read from the payload", hint, found);
+            return;
+        }
+    };
+    let is_place = |tag: &PayloadTag| {
+        let first = tag.at.as_ref().and_then(|at| at.0.first());
+        first.is_some_and(|first| places.contains(&&**first))
+    };
+    if let Some(tag) = tags.iter().find(|tag| !is_place(tag)) {
+        let hint = match format {
+            PayloadFormat::Influx => "write at = \"/measurement\", \"/tags/KEY\" or \"/series\"",
+            PayloadFormat::SparkplugB => "remove it: group, edge node and device are tags already",
+            _ => "write at = \"/bn\", the base name",
+        };
+        let message = format!("{}: there is no such place in this format", tag.name);
+        stream.error(keys::TAGS.key(), message, hint, found);
+    }
 }
 
 fn pointer(entry: &Entry<'_>, key: &str, found: &mut Diagnostics) -> Option<Pointer> {

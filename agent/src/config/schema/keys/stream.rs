@@ -41,7 +41,7 @@ pub(in crate::config) const FORMAT: Key<PayloadFormat> = Key::new(
     "json",
     "json: an object, a list of objects or a bare value; ndjson: one a line; number, bool, text or\n\
      scalar (whichever comes): one bare value; csv; senml, senml_cbor (RFC 8428); cbor, msgpack: as\n\
-     json; influx: line protocol.",
+     json; influx: line protocol; sparkplug_b.",
 );
 pub(in crate::config) const COMPRESSION: Key<Compression> = Key::new(
     "stream.compression",

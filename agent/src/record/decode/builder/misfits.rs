@@ -25,6 +25,16 @@ impl Builder<'_> {
         self.leave_out_named(&path, reject)
     }
 
+    /// Counts a value that says itself that it is none.
+    pub(in crate::record::decode) fn note_misfit(
+        &mut self,
+        path: &str,
+        reason: Reason,
+        detail: &str,
+    ) {
+        self.misfits.note(path, &Reject::new(reason, detail));
+    }
+
     /// As [`Builder::leave_out`] for a field that has no column.
     pub(super) fn leave_out_named(&mut self, path: &str, reject: Reject) -> Result<(), Reject> {
         let is_number = self.rule.format == PayloadFormat::Number;

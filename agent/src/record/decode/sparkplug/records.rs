@@ -1,0 +1,149 @@
+//! From the metrics of a publish to the records of its stream.
+//!
+//! - the stream is that of group, edge node and device;
+//! - metrics of one time make up one record; a data set is a record a row, with fields `METRIC.COLUMN`;
+//! - a birth sets the field `sparkplug_online`, a death clears it, in a record of its own;
+//! - `bdSeq` and what stands below `Node Control/` and `Device Control/` is about the connection, and left
+//!   out, as is what is not meant to be stored (transient);
+//! - a value of bad or stale quality is missing, and counted.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{
+    payload::Message,
+    session::{Change, Event, Reading, Resolution, Resolved, Session},
+    topic::{EdgeTopic, MessageKind, Topic},
+};
+use crate::record::decode::{Reason, Reject, builder::Builder, shaped::checked_tag, value::Cell};
+
+/// Field that says whether a node or device is there.
+const ONLINE: &str = "sparkplug_online";
+/// What is about the connection and not about the plant.
+const CONTROL: [&str; 2] = ["Node Control/", "Device Control/"];
+
+/// Qualities of values that count for nothing.
+const BAD: i32 = 0;
+const STALE: i32 = 500;
+
+/// What the session should remember of a publish on `topic` whose records are in `builder`; `None` of what
+/// is of no interest.
+pub(in crate::record::decode) fn decode<'t>(
+    topic: &'t str,
+    payload: &[u8],
+    session: &Session,
+    builder: &mut Builder<'_>,
+) -> Result<Option<Change<'t>>, Reject> {
+    let Topic::Edge(topic) = Topic::parse(topic)? else {
+        return Ok(None);
+    };
+    if topic.kind == MessageKind::Command {
+        return Ok(None);
+    }
+    let message = Message::decode(Bytes::copy_from_slice(payload))?;
+    let payload = message.payload()?;
+    let sent_ms = payload.timestamp_ms;
+    let (resolution, change) = session.resolve(topic, payload)?;
+    builder.set_tags(tags(topic, builder)?);
+    let online = match resolution.event {
+        Event::Birth | Event::RepeatedBirth => Some(true),
+        Event::Death => Some(false),
+        Event::Data => None,
+        Event::OldDeath | Event::Command => return Ok(None),
+    };
+    put_records(&resolution, online.map(|online| (online, sent_ms)), builder)?;
+    tell(topic, &resolution);
+    Ok(Some(change))
+}
+
+/// Group, edge node and device, as far as the rule has tags for them.
+fn tags(topic: EdgeTopic<'_>, builder: &Builder<'_>) -> Result<Vec<String>, Reject> {
+    let parts = [
+        topic.group,
+        topic.edge_node,
+        topic.device.unwrap_or_default(),
+    ];
+    let tags = builder.rule().payload_tags.iter().zip(parts);
+    tags.map(|(tag, part)| checked_tag(&tag.name, part))
+        .collect()
+}
+
+fn put_records(
+    resolution: &Resolution<'_>,
+    online: Option<(bool, Option<u64>)>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    let mut by_time: BTreeMap<Option<u64>, Vec<&Resolved<'_>>> = BTreeMap::new();
+    let kept = |metric: &&Resolved<'_>| {
+        let name = &*metric.name;
+        let is_control = name == "bdSeq" || CONTROL.iter().any(|start| name.starts_with(start));
+        !is_control && !metric.is_transient
+    };
+    for metric in resolution.metrics.iter().filter(kept) {
+        by_time.entry(metric.timestamp_ms).or_default().push(metric);
+    }
+    if let Some((_, sent_ms)) = online {
+        by_time.entry(sent_ms).or_default();
+    }
+    for (time_ms, metrics) in by_time {
+        builder.begin()?;
+        builder
+            .set_source_ts(time_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000_000)));
+        if let Some((online, _)) = online.filter(|(_, sent_ms)| *sent_ms == time_ms) {
+            builder.put(ONLINE, &Cell::Bool(online))?;
+        }
+        let mut rows = Vec::new();
+        for metric in metrics {
+            match &metric.value {
+                _ if metric
+                    .quality
+                    .is_some_and(|quality| matches!(quality, BAD | STALE)) =>
+                {
+                    builder.note_misfit(&metric.name, Reason::BadQuality, "a value of bad quality");
+                }
+                Reading::Cell(cell) => builder.put(&metric.name, cell)?,
+                Reading::DataSet(set) => rows.push((&*metric.name, set)),
+            }
+        }
+        for (alias, count) in resolution.unknown_aliases.iter().take(1) {
+            let detail = format!(
+                "alias {alias} and {} more that no birth has announced",
+                count - 1
+            );
+            builder.note_misfit("*", Reason::UnknownAlias, &detail);
+        }
+        builder.note_any();
+        builder.end()?;
+        for (name, set) in rows {
+            for row in set.rows() {
+                builder.begin()?;
+                builder.set_source_ts(
+                    time_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000_000)),
+                );
+                for (column, cell) in set.columns.iter().zip(row) {
+                    builder.put(&format!("{name}.{}", column.name), cell)?;
+                }
+                builder.end()?;
+            }
+        }
+    }
+    if builder.begun() == 0 && !resolution.unknown_aliases.is_empty() {
+        let detail = "metrics by aliases that no birth has announced: have the edge node announce itself \
+                      again (rebirth), then retry";
+        return Err(Reject::new(Reason::UnknownAlias, detail));
+    }
+    Ok(())
+}
+
+fn tell(topic: EdgeTopic<'_>, resolution: &Resolution<'_>) {
+    if let Some(why) = resolution.needs_rebirth {
+        tracing::debug!(
+            group = topic.group,
+            edge_node = topic.edge_node,
+            ?why,
+            sequence = ?resolution.sequence,
+            "the edge node should announce itself again"
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! The session, kept in a file so that a restart needs no rebirth.
+
+use std::path::PathBuf;
+
+use dunlin_sync::files::state_file;
+use serde::{Deserialize, Serialize};
+
+use super::session::{Change, Session, VERSION};
+
+/// What is in the file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    session: Session,
+}
+
+/// What edge nodes have announced.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    path: PathBuf,
+    session: Session,
+}
+
+impl Sessions {
+    /// As the last run left them in `path`; empty if there was none, or none that can be read, which costs
+    /// a rebirth.
+    pub(crate) fn load(path: PathBuf) -> Self {
+        let stored = state_file::read::<Stored>(&path).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what edge nodes have announced is forgotten until their next births");
+            None
+        });
+        let stored = stored.filter(|stored| stored.version == VERSION);
+        Self {
+            path,
+            session: stored.map(|stored| stored.session).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn current(&self) -> &Session {
+        &self.session
+    }
+
+    /// Goes on from what a publish has changed; what names depend on is on disk then.
+    pub(crate) fn apply(&mut self, change: Change<'_>) {
+        let is_structural = change.is_structural();
+        self.session.apply(change);
+        if !is_structural {
+            return;
+        }
+        let stored = Stored {
+            version: VERSION,
+            session: self.session.clone(),
+        };
+        if let Err(error) = state_file::write(&self.path, &stored) {
+            tracing::warn!(
+                %error,
+                path = %self.path.display(),
+                "what an edge node has announced is not on disk: after a restart it has to announce itself \
+                 again"
+            );
+        }
+    }
+}
