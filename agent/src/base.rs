@@ -9,3 +9,4 @@ pub(crate) mod text;
 pub(crate) mod thermal;
 pub(crate) mod time_text;
 pub(crate) mod wall;
+pub(crate) mod waveform;

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::{logging, memory},
     cli::commands::{
-        Exit, Outcome, check, connection, doctor, export, import, init, quarantine, run, session,
-        simulate, status, upload,
+        Exit, Outcome, attempt, check, connection, doctor, export, import, init, quarantine, run,
+        session, simulate, status, upload,
     },
     config::settings::{LogFormat, LogSettings},
     features,
@@ -42,6 +42,8 @@ enum Command {
     Init(init::InitArgs),
     /// Check a configuration: every mistake, with its place
     Check(Box<connection::ConnectionArgs>),
+    /// Show what a payload would become: its rule, streams and rows, and what would be left out
+    Try(Box<attempt::TryArgs>),
     /// Examine this device: what is in the agent's way, and what to do about it
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the agent
@@ -88,6 +90,7 @@ pub fn main() -> Outcome {
             Command::Demo(args) => crate::cli::commands::demo::run(args).await,
             Command::Init(args) => init::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Try(args) => attempt::run(&args),
             Command::Doctor(args) => doctor::run(*args).await,
             Command::Run(args) => run::run(*args).await,
             Command::Status(args) => status::run(*args).await,

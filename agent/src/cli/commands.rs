@@ -1,5 +1,6 @@
 //! The commands, one file each. Each returns an [`Exit`]; only `main` ends the process.
 
+pub mod attempt;
 #[cfg(feature = "learning")]
 pub mod backtest;
 pub mod check;

@@ -37,6 +37,7 @@ mod influx;
 mod json;
 mod misfits;
 mod msgpack;
+mod samples;
 mod scalar;
 mod scan;
 mod senml;
@@ -54,6 +55,8 @@ pub(crate) use sparkplug::Sessions;
 
 /// Most records in one publish.
 pub const RECORDS_MAX: usize = 10_000;
+/// Most samples of a burst, each a record.
+pub const SAMPLES_MAX: usize = 65_536;
 /// Most values over all records of one publish.
 pub const CELLS_MAX: usize = 1 << 20;
 /// Deepest nesting of a JSON payload.
@@ -406,12 +409,23 @@ fn decode_payload(
     field: Option<&str>,
     builder: &mut Builder<'_>,
 ) -> Result<(), Reject> {
-    match rule.format {
-        PayloadFormat::Cbor => shaped::decode(cbor::tape_of_cbor(payload)?.root(), field, builder),
-        PayloadFormat::MessagePack => {
+    match (rule.format, &rule.samples) {
+        (PayloadFormat::Raw, Some(samples)) => samples::decode_raw(payload, samples, builder),
+        (PayloadFormat::Cbor, None) => {
+            shaped::decode(cbor::tape_of_cbor(payload)?.root(), field, builder)
+        }
+        (PayloadFormat::Cbor, Some(samples)) => {
+            samples::decode(cbor::tape_of_cbor(payload)?.root(), samples, builder)
+        }
+        (PayloadFormat::MessagePack, None) => {
             shaped::decode(msgpack::tape_of_msgpack(payload)?.root(), field, builder)
         }
-        PayloadFormat::SenMlCbor => senml::decode(cbor::tape_of_cbor(payload)?.root(), builder),
+        (PayloadFormat::MessagePack, Some(samples)) => {
+            samples::decode(msgpack::tape_of_msgpack(payload)?.root(), samples, builder)
+        }
+        (PayloadFormat::SenMlCbor, _) => {
+            senml::decode(cbor::tape_of_cbor(payload)?.root(), builder)
+        }
         _ => match std::str::from_utf8(payload) {
             Ok(text) => decode_text(rule, trimmed(text), field, builder),
             Err(error) => Err(Reject::new(
@@ -447,6 +461,9 @@ fn decode_json(
     field: Option<&str>,
     builder: &mut Builder<'_>,
 ) -> Result<(), Reject> {
+    if let Some(samples) = &rule.samples {
+        return samples::decode(json::tape(text)?.root(), samples, builder);
+    }
     if rule.records.is_none() && rule.payload_tags.is_empty() {
         return json::decode(text, field, builder);
     }
@@ -463,6 +480,7 @@ fn with_count(rule: &StreamRule, mut reject: Reject, begun: usize, payload: &[u8
         tape.map_or(0, |tape| tape.root().items().count()) as u64
     };
     let records = match rule.format {
+        _ if rule.samples.is_some() => begun as u64,
         PayloadFormat::Json if rule.records.is_none() => json::count(text),
         PayloadFormat::Csv { header, .. } => csv::count(text, header),
         PayloadFormat::SenMl => senml::count(text),

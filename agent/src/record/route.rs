@@ -41,6 +41,19 @@ pub struct Route {
     pub field: Option<String>,
 }
 
+impl Route {
+    /// Name of the stream of a payload with these tags. What divides the parts of a name is escaped within
+    /// them.
+    pub(crate) fn stream_with(&self, payload_tags: &[String]) -> String {
+        let mut name = self.stream.clone();
+        for tag in payload_tags {
+            name.push('/');
+            name.push_str(&tag.replace('%', "%25").replace('/', "%2F"));
+        }
+        name
+    }
+}
+
 /// What is done with the publishes of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
@@ -179,6 +192,17 @@ impl Router {
             format!("no [[stream]] takes the topic {}", quoted(topic)),
         ))
     }
+}
+
+/// Tag names of a rule's streams, `device` first.
+pub(crate) fn tag_names(rule: &StreamRule) -> Vec<String> {
+    let captured = rule.filter.tag_names().iter().cloned();
+    ["device".to_owned()]
+        .into_iter()
+        .chain(captured)
+        .chain(rule.payload_tags.iter().map(|tag| tag.name.clone()))
+        .chain(rule.tags.keys().cloned())
+        .collect()
 }
 
 fn checked(topic: &[u8]) -> Result<&str, Reject> {

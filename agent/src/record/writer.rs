@@ -51,7 +51,7 @@ pub use self::{
     stats::WriterStats,
 };
 use crate::{
-    config::settings::{MqttVersion, RetainedPolicy, Settings, StreamRule},
+    config::settings::{MqttVersion, RetainedPolicy, Settings},
     ingest::{Acker, Inbox, Incoming, Received},
     record::{
         clock::Clock,
@@ -494,15 +494,4 @@ fn streams_idle_ns_max(settings: &Settings) -> i64 {
 /// Where the clock keeps its record.
 pub(crate) fn clock_path(data_dir: &Path) -> PathBuf {
     data_dir.join("state").join("clock")
-}
-
-/// Tag names and values of a rule's streams, `device` first.
-fn tag_names(rule: &StreamRule) -> Vec<String> {
-    let captured = rule.filter.tag_names().iter().cloned();
-    ["device".to_owned()]
-        .into_iter()
-        .chain(captured)
-        .chain(rule.payload_tags.iter().map(|tag| tag.name.clone()))
-        .chain(rule.tags.keys().cloned())
-        .collect()
 }

@@ -2,6 +2,7 @@
 
 mod fields;
 mod filters;
+mod samples;
 mod shape;
 mod split;
 
@@ -189,6 +190,7 @@ fn from_entry<'a>(
     let (records, key_tags) = shape::records(&entry, format, found);
     let (tags, mut payload_tags) = tags(&entry, captures, &fields, &key_tags, found);
     payload_tags.splice(0..0, key_tags);
+    let samples = samples::rule(&entry, format, found);
     shape::check_own_tags(&entry, format, captures, &payload_tags, found);
     if payload_tags.is_empty() {
         let own = format.own_tags().iter().map(|(name, at)| PayloadTag {
@@ -211,6 +213,7 @@ fn from_entry<'a>(
         exclude,
         compression: entry.get(&keys::COMPRESSION, found),
         records,
+        samples,
         include_fields,
         exclude_fields,
         time: fields::time(&entry, format, &fields, found),

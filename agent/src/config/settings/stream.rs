@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 use dunlin_sync::sample::{Field, Value};
 
 use super::{SplitRule, choice::Choice};
-pub use crate::base::source_time::{TimeFormat, TimeRule, TimeUnit, Zone};
+pub use crate::base::{
+    source_time::{TimeFormat, TimeRule, TimeUnit, Zone},
+    waveform::Feature,
+};
 use crate::topic::TopicFilter;
 
 /// Payload format of a stream rule.
@@ -40,6 +43,8 @@ pub enum PayloadFormat {
     MessagePack,
     /// `InfluxDB` line protocol.
     Influx,
+    /// Samples, one behind the other, and nothing else.
+    Raw,
     /// Sparkplug B, whose topics say as much as its payloads.
     SparkplugB,
 }
@@ -65,6 +70,7 @@ impl Choice for PayloadFormat {
         ("cbor", Self::Cbor),
         ("msgpack", Self::MessagePack),
         ("influx", Self::Influx),
+        ("raw", Self::Raw),
         ("sparkplug_b", Self::SparkplugB),
     ];
 }
@@ -257,6 +263,75 @@ pub struct RecordsAt {
     pub good: Vec<String>,
 }
 
+/// How a sample is written in binary data, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleType {
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+    /// 16-bit integer.
+    I16,
+    /// 32-bit integer.
+    I32,
+}
+
+impl Choice for SampleType {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("f32", Self::F32),
+        ("f64", Self::F64),
+        ("i16", Self::I16),
+        ("i32", Self::I32),
+    ];
+}
+
+impl SampleType {
+    /// Bytes of one sample.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::I16 => 2,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 => 8,
+        }
+    }
+}
+
+impl Choice for Feature {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("mean", Self::Mean),
+        ("std", Self::Std),
+        ("rms", Self::Rms),
+        ("peak", Self::Peak),
+        ("peak_to_peak", Self::PeakToPeak),
+        ("crest", Self::Crest),
+        ("skewness", Self::Skewness),
+        ("kurtosis", Self::Kurtosis),
+        ("bands", Self::Bands),
+    ];
+}
+
+/// Samples per second.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SampleRate {
+    /// Always so many, hertz.
+    Hz(f64),
+    /// The payload says how many.
+    At(Pointer),
+}
+
+/// A payload is a burst of samples, of one channel or several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplesRule {
+    /// Where each channel's samples are, with the name of its field.
+    pub channels: Vec<(String, Pointer)>,
+    /// `None`: every sample has a time of its own, or none.
+    pub rate: Option<SampleRate>,
+    /// Of samples in binary data.
+    pub sample_type: SampleType,
+    /// One record of these features instead of one record a sample; empty for the samples.
+    pub reduce: Vec<Feature>,
+}
+
 /// A tag whose value is in the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadTag {
@@ -345,6 +420,8 @@ pub struct StreamRule {
     pub compression: Compression,
     /// Where the records are, if a payload is not one record or a list of them.
     pub records: Option<RecordsAt>,
+    /// What of a payload is a burst of samples.
+    pub samples: Option<SamplesRule>,
     /// Declared fields.
     pub fields: Vec<DeclaredField>,
     /// Whether fields that are not declared are taken too, with inferred types.
@@ -402,6 +479,7 @@ impl StreamRule {
             format: PayloadFormat::Json,
             compression: Compression::Auto,
             records: None,
+            samples: None,
             fields: Vec::new(),
             infer: true,
             include_fields: Vec::new(),

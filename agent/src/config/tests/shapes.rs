@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::settings::{
-    Conversion, OnMisfit, PayloadTag, Pointer, RecordStep, StreamRule, TimeRule,
+    Conversion, Feature, OnMisfit, PayloadTag, Pointer, RecordStep, SampleRate, SampleType,
+    StreamRule, TimeRule,
 };
 
 fn stream(lines: &str) -> Result<StreamRule, String> {
@@ -81,6 +82,37 @@ fn times_have_a_zone_and_a_format() {
     assert!(zone.is_some() && format.is_some());
     let ns = rule.time_rule.written_ns("04.05.2026 11:46:40");
     assert_eq!(ns, Ok(1_777_888_000_000_000_000));
+}
+
+#[test]
+fn bursts_have_channels_a_rate_and_features() {
+    let rule = stream(
+        "samples = [\"/a/x\", \"/\"]\nrate_at = \"/fs\"\nreduce = [\"rms\", \"bands\"]\nsample_type = \"i16\"",
+    );
+    let samples = rule.unwrap().samples.unwrap();
+    let names: Vec<&str> = samples.channels.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["x", "sample"]);
+    assert_eq!(samples.rate, Some(SampleRate::At(Pointer::parse("/fs"))));
+    assert_eq!(samples.sample_type, SampleType::I16);
+    assert_eq!(samples.reduce, [Feature::Rms, Feature::Bands]);
+    let raw = stream("format = \"raw\"\nrate_hz = 25600").unwrap();
+    assert_eq!(raw.samples.unwrap().rate, Some(SampleRate::Hz(25_600.0)));
+}
+
+#[test]
+fn formats_that_tell_things_apart_have_tags_of_their_own() {
+    let names = |lines: &str| {
+        let tags = stream(lines).unwrap().payload_tags;
+        tags.into_iter().map(|tag| tag.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("format = \"senml\""), ["base_name"]);
+    assert_eq!(names("format = \"influx\""), ["series"]);
+    assert_eq!(
+        names("format = \"influx\"\ntags = { cpu = { at = \"/tags/cpu\" } }"),
+        ["cpu"]
+    );
+    let sparkplug = ["sparkplug_group", "edge_node", "edge_device"];
+    assert_eq!(names("format = \"sparkplug_b\""), sparkplug);
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub(super) struct Builder<'a> {
     floats: Floats,
     seconds: Vec<SecondField>,
     begun: usize,
+    records_max: usize,
     cells: usize,
     misfits: Misfits,
     /// Only these are taken: the rest is stored already.
@@ -163,6 +164,7 @@ impl<'a> Builder<'a> {
             floats: Floats::default(),
             seconds: Vec::new(),
             begun: 0,
+            records_max: RECORDS_MAX,
             cells: 0,
             misfits: Misfits::default(),
             wanted,
@@ -185,13 +187,19 @@ impl<'a> Builder<'a> {
         self.begun
     }
 
+    /// So many records may come.
+    pub(super) fn allow_records(&mut self, records_max: usize) {
+        self.records_max = records_max;
+    }
+
     /// Opens the next record.
     pub(super) fn begin(&mut self) -> Result<(), Reject> {
         self.begun += 1;
-        if self.begun > RECORDS_MAX {
+        let records_max = self.records_max;
+        if self.begun > records_max {
             return Err(Reject::new(
                 Reason::TooManyRecords,
-                format!("more than {RECORDS_MAX} records in one publish; send several"),
+                format!("more than {records_max} records in one publish; send several"),
             ));
         }
         self.guess = 0;
@@ -407,17 +415,23 @@ impl<'a> Builder<'a> {
         if mem::replace(&mut self.seen.time, true) {
             return Err(self.twice(self.time_path.as_deref().unwrap_or_default()));
         }
+        self.source_ts = self.time_ns(cell)?;
+        Ok(())
+    }
+
+    /// What a time says, nanoseconds UTC; `None` where it says nothing.
+    pub(super) fn time_ns(&self, cell: &Cell<'_>) -> Result<Option<i64>, Reject> {
         let is_missing = |text: &str| Taking::inferred(self.rule).is_missing(text.trim());
         let text = cell.text().unwrap_or_default();
-        if matches!(cell, Cell::Null) || !matches!(cell, Cell::Bytes(_)) && is_missing(&text) {
-            return Ok(());
+        let is_bytes = matches!(cell, Cell::Bytes(_));
+        if matches!(cell, Cell::Null) || !is_bytes && is_missing(&text) {
+            return Ok(None);
         }
         let ns = self.rule.time_rule.written_ns(&text).map_err(|error| {
             let detail = format!("{} {error}", cell.description());
             Reject::new(Reason::BadTime, detail)
         })?;
-        self.source_ts = Some(ns);
-        Ok(())
+        Ok(Some(ns))
     }
 
     /// The time of the record as a decoder worked it out itself.

@@ -350,6 +350,21 @@ pub(super) fn members(
     Ok(())
 }
 
+/// Puts all that lies in an object but what lies at `skipped`, its own members.
+pub(super) fn members_but(
+    value: Value<'_, '_>,
+    skipped: &[&Pointer],
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    for (key, inner) in value.members() {
+        let is_skipped = |pointer: &&Pointer| matches!(&pointer.0[..], [only] if **only == *key);
+        if !skipped.iter().any(is_skipped) {
+            put(inner, builder, &mut key.into_owned())?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts a value and all that lies in it at `path`.
 fn put(value: Value<'_, '_>, builder: &mut Builder<'_>, path: &mut String) -> Result<(), Reject> {
     if let Some(cell) = value.as_scalar() {

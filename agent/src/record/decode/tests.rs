@@ -6,6 +6,7 @@ mod binary;
 mod cost;
 mod of_csv;
 mod of_influx;
+mod of_samples;
 mod of_senml;
 mod properties;
 mod second;

@@ -12,12 +12,12 @@ use dunlin_sync::{
     sample::{Field, Schema, Split, StreamId, Timestamp, naming::Devices},
 };
 
-use super::{room::Room, tag_names};
+use super::room::Room;
 use crate::{
     config::settings::{PayloadFormat, RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
     record::{
         decode::{self, Misfits, Missing, Publish, Reason, Record, Reject, SecondField, Sessions},
-        route::{Destination, Route, Router},
+        route::{Destination, Route, Router, tag_names},
         split::Splitter,
     },
 };
@@ -274,7 +274,7 @@ impl Intake {
         }
         let mut parts = Vec::with_capacity(decoded.groups.len());
         for group in decoded.groups {
-            let name = name_of(&route.stream, &group.tags);
+            let name = route.stream_with(&group.tags);
             let part = self.part(route, &schema, name, &group.tags, group.records);
             parts.push(part.map_err(|reject| Reject { records, ..reject })?);
         }
@@ -507,17 +507,6 @@ impl Intake {
             },
         }
     }
-}
-
-/// Name of the stream of a route whose payload has these tags. What divides the parts of a name is escaped
-/// within them.
-fn name_of(route: &str, payload_tags: &[String]) -> String {
-    let mut name = route.to_owned();
-    for tag in payload_tags {
-        name.push('/');
-        name.push_str(&tag.replace('%', "%25").replace('/', "%2F"));
-    }
-    name
 }
 
 /// Tags for people.

@@ -435,7 +435,7 @@ fn other_settings_hold_from_the_next_publish_on() {
     device.turn_after_gap();
     let mut changed = device.settings.clone();
     let plant = changed.streams[0].clone();
-    changed.streams.push(StreamRule {
+    changed.streams.push(crate::config::settings::StreamRule {
         name: "other".into(),
         filter: TopicFilter::parse("other/+machine").unwrap(),
         ..plant

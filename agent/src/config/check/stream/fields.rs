@@ -57,6 +57,15 @@ fn check_format(
     found: &mut Diagnostics,
 ) {
     match format {
+        PayloadFormat::Raw if fields.len() > 1 => {
+            let hint = "declare one field, the sample";
+            stream.error(
+                keys::FIELDS.key(),
+                "a raw payload is one field",
+                hint,
+                found,
+            );
+        }
         _ if format.is_scalar() => {
             if fields.len() > 1 {
                 let hint = "declare one field, or choose another format";
@@ -191,6 +200,11 @@ pub(super) fn time(
     found: &mut Diagnostics,
 ) -> Option<String> {
     let at = stream.read(&keys::TIME, found)?;
+    if format == PayloadFormat::Raw {
+        let hint = "remove it: records have the time of arrival";
+        stream.error(keys::TIME.key(), "a raw payload says no time", hint, found);
+        return None;
+    }
     if format.has_own_time() {
         stream.error(
             keys::TIME.key(),

@@ -12,7 +12,7 @@ use crate::config::{
     },
     settings::{
         Compression, DEVICE_STREAMS_MAX, NanPolicy, OnMisfit, PayloadFormat, RetainedPolicy,
-        SplitRule, TimeUnit,
+        SampleType, SplitRule, TimeUnit,
     },
 };
 
@@ -41,7 +41,7 @@ pub(in crate::config) const FORMAT: Key<PayloadFormat> = Key::new(
     "json",
     "json: an object, a list of objects or a bare value; ndjson: one a line; number, bool, text or\n\
      scalar (whichever comes): one bare value; csv; senml, senml_cbor (RFC 8428); cbor, msgpack: as\n\
-     json; influx: line protocol; sparkplug_b.",
+     json; influx: line protocol; sparkplug_b; raw: samples in binary.",
 );
 pub(in crate::config) const COMPRESSION: Key<Compression> = Key::new(
     "stream.compression",
@@ -63,6 +63,37 @@ pub(in crate::config) const HEADER: Key<bool> = Key::new(
     flag(),
     "false",
     "For csv: whether every payload starts with a line of names.",
+);
+pub(in crate::config) const SAMPLES: OptionalKey<Vec<String>> = OptionalKey::new(
+    "stream.samples",
+    texts(1024),
+    DefaultValue::Unset("[\"/x\", \"/y\"]"),
+    "Where a burst's samples are, each in a list of numbers or in base 64: one record a sample.",
+);
+pub(in crate::config) const RATE_HZ: OptionalKey<f64> = OptionalKey::new(
+    "stream.rate_hz",
+    real(1e-9, 1e9),
+    DefaultValue::Unset("25600"),
+    "Samples per second; they follow each other from the burst's time on.",
+);
+pub(in crate::config) const RATE_AT: OptionalKey<String> = OptionalKey::new(
+    "stream.rate_at",
+    text(1, 1024),
+    DefaultValue::Unset("/fs"),
+    "Where the payload says how many.",
+);
+pub(in crate::config) const SAMPLE_TYPE: Key<SampleType> = Key::new(
+    "stream.sample_type",
+    choice(),
+    "f32",
+    "Of samples in base 64 and raw payloads, little-endian: f32, f64, i16 or i32.",
+);
+pub(in crate::config) const REDUCE: OptionalKey<Vec<String>> = OptionalKey::new(
+    "stream.reduce",
+    texts(64),
+    DefaultValue::Unset("[\"rms\", \"kurtosis\", \"bands\"]"),
+    "Features of a burst instead of its samples: mean, std, rms, peak, peak_to_peak, crest, skewness,\n\
+     kurtosis, bands (eight octaves up to half the rate).",
 );
 pub(in crate::config) const FIELDS: OptionalKey<()> = OptionalKey::new(
     "stream.fields",
@@ -217,6 +248,11 @@ pub(in crate::config) static STREAM: &[Setting] = &[
     DELIMITER.setting,
     HEADER.setting,
     RECORDS.setting,
+    SAMPLES.setting,
+    RATE_HZ.setting,
+    RATE_AT.setting,
+    SAMPLE_TYPE.setting,
+    REDUCE.setting,
     FIELDS.setting,
     INFER.setting,
     INCLUDE_FIELDS.setting,

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::settings::{Compression, RecordStep, RecordsAt};
 
 const JSON: &str =
-    r#"[{"t":1700000000,"a":1.5,"n":{"b":true,"c":"x"},"big":9007199254740993},{"a":2}]"#;
+    r#"[{"a":1.5,"big":9007199254740993,"n":{"b":true,"c":"x"},"t":1700000000},{"a":2}]"#;
 
 fn timed(format: PayloadFormat) -> StreamRule {
     StreamRule {

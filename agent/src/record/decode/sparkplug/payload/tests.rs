@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 mod encoders;
 
 pub(in crate::record::decode::sparkplug) use encoders::valid;

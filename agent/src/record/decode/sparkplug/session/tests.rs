@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 //! Payloads of the encoders named in the tests of `payload`.
 
 mod bounds;
