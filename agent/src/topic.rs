@@ -4,6 +4,7 @@
 //! says where and why otherwise; matching follows MQTT (a filter that opens with a wildcard does not
 //! take topics that open with `$`; `a/#` takes `a` itself too, with an empty capture).
 
+pub(crate) mod cover;
 #[cfg(feature = "learning")]
 pub mod template;
 
@@ -35,7 +36,7 @@ enum Use {
 }
 
 /// Stands for the level that names the field.
-const FIELD: &str = "{field}";
+pub(crate) const FIELD: &str = "{field}";
 
 /// A topic filter whose named wildcards become tags: `plant/+line/+machine/vibration`.
 ///

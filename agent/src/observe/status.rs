@@ -158,6 +158,13 @@ pub struct RecordStatus {
     pub quarantined: u64,
     /// The same, by reason.
     pub quarantined_by_reason: BTreeMap<String, u64>,
+    /// Values missing from those committed, as they do not fit their fields or say that they are bad; by
+    /// reason and field.
+    #[serde(default)]
+    pub values_missing: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Publishes on topics that their rule excludes.
+    #[serde(default)]
+    pub excluded: u64,
     /// Of those committed, with a source's time that cannot be one and was left out.
     #[serde(default)]
     pub times_implausible: u64,
@@ -294,6 +301,8 @@ impl View {
                 committed: buffer.rows_committed.load(Relaxed),
                 quarantined: writer.records_quarantined.load(Relaxed),
                 quarantined_by_reason: writer.quarantined_by_reason(),
+                values_missing: writer.missing_by_field(),
+                excluded: writer.excluded.load(Relaxed),
                 times_implausible: writer.times_implausible.load(Relaxed),
                 dropped: buffer.rows_dropped.load(Relaxed)
                     + self.quarantine.records_dropped.load(Relaxed),

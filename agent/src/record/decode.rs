@@ -292,7 +292,10 @@ impl Reason {
             | Self::NotSenml
             | Self::NotCbor
             | Self::NotMessagePack
-            | Self::NotInflux => "send what the rule's `format` says, or change it to what is sent",
+            | Self::NotInflux
+            | Self::NotSparkplug => {
+                "send what the rule's `format` says, or change it to what is sent"
+            }
             Self::WrongType => {
                 "send what the field's type can hold, declare the field with another type, or say what the \
                  words mean (`values`)"
@@ -318,8 +321,6 @@ impl Reason {
                  (`exclude_fields`)"
             }
             Self::BadTag => "say where the tag is (`tags`), or send it with every record",
-            #[allow(unreachable_patterns)] // Those that are added later.
-            _ => "look at it: dunlin quarantine list",
         }
     }
 }

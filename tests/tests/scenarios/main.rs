@@ -28,6 +28,7 @@ mod identity;
 mod learning;
 mod life;
 mod owner;
+mod payloads;
 mod redelivery;
 mod reload;
 mod space;

@@ -78,7 +78,7 @@ fn numbers_are_numbers_however_they_come() {
         " 1777888000.123\n",
         "1.777888000123e9",
     ] {
-        assert_eq!(by_size.written_ns(&cell), Ok(NS), "{cell:?}");
+        assert_eq!(by_size.written_ns(cell), Ok(NS), "{cell:?}");
     }
     let seconds = rule(TimeUnit::Seconds, "", "");
     assert_eq!(seconds.written_ns("-0.5"), Ok(-500_000_000));
@@ -95,7 +95,7 @@ fn numbers_are_numbers_however_they_come() {
         ("2026-05-04T11:46:40", TimeError::NeedsZone),
         ("2500-01-01T00:00:00Z", TimeError::OutOfRange),
     ] {
-        assert_eq!(seconds.written_ns(&cell), Err(error), "{cell:?}");
+        assert_eq!(seconds.written_ns(cell), Err(error), "{cell:?}");
     }
 }
 
@@ -109,18 +109,18 @@ fn texts_are_read_in_every_form() {
         "/Date(1777888000123)/",
     ] {
         assert_eq!(berlin.written_ns(written), Ok(NS), "{written}");
-        assert_eq!(berlin.written_ns(&written), Ok(NS), "{written}");
+        assert_eq!(berlin.written_ns(written), Ok(NS), "{written}");
     }
 }
 
 #[test]
 fn a_format_reads_texts_and_leaves_numbers_alone() {
     let german = rule(TimeUnit::Millis, "Europe/Berlin", "%d.%m.%Y %H:%M:%S%.f");
-    assert_eq!(german.written_ns(&"04.05.2026 11:46:40.123"), Ok(NS));
-    assert_eq!(german.written_ns(&" 4.5.2026 11:46:40.123 "), Ok(NS));
-    assert_eq!(german.written_ns(&"1777888000123"), Ok(NS));
-    assert_eq!(german.written_ns(&"1777888000123"), Ok(NS));
-    let other = german.written_ns(&"2026-05-04T09:46:40Z");
+    assert_eq!(german.written_ns("04.05.2026 11:46:40.123"), Ok(NS));
+    assert_eq!(german.written_ns(" 4.5.2026 11:46:40.123 "), Ok(NS));
+    assert_eq!(german.written_ns("1777888000123"), Ok(NS));
+    assert_eq!(german.written_ns("1777888000123"), Ok(NS));
+    let other = german.written_ns("2026-05-04T09:46:40Z");
     assert_eq!(other, Err(TimeError::NotInFormat));
 }
 
@@ -129,18 +129,18 @@ fn a_format_of_digits_reads_numbers_too() {
     let digits = rule(TimeUnit::BySize, "UTC", "%Y%m%d%H%M%S");
     let expected = Ok(NS - 123_000_000);
     for cell in ["20260504094640", "20260504094640"] {
-        assert_eq!(digits.written_ns(&cell), expected, "{cell:?}");
+        assert_eq!(digits.written_ns(cell), expected, "{cell:?}");
     }
-    let counted = digits.written_ns(&"1777888000123");
+    let counted = digits.written_ns("1777888000123");
     assert_eq!(counted, Err(TimeError::NotInFormat));
 }
 
 #[test]
 fn an_error_says_what_to_write() {
     let plain = rule(TimeUnit::BySize, "", "");
-    let error = plain.written_ns(&"2026-05-04T11:46:40").unwrap_err();
+    let error = plain.written_ns("2026-05-04T11:46:40").unwrap_err();
     assert!(error.to_string().contains("time_zone = \"local\""));
-    let error = plain.written_ns(&"04.05.2026").unwrap_err();
+    let error = plain.written_ns("04.05.2026").unwrap_err();
     assert!(error.to_string().contains("time_format"));
 }
 
@@ -209,7 +209,7 @@ proptest! {
         for rule in RULES.iter() {
             for written in [&written, &printable] {
                 let _ = rule.written_ns(written);
-                let _ = rule.written_ns(&written);
+                let _ = rule.written_ns(written);
             }
         }
     }

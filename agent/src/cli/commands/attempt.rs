@@ -56,16 +56,17 @@ pub fn run(args: &TryArgs) -> Outcome {
     })?;
     let payload = payload(args)?;
     let attempt = attempt(&settings, &args.topic, &payload);
-    let shown = match args.json {
-        true => format!("{:#}\n", attempt.as_json()),
-        false => attempt.as_text(),
+    let shown = if args.json {
+        format!("{:#}\n", attempt.as_json())
+    } else {
+        attempt.as_text()
     };
     let written = std::io::stdout().write_all(shown.as_bytes());
     written.map_err(|error| Exit::Failed(error.to_string()))?;
-    match attempt.is_whole() {
-        true => Ok(()),
-        false => Err(Exit::Found("not all of it would be stored".to_owned())),
+    if attempt.is_whole() {
+        return Ok(());
     }
+    Err(Exit::Found("not all of it would be stored".to_owned()))
 }
 
 fn payload(args: &TryArgs) -> Result<Vec<u8>, Exit> {

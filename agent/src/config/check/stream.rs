@@ -25,7 +25,7 @@ use crate::{
             TimeRule, TimeUnit, Zone,
         },
     },
-    topic::TopicFilter,
+    topic::{TopicFilter, cover},
 };
 
 /// Rules are tried one after the other for each publish.
@@ -93,7 +93,7 @@ pub(super) fn check_status_topic(
     found: &mut Diagnostics,
 ) {
     for rule in rules {
-        if filters::covers(rule.filter.as_str(), status_topic) {
+        if cover::covers(rule.filter.as_str(), status_topic) {
             found.warning(
                 origin,
                 format!(
@@ -108,6 +108,7 @@ pub(super) fn check_status_topic(
 }
 
 fn check_together(rules: &[LocatedRule], found: &mut Diagnostics) {
+    check_overlaps(rules, found);
     for (index, later) in rules.iter().enumerate() {
         for earlier in &rules[..index] {
             let name = &later.rule.name;
@@ -124,9 +125,11 @@ fn check_together(rules: &[LocatedRule], found: &mut Diagnostics) {
             }
         }
         let topic = later.rule.filter.as_str();
-        let covering = rules[..index]
-            .iter()
-            .find(|earlier| filters::covers(earlier.rule.filter.as_str(), topic));
+        let covering = rules[..index].iter().find(|earlier| {
+            let mut excluded = earlier.rule.exclude.iter();
+            cover::covers(earlier.rule.filter.as_str(), topic)
+                && !excluded.any(|excluded| cover::overlap(excluded.as_str(), topic))
+        });
         if let Some(earlier) = covering {
             found.error(
                 &later.topic,
@@ -138,6 +141,29 @@ fn check_together(rules: &[LocatedRule], found: &mut Diagnostics) {
                 ),
                 "put the narrower stream before the wider one",
             );
+        }
+    }
+}
+
+/// Warns of filters of which neither covers the other, but some topic matches both.
+fn check_overlaps(rules: &[LocatedRule], found: &mut Diagnostics) {
+    let filters: Vec<String> = rules.iter().map(|l| l.rule.filter.mqtt_filter()).collect();
+    for (index, later) in rules.iter().enumerate() {
+        let topic = &filters[index];
+        let meets = filters[..index].iter().zip(rules).find(|(other, _)| {
+            let is_covered = cover::covers(other, topic) || cover::covers(topic, other);
+            !is_covered && cover::overlap(other, topic)
+        });
+        if let Some((_, earlier)) = meets {
+            let message = format!(
+                "`{}` and `{}` of stream \"{}\" have topics in common: some brokers send what is published \
+                 there twice, and it would be stored twice",
+                later.rule.filter.as_str(),
+                earlier.rule.filter.as_str(),
+                earlier.rule.name
+            );
+            let hint = "narrow either, or let one cover the other";
+            found.warning(&later.topic, message, hint);
         }
     }
 }

@@ -92,7 +92,27 @@ fn records(status: &RecordStatus) -> Vec<Metric> {
             .map(|(r, n)| (vec![("reason", r.clone())], *n as f64))
             .collect(),
     };
+    let missing = status.values_missing.iter();
+    let missing = Metric {
+        name: "dunlin_values_missing_total",
+        help: "Values missing from stored records: they do not fit or are bad, by reason",
+        kind: MetricKind::Counter,
+        samples: missing
+            .map(|(r, fields)| {
+                (
+                    vec![("reason", r.clone())],
+                    fields.values().sum::<u64>() as f64,
+                )
+            })
+            .collect(),
+    };
     vec![
+        missing,
+        Metric::counter(
+            "dunlin_publishes_excluded_total",
+            "Publishes on topics that their stream excludes",
+            status.excluded,
+        ),
         Metric::counter(
             "dunlin_records_received_total",
             "Records received",

@@ -445,7 +445,7 @@ impl<'a> Builder<'a> {
             source_ts: self.source_ts,
             values: mem::take(&mut self.values).into(),
         };
-        let is_empty = record.values.len() == 0;
+        let is_empty = record.values.is_empty();
         if is_empty && self.wanted.is_some() {
             return Ok(());
         }

@@ -264,15 +264,24 @@ fn binary(bytes: &[u8], kind: SampleType) -> Result<Vec<f64>, Reject> {
         );
         return Err(Reject::new(Reason::WrongType, detail));
     }
-    let samples = bytes
-        .chunks_exact(kind.bytes())
-        .map(|sample| match (kind, sample) {
-            (SampleType::I16, &[a, b]) => f64::from(i16::from_le_bytes([a, b])),
-            (SampleType::I32, &[a, b, c, d]) => f64::from(i32::from_le_bytes([a, b, c, d])),
-            (SampleType::F32, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
-            (_, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            // No chunk is of another length.
-            _ => f64::NAN,
-        });
-    Ok(samples.collect())
+    let chunks = bytes.chunks_exact(kind.bytes());
+    Ok(match kind {
+        SampleType::I16 => chunks
+            .map(|sample| i16::from_le_bytes(array(sample)).into())
+            .collect(),
+        SampleType::I32 => chunks
+            .map(|sample| i32::from_le_bytes(array(sample)).into())
+            .collect(),
+        SampleType::F32 => chunks
+            .map(|sample| f32::from_le_bytes(array(sample)).into())
+            .collect(),
+        SampleType::F64 => chunks
+            .map(|sample| f64::from_le_bytes(array(sample)))
+            .collect(),
+    })
+}
+
+/// A chunk, which has this length.
+fn array<const BYTES: usize>(chunk: &[u8]) -> [u8; BYTES] {
+    chunk.try_into().unwrap_or([0; BYTES])
 }

@@ -89,9 +89,10 @@ pub(super) fn decode(root: Value<'_, '_>, builder: &mut Builder<'_>) -> Result<(
                 ("", base) => base,
                 (name, _) => name,
             };
-            let name = match measurement.is_sum {
-                true => Cow::Owned(format!("{name}.sum")),
-                false => Cow::Borrowed(name),
+            let name = if measurement.is_sum {
+                Cow::Owned(format!("{name}.sum"))
+            } else {
+                Cow::Borrowed(name)
             };
             // A longer one cannot be any that is known; mapped, it would cost what all may hold.
             if name.len() <= bytes_max.max(FIELD_NAME_BYTES_MAX) || rule.infer {

@@ -58,8 +58,8 @@ struct Found<'b, 'r, 't, 'a> {
 }
 
 /// `field` is what the topic says the field is called.
-pub(super) fn decode<'t, 'a>(
-    root: Value<'t, 'a>,
+pub(super) fn decode<'t>(
+    root: Value<'t, '_>,
     field: Option<&'t str>,
     builder: &mut Builder<'_>,
 ) -> Result<(), Reject> {
@@ -164,7 +164,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         let mut path = self.field.unwrap_or_default().to_owned();
         members(value, self.builder, &mut path)?;
         if !self.builder.has_time()
-            && let Some(time) = self.time_around(around)
+            && let Some(time) = time_around(around)
         {
             self.builder.put_time(time)?;
         }
@@ -196,7 +196,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         let own = self.time.as_ref().and_then(|time| value.at(&time.0));
         let time = own
             .and_then(Value::as_scalar)
-            .or_else(|| self.time_around(around));
+            .or_else(|| time_around(around));
         let key = (
             tags,
             time.map_or_else(String::new, |time| format!("{time:?}")),
@@ -254,16 +254,8 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         let tags = self.rule.payload_tags.iter();
         Level {
             time: time.and_then(Value::as_scalar),
-            tags: tags.map(|tag| self.tag(value, tag.at.as_ref()?)).collect(),
+            tags: tags.map(|tag| tag_at(value, tag.at.as_ref()?)).collect(),
         }
-    }
-
-    fn tag(&self, value: Value<'t, 'a>, at: &Pointer) -> Option<Cow<'t, str>> {
-        text_of(value.at(&at.0)?.as_scalar()?)
-    }
-
-    fn time_around(&self, around: &Around<'t, 'a>) -> Option<&'t Cell<'a>> {
-        around.levels.iter().rev().find_map(|level| level.time)
     }
 
     /// Values of the rule's payload tags.
@@ -276,7 +268,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
                     keys.find(|(of, _)| *of == number)
                         .map(|(_, key)| key.clone())
                 }
-                Some(pointer) => self.tag(value, pointer).or_else(|| {
+                Some(pointer) => tag_at(value, pointer).or_else(|| {
                     let mut levels = around.levels.iter().rev();
                     levels.find_map(|level| level.tags.get(number)?.clone())
                 }),
@@ -285,6 +277,14 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         });
         tags.collect()
     }
+}
+
+fn tag_at<'t>(value: Value<'t, '_>, at: &Pointer) -> Option<Cow<'t, str>> {
+    text_of(value.at(&at.0)?.as_scalar()?)
+}
+
+fn time_around<'t, 'a>(around: &Around<'t, 'a>) -> Option<&'t Cell<'a>> {
+    around.levels.iter().rev().find_map(|level| level.time)
 }
 
 /// A value that a stream may be named after.

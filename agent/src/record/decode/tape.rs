@@ -91,6 +91,7 @@ impl<'t, 'a> Value<'t, 'a> {
     }
 
     /// Members of an object or elements of an array, counted anew each time; 0 of a scalar.
+    #[cfg(test)]
     pub(super) fn len(self) -> usize {
         if self.is_object() {
             self.raw_members().count()

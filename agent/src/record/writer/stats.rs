@@ -71,7 +71,7 @@ impl WriterStats {
             self.values_missing.fetch_add(kind.values, Relaxed);
             let mut key = (kind.reason, kind.field.clone());
             if by_field.len() >= FIELDS_TOLD_MAX && !by_field.contains_key(&key) {
-                key.1 = OTHER_FIELDS.to_owned();
+                OTHER_FIELDS.clone_into(&mut key.1);
             }
             *by_field.entry(key).or_default() += kind.values;
         }
@@ -79,8 +79,14 @@ impl WriterStats {
 
     /// Values that are missing because they do not fit, by reason and field. Beyond a number of fields,
     /// others count together.
-    pub fn missing_by_field(&self) -> BTreeMap<(Reason, String), u64> {
-        unpoisoned(self.by_field.lock()).clone()
+    pub fn missing_by_field(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let by_field = unpoisoned(self.by_field.lock());
+        let mut by_reason: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for ((reason, field), values) in by_field.iter() {
+            let fields = by_reason.entry(reason.as_str().to_owned()).or_default();
+            fields.insert(field.clone(), *values);
+        }
+        by_reason
     }
 
     /// Records quarantined, by reason.

@@ -201,6 +201,17 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         );
         lines.add("", &text);
     }
+    for (reason, fields) in &s.records.values_missing {
+        const FIELDS_TOLD_MAX: usize = 4;
+        let told = fields.iter().take(FIELDS_TOLD_MAX);
+        let told =
+            told.map(|(field, values)| format!("{} {}", text::printable(field), count(*values)));
+        let mut told = told.collect::<Vec<_>>().join(", ");
+        if fields.len() > FIELDS_TOLD_MAX {
+            told.push_str(", ...");
+        }
+        lines.add("", &format!("values missing, {reason}: {told}"));
+    }
     let up = &s.upstream;
     let upstream = if up.connected || up.last_error.is_none() {
         format!("{}, {} uploaded", up.location, of(up.uploaded, "row"))

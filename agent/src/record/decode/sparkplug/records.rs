@@ -16,7 +16,9 @@ use super::{
     session::{Change, Event, Reading, Resolution, Resolved, Session},
     topic::{EdgeTopic, MessageKind, Topic},
 };
-use crate::record::decode::{Reason, Reject, builder::Builder, shaped::checked_tag, value::Cell};
+use crate::record::decode::{
+    Reason, Reject, builder::Builder, quoted, shaped::checked_tag, value::Cell,
+};
 
 /// Field that says whether a node or device is there.
 const ONLINE: &str = "sparkplug_online";
@@ -53,7 +55,7 @@ pub(in crate::record::decode) fn decode<'t>(
         Event::OldDeath | Event::Command => return Ok(None),
     };
     put_records(&resolution, online.map(|online| (online, sent_ms)), builder)?;
-    tell(topic, &resolution);
+    tell(session, topic, &resolution);
     Ok(Some(change))
 }
 
@@ -136,14 +138,18 @@ fn put_records(
     Ok(())
 }
 
-fn tell(topic: EdgeTopic<'_>, resolution: &Resolution<'_>) {
-    if let Some(why) = resolution.needs_rebirth {
-        tracing::debug!(
-            group = topic.group,
-            edge_node = topic.edge_node,
-            ?why,
-            sequence = ?resolution.sequence,
-            "the edge node should announce itself again"
-        );
-    }
+/// Once for each edge node, as what comes later is counted.
+fn tell(session: &Session, topic: EdgeTopic<'_>, resolution: &Resolution<'_>) {
+    let told = session.counters(topic);
+    let is_told = told.is_some_and(|told| told.sequence_gaps + told.unknown_aliases > 0);
+    let Some(why) = resolution.needs_rebirth.filter(|_| !is_told) else {
+        return;
+    };
+    tracing::warn!(
+        group = quoted(topic.group),
+        edge_node = quoted(topic.edge_node),
+        ?why,
+        sequence = ?resolution.sequence,
+        "messages of an edge node are missing, or its births: have it announce itself again (rebirth)"
+    );
 }

@@ -218,6 +218,7 @@ impl Session {
 
     /// Whether what the edge node or device said last is out of date: it is gone, or has not announced
     /// itself.
+    #[cfg(test)]
     pub(crate) fn is_stale(&self, topic: EdgeTopic<'_>) -> bool {
         !self
             .node(topic)
@@ -230,6 +231,7 @@ impl Session {
     }
 
     /// Forgets an edge node and its devices, to make room for others.
+    #[cfg(test)]
     pub(crate) fn forget(&mut self, topic: EdgeTopic<'_>) {
         let Some(nodes) = self.groups.get_mut(topic.group) else {
             return;
