@@ -113,7 +113,7 @@ fn what_does_not_fit_is_missing_alone_and_comes_later_with_the_time_it_had() {
     );
     assert_eq!(rows, ["1.5 -", "- 1"]);
     // When the payload came, within the minutes that this takes.
-    let apart = "SELECT max(abs(b.source_ts - a.ts)) < 600000000000 || '' FROM m a, m b
+    let apart = "SELECT (max(abs(b.source_ts - a.ts)) < 600000000000) || '' FROM m a, m b
                  WHERE a.rms IS NOT NULL AND b.rms IS NULL";
     assert_eq!(texts(&world, apart), ["1"]);
 }
