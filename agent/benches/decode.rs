@@ -3,34 +3,31 @@
 //! `cargo bench -p dunlin-agent --bench decode`. The target: a flat JSON object of about 113 bytes in
 //! half a microsecond.
 
-use std::{collections::BTreeMap, hint::black_box};
+use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dunlin_agent::{
     config::settings::{
-        NanPolicy, PayloadFormat, RetainedPolicy, SplitRule, StreamRule, TimeRange, TimeUnit,
+        PayloadFormat, Pointer, RecordStep, RecordsAt, SplitRule, StreamRule, TimeRule, TimeUnit,
     },
-    record::{decode::decode, route::Router},
+    record::{
+        decode::{Publish, decode},
+        route::Router,
+    },
     topic::TopicFilter,
 };
 use dunlin_sync::sample::Schema;
 
 fn rule(format: PayloadFormat) -> StreamRule {
+    let filter = TopicFilter::parse("plant/+line/+machine/vibration").expect("a good filter");
+    let time = (!format.has_own_time()).then(|| "/ts".to_owned());
     StreamRule {
-        name: "machine".into(),
-        filter: TopicFilter::parse("plant/+line/+machine/vibration").expect("a good filter"),
         format,
-        fields: vec![],
-        infer: true,
-        time: Some("/ts".into()),
-        time_unit: TimeUnit::Millis,
-        time_range: TimeRange::DEFAULT,
-        tags: BTreeMap::new(),
-        nan: NanPolicy::Refuse,
-        retained: RetainedPolicy::Once,
+        time,
+        time_rule: TimeRule::of(TimeUnit::Millis),
         fields_max: 64,
-        instances_max: None,
         split: SplitRule::Hash { train: 0.8 },
+        ..StreamRule::new("machine".into(), filter)
     }
 }
 
@@ -75,6 +72,12 @@ fn benches(criterion: &mut Criterion) {
             r#"[{"bn":"dev1:","bt":1732000000.123,"n":"t","v":21.53},{"n":"rpm","v":1481.5}]"#
                 .to_owned(),
         ),
+        (
+            "influx",
+            PayloadFormat::Influx,
+            "m,line=l1 temperature=21.53,vibration_x=0.0182,rpm=1481.5 1732000000123000000"
+                .to_owned(),
+        ),
     ] {
         let rule = rule(format);
         let schema = schema(&rule, payload.as_bytes());
@@ -89,6 +92,32 @@ fn benches(criterion: &mut Criterion) {
             });
         });
     }
+    let tags = StreamRule {
+        records: Some(RecordsAt {
+            steps: vec![RecordStep::Key("values".into())],
+            name: Some(Pointer::parse("/id")),
+            value: Some(Pointer::parse("/v")),
+            ..RecordsAt::default()
+        }),
+        ..rule(PayloadFormat::Json)
+    };
+    let objects =
+        (0..20).map(|tag| format!(r#"{{"id":"ch.dev.tag{tag}","v":{tag}.5,"ts":1732000000123}}"#));
+    let payload = format!(
+        r#"{{"values":[{}]}}"#,
+        objects.collect::<Vec<_>>().join(",")
+    );
+    let held = schema(&tags, payload.as_bytes());
+    group.throughput(Throughput::Bytes(payload.len() as u64));
+    group.bench_function("json_20_tag_objects", |bencher| {
+        bencher.iter(|| {
+            decode(
+                &tags,
+                Some(&held),
+                black_box(Publish::of(payload.as_bytes())),
+            )
+        });
+    });
     group.finish();
 
     let router = Router::new(&[rule(PayloadFormat::Json)]);

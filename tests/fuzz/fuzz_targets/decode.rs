@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use dunlin_agent::{
     config::{self, Overrides, settings::StreamRule},
-    record::decode::{CELLS_MAX, RECORDS_MAX, decode},
+    record::decode::{CELLS_MAX, Publish, SAMPLES_MAX, decode},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -39,6 +39,43 @@ header = true
 name = "senml"
 topic = "senml"
 format = "senml"
+[[stream]]
+name = "objects"
+topic = "objects"
+time = "/t"
+records = { at = "/values", name = "/id", value = "/v", quality = "/q" }
+[[stream]]
+name = "inside"
+topic = "inside"
+records = "/+a/b"
+tags = { cpu = { at = "/tags/cpu" } }
+[[stream]]
+name = "cbor"
+topic = "cbor"
+format = "cbor"
+[[stream]]
+name = "msgpack"
+topic = "msgpack"
+format = "msgpack"
+[[stream]]
+name = "senml_cbor"
+topic = "senml_cbor"
+format = "senml_cbor"
+[[stream]]
+name = "influx"
+topic = "influx"
+format = "influx"
+[[stream]]
+name = "burst"
+topic = "burst"
+samples = ["/x", "/y"]
+rate_at = "/fs"
+[[stream]]
+name = "features"
+topic = "features"
+format = "raw"
+sample_type = "i16"
+reduce = ["rms", "kurtosis", "bands"]
 "#;
 
 static RULES: LazyLock<Vec<StreamRule>> = LazyLock::new(|| {
@@ -55,8 +92,9 @@ fuzz_target!(|bytes: &[u8]| {
     let rule = &RULES[usize::from(*first) % RULES.len()];
     match decode(rule, None, Publish::of(payload)) {
         Ok(decoded) => {
-            assert!(!decoded.records.is_empty() && decoded.records.len() <= RECORDS_MAX);
-            let cells: usize = decoded.records.iter().map(|record| record.values.len()).sum();
+            let records: Vec<_> = decoded.groups.iter().flat_map(|group| &group.records).collect();
+            assert!(!records.is_empty() && records.len() <= SAMPLES_MAX);
+            let cells: usize = records.iter().map(|record| record.values.len()).sum();
             assert!(cells <= CELLS_MAX);
         }
         Err(reject) => assert!(reject.records >= 1 && !reject.detail.contains(char::is_control)),

@@ -238,8 +238,8 @@ proptest! {
     #[test]
     fn no_number_panics(integer in any::<i128>(), float in any::<f64>()) {
         for rule in RULES.iter() {
-            let _ = rule.written_ns(&&integer.to_string());
-            let _ = rule.written_ns(&&float.to_string());
+            let _ = rule.written_ns(&integer.to_string());
+            let _ = rule.written_ns(&float.to_string());
         }
     }
 

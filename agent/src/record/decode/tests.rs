@@ -139,7 +139,7 @@ pub(super) fn row(record: &Record) -> Vec<Option<Value>> {
 /// Fields and values of the only record, by name.
 fn only(decoded: &Decoded) -> Vec<(&str, Option<Value>)> {
     assert_eq!(decoded.records().len(), 1);
-    let values = row(&decoded.records()[0]).into_iter();
+    let values = row(decoded.records()[0]).into_iter();
     let names = decoded.new_fields.iter().map(|field| field.name.as_str());
     names.zip(values.chain(std::iter::repeat(None))).collect()
 }
@@ -191,10 +191,10 @@ fn values_follow_the_schema_and_new_fields_come_behind() {
     let decoded = decode(&rule(), Some(&schema), payload).unwrap();
     assert_eq!(decoded.new_fields, [declared("x", FieldType::F64).field]);
     assert_eq!(
-        row(&decoded.records()[0]),
+        row(decoded.records()[0]),
         [None, Some(Value::I64(3)), Some(Value::F32(1.0)), f(2.0)]
     );
-    assert_eq!(row(&decoded.records()[1]), [None, None, None, f(5.0)]);
+    assert_eq!(row(decoded.records()[1]), [None, None, None, f(5.0)]);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn declared_fields_come_first_and_others_only_if_inferred() {
     let held = schema(&[("a", FieldType::I64), ("b", FieldType::Bool)]);
     let decoded = decode(&strict, Some(&held), br#"{"deep":{"er":[8,9]}}"#).unwrap();
     assert_eq!(decoded.new_fields, []);
-    assert_eq!(row(&decoded.records()[0]), [Some(Value::I64(9))]);
+    assert_eq!(row(decoded.records()[0]), [Some(Value::I64(9))]);
     // The name of a field that is read from elsewhere.
     assert_eq!(refused(&strict, r#"{"a":5}"#).0, Reason::Empty);
     let inferring = StreamRule {
@@ -420,7 +420,7 @@ fn many_fields_in_any_order_are_found() {
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     all.extend(decoded.new_fields.iter().map(|field| field.name.as_str()));
     assert_eq!(decoded.records()[0].values.len(), all.len());
-    for (name, value) in all.iter().zip(&row(&decoded.records()[0])) {
+    for (name, value) in all.iter().zip(&row(decoded.records()[0])) {
         assert_eq!(*value, f(name[1..].parse().unwrap()));
     }
     let twice = payload.replace("\"f0\"", "\"f150\"");
@@ -438,8 +438,8 @@ fn missing_instead_of_nan_if_the_rule_says_so() {
         r#"[{"a":1,"b":2},{"a":NaN,"b":1e999},{"c":NaN,"a":3}]"#,
     );
     assert_eq!(decoded.new_fields.len(), 2);
-    assert_eq!(row(&decoded.records()[1]), []);
-    assert_eq!(row(&decoded.records()[2]), [f(3.0)]);
+    assert_eq!(row(decoded.records()[1]), []);
+    assert_eq!(row(decoded.records()[2]), [f(3.0)]);
 }
 
 #[test]

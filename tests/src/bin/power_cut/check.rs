@@ -17,7 +17,7 @@ use dunlin_sync::{
     buffer::{Buffer, BufferOptions},
     cursor::Cursor,
     files::state_file,
-    quarantine::{Content, Quarantine},
+    quarantine::Quarantine,
     sample::{Catalog, StreamId, Value},
 };
 use dunlin_tests::{

@@ -21,14 +21,14 @@ fn csv_with_a_header() {
     let records = &decoded.records();
     assert_eq!(records.len(), 3);
     assert_eq!(
-        (records[0].source_ts, &*row(&records[0])),
+        (records[0].source_ts, &*row(records[0])),
         (Some(1_500_000_000), &[Some(Value::I64(7))][..])
     );
     assert_eq!(
-        (records[1].source_ts, &*row(&records[1])),
+        (records[1].source_ts, &*row(records[1])),
         (None, &[None, t("on")][..])
     );
-    assert_eq!(row(&records[2]), [Some(Value::I64(8)), t("off")]);
+    assert_eq!(row(records[2]), [Some(Value::I64(8)), t("off")]);
     for (payload, reason) in [
         ("", Reason::Empty),
         ("at,b\n", Reason::Empty),
@@ -54,7 +54,7 @@ fn csv_without_a_header() {
         ..csv(false)
     };
     let decoded = ok(&plain, "1,on\n2,off");
-    assert_eq!(row(&decoded.records()[1]), [f(2.0), t("off")]);
+    assert_eq!(row(decoded.records()[1]), [f(2.0), t("off")]);
     assert_eq!(refused(&plain, "1\n2,off"), (Reason::NotCsv, 2));
     assert_eq!(refused(&plain, "1,on,3").0, Reason::NotCsv);
     let placed = StreamRule {
@@ -67,7 +67,7 @@ fn csv_without_a_header() {
     };
     let decoded = ok(&placed, "on,1,5,rest\n");
     assert_eq!(decoded.records()[0].source_ts, Some(5_000_000_000));
-    assert_eq!(row(&decoded.records()[0]), [f(1.0), t("on")]);
+    assert_eq!(row(decoded.records()[0]), [f(1.0), t("on")]);
     let named = StreamRule {
         time: Some("at".into()),
         ..plain

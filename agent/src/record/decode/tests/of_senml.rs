@@ -21,13 +21,13 @@ fn senml_measurements_of_one_time_make_one_record() {
         decoded.records()[0].source_ts,
         Some(1_276_020_071_001_000_000)
     );
-    assert_eq!(row(&decoded.records()[0]), [f(1.2), f(119.0)]);
+    assert_eq!(row(decoded.records()[0]), [f(1.2), f(119.0)]);
     assert_eq!(
         decoded.records()[1].source_ts,
         Some(1_276_020_076_001_000_000)
     );
     assert_eq!(
-        row(&decoded.records()[1]),
+        row(decoded.records()[1]),
         [None, f(120.1), Some(Value::Bool(true)), t("ok"), f(12.5)]
     );
 }

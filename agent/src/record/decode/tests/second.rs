@@ -8,7 +8,7 @@ fn beside(rule: &StreamRule, fields: &[(&str, FieldType)], payload: &str) -> Vec
     let decoded = decode(rule, Some(&held), payload.as_bytes()).unwrap();
     assert_eq!(decoded.records().len(), 1);
     let names = held.fields.iter().chain(&decoded.new_fields);
-    let values = row(&decoded.records()[0]).into_iter();
+    let values = row(decoded.records()[0]).into_iter();
     names
         .map(|field| field.name.clone())
         .zip(values)
@@ -230,7 +230,7 @@ fn no_more_fields_than_the_rule_allows() {
     for (field, value) in decoded
         .new_fields
         .iter()
-        .zip(&row(&decoded.records()[0])[100..])
+        .zip(&row(decoded.records()[0])[100..])
     {
         let number = field
             .name

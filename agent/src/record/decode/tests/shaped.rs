@@ -31,7 +31,7 @@ fn plain(value: &Value) -> String {
         Value::I64(number) => number.to_string(),
         Value::Bool(truth) => truth.to_string(),
         Value::Text(text) => text.to_string(),
-        other => format!("{other:?}"),
+        Value::F32(number) => number.to_string(),
     }
 }
 
