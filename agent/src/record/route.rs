@@ -194,6 +194,11 @@ impl Router {
     }
 }
 
+/// The value in a part of a stream's name.
+pub(crate) fn unescaped(part: &str) -> String {
+    part.replace("%2F", "/").replace("%25", "%")
+}
+
 /// Tag names of a rule's streams, `device` first.
 pub(crate) fn tag_names(rule: &StreamRule) -> Vec<String> {
     let captured = rule.filter.tag_names().iter().cloned();

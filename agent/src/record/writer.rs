@@ -8,6 +8,7 @@
 //! One thread, because every step needs the one before it, and a commit takes everything that
 //! arrived while the commit before it waited for the disk.
 
+mod batch;
 mod clock_duty;
 mod commit;
 mod intake;
@@ -35,9 +36,10 @@ use dunlin_sync::{
 use tokio::sync::watch;
 
 use self::{
+    batch::{DecodedBatch, Decoding},
     clock_duty::NoTime,
     commit::{Pending, Stall},
-    intake::{DecodedBatch, Decoding, Intake},
+    intake::Intake,
     redelivery::{End, FOLLOWING_MAX, Following, Redelivery, Verdict},
     retained::Retained,
     window::Window,

@@ -5,24 +5,23 @@
 
 mod columns;
 mod misfits;
+mod put;
 mod second;
+mod seen;
 
 use std::{borrow::Cow, collections::HashMap, mem};
 
-use dunlin_sync::sample::{Field, FieldType, Schema, Value};
+use dunlin_sync::sample::{Field, Schema, Value};
 
-use self::misfits::field_name_for;
+use self::{misfits::field_name_for, put::misfit_at, seen::Seen};
 use super::{
     CELLS_MAX, Decoded, Group, Missing, RECORDS_MAX, Reason, Record, Reject, SecondField,
     float::Floats,
     misfits::Misfits,
     path_of, quoted,
-    value::{Cell, LARGE_INTEGER_BYTES_MIN, Misfit, Taking},
+    value::{Cell, Taking},
 };
 use crate::config::settings::{DeclaredField, PayloadFormat, StreamRule};
-
-/// Name of the only field of a record that gives it none.
-const READING: &str = "reading";
 
 /// What lies at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,49 +89,6 @@ pub(super) struct Builder<'a> {
     by_tags: HashMap<Vec<String>, usize>,
     /// The group that the record belongs to.
     group: usize,
-}
-
-/// Which columns, and whether the time, the record has named so far.
-#[derive(Default)]
-struct Seen {
-    time: bool,
-    any: bool,
-    first_64: u64,
-    /// The record, counted from 1, that named the column last; so nothing need be cleared.
-    rest: Vec<u32>,
-    record: u32,
-}
-
-impl Seen {
-    /// Notes `column`; false if it was noted before.
-    fn insert(&mut self, column: usize) -> bool {
-        self.any = true;
-        if column < 64 {
-            let bit = 1 << column;
-            let new = self.first_64 & bit == 0;
-            self.first_64 |= bit;
-            return new;
-        }
-        let column = column - 64;
-        if self.rest.len() <= column {
-            self.rest.resize(column + 1, 0);
-        }
-        mem::replace(&mut self.rest[column], self.record) != self.record
-    }
-
-    fn has(&self, column: usize) -> bool {
-        match column.checked_sub(64) {
-            None => self.first_64 >> column & 1 == 1,
-            Some(column) => self.rest.get(column) == Some(&self.record),
-        }
-    }
-
-    fn next_record(&mut self) {
-        self.time = false;
-        self.any = false;
-        self.first_64 = 0;
-        self.record += 1;
-    }
 }
 
 impl<'a> Builder<'a> {
@@ -213,65 +169,6 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Puts the one value of a record: where the topic says (`field`), into the one declared field, or into
-    /// `reading`. A field that is new has type `kind`, if that is known.
-    pub(super) fn put_only(
-        &mut self,
-        field: Option<&str>,
-        kind: Option<FieldType>,
-        cell: &Cell<'_>,
-    ) -> Result<(), Reject> {
-        let name = match (field, self.rule.fields.as_slice(), self.declared.as_slice()) {
-            (Some(field), ..) => field,
-            (None, [_], &[column]) => return self.put_column(column, cell),
-            _ => READING,
-        };
-        match (self.find(name), kind) {
-            (Target::Column(column), _) => self.put_column(column, cell),
-            (_, Some(kind)) => {
-                let name = field_name_for(name);
-                if let Err(reject) = self.check_new(&name) {
-                    return self.leave_out_named(&name, reject);
-                }
-                let column = self.append(&name, kind);
-                self.put_column(column, cell)
-            }
-            (_, None) => self.put_new(name, cell).map(|_| ()),
-        }
-    }
-
-    /// What may be taken below `path`, where an object or array is.
-    pub(super) fn below(&mut self, path: &str) -> Result<Below, Reject> {
-        match self.find(path) {
-            // What lies below it has names of its own.
-            Target::Column(column) if self.may_have_second(column) => {}
-            Target::Column(column) => {
-                let reject = Reject::new(
-                    Reason::WrongType,
-                    format!(
-                        "field {} is held as a single value, but an object or array came",
-                        quoted(path)
-                    ),
-                );
-                return self.leave_out(column, reject).map(|()| Below::Nothing);
-            }
-            Target::Time => {
-                return Err(Reject::new(
-                    Reason::BadTime,
-                    format!("the time {} is an object or array", quoted(path)),
-                ));
-            }
-            Target::Undeclared => {}
-        }
-        Ok(if !self.wants_below(path) {
-            Below::Nothing
-        } else if self.rule.infer && !self.declared_only {
-            Below::Inferred
-        } else {
-            Below::Declared
-        })
-    }
-
     /// Whether the record has named its time.
     pub(super) fn has_time(&self) -> bool {
         self.seen.time
@@ -298,116 +195,6 @@ impl<'a> Builder<'a> {
             tags,
             records: Vec::new(),
         });
-    }
-
-    /// Puts `cell` where `path` says, taking it as a new field if the rule infers fields.
-    pub(super) fn put(&mut self, path: &str, cell: &Cell<'_>) -> Result<(), Reject> {
-        match self.find(path) {
-            Target::Column(column) => self.put_column(column, cell),
-            Target::Time => self.put_time(cell),
-            Target::Undeclared if self.infers(path) => self.put_new(path, cell).map(|_| ()),
-            Target::Undeclared => Ok(()),
-        }
-    }
-
-    /// Puts `cell` into a known field.
-    pub(super) fn put_column(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Reject> {
-        if self.is_ignored(column) || (self.wanted.is_some() && !self.is_wanted(self.path(column)))
-        {
-            return Ok(());
-        }
-        if !self.seen.insert(column) && !self.make_room(column)? {
-            return Err(self.twice(self.name(column)));
-        }
-        let kind = self.field(column).kind;
-        let short = match kind {
-            FieldType::Text => None,
-            _ => self.affordable(cell),
-        };
-        let short = short.as_deref().map(Cell::Bare);
-        let cell = short.as_ref().unwrap_or(cell);
-        let number = match cell {
-            Cell::Number(text) | Cell::Bare(text)
-                if kind == FieldType::F64
-                    && !self.converts
-                    && text.len() < LARGE_INTEGER_BYTES_MIN =>
-            {
-                text.parse().ok()
-            }
-            _ => None,
-        };
-        // The usual case, without the way through the general one.
-        if let Some(number) = number.filter(|number: &f64| number.is_finite()) {
-            self.set(column, Value::F64(number));
-            return Ok(());
-        }
-        match cell.value(kind, &self.taking(column)) {
-            Ok(Some(value)) => self.set(column, value),
-            Ok(None) => {}
-            Err(Misfit::WrongType) if self.may_have_second(column) => {
-                return self.put_second(column, cell);
-            }
-            Err(misfit) => {
-                let reject = misfit_at(self.field(column), cell, misfit);
-                return self.leave_out(column, reject);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a field nobody declared; `None` if the cell says nothing about its type, or does not fit.
-    pub(super) fn put_new(&mut self, path: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
-        let name = match field_name_for(path) {
-            Cow::Borrowed(name) => name,
-            Cow::Owned(name) => return self.put_mapped(&name, cell),
-        };
-        if !self.is_wanted(Some(name)) {
-            return Ok(None);
-        }
-        let short = self.affordable(cell);
-        let short = short.as_deref().map(Cell::Bare);
-        let cell = short.as_ref().unwrap_or(cell);
-        let taking = Taking::inferred(self.rule);
-        let Some(kind) = cell.inferred(&taking) else {
-            return Ok(None);
-        };
-        let field = || Field {
-            name: name.to_owned(),
-            kind,
-        };
-        let value = match cell.value(kind, &taking) {
-            Ok(Some(value)) => value,
-            Ok(None) => return Ok(None),
-            Err(misfit) => {
-                let reject = misfit_at(&field(), cell, misfit);
-                return self.leave_out_named(name, reject).map(|()| None);
-            }
-        };
-        if let Err(reject) = self.check_new(name) {
-            return self.leave_out_named(name, reject).map(|()| None);
-        }
-        let column = self.append(name, kind);
-        self.seen.insert(column);
-        self.guess = column + 1;
-        self.set(column, value);
-        Ok(Some(column))
-    }
-
-    /// Puts `cell` into the field that stands for a name no field can have.
-    fn put_mapped(&mut self, name: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
-        match self.find(name) {
-            Target::Column(column) => self.put_column(column, cell).map(|()| Some(column)),
-            Target::Time => Ok(None),
-            Target::Undeclared => self.put_new(name, cell),
-        }
-    }
-
-    /// What to read instead of a number that is too dear to round.
-    fn affordable(&mut self, cell: &Cell<'_>) -> Option<String> {
-        match cell {
-            Cell::Number(text) | Cell::Bare(text) => self.floats.shortened(text),
-            _ => None,
-        }
     }
 
     /// Takes the source's own time; nothing there leaves it unknown.
@@ -504,30 +291,6 @@ impl<'a> Builder<'a> {
         self.values.push((column as u32, value));
     }
 
-    fn check_new(&self, name: &str) -> Result<(), Reject> {
-        // Any other field of this name would have been found by its path.
-        if self.is_renamed(name) {
-            return Err(Reject::new(
-                Reason::BadFieldName,
-                format!(
-                    "{} is the name of a declared field that is read from elsewhere; rename either",
-                    quoted(name)
-                ),
-            ));
-        }
-        if self.width() >= self.rule.fields_max {
-            return Err(Reject::new(
-                Reason::TooManyFields,
-                format!(
-                    "{} would be one field more than the {} of fields_max",
-                    quoted(name),
-                    self.rule.fields_max
-                ),
-            ));
-        }
-        Ok(())
-    }
-
     fn twice(&self, path: &str) -> Reject {
         let reason = match self.rule.format {
             PayloadFormat::Csv { .. } => Reason::NotCsv,
@@ -540,21 +303,5 @@ impl<'a> Builder<'a> {
             _ => Reason::NotJson,
         };
         Reject::new(reason, format!("{} twice in one record", quoted(path)))
-    }
-}
-
-fn misfit_at(field: &Field, cell: &Cell<'_>, misfit: Misfit) -> Reject {
-    let name = quoted(&field.name);
-    let came = cell.description();
-    match misfit {
-        Misfit::WrongType => Reject::new(
-            Reason::WrongType,
-            format!("field {name} is held as {}, but {came} came", field.kind),
-        ),
-        Misfit::Nan => Reject::new(Reason::Nan, format!("field {name}: {came} is not finite")),
-        Misfit::BadText => Reject::new(
-            Reason::BadText,
-            format!("field {name}: {came} holds a control character"),
-        ),
     }
 }

@@ -6,114 +6,23 @@ use std::{
 };
 
 use dunlin_sync::{
-    block::builder::{BlockBuilder, Fitted, PushError},
     buffer::Buffer,
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
-    sample::{Field, Schema, Split, StreamId, Timestamp, naming::Devices},
+    sample::{Field, Schema, StreamId, naming::Devices},
 };
 
-use super::room::Room;
+use super::{
+    batch::{DecodedBatch, Decoding, OpenStream, Part},
+    room::Room,
+};
 use crate::{
     config::settings::{PayloadFormat, RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
     record::{
         decode::{self, Misfits, Missing, Publish, Reason, Record, Reject, SecondField, Sessions},
-        route::{Destination, Route, Router, tag_names},
+        route::{Destination, Route, Router, tag_names, unescaped},
         split::Splitter,
     },
 };
-
-struct OpenStream {
-    id: StreamId,
-    splitter: Splitter,
-}
-
-const UNDRAWN: Split = Split {
-    is_train: true,
-    fold: 0,
-};
-
-/// Records of one stream, all of which fit a block.
-struct Part {
-    stream: StreamId,
-    /// The stream's plain name.
-    name: String,
-    /// Source time and values.
-    records: Vec<(Option<i64>, Fitted)>,
-}
-
-/// Decoded records with everything but their timestamps.
-pub(super) struct DecodedBatch<'a> {
-    streams: &'a mut HashMap<String, OpenStream>,
-    parts: Vec<Part>,
-    /// Records among these whose source's time cannot be one and was left out.
-    pub(super) times_implausible: u64,
-    /// Values that are missing because they do not fit.
-    pub(super) misfits: Misfits,
-}
-
-impl Part {
-    /// Refuses what no block could take: afterwards there is no way to drop a record.
-    fn new(
-        schema: &Schema,
-        (stream, name): (StreamId, String),
-        records: impl Iterator<Item = Record>,
-    ) -> Result<Self, PushError> {
-        let fitted = records.map(|record| {
-            let values = Fitted::new(schema, record.values)?;
-            Ok((record.source_ts, values))
-        });
-        Ok(Self {
-            stream,
-            name,
-            records: fitted.collect::<Result<_, PushError>>()?,
-        })
-    }
-}
-
-impl DecodedBatch<'_> {
-    /// Whether each record says by itself when it was made.
-    pub(super) fn is_timed(&self) -> bool {
-        let mut records = self.parts.iter().flat_map(|part| &part.records);
-        !self.parts.is_empty() && records.all(|(source_ts, _)| source_ts.is_some())
-    }
-
-    /// With `source_ts` for the records whose source does not say when they were made.
-    pub(super) fn timed_otherwise(mut self, source_ts: Option<i64>) -> Self {
-        for (own, _) in self.parts.iter_mut().flat_map(|part| &mut part.records) {
-            *own = own.or(source_ts);
-        }
-        self
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.records.len()).sum()
-    }
-
-    /// Gives timestamps from `first` on and pushes.
-    pub(super) fn push_into(self, builder: &mut BlockBuilder, first: Timestamp) {
-        let mut index = 0;
-        for part in self.parts {
-            let mut splitter = self
-                .streams
-                .get_mut(&part.name)
-                .map(|open| &mut open.splitter);
-            for (source_ts, values) in part.records {
-                let ts = first.shifted(index);
-                index += 1;
-                // Every stream of a batch is open.
-                let split = splitter.as_mut().map_or(UNDRAWN, |own| own.assign(ts));
-                builder.push_fitted(values, part.stream, ts, split, source_ts);
-            }
-        }
-    }
-}
-
-/// What a publish comes to.
-pub(super) enum Decoding<'a> {
-    Records(DecodedBatch<'a>),
-    /// Nothing to store: its topic is excluded, or what it says is of no interest.
-    Nothing,
-}
 
 pub(super) struct Intake {
     devices: Devices,
@@ -378,14 +287,20 @@ impl Intake {
                 let owned = |(name, value): (&String, &String)| (name.clone(), value.clone());
                 tags.into_iter().map(owned).collect()
             }
-            (None, Some(index)) if self.rules[index].filter.tag_names().is_empty() => {
+            (None, Some(index))
+                if self.rules[index].filter.tag_names().is_empty()
+                    && self.rules[index].payload_tags.is_empty() =>
+            {
                 self.tags_of(index, &[])
             }
             (None, Some(index)) => {
-                let values: Vec<String> =
-                    stream.split('/').skip(1).map(ToOwned::to_owned).collect();
-                let names = self.rules[index].filter.tag_names();
+                let values: Vec<String> = stream.split('/').skip(1).map(unescaped).collect();
+                let rule = &self.rules[index];
+                let of_payload = rule.payload_tags.iter().map(|tag| &tag.name);
+                let names: Vec<&String> =
+                    rule.filter.tag_names().iter().chain(of_payload).collect();
                 if values.len() != names.len() {
+                    let names = names.iter().map(|name| name.as_str()).collect::<Vec<_>>();
                     let names = names.join("/");
                     let detail =
                         format!("name the stream as {schema}/{names}, each with its value");
