@@ -30,7 +30,7 @@ pub struct TimeRule {
     pub unit: TimeUnit,
     /// Where the clock stands that writes texts without an offset; `None`: such texts are refused.
     pub zone: Option<Zone>,
-    /// How texts are written; `None`: in one of the forms of [`text_ns`].
+    /// How texts are written; `None`: in one of the forms of `text_ns`.
     pub format: Option<TimeFormat>,
 }
 
@@ -58,7 +58,7 @@ pub enum TimeError {
 }
 
 impl TimeRule {
-    /// A number in this unit, or a text with an offset in one of the forms of [`text_ns`].
+    /// A number in this unit, or a text with an offset in one of the forms of `text_ns`.
     pub const fn of(unit: TimeUnit) -> Self {
         Self {
             unit,
@@ -73,7 +73,7 @@ impl TimeRule {
     /// format itself makes numbers (`%Y%m%d%H%M%S`) is every number read by it.
     ///
     /// # Errors
-    /// [`TimeError`] if it is no time.
+    /// `TimeError` if it is no time.
     pub fn written_ns(&self, text: &str) -> Result<i64, TimeError> {
         let text = text.trim_ascii();
         let zone = self.zone.as_ref();
@@ -108,7 +108,7 @@ pub(crate) fn rfc3339_ns(text: &str) -> Option<i64> {
 /// - .NET's `/Date(1777888000123+0200)/`: milliseconds UTC, whatever the offset.
 ///
 /// # Errors
-/// [`TimeError`] if it is in none of them, if it needs a zone and there is none, and if it does not fit
+/// `TimeError` if it is in none of them, if it needs a zone and there is none, and if it does not fit
 /// into 64 bits.
 pub(crate) fn text_ns(text: &str, zone: Option<&Zone>) -> Result<i64, TimeError> {
     text::ns(text, zone)

@@ -56,7 +56,7 @@ pub enum Feature {
     Skewness,
     /// Fourth standardised moment.
     Kurtosis,
-    /// RMS in [`BANDS`] frequency bands, from low to high.
+    /// RMS in eight frequency bands, from low to high.
     Bands,
 }
 

@@ -104,6 +104,11 @@ fn the_configuration_in_the_readme_is_valid() {
     let settings = valid(block.split("```").next().unwrap());
     assert_eq!(settings.streams.len(), 2);
     assert_eq!(settings.device, "press-7");
+    // What devices send: streams alone.
+    let mut blocks = readme.split("```toml\n").skip(1);
+    let streams = blocks.find(|block| block.starts_with("# Kepware")).unwrap();
+    let streams = streams.split("```").next().unwrap();
+    assert_eq!(valid(&format!("{MINIMAL}{streams}")).streams.len(), 7);
 }
 
 #[test]

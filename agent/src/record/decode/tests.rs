@@ -4,6 +4,7 @@
 
 mod binary;
 mod cost;
+mod cost_inside;
 mod of_csv;
 mod of_influx;
 mod of_samples;

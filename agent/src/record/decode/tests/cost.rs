@@ -34,7 +34,7 @@ fn cost_s(rule: &StreamRule, schema: Option<&Schema>, payload: &str) -> f64 {
 }
 
 /// `head`, as many of the pieces as fit, `tail`: all of them `BYTES` long, or a little less.
-fn filled(head: &str, piece: impl Fn(usize) -> String, tail: &str) -> String {
+pub(super) fn filled(head: &str, piece: impl Fn(usize) -> String, tail: &str) -> String {
     let mut text = head.to_owned();
     for number in 0.. {
         let piece = piece(number);
@@ -88,7 +88,10 @@ fn declaring(rule: StreamRule, columns: usize) -> StreamRule {
 }
 
 /// Fails for whatever is dearer than it may be; tells all of them.
-fn compare(benign: (&StreamRule, &str), others: &[(&str, &StreamRule, Option<&Schema>, String)]) {
+pub(super) fn compare(
+    benign: (&StreamRule, &str),
+    others: &[(&str, &StreamRule, Option<&Schema>, String)],
+) {
     let (rule, payload) = benign;
     assert!(payload.len() > BYTES - 100, "{}", payload.len());
     decode(rule, None, payload.as_bytes()).unwrap();
@@ -107,7 +110,7 @@ fn compare(benign: (&StreamRule, &str), others: &[(&str, &StreamRule, Option<&Sc
     assert!(dear.is_empty(), "{dear:#?}");
 }
 
-fn usual_json() -> String {
+pub(super) fn usual_json() -> String {
     filled(
         "[",
         |n| format!(r#"{{"rms":{n}.25,"peak":2.5,"state":"running","on":true}}"#),

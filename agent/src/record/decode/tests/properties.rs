@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::settings::{
+    Feature, RecordStep, RecordsAt, SampleRate, SampleType, SamplesRule,
+};
 
 /// What must hold of whatever comes out, whatever came in.
 fn check(rule: &StreamRule, schema: Option<&Schema>, payload: &[u8]) -> Result<(), TestCaseError> {
@@ -20,7 +23,10 @@ fn check(rule: &StreamRule, schema: Option<&Schema>, payload: &[u8]) -> Result<(
     };
     let held = schema.map_or(&[][..], |schema| &schema.fields);
     let fields: Vec<&Field> = held.iter().chain(&decoded.new_fields).collect();
-    prop_assert!((1..=RECORDS_MAX.min(payload.len())).contains(&decoded.records().len()));
+    prop_assert!((1..=SAMPLES_MAX.min(payload.len())).contains(&decoded.records().len()));
+    let missing = &decoded.misfits;
+    prop_assert!(missing.kinds.len() <= payload.len());
+    prop_assert!(missing.records <= payload.len() as u64);
     for field in &decoded.new_fields {
         prop_assert!(is_field_name(&field.name));
         prop_assert_eq!(
@@ -67,12 +73,94 @@ fn rules() -> Vec<StreamRule> {
         nan: NanPolicy::Missing,
         ..rule
     };
-    let bases = [rule(), number(), csv(true), csv(false), senml()];
-    bases
-        .clone()
-        .into_iter()
-        .chain(bases.map(declare))
-        .collect()
+    let formatted = |format| StreamRule { format, ..rule() };
+    let binary = [
+        PayloadFormat::Cbor,
+        PayloadFormat::MessagePack,
+        PayloadFormat::SenMlCbor,
+        PayloadFormat::Influx,
+        PayloadFormat::NdJson,
+        PayloadFormat::Bool,
+        PayloadFormat::Text,
+        PayloadFormat::Scalar,
+    ];
+    let mut bases = vec![rule(), number(), csv(true), csv(false), senml()];
+    bases.extend(binary.map(formatted));
+    bases.extend(inside());
+    let lenient = bases.iter().cloned().map(|rule| StreamRule {
+        on_misfit: OnMisfit::Missing,
+        ..rule
+    });
+    let lenient: Vec<StreamRule> = lenient.collect();
+    let declared = bases.iter().cloned().map(declare);
+    let declared: Vec<StreamRule> = declared.collect();
+    [bases, lenient, declared].concat()
+}
+
+/// Rules that look into a payload.
+fn inside() -> Vec<StreamRule> {
+    let step = |key: &str| RecordStep::Key(key.into());
+    let records = [
+        RecordsAt {
+            steps: vec![step("a")],
+            ..RecordsAt::default()
+        },
+        RecordsAt {
+            steps: vec![RecordStep::Each(None), RecordStep::Each(None)],
+            ..RecordsAt::default()
+        },
+        RecordsAt {
+            name: Some(Pointer::parse("/n")),
+            value: Some(Pointer::parse("/v")),
+            quality: Some(Pointer::parse("/s")),
+            ..RecordsAt::default()
+        },
+        RecordsAt {
+            steps: vec![step("a")],
+            value: Some(Pointer::parse("/v")),
+            ..RecordsAt::default()
+        },
+    ];
+    let samples = |reduce: &[Feature]| SamplesRule {
+        channels: vec![
+            ("a".into(), Pointer::parse("/a")),
+            ("b".into(), Pointer::parse("/b")),
+        ],
+        rate: Some(SampleRate::At(Pointer::parse("/n"))),
+        sample_type: SampleType::I16,
+        reduce: reduce.to_vec(),
+    };
+    let tagged = |rule: StreamRule| StreamRule {
+        payload_tags: vec![PayloadTag {
+            name: "tag".into(),
+            at: Some(Pointer::parse("/n")),
+        }],
+        time: Some("/t".into()),
+        ..rule
+    };
+    let mut rules = vec![tagged(rule())];
+    for format in [PayloadFormat::Json, PayloadFormat::Cbor] {
+        rules.extend(records.iter().map(|records| {
+            tagged(StreamRule {
+                format,
+                records: Some(records.clone()),
+                ..rule()
+            })
+        }));
+        for reduce in [&[][..], &[Feature::Rms, Feature::Bands]] {
+            rules.push(tagged(StreamRule {
+                format,
+                samples: Some(samples(reduce)),
+                ..rule()
+            }));
+        }
+    }
+    rules.push(StreamRule {
+        format: PayloadFormat::Raw,
+        samples: Some(samples(&[])),
+        ..rule()
+    });
+    rules
 }
 
 fn check_all(payload: &[u8]) -> Result<(), TestCaseError> {
