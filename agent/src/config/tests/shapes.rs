@@ -113,6 +113,9 @@ fn formats_that_tell_things_apart_have_tags_of_their_own() {
     );
     let sparkplug = ["sparkplug_group", "edge_node", "edge_device"];
     assert_eq!(names("format = \"sparkplug_b\""), sparkplug);
+    let swapped =
+        stream("format = \"sparkplug_b\"\nrecords = { good = [\"0\", \"192\"] }").unwrap();
+    assert_eq!(swapped.records.unwrap().good, ["0", "192"]);
 }
 
 #[test]

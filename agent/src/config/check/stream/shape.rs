@@ -30,6 +30,9 @@ pub(super) fn records(
     let Some(value) = stream.raw(key) else {
         return (None, Vec::new());
     };
+    if format == PayloadFormat::SparkplugB {
+        return (good_alone(stream, value, found), Vec::new());
+    }
     if !format.has_pointers() {
         let hint = "remove it, or set format = \"json\"";
         stream.error(
@@ -74,6 +77,27 @@ pub(super) fn records(
         good: entry.chosen("good", &GOOD, found).unwrap_or_default(),
     };
     (Some(records), tags)
+}
+
+/// `records = { good = ["192"] }`, all that can be said where the format says the rest.
+fn good_alone<'a>(
+    stream: &Entry<'a>,
+    value: &'a toml::Spanned<toml::de::DeValue<'a>>,
+    found: &mut Diagnostics,
+) -> Option<RecordsAt> {
+    let hint = "write records = { good = [\"192\"] }";
+    let entry = Entry::of(
+        stream.source,
+        value,
+        format!("{}.records", stream.what),
+        hint,
+        found,
+    )?;
+    entry.refuse_others(&["good"], found);
+    Some(RecordsAt {
+        good: entry.chosen("good", &GOOD, found).unwrap_or_default(),
+        ..RecordsAt::default()
+    })
 }
 
 /// `{ at = "/tags/cpu" }`.

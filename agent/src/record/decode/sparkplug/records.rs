@@ -5,7 +5,8 @@
 //! - a birth sets the field `sparkplug_online`, a death clears it, in a record of its own;
 //! - `bdSeq` and what stands below `Node Control/` and `Device Control/` is about the connection, and left
 //!   out, as is what is not meant to be stored (transient);
-//! - a value of bad or stale quality is missing, and counted.
+//! - a value of bad or stale quality is missing, and counted; `records = { good = [..] }` says otherwise, as
+//!   encoders exist that swap good and bad.
 
 use std::collections::BTreeMap;
 
@@ -88,6 +89,11 @@ fn put_records(
     if let Some((_, sent_ms)) = online {
         by_time.entry(sent_ms).or_default();
     }
+    let good = builder
+        .rule()
+        .records
+        .as_ref()
+        .map_or(&[][..], |records| &records.good);
     for (time_ms, metrics) in by_time {
         builder.begin()?;
         builder
@@ -100,7 +106,7 @@ fn put_records(
             match &metric.value {
                 _ if metric
                     .quality
-                    .is_some_and(|quality| matches!(quality, BAD | STALE)) =>
+                    .is_some_and(|quality| !is_kept(quality, good)) =>
                 {
                     builder.note_misfit(&metric.name, Reason::BadQuality, "a value of bad quality");
                 }
@@ -138,6 +144,14 @@ fn put_records(
     Ok(())
 }
 
+/// Whether a value of this quality counts: all but bad and stale ones, or those that the rule calls good.
+fn is_kept(quality: i32, good: &[String]) -> bool {
+    if good.is_empty() {
+        return !matches!(quality, BAD | STALE);
+    }
+    good.iter().any(|word| word.parse() == Ok(quality))
+}
+
 /// Once for each edge node, as what comes later is counted.
 fn tell(session: &Session, topic: EdgeTopic<'_>, resolution: &Resolution<'_>) {
     let told = session.counters(topic);
@@ -153,3 +167,6 @@ fn tell(session: &Session, topic: EdgeTopic<'_>, resolution: &Resolution<'_>) {
         "messages of an edge node are missing, or its births: have it announce itself again (rebirth)"
     );
 }
+
+#[cfg(test)]
+mod tests;
