@@ -8,7 +8,7 @@ use crate::{
     app::{logging, memory},
     cli::commands::{
         Exit, Outcome, attempt, check, connection, doctor, export, import, init, quarantine, run,
-        session, simulate, status, upload,
+        session, simulate, status, tap, upload,
     },
     config::settings::{LogFormat, LogSettings},
     features,
@@ -44,6 +44,8 @@ enum Command {
     Check(Box<connection::ConnectionArgs>),
     /// Show what a payload would become: its rule, streams and rows, and what would be left out
     Try(Box<attempt::TryArgs>),
+    /// Show what comes from the broker, as it would be stored; in a session of its own
+    Tap(Box<tap::TapArgs>),
     /// Examine this device: what is in the agent's way, and what to do about it
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the agent
@@ -91,6 +93,7 @@ pub fn main() -> Outcome {
             Command::Init(args) => init::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Try(args) => attempt::run(&args),
+            Command::Tap(args) => tap::run(*args).await,
             Command::Doctor(args) => doctor::run(*args).await,
             Command::Run(args) => run::run(*args).await,
             Command::Status(args) => status::run(*args).await,

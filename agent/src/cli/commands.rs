@@ -24,6 +24,7 @@ pub mod run;
 pub mod session;
 pub mod simulate;
 pub mod status;
+pub mod tap;
 pub mod terminal;
 pub mod upload;
 

@@ -55,7 +55,8 @@ pub fn run(args: &TryArgs) -> Outcome {
         Exit::Usage(lines.join("\n"))
     })?;
     let payload = payload(args)?;
-    let attempt = attempt(&settings, &args.topic, &payload);
+    let sessions = Sessions::of(&settings.data_dir);
+    let attempt = attempt(&settings, &sessions, &args.topic, &payload);
     let shown = if args.json {
         format!("{:#}\n", attempt.as_json())
     } else {
@@ -82,14 +83,19 @@ fn payload(args: &TryArgs) -> Result<Vec<u8>, Exit> {
 }
 
 /// What became of a payload.
-enum Attempt<'s> {
+pub(super) enum Attempt<'s> {
     Excluded,
     Refused(Option<&'s StreamRule>, Reject),
     Nothing(&'s StreamRule),
     Decoded(&'s StreamRule, Route, Decoded),
 }
 
-fn attempt<'s>(settings: &'s Settings, topic: &str, payload: &[u8]) -> Attempt<'s> {
+pub(super) fn attempt<'s>(
+    settings: &'s Settings,
+    sessions: &Sessions,
+    topic: &str,
+    payload: &[u8],
+) -> Attempt<'s> {
     let router = Router::new(&settings.streams);
     let destination = match router.route(topic.as_bytes()) {
         Ok(destination) => destination,
@@ -105,8 +111,7 @@ fn attempt<'s>(settings: &'s Settings, topic: &str, payload: &[u8]) -> Attempt<'
         ..Publish::of(payload)
     };
     let decoded = if rule.format == PayloadFormat::SparkplugB {
-        let sessions = Sessions::default();
-        let decoded = decode::decode_sparkplug(rule, None, publish, topic, &sessions);
+        let decoded = decode::decode_sparkplug(rule, None, publish, topic, sessions);
         decoded.map(|decoded| decoded.map(|(decoded, _)| decoded))
     } else {
         decode::decode(rule, None, publish).map(Some)
@@ -127,7 +132,17 @@ impl Attempt<'_> {
         }
     }
 
-    fn as_text(&self) -> String {
+    /// Name of the rule that takes it.
+    pub(super) fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Excluded | Self::Refused(None, _) => None,
+            Self::Refused(Some(rule), _) | Self::Nothing(rule) | Self::Decoded(rule, ..) => {
+                Some(&rule.name)
+            }
+        }
+    }
+
+    pub(super) fn as_text(&self) -> String {
         let mut out = String::new();
         let _cannot_fail = match self {
             Self::Excluded => writeln!(out, "its rule excludes the topic: it would be left alone"),
@@ -154,7 +169,7 @@ impl Attempt<'_> {
         out
     }
 
-    fn as_json(&self) -> serde_json::Value {
+    pub(super) fn as_json(&self) -> serde_json::Value {
         match self {
             Self::Excluded => json!({ "excluded": true }),
             Self::Nothing(rule) => json!({ "rule": rule.name, "streams": [] }),

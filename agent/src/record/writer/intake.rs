@@ -57,7 +57,7 @@ impl Intake {
             told: HashSet::new(),
             told_times: HashSet::new(),
             room: Room::new(settings),
-            sessions: Sessions::load(settings.data_dir.join("state").join("sparkplug")),
+            sessions: Sessions::of(&settings.data_dir),
             bytes_max: settings.mqtt.payload_bytes_max as usize,
             buffer,
             wall_ns,

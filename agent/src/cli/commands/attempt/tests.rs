@@ -18,7 +18,7 @@ fn what_would_be_stored_is_shown_and_what_would_not() {
     );
     let payload =
         br#"[{"t":1777888000,"m":"7","rms":1.25,"state":"run"},{"m":"8","rms":"hot","x":1}]"#;
-    let attempt = attempt(&settings, "plant/l1", payload);
+    let attempt = attempt(&settings, &Sessions::default(), "plant/l1", payload);
     assert!(!attempt.is_whole());
     let text = attempt.as_text();
     for line in [
@@ -44,7 +44,7 @@ fn what_would_be_stored_is_shown_and_what_would_not() {
 fn what_is_refused_or_left_alone_is_said() {
     let settings = settings("[[stream]]\nname = \"a\"\ntopic = \"a/#\"\nexclude = \"a/log/#\"\n");
     let told = |topic: &str, payload: &[u8]| {
-        let attempt = attempt(&settings, topic, payload);
+        let attempt = attempt(&settings, &Sessions::default(), topic, payload);
         (attempt.is_whole(), attempt.as_text())
     };
     let (is_whole, text) = told("a/x", br#"{"values":[{"id":"t","v":1}]}"#);

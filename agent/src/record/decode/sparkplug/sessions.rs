@@ -1,6 +1,6 @@
 //! The session, kept in a file so that a restart needs no rebirth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,11 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
+    /// Those of a data directory.
+    pub(crate) fn of(data_dir: &Path) -> Self {
+        Self::load(data_dir.join("state").join("sparkplug"))
+    }
+
     /// As the last run left them in `path`; empty if there was none, or none that can be read, which costs
     /// a rebirth.
     pub(crate) fn load(path: PathBuf) -> Self {

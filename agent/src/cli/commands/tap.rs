@@ -1,0 +1,233 @@
+//! `dunlin tap`: what comes from the broker, as it would be stored. In a session of its own: nothing is
+//! stored, and nothing acknowledged but to this command.
+
+use std::{io::Write as _, path::PathBuf, time::Duration};
+
+use clap::Args;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Exit, Outcome,
+    attempt::{Attempt, attempt},
+};
+use crate::{
+    base::text,
+    config::{
+        self, Overrides,
+        settings::{MqttVersion, Settings},
+    },
+    mqtt::{
+        Link, LinkOptions, LinkProblem,
+        wire::{self, Packet, Publish},
+    },
+    record::decode::Sessions,
+    topic::{TopicFilter, cover::without_covered},
+};
+
+/// Bound on saying good-bye.
+const PART_MAX: Duration = Duration::from_secs(2);
+/// Characters of a payload that are shown as it came.
+const RAW_CHARACTERS_MAX: usize = 500;
+
+/// Options of `dunlin tap`.
+#[derive(Args, Clone, Debug)]
+pub struct TapArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only what this stream rule takes
+    #[arg(long, value_name = "RULE")]
+    stream: Option<String>,
+    /// Listen to these topics instead of those of the rules
+    #[arg(long, value_name = "FILTER")]
+    topic: Option<String>,
+    /// Show payloads as they come
+    #[arg(long)]
+    raw: bool,
+    /// End after so many publishes
+    #[arg(long, value_name = "COUNT")]
+    count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// Print JSON, one publish a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows publishes until it is interrupted or has shown enough.
+///
+/// # Errors
+/// [`Exit::Usage`] for a configuration with mistakes, [`Exit::Failed`] for a broker that does not let us.
+pub async fn run(args: TapArgs) -> Outcome {
+    let settings = config::check(args.config.as_deref(), &Overrides::default()).settings;
+    let settings = settings.map_err(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Exit::Usage(lines.join("\n"))
+    })?;
+    let filters = filters(&args, &settings)?;
+    let until = args.seconds.map(Duration::from_secs);
+    let tapped = tap(&args, &settings, &filters);
+    let ended = async {
+        match until {
+            Some(until) => tokio::time::sleep(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        tapped = tapped => tapped,
+        () = ended => Ok(()),
+        _interrupted = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+fn filters(args: &TapArgs, settings: &Settings) -> Result<Vec<String>, Exit> {
+    if let Some(topic) = &args.topic {
+        let filter = TopicFilter::parse(topic);
+        let filter = filter.map_err(|error| Exit::Usage(format!("--topic: {error}")))?;
+        return Ok(vec![filter.mqtt_filter()]);
+    }
+    let wanted = |name: &str| args.stream.as_ref().is_none_or(|stream| stream == name);
+    let rules = settings.streams.iter().filter(|rule| wanted(&rule.name));
+    let filters: Vec<String> = rules.map(|rule| rule.filter.mqtt_filter()).collect();
+    if filters.is_empty() {
+        let names: Vec<&str> = settings.streams.iter().map(|rule| &*rule.name).collect();
+        return Err(Exit::Usage(format!(
+            "there is no such stream; those of the configuration: {}",
+            names.join(", ")
+        )));
+    }
+    // What is shared would not come to whoever shares it.
+    let plain = filters
+        .iter()
+        .map(|filter| match filter.strip_prefix("$share/") {
+            Some(shared) => shared
+                .split_once('/')
+                .map_or(shared, |(_, filter)| filter)
+                .to_owned(),
+            None => filter.clone(),
+        });
+    Ok(without_covered(&plain.collect::<Vec<_>>()))
+}
+
+async fn tap(args: &TapArgs, settings: &Settings, filters: &[String]) -> Outcome {
+    let failed = |address: &str, problem: &LinkProblem| {
+        Exit::Failed(format!(
+            "{address}: {problem}: see mqtt.url, mqtt.user and the broker's log"
+        ))
+    };
+    let options = LinkOptions::new(&settings.mqtt);
+    let mut options = options.map_err(|error| Exit::Failed(error.to_string()))?;
+    options.client_id.push_str("-tap");
+    options.clean_start = true;
+    options.session_expiry_s = 0;
+    options.last_will = None;
+    let address = options.address();
+    let link = options.approach(false).await;
+    let mut link = link.map_err(|problem| failed(&address, &problem))?;
+    let shown = show(args, settings, filters, &options, &mut link).await;
+    let _parted = timeout(PART_MAX, link.part_for_good(options.version)).await;
+    shown.map_err(|problem| failed(&address, &problem))?
+}
+
+async fn show(
+    args: &TapArgs,
+    settings: &Settings,
+    filters: &[String],
+    options: &LinkOptions,
+    link: &mut Link,
+) -> Result<Outcome, LinkProblem> {
+    let version: MqttVersion = options.version;
+    let sessions = Sessions::of(&settings.data_dir);
+    wire::subscribe(version, filters, 1, wire::Own::Wanted, &mut link.writer.out)?;
+    let ping_every = Duration::from_secs(u64::from(options.keep_alive_s.max(2)) / 2);
+    let mut next_ping = Instant::now() + ping_every;
+    let mut left = args.count.unwrap_or(u64::MAX);
+    loop {
+        tokio::select! {
+            written = link.writer.drain(), if link.writer.pending() => written?,
+            read = link.reader.fill() => read?,
+            () = tokio::time::sleep_until(next_ping) => {
+                next_ping = Instant::now() + ping_every;
+                wire::pingreq(&mut link.writer.out);
+            }
+        }
+        while let Some(packet) = link.reader.decoder.next()? {
+            match packet {
+                Packet::Publish(publish) => {
+                    if publish.packet_id > 0 {
+                        wire::puback(publish.packet_id, &mut link.writer.out);
+                    }
+                    let Some(text) = told(args, settings, &sessions, &publish) else {
+                        continue;
+                    };
+                    if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
+                        return Ok(Err(Exit::Failed(error.to_string())));
+                    }
+                    left = left.saturating_sub(1);
+                    if left == 0 {
+                        return Ok(Ok(()));
+                    }
+                }
+                Packet::SubAck { outcomes, .. } => {
+                    let refused = filters.iter().zip(outcomes).find_map(|(filter, outcome)| {
+                        Some(format!("the broker refuses {filter} ({})", outcome.err()?))
+                    });
+                    if let Some(refused) = refused {
+                        return Ok(Err(Exit::Failed(refused)));
+                    }
+                }
+                Packet::Disconnect(reason) => return Err(LinkProblem::Disconnected(reason)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What is shown of a publish; `None` if it is another rule's than asked for.
+fn told(
+    args: &TapArgs,
+    settings: &Settings,
+    sessions: &Sessions,
+    publish: &Publish,
+) -> Option<String> {
+    let topic = String::from_utf8_lossy(&publish.topic);
+    let is_cut = publish.payload_bytes > publish.payload.len();
+    let attempt = attempt(settings, sessions, &topic, &publish.payload);
+    let wanted = args.stream.as_deref();
+    if wanted.is_some_and(|wanted| attempt.rule() != Some(wanted)) {
+        return None;
+    }
+    if args.json {
+        let mut json = attempt.as_json();
+        json["topic"] = topic.into();
+        return Some(format!("{json}\n"));
+    }
+    let retained = if publish.retain { ", retained" } else { "" };
+    let bytes = publish.payload_bytes;
+    let mut text = format!(
+        "\n--- {} ({bytes} bytes{retained})\n",
+        text::printable(&topic)
+    );
+    if args.raw {
+        match std::str::from_utf8(&publish.payload) {
+            Ok(payload) => {
+                let shown: String = payload.chars().take(RAW_CHARACTERS_MAX).collect();
+                text.push_str(&text::printable(&shown));
+                text.push('\n');
+            }
+            Err(_) => text.push_str(&text::hex(
+                &publish.payload[..publish.payload.len().min(256)],
+            )),
+        }
+        return Some(text);
+    }
+    if is_cut {
+        text.push_str("too large (mqtt.payload_bytes_max): it would go to quarantine\n");
+    } else if !matches!(attempt, Attempt::Excluded) {
+        text.push_str(&attempt.as_text());
+    } else {
+        text.push_str("excluded\n");
+    }
+    Some(text)
+}
