@@ -45,7 +45,6 @@ use crate::{
     record::writer::Requests,
     stack::Stack,
     store::{Store, StoreError},
-    topic::cover::without_covered,
 };
 
 /// The MQTT side's end takes the writer with it; which of both is seen first is chance.
@@ -109,8 +108,7 @@ pub struct Agent {
 /// What to subscribe to.
 fn mqtt_filters(settings: &Settings) -> Vec<String> {
     let rules = settings.streams.iter();
-    let filters: Vec<String> = rules.map(|rule| rule.filter.mqtt_filter()).collect();
-    without_covered(&filters)
+    rules.map(|rule| rule.filter.mqtt_filter()).collect()
 }
 
 impl Agent {

@@ -137,8 +137,9 @@ impl<'a> Session<'a> {
         self.kept_s = kept_s;
         self.look_for_loss(resumed);
         let version = self.ingest.link.version;
-        self.unsubscribe()?;
+        // In this order nothing falls in between.
         self.subscribe()?;
+        self.unsubscribe()?;
         if let Some(status) = &self.ingest.status {
             let payload = status.online.as_bytes();
             wire::publish(
@@ -162,8 +163,8 @@ impl<'a> Session<'a> {
             SUBSCRIBE_ID => SUBSCRIBE_OTHER_ID,
             _ => SUBSCRIBE_ID,
         };
-        self.unsubscribe()?;
-        self.subscribe()
+        self.subscribe()?;
+        self.unsubscribe()
     }
 
     /// Ends what is not wanted any more.

@@ -5,6 +5,8 @@
 
 use tokio::sync::watch;
 
+use crate::topic::cover::without_covered;
+
 /// Changes what an [`super::Ingest`] subscribes to.
 #[derive(Clone, Debug)]
 pub struct Subscriber(watch::Sender<Vec<String>>);
@@ -32,7 +34,10 @@ pub(super) struct Wanted {
 
 pub(super) fn channel(filters: Vec<String>) -> (Subscriber, Wanted) {
     let (sender, asked) = watch::channel(filters.clone());
-    let retired = Vec::new();
+    let (all, filters) = (filters.clone(), without_covered(&filters));
+    // A session that lasts may have them from a run that asked for them.
+    let is_covered = |filter: &String| !filters.contains(filter);
+    let retired = all.into_iter().filter(is_covered).collect();
     (
         Subscriber(sender),
         Wanted {
@@ -54,7 +59,7 @@ impl Wanted {
 
     /// Takes what is wanted now; whether that is something else.
     pub(super) fn take(&mut self) -> bool {
-        let wanted = self.asked.borrow_and_update().clone();
+        let wanted = without_covered(&self.asked.borrow_and_update());
         if wanted == self.filters {
             return false;
         }

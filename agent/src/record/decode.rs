@@ -25,7 +25,7 @@ use dunlin_sync::{
 };
 
 pub(crate) use crate::base::text::quoted;
-use crate::config::settings::{PayloadFormat, StreamRule};
+use crate::config::settings::{Compression, PayloadFormat, StreamRule};
 
 mod builder;
 mod cbor;
@@ -157,7 +157,12 @@ pub fn decode(
     schema: Option<&Schema>,
     publish: Publish<'_>,
 ) -> Result<Decoded, Reject> {
-    let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
+    let compression = match (rule.format, rule.compression) {
+        // Samples may begin with any bytes.
+        (PayloadFormat::Raw, Compression::Auto) => Compression::None,
+        (_, compression) => compression,
+    };
+    let inflated = inflate::decompressed(publish.payload, compression, publish.bytes_max)?;
     let payload = &*inflated;
     let mut builder = Builder::new(rule, schema, publish.wanted);
     let decoded = decode_payload(rule, payload, publish.field, &mut builder);
@@ -168,21 +173,29 @@ pub fn decode(
 }
 
 /// As [`decode`] for Sparkplug B, whose payloads need the topic and what was announced before; also what to
-/// remember once the publish has been taken. `None`: a message of no interest.
+/// remember, whether its records are taken or not. `None`: a message of no interest.
 pub(crate) fn decode_sparkplug<'t>(
     rule: &StreamRule,
     schema: Option<&Schema>,
     publish: Publish<'_>,
     topic: &'t str,
     sessions: &Sessions,
-) -> Result<Option<(Decoded, sparkplug::Change<'t>)>, Reject> {
+) -> Result<Option<(Result<Decoded, Reject>, sparkplug::Change<'t>)>, Reject> {
     let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
     let mut builder = Builder::new(rule, schema, publish.wanted);
-    let change = sparkplug::decode(topic, &inflated, sessions.current(), &mut builder)?;
-    let Some(change) = change else {
+    let decoded = sparkplug::decode(topic, &inflated, sessions.current(), &mut builder)?;
+    let Some((change, put)) = decoded else {
         return Ok(None);
     };
-    Ok(Some((builder.finish()?, change)))
+    let is_empty = builder.begun() == 0;
+    let decoded = put.and_then(|()| {
+        if is_empty {
+            // Nothing but what is about the connection.
+            return Ok(Decoded::default());
+        }
+        builder.finish()
+    });
+    Ok(Some((decoded, change)))
 }
 
 fn decode_payload(

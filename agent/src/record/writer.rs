@@ -57,7 +57,7 @@ use crate::{
     ingest::{Acker, Inbox, Incoming, Received},
     record::{
         clock::Clock,
-        decode::{Reason, Reject},
+        decode::{Misfits, Reason, Reject},
     },
 };
 
@@ -111,6 +111,7 @@ pub struct Writer {
     arrived: Vec<Incoming>,
     /// Since when the first of these waits for the one after it.
     undecided: Option<Instant>,
+    partly: PartlyKept,
     pending: Pending,
     /// What is said of what goes into quarantine.
     notices: Notices,
@@ -144,6 +145,10 @@ impl Writer {
             window: Window::new(gap, now),
             arrived: Vec::new(),
             undecided: None,
+            partly: PartlyKept {
+                since: Instant::now(),
+                count: 0,
+            },
             pending: Pending::new(),
             notices: Notices::default(),
             stalled: None,
@@ -306,10 +311,11 @@ impl Writer {
             let whole = (!publish.too_large()).then_some(&publish.payload[..]);
             let payload = (whole, publish.payload_bytes);
             let intake = &mut self.intake;
-            intake.decode(&publish.topic, payload, None, now_ns)
+            intake.decode(&publish.topic, payload, (None, true), now_ns)
         });
         let is_timed = matches!(&decoded, Some(Ok(Decoding::Records(batch))) if batch.is_timed());
         let is_stored = verdict.is_stored(is_timed);
+        let is_nothing = matches!(&decoded, Some(Ok(Decoding::Nothing)));
         match decoded {
             Some(Ok(Decoding::Records(mut batch))) if !is_stored => {
                 let misfits = std::mem::take(&mut batch.misfits);
@@ -317,7 +323,7 @@ impl Writer {
                 store(batch, clock, &mut pending.builder, &self.stats)
                     .inspect_err(|_| self.redelivery.keep(publish, print, verdict))?;
                 self.stats.count_misfits(&misfits);
-                if !misfits.missing.is_empty() {
+                if !misfits.missing.is_empty() && self.partly.may_be_kept(now) {
                     let item = self
                         .intake
                         .partly_stored(misfits, &publish.topic, &publish.payload);
@@ -336,7 +342,7 @@ impl Writer {
         let stats = &self.stats;
         stats.publishes.fetch_add(1, Relaxed);
         stats.duplicates.fetch_add(u64::from(is_stored), Relaxed);
-        let is_possible = !is_stored && verdict.is_doubtful();
+        let is_possible = !is_stored && !is_nothing && verdict.is_doubtful();
         let possible = &stats.possible_duplicates;
         if possible.fetch_add(u64::from(is_possible), Relaxed) == 0 && is_possible {
             tracing::warn!(
@@ -344,7 +350,7 @@ impl Writer {
                  counted (`dunlin status`); records with a time of their own (`time`) are recognised"
             );
         }
-        if !is_stored {
+        if !is_stored && !is_nothing {
             self.retained.stored(publish);
         }
         if let Some(ack) = publish.ack() {
@@ -369,6 +375,8 @@ impl Writer {
 
     fn take_request(&mut self, request: Request) -> Result<(), String> {
         let mut is_own = false;
+        let mut misfits = Misfits::default();
+        let mut origin = None;
         let taken = match request.content {
             RequestContent::Settings(settings) => {
                 self.intake.reconfigure(&settings);
@@ -387,10 +395,14 @@ impl Writer {
             } => {
                 let payload = (Some(&payload[..]), payload.len());
                 let now_ns = self.parts.clock.synchronised_ns();
-                let decoded = self.intake.decode(&topic, payload, wanted.as_ref(), now_ns);
-                decoded
-                    .and_then(whole)
-                    .map(|batch| batch.timed_otherwise(at_ns))
+                let wanted = (wanted.as_ref(), false);
+                let decoded = self.intake.decode(&topic, payload, wanted, now_ns);
+                let decoded = decoded.and_then(|decoded| records_of(decoded, wanted.0.is_some()));
+                decoded.map(|mut batch| {
+                    misfits = std::mem::take(&mut batch.misfits);
+                    origin = Some((topic.clone(), payload.0.unwrap_or_default().to_vec()));
+                    batch.timed_otherwise(at_ns)
+                })
             }
             RequestContent::Records {
                 schema,
@@ -411,6 +423,13 @@ impl Writer {
                         if is_own {
                             self.stats.records_own.fetch_add(stored, Relaxed);
                         }
+                        self.stats.count_misfits(&misfits);
+                        if let Some((topic, payload)) = origin
+                            && !misfits.missing.is_empty()
+                        {
+                            let item = self.intake.partly_stored(misfits, &topic, &payload);
+                            self.pending.reject(item);
+                        }
                         Ok(stored)
                     }
                     // Whoever asked has it still.
@@ -425,21 +444,40 @@ impl Writer {
     }
 }
 
-/// All of a publish, if nothing of it is left out.
-fn whole(decoding: Decoding<'_>) -> Result<DecodedBatch<'_>, Reject> {
-    match decoding {
-        Decoding::Nothing => {
-            let detail = "there is nothing in it to store: its [[stream]] excludes the topic";
-            Err(Reject::new(Reason::UnknownTopic, detail))
+/// The records of a publish that is sent again; `whole`: only if nothing of it is left out.
+fn records_of(decoding: Decoding<'_>, whole: bool) -> Result<DecodedBatch<'_>, Reject> {
+    let Decoding::Records(batch) = decoding else {
+        let detail = "there is nothing in it to store: its [[stream]] excludes the topic";
+        return Err(Reject::new(Reason::UnknownTopic, detail));
+    };
+    match batch.misfits.first() {
+        Some(reject) if whole && !batch.misfits.missing.is_empty() => Err(Reject {
+            detail: batch.misfits.summary(),
+            ..reject
+        }),
+        _ => Ok(batch),
+    }
+}
+
+/// How many publishes that are stored in part may go to quarantine as well: a value that never fits
+/// comes with every publish, and would push out what is nowhere else.
+#[derive(Debug)]
+struct PartlyKept {
+    since: Instant,
+    count: u32,
+}
+
+impl PartlyKept {
+    /// In a minute.
+    const COUNT_MAX: u32 = 60;
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn may_be_kept(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= Self::MINUTE {
+            (self.since, self.count) = (now, 0);
         }
-        Decoding::Records(batch) if batch.misfits.missing.is_empty() => Ok(batch),
-        Decoding::Records(batch) => match batch.misfits.first() {
-            None => Ok(batch),
-            Some(reject) => Err(Reject {
-                detail: batch.misfits.summary(),
-                ..reject
-            }),
-        },
+        self.count += 1;
+        self.count <= Self::COUNT_MAX
     }
 }
 
@@ -466,6 +504,9 @@ fn store(
     stats: &WriterStats,
 ) -> Result<u64, NoTime> {
     let records = batch.len();
+    if records == 0 {
+        return Ok(0);
+    }
     let first = clock_duty::next(clock, clock_path, records, stats)?;
     stats
         .times_implausible

@@ -37,8 +37,20 @@ pub(crate) fn covers(earlier: &str, later: &str) -> bool {
     }
 }
 
-/// Whether some topic matches both filters.
+/// In front of a filter whose publishes several clients share.
+const SHARE: &str = "$share/";
+
+/// A filter without its group.
+fn unshared(filter: &str) -> &str {
+    let shared = filter
+        .strip_prefix(SHARE)
+        .and_then(|shared| shared.split_once('/'));
+    shared.map_or(filter, |(_, filter)| filter)
+}
+
+/// Whether some topic matches both filters, shared or not.
 pub(crate) fn overlap(one: &str, other: &str) -> bool {
+    let (one, other) = (unshared(one), unshared(other));
     let hidden = |text: &str| text.starts_with('$');
     if hidden(one) != hidden(other) {
         return false;
@@ -61,8 +73,11 @@ pub(crate) fn without_covered(filters: &[String]) -> Vec<String> {
         let mut others = filters.iter().enumerate();
         !others.any(|(other_index, other)| {
             // Of equal ones the first is kept.
-            let is_other = other != filter || other_index < index;
-            is_other && covers(other, filter)
+            let is_same = other == filter;
+            let is_shared = [other, filter]
+                .iter()
+                .any(|filter| filter.starts_with(SHARE));
+            is_same && other_index < index || !is_same && !is_shared && covers(other, filter)
         })
     };
     let needed = filters.iter().enumerate().filter(is_needed);

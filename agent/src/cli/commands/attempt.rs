@@ -18,7 +18,7 @@ use crate::{
         settings::{PayloadFormat, Settings, StreamRule},
     },
     record::{
-        decode::{self, Decoded, Publish, Record, Reject, Sessions},
+        decode::{self, Decoded, Publish, Reason, Record, Reject, Sessions},
         route::{Destination, Route, Router, tag_names},
     },
 };
@@ -105,18 +105,25 @@ pub(super) fn attempt<'s>(
         return Attempt::Excluded;
     };
     let rule = &settings.streams[route.rule];
+    let bytes_max = settings.mqtt.payload_bytes_max as usize;
+    if payload.len() > bytes_max {
+        let detail = format!("{} bytes (mqtt.payload_bytes_max)", payload.len());
+        let reject = Reject::new(Reason::TooLarge, detail);
+        return Attempt::Refused(Some(rule), reject);
+    }
     let publish = Publish {
-        bytes_max: settings.mqtt.payload_bytes_max as usize,
+        bytes_max,
         field: route.field.as_deref(),
         ..Publish::of(payload)
     };
     let decoded = if rule.format == PayloadFormat::SparkplugB {
         let decoded = decode::decode_sparkplug(rule, None, publish, topic, sessions);
-        decoded.map(|decoded| decoded.map(|(decoded, _)| decoded))
+        decoded.and_then(|decoded| decoded.map(|(decoded, _)| decoded).transpose())
     } else {
         decode::decode(rule, None, publish).map(Some)
     };
     match decoded {
+        Ok(Some(decoded)) if decoded.groups.is_empty() => Attempt::Nothing(rule),
         Ok(Some(decoded)) => Attempt::Decoded(rule, route.clone(), decoded),
         Ok(None) => Attempt::Nothing(rule),
         Err(reject) => Attempt::Refused(Some(rule), reject),
@@ -211,9 +218,11 @@ fn decoded_text(rule: &StreamRule, route: &Route, decoded: &Decoded) -> String {
         let _cannot_fail = writeln!(out, "stream    {}", route.stream_with(&group.tags));
         let _cannot_fail = writeln!(out, "tags      {}", tags.join(" "));
         for record in group.records.iter().take(RECORDS_SHOWN_MAX) {
-            let time = record
-                .source_ts
-                .map_or("the time of arrival".to_owned(), text::time);
+            let time = match record.source_ts {
+                None => "the time of arrival".to_owned(),
+                Some(ns) if rule.time_range.contains(ns, None) => text::time(ns),
+                Some(ns) => format!("{} is before time_min: left out", text::time(ns)),
+            };
             let _cannot_fail = writeln!(out, "record    {time}");
             for (field, value) in values(decoded, record) {
                 let name = text::printable(&field.name);

@@ -21,8 +21,8 @@ use crate::{
             kind::{TypedKind, text},
         },
         settings::{
-            DeclaredField, PayloadFormat, PayloadTag, Pointer, StreamRule, TimeFormat, TimeRange,
-            TimeRule, TimeUnit, Zone,
+            DeclaredField, PayloadFormat, PayloadTag, StreamRule, TimeFormat, TimeRange, TimeRule,
+            TimeUnit, Zone,
         },
     },
     topic::{TopicFilter, cover},
@@ -214,16 +214,16 @@ fn from_entry<'a>(
     let infer = entry.get(&keys::INFER, found);
     let captures = filter.as_ref().map_or("", TopicFilter::as_str);
     let (records, key_tags) = shape::records(&entry, format, found);
-    let (tags, mut payload_tags) = tags(&entry, captures, &fields, &key_tags, found);
+    let own_tags: Vec<PayloadTag> = shape::own_tags(format);
+    let (tags, mut payload_tags) = tags(&entry, captures, &fields, (&key_tags, &own_tags), found);
     payload_tags.splice(0..0, key_tags);
     let samples = samples::rule(&entry, format, found);
+    if filter.as_ref().is_some_and(TopicFilter::names_field) {
+        shape::check_topic_field(&entry, format, samples.is_some(), &fields, found);
+    }
     shape::check_own_tags(&entry, format, captures, &payload_tags, found);
     if payload_tags.is_empty() {
-        let own = format.own_tags().iter().map(|(name, at)| PayloadTag {
-            name: (*name).to_owned(),
-            at: Some(Pointer::parse(at)),
-        });
-        payload_tags.extend(own);
+        payload_tags.extend(own_tags);
     }
     let mut list = |key| entry.read(key, found).unwrap_or_default();
     let (include_fields, exclude_fields) =
@@ -435,7 +435,7 @@ fn tags(
     stream: &Entry<'_>,
     filter: &str,
     declared: &[DeclaredField],
-    key_tags: &[PayloadTag],
+    (key_tags, own_tags): (&[PayloadTag], &[PayloadTag]),
     found: &mut Diagnostics,
 ) -> (BTreeMap<String, String>, Vec<PayloadTag>) {
     let mut tags = BTreeMap::new();
@@ -470,7 +470,12 @@ fn tags(
         .map(|name| (name.as_str(), stream.origin_of(keys::TAGS.key())));
     let inside = payload_tags.iter().map(|tag: &PayloadTag| &*tag.name);
     let inside = inside.map(|name| (name, stream.origin_of(keys::TAGS.key())));
-    let by_key = key_tags.iter().map(|tag| &*tag.name);
+    let own_tags = if payload_tags.is_empty() {
+        own_tags
+    } else {
+        &[]
+    };
+    let by_key = key_tags.iter().chain(own_tags).map(|tag| &*tag.name);
     let by_key = by_key.map(|name| (name, stream.origin_of(keys::RECORDS.key())));
     for (name, origin) in captured.chain(configured).chain(inside).chain(by_key) {
         if names.contains(&name.to_ascii_lowercase()) {

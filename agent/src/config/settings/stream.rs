@@ -303,8 +303,13 @@ impl Conversion {
     pub fn decimal<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let unit = self.unit.as_deref().unwrap_or_default();
         let number = text.strip_suffix(unit).unwrap_or(text).trim_end();
-        if self.has_decimal_comma {
-            // A point is for thousands then.
+        if !self.has_decimal_comma {
+            return Cow::Borrowed(number);
+        }
+        // A point is for thousands then, unless what follows shows that it is not.
+        let (whole, _) = number.split_once(',').unwrap_or((number, ""));
+        let groups_are_thousands = whole.split('.').skip(1).all(|group| group.len() == 3);
+        if groups_are_thousands {
             Cow::Owned(number.replace('.', "").replace(',', "."))
         } else {
             Cow::Borrowed(number)

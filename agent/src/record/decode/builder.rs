@@ -23,6 +23,9 @@ use super::{
 };
 use crate::config::settings::{DeclaredField, PayloadFormat, StreamRule};
 
+/// Longest text that is read as a time, bytes.
+pub(super) const TIME_BYTES_MAX: usize = 128;
+
 /// What lies at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -82,6 +85,12 @@ pub(super) struct Builder<'a> {
     misfits: Misfits,
     /// Only these are taken: the rest is stored already.
     wanted: Option<&'a Missing>,
+    /// Wanted values that came.
+    wanted_met: usize,
+    /// What the topic says the field is called, in front of every path.
+    prefix: String,
+    /// Paths that are not looked at.
+    skipped: Vec<String>,
     /// Not more than what is declared is taken at present.
     pub(super) declared_only: bool,
     groups: Vec<Group>,
@@ -107,7 +116,11 @@ impl<'a> Builder<'a> {
             time_path: rule.time.as_deref().map(path_of),
             declared: Vec::with_capacity(rule.fields.len()),
             declarations: Vec::new(),
-            converts: rule.fields.iter().any(|field| field.conversion.is_some()),
+            converts: rule.fields.iter().any(|field| field.conversion.is_some())
+                || rule
+                    .missing
+                    .iter()
+                    .any(|word| word.parse::<f64>().is_ok_and(f64::is_finite)),
             ignored: Vec::new(),
             required: Vec::new(),
             by_path: Vec::new(),
@@ -124,6 +137,9 @@ impl<'a> Builder<'a> {
             cells: 0,
             misfits: Misfits::default(),
             wanted,
+            wanted_met: 0,
+            prefix: String::new(),
+            skipped: Vec::new(),
             declared_only: false,
             groups: vec![Group::default()],
             by_tags: HashMap::new(),
@@ -141,6 +157,15 @@ impl<'a> Builder<'a> {
     /// Records begun so far: the number, from 1, of the one an error is in.
     pub(super) fn begun(&self) -> usize {
         self.begun
+    }
+
+    /// What lies at these paths is not looked at.
+    pub(super) fn skip(&mut self, paths: Vec<String>) {
+        self.skipped = paths;
+    }
+
+    pub(super) fn skips(&self, path: &str) -> bool {
+        self.skipped.iter().any(|skipped| skipped == path)
     }
 
     /// So many records may come.
@@ -214,6 +239,10 @@ impl<'a> Builder<'a> {
         if matches!(cell, Cell::Null) || !is_bytes && is_missing(&text) {
             return Ok(None);
         }
+        if text.len() > TIME_BYTES_MAX {
+            let detail = format!("a time of {} bytes", text.len());
+            return Err(Reject::new(Reason::BadTime, detail));
+        }
         let ns = self.rule.time_rule.written_ns(&text).map_err(|error| {
             let detail = format!("{} {error}", cell.description());
             Reject::new(Reason::BadTime, detail)
@@ -276,7 +305,19 @@ impl<'a> Builder<'a> {
         {
             return Err(first);
         }
-        if groups.is_empty() {
+        if let Some(wanted) = self.wanted
+            && self.misfits.is_empty()
+        {
+            // What was missing may be missing by the rule now; all of it has to be there.
+            if self.wanted_met < wanted.len() {
+                let detail = format!(
+                    "of the {} values that are not stored yet only {} were found by the present rule",
+                    wanted.len(),
+                    self.wanted_met
+                );
+                return Err(Reject::new(Reason::MissingField, detail));
+            }
+        } else if groups.is_empty() {
             return Err(Reject::new(Reason::Empty, "no record with a value"));
         }
         Ok(Decoded {

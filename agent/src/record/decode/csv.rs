@@ -15,6 +15,9 @@ use super::{
     value::Cell,
 };
 
+/// Longest name of a column, bytes.
+const NAME_BYTES_MAX: usize = 1024;
+
 /// What becomes of a column.
 enum Slot {
     Ignored,
@@ -120,6 +123,10 @@ fn by_header(names: &[&str], builder: &mut Builder<'_>) -> Result<CsvLayout, Rej
             Reason::NotCsv,
             format!("the header names {} twice", quoted(pair[0])),
         ));
+    }
+    if let Some(long) = names.iter().find(|name| name.len() > NAME_BYTES_MAX) {
+        let detail = format!("a column's name of {} bytes", long.len());
+        return Err(Reject::new(Reason::BadFieldName, detail));
     }
     let slots = names
         .iter()

@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use super::{Reason, Reject, builder::Builder, shaped::checked_tag, value::Cell};
+use super::{Reason, Reject, builder::Builder, shaped::clean_tag, value::Cell};
 use crate::base::source_time::decimal_ns;
 
 /// One point.
@@ -40,9 +40,9 @@ pub(super) fn decode(text: &str, builder: &mut Builder<'_>) -> Result<(), Reject
         let line = line?;
         let tags = rule.payload_tags.iter().map(|tag| {
             let keys = tag.at.as_ref().map_or(&[][..], |at| &at.0);
-            checked_tag(&tag.name, &line.said_at(keys))
+            clean_tag(&line.said_at(keys))
         });
-        builder.set_tags(tags.collect::<Result<_, _>>()?);
+        builder.set_tags(tags.collect());
         builder.begin()?;
         for (key, cell) in &line.fields {
             builder.put(key, cell)?;

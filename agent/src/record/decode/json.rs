@@ -21,6 +21,7 @@ pub(super) fn decode(
 ) -> Result<(), Reject> {
     let mut scanner = Scanner::new(text);
     let mut path = field.unwrap_or_default().to_owned();
+    builder.set_prefix(&path);
     match scanner.peek() {
         None => return Err(Reject::new(Reason::Empty, "an empty payload")),
         Some(b'[') => {
@@ -38,7 +39,7 @@ pub(super) fn decode(
         Some(_) => {
             let cell = scanner.scalar()?;
             scanner.end()?;
-            return scalar_record(&cell, field, builder);
+            return scalar_record(&cell, field, None, builder);
         }
     }
     scanner.end()
@@ -48,9 +49,13 @@ pub(super) fn decode(
 pub(super) fn scalar_record(
     cell: &Cell<'_>,
     field: Option<&str>,
+    time: Option<&Cell<'_>>,
     builder: &mut Builder<'_>,
 ) -> Result<(), Reject> {
     builder.begin()?;
+    if let Some(time) = time {
+        builder.put_time(time)?;
+    }
     builder.put_only(field, None, cell)?;
     builder.end()
 }

@@ -1,6 +1,6 @@
 //! Values that do not fit their fields: which, why, and in which records.
 
-use super::{Reason, Reject};
+use super::{FIELD_NAME_BYTES_MAX, Reason, Reject};
 pub use dunlin_sync::quarantine::Missing;
 
 /// Most of them in one publish: each costs what many values cost that fit.
@@ -22,7 +22,7 @@ pub struct FieldMisfit {
 /// What is missing from the records of one publish.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Misfits {
-    /// By field and reason.
+    /// By field and reason; where there are too many, the last one counts for the others.
     pub kinds: Vec<FieldMisfit>,
     /// Records of which nothing was left.
     pub records: u64,
@@ -48,12 +48,17 @@ impl Misfits {
 
     /// Counts a value that is missing for good.
     pub(super) fn note(&mut self, path: &str, reject: &Reject) {
+        let path = &path[..path.floor_char_boundary(FIELD_NAME_BYTES_MAX)];
         let is_full = self.kinds.len() >= MISFITS_MAX;
         let mut kinds = self.kinds.iter_mut();
         let known = kinds.find(|kind| kind.field == path && kind.reason == reject.reason);
         match known {
             Some(known) => known.values += 1,
-            None if is_full => {}
+            None if is_full => {
+                if let Some(last) = self.kinds.last_mut() {
+                    last.values += 1;
+                }
+            }
             None => self.kinds.push(FieldMisfit {
                 field: path.to_owned(),
                 reason: reject.reason,

@@ -63,13 +63,11 @@ pub enum Reason {
     TooManyStreams,
     /// Objects in a list inside a record, which would become fields by their place in the list.
     ListOfObjects,
-    /// What says which stream a record belongs to is missing or cannot be in a name.
-    BadTag,
 }
 
 impl Reason {
     /// Every reason, for counters that start at 0.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 28] = [
         Self::NotJson,
         Self::NotUtf8,
         Self::NotNumber,
@@ -98,7 +96,6 @@ impl Reason {
         Self::RecordTooLarge,
         Self::TooManyStreams,
         Self::ListOfObjects,
-        Self::BadTag,
     ];
 
     /// Its stable name, `snake_case`.
@@ -132,7 +129,6 @@ impl Reason {
             Self::RecordTooLarge => "record_too_large",
             Self::TooManyStreams => "too_many_streams",
             Self::ListOfObjects => "list_of_objects",
-            Self::BadTag => "bad_tag",
         }
     }
 }
@@ -181,7 +177,6 @@ impl Reason {
                 "say where the records are (`records`, `name`, `value`), or leave the list out \
                  (`exclude_fields`)"
             }
-            Self::BadTag => "say where the tag is (`tags`), or send it with every record",
         }
     }
 }

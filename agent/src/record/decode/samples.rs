@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{
     RECORDS_MAX, Reason, Reject, SAMPLES_MAX,
     builder::Builder,
-    shaped::{checked_tag, members_but},
+    shaped::{clean_tag, members},
     tape::Value,
     value::Cell,
 };
@@ -69,9 +69,9 @@ pub(super) fn decode(
     let text_at = |pointer: &Pointer| root.at(&pointer.0)?.as_scalar()?.text();
     let tags = rule.payload_tags.iter().map(|tag| {
         let text = tag.at.as_ref().and_then(text_at).unwrap_or_default();
-        checked_tag(&tag.name, &text)
+        clean_tag(&text)
     });
-    let tags = tags.collect::<Result<Vec<_>, _>>()?;
+    let tags: Vec<String> = tags.collect();
     if !tags.is_empty() {
         builder.set_tags(tags);
     }
@@ -176,7 +176,12 @@ fn put_all(
             };
             builder.put(channel.name, &cell)?;
         }
-        builder.note_any();
+        if channels
+            .iter()
+            .any(|channel| channel.samples[index].is_nan())
+        {
+            builder.note_any();
+        }
         builder.end()?;
     }
     Ok(())
@@ -192,6 +197,9 @@ fn put_features(
 ) -> Result<(), Reject> {
     builder.begin()?;
     for channel in channels {
+        if channel.samples.iter().any(|sample| sample.is_nan()) {
+            builder.note_misfit(channel.name, Reason::Nan, "samples of a burst are missing");
+        }
         let values =
             REDUCER.with_borrow_mut(|reducer| reducer.features(&channel.samples, &rule.reduce));
         let names = rule
@@ -204,8 +212,15 @@ fn put_features(
         }
     }
     if let Some(root) = root {
-        let skipped: Vec<&Pointer> = rule.channels.iter().map(|(_, pointer)| pointer).collect();
-        members_but(root, &skipped, builder)?;
+        let channels = rule.channels.iter().map(|(_, pointer)| pointer.0.join("."));
+        // A list of times is no field, and a single one has been read.
+        let time = builder
+            .rule()
+            .time
+            .as_deref()
+            .map(|time| Pointer::parse(time).0.join("."));
+        builder.skip(channels.chain(time).collect());
+        members(root, builder, &mut String::new())?;
     }
     let time = match times {
         Times::From(time) => *time,

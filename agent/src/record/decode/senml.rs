@@ -18,7 +18,7 @@ use super::{
     builder::Builder,
     float::Floats,
     json, quoted,
-    shaped::checked_tag,
+    shaped::clean_tag,
     tape::{Tape, Value},
     value::Cell,
 };
@@ -76,11 +76,8 @@ pub(super) fn decode(root: Value<'_, '_>, builder: &mut Builder<'_>) -> Result<(
     measurements.sort_by_key(|measurement| (measurement.time_ns, measurement.base));
     for record in measurements.chunk_by(|a, b| (a.time_ns, a.base) == (b.time_ns, b.base)) {
         let (base, time_ns) = (&*bases.names[record[0].base], record[0].time_ns);
-        let tags = rule
-            .payload_tags
-            .iter()
-            .map(|tag| checked_tag(&tag.name, base));
-        builder.set_tags(tags.collect::<Result<_, _>>()?);
+        let tags = rule.payload_tags.iter().map(|_| clean_tag(base));
+        builder.set_tags(tags.collect());
         builder.begin()?;
         builder.set_source_ts((time_ns >= ABSOLUTE_NS_MIN).then_some(time_ns));
         for measurement in record {

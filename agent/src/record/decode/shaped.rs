@@ -9,13 +9,15 @@
 use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
 
 use super::{
-    Reason, Reject,
-    builder::{Below, Builder},
+    RECORDS_MAX, Reason, Reject,
+    builder::{Below, Builder, TIME_BYTES_MAX},
     json::scalar_record,
     quoted,
     tape::Value,
     value::Cell,
 };
+use dunlin_sync::second_field::with_suffix;
+
 use crate::config::settings::{Pointer, RecordStep, RecordsAt, StreamRule};
 
 /// Longest value of a tag, bytes.
@@ -145,7 +147,13 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         around.levels.push(self.level(value));
         for (key, inner) in value.members() {
             around.own_key = Some(key);
-            self.take_value(inner, at, around)?;
+            if inner.is_array() {
+                for item in inner.items() {
+                    self.take_value(item, at, around)?;
+                }
+            } else {
+                self.take_value(inner, at, around)?;
+            }
         }
         around.own_key = None;
         around.levels.pop();
@@ -153,15 +161,17 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
     }
 
     fn take_record(&mut self, value: Value<'t, 'a>, around: &Around<'t, 'a>) -> Result<(), Reject> {
-        let tags = self.tags(value, around)?;
+        let tags = self.tags(value, around);
         if !tags.is_empty() {
             self.builder.set_tags(tags);
         }
         if let Some(cell) = value.as_scalar() {
-            return scalar_record(cell, self.field, self.builder);
+            let time = time_around(around);
+            return scalar_record(cell, self.field, time, self.builder);
         }
         self.builder.begin()?;
         let mut path = self.field.unwrap_or_default().to_owned();
+        self.builder.set_prefix(&path);
         members(value, self.builder, &mut path)?;
         if !self.builder.has_time()
             && let Some(time) = time_around(around)
@@ -184,24 +194,32 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
                     .at(&pointer.0)
                     .and_then(Value::as_scalar)
                     .and_then(text_of);
-                // Another kind of message, or one without values.
-                let Some(name) = name else { return Ok(()) };
+                let Some(name) = name else {
+                    let detail = "an object without a name";
+                    self.builder.note_misfit("*", Reason::MissingField, detail);
+                    return Ok(());
+                };
                 name
             }
             (None, Some(key), _) => key.clone(),
             (None, None, Some(field)) => Cow::Borrowed(field),
             (None, None, None) => return Ok(()),
         };
-        let tags = self.tags(value, around)?;
+        let tags = self.tags(value, around);
         let own = self.time.as_ref().and_then(|time| value.at(&time.0));
         let time = own
             .and_then(Value::as_scalar)
+            .filter(is_short)
             .or_else(|| time_around(around));
         let key = (
             tags,
             time.map_or_else(String::new, |time| format!("{time:?}")),
         );
         let next = self.parcels.len();
+        if next >= RECORDS_MAX {
+            let detail = format!("more than {RECORDS_MAX} records in one publish; send several");
+            return Err(Reject::new(Reason::TooManyRecords, detail));
+        }
         let parcel = *self.by_key.entry(key.clone()).or_insert(next);
         if parcel == next {
             let (tags, values) = (key.0, Vec::new());
@@ -216,14 +234,24 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
             self.builder.note_misfit(&name, Reason::BadQuality, &detail);
             return Ok(());
         }
-        if let Some(inner) = inner {
-            self.parcels[parcel].values.push((name, inner));
+        match inner {
+            Some(inner) => self.parcels[parcel].values.push((name, inner)),
+            None => {
+                let detail = format!("{} comes without a value", quoted(&name));
+                self.builder
+                    .note_misfit(&name, Reason::MissingField, &detail);
+            }
         }
         Ok(())
     }
 
     fn finish(self) -> Result<(), Reject> {
         let builder = self.builder;
+        let has_values = self.parcels.iter().any(|parcel| !parcel.values.is_empty());
+        if !self.parcels.is_empty() && !has_values && !builder.has_misfit(Reason::BadQuality) {
+            let detail = "no object has a value at `value` (or a name at `name`)";
+            return Err(Reject::new(Reason::MissingField, detail));
+        }
         for parcel in self.parcels {
             if !parcel.tags.is_empty() {
                 builder.set_tags(parcel.tags);
@@ -253,13 +281,13 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         let time = self.time.as_ref().and_then(|time| value.at(&time.0));
         let tags = self.rule.payload_tags.iter();
         Level {
-            time: time.and_then(Value::as_scalar),
+            time: time.and_then(Value::as_scalar).filter(is_short),
             tags: tags.map(|tag| tag_at(value, tag.at.as_ref()?)).collect(),
         }
     }
 
     /// Values of the rule's payload tags.
-    fn tags(&self, value: Value<'t, 'a>, around: &Around<'t, 'a>) -> Result<Vec<String>, Reject> {
+    fn tags(&self, value: Value<'t, 'a>, around: &Around<'t, 'a>) -> Vec<String> {
         let tags = self.rule.payload_tags.iter().enumerate();
         let tags = tags.map(|(number, tag)| {
             let text = match &tag.at {
@@ -273,7 +301,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
                     levels.find_map(|level| level.tags.get(number)?.clone())
                 }),
             };
-            checked_tag(&tag.name, text.as_deref().unwrap_or_default())
+            clean_tag(text.as_deref().unwrap_or_default())
         });
         tags.collect()
     }
@@ -287,26 +315,40 @@ fn time_around<'t, 'a>(around: &Around<'t, 'a>) -> Option<&'t Cell<'a>> {
     around.levels.iter().rev().find_map(|level| level.time)
 }
 
-/// A value that a stream may be named after.
-pub(super) fn checked_tag(name: &str, text: &str) -> Result<String, Reject> {
+/// Whether what may be a time is no longer than one: it is looked at for every record that lies in it.
+fn is_short(cell: &&Cell<'_>) -> bool {
+    !matches!(cell, Cell::Text(text) if text.len() > TIME_BYTES_MAX)
+        && !matches!(cell, Cell::Number(text) if text.len() > TIME_BYTES_MAX)
+}
+
+/// A value that a stream may be named after, made of any text.
+pub(super) fn clean_tag(text: &str) -> String {
     let text = text.trim();
-    if text.len() > TAG_BYTES_MAX {
-        let detail = format!(
-            "{} bytes for the tag `{name}`; the most is {TAG_BYTES_MAX}",
-            text.len()
-        );
-        return Err(Reject::new(Reason::BadTag, detail));
-    }
     let kept = |c: char| match c {
         '"' | '\'' | '`' => '_',
         c if c.is_control() => '_',
         c => c,
     };
-    Ok(text.chars().map(kept).collect())
+    let text: String = text.chars().map(kept).collect();
+    if text.len() <= TAG_BYTES_MAX {
+        return text;
+    }
+    // Cut, and told apart from others that begin alike.
+    let end = with_suffix(&text, "");
+    let kept = text.floor_char_boundary(TAG_BYTES_MAX - end.len() - 1);
+    format!("{}~{end}", &text[..kept])
 }
 
 fn text_of<'t>(cell: &'t Cell<'_>) -> Option<Cow<'t, str>> {
-    cell.text().filter(|text| !text.is_empty())
+    const BYTES_MAX: usize = 1024;
+    let text = cell.text().filter(|text| !text.is_empty())?;
+    if text.len() <= BYTES_MAX {
+        return Some(text);
+    }
+    // Longer than any name: it is looked at for every record that lies around it.
+    Some(Cow::Owned(
+        text[..text.floor_char_boundary(BYTES_MAX)].to_owned(),
+    ))
 }
 
 /// Whether a value that has this quality counts: true, a word that begins with `good`, 192 to 255 (OPC).
@@ -350,23 +392,11 @@ pub(super) fn members(
     Ok(())
 }
 
-/// Puts all that lies in an object but what lies at `skipped`, its own members.
-pub(super) fn members_but(
-    value: Value<'_, '_>,
-    skipped: &[&Pointer],
-    builder: &mut Builder<'_>,
-) -> Result<(), Reject> {
-    for (key, inner) in value.members() {
-        let is_skipped = |pointer: &&Pointer| matches!(&pointer.0[..], [only] if **only == *key);
-        if !skipped.iter().any(is_skipped) {
-            put(inner, builder, &mut key.into_owned())?;
-        }
-    }
-    Ok(())
-}
-
 /// Puts a value and all that lies in it at `path`.
 fn put(value: Value<'_, '_>, builder: &mut Builder<'_>, path: &mut String) -> Result<(), Reject> {
+    if builder.skips(path) {
+        return Ok(());
+    }
     if let Some(cell) = value.as_scalar() {
         return builder.put(path, cell);
     }
@@ -425,6 +455,7 @@ pub(super) fn list_of_objects(path: &str, keys: &[(String, Cell<'_>)]) -> Reject
         found.map(|(key, _)| key.as_str())
     };
     let pointer = |path: &str| format!("/{}", path.replace('.', "/"));
+    let path = &path[..path.floor_char_boundary(200)];
     let at = pointer(path);
     let mut keys = match (among(&NAMES), among(&VALUES)) {
         (Some(name), Some(value)) => {

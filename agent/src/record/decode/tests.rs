@@ -12,6 +12,7 @@ mod of_senml;
 mod properties;
 mod second;
 mod shaped;
+mod traps;
 
 use std::fmt::Write as _;
 

@@ -66,6 +66,11 @@ impl<'r> Taking<'r> {
         }
     }
 
+    /// What is no number at all follows the rule for that (`nan`).
+    fn is_missing_number(&self, text: &str) -> bool {
+        self.is_missing(text) && text.parse().is_ok_and(f64::is_finite)
+    }
+
     pub(super) fn is_missing(&self, text: &str) -> bool {
         let mut words = self.missing.iter();
         text.is_empty() || words.any(|word| text.eq_ignore_ascii_case(word))
@@ -77,6 +82,7 @@ impl Cell<'_> {
     pub(super) fn inferred(&self, taking: &Taking<'_>) -> Option<FieldType> {
         match self {
             Self::Null => None,
+            Self::Number(text) if taking.is_missing_number(text) => None,
             Self::Bool(_) => Some(FieldType::Bool),
             // Nearly always a float, so that 21 followed by 21.5 is no conflict.
             Self::Number(text) if large_integer(text).is_some() => Some(FieldType::I64),
@@ -119,14 +125,18 @@ impl Cell<'_> {
         }
         let converted = self.text().and_then(|text| {
             let number = matches!(kind, FieldType::F64 | FieldType::F32 | FieldType::I64);
-            (number && !matches!(self, Self::Number(_)))
+            (number && matches!(self, Self::Text(_) | Self::Bare(_)))
                 .then(|| conversion.decimal(text.trim()).into_owned())
         });
         let value = match &converted {
             Some(number) => Cell::Bare(number).plain_value(kind, taking)?,
             None => self.plain_value(kind, taking)?,
         };
-        Ok(value.map(|value| conversion.scaled(value)))
+        match value.map(|value| conversion.scaled(value)) {
+            Some(Value::F64(number)) if !number.is_finite() => Err(Misfit::WrongType),
+            Some(Value::F32(number)) if !number.is_finite() => Err(Misfit::WrongType),
+            scaled => Ok(scaled),
+        }
     }
 
     fn plain_value(&self, kind: FieldType, taking: &Taking<'_>) -> Result<Option<Value>, Misfit> {
@@ -136,7 +146,11 @@ impl Cell<'_> {
             Self::Bare(text) => Some(*text),
             _ => None,
         };
-        if kind != FieldType::Text && trimmed.is_some_and(|text| taking.is_missing(text)) {
+        let is_missing = match self {
+            Self::Number(text) => taking.is_missing_number(text),
+            _ => trimmed.is_some_and(|text| taking.is_missing(text)),
+        };
+        if kind != FieldType::Text && is_missing {
             return Ok(None);
         }
         match (kind, self) {
@@ -174,6 +188,12 @@ impl Cell<'_> {
                     return Err(Misfit::WrongType);
                 }
                 number_of(kind, parse(text)?, nan)
+            }
+            // A code of digits, which a number would change.
+            (FieldType::F64 | FieldType::F32 | FieldType::I64, Self::Text(text))
+                if !taking.is_declared && !is_plain_number(text.trim()) =>
+            {
+                Err(Misfit::WrongType)
             }
             (FieldType::F64 | FieldType::F32 | FieldType::I64, _) => {
                 let text = match self {

@@ -107,6 +107,7 @@ impl Writer {
         }
         pending.blocks.extend(pending.builder.finish());
         let started = Instant::now();
+        self.intake.save_sessions();
         if let Err(error) = self.parts.quarantine.add(&pending.rejects) {
             self.stall(&error.to_string(), false);
             return false;

@@ -119,12 +119,13 @@ impl Intake {
     }
 
     /// Decodes a publish; its payload is `None` if its bytes were too many to be read. `wanted` are the
-    /// values to take, the others being stored already. `now_ns` is what a synchronised clock says.
+    /// values to take, the others being stored already; what does not come from the broker now is not
+    /// `is_live`. `now_ns` is what a synchronised clock says.
     pub(super) fn decode(
         &mut self,
         topic: &[u8],
         (payload, payload_bytes): (Option<&[u8]>, usize),
-        wanted: Option<&Missing>,
+        (wanted, is_live): (Option<&Missing>, bool),
         now_ns: Option<i64>,
     ) -> Result<Decoding<'_>, Reject> {
         let destination = self.router.route(topic)?;
@@ -143,16 +144,25 @@ impl Intake {
             field: route.field.as_deref(),
             wanted,
         };
-        let (mut decoded, change) = if rule.format == PayloadFormat::SparkplugB {
+        let mut decoded = if rule.format == PayloadFormat::SparkplugB {
             let topic = std::str::from_utf8(topic).unwrap_or_default();
             let sessions = &self.sessions;
             match decode::decode_sparkplug(rule, known, publish, topic, sessions)? {
-                Some((decoded, change)) => (decoded, Some(change)),
+                Some((decoded, change)) => {
+                    // What is looked at again is old: it says nothing about what holds now.
+                    if is_live {
+                        self.sessions.apply(change);
+                    }
+                    decoded?
+                }
                 None => return Ok(Decoding::Nothing),
             }
         } else {
-            (decode::decode(rule, known, publish)?, None)
+            decode::decode(rule, known, publish)?
         };
+        if decoded.groups.is_empty() && decoded.misfits.is_empty() && wanted.is_none() {
+            return Ok(Decoding::Nothing);
+        }
         let records: u64 = decoded.groups.iter().map(|g| g.records.len() as u64).sum();
         let records = records + decoded.misfits.records;
         let schema = match &self.schemas[route.rule] {
@@ -186,9 +196,6 @@ impl Intake {
             let name = route.stream_with(&group.tags);
             let part = self.part(route, &schema, name, &group.tags, group.records);
             parts.push(part.map_err(|reject| Reject { records, ..reject })?);
-        }
-        if let Some(change) = change {
-            self.sessions.apply(change);
         }
         Ok(Decoding::Records(DecodedBatch {
             streams: &mut self.streams,
@@ -377,6 +384,11 @@ impl Intake {
         };
         self.streams.insert(plain.to_owned(), open);
         Ok(())
+    }
+
+    /// Makes durable what the publishes since the last time have announced.
+    pub(super) fn save_sessions(&mut self) {
+        self.sessions.save();
     }
 
     /// Name of the stream rule that takes `topic`.

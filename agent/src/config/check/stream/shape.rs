@@ -11,7 +11,7 @@ use crate::{
             keys::stream as keys,
             kind::{TypedKind, text, texts},
         },
-        settings::{PayloadFormat, PayloadTag, Pointer, RecordStep, RecordsAt},
+        settings::{DeclaredField, PayloadFormat, PayloadTag, Pointer, RecordStep, RecordsAt},
     },
     topic::is_tag_name,
 };
@@ -118,6 +118,41 @@ pub(super) fn payload_tag(
         name: name.to_owned(),
         at: Some(at),
     })
+}
+
+/// Tags that the format has unless others are configured.
+pub(super) fn own_tags(format: PayloadFormat) -> Vec<PayloadTag> {
+    let own = format.own_tags().iter().map(|(name, at)| PayloadTag {
+        name: (*name).to_owned(),
+        at: Some(Pointer::parse(at)),
+    });
+    own.collect()
+}
+
+/// What a topic that names the field asks of the rest.
+pub(super) fn check_topic_field(
+    stream: &Entry<'_>,
+    format: PayloadFormat,
+    has_samples: bool,
+    fields: &[DeclaredField],
+    found: &mut Diagnostics,
+) {
+    let is_fit = (format.has_pointers() || format.is_scalar()) && !has_samples;
+    if !is_fit {
+        let hint = "write + for that level, with a name if it is to be a tag";
+        let message = "names a field, and this format names its fields itself";
+        stream.error(keys::TOPIC.key(), message, hint, found);
+    }
+    if fields.iter().any(|field| field.pointer.is_some()) {
+        let hint = "declare fields by the names that the topic gives them, and say with records = { value = \
+                    \"/value\" } where the value is";
+        stream.error(
+            keys::FIELDS.key(),
+            "`at` means nothing where the topic names the field",
+            hint,
+            found,
+        );
+    }
 }
 
 /// What the format says itself about tags.

@@ -1,6 +1,9 @@
 //! Which column a path, a name or a declared field means.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use dunlin_sync::sample::{Field, FieldType};
 
@@ -76,6 +79,21 @@ impl<'a> Builder<'a> {
                 renamed.push(column);
             }
             paths[column] = Some(path);
+        }
+        // What lies where a declared field is read from is no longer the field that was inferred of it.
+        let declared_paths: HashSet<String> = self
+            .declared
+            .iter()
+            .filter_map(|&column| Some(paths[column].as_deref()?.to_owned()))
+            .collect();
+        for (column, path) in paths.iter_mut().enumerate() {
+            let is_taken = path
+                .as_deref()
+                .is_some_and(|path| declared_paths.contains(path));
+            if is_taken && !self.is_declared(column) {
+                *path = None;
+                renamed.push(column);
+            }
         }
         renamed.sort_by(|&a, &b| self.name(a).cmp(self.name(b)));
         self.renamed = renamed;
@@ -164,7 +182,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(in crate::record::decode) fn find(&mut self, path: &str) -> Target {
-        if self.time_path.as_deref() == Some(path) {
+        if self.time_path.is_some() && self.time_path.as_deref() == Some(self.below_prefix(path)) {
             return Target::Time;
         }
         let column = if self.guess < self.width() && self.path(self.guess) == Some(path) {
@@ -177,6 +195,20 @@ impl<'a> Builder<'a> {
         };
         self.guess = column + 1;
         Target::Column(column)
+    }
+
+    /// `path` without the name of the field that the topic gives it.
+    fn below_prefix<'p>(&self, path: &'p str) -> &'p str {
+        let below = path.strip_prefix(&*self.prefix).unwrap_or(path);
+        below
+            .strip_prefix('.')
+            .filter(|_| !self.prefix.is_empty())
+            .unwrap_or(below)
+    }
+
+    /// All that lies in an object will be below `prefix`, which the topic says.
+    pub(in crate::record::decode) fn set_prefix(&mut self, prefix: &str) {
+        prefix.clone_into(&mut self.prefix);
     }
 
     /// Whether anything below `path` may be taken.

@@ -12,11 +12,17 @@ use crate::{
 
 impl Builder<'_> {
     /// Whether the value at this path of the record is to be stored.
-    pub(super) fn is_wanted(&self, path: Option<&str>) -> bool {
-        let Some(wanted) = self.wanted else {
-            return true;
+    pub(super) fn is_wanted(&mut self, path: Option<&str>) -> bool {
+        let (Some(wanted), Some(path)) = (self.wanted, path) else {
+            return self.wanted.is_none();
         };
-        path.is_some_and(|path| wanted.has(self.begun, path))
+        let is_wanted = wanted.has(self.begun, path)
+            || wanted.has(self.begun, &field_name_for(path))
+            || path
+                .match_indices('.')
+                .any(|(at, _)| wanted.has(self.begun, &path[..at]));
+        self.wanted_met += usize::from(is_wanted);
+        is_wanted
     }
 
     /// The value of this column does not fit: it is missing, unless the rule refuses the publish then.
@@ -33,6 +39,25 @@ impl Builder<'_> {
         detail: &str,
     ) {
         self.misfits.note(path, &Reject::new(reason, detail));
+    }
+
+    /// Values of metrics whose alias nobody has announced: kept in quarantine, whatever the rule says.
+    pub(in crate::record::decode) fn miss_alias(
+        &mut self,
+        alias: u64,
+        count: u64,
+    ) -> Result<(), Reject> {
+        let detail = format!("alias {alias} that no birth has announced");
+        for _ in 0..count {
+            let reject = Reject::new(Reason::UnknownAlias, detail.clone());
+            self.misfits
+                .add(self.begun, &format!("alias {alias}"), reject)?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::record::decode) fn has_misfit(&self, reason: Reason) -> bool {
+        self.misfits.kinds.iter().any(|kind| kind.reason == reason)
     }
 
     /// As [`Builder::leave_out`] for a field that has no column.

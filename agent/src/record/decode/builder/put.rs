@@ -7,6 +7,8 @@ use dunlin_sync::sample::{Field, FieldType, Value};
 use super::{Below, Builder, Reason, Reject, Target, field_name_for, quoted};
 use crate::record::decode::value::{Cell, LARGE_INTEGER_BYTES_MIN, Misfit, Taking};
 
+/// Longest path of a field that nobody declared, bytes.
+const PATH_BYTES_MAX: usize = 1024;
 /// Name of the only field of a record that gives it none.
 const READING: &str = "reading";
 
@@ -28,6 +30,9 @@ impl Builder<'_> {
             (Target::Column(column), _) => self.put_column(column, cell),
             (_, Some(kind)) => {
                 let name = field_name_for(name);
+                if let Target::Column(column) = self.find(&name) {
+                    return self.store(column, cell);
+                }
                 if let Err(reject) = self.check_new(&name) {
                     return self.leave_out_named(&name, reject);
                 }
@@ -90,9 +95,19 @@ impl Builder<'_> {
         column: usize,
         cell: &Cell<'_>,
     ) -> Result<(), Reject> {
-        if self.is_ignored(column) || (self.wanted.is_some() && !self.is_wanted(self.path(column)))
-        {
+        if self.is_ignored(column) {
             return Ok(());
+        }
+        self.store(column, cell)
+    }
+
+    /// As [`Builder::put_column`], whatever the patterns say of the column's name.
+    fn store(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Reject> {
+        if self.wanted.is_some() {
+            let path = self.path(column).map(str::to_owned);
+            if !self.is_wanted(path.as_deref()) {
+                return Ok(());
+            }
         }
         if !self.seen.insert(column) && !self.make_room(column)? {
             return Err(self.twice(self.name(column)));
@@ -139,6 +154,15 @@ impl Builder<'_> {
         path: &str,
         cell: &Cell<'_>,
     ) -> Result<Option<usize>, Reject> {
+        if matches!(cell, Cell::Null) {
+            return Ok(None);
+        }
+        if path.len() > PATH_BYTES_MAX {
+            let detail = format!("a path of {} bytes", path.len());
+            let start = &path[..path.floor_char_boundary(64)];
+            let reject = Reject::new(Reason::BadFieldName, detail);
+            return self.leave_out_named(start, reject).map(|()| None);
+        }
         let name = match field_name_for(path) {
             Cow::Borrowed(name) => name,
             Cow::Owned(name) => return self.put_mapped(&name, cell),
@@ -178,7 +202,8 @@ impl Builder<'_> {
     /// Puts `cell` into the field that stands for a name no field can have.
     fn put_mapped(&mut self, name: &str, cell: &Cell<'_>) -> Result<Option<usize>, Reject> {
         match self.find(name) {
-            Target::Column(column) => self.put_column(column, cell).map(|()| Some(column)),
+            // Its path was among those that are taken.
+            Target::Column(column) => self.store(column, cell).map(|()| Some(column)),
             Target::Time => Ok(None),
             Target::Undeclared => self.put_new(name, cell),
         }

@@ -18,7 +18,7 @@ use super::{
     topic::{EdgeTopic, MessageKind, Topic},
 };
 use crate::record::decode::{
-    Reason, Reject, builder::Builder, quoted, shaped::checked_tag, value::Cell,
+    Reason, Reject, builder::Builder, quoted, shaped::clean_tag, value::Cell,
 };
 
 /// Field that says whether a node or device is there.
@@ -37,7 +37,7 @@ pub(in crate::record::decode) fn decode<'t>(
     payload: &[u8],
     session: &Session,
     builder: &mut Builder<'_>,
-) -> Result<Option<Change<'t>>, Reject> {
+) -> Result<Option<(Change<'t>, Result<(), Reject>)>, Reject> {
     let Topic::Edge(topic) = Topic::parse(topic)? else {
         return Ok(None);
     };
@@ -48,28 +48,30 @@ pub(in crate::record::decode) fn decode<'t>(
     let payload = message.payload()?;
     let sent_ms = payload.timestamp_ms;
     let (resolution, change) = session.resolve(topic, payload)?;
-    builder.set_tags(tags(topic, builder)?);
+    builder.set_tags(tags(topic, builder));
     let online = match resolution.event {
         Event::Birth | Event::RepeatedBirth => Some(true),
         Event::Death => Some(false),
         Event::Data => None,
         Event::OldDeath | Event::Command => return Ok(None),
     };
-    put_records(&resolution, online.map(|online| (online, sent_ms)), builder)?;
+    // A will is written when the connection begins: its time is not that of the death.
+    let is_will = resolution.event == Event::Death && topic.device.is_none();
+    let sent_ms = sent_ms.filter(|_| !is_will);
+    let put = put_records(&resolution, online.map(|online| (online, sent_ms)), builder);
     tell(session, topic, &resolution);
-    Ok(Some(change))
+    Ok(Some((change, put)))
 }
 
 /// Group, edge node and device, as far as the rule has tags for them.
-fn tags(topic: EdgeTopic<'_>, builder: &Builder<'_>) -> Result<Vec<String>, Reject> {
+fn tags(topic: EdgeTopic<'_>, builder: &Builder<'_>) -> Vec<String> {
     let parts = [
         topic.group,
         topic.edge_node,
         topic.device.unwrap_or_default(),
     ];
     let tags = builder.rule().payload_tags.iter().zip(parts);
-    tags.map(|(tag, part)| checked_tag(&tag.name, part))
-        .collect()
+    tags.map(|(_, part)| clean_tag(part)).collect()
 }
 
 fn put_records(
@@ -94,6 +96,7 @@ fn put_records(
         .records
         .as_ref()
         .map_or(&[][..], |records| &records.good);
+    let mut is_alias_told = false;
     for (time_ms, metrics) in by_time {
         builder.begin()?;
         builder
@@ -114,12 +117,11 @@ fn put_records(
                 Reading::DataSet(set) => rows.push((&*metric.name, set)),
             }
         }
-        for (alias, count) in resolution.unknown_aliases.iter().take(1) {
-            let detail = format!(
-                "alias {alias} and {} more that no birth has announced",
-                count - 1
-            );
-            builder.note_misfit("*", Reason::UnknownAlias, &detail);
+        if !is_alias_told {
+            is_alias_told = true;
+            for (alias, count) in &resolution.unknown_aliases {
+                builder.miss_alias(*alias, *count)?;
+            }
         }
         builder.note_any();
         builder.end()?;

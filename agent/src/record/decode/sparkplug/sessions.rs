@@ -19,6 +19,8 @@ struct Stored {
 pub(crate) struct Sessions {
     path: PathBuf,
     session: Session,
+    /// Not on disk as it is.
+    is_dirty: bool,
 }
 
 impl Sessions {
@@ -38,6 +40,7 @@ impl Sessions {
         Self {
             path,
             session: stored.map(|stored| stored.session).unwrap_or_default(),
+            is_dirty: false,
         }
     }
 
@@ -45,11 +48,15 @@ impl Sessions {
         &self.session
     }
 
-    /// Goes on from what a publish has changed; what names depend on is on disk then.
+    /// Goes on from what a publish has changed.
     pub(crate) fn apply(&mut self, change: Change<'_>) {
-        let is_structural = change.is_structural();
+        self.is_dirty |= change.is_structural();
         self.session.apply(change);
-        if !is_structural {
+    }
+
+    /// What names depend on is on disk then, if it has changed.
+    pub(crate) fn save(&mut self) {
+        if !std::mem::take(&mut self.is_dirty) {
             return;
         }
         let stored = Stored {

@@ -60,7 +60,8 @@ fn take(
     let decoded = decode_sparkplug(rule, None, Publish::of(payload), topic, sessions)?;
     let (decoded, change) = decoded.unwrap();
     sessions.apply(change);
-    Ok(decoded)
+    sessions.save();
+    decoded
 }
 
 /// Names and values of the only record.
