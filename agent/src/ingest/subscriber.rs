@@ -34,7 +34,8 @@ pub(super) struct Wanted {
 
 pub(super) fn channel(filters: Vec<String>) -> (Subscriber, Wanted) {
     let (sender, asked) = watch::channel(filters.clone());
-    let (all, filters) = (filters.clone(), without_covered(&filters));
+    let all = filters;
+    let filters = without_covered(&all);
     // A session that lasts may have them from a run that asked for them.
     let is_covered = |filter: &String| !filters.contains(filter);
     let retired = all.into_iter().filter(is_covered).collect();

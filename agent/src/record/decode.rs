@@ -172,6 +172,9 @@ pub fn decode(
         .map_err(|reject| with_count(rule, reject, begun, payload))
 }
 
+/// Records, or why there are none, and what has been announced.
+type Announced<'t> = (Result<Decoded, Reject>, sparkplug::Change<'t>);
+
 /// As [`decode`] for Sparkplug B, whose payloads need the topic and what was announced before; also what to
 /// remember, whether its records are taken or not. `None`: a message of no interest.
 pub(crate) fn decode_sparkplug<'t>(
@@ -180,7 +183,7 @@ pub(crate) fn decode_sparkplug<'t>(
     publish: Publish<'_>,
     topic: &'t str,
     sessions: &Sessions,
-) -> Result<Option<(Result<Decoded, Reject>, sparkplug::Change<'t>)>, Reject> {
+) -> Result<Option<Announced<'t>>, Reject> {
     let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
     let mut builder = Builder::new(rule, schema, publish.wanted);
     let decoded = sparkplug::decode(topic, &inflated, sessions.current(), &mut builder)?;

@@ -7,6 +7,7 @@
 use super::{
     Reason, Reject,
     builder::{Below, Builder},
+    scalar,
     scan::Scanner,
     shaped::list_of_objects,
     tape::{Tape, TapeBuilder},
@@ -39,25 +40,10 @@ pub(super) fn decode(
         Some(_) => {
             let cell = scanner.scalar()?;
             scanner.end()?;
-            return scalar_record(&cell, field, None, builder);
+            return scalar::record(&cell, field, None, builder);
         }
     }
     scanner.end()
-}
-
-/// One value that is a record by itself.
-pub(super) fn scalar_record(
-    cell: &Cell<'_>,
-    field: Option<&str>,
-    time: Option<&Cell<'_>>,
-    builder: &mut Builder<'_>,
-) -> Result<(), Reject> {
-    builder.begin()?;
-    if let Some(time) = time {
-        builder.put_time(time)?;
-    }
-    builder.put_only(field, None, cell)?;
-    builder.end()
 }
 
 /// Records in a payload that is refused: elements of its array as far as it can be read, at least 1.

@@ -33,6 +33,21 @@ pub(super) fn decode(
     builder.end()
 }
 
+/// One value that is a record by itself.
+pub(super) fn record(
+    cell: &Cell<'_>,
+    field: Option<&str>,
+    time: Option<&Cell<'_>>,
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    builder.begin()?;
+    if let Some(time) = time {
+        builder.put_time(time)?;
+    }
+    builder.put_only(field, None, cell)?;
+    builder.end()
+}
+
 /// What a text in quotes says, if that is all there is.
 fn in_quotes(text: &str) -> Option<Cell<'_>> {
     let mut scanner = Scanner::new(text);

@@ -11,8 +11,7 @@ use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
 use super::{
     RECORDS_MAX, Reason, Reject,
     builder::{Below, Builder, TIME_BYTES_MAX},
-    json::scalar_record,
-    quoted,
+    quoted, scalar,
     tape::Value,
     value::Cell,
 };
@@ -167,7 +166,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         }
         if let Some(cell) = value.as_scalar() {
             let time = time_around(around);
-            return scalar_record(cell, self.field, time, self.builder);
+            return scalar::record(cell, self.field, time, self.builder);
         }
         self.builder.begin()?;
         let mut path = self.field.unwrap_or_default().to_owned();
@@ -209,7 +208,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         let own = self.time.as_ref().and_then(|time| value.at(&time.0));
         let time = own
             .and_then(Value::as_scalar)
-            .filter(is_short)
+            .filter(|cell| is_short(cell))
             .or_else(|| time_around(around));
         let key = (
             tags,
@@ -234,14 +233,13 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
             self.builder.note_misfit(&name, Reason::BadQuality, &detail);
             return Ok(());
         }
-        match inner {
-            Some(inner) => self.parcels[parcel].values.push((name, inner)),
-            None => {
-                let detail = format!("{} comes without a value", quoted(&name));
-                self.builder
-                    .note_misfit(&name, Reason::MissingField, &detail);
-            }
-        }
+        let Some(inner) = inner else {
+            let detail = format!("{} comes without a value", quoted(&name));
+            self.builder
+                .note_misfit(&name, Reason::MissingField, &detail);
+            return Ok(());
+        };
+        self.parcels[parcel].values.push((name, inner));
         Ok(())
     }
 
@@ -281,7 +279,9 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         let time = self.time.as_ref().and_then(|time| value.at(&time.0));
         let tags = self.rule.payload_tags.iter();
         Level {
-            time: time.and_then(Value::as_scalar).filter(is_short),
+            time: time
+                .and_then(Value::as_scalar)
+                .filter(|cell| is_short(cell)),
             tags: tags.map(|tag| tag_at(value, tag.at.as_ref()?)).collect(),
         }
     }
@@ -316,7 +316,7 @@ fn time_around<'t, 'a>(around: &Around<'t, 'a>) -> Option<&'t Cell<'a>> {
 }
 
 /// Whether what may be a time is no longer than one: it is looked at for every record that lies in it.
-fn is_short(cell: &&Cell<'_>) -> bool {
+fn is_short(cell: &Cell<'_>) -> bool {
     !matches!(cell, Cell::Text(text) if text.len() > TIME_BYTES_MAX)
         && !matches!(cell, Cell::Number(text) if text.len() > TIME_BYTES_MAX)
 }

@@ -30,6 +30,9 @@ const CONTROL: [&str; 2] = ["Node Control/", "Device Control/"];
 const BAD: i32 = 0;
 const STALE: i32 = 500;
 
+/// What is to be remembered of a publish, and whether its records are in the builder.
+type Taken<'t> = (Change<'t>, Result<(), Reject>);
+
 /// What the session should remember of a publish on `topic` whose records are in `builder`; `None` of what
 /// is of no interest.
 pub(in crate::record::decode) fn decode<'t>(
@@ -37,7 +40,7 @@ pub(in crate::record::decode) fn decode<'t>(
     payload: &[u8],
     session: &Session,
     builder: &mut Builder<'_>,
-) -> Result<Option<(Change<'t>, Result<(), Reject>)>, Reject> {
+) -> Result<Option<Taken<'t>>, Reject> {
     let Topic::Edge(topic) = Topic::parse(topic)? else {
         return Ok(None);
     };
