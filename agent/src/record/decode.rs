@@ -186,7 +186,7 @@ pub(crate) fn decode_sparkplug<'t>(
 ) -> Result<Option<Announced<'t>>, Reject> {
     let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
     let mut builder = Builder::new(rule, schema, publish.wanted);
-    let decoded = sparkplug::decode(topic, &inflated, sessions.current(), &mut builder)?;
+    let decoded = sparkplug::decode(topic, &inflated, sessions, &mut builder)?;
     let Some((change, put)) = decoded else {
         return Ok(None);
     };

@@ -14,7 +14,8 @@ use bytes::Bytes;
 
 use super::{
     payload::Message,
-    session::{Change, Event, Reading, Resolution, Resolved, Session},
+    session::{Change, Event, Reading, Resolution, Resolved},
+    sessions::Sessions,
     topic::{EdgeTopic, MessageKind, Topic},
 };
 use crate::record::decode::{
@@ -38,7 +39,7 @@ type Taken<'t> = (Change<'t>, Result<(), Reject>);
 pub(in crate::record::decode) fn decode<'t>(
     topic: &'t str,
     payload: &[u8],
-    session: &Session,
+    sessions: &Sessions,
     builder: &mut Builder<'_>,
 ) -> Result<Option<Taken<'t>>, Reject> {
     let Topic::Edge(topic) = Topic::parse(topic)? else {
@@ -50,7 +51,7 @@ pub(in crate::record::decode) fn decode<'t>(
     let message = Message::decode(Bytes::copy_from_slice(payload))?;
     let payload = message.payload()?;
     let sent_ms = payload.timestamp_ms;
-    let (resolution, change) = session.resolve(topic, payload)?;
+    let (resolution, change) = sessions.current().resolve(topic, payload)?;
     builder.set_tags(tags(topic, builder));
     let online = match resolution.event {
         Event::Birth | Event::RepeatedBirth => Some(true),
@@ -62,7 +63,7 @@ pub(in crate::record::decode) fn decode<'t>(
     let is_will = resolution.event == Event::Death && topic.device.is_none();
     let sent_ms = sent_ms.filter(|_| !is_will);
     let put = put_records(&resolution, online.map(|online| (online, sent_ms)), builder);
-    tell(session, topic, &resolution);
+    tell(sessions, topic, &resolution);
     Ok(Some((change, put)))
 }
 
@@ -157,18 +158,22 @@ fn is_kept(quality: i32, good: &[String]) -> bool {
     good.iter().any(|word| word.parse() == Ok(quality))
 }
 
-/// Once for each edge node, as what comes later is counted.
-fn tell(session: &Session, topic: EdgeTopic<'_>, resolution: &Resolution<'_>) {
-    let told = session.counters(topic);
-    let is_told = told.is_some_and(|told| told.sequence_gaps + told.unknown_aliases > 0);
-    let Some(why) = resolution.needs_rebirth.filter(|_| !is_told) else {
+/// Once for each edge node until its next birth.
+fn tell(sessions: &Sessions, topic: EdgeTopic<'_>, resolution: &Resolution<'_>) {
+    if resolution.event == Event::Birth && topic.device.is_none() {
+        sessions.forget_told(topic);
+    }
+    let Some(why) = resolution.needs_rebirth.filter(|_| sessions.is_news(topic)) else {
         return;
     };
+    let before = sessions.current().counters(topic).unwrap_or_default();
     tracing::warn!(
         group = quoted(topic.group),
         edge_node = quoted(topic.edge_node),
         ?why,
         sequence = ?resolution.sequence,
+        gaps_before = before.sequence_gaps,
+        aliases_unknown_before = before.unknown_aliases,
         "messages of an edge node are missing, or its births: have it announce itself again (rebirth)"
     );
 }

@@ -1,11 +1,18 @@
 //! The session, kept in a file so that a restart needs no rebirth.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use dunlin_sync::files::state_file;
 use serde::{Deserialize, Serialize};
 
-use super::session::{Change, Session, VERSION};
+use super::{
+    session::{Change, NODES_MAX, Session, VERSION},
+    topic::EdgeTopic,
+};
 
 /// What is in the file.
 #[derive(Serialize, Deserialize)]
@@ -21,6 +28,8 @@ pub(crate) struct Sessions {
     session: Session,
     /// Not on disk as it is.
     is_dirty: bool,
+    /// Edge nodes of which was told that something is missing.
+    told: RefCell<BTreeSet<(String, String)>>,
 }
 
 impl Sessions {
@@ -41,11 +50,25 @@ impl Sessions {
             path,
             session: stored.map(|stored| stored.session).unwrap_or_default(),
             is_dirty: false,
+            told: RefCell::default(),
         }
     }
 
     pub(crate) fn current(&self) -> &Session {
         &self.session
+    }
+
+    /// Whether nobody has been told of this edge node yet; he is then.
+    pub(super) fn is_news(&self, topic: EdgeTopic<'_>) -> bool {
+        let mut told = self.told.borrow_mut();
+        let node = (topic.group.to_owned(), topic.edge_node.to_owned());
+        told.len() < NODES_MAX && told.insert(node)
+    }
+
+    /// The edge node begins anew.
+    pub(super) fn forget_told(&self, topic: EdgeTopic<'_>) {
+        let node = (topic.group.to_owned(), topic.edge_node.to_owned());
+        self.told.borrow_mut().remove(&node);
     }
 
     /// Goes on from what a publish has changed.
