@@ -12,6 +12,7 @@ mod batch;
 mod clock_duty;
 mod commit;
 mod intake;
+mod partly;
 mod redelivery;
 mod request;
 mod retained;
@@ -40,6 +41,7 @@ use self::{
     clock_duty::NoTime,
     commit::{Pending, Stall},
     intake::Intake,
+    partly::{PartlyKept, records_of},
     redelivery::{End, FOLLOWING_MAX, Following, Redelivery, Verdict},
     retained::Retained,
     window::Window,
@@ -55,10 +57,7 @@ pub use self::{
 use crate::{
     config::settings::{MqttVersion, RetainedPolicy, Settings},
     ingest::{Acker, Inbox, Incoming, Received},
-    record::{
-        clock::Clock,
-        decode::{Misfits, Reason, Reject},
-    },
+    record::{clock::Clock, decode::Misfits},
 };
 
 /// How often the clock is judged.
@@ -145,10 +144,7 @@ impl Writer {
             window: Window::new(gap, now),
             arrived: Vec::new(),
             undecided: None,
-            partly: PartlyKept {
-                since: Instant::now(),
-                count: 0,
-            },
+            partly: PartlyKept::new(),
             pending: Pending::new(),
             notices: Notices::default(),
             stalled: None,
@@ -441,43 +437,6 @@ impl Writer {
         };
         self.pending.reply(request.reply, answer);
         Ok(())
-    }
-}
-
-/// The records of a publish that is sent again; `whole`: only if nothing of it is left out.
-fn records_of(decoding: Decoding<'_>, whole: bool) -> Result<DecodedBatch<'_>, Reject> {
-    let Decoding::Records(batch) = decoding else {
-        let detail = "there is nothing in it to store: its [[stream]] excludes the topic";
-        return Err(Reject::new(Reason::UnknownTopic, detail));
-    };
-    match batch.misfits.first() {
-        Some(reject) if whole && !batch.misfits.missing.is_empty() => Err(Reject {
-            detail: batch.misfits.summary(),
-            ..reject
-        }),
-        _ => Ok(batch),
-    }
-}
-
-/// How many publishes that are stored in part may go to quarantine as well: a value that never fits
-/// comes with every publish, and would push out what is nowhere else.
-#[derive(Debug)]
-struct PartlyKept {
-    since: Instant,
-    count: u32,
-}
-
-impl PartlyKept {
-    /// In a minute.
-    const COUNT_MAX: u32 = 60;
-    const MINUTE: Duration = Duration::from_mins(1);
-
-    fn may_be_kept(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.since) >= Self::MINUTE {
-            (self.since, self.count) = (now, 0);
-        }
-        self.count += 1;
-        self.count <= Self::COUNT_MAX
     }
 }
 

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use dunlin_sync::{
     block::builder::{BlockBuilder, Fitted, PushError},
-    sample::{Schema, Split, StreamId, Timestamp},
+    sample::{Field, Schema, Split, StreamId, Timestamp},
 };
 
-use crate::record::{
-    decode::{Misfits, Record},
-    split::Splitter,
+use crate::{
+    config::settings::TimeRange,
+    record::{
+        decode::{Misfits, Record},
+        split::Splitter,
+    },
 };
 
 /// A stream that has had a record.
@@ -104,4 +107,42 @@ pub(super) enum Decoding<'a> {
     Records(DecodedBatch<'a>),
     /// Nothing to store: its topic is excluded, or what it says is of no interest.
     Nothing,
+}
+
+/// Takes away source times that cannot be one; how many there were.
+pub(super) fn leave_out_times(
+    range: &TimeRange,
+    now_ns: Option<i64>,
+    records: &mut [Record],
+) -> u64 {
+    let mut left_out = 0;
+    for record in records {
+        let time = record.source_ts;
+        record.source_ts = time.filter(|&ns| range.contains(ns, now_ns));
+        left_out += u64::from(record.source_ts != time);
+    }
+    left_out
+}
+
+/// `records`, whose values follow `fields`, with each value where `schema` holds it.
+pub(super) fn placed(
+    records: Vec<Record>,
+    fields: &[Field],
+    schema: &Schema,
+) -> impl ExactSizeIterator<Item = Record> + use<> {
+    let places: HashMap<&str, u32> = schema.fields.iter().map(|f| &*f.name).zip(0..).collect();
+    let places: Vec<Option<u32>> = fields
+        .iter()
+        .map(|f| places.get(&*f.name).copied())
+        .collect();
+    records.into_iter().map(move |record| {
+        let moved = record.values.into_iter().filter_map(|(field, value)| {
+            let place = places.get(field as usize).copied().flatten()?;
+            Some((place, value))
+        });
+        Record {
+            source_ts: record.source_ts,
+            values: moved.collect::<Vec<_>>().into(),
+        }
+    })
 }

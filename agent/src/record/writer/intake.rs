@@ -12,11 +12,11 @@ use dunlin_sync::{
 };
 
 use super::{
-    batch::{DecodedBatch, Decoding, OpenStream, Part},
+    batch::{DecodedBatch, Decoding, OpenStream, Part, leave_out_times, placed},
     room::Room,
 };
 use crate::{
-    config::settings::{PayloadFormat, RetainedPolicy, Settings, SplitRule, StreamRule, TimeRange},
+    config::settings::{PayloadFormat, RetainedPolicy, Settings, SplitRule, StreamRule},
     record::{
         decode::{self, Misfits, Missing, Publish, Reason, Record, Reject, SecondField, Sessions},
         route::{Destination, Route, Router, tag_names, unescaped},
@@ -458,17 +458,6 @@ fn known_schemas(buffer: &Buffer, rules: &[StreamRule]) -> Vec<Option<Arc<Schema
     schemas.collect()
 }
 
-/// Takes away source times that cannot be one; how many there were.
-fn leave_out_times(range: &TimeRange, now_ns: Option<i64>, records: &mut [Record]) -> u64 {
-    let mut left_out = 0;
-    for record in records {
-        let time = record.source_ts;
-        record.source_ts = time.filter(|&ns| range.contains(ns, now_ns));
-        left_out += u64::from(record.source_ts != time);
-    }
-    left_out
-}
-
 /// A field is made once, so this is told once.
 fn tell_seconds(stream: &str, seconds: &[SecondField]) {
     const TOLD_MAX: usize = 8;
@@ -489,27 +478,4 @@ fn tell_seconds(stream: &str, seconds: &[SecondField]) {
 
 fn quoted_topic(topic: &[u8]) -> String {
     decode::quoted(&String::from_utf8_lossy(topic))
-}
-
-/// `records`, whose values follow `fields`, with each value where `schema` holds it.
-fn placed(
-    records: Vec<Record>,
-    fields: &[Field],
-    schema: &Schema,
-) -> impl ExactSizeIterator<Item = Record> + use<> {
-    let places: HashMap<&str, u32> = schema.fields.iter().map(|f| &*f.name).zip(0..).collect();
-    let places: Vec<Option<u32>> = fields
-        .iter()
-        .map(|f| places.get(&*f.name).copied())
-        .collect();
-    records.into_iter().map(move |record| {
-        let moved = record.values.into_iter().filter_map(|(field, value)| {
-            let place = places.get(field as usize).copied().flatten()?;
-            Some((place, value))
-        });
-        Record {
-            source_ts: record.source_ts,
-            values: moved.collect::<Vec<_>>().into(),
-        }
-    })
 }
