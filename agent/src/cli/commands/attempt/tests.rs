@@ -5,7 +5,9 @@ use super::*;
 fn settings(streams: &str) -> Settings {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("dunlin.toml");
-    let text = format!("device = \"d\"\n[mqtt]\nurl = \"mqtt://h\"\n{streams}");
+    let text = format!(
+        "device = \"d\"\n[mqtt]\nurl = \"mqtt://h\"\n[upstream]\nurl = \"tdengine://h/d\"\n{streams}"
+    );
     std::fs::write(&file, text).unwrap();
     config::load(Some(&file), &Overrides::default()).unwrap()
 }
