@@ -15,19 +15,28 @@ pub fn second_field(field: &str, kind: FieldType, number: u32) -> String {
         0 | 1 => format!("_{kind}"),
         more => format!("_{kind}_{more}"),
     };
-    with_suffix(field, &suffix)
+    if field.len() + suffix.len() <= FIELD_NAME_BYTES_MAX {
+        return format!("{field}{suffix}");
+    }
+    format!(
+        "{}{suffix}",
+        cut(field, FIELD_NAME_BYTES_MAX.saturating_sub(suffix.len()))
+    )
 }
 
-/// `name` with `suffix`; what would be longer than [`FIELD_NAME_BYTES_MAX`] is cut short and gets a hash of
-/// the whole in between. A pure function.
-pub fn with_suffix(name: &str, suffix: &str) -> String {
-    if name.len() + suffix.len() <= FIELD_NAME_BYTES_MAX {
-        return format!("{name}{suffix}");
+/// `name` itself if it has at most `bytes_max` bytes; a longer one is cut short and gets a hash of the
+/// whole, so that names which begin alike stay apart. A pure function.
+pub fn shortened(name: &str, bytes_max: usize) -> String {
+    if name.len() <= bytes_max {
+        return name.to_owned();
     }
+    cut(name, bytes_max)
+}
+
+fn cut(name: &str, bytes_max: usize) -> String {
     let hash = format!("_{:08x}", crc32c::crc32c(name.as_bytes()));
-    let room = FIELD_NAME_BYTES_MAX.saturating_sub(hash.len() + suffix.len());
-    let kept = name.floor_char_boundary(room);
-    format!("{}{hash}{suffix}", &name[..kept])
+    let kept = name.floor_char_boundary(bytes_max.saturating_sub(hash.len()));
+    format!("{}{hash}", &name[..kept])
 }
 
 #[cfg(test)]

@@ -60,6 +60,14 @@ impl fmt::Display for Exit {
     }
 }
 
+/// Mistakes in a configuration, one a line.
+impl From<Vec<crate::config::Diagnostic>> for Exit {
+    fn from(mistakes: Vec<crate::config::Diagnostic>) -> Self {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Self::Usage(lines.join("\n"))
+    }
+}
+
 /// What a command ends with.
 pub type Outcome = Result<(), Exit>;
 
@@ -72,10 +80,7 @@ pub fn settings(
     overrides: &crate::config::Overrides,
 ) -> Result<crate::config::settings::Settings, Exit> {
     let checked = crate::config::check(file, overrides);
-    let settings = checked.settings.map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Exit::Usage(lines.join("\n"))
-    })?;
+    let settings = checked.settings?;
     crate::app::logging::init(&settings.log).map_err(|error| Exit::Usage(error.to_string()))?;
     for warning in checked.warnings {
         tracing::warn!("{warning}");

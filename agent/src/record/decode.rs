@@ -25,7 +25,7 @@ use dunlin_sync::{
 };
 
 pub(crate) use crate::base::text::quoted;
-use crate::config::settings::{Compression, PayloadFormat, StreamRule};
+use crate::config::settings::{Compression, PayloadFormat, Pointer, StreamRule};
 
 mod builder;
 mod cbor;
@@ -37,6 +37,7 @@ mod influx;
 mod json;
 mod misfits;
 mod msgpack;
+mod names;
 mod reason;
 mod samples;
 mod scalar;
@@ -52,6 +53,7 @@ pub(crate) mod tests;
 
 use builder::Builder;
 pub use misfits::{FieldMisfit, Misfits, Missing};
+pub use names::is_field_name;
 pub use reason::{Reason, Reject};
 pub(crate) use sparkplug::Sessions;
 
@@ -312,20 +314,9 @@ fn without_mark(text: &str) -> &str {
 
 /// The dotted path of a JSON pointer; a text without a leading slash is a plain key or column.
 pub(crate) fn path_of(pointer: &str) -> Cow<'_, str> {
-    let Some(path) = pointer.strip_prefix('/') else {
-        return Cow::Borrowed(pointer);
-    };
-    if !path.contains(['/', '~']) {
+    let path = pointer.strip_prefix('/').unwrap_or(pointer);
+    if path.len() == pointer.len() || !path.contains(['/', '~']) {
         return Cow::Borrowed(path);
     }
-    let keys: Vec<String> = path
-        .split('/')
-        .map(|key| key.replace("~1", "/").replace("~0", "~"))
-        .collect();
-    Cow::Owned(keys.join("."))
-}
-
-/// Whether a field may be called this: 1..=64 bytes without control characters, quotes or back-ticks.
-pub fn is_field_name(name: &str) -> bool {
-    (1..=FIELD_NAME_BYTES_MAX).contains(&name.len()) && value::is_clean(name)
+    Cow::Owned(Pointer::parse(pointer).0.join("."))
 }

@@ -372,6 +372,7 @@ impl Writer {
     fn take_request(&mut self, request: Request) -> Result<(), String> {
         let mut is_own = false;
         let mut misfits = Misfits::default();
+        // Where they are from, if it is to be kept.
         let mut origin = None;
         let taken = match request.content {
             RequestContent::Settings(settings) => {
@@ -396,7 +397,10 @@ impl Writer {
                 let decoded = decoded.and_then(|decoded| records_of(decoded, wanted.0.is_some()));
                 decoded.map(|mut batch| {
                     misfits = std::mem::take(&mut batch.misfits);
-                    origin = Some((topic.clone(), payload.0.unwrap_or_default().to_vec()));
+                    if !misfits.missing.is_empty() {
+                        let payload = payload.0.unwrap_or_default();
+                        origin = Some((topic.clone(), payload.to_vec()));
+                    }
                     batch.timed_otherwise(at_ns)
                 })
             }
@@ -420,9 +424,7 @@ impl Writer {
                             self.stats.records_own.fetch_add(stored, Relaxed);
                         }
                         self.stats.count_misfits(&misfits);
-                        if let Some((topic, payload)) = origin
-                            && !misfits.missing.is_empty()
-                        {
+                        if let Some((topic, payload)) = origin {
                             let item = self.intake.partly_stored(misfits, &topic, &payload);
                             self.pending.reject(item);
                         }

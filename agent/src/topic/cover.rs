@@ -41,7 +41,7 @@ pub(crate) fn covers(earlier: &str, later: &str) -> bool {
 const SHARE: &str = "$share/";
 
 /// A filter without its group.
-fn unshared(filter: &str) -> &str {
+pub(crate) fn unshared(filter: &str) -> &str {
     let shared = filter
         .strip_prefix(SHARE)
         .and_then(|shared| shared.split_once('/'));

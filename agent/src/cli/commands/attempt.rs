@@ -49,11 +49,7 @@ pub struct TryArgs {
 /// [`Exit::Usage`] for a configuration with mistakes, [`Exit::Failed`] for a payload that cannot be read,
 /// [`Exit::Found`] for one that would go to quarantine, in whole or in part.
 pub fn run(args: &TryArgs) -> Outcome {
-    let settings = config::check(args.config.as_deref(), &Overrides::default());
-    let settings = settings.settings.map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Exit::Usage(lines.join("\n"))
-    })?;
+    let settings = config::load(args.config.as_deref(), &Overrides::default())?;
     let payload = payload(args)?;
     let sessions = Sessions::of(&settings.data_dir);
     let attempt = attempt(&settings, &sessions, &args.topic, &payload);

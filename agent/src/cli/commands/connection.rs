@@ -62,7 +62,7 @@ impl Connection {
     /// [`Exit`], if the directory is not known or the agent does not answer.
     pub async fn open(args: &ConnectionArgs) -> Result<Self, Exit> {
         let data_dir = config::data_dir(args.config.as_deref(), &args.overrides);
-        let data_dir = data_dir.map_err(|mistakes| Exit::Usage(lines(&mistakes)))?;
+        let data_dir = data_dir?;
         owner::take_on(&data_dir).map_err(Exit::Usage)?;
         let failed = |error: ControlError| match error {
             ControlError::Socket { path, source }

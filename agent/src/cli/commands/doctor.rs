@@ -30,10 +30,7 @@ pub struct DoctorArgs {
 pub async fn run(args: DoctorArgs) -> Outcome {
     let file = args.connection.config.as_deref();
     let checked = config::check(file, &args.connection.overrides);
-    let settings = checked.settings.map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Exit::Usage(lines.join("\n"))
-    })?;
+    let settings = checked.settings?;
     owner::take_on(&settings.data_dir).map_err(Exit::Usage)?;
     let found = doctor::examine(&Patient {
         settings: &settings,

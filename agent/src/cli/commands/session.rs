@@ -33,10 +33,7 @@ pub async fn run(command: SessionCommand) -> Outcome {
         args.overrides.clone()
     };
     let checked = config::check(args.config.as_deref(), &overrides);
-    let settings = checked.settings.map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Exit::Usage(lines.join("\n"))
-    })?;
+    let settings = checked.settings?;
     if Connection::open(&args).await?.status().is_some() {
         return Err(Exit::Usage(
             "the agent is running and would begin a new session at once; stop it first".into(),

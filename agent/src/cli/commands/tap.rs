@@ -21,7 +21,10 @@ use crate::{
         wire::{self, Packet, Publish},
     },
     record::decode::Sessions,
-    topic::{TopicFilter, cover::without_covered},
+    topic::{
+        TopicFilter,
+        cover::{unshared, without_covered},
+    },
 };
 
 /// Bound on saying good-bye.
@@ -60,11 +63,7 @@ pub struct TapArgs {
 /// # Errors
 /// [`Exit::Usage`] for a configuration with mistakes, [`Exit::Failed`] for a broker that does not let us.
 pub async fn run(args: TapArgs) -> Outcome {
-    let settings = config::check(args.config.as_deref(), &Overrides::default()).settings;
-    let settings = settings.map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Exit::Usage(lines.join("\n"))
-    })?;
+    let settings = config::load(args.config.as_deref(), &Overrides::default())?;
     let filters = filters(&args, &settings)?;
     let until = args.seconds.map(Duration::from_secs);
     let tapped = tap(&args, &settings, &filters);
@@ -98,15 +97,7 @@ fn filters(args: &TapArgs, settings: &Settings) -> Result<Vec<String>, Exit> {
         )));
     }
     // What is shared would not come to whoever shares it.
-    let plain = filters
-        .iter()
-        .map(|filter| match filter.strip_prefix("$share/") {
-            Some(shared) => shared
-                .split_once('/')
-                .map_or(shared, |(_, filter)| filter)
-                .to_owned(),
-            None => filter.clone(),
-        });
+    let plain = filters.iter().map(|filter| unshared(filter).to_owned());
     Ok(without_covered(&plain.collect::<Vec<_>>()))
 }
 

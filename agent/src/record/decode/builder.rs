@@ -13,7 +13,7 @@ use std::{borrow::Cow, collections::HashMap, mem};
 
 use dunlin_sync::sample::{Field, Schema, Value};
 
-use self::{misfits::field_name_for, put::misfit_at, seen::Seen};
+use self::{put::misfit_at, seen::Seen};
 use super::{
     CELLS_MAX, Decoded, Group, Missing, RECORDS_MAX, Reason, Record, Reject, SecondField,
     float::Floats,

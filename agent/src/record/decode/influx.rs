@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use super::{Reason, Reject, builder::Builder, shaped::clean_tag, value::Cell};
+use super::{Reason, Reject, builder::Builder, names::clean_tag, value::Cell};
 use crate::base::source_time::decimal_ns;
 
 /// One point.

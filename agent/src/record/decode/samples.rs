@@ -9,11 +9,8 @@ use std::{borrow::Cow, cell::RefCell};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    RECORDS_MAX, Reason, Reject, SAMPLES_MAX,
-    builder::Builder,
-    shaped::{clean_tag, members},
-    tape::Value,
-    value::Cell,
+    RECORDS_MAX, Reason, Reject, SAMPLES_MAX, builder::Builder, names::clean_tag, path_of,
+    shaped::members, tape::Value, value::Cell,
 };
 use crate::{
     base::waveform::{Feature, Reducer},
@@ -218,7 +215,7 @@ fn put_features(
             .rule()
             .time
             .as_deref()
-            .map(|time| Pointer::parse(time).0.join("."));
+            .map(|time| path_of(time).into_owned());
         builder.skip(channels.chain(time).collect());
         members(root, builder, &mut String::new())?;
     }

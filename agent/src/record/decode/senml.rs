@@ -17,8 +17,9 @@ use super::{
     FIELD_NAME_BYTES_MAX, Reason, Reject,
     builder::Builder,
     float::Floats,
-    json, quoted,
-    shaped::clean_tag,
+    json,
+    names::clean_tag,
+    quoted,
     tape::{Tape, Value},
     value::Cell,
 };

@@ -11,16 +11,13 @@ use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
 use super::{
     RECORDS_MAX, Reason, Reject,
     builder::{Below, Builder, TIME_BYTES_MAX},
+    names::clean_tag,
     quoted, scalar,
     tape::Value,
     value::Cell,
 };
-use dunlin_sync::second_field::with_suffix;
-
 use crate::config::settings::{Pointer, RecordStep, RecordsAt, StreamRule};
 
-/// Longest value of a tag, bytes.
-const TAG_BYTES_MAX: usize = 128;
 /// Levels around a record that are looked at, so that a record costs no more than its bytes.
 const LEVELS_MAX: usize = 16;
 
@@ -219,11 +216,13 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
             let detail = format!("more than {RECORDS_MAX} records in one publish; send several");
             return Err(Reject::new(Reason::TooManyRecords, detail));
         }
-        let parcel = *self.by_key.entry(key.clone()).or_insert(next);
-        if parcel == next {
-            let (tags, values) = (key.0, Vec::new());
+        let known = self.by_key.get(&key).copied();
+        let parcel = known.unwrap_or_else(|| {
+            let (tags, values) = (key.0.clone(), Vec::new());
             self.parcels.push(Parcel { tags, time, values });
-        }
+            self.by_key.insert(key, next);
+            next
+        });
         let is_good = at.quality.as_ref().is_none_or(|pointer| {
             let quality = value.at(&pointer.0).and_then(Value::as_scalar);
             quality.is_none_or(|quality| is_good(quality, &at.good))
@@ -319,24 +318,6 @@ fn time_around<'t, 'a>(around: &Around<'t, 'a>) -> Option<&'t Cell<'a>> {
 fn is_short(cell: &Cell<'_>) -> bool {
     !matches!(cell, Cell::Text(text) if text.len() > TIME_BYTES_MAX)
         && !matches!(cell, Cell::Number(text) if text.len() > TIME_BYTES_MAX)
-}
-
-/// A value that a stream may be named after, made of any text.
-pub(super) fn clean_tag(text: &str) -> String {
-    let text = text.trim();
-    let kept = |c: char| match c {
-        '"' | '\'' | '`' => '_',
-        c if c.is_control() => '_',
-        c => c,
-    };
-    let text: String = text.chars().map(kept).collect();
-    if text.len() <= TAG_BYTES_MAX {
-        return text;
-    }
-    // Cut, and told apart from others that begin alike.
-    let end = with_suffix(&text, "");
-    let kept = text.floor_char_boundary(TAG_BYTES_MAX - end.len() - 1);
-    format!("{}~{end}", &text[..kept])
 }
 
 fn text_of<'t>(cell: &'t Cell<'_>) -> Option<Cow<'t, str>> {

@@ -90,16 +90,6 @@ impl<'t, 'a> Value<'t, 'a> {
         path.iter().try_fold(self, |value, key| value.child(key))
     }
 
-    /// Members of an object or elements of an array, counted anew each time; 0 of a scalar.
-    #[cfg(test)]
-    pub(super) fn len(self) -> usize {
-        if self.is_object() {
-            self.raw_members().count()
-        } else {
-            self.items().count()
-        }
-    }
-
     fn node(self) -> Option<&'t Node<'a>> {
         self.nodes.get(self.position)
     }

@@ -41,8 +41,6 @@ pub struct WriterStats {
     pub records_quarantined: AtomicU64,
     /// Publishes on topics that their rule excludes.
     pub excluded: AtomicU64,
-    /// Values that are missing from stored records because they do not fit their fields.
-    pub values_missing: AtomicU64,
     /// Records whose source's time was left out because it cannot be one.
     pub times_implausible: AtomicU64,
     /// How long the last commit took, nanoseconds.
@@ -68,7 +66,6 @@ impl WriterStats {
     pub(super) fn count_misfits(&self, misfits: &Misfits) {
         let mut by_field = unpoisoned(self.by_field.lock());
         for kind in &misfits.kinds {
-            self.values_missing.fetch_add(kind.values, Relaxed);
             let mut key = (kind.reason, kind.field.clone());
             if by_field.len() >= FIELDS_TOLD_MAX && !by_field.contains_key(&key) {
                 OTHER_FIELDS.clone_into(&mut key.1);

@@ -1,13 +1,9 @@
-//! What is left out of a record, and names that no field can have.
-
-use std::borrow::Cow;
-
-use dunlin_sync::second_field::with_suffix;
+//! What is left out of a record.
 
 use super::{Builder, Reject};
 use crate::{
     config::settings::{OnMisfit, PayloadFormat},
-    record::decode::{Reason, is_field_name},
+    record::decode::{Reason, names::field_name_for},
 };
 
 impl Builder<'_> {
@@ -74,23 +70,4 @@ impl Builder<'_> {
         }
         self.misfits.add(self.begun, path, reject)
     }
-}
-
-/// What the field of a path is called: the path itself, unless no field may be called so. What a name
-/// may not hold becomes `_`, and a long one is cut and gets a hash of the whole: always the same name for
-/// the same path.
-pub(super) fn field_name_for(path: &str) -> Cow<'_, str> {
-    if is_field_name(path) {
-        return Cow::Borrowed(path);
-    }
-    if path.is_empty() {
-        return Cow::Owned("_".to_owned());
-    }
-    let replaced = |c: char| match c {
-        '"' | '\'' | '`' => '_',
-        c if c.is_control() => '_',
-        c => c,
-    };
-    let name: String = path.chars().map(replaced).collect();
-    Cow::Owned(with_suffix(&name, ""))
 }

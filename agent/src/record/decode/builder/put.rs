@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use dunlin_sync::sample::{Field, FieldType, Value};
 
-use super::{Below, Builder, Reason, Reject, Target, field_name_for, quoted};
-use crate::record::decode::value::{Cell, LARGE_INTEGER_BYTES_MIN, Misfit, Taking};
+use super::{Below, Builder, Reason, Reject, Target, quoted};
+use crate::record::decode::{
+    names::field_name_for,
+    value::{Cell, LARGE_INTEGER_BYTES_MIN, Misfit, Taking},
+};
 
 /// Longest path of a field that nobody declared, bytes.
 const PATH_BYTES_MAX: usize = 1024;

@@ -19,7 +19,7 @@ use super::{
     topic::{EdgeTopic, MessageKind, Topic},
 };
 use crate::record::decode::{
-    Reason, Reject, builder::Builder, quoted, shaped::clean_tag, value::Cell,
+    Reason, Reject, builder::Builder, names::clean_tag, quoted, value::Cell,
 };
 
 /// Field that says whether a node or device is there.
@@ -103,8 +103,7 @@ fn put_records(
     let mut is_alias_told = false;
     for (time_ms, metrics) in by_time {
         builder.begin()?;
-        builder
-            .set_source_ts(time_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000_000)));
+        builder.set_source_ts(source_ts(time_ms));
         if let Some((online, _)) = online.filter(|(_, sent_ms)| *sent_ms == time_ms) {
             builder.put(ONLINE, &Cell::Bool(online))?;
         }
@@ -132,9 +131,7 @@ fn put_records(
         for (name, set) in rows {
             for row in set.rows() {
                 builder.begin()?;
-                builder.set_source_ts(
-                    time_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000_000)),
-                );
+                builder.set_source_ts(source_ts(time_ms));
                 for (column, cell) in set.columns.iter().zip(row) {
                     builder.put(&format!("{name}.{}", column.name), cell)?;
                 }
@@ -148,6 +145,11 @@ fn put_records(
         return Err(Reject::new(Reason::UnknownAlias, detail));
     }
     Ok(())
+}
+
+/// Nanoseconds UTC, if that is a time.
+fn source_ts(time_ms: Option<u64>) -> Option<i64> {
+    i64::try_from(time_ms?).ok()?.checked_mul(1_000_000)
 }
 
 /// Whether a value of this quality counts: all but bad and stale ones, or those that the rule calls good.

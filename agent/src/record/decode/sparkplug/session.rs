@@ -216,33 +216,9 @@ impl Session {
         }
     }
 
-    /// Whether what the edge node or device said last is out of date: it is gone, or has not announced
-    /// itself.
-    #[cfg(test)]
-    pub(crate) fn is_stale(&self, topic: EdgeTopic<'_>) -> bool {
-        !self
-            .node(topic)
-            .is_some_and(|node| node.is_complete(topic.device))
-    }
-
     /// What went wrong with the edge node's messages; `None` for one that has never announced itself.
     pub(crate) fn counters(&self, topic: EdgeTopic<'_>) -> Option<Counters> {
         self.node(topic).map(|node| node.counters)
-    }
-
-    /// Forgets an edge node and its devices, to make room for others.
-    #[cfg(test)]
-    pub(crate) fn forget(&mut self, topic: EdgeTopic<'_>) {
-        let Some(nodes) = self.groups.get_mut(topic.group) else {
-            return;
-        };
-        if let Some(node) = nodes.remove(topic.edge_node) {
-            self.nodes = self.nodes.saturating_sub(1);
-            self.size = self.size.minus(node.size).minus(id_size(topic));
-        }
-        if nodes.is_empty() {
-            self.groups.remove(topic.group);
-        }
     }
 
     fn node(&self, topic: EdgeTopic<'_>) -> Option<&Node> {

@@ -6,6 +6,17 @@ use proptest::prelude::*;
 
 use super::*;
 
+impl Value<'_, '_> {
+    /// Members of an object or elements of an array, counted anew each time; 0 of a scalar.
+    pub(in super::super) fn len(self) -> usize {
+        if self.is_object() {
+            self.raw_members().count()
+        } else {
+            self.items().count()
+        }
+    }
+}
+
 /// Any JSON, with the numbers at the ends of what CBOR and `MessagePack` hold.
 pub(in super::super) fn json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![

@@ -5,7 +5,7 @@
 mod bounds;
 mod lifecycle;
 
-use super::{Event, Reading, Rebirth, Resolution, Sequence, Session};
+use super::{Event, Reading, Rebirth, Resolution, Sequence, Session, id_size};
 use crate::record::decode::{
     Reason, Reject,
     sparkplug::{
@@ -16,6 +16,30 @@ use crate::record::decode::{
     },
     value::Cell,
 };
+
+impl Session {
+    /// Whether what the edge node or device said last is out of date: it is gone, or has not announced
+    /// itself.
+    pub(super) fn is_stale(&self, topic: EdgeTopic<'_>) -> bool {
+        !self
+            .node(topic)
+            .is_some_and(|node| node.is_complete(topic.device))
+    }
+
+    /// Forgets an edge node and its devices, to make room for others.
+    pub(super) fn forget(&mut self, topic: EdgeTopic<'_>) {
+        let Some(nodes) = self.groups.get_mut(topic.group) else {
+            return;
+        };
+        if let Some(node) = nodes.remove(topic.edge_node) {
+            self.nodes = self.nodes.saturating_sub(1);
+            self.size = self.size.minus(node.size).minus(id_size(topic));
+        }
+        if nodes.is_empty() {
+            self.groups.remove(topic.group);
+        }
+    }
+}
 
 fn edge(topic: &str) -> EdgeTopic<'_> {
     match Topic::parse(topic) {
