@@ -162,7 +162,7 @@ pub struct RecordStatus {
     /// reason and field.
     #[serde(default)]
     pub values_missing: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Publishes on topics that their rule excludes.
+    /// Publishes of which nothing is to be stored: their rule excludes the topic, or they are no data.
     #[serde(default)]
     pub excluded: u64,
     /// Of those committed, with a source's time that cannot be one and was left out.

@@ -110,7 +110,7 @@ fn records(status: &RecordStatus) -> Vec<Metric> {
         missing,
         Metric::counter(
             "dunlin_publishes_excluded_total",
-            "Publishes on topics that their stream excludes",
+            "Publishes of which nothing is to be stored: excluded topics, and what is no data",
             status.excluded,
         ),
         Metric::counter(

@@ -26,6 +26,13 @@ use crate::config::settings::{DeclaredField, PayloadFormat, StreamRule};
 /// Longest text that is read as a time, bytes.
 pub(super) const TIME_BYTES_MAX: usize = 128;
 
+/// The refusal of a time that is longer than any.
+#[cold]
+pub(super) fn long_time(text: &str) -> Reject {
+    let detail = format!("a time of {} bytes", text.len());
+    Reject::new(Reason::BadTime, detail)
+}
+
 /// What lies at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -240,8 +247,7 @@ impl<'a> Builder<'a> {
             return Ok(None);
         }
         if text.len() > TIME_BYTES_MAX {
-            let detail = format!("a time of {} bytes", text.len());
-            return Err(Reject::new(Reason::BadTime, detail));
+            return Err(long_time(&text));
         }
         let ns = self.rule.time_rule.written_ns(&text).map_err(|error| {
             let detail = format!("{} {error}", cell.description());

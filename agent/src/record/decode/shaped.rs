@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
 
 use super::{
     RECORDS_MAX, Reason, Reject,
-    builder::{Below, Builder, TIME_BYTES_MAX},
+    builder::{Below, Builder, TIME_BYTES_MAX, long_time},
     names::clean_tag,
     quoted, scalar,
     tape::Value,
@@ -108,7 +108,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         let Some((step, rest)) = steps.split_first() else {
             return self.take(value, around);
         };
-        around.levels.push(self.level(value));
+        around.levels.push(self.level(value)?);
         match step {
             RecordStep::Key(key) => {
                 // Some messages of a device have it, others have not.
@@ -140,7 +140,7 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
             return self.take_value(value, at, around);
         }
         // The keys of an object are the names of what lies in it.
-        around.levels.push(self.level(value));
+        around.levels.push(self.level(value)?);
         for (key, inner) in value.members() {
             around.own_key = Some(key);
             if inner.is_array() {
@@ -202,21 +202,16 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
             (None, None, None) => return Ok(()),
         };
         let tags = self.tags(value, around);
-        let own = self.time.as_ref().and_then(|time| value.at(&time.0));
-        let time = own
-            .and_then(Value::as_scalar)
-            .filter(|cell| is_short(cell))
-            .or_else(|| time_around(around));
+        let time = self.time_in(value)?.or_else(|| time_around(around));
         let key = (
             tags,
             time.map_or_else(String::new, |time| format!("{time:?}")),
         );
-        let next = self.parcels.len();
-        if next >= RECORDS_MAX {
+        let (next, known) = (self.parcels.len(), self.by_key.get(&key).copied());
+        if known.is_none() && next >= RECORDS_MAX {
             let detail = format!("more than {RECORDS_MAX} records in one publish; send several");
             return Err(Reject::new(Reason::TooManyRecords, detail));
         }
-        let known = self.by_key.get(&key).copied();
         let parcel = known.unwrap_or_else(|| {
             let (tags, values) = (key.0.clone(), Vec::new());
             self.parcels.push(Parcel { tags, time, values });
@@ -273,16 +268,25 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
         Ok(())
     }
 
-    /// What an object says for all that lies in it.
-    fn level(&self, value: Value<'t, 'a>) -> Level<'t, 'a> {
+    /// The time that an object itself says.
+    fn time_in(&self, value: Value<'t, 'a>) -> Result<Option<&'t Cell<'a>>, Reject> {
         let time = self.time.as_ref().and_then(|time| value.at(&time.0));
-        let tags = self.rule.payload_tags.iter();
-        Level {
-            time: time
-                .and_then(Value::as_scalar)
-                .filter(|cell| is_short(cell)),
-            tags: tags.map(|tag| tag_at(value, tag.at.as_ref()?)).collect(),
+        let time = time.and_then(Value::as_scalar);
+        match time {
+            // It is looked at for every record that lies in it.
+            Some(Cell::Text(text)) if text.len() > TIME_BYTES_MAX => Err(long_time(text)),
+            Some(Cell::Number(text)) if text.len() > TIME_BYTES_MAX => Err(long_time(text)),
+            time => Ok(time),
         }
+    }
+
+    /// What an object says for all that lies in it.
+    fn level(&self, value: Value<'t, 'a>) -> Result<Level<'t, 'a>, Reject> {
+        let tags = self.rule.payload_tags.iter();
+        Ok(Level {
+            time: self.time_in(value)?,
+            tags: tags.map(|tag| tag_at(value, tag.at.as_ref()?)).collect(),
+        })
     }
 
     /// Values of the rule's payload tags.
@@ -312,12 +316,6 @@ fn tag_at<'t>(value: Value<'t, '_>, at: &Pointer) -> Option<Cow<'t, str>> {
 
 fn time_around<'t, 'a>(around: &Around<'t, 'a>) -> Option<&'t Cell<'a>> {
     around.levels.iter().rev().find_map(|level| level.time)
-}
-
-/// Whether what may be a time is no longer than one: it is looked at for every record that lies in it.
-fn is_short(cell: &Cell<'_>) -> bool {
-    !matches!(cell, Cell::Text(text) if text.len() > TIME_BYTES_MAX)
-        && !matches!(cell, Cell::Number(text) if text.len() > TIME_BYTES_MAX)
 }
 
 fn text_of<'t>(cell: &'t Cell<'_>) -> Option<Cow<'t, str>> {

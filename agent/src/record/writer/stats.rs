@@ -39,7 +39,7 @@ pub struct WriterStats {
     pub possible_duplicates: AtomicU64,
     /// Records in publishes that went to quarantine.
     pub records_quarantined: AtomicU64,
-    /// Publishes on topics that their rule excludes.
+    /// Publishes of which nothing is to be stored: their rule excludes the topic, or they are no data.
     pub excluded: AtomicU64,
     /// Records whose source's time was left out because it cannot be one.
     pub times_implausible: AtomicU64,

@@ -100,35 +100,38 @@ fn put_records(
         .records
         .as_ref()
         .map_or(&[][..], |records| &records.good);
-    let mut is_alias_told = false;
+    let mut aliases = Some(&resolution.unknown_aliases).filter(|aliases| !aliases.is_empty());
     for (time_ms, metrics) in by_time {
-        builder.begin()?;
-        builder.set_source_ts(source_ts(time_ms));
-        if let Some((online, _)) = online.filter(|(_, sent_ms)| *sent_ms == time_ms) {
-            builder.put(ONLINE, &Cell::Bool(online))?;
-        }
-        let mut rows = Vec::new();
+        let (mut values, mut sets) = (Vec::new(), Vec::new());
         for metric in metrics {
+            let quality = metric.quality;
+            if quality.is_some_and(|quality| !is_kept(quality, good)) {
+                builder.note_misfit(&metric.name, Reason::BadQuality, "a value of bad quality");
+                continue;
+            }
             match &metric.value {
-                _ if metric
-                    .quality
-                    .is_some_and(|quality| !is_kept(quality, good)) =>
-                {
-                    builder.note_misfit(&metric.name, Reason::BadQuality, "a value of bad quality");
-                }
-                Reading::Cell(cell) => builder.put(&metric.name, cell)?,
-                Reading::DataSet(set) => rows.push((&*metric.name, set)),
+                Reading::Cell(cell) => values.push((&*metric.name, cell)),
+                Reading::DataSet(set) => sets.push((&*metric.name, set)),
             }
         }
-        if !is_alias_told {
-            is_alias_told = true;
-            for (alias, count) in &resolution.unknown_aliases {
+        let online = online.filter(|(_, sent_ms)| *sent_ms == time_ms);
+        // Data sets alone are records of their own.
+        if sets.is_empty() || !values.is_empty() || online.is_some() || aliases.is_some() {
+            builder.begin()?;
+            builder.set_source_ts(source_ts(time_ms));
+            if let Some((online, _)) = online {
+                builder.put(ONLINE, &Cell::Bool(online))?;
+            }
+            for (name, cell) in values {
+                builder.put(name, cell)?;
+            }
+            for (alias, count) in aliases.take().into_iter().flatten() {
                 builder.miss_alias(*alias, *count)?;
             }
+            builder.note_any();
+            builder.end()?;
         }
-        builder.note_any();
-        builder.end()?;
-        for (name, set) in rows {
+        for (name, set) in sets {
             for row in set.rows() {
                 builder.begin()?;
                 builder.set_source_ts(source_ts(time_ms));

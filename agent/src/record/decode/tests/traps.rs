@@ -247,3 +247,49 @@ fn what_is_scaled_beyond_all_numbers_does_not_fit() {
     };
     assert_eq!(refused(&scaling, r#"{"a":1e308}"#).0, Reason::WrongType);
 }
+
+#[test]
+fn a_time_that_is_none_refuses_records_from_inside_as_well() {
+    let timed = StreamRule {
+        records: Some(RecordsAt {
+            steps: vec![RecordStep::Key("values".into())],
+            name: Some(Pointer::parse("/n")),
+            value: Some(Pointer::parse("/v")),
+            ..RecordsAt::default()
+        }),
+        time: Some("/t".into()),
+        ..rule()
+    };
+    let long = "1".repeat(200);
+    for payload in [
+        format!(r#"{{"t":"{long}","values":[{{"n":"a","v":1}}]}}"#),
+        format!(r#"{{"values":[{{"n":"a","v":1,"t":{long}}}]}}"#),
+        r#"{"values":[{"n":"a","v":1,"t":"soon"}]}"#.to_owned(),
+    ] {
+        assert_eq!(refused(&timed, &payload).0, Reason::BadTime, "{payload}");
+    }
+}
+
+#[test]
+fn as_many_records_from_inside_may_come_as_there_may_be_and_no_more() {
+    let timed = StreamRule {
+        records: Some(RecordsAt {
+            name: Some(Pointer::parse("/n")),
+            value: Some(Pointer::parse("/v")),
+            ..RecordsAt::default()
+        }),
+        time: Some("/t".into()),
+        ..rule()
+    };
+    let payload = |count: usize| {
+        let objects = (0..count).map(|n| format!(r#"{{"n":"a","v":1,"t":{n}}}"#));
+        let last = r#"{"n":"b","v":2,"t":0}"#.to_owned();
+        format!("[{}]", objects.chain([last]).collect::<Vec<_>>().join(","))
+    };
+    assert_eq!(
+        ok(&timed, &payload(RECORDS_MAX)).records().len(),
+        RECORDS_MAX
+    );
+    let reason = refused(&timed, payload(RECORDS_MAX + 1)).0;
+    assert_eq!(reason, Reason::TooManyRecords);
+}

@@ -146,3 +146,50 @@ fn a_value_of_bad_quality_is_missing_and_counted_unless_it_is_called_good() {
     let swapped = decoded(&["0"]);
     assert_eq!(only(&swapped), [("bad", Value::F64(1.0))]);
 }
+
+#[test]
+fn a_data_set_is_a_record_a_row_and_no_other() {
+    // Two columns of type Int32 and two rows.
+    let element = |value: u8| nested(1, &[1 << 3, value]);
+    let row = |a: u8, b: u8| nested(4, &[element(a), element(b)].concat());
+    let set = [
+        vec![1 << 3, 2],
+        nested(2, b"x"),
+        nested(2, b"y"),
+        vec![3 << 3, 3, 3 << 3, 3],
+        row(1, 2),
+        row(3, 4),
+    ];
+    let set = set.concat();
+    // Field 17 takes a key of two bytes.
+    let value = [&[0x8a, 0x01, set.len() as u8][..], &set].concat();
+    let metric = [nested(1, b"table"), vec![4 << 3, 16], value].concat();
+    let mut sessions = Sessions::default();
+    let payload = payload(2, &[nested(2, &metric)]);
+    let decoded = take(
+        &mut sessions,
+        &sparkplug(&[]),
+        "spBv1.0/g/NDATA/e",
+        &payload,
+    )
+    .unwrap();
+    let names: Vec<&str> = decoded
+        .new_fields
+        .iter()
+        .map(|field| &*field.name)
+        .collect();
+    assert_eq!(names, ["table.x", "table.y"]);
+    let rows: Vec<Vec<Value>> = decoded.groups[0]
+        .records
+        .iter()
+        .map(|record| {
+            record
+                .values
+                .iter()
+                .map(|(_, value)| value.clone())
+                .collect()
+        })
+        .collect();
+    let row = |a: f64, b: f64| vec![Value::F64(a), Value::F64(b)];
+    assert_eq!(rows, [row(1.0, 2.0), row(3.0, 4.0)]);
+}
