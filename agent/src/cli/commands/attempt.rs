@@ -52,7 +52,7 @@ pub fn run(args: &TryArgs) -> Outcome {
     let settings = config::load(args.config.as_deref(), &Overrides::default())?;
     let payload = payload(args)?;
     let sessions = Sessions::of(&settings.data_dir);
-    let attempt = attempt(&settings, &sessions, &args.topic, &payload);
+    let attempt = attempt(&settings, &sessions, &args.topic, &payload, payload.len());
     let shown = if args.json {
         format!("{:#}\n", attempt.as_json())
     } else {
@@ -86,11 +86,13 @@ pub(super) enum Attempt<'s> {
     Decoded(&'s StreamRule, Route, Decoded),
 }
 
+/// What becomes of a payload of `bytes` bytes, of which those beyond the bound need not be here.
 pub(super) fn attempt<'s>(
     settings: &'s Settings,
     sessions: &Sessions,
     topic: &str,
     payload: &[u8],
+    bytes: usize,
 ) -> Attempt<'s> {
     let router = Router::new(&settings.streams);
     let destination = match router.route(topic.as_bytes()) {
@@ -102,8 +104,8 @@ pub(super) fn attempt<'s>(
     };
     let rule = &settings.streams[route.rule];
     let bytes_max = settings.mqtt.payload_bytes_max as usize;
-    if payload.len() > bytes_max {
-        let detail = format!("{} bytes (mqtt.payload_bytes_max)", payload.len());
+    if bytes > bytes_max {
+        let detail = format!("{bytes} bytes (mqtt.payload_bytes_max)");
         let reject = Reject::new(Reason::TooLarge, detail);
         return Attempt::Refused(Some(rule), reject);
     }

@@ -6,10 +6,7 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 use clap::Args;
 use tokio::time::{Instant, timeout};
 
-use super::{
-    Exit, Outcome,
-    attempt::{Attempt, attempt},
-};
+use super::{Exit, Outcome, attempt::attempt};
 use crate::{
     base::text,
     config::{
@@ -45,7 +42,7 @@ pub struct TapArgs {
     #[arg(long, value_name = "FILTER")]
     topic: Option<String>,
     /// Show payloads as they come
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     raw: bool,
     /// End after so many publishes
     #[arg(long, value_name = "COUNT")]
@@ -183,8 +180,8 @@ fn told(
     publish: &Publish,
 ) -> Option<String> {
     let topic = String::from_utf8_lossy(&publish.topic);
-    let is_cut = publish.payload_bytes > publish.payload.len();
-    let attempt = attempt(settings, sessions, &topic, &publish.payload);
+    let bytes = publish.payload_bytes;
+    let attempt = attempt(settings, sessions, &topic, &publish.payload, bytes);
     let wanted = args.stream.as_deref();
     if wanted.is_some_and(|wanted| attempt.rule() != Some(wanted)) {
         return None;
@@ -195,7 +192,6 @@ fn told(
         return Some(format!("{json}\n"));
     }
     let retained = if publish.retain { ", retained" } else { "" };
-    let bytes = publish.payload_bytes;
     let mut text = format!(
         "\n--- {} ({bytes} bytes{retained})\n",
         text::printable(&topic)
@@ -213,12 +209,6 @@ fn told(
         }
         return Some(text);
     }
-    if is_cut {
-        text.push_str("too large (mqtt.payload_bytes_max): it would go to quarantine\n");
-    } else if !matches!(attempt, Attempt::Excluded) {
-        text.push_str(&attempt.as_text());
-    } else {
-        text.push_str("excluded\n");
-    }
+    text.push_str(&attempt.as_text());
     Some(text)
 }

@@ -20,7 +20,13 @@ fn what_would_be_stored_is_shown_and_what_would_not() {
     );
     let payload =
         br#"[{"t":1777888000,"m":"7","rms":1.25,"state":"run"},{"m":"8","rms":"hot","x":1}]"#;
-    let attempt = attempt(&settings, &Sessions::default(), "plant/l1", payload);
+    let attempt = attempt(
+        &settings,
+        &Sessions::default(),
+        "plant/l1",
+        payload,
+        payload.len(),
+    );
     assert!(!attempt.is_whole());
     let text = attempt.as_text();
     for line in [
@@ -46,7 +52,13 @@ fn what_would_be_stored_is_shown_and_what_would_not() {
 fn what_is_refused_or_left_alone_is_said() {
     let settings = settings("[[stream]]\nname = \"a\"\ntopic = \"a/#\"\nexclude = \"a/log/#\"\n");
     let told = |topic: &str, payload: &[u8]| {
-        let attempt = attempt(&settings, &Sessions::default(), topic, payload);
+        let attempt = attempt(
+            &settings,
+            &Sessions::default(),
+            topic,
+            payload,
+            payload.len(),
+        );
         (attempt.is_whole(), attempt.as_text())
     };
     let (is_whole, text) = told("a/x", br#"{"values":[{"id":"t","v":1}]}"#);
@@ -58,4 +70,13 @@ fn what_is_refused_or_left_alone_is_said() {
     assert!(!is_whole && text.contains("unknown_topic"), "{text}");
     let (is_whole, text) = told("a/log/x", b"1");
     assert!(is_whole && text.contains("excludes"), "{text}");
+}
+
+#[test]
+fn a_payload_cut_on_the_way_is_too_large_and_not_read() {
+    let settings = settings("[[stream]]\nname = \"a\"\ntopic = \"a/#\"\n");
+    let bytes = settings.mqtt.payload_bytes_max as usize + 1;
+    let attempt = attempt(&settings, &Sessions::default(), "a/x", b"1", bytes);
+    assert_eq!(attempt.as_json()["refused"]["reason"], "too_large");
+    assert!(attempt.as_text().contains(&format!("{bytes} bytes")));
 }
