@@ -9,23 +9,30 @@
 mod bits;
 mod condition;
 mod draw;
+mod grid;
 mod labels;
 mod layout;
 mod query;
 mod read;
 mod resolve;
 mod select;
+mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     condition::{Checked, Condition, ConditionError},
+    grid::{FILL_STEPS_MAX, GridSpec, How, OPEN_STEPS_MAX},
     query::{CohortQuery, Missing, SplitPart, names},
     read::{Cohort, StreamRows},
     resolve::resolve,
 };
-pub(crate) use self::{labels::Labels, resolve::resolve_telling};
+pub(crate) use self::{
+    grid::{Arrival, GridRows, Resampler},
+    labels::Labels,
+    resolve::resolve_telling,
+};
 
 /// Why a query gives no cohort.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

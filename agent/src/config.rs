@@ -71,6 +71,17 @@ pub struct Checked {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A time as it is written for a setting in milliseconds: `250`, `"2 s"`, `"1.5 h"`.
+///
+/// # Errors
+/// A text for people.
+pub(crate) fn millis(text: &str) -> Result<u64, String> {
+    let kind = schema::kind::count_of_millis::<u64>(0, i64::MAX as u64 / 1_000_000);
+    let read = read::parse::from_text(&kind.kind, text);
+    read.map(|value| (kind.read)(&value))
+        .map_err(|diagnostic| format!("{}; {}", diagnostic.message, diagnostic.hint))
+}
+
 /// Reads and checks `file` (if any), the variables and the flags.
 ///
 /// # Errors

@@ -71,6 +71,8 @@ pub struct LearnStats {
     /// Rows that were let go, or lost, before they could be answered: of all streams, for nobody can
     /// look any more.
     pub missed: AtomicU64,
+    /// Records that came too late for a grid whose rows are answered.
+    pub late: AtomicU64,
     /// Alarms of drift.
     pub drifts: AtomicU64,
     /// Tasks that wait or work now.

@@ -176,7 +176,7 @@ impl Layout<'_> {
     /// Appends rows that follow each other in a block, parted by gaps.
     fn stretch(&mut self, run: &RowRun<'_>, mut rows: Range<usize>, counted: &Bits) {
         let times = &run.rows.ts[run.start..run.end];
-        let gap_ns_max = self.query.gap_ns_max.unwrap_or(i64::MAX);
+        let gap_ns_max = self.query.gap_ns();
         let is_gap = |before: i64, ts: i64| ts.saturating_sub(before) > gap_ns_max;
         while !rows.is_empty() {
             let line = &mut self.lines[run.place];

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
+use super::{Condition, GridSpec};
 
 /// Rows in a chunk unless said otherwise.
 const ROWS_PER_CHUNK: usize = 16_384;
@@ -93,6 +93,10 @@ pub struct CohortQuery {
     pub missing: Missing,
     /// Most rows in memory at a time, without those that are repeated at the start of a chunk.
     pub rows_per_chunk_max: usize,
+    /// Rows are those of a grid, not the records themselves; times are those of measurement then.
+    pub grid: Option<GridSpec>,
+    /// Of a grid: records that arrived later are not there, nanoseconds UTC.
+    pub arrived_to: Option<i64>,
 }
 
 impl Default for CohortQuery {
@@ -115,6 +119,8 @@ impl Default for CohortQuery {
             gap_ns_max: None,
             missing: Missing::Skip,
             rows_per_chunk_max: ROWS_PER_CHUNK,
+            grid: None,
+            arrived_to: None,
         }
     }
 }
@@ -126,6 +132,12 @@ impl CohortQuery {
             streams: streams.into(),
             ..Self::default()
         }
+    }
+
+    /// The longest time between two rows that is no gap, nanoseconds. In a grid every step counts.
+    pub(super) fn gap_ns(&self) -> i64 {
+        let every = self.grid.as_ref().map_or(i64::MAX, |grid| grid.every_ns);
+        self.gap_ns_max.unwrap_or(i64::MAX).min(every)
     }
 
     /// Whether rows are thinned, so that some do not count.
@@ -185,6 +197,23 @@ impl fmt::Display for CohortQuery {
         }
         if !self.classes.is_empty() {
             text("classes", &listed(&self.classes))?;
+        }
+        if let Some(grid) = &self.grid {
+            let ms = |ns: i64| format!("{}ms", ns / 1_000_000);
+            let default = GridSpec::every(grid.every_ns);
+            text("every", &ms(grid.every_ns))?;
+            if grid.how != default.how || !grid.how_of.is_empty() {
+                text("how", &listed(&grid.how_texts()))?;
+            }
+            if grid.fill_ns_max != default.fill_ns_max {
+                text("fill-ms-max", &ms(grid.fill_ns_max))?;
+            }
+            if grid.late_ns_max != default.late_ns_max {
+                text("late-ms-max", &ms(grid.late_ns_max))?;
+            }
+        }
+        if let Some(ts) = self.arrived_to {
+            text("arrived-to", &ts)?;
         }
         if let Some(rows) = self.last {
             text("last", &rows)?;

@@ -9,15 +9,16 @@ use std::{
 use dunlin_models::data::{Columns, DataError, Lineage, Rows, Source};
 use dunlin_sync::{
     block::Block,
-    buffer::{Buffer, FieldReader, Fields},
+    buffer::Fields,
     lock::unpoisoned,
     rows,
-    sample::{Catalog, Schema, SchemaId, Stream},
+    sample::{Catalog, Field, Schema, SchemaId, Stream},
 };
 
 use super::{
     labels::{self, Labels},
     select::{Span, span_at},
+    store::{RowReader, RowStore},
 };
 
 /// Where a row is: its block, and its place in the stream's run there.
@@ -65,7 +66,7 @@ pub struct StreamRows {
 /// A data set as its query found it when it was resolved. Memory: a few bytes a block, one or two bits
 /// a row where rows were chosen one by one.
 pub struct Cohort {
-    pub(super) buffer: Arc<Buffer>,
+    pub(super) store: RowStore,
     pub(super) columns: Columns,
     pub(super) lineage: Lineage,
     /// Features in order, then the label, for each schema.
@@ -88,6 +89,11 @@ impl Cohort {
         rows.collect()
     }
 
+    /// Records that are in no row because their step of the grid was over when they came.
+    pub fn late(&self) -> u64 {
+        self.store.late()
+    }
+
     /// The schema of the cohort's rows with their own types: features, then the label.
     ///
     /// # Errors
@@ -95,9 +101,10 @@ impl Cohort {
     pub(crate) fn schema(&self, catalog: &Catalog) -> Result<Arc<Schema>, String> {
         let schema_of = |id: &SchemaId| {
             let schema = catalog.schema(*id)?;
-            let fields = self.fields[id]
-                .iter()
-                .map(|(field, _)| schema.fields[*field].clone());
+            let fields = self.fields[id].iter().map(|(field, kind)| Field {
+                name: schema.fields[*field].name.clone(),
+                kind: *kind,
+            });
             Some(Schema {
                 id: 0,
                 name: schema.name.clone(),
@@ -130,7 +137,7 @@ impl Cohort {
         let last = spans().map(|span| span.last).max().unwrap_or(0);
         let parts = self.parts.iter().map(|part| (part.stream.id, part));
         let parts: HashMap<_, _> = parts.collect();
-        let mut reader = self.buffer.read_fields(&self.fields);
+        let mut reader = self.store.reader(&self.fields);
         let mut seq = first;
         while seq <= last {
             tell(seq - first, last + 1 - first)?;
@@ -157,7 +164,7 @@ impl Cohort {
                     start = end;
                 }
             }
-            seq = self.buffer.next_stored(seq);
+            seq = self.store.next_stored(seq);
         }
         Ok(())
     }
@@ -172,7 +179,7 @@ impl Cohort {
         };
         out.ts.reserve_exact(chunk.rows);
         out.values.reserve_exact(chunk.rows * width);
-        let mut reader = self.buffer.read_fields(&self.fields);
+        let mut reader = self.store.reader(&self.fields);
         let from = part
             .spans
             .partition_point(|span| span.last < chunk.start.seq);
@@ -197,7 +204,7 @@ impl Cohort {
                         start = end;
                     }
                 }
-                seq = self.buffer.next_stored(seq);
+                seq = self.store.next_stored(seq);
             }
         }
         if out.len() != chunk.rows {
@@ -220,7 +227,7 @@ impl Cohort {
         Ok(out)
     }
 
-    fn block(&self, reader: &mut FieldReader<'_>, seq: u64) -> Result<Arc<Block>, String> {
+    fn block(&self, reader: &mut RowReader<'_>, seq: u64) -> Result<Arc<Block>, String> {
         let last = || unpoisoned(self.last_block.lock());
         if let Some(block) = last().as_ref().filter(|block| block.seq == seq) {
             return Ok(Arc::clone(block));

@@ -1,4 +1,4 @@
-//! Resolving: from a query to the rows there are, in passes over the buffer.
+//! Resolving: from a query to the rows there are, in passes over the buffer or over grids made of it.
 //!
 //! The first pass takes rows (times, condition, the last of each stream); one finds and counts the
 //! classes, if there are any, and one draws lots, if they are to be balanced; the last lays the rows
@@ -19,10 +19,12 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     Checked, Cohort, CohortError, CohortQuery, Missing,
     draw::{Sampler, balance, found_classes},
+    grid::{GridSpec, GridStore, StoreWanted},
     labels::Labels,
     layout::{Layout, StreamLayout},
     read::{Chunk, CohortPart},
     select::{Described, Event, Passes, Span},
+    store::RowStore,
 };
 use crate::base::glob::means;
 
@@ -52,9 +54,19 @@ pub(crate) fn resolve_telling(
 ) -> Result<Cohort, CohortError> {
     check(query, shape)?;
     let context = (shape.lookback + shape.horizon).max(1) - 1;
-    let streams = streams(&buffer.catalog(), &query.streams)?;
-    let features = features(&streams, query);
+    let stored = streams(&buffer.catalog(), &query.streams)?;
+    let features = features(&stored, query);
+    let streams = as_rows(&stored, query);
     let plan = ReadPlan::new(&streams, &features, query)?;
+    let store = match &query.grid {
+        None => RowStore::Records(Arc::clone(buffer)),
+        Some(spec) => {
+            let fields = plan.stored_fields(&stored);
+            let wanted = wanted_records(query, spec, context);
+            let grids = GridStore::new(buffer, spec, &stored, fields, &wanted, tell)?;
+            RowStore::Grid(grids)
+        }
+    };
 
     // Windows look back over the moment from which rows count.
     let since = query.after.filter(|_| context == 0);
@@ -63,12 +75,12 @@ pub(crate) fn resolve_telling(
         from: Timestamp(query.from.unwrap_or(i64::MIN).max(since)),
         to: Timestamp(query.to.unwrap_or(i64::MAX)),
     };
-    let (first, end) = buffer
+    let (first, end) = store
         .blocks_within(range)
         .map_err(CohortError::Unreadable)?;
     let places = streams.iter().enumerate();
     let mut passes = Passes {
-        buffer,
+        store: &store,
         places: places
             .map(|(place, (stream, _))| (stream.id, place))
             .collect(),
@@ -107,7 +119,7 @@ pub(crate) fn resolve_telling(
     })?;
     let lines = layout.lines;
     let mut cohort = Cohort {
-        buffer: Arc::clone(buffer),
+        store,
         columns: Columns {
             features,
             label: query.label.clone(),
@@ -125,6 +137,28 @@ pub(crate) fn resolve_telling(
     };
     finish(&mut cohort, streams, lines);
     Ok(cohort)
+}
+
+/// The streams as their rows have them: in a grid, fields may have another type than in the records.
+fn as_rows(stored: &[Described], query: &CohortQuery) -> Vec<Described> {
+    let streams = stored.iter().map(|(stream, schema)| {
+        let grid = query.grid.as_ref().map(|grid| grid.schema(schema));
+        let schema = grid.unwrap_or_else(|| Arc::clone(schema));
+        (Arc::clone(stream), schema)
+    });
+    streams.collect()
+}
+
+/// The records of which a grid is made, for windows that look back over `context` rows.
+fn wanted_records(query: &CohortQuery, spec: &GridSpec, context: usize) -> StoreWanted {
+    let context_ns = spec.every_ns.saturating_mul(context as i64 + 1);
+    let since = query.after.map(|after| after.saturating_sub(context_ns));
+    StoreWanted {
+        from: query.from.max(since).unwrap_or(i64::MIN),
+        last: query.last.unwrap_or(u64::MAX),
+        to: query.to.unwrap_or(i64::MAX),
+        arrived_to: query.arrived_to.unwrap_or(i64::MAX),
+    }
 }
 
 /// What is known of labels before anything is laid out.
@@ -215,6 +249,21 @@ impl ReadPlan {
         }
         Ok(plan)
     }
+
+    /// Every field that a pass may look at, with the type that it has in the records of `stored`.
+    fn stored_fields(&self, stored: &[Described]) -> Fields {
+        let of = |(_, schema): &Described| {
+            let looked_at = self.data[&schema.id]
+                .iter()
+                .chain(&self.condition[&schema.id]);
+            let fields: BTreeSet<usize> = looked_at.map(|(field, _)| *field).collect();
+            let typed = fields
+                .into_iter()
+                .map(|field| (field, schema.fields[field].kind));
+            (schema.id, typed.collect())
+        };
+        stored.iter().map(of).collect()
+    }
 }
 
 /// Puts the streams one after the other.
@@ -266,6 +315,8 @@ fn check(query: &CohortQuery, shape: WindowShape) -> Result<(), CohortError> {
         "a chunk of 0 rows holds nothing; leave rows_per_chunk_max out".into()
     } else if query.gap_ns_max.is_some_and(|gap| gap <= 0) {
         "gap_ns_max must be above 0 nanoseconds; leave it out to know no gaps".into()
+    } else if let Some(mistake) = query.grid.as_ref().and_then(GridSpec::mistake) {
+        mistake
     } else if query.from > query.to && query.to.is_some() {
         "`from` is later than `to`; swap them".into()
     } else if query.label.is_none()

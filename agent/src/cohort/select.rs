@@ -6,12 +6,12 @@ use std::{
 };
 
 use dunlin_sync::{
-    buffer::{Buffer, Fields},
+    buffer::Fields,
     rows::Rows,
     sample::{Schema, Stream, StreamId, TimeRange, Timestamp},
 };
 
-use super::{Checked, CohortError, CohortQuery, bits::Bits};
+use super::{Checked, CohortError, CohortQuery, bits::Bits, store::RowStore};
 
 pub(super) type Described = (Arc<Stream>, Arc<Schema>);
 
@@ -46,9 +46,9 @@ pub(super) fn push(spans: &mut Vec<Span>, span: Span, lost: &BTreeSet<u64>) {
     }
 }
 
-/// What the passes over the buffer share.
+/// What the passes over the rows share.
 pub(super) struct Passes<'a> {
-    pub(super) buffer: &'a Buffer,
+    pub(super) store: &'a RowStore,
     /// Place of each stream among those of the cohort.
     pub(super) places: HashMap<StreamId, usize>,
     /// Blocks `first..end`.
@@ -80,7 +80,7 @@ impl Passes<'_> {
         fields: &Fields,
         mut each: impl FnMut(Event<'_>) -> Result<(), CohortError>,
     ) -> Result<(), CohortError> {
-        let mut reader = self.buffer.read_fields(fields);
+        let mut reader = self.store.reader(fields);
         let mut seq = self.first;
         while seq < self.end {
             (self.tell)(seq - self.first, self.end - self.first)?;
@@ -93,7 +93,7 @@ impl Passes<'_> {
                     )));
                 }
             }
-            seq = self.buffer.next_stored(seq);
+            seq = self.store.next_stored(seq);
         }
         Ok(())
     }
@@ -137,17 +137,17 @@ impl Passes<'_> {
         let after = query.after.unwrap_or(i64::MIN);
         let mut wants = vec![Wanted { last, context }; conditions.len()];
         let mut newest_first: Vec<Vec<Span>> = vec![Vec::new(); conditions.len()];
-        let mut reader = self.buffer.read_fields(fields);
+        let mut reader = self.store.reader(fields);
         let mut lost = BTreeSet::new();
         let (mut seq, mut oldest, mut blocks_before) = (self.end, self.end, 0);
         while seq > self.first {
-            seq = self.buffer.previous_stored(seq);
+            seq = self.store.previous_stored(seq);
             if seq < self.first {
                 break;
             }
             (self.tell)(self.end - seq, self.end - self.first)?;
             let Some(outline) = reader.outline(seq).map_err(CohortError::Unreadable)? else {
-                if seq < self.buffer.oldest_seq() {
+                if seq < self.store.oldest_seq() {
                     // Trimmed just now, and so is everything before.
                     break;
                 }

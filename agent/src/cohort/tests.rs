@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::*;
 
 mod choosing;
+mod gridded;
 mod refusing;
 mod windows;
 

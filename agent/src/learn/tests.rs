@@ -48,6 +48,10 @@ pub(super) struct Bench {
     next_ts: i64,
     /// Added to the first value of what is committed.
     pub(super) shift: f64,
+    /// Between two records, nanoseconds.
+    pub(super) tick_ns: i64,
+    /// So long before its arrival a record was measured, nanoseconds, if it says when.
+    pub(super) measured_before_ns: Option<i64>,
 }
 
 impl Bench {
@@ -96,6 +100,8 @@ impl Bench {
             requests: received,
             next_ts: 1,
             shift: 0.0,
+            tick_ns: 1,
+            measured_before_ns: None,
         }
     }
 
@@ -124,17 +130,15 @@ impl Bench {
         let schema = buffer.declare_schema("plant", &tags, &fields).unwrap();
         let stream = buffer.declare_stream(schema.id, stream, &["pi".to_owned()]);
         let mut builder = BlockBuilder::new(Compression::Pco);
-        for ts in self.next_ts..self.next_ts + count {
-            let angle = ts as f64 / 5.0;
-            let wobble = 0.05 * (ts as f64 * 12.9898).sin();
+        for tick in self.next_ts..self.next_ts + count {
+            let (ts, is_train) = (tick * self.tick_ns, tick % 5 != 0);
+            let angle = tick as f64 / 5.0;
+            let wobble = 0.05 * (tick as f64 * 12.9898).sin();
             let sample = Sample {
                 stream: stream.id,
                 ts: Timestamp(ts),
-                split: Split {
-                    is_train: ts % 5 != 0,
-                    fold: 0,
-                },
-                source_ts: None,
+                split: Split { is_train, fold: 0 },
+                source_ts: self.measured_before_ns.map(|before| ts - before),
                 values: vec![
                     Some(Value::F64(angle.sin() + wobble + self.shift)),
                     Some(Value::F64(angle.sin() * 2.0 - wobble)),
@@ -144,6 +148,11 @@ impl Bench {
             builder.push(&schema, sample).unwrap();
         }
         buffer.commit(&builder.finish(), &[]).unwrap();
+        self.next_ts += count;
+    }
+
+    /// So many records do not come.
+    pub(super) fn pass_over(&mut self, count: i64) {
         self.next_ts += count;
     }
 
@@ -200,6 +209,7 @@ pub(super) fn rule(name: &str) -> RecipeRule {
         rows_max: 20_000,
         replay_share: 0.5,
         gap_ns_max: None,
+        grid: None,
         gate: GateSettings::default(),
         available_status: vec!["available".into()],
         outputs: true,

@@ -115,17 +115,8 @@ pub fn decode(seq: u64, stored: &[u8], shift_ns: i64) -> Result<Block, CodecErro
     let (header, sections) = header_and_sections(stored)?;
     let mut block = empty_block(seq, &header, shift_ns);
     for section in &sections {
-        let (count, mut rows) = (section.rows, decode_keys(section, shift_ns)?);
-        rows.source_ts = match section.keys.source_ts {
-            None => vec![None; count],
-            Some((bits, packed)) => {
-                let present = pack::unpack_bits(bits, count)?;
-                let mut times = Vec::with_capacity(count);
-                pack::unpack_times(packed, count, &mut times)?;
-                let times = times.into_iter().zip(present);
-                times.map(|(t, there)| there.then_some(t)).collect()
-            }
-        };
+        let mut rows = decode_keys(section, shift_ns)?;
+        rows.source_ts = decode_source_times(section)?;
         rows.columns = Unpacking::new(section).columns()?;
         block.sections.push(section_of(section, rows));
     }
@@ -133,7 +124,7 @@ pub fn decode(seq: u64, stored: &[u8], shift_ns: i64) -> Result<Block, CodecErro
 }
 
 /// As [`decode`], but only the sections for whose schema `fields` names positions of fields: their
-/// `columns` are those fields, in that order, and their source times are left out.
+/// `columns` are those fields, in that order, and their source times are left out unless wanted.
 ///
 /// # Errors
 /// [`CodecError`] if the bytes are not an intact block of this format.
@@ -141,6 +132,7 @@ pub(crate) fn decode_fields<'f>(
     seq: u64,
     stored: &[u8],
     shift_ns: i64,
+    source_times: bool,
     fields: impl Fn(SchemaId) -> Option<&'f [(usize, FieldType)]>,
 ) -> Result<Block, CodecError> {
     let (header, sections) = header_and_sections(stored)?;
@@ -150,6 +142,9 @@ pub(crate) fn decode_fields<'f>(
             continue;
         };
         let mut rows = decode_keys(section, shift_ns)?;
+        if source_times {
+            rows.source_ts = decode_source_times(section)?;
+        }
         let mut unpacking = Unpacking::new(section);
         for (field, kind) in fields {
             let column = unpacking.column(*field)?;
@@ -206,6 +201,18 @@ fn decode_keys(section: &SectionRef<'_>, shift_ns: i64) -> Result<Rows, CodecErr
     } else {
         Err(CodecError("wrong fold count".into()))
     }
+}
+
+fn decode_source_times(section: &SectionRef<'_>) -> Result<Vec<Option<i64>>, CodecError> {
+    let count = section.rows;
+    let Some((bits, packed)) = section.keys.source_ts else {
+        return Ok(vec![None; count]);
+    };
+    let present = pack::unpack_bits(bits, count)?;
+    let mut times = Vec::with_capacity(count);
+    pack::unpack_times(packed, count, &mut times)?;
+    let times = times.into_iter().zip(present);
+    Ok(times.map(|(t, there)| there.then_some(t)).collect())
 }
 
 fn runs_of(section: &SectionRef<'_>) -> impl Iterator<Item = Run> {

@@ -21,6 +21,7 @@ pub struct FieldReader<'a> {
     buffer: &'a Buffer,
     fields: &'a Fields,
     held: Option<Arc<Generation>>,
+    source_times: bool,
 }
 
 impl Buffer {
@@ -30,21 +31,29 @@ impl Buffer {
             buffer: self,
             fields,
             held: None,
+            source_times: false,
         }
     }
 }
 
 impl FieldReader<'_> {
-    /// The block numbered `seq`: the wanted fields as its columns, no source times. `None` if it was
-    /// trimmed or is lost, as with [`Buffer::read_block`].
+    /// Source times are read, too.
+    #[must_use]
+    pub fn with_source_times(mut self) -> Self {
+        self.source_times = true;
+        self
+    }
+
+    /// The block numbered `seq`: the wanted fields as its columns, no source times unless they are asked
+    /// for. `None` if it was trimmed or is lost, as with [`Buffer::read_block`].
     ///
     /// # Errors
     /// A text for people, when the disk refuses: the block may be there, try again later.
     pub fn block(&mut self, seq: u64) -> Result<Option<Block>, String> {
-        let fields = self.fields;
+        let (fields, source_times) = (self.fields, self.source_times);
         let wanted = |schema| fields.get(&schema).map(Vec::as_slice);
         self.decoded(seq, |stored, shift_ns| {
-            codec::decode_fields(seq, stored, shift_ns, wanted)
+            codec::decode_fields(seq, stored, shift_ns, source_times, wanted)
         })
     }
 

@@ -117,7 +117,7 @@ fn requests_about_learning_keep_their_bytes() {
     };
     assert_eq!(
         body(view),
-        "0a0001730000000000000000000000000000000000f03f000000090101720103"
+        "0a0001730000000000000000000000000000000000f03f0000000900000101720103"
     );
     assert_eq!(body(evaluate), "0a01017201730104");
     assert_eq!(body(list), "0a020001017200");

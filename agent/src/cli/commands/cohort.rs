@@ -15,7 +15,8 @@ use crate::{
         CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow, ViewCohort,
     },
     base::{text, time_text},
-    cohort::{CohortQuery, Condition, Missing, SplitPart, names},
+    cohort::{CohortQuery, Condition, GridSpec, Missing, SplitPart, names},
+    config::millis,
 };
 
 /// Arguments of `dunlin cohort`.
@@ -112,6 +113,34 @@ struct QueryArgs {
         hide_default_value = true
     )]
     classes: String,
+    /// Rows of a regular grid in place of the records, by the time of measurement: '1 s', '15 min'
+    #[arg(long, value_name = "TIME", value_parser = millis, help_heading = "Grid")]
+    every: Option<u64>,
+    /// What becomes of a field within a step: last, mean, min, max or interpolate; FIELD=HOW for one field
+    #[arg(
+        long,
+        value_name = "HOW,..",
+        default_value = "",
+        hide_default_value = true,
+        requires = "every",
+        help_heading = "Grid"
+    )]
+    how: String,
+    /// So long a value stands for those missing [default: one step]
+    #[arg(long, value_name = "TIME", value_parser = millis, requires = "every", help_heading = "Grid")]
+    fill_ms_max: Option<u64>,
+    /// So long a step waits for records with a time of their own; later ones are left out
+    #[arg(long, value_name = "TIME", value_parser = millis, requires = "every", help_heading = "Grid")]
+    late_ms_max: Option<u64>,
+    /// Without records that arrived later than this, written as with --from
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        requires = "every",
+        help_heading = "Grid"
+    )]
+    arrived_to: Option<String>,
     /// Only the last N rows of each stream
     #[arg(long, value_name = "N")]
     last: Option<u64>,
@@ -175,13 +204,16 @@ impl QueryArgs {
 
     fn query(&self) -> Result<CohortQuery, Exit> {
         let range = export::range(self.from.as_deref(), self.to.as_deref())?;
-        let after = self.after.as_deref().map(|text| {
-            time_text::parse(text, true).ok_or_else(|| {
-                Exit::Usage(format!(
-                    "--after {text:?} is no time; write it as for --from"
-                ))
-            })
-        });
+        let time = |flag: &str, text: &Option<String>| {
+            let time = text.as_deref().map(|text| {
+                time_text::parse(text, true).ok_or_else(|| {
+                    Exit::Usage(format!(
+                        "--{flag} {text:?} is no time; write it as for --from"
+                    ))
+                })
+            });
+            time.transpose()
+        };
         let condition = self.condition.as_deref().map(|text| {
             Condition::parse(text).map_err(|error| Exit::Usage(format!("--where: {error}")))
         });
@@ -192,10 +224,12 @@ impl QueryArgs {
             label: self.label.clone(),
             classify: self.classify,
             classes: names(&self.classes),
+            grid: self.grid()?,
+            arrived_to: time("arrived-to", &self.arrived_to)?,
             last: self.last,
             from: self.from.as_ref().map(|_| range.from.0),
             to: self.to.as_ref().map(|_| range.to.0),
-            after: after.transpose()?,
+            after: time("after", &self.after)?,
             split: match (self.fold, self.not_fold, self.split) {
                 (Some(fold), _, _) => SplitPart::Fold(fold),
                 (_, Some(fold), _) => SplitPart::NotFold(fold),
@@ -213,6 +247,23 @@ impl QueryArgs {
                 .rows_per_chunk_max
                 .unwrap_or(default.rows_per_chunk_max),
         })
+    }
+}
+
+const NS_PER_MS: u64 = 1_000_000;
+
+impl QueryArgs {
+    fn grid(&self) -> Result<Option<GridSpec>, Exit> {
+        let Some(every) = self.every else {
+            return Ok(None);
+        };
+        let ns = |ms: u64| i64::try_from(ms.saturating_mul(NS_PER_MS)).unwrap_or(i64::MAX);
+        let mut grid = GridSpec::every(ns(every));
+        let how = grid.set_how(&names(&self.how));
+        how.map_err(|why| Exit::Usage(format!("--how: {why}")))?;
+        grid.fill_ns_max = self.fill_ms_max.map_or(grid.fill_ns_max, ns);
+        grid.late_ns_max = self.late_ms_max.map_or(grid.late_ns_max, ns);
+        Ok(Some(grid))
     }
 }
 
@@ -277,6 +328,7 @@ fn as_json(found: &CohortFound) -> serde_json::Value {
     let mut json = serde_json::json!({
         "query": found.lineage.query,
         "rows": found.lineage.rows,
+        "late": found.late,
         "first_ts": found.lineage.first_ts,
         "last_ts": found.lineage.last_ts,
         // Not a number: readers of JSON round those.
@@ -317,6 +369,12 @@ fn as_text(found: &CohortFound) -> String {
     let lineage = &found.lineage;
     let streams = text::of(found.streams.len() as u64, "stream");
     lines.push(format!("{} of {streams}", text::of(lineage.rows, "row")));
+    if found.late > 0 {
+        let late = text::of(found.late, "record");
+        lines.push(format!(
+            "without {late} that came too late; a longer --late-ms-max waits for them"
+        ));
+    }
     if lineage.rows > 0 {
         let (first, last) = (text::time(lineage.first_ts), text::time(lineage.last_ts));
         lines.push(format!("from {first} to {last}"));

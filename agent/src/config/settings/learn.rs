@@ -7,7 +7,7 @@ use dunlin_models::{judging::gate::GateSettings, recipe::Problem, recipes::Algor
 use super::choice::Choice;
 use crate::{
     base::glob,
-    cohort::{CohortQuery, Condition},
+    cohort::{CohortQuery, Condition, GridSpec, How},
     recipes::ChosenRecipe,
     topic::template::PublishTopic,
 };
@@ -76,6 +76,16 @@ impl Choice for Algorithm {
     ];
 }
 
+impl Choice for How {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("last", Self::Last),
+        ("mean", Self::Mean),
+        ("min", Self::Min),
+        ("max", Self::Max),
+        ("interpolate", Self::Interpolate),
+    ];
+}
+
 /// Which records a data set takes, of those that count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
@@ -130,6 +140,8 @@ pub struct RecipeRule {
     pub replay_share: f64,
     /// A larger gap between two records ends a window; `None`: no gap does.
     pub gap_ns_max: Option<i64>,
+    /// Learns from rows of this grid, not from the records themselves.
+    pub grid: Option<GridSpec>,
     /// What a new version must show.
     pub gate: GateSettings,
     /// Versions that may answer, by status.
@@ -141,7 +153,13 @@ pub struct RecipeRule {
 }
 
 impl RecipeRule {
-    /// What it means by its data on one stream, up to `to_ts` (nanoseconds UTC).
+    /// The longest time between two rows over which a window may reach, nanoseconds.
+    pub fn gap_ns(&self) -> Option<i64> {
+        let every = self.grid.as_ref().map(|grid| grid.every_ns);
+        every.into_iter().chain(self.gap_ns_max).min()
+    }
+
+    /// What it means by its data on one stream, up to what arrived at `to_ts` (nanoseconds UTC).
     ///
     /// # Errors
     /// What is wrong with the condition.
@@ -153,7 +171,12 @@ impl RecipeRule {
     ) -> Result<CohortQuery, String> {
         let condition = self.condition.as_deref().map(Condition::parse).transpose();
         let sampling = &self.sampling;
-        let to = sampling.to.map_or(to_ts, |to| to.min(to_ts));
+        // The times of a grid's rows are not those at which records arrive.
+        let arrived_to = self.grid.as_ref().map(|_| to_ts);
+        let to = match arrived_to {
+            Some(_) => sampling.to.unwrap_or(i64::MAX),
+            None => sampling.to.map_or(to_ts, |to| to.min(to_ts)),
+        };
         if sampling.from.is_some_and(|from| from > to) {
             return Err("no record is as late as `from` yet".into());
         }
@@ -161,6 +184,8 @@ impl RecipeRule {
             streams: glob::exactly(stream),
             features: self.features.clone(),
             label: self.label.clone(),
+            grid: self.grid.clone(),
+            arrived_to,
             last: Some(self.rows_max),
             from: sampling.from,
             to: Some(to),

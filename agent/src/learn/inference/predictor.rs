@@ -8,6 +8,7 @@
 mod forecasts;
 mod history;
 mod judge;
+mod live_grid;
 mod outbox;
 mod progress;
 mod serving;
@@ -22,9 +23,11 @@ use dunlin_models::{
     recipe::Problem,
     registry::ModelKey,
 };
-use dunlin_sync::rows::Columns;
+use dunlin_sync::rows::{Column, Rows};
 
-pub(super) use crate::learn::inference::predictor::{outbox::Outbox, serving::Serving};
+pub(super) use crate::learn::inference::predictor::{
+    live_grid::LiveGrid, outbox::Outbox, serving::Serving,
+};
 use crate::{
     config::settings::RecipeRule,
     learn::{
@@ -39,6 +42,7 @@ use crate::{
                 serving::{LiveModel, Workspace},
                 trial::OnTrial,
             },
+            rows::StreamRun,
             snapshot::{PredictorSnapshot, TrialSnapshot},
         },
         tables::Prediction,
@@ -90,6 +94,8 @@ pub(super) struct Predictor {
     drift: DriftDetectors,
     history: History,
     progress: Progress,
+    /// Its rows are answered, where the records themselves are not.
+    grid: Option<LiveGrid>,
     workspace: Workspace,
     pub(super) outbox: Outbox,
 }
@@ -111,12 +117,30 @@ impl Predictor {
                 scale: reference.scale,
             },
             drift: DriftDetectors::new(reference.inputs),
-            history: History::new(shape, spec.fields.len(), spec.rule.gap_ns_max),
+            history: History::new(shape, spec.fields.len(), spec.rule.gap_ns()),
             progress: Progress::behind(from),
+            grid: None,
             workspace: Workspace::default(),
             outbox: Outbox::default(),
             spec,
         }
+    }
+
+    /// Has the rows of `grid` answered in place of the records.
+    pub(super) fn answer_grid(&mut self, grid: LiveGrid) {
+        self.grid = Some(grid);
+    }
+
+    /// Where the rows of a grid are answered: takes these records, and gives the rows that come of them,
+    /// features first, then the label.
+    pub(super) fn grid_rows(&mut self, run: &StreamRun<'_>) -> Option<Rows> {
+        let grid = self.grid.as_mut()?;
+        Some(grid.take(run.section, run.rows.clone()))
+    }
+
+    /// Records that came too late for the grid, since this was asked last.
+    pub(super) fn take_late(&mut self) -> u64 {
+        self.grid.as_mut().map_or(0, LiveGrid::take_late)
     }
 
     /// Rows that a window takes, target included.
@@ -139,9 +163,8 @@ impl Predictor {
         self.progress.answered_to()
     }
 
-    /// The label of a row as the model counts it, NaN if there is none.
-    pub(super) fn label_at(&self, columns: &Columns, row: usize) -> f32 {
-        let column = self.spec.label.and_then(|label| columns.get(label));
+    /// The label in a row of its `column` as the model counts it, NaN if there is none.
+    pub(super) fn label_of(&self, column: Option<&Column>, row: usize) -> f32 {
         column.map_or(f32::NAN, |column| {
             self.active.serving.labels.of(column, row)
         })

@@ -4,8 +4,10 @@
 //! a version found wanting ends the round behind its block, so that another serves before more is
 //! answered; nothing is read on before the predictions are durable.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use dunlin_models::{drift::Alarm, registry::ModelKey};
-use dunlin_sync::block::Block;
+use dunlin_sync::{block::Block, rows::Rows};
 
 use crate::learn::{
     Shared,
@@ -52,6 +54,8 @@ struct Tally {
     predictions: usize,
     /// Predictors have taken records.
     has_news: bool,
+    /// Records that came too late for a grid.
+    late: u64,
     /// What is to be acted upon.
     findings: Vec<Finding>,
 }
@@ -123,6 +127,8 @@ impl<'a> Round<'a> {
                 predict_run(predictor, &run, &mut self.tally);
             }
         }
+        let late = std::mem::take(&mut self.tally.late);
+        self.shared.stats.late.fetch_add(late, Relaxed);
         let found = std::mem::take(&mut self.tally.findings);
         for finding in &found {
             for alarm in &finding.alarms {
@@ -141,8 +147,13 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Has a predictor answer the records that it has not seen.
+/// Has a predictor answer the records that it has not seen, or the rows of its grid that they complete.
 fn predict_run(predictor: &mut Predictor, run: &StreamRun<'_>, tally: &mut Tally) {
+    if let Some(rows) = predictor.grid_rows(run) {
+        tally.late += predictor.take_late();
+        predict_grid(predictor, &rows, tally);
+        return;
+    }
     let columns = &run.section.rows.columns;
     let mut features = vec![0.0; predictor.spec.fields.len()];
     for row in run.rows.clone() {
@@ -151,28 +162,55 @@ fn predict_run(predictor: &mut Predictor, run: &StreamRun<'_>, tally: &mut Tally
             continue;
         }
         for (value, field) in features.iter_mut().zip(&predictor.spec.fields) {
-            *value = number_at(run.section, *field, row);
+            *value = number_at(columns, *field, row);
         }
-        let label = predictor.label_at(columns, row);
-        let Predicted {
-            prediction,
+        let label = predictor.spec.label.and_then(|label| columns.get(label));
+        let label = predictor.label_of(label, row);
+        predict(predictor, ts, (&features, label), tally);
+    }
+}
+
+/// Has a predictor answer rows of its grid. Those that it saw before a restart fill the window again.
+fn predict_grid(predictor: &mut Predictor, rows: &Rows, tally: &mut Tally) {
+    let mut features = vec![0.0; predictor.spec.fields.len()];
+    for (row, ts) in rows.ts.iter().enumerate() {
+        for (field, value) in features.iter_mut().enumerate() {
+            *value = number_at(&rows.columns, field, row);
+        }
+        if *ts <= predictor.seen_to() {
+            predictor.recall(*ts, &features);
+            continue;
+        }
+        let label = predictor.label_of(rows.columns.get(features.len()), row);
+        predict(predictor, *ts, (&features, label), tally);
+    }
+}
+
+/// Has a predictor answer one row: its features, and its label.
+fn predict(
+    predictor: &mut Predictor,
+    ts: i64,
+    (features, label): (&[f32], f32),
+    tally: &mut Tally,
+) {
+    let Predicted {
+        prediction,
+        alarms,
+        must_roll_back,
+        broke,
+    } = predictor.predict(ts, features, label);
+    tally.has_news = true;
+    if let Some(prediction) = prediction {
+        tally.predictions += 1;
+        predictor.outbox.push(prediction);
+    }
+    if !alarms.is_empty() || must_roll_back || broke.is_some() {
+        tally.findings.push(Finding {
+            key: predictor.spec.key.clone(),
+            version: predictor.version(),
             alarms,
             must_roll_back,
             broke,
-        } = predictor.predict(ts, &features, label);
-        tally.has_news = true;
-        if let Some(prediction) = prediction {
-            tally.predictions += 1;
-            predictor.outbox.push(prediction);
-        }
-        if !alarms.is_empty() || must_roll_back || broke.is_some() {
-            tally.findings.push(Finding {
-                key: predictor.spec.key.clone(),
-                version: predictor.version(),
-                alarms,
-                must_roll_back,
-                broke,
-            });
-        }
+        });
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use dunlin_sync::{
     block::{Block, Section},
-    rows::Values,
+    rows::{Columns, Values},
     sample::StreamId,
 };
 
@@ -32,9 +32,9 @@ pub(super) fn runs(block: &Block) -> impl Iterator<Item = StreamRun<'_>> {
     })
 }
 
-/// A number at a place, NaN where there is none.
-pub(super) fn number_at(section: &Section, field: usize, row: usize) -> f32 {
-    let Some(column) = section.rows.columns.get(field) else {
+/// The number in a row of a field, NaN where there is none.
+pub(super) fn number_at(columns: &Columns, field: usize, row: usize) -> f32 {
+    let Some(column) = columns.get(field) else {
         return f32::NAN;
     };
     if column.present.as_ref().is_some_and(|present| !present[row]) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod gridded;
 mod restart;
 
 use std::{
@@ -87,7 +88,11 @@ fn promote_by(bench: &Bench, rule: &RecipeRule, features: &[&str]) -> u64 {
         features: features.iter().map(ToString::to_string).collect(),
         ..crate::cohort::CohortQuery::of("plant/*")
     };
-    let cohort = crate::cohort::resolve(&bench.shared.buffer, &query, rule.recipe.shape()).unwrap();
+    promote_query(bench, rule, &query)
+}
+
+fn promote_query(bench: &Bench, rule: &RecipeRule, query: &crate::cohort::CohortQuery) -> u64 {
+    let cohort = crate::cohort::resolve(&bench.shared.buffer, query, rule.recipe.shape()).unwrap();
     let recipe = rule.recipe.build().unwrap();
     let model = recipe
         .train(&cohort, None, 1, &mut NullHost::default())

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use dunlin_models::registry::{ModelKey, Registry};
+use dunlin_models::registry::{ModelKey, Registry, Version};
 use dunlin_sync::{
     buffer::{Buffer, RowCount},
     sample::{Catalog, StreamId},
@@ -49,7 +49,7 @@ impl Lines {
     ) -> LineState {
         let RecipeLine { rule, key, stream } = line;
         let models = &shared.models;
-        let tried_to = tried_to.max(self.seen_to(models, key));
+        let tried_to = tried_to.max(self.seen_to(models, line));
         let has_model = models.number_among(key, &rule.available_status).is_some();
         LineState {
             has_model,
@@ -62,7 +62,8 @@ impl Lines {
 
     /// Newest record that any version has seen, nanoseconds UTC; looks at the disk only if versions
     /// have changed.
-    fn seen_to(&mut self, models: &Registry, key: &ModelKey) -> Option<i64> {
+    fn seen_to(&mut self, models: &Registry, line: &RecipeLine<'_>) -> Option<i64> {
+        let key = &line.key;
         let changes = models.changes();
         if self.seen_at != changes {
             self.seen_to.clear();
@@ -70,7 +71,12 @@ impl Lines {
         }
         *self.seen_to.entry(key.clone()).or_insert_with(|| {
             let versions = models.versions(key).unwrap_or_default();
-            versions.iter().map(|version| version.lineage.last_ts).max()
+            let seen_to = |version: &Version| match line.rule.grid {
+                None => version.lineage.last_ts,
+                // The times of a grid are those of measurement, which may be long before arrival.
+                Some(_) => version.created_ns,
+            };
+            versions.iter().map(seen_to).max()
         })
     }
 

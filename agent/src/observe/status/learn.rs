@@ -32,6 +32,9 @@ pub struct LearnStatus {
     /// Records of all streams that were let go, or lost, before they could be answered.
     #[serde(default)]
     pub missed: u64,
+    /// Records that came too late for a grid whose rows are answered.
+    #[serde(default)]
+    pub late: u64,
     /// Answers dropped because they could never have been stored.
     #[serde(default)]
     pub refused: u64,
@@ -63,6 +66,7 @@ impl super::View {
             predictions: self.learn.predictions.load(Relaxed),
             flagged: self.learn.flagged.load(Relaxed),
             missed: self.learn.missed.load(Relaxed),
+            late: self.learn.late.load(Relaxed),
             refused: self.learn.refused.load(Relaxed),
             broken: self.learn.broken.load(Relaxed),
             published: self.publisher.stats().written.load(Relaxed),
@@ -91,6 +95,11 @@ impl LearnStatus {
                 "dunlin_predictions_missed_total",
                 "Records of all streams let go, or lost, before they were answered",
                 self.missed,
+            ),
+            counter(
+                "dunlin_grid_late_total",
+                "Records in no row of a grid because their step was over when they came",
+                self.late,
             ),
             counter(
                 "dunlin_predictions_refused_total",

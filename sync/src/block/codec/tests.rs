@@ -231,7 +231,7 @@ proptest! {
                 // The same, field by field and stream by stream.
                 let schema = &schemas[section.schema as usize];
                 let some: Vec<(usize, FieldType)> = (0..schema.fields.len()).step_by(7).map(|f| (f, schema.fields[f].kind)).collect();
-                let part = decode_fields(0, &stored, 0, |id| (id == section.schema).then_some(&some[..])).unwrap();
+                let part = decode_fields(0, &stored, 0, false, |id| (id == section.schema).then_some(&some[..])).unwrap();
                 for (place, (field, kind)) in some.iter().enumerate() {
                     let missing = Column::missing(*kind, section.rows.len());
                     let whole = section.rows.columns.get(*field).unwrap_or(&missing);
@@ -377,7 +377,7 @@ fn a_block_of_format_1_is_read_to_the_last_value() {
         (1, FieldType::I64),
         (0, FieldType::F64),
     ];
-    let part = decode_fields(5, &bytes, 0, |_| Some(&wanted[..])).unwrap();
+    let part = decode_fields(5, &bytes, 0, true, |_| Some(&wanted[..])).unwrap();
     assert_eq!(part.sections[0].rows.columns[2], columns[0]);
     assert_eq!(part.sections[0].rows.columns[1], columns[1]);
     let mut out = vec![Vec::new(), Vec::new()];

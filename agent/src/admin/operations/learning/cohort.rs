@@ -65,6 +65,9 @@ pub struct CohortFound {
     pub lineage: Lineage,
     /// Rows by stream.
     pub streams: Vec<StreamRows>,
+    /// Records that are in no row of the grid because they came too late.
+    #[serde(default)]
+    pub late: u64,
     /// The first rows, where they are to be shown.
     pub first: Vec<ShownRow>,
     /// The last rows, none of which is among the first.
@@ -127,6 +130,7 @@ fn view(
         columns: cohort.columns().clone(),
         lineage: cohort.lineage().clone(),
         streams: cohort.streams(),
+        late: cohort.late(),
         ..CohortFound::default()
     };
     match wanted.view {

@@ -339,6 +339,10 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
             let missed = of(learn.missed, "record");
             let _ok = write!(text, "; {missed} of all streams let go before that");
         }
+        if learn.late > 0 {
+            let late = of(learn.late, "record");
+            let _ok = write!(text, "; {late} too late for their grid (`late_ms_max`)");
+        }
         if learn.refused > 0 {
             let refused = of(learn.refused, "answer");
             let _ok = write!(

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use crate::{
     base::{glob, time_text},
-    cohort::Condition,
+    cohort::{Condition, GridSpec, How},
     config::{
         check::{entry::Entry, inputs::Inputs},
         diagnostic::{Diagnostic, Diagnostics},
@@ -19,7 +19,7 @@ use crate::{
         schema::{
             key::OptionalKey,
             keys::{names, recipe as keys},
-            kind::{Kind, Value},
+            kind::{Kind, TypedKind, Value, choice},
         },
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
     },
@@ -31,6 +31,9 @@ use crate::{
 const NAMED_MAX: usize = 8;
 /// Each works on its own thread's time.
 const RECIPES_MAX: usize = 64;
+
+const HOW: TypedKind<How> = choice();
+const NS_PER_MS: i64 = 1_000_000;
 
 /// Every recipe rule.
 pub(super) fn rules(
@@ -142,7 +145,8 @@ fn rule(
         min_update_count: entry.get(&keys::MIN_UPDATE_COUNT, found),
         rows_max: entry.get(&keys::ROWS_MAX, found),
         replay_share: entry.get(&keys::REPLAY_SHARE, found),
-        gap_ns_max: gap_ms.map(|ms| ms as i64 * 1_000_000),
+        gap_ns_max: gap_ms.map(|ms| ms as i64 * NS_PER_MS),
+        grid: grid(entry, found),
         gate: GateSettings {
             margin: entry.get(&keys::MARGIN, found),
             windows_min: entry.get(&keys::WINDOWS_MIN, found),
@@ -155,6 +159,65 @@ fn rule(
         name: name?,
         streams: streams?,
     })
+}
+
+/// The grid that is learnt from, if one is.
+fn grid(entry: &Entry<'_>, found: &mut Diagnostics) -> Option<GridSpec> {
+    let fill = entry.read(&keys::FILL_MS_MAX, found);
+    let late = entry.given(&keys::LATE_MS_MAX, found);
+    let Some(every) = entry.read(&keys::EVERY, found) else {
+        for key in [
+            keys::HOW.key(),
+            keys::FILL_MS_MAX.key(),
+            keys::LATE_MS_MAX.key(),
+        ] {
+            if entry.raw(keys::EVERY.key()).is_none() && entry.raw(key).is_some() {
+                let hint = "add every = \"1 s\", or leave it out";
+                entry.error(key, "means nothing without `every`", hint, found);
+            }
+        }
+        return None;
+    };
+    let mut grid = GridSpec::every(every as i64 * NS_PER_MS);
+    if let Some(fill) = fill {
+        grid.fill_ns_max = fill as i64 * NS_PER_MS;
+    }
+    if let Some(late) = late {
+        grid.late_ns_max = late as i64 * NS_PER_MS;
+    }
+    how(entry, &mut grid, found);
+    if let Some(mistake) = grid.mistake() {
+        let hint = "make steps longer with `every`, or the time shorter";
+        entry.error(keys::EVERY.key(), mistake, hint, found);
+    }
+    Some(grid)
+}
+
+/// `how = "mean"`, or `how = { "*" = "last", power = "mean" }`.
+fn how(entry: &Entry<'_>, grid: &mut GridSpec, found: &mut Diagnostics) {
+    let Some(value) = entry.raw(keys::HOW.key()) else {
+        return;
+    };
+    if value.get_ref().as_str().is_some() {
+        if let Some(how) = entry.chosen(keys::HOW.key(), &HOW, found) {
+            grid.how = how;
+        }
+        return;
+    }
+    let hint = "write how = \"mean\", or how = { \"*\" = \"last\", power = \"mean\" }";
+    let what = format!("{}.how", entry.what);
+    let Some(fields) = Entry::of(entry.source, value, what, hint, found) else {
+        return;
+    };
+    for (field, _) in fields.in_order() {
+        let Some(how) = fields.chosen(field, &HOW, found) else {
+            continue;
+        };
+        match field {
+            "*" => grid.how = how,
+            field => _ = grid.how_of.insert(field.to_owned(), how),
+        }
+    }
 }
 
 /// Where predictions are published: a topic that no stream takes.

@@ -5,7 +5,7 @@ use dunlin_models::recipes::Algorithm;
 
 use crate::config::schema::{
     key::{Key, OptionalKey},
-    kind::{choice, count_of_millis, flag, integer, real, text, texts},
+    kind::{choice, count_of_millis, flag, integer, other, real, text, texts},
     setting::{DefaultValue, Setting},
 };
 
@@ -110,6 +110,33 @@ pub(in crate::config) const GAP_MS_MAX: OptionalKey<u64> = OptionalKey::new(
     DefaultValue::Unset("5000"),
     "A longer gap between two records ends a window.",
 );
+pub(in crate::config) const EVERY: OptionalKey<u64> = OptionalKey::new(
+    "recipe.every",
+    count_of_millis(1, 365 * 86_400_000),
+    DefaultValue::Unset("1 s"),
+    "Learns from a regular grid of the records, by the time of measurement; milliseconds, or a text.",
+);
+pub(in crate::config) const HOW: OptionalKey<()> = OptionalKey::new(
+    "recipe.how",
+    other(),
+    DefaultValue::Unset("{ \"*\" = \"last\", power = \"mean\" }"),
+    "What becomes of a field within a step: last, mean, min, max, interpolate; by field in a table.",
+);
+pub(in crate::config) const FILL_MS_MAX: OptionalKey<u64> = OptionalKey::new(
+    "recipe.fill_ms_max",
+    count_of_millis(0, 365 * 86_400_000),
+    DefaultValue::Derived {
+        how: "one step",
+        example: "60000",
+    },
+    "So long a value stands for those missing; interpolated are neighbours at most this and a step apart.",
+);
+pub(in crate::config) const LATE_MS_MAX: Key<u64> = Key::new(
+    "recipe.late_ms_max",
+    count_of_millis(0, 365 * 86_400_000),
+    "0",
+    "So long a step waits for records with a time of their own; later ones are left out and counted.",
+);
 pub(in crate::config) const MARGIN: Key<f64> = Key::new(
     "recipe.margin",
     real(0.0, 0.9),
@@ -162,6 +189,10 @@ pub(in crate::config) static RECIPE: &[Setting] = &[
     ROWS_MAX.setting,
     REPLAY_SHARE.setting,
     GAP_MS_MAX.setting,
+    EVERY.setting,
+    HOW.setting,
+    FILL_MS_MAX.setting,
+    LATE_MS_MAX.setting,
     MARGIN.setting,
     WINDOWS_MIN.setting,
     AVAILABLE_STATUS.setting,

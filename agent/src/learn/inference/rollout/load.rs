@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use dunlin_models::{
-    data::{Columns, DataError, InMemory, Rows, scale::Scale},
+    data::{Columns, DataError, InMemory, Rows, Source, WindowShape, scale::Scale},
     drift::population::{InputDrift, InputDriftSettings, Population},
     registry::{RegistryError, Version},
 };
 use dunlin_sync::{
-    buffer::{Buffer, Matrix, Query},
-    sample::{StreamId, TimeRange, Timestamp},
+    buffer::{Matrix, Query},
+    sample::{TimeRange, Timestamp},
 };
 
 use crate::{
-    cohort::Labels,
+    base::glob,
+    cohort::{self, CohortQuery, Labels},
     learn::{
         Shared,
         guarded::guarded,
@@ -26,6 +27,12 @@ use crate::{
 
 /// Training records from which scale and bins are taken.
 const SCALE_ROWS_MAX: usize = 5_000;
+
+/// Rows one by one.
+const ROW: WindowShape = WindowShape {
+    lookback: 1,
+    horizon: 0,
+};
 
 /// Why a version does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -89,29 +96,47 @@ fn classes(settings: &str) -> Arc<[String]> {
 /// # Errors
 /// A text for people if they cannot be read now.
 pub(super) fn reference(
-    buffer: &Buffer,
-    stream: StreamId,
+    shared: &Shared,
+    target: &Target<'_>,
     loaded: &Loaded,
 ) -> Result<Reference, String> {
     let lineage = &loaded.version.lineage;
+    if let Some(grid) = &target.rule.grid {
+        let names = loaded.fields.iter().map(|f| &target.schema.fields[*f].name);
+        let shown = shared.buffer.catalog().name_shown(&target.stream.name);
+        let query = CohortQuery {
+            features: names.cloned().collect(),
+            grid: Some(grid.clone()),
+            from: Some(lineage.first_ts),
+            to: Some(lineage.last_ts),
+            last: Some(SCALE_ROWS_MAX as u64),
+            ..CohortQuery::of(glob::exactly(&shown))
+        };
+        let rows = cohort::resolve(&shared.buffer, &query, ROW).map_err(|e| e.to_string())?;
+        return like(&rows, rows.lineage().rows == 0);
+    }
     let query = Query {
         range: TimeRange {
             from: Timestamp(lineage.first_ts),
             to: Timestamp(lineage.last_ts),
         },
-        ..Query::last(stream, loaded.fields.clone(), SCALE_ROWS_MAX)
+        ..Query::last(target.stream.id, loaded.fields.clone(), SCALE_ROWS_MAX)
     };
-    let matrix = buffer.matrix(&query)?;
+    let matrix = shared.buffer.matrix(&query)?;
     let is_gone = matrix.ts.is_empty();
-    let source = source(matrix, &loaded.fields);
+    like(&source(matrix, &loaded.fields), is_gone)
+}
+
+/// What these rows are like.
+fn like(rows: &dyn Source, is_gone: bool) -> Result<Reference, String> {
     let failed = |error: DataError| error.to_string();
-    let scale = Scale::fit(&source).map_err(failed)?;
+    let scale = Scale::fit(rows).map_err(failed)?;
     if is_gone {
         // Its training records are gone: it serves, and its inputs are compared with nothing.
         let inputs = None;
         return Ok(Reference { scale, inputs });
     }
-    let population = Population::fit(&source).map_err(failed)?;
+    let population = Population::fit(rows).map_err(failed)?;
     let inputs = InputDrift::new(InputDriftSettings::default(), population);
     Ok(Reference {
         scale,

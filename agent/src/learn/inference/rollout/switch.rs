@@ -6,26 +6,33 @@
 use std::sync::Arc;
 
 use dunlin_sync::{
-    buffer::Query,
+    buffer::{Buffer, Query},
     sample::{StreamId, TimeRange, Timestamp},
 };
 
-use crate::learn::{
-    Shared,
-    inference::{
-        events,
-        predictor::{Predictor, PredictorSpec, Reference},
-        predictors::Predictors,
-        reader::Reader,
-        resume::Resume,
-        rollout::{
-            load::{Loaded, Unfit, load, reference},
-            target::Target,
-            withdraw::withdraw,
+use crate::{
+    cohort::GridSpec,
+    learn::{
+        Shared,
+        inference::{
+            events,
+            predictor::{LiveGrid, Predictor, PredictorSpec, Reference},
+            predictors::Predictors,
+            reader::Reader,
+            resume::Resume,
+            rollout::{
+                load::{Loaded, Unfit, load, reference},
+                target::Target,
+                withdraw::withdraw,
+            },
+            rows::runs,
+            snapshot::PredictorSnapshot,
         },
-        snapshot::PredictorSnapshot,
     },
 };
+
+/// Newest blocks searched for a stream's newest records.
+const NEWEST_BLOCKS_MAX: u64 = 256;
 
 /// A version that should serve and cannot.
 pub(super) struct Unusable {
@@ -88,8 +95,7 @@ impl Switch<'_> {
     fn serve(&mut self, target: &Target<'_>, number: u64) -> Result<(), Unfit> {
         let (stream, key) = (target.stream.id, &target.key);
         let loaded = load(self.shared, target, number)?;
-        let reference =
-            reference(&self.shared.buffer, stream, &loaded).map_err(Unfit::Transient)?;
+        let reference = reference(self.shared, target, &loaded).map_err(Unfit::Transient)?;
         self.predictors.expect(stream);
         let serves = self.predictors.find(stream, key);
         let from = match serves {
@@ -102,7 +108,11 @@ impl Switch<'_> {
             // A version that looks at other fields begins a predictor of its own where the other one ends.
             Some(predictor) => predictor.answered_to(),
             None => {
-                let read_to = self.reader.read_to();
+                // A grid has its own times; what came after its training records is answered.
+                let read_to = match &target.rule.grid {
+                    None => self.reader.read_to(),
+                    Some(_) => loaded.version.lineage.last_ts,
+                };
                 self.resume.start_of(key, &loaded.version, read_to)
             }
         };
@@ -130,10 +140,19 @@ impl Switch<'_> {
         if let Some(snapshot) = self.resume.snapshot(key) {
             restore(self.shared, target, &mut predictor, snapshot.clone());
         }
-        self.prefill(&mut predictor, target.stream.id)?;
-        if predictor.seen_to() < self.reader.read_to() {
-            self.reader
-                .rewind(&self.shared.buffer, predictor.seen_to())?;
+        let taken_to = match &target.rule.grid {
+            None => {
+                self.prefill(&mut predictor, target.stream.id)?;
+                predictor.seen_to()
+            }
+            Some(grid) => {
+                let came_after_ns = came_after_ns(&self.shared.buffer, target);
+                let read_to = self.reader.read_to();
+                begin_grid(&mut predictor, grid, target, read_to, came_after_ns)
+            }
+        };
+        if taken_to < self.reader.read_to() {
+            self.reader.rewind(&self.shared.buffer, taken_to)?;
         }
         self.resume.release(key);
         self.predictors.put(target.stream.id, predictor);
@@ -158,6 +177,54 @@ impl Switch<'_> {
         }
         Ok(())
     }
+}
+
+/// The predictor answers a grid, made of records from before the rows that it has seen: these fill its
+/// window. Behind when those records arrived, nanoseconds UTC, if they came so long after they were
+/// measured, or as soon as the newest have come.
+fn begin_grid(
+    predictor: &mut Predictor,
+    grid: &GridSpec,
+    target: &Target<'_>,
+    read_to: i64,
+    came_after_ns: i64,
+) -> i64 {
+    let rows = predictor.window_rows() as i64 + 1;
+    let window_ns = grid.every_ns.saturating_mul(rows);
+    let seen_to = predictor.seen_to();
+    let arrived = seen_to.saturating_add(came_after_ns.min(0)).min(read_to);
+    let taken_to = arrived
+        .saturating_sub(window_ns)
+        .saturating_sub(grid.memory_ns());
+    let fields = predictor.spec.fields.iter().copied();
+    let fields = fields.chain(predictor.spec.label).collect();
+    let grid = LiveGrid::behind(taken_to, grid, target.schema, fields);
+    predictor.answer_grid(grid);
+    taken_to
+}
+
+/// How long after they were measured the newest records of a stream came, nanoseconds: below 0 where its
+/// source is ahead of our clock. 0 if nobody knows.
+fn came_after_ns(buffer: &Buffer, target: &Target<'_>) -> i64 {
+    let mut seq = buffer.next_seq();
+    for _ in 0..NEWEST_BLOCKS_MAX {
+        if seq <= buffer.oldest_seq() {
+            break;
+        }
+        seq = buffer.previous_stored(seq);
+        let Ok(Some(block)) = buffer.read_block(seq) else {
+            continue;
+        };
+        let ours = runs(&block).find(|run| run.stream == target.stream.id);
+        let Some(run) = ours else { continue };
+        let rows = &run.section.rows;
+        let came_after = run.rows.filter_map(|row| {
+            let measured = rows.source_ts.get(row).copied().flatten()?;
+            Some(rows.ts[row].saturating_sub(measured))
+        });
+        return came_after.min().unwrap_or(0);
+    }
+    0
 }
 
 /// A predictor goes on with what it had taken along when the agent ended. A version that was promoted

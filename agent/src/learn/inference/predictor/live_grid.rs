@@ -1,0 +1,67 @@
+//! The grid of a stream whose steps are answered as they are over.
+//!
+//! Promises: every record is taken once, in order of arrival, as the data sets of training take them; so
+//! what is answered is what was learnt from.
+
+use std::ops::Range;
+
+use dunlin_sync::{
+    block::Section,
+    rows::{Column, Rows},
+    sample::Schema,
+};
+
+use crate::cohort::{Arrival, GridRows, GridSpec, Resampler};
+
+/// The grid between two records of its stream.
+pub(in crate::learn::inference) struct LiveGrid {
+    grid: Resampler,
+    /// Positions in the stream's schema of what is in a row: the features, then the label.
+    fields: Vec<usize>,
+    /// When the last record taken arrived, nanoseconds UTC.
+    taken_to: i64,
+    /// Records that were late and have not been told of.
+    late: u64,
+}
+
+impl LiveGrid {
+    /// A grid over `fields` of the records that arrive after `taken_to`, nanoseconds UTC.
+    pub(in crate::learn::inference) fn behind(
+        taken_to: i64,
+        spec: &GridSpec,
+        schema: &Schema,
+        fields: Vec<usize>,
+    ) -> Self {
+        let of = fields.iter().filter_map(|field| schema.fields.get(*field));
+        Self {
+            grid: Resampler::new(spec, of.map(|field| spec.field(field)).collect()),
+            fields,
+            taken_to,
+            late: 0,
+        }
+    }
+
+    /// Takes the records in `range` of a section that were not taken before; the rows of the steps that
+    /// are over now.
+    pub(super) fn take(&mut self, section: &Section, range: Range<usize>) -> Rows {
+        let columns = &section.rows.columns;
+        let columns: Vec<Option<&Column>> = self.fields.iter().map(|f| columns.get(*f)).collect();
+        let mut rows = GridRows::keeping(self.grid.fields());
+        let late_before = self.grid.late();
+        for row in range {
+            let arrival = Arrival::of(&section.rows, row);
+            if arrival.ts <= self.taken_to {
+                continue;
+            }
+            self.taken_to = arrival.ts;
+            self.grid.push(arrival, &columns, row, &mut rows);
+        }
+        self.late += self.grid.late() - late_before;
+        rows.rows.unwrap_or_default()
+    }
+
+    /// Records that came for steps that were over, since this was asked last.
+    pub(super) fn take_late(&mut self) -> u64 {
+        std::mem::take(&mut self.late)
+    }
+}
