@@ -9,7 +9,6 @@
 mod bits;
 mod condition;
 mod draw;
-mod grid;
 mod labels;
 mod layout;
 mod query;
@@ -23,16 +22,12 @@ mod tests;
 
 pub use self::{
     condition::{Checked, Condition, ConditionError},
-    grid::{FILL_STEPS_MAX, GridSpec, How, OPEN_STEPS_MAX},
-    query::{CohortQuery, Missing, SplitPart, names},
+    query::{CohortQuery, Missing, SplitPart},
     read::{Cohort, StreamRows},
     resolve::resolve,
 };
-pub(crate) use self::{
-    grid::{Arrival, GridRows, Resampler},
-    labels::Labels,
-    resolve::resolve_telling,
-};
+pub(crate) use self::{labels::Labels, resolve::resolve_telling};
+pub use crate::base::text::names;
 
 /// Why a query gives no cohort.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +41,12 @@ pub enum CohortError {
     /// The buffer cannot be read now.
     #[error("the buffer cannot be read: {0}")]
     Unreadable(String),
+}
+
+impl From<String> for CohortError {
+    fn from(why: String) -> Self {
+        Self::Unreadable(why)
+    }
 }
 
 impl From<ConditionError> for CohortError {

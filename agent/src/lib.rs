@@ -9,6 +9,7 @@ pub mod cohort;
 pub mod config;
 pub mod doctor;
 pub mod features;
+pub mod grid;
 pub mod ingest;
 #[cfg(feature = "learning")]
 pub mod learn;

@@ -50,6 +50,12 @@ pub enum OperationError {
     Failed(String),
 }
 
+impl From<String> for OperationError {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
+    }
+}
+
 impl OperationError {
     pub(crate) fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())

@@ -111,5 +111,22 @@ pub(crate) fn quoted(text: &str) -> String {
     quoted
 }
 
+/// Names out of a list with commas between; a comma or back-slash inside one has a back-slash in front.
+pub fn names(list: &str) -> Vec<String> {
+    let (mut names, mut name, mut chars) = (Vec::new(), String::new(), list.chars());
+    if list.is_empty() {
+        return names;
+    }
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => name.extend(chars.next()),
+            ',' => names.push(std::mem::take(&mut name)),
+            c => name.push(c),
+        }
+    }
+    names.push(name);
+    names
+}
+
 #[cfg(test)]
 mod tests;

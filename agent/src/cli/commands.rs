@@ -13,6 +13,7 @@ pub mod doctor;
 #[cfg(feature = "learning")]
 pub mod evaluate;
 pub mod export;
+pub mod grid;
 pub mod import;
 pub mod init;
 #[cfg(feature = "learning")]

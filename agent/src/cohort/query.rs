@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, GridSpec};
+use super::Condition;
+use crate::grid::GridSpec;
 
 /// Rows in a chunk unless said otherwise.
 const ROWS_PER_CHUNK: usize = 16_384;
@@ -162,23 +163,6 @@ fn listed(names: &[String]) -> String {
         .iter()
         .map(|name| name.replace('\\', r"\\").replace(',', r"\,"));
     escaped.collect::<Vec<_>>().join(",")
-}
-
-/// Names out of a list as [`CohortQuery`] prints it.
-pub fn names(list: &str) -> Vec<String> {
-    let (mut names, mut name, mut chars) = (Vec::new(), String::new(), list.chars());
-    if list.is_empty() {
-        return names;
-    }
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => name.extend(chars.next()),
-            ',' => names.push(std::mem::take(&mut name)),
-            c => name.push(c),
-        }
-    }
-    names.push(name);
-    names
 }
 
 impl fmt::Display for CohortQuery {

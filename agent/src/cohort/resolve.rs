@@ -19,14 +19,16 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     Checked, Cohort, CohortError, CohortQuery, Missing,
     draw::{Sampler, balance, found_classes},
-    grid::{GridSpec, GridStore, StoreWanted},
     labels::Labels,
     layout::{Layout, StreamLayout},
     read::{Chunk, CohortPart},
     select::{Described, Event, Passes, Span},
     store::RowStore,
 };
-use crate::base::glob::means;
+use crate::{
+    base::glob::means,
+    grid::{GridSpec, GridStore, StoreWanted},
+};
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 12;

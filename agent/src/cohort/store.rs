@@ -8,7 +8,7 @@ use dunlin_sync::{
     sample::TimeRange,
 };
 
-use super::grid::{GridReader, GridStore};
+use crate::grid::{GridReader, GridStore};
 
 /// Blocks of rows by rising numbers.
 pub(super) enum RowStore {

@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use self::files::{CsvExport, ExportError, ParquetExport};
 use super::{Listener, Need, Operation, OperationError, OperationParts, Request};
-use crate::base::glob::means;
+use crate::{
+    base::glob::means,
+    grid::{GridSpec, GridStream, each_grid_row},
+};
 
 /// Names listed in an error.
 const NAMES_MAX: usize = 10;
@@ -42,6 +45,8 @@ pub struct ExportRecords {
     pub range: TimeRange,
     /// Kind of file.
     pub format: ExportFormat,
+    /// Rows of this grid in place of the records; `range` is of their times then.
+    pub grid: Option<GridSpec>,
 }
 
 /// What was written out.
@@ -66,7 +71,10 @@ impl Operation for ExportRecords {
         parts: &OperationParts,
         listener: &mut dyn Listener,
     ) -> Result<ExportDone, OperationError> {
-        export(&parts.buffer, &self, listener)
+        match &self.grid {
+            None => export(&parts.buffer, &self, listener),
+            Some(grid) => export_grid(&parts.buffer, grid, &self, listener),
+        }
     }
 }
 
@@ -99,6 +107,49 @@ fn export(
         }
         seq = buffer.next_stored(seq);
     }
+    file.finish().map_err(failed)?;
+    Ok(ExportDone {
+        rows,
+        streams: seen.len() as u64,
+    })
+}
+
+/// The rows of a stream follow one another in time; those of several streams come in stretches.
+fn export_grid(
+    buffer: &Arc<Buffer>,
+    grid: &GridSpec,
+    wanted: &ExportRecords,
+    listener: &mut dyn Listener,
+) -> Result<ExportDone, OperationError> {
+    let catalog = buffer.catalog();
+    let (schema, streams) = select(&catalog, &wanted.stream)?;
+    let streams = streams.iter().filter_map(|id| catalog.stream(*id));
+    let streams: Vec<GridStream> = streams
+        .map(|stream| (Arc::clone(stream), Arc::clone(&schema)))
+        .collect();
+    if let Some(mistake) = grid.mistake() {
+        return Err(OperationError::Asked(mistake));
+    }
+    let listener = Mutex::new(listener);
+    let as_rows = grid.schema(&schema);
+    let mut file = File::begin(wanted.format, Data(&listener), &as_rows).map_err(failed)?;
+    let tell = |done, total| {
+        let told = unpoisoned(listener.lock()).progress(done, total);
+        told.map_err(OperationError::failed)
+    };
+    let (mut rows, mut seen) = (0, HashSet::new());
+    each_grid_row(
+        buffer,
+        grid,
+        &streams,
+        wanted.range,
+        &tell,
+        |stream, part| {
+            rows += part.len() as u64;
+            seen.insert(stream.id);
+            file.write(stream, part).map_err(failed)
+        },
+    )?;
     file.finish().map_err(failed)?;
     Ok(ExportDone {
         rows,

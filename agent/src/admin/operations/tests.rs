@@ -92,6 +92,7 @@ impl Device {
             stream: stream.into(),
             range: TimeRange::ALL,
             format,
+            grid: None,
         };
         let mut connection = self.connection().await;
         let taken = Taken::default();
@@ -359,6 +360,7 @@ async fn an_exported_file_appears_whole_or_not_at_all() {
             stream: "plant/m1".into(),
             range: TimeRange::ALL,
             format: ExportFormat::Csv,
+            grid: None,
         };
         let mut connection = device.connection().await;
         let done = to_file(&mut connection, export.clone(), &path)

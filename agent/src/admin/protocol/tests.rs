@@ -39,6 +39,7 @@ fn requests_keep_their_bytes() {
         stream: stream(),
         range,
         format: ExportFormat::Parquet,
+        grid: None,
     };
     let batch = ImportBatch {
         stream: stream(),
@@ -60,7 +61,7 @@ fn requests_keep_their_bytes() {
         range,
     };
     assert_eq!(body(Verify), "00");
-    assert_eq!(body(export), "010173050a01");
+    assert_eq!(body(export), "010173050a0100");
     assert_eq!(body(ImportTarget { stream: stream() }), "020173");
     assert_eq!(body(batch), "03017301017800010108010002000000000000f83f");
     assert_eq!(body(list), "040107010172011206");

@@ -7,6 +7,7 @@ mod anomaly;
 mod errors;
 mod events;
 mod forecast;
+mod gridded;
 mod plot;
 mod prequential;
 mod read;
@@ -29,7 +30,7 @@ use self::{
     read::{Reading, Table},
     report::Report,
 };
-use super::{Exit, Outcome, import, terminal};
+use super::{Exit, Outcome, grid::GridArgs, import, terminal};
 
 /// What to do with the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,6 +86,9 @@ pub struct BacktestArgs {
     /// `{"dir/file.csv": [["from", "to"], ...]}`
     #[arg(long, value_name = "FILE", help_heading = "File")]
     pub windows: Option<PathBuf>,
+    /// Rows of a regular grid in place of the file's
+    #[command(flatten)]
+    pub grid: GridArgs,
 
     /// Rows a model looks at [default: forecast 336, anomaly 10, otherwise 1]
     #[arg(
@@ -200,6 +204,7 @@ fn backtest(args: &BacktestArgs) -> Result<Report, Exit> {
         bar: bar(),
     };
     let mut report = Report::new(settings.algorithm);
+    let grid = args.grid.spec()?;
     for path in &args.csv {
         let reading = Reading {
             time: args.time.as_deref(),
@@ -208,7 +213,11 @@ fn backtest(args: &BacktestArgs) -> Result<Report, Exit> {
             ignore: &args.ignore,
             task: args.task.into(),
         };
-        let table = read::read(path, &reading)?;
+        let mut table = read::read(path, &reading)?;
+        if let Some(grid) = &grid {
+            let gridded = table.gridded(grid);
+            table = gridded.map_err(|what| Exit::Usage(format!("{}: {what}", path.display())))?;
+        }
         job.bar.set_message(table.name.clone());
         match args.task {
             TaskArg::Forecast => forecast::run(&job, &table, &mut report)?,

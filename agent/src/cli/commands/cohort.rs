@@ -8,6 +8,7 @@ use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
     export,
+    grid::GridArgs,
     terminal::Show,
 };
 use crate::{
@@ -15,8 +16,7 @@ use crate::{
         CohortFound, CohortView, ExportFormat, SHOWN_ROWS_MAX, ShownRow, ViewCohort,
     },
     base::{text, time_text},
-    cohort::{CohortQuery, Condition, GridSpec, Missing, SplitPart, names},
-    config::millis,
+    cohort::{CohortQuery, Condition, Missing, SplitPart, names},
 };
 
 /// Arguments of `dunlin cohort`.
@@ -113,25 +113,8 @@ struct QueryArgs {
         hide_default_value = true
     )]
     classes: String,
-    /// Rows of a regular grid in place of the records, by the time of measurement: '1 s', '15 min'
-    #[arg(long, value_name = "TIME", value_parser = millis, help_heading = "Grid")]
-    every: Option<u64>,
-    /// What becomes of a field within a step: last, mean, min, max or interpolate; FIELD=HOW for one field
-    #[arg(
-        long,
-        value_name = "HOW,..",
-        default_value = "",
-        hide_default_value = true,
-        requires = "every",
-        help_heading = "Grid"
-    )]
-    how: String,
-    /// So long a value stands for those missing [default: one step]
-    #[arg(long, value_name = "TIME", value_parser = millis, requires = "every", help_heading = "Grid")]
-    fill_ms_max: Option<u64>,
-    /// So long a step waits for records with a time of their own; later ones are left out
-    #[arg(long, value_name = "TIME", value_parser = millis, requires = "every", help_heading = "Grid")]
-    late_ms_max: Option<u64>,
+    #[command(flatten)]
+    grid: GridArgs,
     /// Without records that arrived later than this, written as with --from
     #[arg(
         long,
@@ -224,7 +207,7 @@ impl QueryArgs {
             label: self.label.clone(),
             classify: self.classify,
             classes: names(&self.classes),
-            grid: self.grid()?,
+            grid: self.grid.spec()?,
             arrived_to: time("arrived-to", &self.arrived_to)?,
             last: self.last,
             from: self.from.as_ref().map(|_| range.from.0),
@@ -247,23 +230,6 @@ impl QueryArgs {
                 .rows_per_chunk_max
                 .unwrap_or(default.rows_per_chunk_max),
         })
-    }
-}
-
-const NS_PER_MS: u64 = 1_000_000;
-
-impl QueryArgs {
-    fn grid(&self) -> Result<Option<GridSpec>, Exit> {
-        let Some(every) = self.every else {
-            return Ok(None);
-        };
-        let ns = |ms: u64| i64::try_from(ms.saturating_mul(NS_PER_MS)).unwrap_or(i64::MAX);
-        let mut grid = GridSpec::every(ns(every));
-        let how = grid.set_how(&names(&self.how));
-        how.map_err(|why| Exit::Usage(format!("--how: {why}")))?;
-        grid.fill_ns_max = self.fill_ms_max.map_or(grid.fill_ns_max, ns);
-        grid.late_ns_max = self.late_ms_max.map_or(grid.late_ns_max, ns);
-        Ok(Some(grid))
     }
 }
 

@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
+    grid::GridArgs,
     terminal::Show,
 };
 use crate::{
@@ -37,6 +38,9 @@ pub struct ExportArgs {
     /// Last timestamp, itself included; a date stands for its whole day
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub to: Option<String>,
+    /// Rows of a regular grid in place of the records
+    #[command(flatten)]
+    pub grid: GridArgs,
     /// Kind of file
     #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
     pub format: ExportFormat,
@@ -57,6 +61,7 @@ pub async fn run(args: ExportArgs) -> Outcome {
         stream: args.stream.clone(),
         range: range(args.from.as_deref(), args.to.as_deref())?,
         format: args.format,
+        grid: args.grid.spec()?,
     };
     if args.format == ExportFormat::Parquet && args.output.is_none() {
         return Err(Exit::Usage("a Parquet file needs --output FILE".into()));

@@ -1,9 +1,9 @@
 //! Cohorts of the rows of a grid.
 
-use dunlin_sync::rows;
+use dunlin_sync::{rows, sample::TimeRange};
 
 use super::*;
-use crate::cohort::grid::{GridRows, Resampler};
+use crate::grid::{Arrival, GridRows, GridSpec, Resampler, each_grid_row};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -235,6 +235,47 @@ fn times_conditions_labels_and_halves_are_those_of_the_rows() {
         .filter(|row| all.columns[2].get(*row).is_some())
         .count();
     assert_eq!(labelled, expected);
+}
+
+#[test]
+fn what_is_written_out_is_the_whole_grid_texts_and_all() {
+    let device = Device::with_drives(5_000);
+    let spec = by_second();
+    let catalog = device.buffer.catalog();
+    let streams = catalog.streams().map(|stream| {
+        let schema = catalog.schema(stream.schema).unwrap();
+        (Arc::clone(stream), Arc::clone(schema))
+    });
+    let streams: Vec<_> = streams.collect();
+    let all = device.in_one_go("drive/a", &spec);
+    let range = TimeRange {
+        from: Timestamp(all.ts[10]),
+        to: Timestamp(all.ts[4_700]),
+    };
+    let mut written = rows::Rows::default();
+    each_grid_row::<CohortError>(
+        &device.buffer,
+        &spec,
+        &streams,
+        range,
+        &|_, _| Ok(()),
+        |stream, rows| {
+            if stream.name == "drive/a" {
+                written.extend_from(rows, 0..rows.len());
+            }
+            Ok(())
+        },
+    )
+    .unwrap();
+    assert_eq!(written.ts, all.ts[10..=4_700]);
+    assert_eq!(written.is_train, all.is_train[10..=4_700]);
+    for field in 0..3 {
+        for row in 0..written.len() {
+            let wanted = all.columns[field].get(10 + row);
+            assert_eq!(written.columns[field].get(row), wanted);
+        }
+    }
+    assert!(written.columns[2].get(100).is_some());
 }
 
 #[test]

@@ -7,7 +7,8 @@ use dunlin_models::{judging::gate::GateSettings, recipe::Problem, recipes::Algor
 use super::choice::Choice;
 use crate::{
     base::glob,
-    cohort::{CohortQuery, Condition, GridSpec, How},
+    cohort::{CohortQuery, Condition},
+    grid::{GridSpec, How},
     recipes::ChosenRecipe,
     topic::template::PublishTopic,
 };

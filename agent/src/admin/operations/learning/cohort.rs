@@ -83,12 +83,6 @@ impl From<CohortError> for OperationError {
     }
 }
 
-impl From<String> for OperationError {
-    fn from(text: String) -> Self {
-        Self::Failed(text)
-    }
-}
-
 impl Operation for ViewCohort {
     type Answer = CohortFound;
     const NEED: Need = Need::Directory;

@@ -40,6 +40,8 @@ pub(super) struct Table {
     pub(super) has_time: bool,
     /// One a row, or none: the number, or the position in `classes`; NaN where missing.
     pub(super) label: Vec<f32>,
+    /// What the label is called; empty without one.
+    pub(super) label_name: String,
     /// Classify: what each is called, in order of appearance.
     pub(super) classes: Vec<String>,
     /// Lines that could not be read.
@@ -47,6 +49,8 @@ pub(super) struct Table {
     pub(super) first_bad: Option<String>,
     /// Values missing elsewhere.
     pub(super) missing: u64,
+    /// Rows of the file that are in none of the grid because they came too late.
+    pub(super) late: u64,
 }
 
 impl Table {
@@ -81,6 +85,7 @@ fn csv(path: &Path, reading: &Reading<'_>) -> Result<Table, Exit> {
         path: path.to_owned(),
         features: chosen.features.iter().map(|(_, n)| n.clone()).collect(),
         has_time: plan.time.is_some(),
+        label_name: reading.label.unwrap_or_default().to_owned(),
         ..Table::default()
     };
     let file = File::open(path).map_err(|error| failed(&error))?;

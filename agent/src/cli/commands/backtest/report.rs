@@ -76,6 +76,12 @@ impl Report {
             self.warnings
                 .push(format!("{path}: {lines} taken as missing, first: {first}"));
         }
+        if table.late > 0 {
+            let rows = text::of(table.late, "row");
+            self.warnings.push(format!(
+                "{path}: {rows} left out, too late for their step; a longer --late-ms-max waits for them"
+            ));
+        }
         if table.missing > 0 {
             let values = text::of(table.missing, "missing value");
             self.warnings

@@ -383,3 +383,42 @@ fn published_figures_are_reached() {
         "{pooled}"
     );
 }
+
+#[test]
+fn irregular_rows_are_judged_on_a_grid() {
+    // A wave seen twice a second at first, then every two; a value of each column in a row of its own.
+    let mut text = String::from("time,a,b\n");
+    let (mut at, mut row) = (0.0_f64, 0);
+    while at < 3_000.0 {
+        let value = (at * 0.2).sin();
+        let (minute, second) = ((at / 60.0) as u64, at % 60.0);
+        let (hour, minute) = (minute / 60, minute % 60);
+        let cells = if row % 2 == 0 {
+            format!("{value},")
+        } else {
+            format!(",{}", 5.0 * value)
+        };
+        writeln!(
+            text,
+            "2026-01-01T{hour:02}:{minute:02}:{second:06.3}Z,{cells}"
+        )
+        .unwrap();
+        at += if at < 1_500.0 { 0.5 } else { 1.0 };
+        row += 1;
+    }
+    let rest = "--task forecast --lookback 60 --horizon 5";
+    let bare = of(&text, rest);
+    assert!(bare.is_err(), "no window is whole: {bare:?}");
+    let words = "--every 2s --how interpolate --fill-ms-max 4000";
+    let found = of(&text, &format!("{rest} {words}")).unwrap();
+    let rows = found["files"][0]["rows"].as_u64().unwrap();
+    assert!((1_490..=1_500).contains(&rows), "{rows}");
+    let mse = found["files"][0]["mse"].as_f64().unwrap();
+    assert!(mse < 0.01, "{found:#}");
+
+    let refused = refusal("a,b\n1,2\n3,4\n", &format!("{rest} --every 2s"));
+    assert!(
+        refused.ends_with("a grid needs times; name the column with --time"),
+        "{refused}"
+    );
+}

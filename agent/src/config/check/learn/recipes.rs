@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use crate::{
     base::{glob, time_text},
-    cohort::{Condition, GridSpec, How},
+    cohort::Condition,
     config::{
         check::{entry::Entry, inputs::Inputs},
         diagnostic::{Diagnostic, Diagnostics},
@@ -23,6 +23,7 @@ use crate::{
         },
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
     },
+    grid::{GridSpec, How},
     recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
     topic::template::PublishTopic,
 };

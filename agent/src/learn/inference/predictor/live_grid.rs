@@ -11,7 +11,7 @@ use dunlin_sync::{
     sample::Schema,
 };
 
-use crate::cohort::{Arrival, GridRows, GridSpec, Resampler};
+use crate::grid::{Arrival, GridRows, GridSpec, Resampler};
 
 /// The grid between two records of its stream.
 pub(in crate::learn::inference) struct LiveGrid {

@@ -11,7 +11,7 @@ use dunlin_sync::{
 };
 
 use crate::{
-    cohort::GridSpec,
+    grid::GridSpec,
     learn::{
         Shared,
         inference::{

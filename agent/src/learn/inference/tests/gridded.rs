@@ -1,7 +1,7 @@
 //! The rows of a grid are answered in place of the records.
 
 use super::*;
-use crate::cohort::{CohortQuery, GridSpec};
+use crate::{cohort::CohortQuery, grid::GridSpec};
 
 const SECOND: i64 = 1_000_000_000;
 /// Two and a half records a step.

@@ -13,17 +13,26 @@ use dunlin_sync::{
     block::{Block, Outline, Run, Section},
     buffer::{Buffer, Fields},
     rows::{Column, Rows},
-    sample::{SchemaId, StreamId, TimeRange, Timestamp},
+    sample::{Schema, SchemaId, Stream, StreamId, TimeRange, Timestamp},
 };
 
 use super::{
     GridSpec,
     resampler::{Arrival, GridRows, Resampler},
 };
-use crate::cohort::{CohortError, read::Position, select::Described};
 
 /// Rows of a block, unless one record gives more.
 const ROWS: usize = 4_096;
+
+/// A stream with the schema that its records have.
+pub(crate) type GridStream = (Arc<Stream>, Arc<Schema>);
+
+/// Where a record is: its block, and its place in the stream's run there.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    seq: u64,
+    row: u32,
+}
 
 /// A stretch of a stream's rows.
 struct GridBlock {
@@ -39,18 +48,18 @@ struct GridBlock {
 }
 
 /// Which records a query can concern.
-pub(in crate::cohort) struct StoreWanted {
+pub(crate) struct StoreWanted {
     /// Nothing that is measured before this matters, nanoseconds UTC.
-    pub(in crate::cohort) from: i64,
+    pub(crate) from: i64,
     /// So many rows of each stream up to this time are enough, nanoseconds UTC.
-    pub(in crate::cohort) last: u64,
-    pub(in crate::cohort) to: i64,
+    pub(crate) last: u64,
+    pub(crate) to: i64,
     /// Records that arrived later are not there, nanoseconds UTC.
-    pub(in crate::cohort) arrived_to: i64,
+    pub(crate) arrived_to: i64,
 }
 
 /// The grids of some streams.
-pub(in crate::cohort) struct GridStore {
+pub(crate) struct GridStore {
     buffer: Arc<Buffer>,
     /// What is read of the records, by schema.
     fields: Fields,
@@ -60,18 +69,21 @@ pub(in crate::cohort) struct GridStore {
 }
 
 /// Hears how many blocks of how many are read; an error ends it.
-type Tell<'a> = &'a dyn Fn(u64, u64) -> Result<(), CohortError>;
+type Tell<'a, E> = &'a dyn Fn(u64, u64) -> Result<(), E>;
 
 impl GridStore {
     /// The grids of `streams` over `fields` of their records: positions and types as they are stored.
-    pub(in crate::cohort) fn new(
+    ///
+    /// # Errors
+    /// A text for people if the buffer cannot be read now; what `tell` says.
+    pub(crate) fn new<E: From<String>>(
         buffer: &Arc<Buffer>,
         spec: &GridSpec,
-        streams: &[Described],
+        streams: &[GridStream],
         fields: Fields,
         wanted: &StoreWanted,
-        tell: Tell<'_>,
-    ) -> Result<Self, CohortError> {
+        tell: Tell<'_, E>,
+    ) -> Result<Self, E> {
         let newest = buffer.shape().newest_ts.unwrap_or(i64::MAX);
         let enough = wanted
             .last
@@ -86,8 +98,7 @@ impl GridStore {
                 from: Timestamp(from),
                 to: Timestamp(wanted.arrived_to),
             };
-            let within = buffer.blocks_within(range);
-            let (first, end) = within.map_err(CohortError::Unreadable)?;
+            let (first, end) = buffer.blocks_within(range)?;
             let is_all = first <= buffer.oldest_seq() || rows_from == wanted.from;
             let mut scan = Scan::new(buffer, spec, streams, &fields);
             scan.run(first..end, wanted, tell)?;
@@ -107,12 +118,12 @@ impl GridStore {
     }
 
     /// Records that came for steps that were over.
-    pub(in crate::cohort) fn late(&self) -> u64 {
+    pub(crate) fn late(&self) -> u64 {
         self.late
     }
 
     /// Number behind the last block.
-    pub(in crate::cohort) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.blocks.len() as u64 + 1
     }
 
@@ -155,7 +166,7 @@ impl GridStore {
 }
 
 fn gone(seq: u64) -> String {
-    format!("block {seq} was trimmed or lost since the cohort was resolved; resolve it again")
+    format!("block {seq} was trimmed or lost since it was looked at; ask again")
 }
 
 /// Whose rows are where in a block.
@@ -226,7 +237,7 @@ impl<'a> Scan<'a> {
     fn new(
         buffer: &'a Buffer,
         spec: &'a GridSpec,
-        streams: &[Described],
+        streams: &[GridStream],
         fields: &'a Fields,
     ) -> Self {
         let open = streams.iter().map(|(stream, schema)| {
@@ -258,18 +269,18 @@ impl<'a> Scan<'a> {
     }
 
     /// Passes the records in the blocks `range` that are wanted.
-    fn run(
+    fn run<E: From<String>>(
         &mut self,
         range: Range<u64>,
         wanted: &StoreWanted,
-        tell: Tell<'_>,
-    ) -> Result<(), CohortError> {
+        tell: Tell<'_, E>,
+    ) -> Result<(), E> {
         let mut reader = self.buffer.read_fields(self.fields).with_source_times();
         let mut seq = range.start;
         self.begin_at(seq);
         while seq < range.end {
             tell(seq - range.start, range.end - range.start)?;
-            match reader.block(seq).map_err(CohortError::Unreadable)? {
+            match reader.block(seq)? {
                 Some(block) => self.block(&block, wanted),
                 // Nobody knows whose records were in it.
                 None => self.begin_at(seq + 1),
@@ -333,10 +344,10 @@ impl<'a> Scan<'a> {
 }
 
 /// Reads blocks of grids in part, as [`dunlin_sync::buffer::FieldReader`] does those of the buffer.
-pub(in crate::cohort) struct GridReader<'a> {
-    pub(in crate::cohort) store: &'a GridStore,
+pub(crate) struct GridReader<'a> {
+    pub(crate) store: &'a GridStore,
     /// The fields wanted.
-    pub(in crate::cohort) fields: &'a Fields,
+    pub(crate) fields: &'a Fields,
 }
 
 impl GridReader<'_> {
@@ -344,7 +355,7 @@ impl GridReader<'_> {
     ///
     /// # Errors
     /// A text for people, when its records are gone or cannot be read now.
-    pub(in crate::cohort) fn block(&self, seq: u64) -> Result<Option<Block>, String> {
+    pub(crate) fn block(&self, seq: u64) -> Result<Option<Block>, String> {
         let Some(block) = self.store.block(seq) else {
             return Ok(None);
         };
@@ -364,7 +375,7 @@ impl GridReader<'_> {
     }
 
     /// As [`Self::block`], but only whose rows there are.
-    pub(in crate::cohort) fn outline(&self, seq: u64) -> Option<Outline> {
+    pub(crate) fn outline(&self, seq: u64) -> Option<Outline> {
         let block = self.store.block(seq)?;
         let is_wanted = self.fields.contains_key(&block.schema);
         Some(Outline {

@@ -14,6 +14,7 @@
 
 mod resampler;
 mod store;
+mod whole;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,7 +23,8 @@ use dunlin_sync::sample::{Field, FieldType, Schema};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::resampler::{Arrival, GridRows, Resampler};
-pub(super) use self::store::{GridReader, GridStore, StoreWanted};
+pub(crate) use self::store::{GridReader, GridStore, GridStream, StoreWanted};
+pub(crate) use self::whole::each_grid_row;
 
 /// Steps over which a value may be held.
 pub const FILL_STEPS_MAX: i64 = 10_000;
