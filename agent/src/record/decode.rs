@@ -45,6 +45,7 @@ mod scan;
 mod senml;
 mod shaped;
 mod sparkplug;
+mod tag_objects;
 mod tape;
 mod value;
 

@@ -9,7 +9,7 @@ use super::{
     builder::{Below, Builder},
     scalar,
     scan::Scanner,
-    shaped::list_of_objects,
+    tag_objects::{self, Keys},
     tape::{Tape, TapeBuilder},
     value::Cell,
 };
@@ -26,6 +26,10 @@ pub(super) fn decode(
     match scanner.peek() {
         None => return Err(Reject::new(Reason::Empty, "an empty payload")),
         Some(b'[') => {
+            if scanner.is_list_of_objects() {
+                let (first, second) = first_two(&scanner);
+                tag_objects::refuse_as_records(builder, &first, second.as_ref())?;
+            }
             scanner.expect(b'[')?;
             let mut first = true;
             while scanner.more(b']', first)? {
@@ -142,7 +146,7 @@ fn container(
     }
     if scanner.peek() == Some(b'[') && scanner.is_list_of_objects() {
         if below == Below::Inferred && !builder.has_declared_below(path) {
-            return Err(list_of_objects(path, &first_keys(scanner)));
+            return Err(tag_objects::list_refused(path, &first_two(scanner).0));
         }
         // What has a place in such a list is not a field because of that.
         let before = std::mem::replace(&mut builder.declared_only, true);
@@ -193,27 +197,39 @@ fn value<'a>(scanner: &mut Scanner<'a>, tape: &mut TapeBuilder<'a>) -> Result<()
     Ok(())
 }
 
-/// Keys of the first object of the list that comes next, with what lies there.
-fn first_keys<'a>(scanner: &Scanner<'a>) -> Vec<(String, Cell<'a>)> {
-    const KEYS_MAX: usize = 32;
+/// Keys of the first and the second object of the list that comes next, as far as they can be read.
+fn first_two<'a>(scanner: &Scanner<'a>) -> (Keys<'a>, Option<Keys<'a>>) {
     let mut ahead = scanner.clone();
-    let mut keys = Vec::new();
+    let (mut first, mut second) = (Keys::new(), None);
     let mut walk = || -> Result<(), Reject> {
         ahead.expect(b'[')?;
-        ahead.expect(b'{')?;
-        while keys.len() < KEYS_MAX && ahead.more(b'}', keys.is_empty())? {
-            let key = ahead.key()?.into_owned();
-            let cell = if ahead.at_container() {
-                ahead.skip(1)?;
-                Cell::Null
-            } else {
-                ahead.scalar()?
-            };
-            keys.push((key, cell));
+        keys(&mut ahead, &mut first)?;
+        if ahead.more(b']', false)? && ahead.peek() == Some(b'{') {
+            keys(&mut ahead, second.insert(Keys::new()))?;
         }
         Ok(())
     };
-    // As far as it can be read.
     let _partly = walk();
-    keys
+    (first, second)
+}
+
+/// Reads the object that comes next: its keys, with what lies there.
+fn keys<'a>(scanner: &mut Scanner<'a>, keys: &mut Keys<'a>) -> Result<(), Reject> {
+    const KEYS_MAX: usize = 32;
+    scanner.expect(b'{')?;
+    let mut first = true;
+    while scanner.more(b'}', first)? {
+        first = false;
+        let key = scanner.key()?.into_owned();
+        let cell = if scanner.at_container() {
+            scanner.skip(1)?;
+            Cell::Null
+        } else {
+            scanner.scalar()?
+        };
+        if keys.len() < KEYS_MAX {
+            keys.push((key, cell));
+        }
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use super::{
     builder::{Below, Builder, TIME_BYTES_MAX, long_time},
     names::clean_tag,
     quoted, scalar,
+    tag_objects::{self, Keys},
     tape::Value,
     value::Cell,
 };
@@ -62,6 +63,14 @@ pub(super) fn decode<'t>(
     builder: &mut Builder<'_>,
 ) -> Result<(), Reject> {
     let rule = builder.rule();
+    let mut objects = root.items().filter(|item| item.is_object());
+    if rule.records.is_none()
+        && rule.payload_tags.is_empty()
+        && let Some(first) = objects.next()
+    {
+        let second = objects.next().map(keys);
+        tag_objects::refuse_as_records(builder, &keys(first), second.as_ref())?;
+    }
     let mut found = Found {
         rule,
         at: rule.records.as_ref(),
@@ -371,6 +380,15 @@ pub(super) fn members(
     Ok(())
 }
 
+/// The keys of an object, with what lies there.
+fn keys<'a>(object: Value<'_, 'a>) -> Keys<'a> {
+    let keys = object.members().map(|(key, value)| {
+        let cell = value.as_scalar().cloned().unwrap_or(Cell::Null);
+        (key.into_owned(), cell)
+    });
+    keys.collect()
+}
+
 /// Puts a value and all that lies in it at `path`.
 fn put(value: Value<'_, '_>, builder: &mut Builder<'_>, path: &mut String) -> Result<(), Reject> {
     if builder.skips(path) {
@@ -388,72 +406,12 @@ fn put(value: Value<'_, '_>, builder: &mut Builder<'_>, path: &mut String) -> Re
         return members(value, builder, path);
     };
     if below == Below::Inferred && !builder.has_declared_below(path) {
-        let keys: Vec<(String, Cell<'_>)> = first
-            .members()
-            .map(|(key, value)| {
-                let cell = value.as_scalar().cloned().unwrap_or(Cell::Null);
-                (key.into_owned(), cell)
-            })
-            .collect();
-        return Err(list_of_objects(path, &keys));
+        return Err(tag_objects::list_refused(path, &keys(first)));
     }
     let before = std::mem::replace(&mut builder.declared_only, true);
     members(value, builder, path)?;
     builder.declared_only = before;
     Ok(())
-}
-
-/// Why a list of objects at `path` is refused, and what to write instead; `keys` are those of its first
-/// object.
-#[cold]
-pub(super) fn list_of_objects(path: &str, keys: &[(String, Cell<'_>)]) -> Reject {
-    const NAMES: [&str; 10] = [
-        "id",
-        "name",
-        "n",
-        "tag",
-        "tagname",
-        "key",
-        "datapointid",
-        "nodeid",
-        "metric",
-        "signal",
-    ];
-    const VALUES: [&str; 6] = ["v", "value", "val", "currentvalue", "reading", "data"];
-    const TIMES: [&str; 6] = [
-        "t",
-        "time",
-        "timestamp",
-        "ts",
-        "sourcetimestamp",
-        "datetime",
-    ];
-    let among = |words: &[&str]| {
-        let mut keys = keys.iter();
-        let found = keys.find(|(key, _)| words.iter().any(|word| key.eq_ignore_ascii_case(word)));
-        found.map(|(key, _)| key.as_str())
-    };
-    let pointer = |path: &str| format!("/{}", path.replace('.', "/"));
-    let path = &path[..path.floor_char_boundary(200)];
-    let at = pointer(path);
-    let mut keys = match (among(&NAMES), among(&VALUES)) {
-        (Some(name), Some(value)) => {
-            format!("records = {{ at = \"{at}\", name = \"/{name}\", value = \"/{value}\" }}")
-        }
-        _ => format!("records = \"{at}\""),
-    };
-    if let Some(time) = among(&TIMES) {
-        let _cannot_fail = write!(keys, ", time = \"/{time}\"");
-    }
-    Reject::new(
-        Reason::ListOfObjects,
-        format!(
-            "{} is a list of objects; write {} to take them, or exclude_fields = [\"{}\"] to leave them out",
-            quoted(path),
-            keys.escape_debug().to_string().replace("\\\"", "\""),
-            path.escape_debug(),
-        ),
-    )
 }
 
 /// The way to the records as it is written.

@@ -169,6 +169,12 @@ impl<'a> Builder<'a> {
         columns.any(below) || self.time_path.as_deref().is_some_and(below)
     }
 
+    /// Whether a declared field lies at `path`.
+    pub(in crate::record::decode) fn has_declared_at(&self, path: &str) -> bool {
+        let columns = &mut self.declared.iter().filter_map(|&column| self.path(column));
+        columns.any(|declared| declared == path)
+    }
+
     /// Longest path that anything can be read from.
     pub(in crate::record::decode) fn path_bytes_max(&self) -> usize {
         let columns = (0..self.width()).filter_map(|column| self.path(column));

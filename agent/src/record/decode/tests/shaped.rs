@@ -222,6 +222,43 @@ fn tags_of_a_plain_payload_tell_streams_apart_and_stay_clean() {
 }
 
 #[test]
+fn a_payload_of_tag_objects_is_no_batch_of_records_with_a_name_and_a_value() {
+    let tags = r#"[{"id":"Line1.Temp","v":21.5,"q":true,"t":1777888000},{"id":"Line1.Run","v":1,"q":true,"t":1777888000}]"#;
+    let one = r#"[{"id":"Line1.Temp","v":21.5}]"#;
+    for payload in [tags, one] {
+        let reject = decode(&rule(), None, payload.as_bytes()).unwrap_err();
+        assert_eq!(reject.reason, Reason::ListOfObjects, "{payload}");
+        let wanted = r#"records = { name = "/id", value = "/v" }"#;
+        assert!(reject.detail.contains(wanted), "{}", reject.detail);
+    }
+    let cbor = StreamRule {
+        format: PayloadFormat::Cbor,
+        ..rule()
+    };
+    let value: serde_json::Value = serde_json::from_str(tags).unwrap();
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&value, &mut bytes).unwrap();
+    let reject = decode(&cbor, None, &bytes).unwrap_err();
+    assert_eq!(reject.reason, Reason::ListOfObjects);
+    // The same machine twice, more than one value, or fields that are declared: records.
+    for records in [
+        r#"[{"id":"a","v":1},{"id":"a","v":2}]"#,
+        r#"[{"id":"a","v":1,"rpm":5},{"id":"b","v":2,"rpm":6}]"#,
+        r#"[{"id":1,"v":1},{"id":2,"v":2}]"#,
+    ] {
+        assert_eq!(ok(&rule(), records).records().len(), 2, "{records}");
+    }
+    let declaring = StreamRule {
+        fields: vec![
+            declared("id", FieldType::Text),
+            declared("v", FieldType::F64),
+        ],
+        ..rule()
+    };
+    assert_eq!(ok(&declaring, tags).records().len(), 2);
+}
+
+#[test]
 fn a_list_of_objects_is_refused_with_what_to_write() {
     let refusal = |payload: &str| {
         let reject = decode(&rule(), None, payload.as_bytes()).unwrap_err();
