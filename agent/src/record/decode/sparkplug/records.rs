@@ -2,7 +2,8 @@
 //!
 //! - the stream is that of group, edge node and device;
 //! - metrics of one time make up one record; a data set is a record a row, with fields `METRIC.COLUMN`;
-//! - a birth sets the field `sparkplug_online`, a death clears it, in a record of its own;
+//! - a birth sets the field `sparkplug_online`, a death clears it, in a record of its own; the death of a
+//!   node is that of its devices, too;
 //! - `bdSeq` and what stands below `Node Control/` and `Device Control/` is about the connection, and left
 //!   out, as is what is not meant to be stored (transient);
 //! - a value of bad or stale quality is missing, and counted; `records = { good = [..] }` says otherwise, as
@@ -19,13 +20,16 @@ use super::{
     topic::{EdgeTopic, MessageKind, Topic},
 };
 use crate::record::decode::{
-    Reason, Reject, builder::Builder, names::clean_tag, quoted, value::Cell,
+    RECORDS_MAX, Reason, Reject, builder::Builder, names::clean_tag, quoted, value::Cell,
 };
 
 /// Field that says whether a node or device is there.
 const ONLINE: &str = "sparkplug_online";
 /// What is about the connection and not about the plant.
 const CONTROL: [&str; 2] = ["Node Control/", "Device Control/"];
+
+/// Group, edge node and device.
+const PARTS: usize = 3;
 
 /// Qualities of values that count for nothing.
 const BAD: i32 = 0;
@@ -62,14 +66,17 @@ pub(in crate::record::decode) fn decode<'t>(
     // A will is written when the connection begins: its time is not that of the death.
     let is_will = resolution.event == Event::Death && topic.device.is_none();
     let sent_ms = sent_ms.filter(|_| !is_will);
-    let put = put_records(&resolution, online.map(|online| (online, sent_ms)), builder);
+    let mut put = put_records(&resolution, online.map(|online| (online, sent_ms)), builder);
+    if is_will && put.is_ok() {
+        put = put_gone_devices(topic, &sessions.current().born_devices(topic), builder);
+    }
     tell(sessions, topic, &resolution);
     Ok(Some((change, put)))
 }
 
 /// Group, edge node and device, as far as the rule has tags for them.
 fn tags(topic: EdgeTopic<'_>, builder: &Builder<'_>) -> Vec<String> {
-    let parts = [
+    let parts: [&str; PARTS] = [
         topic.group,
         topic.edge_node,
         topic.device.unwrap_or_default(),
@@ -146,6 +153,30 @@ fn put_records(
         let detail = "metrics by aliases that no birth has announced: have the edge node announce itself \
                       again (rebirth), then retry";
         return Err(Reject::new(Reason::UnknownAlias, detail));
+    }
+    Ok(())
+}
+
+/// A node that is gone says nothing of its devices, which are gone with it.
+fn put_gone_devices(
+    topic: EdgeTopic<'_>,
+    devices: &[String],
+    builder: &mut Builder<'_>,
+) -> Result<(), Reject> {
+    // Where devices have no streams of their own, nobody could tell whose records these are.
+    if builder.rule().payload_tags.len() < PARTS {
+        return Ok(());
+    }
+    builder.allow_records(RECORDS_MAX.max(devices.len() + 1));
+    for device in devices {
+        let of_device = EdgeTopic {
+            device: Some(device),
+            ..topic
+        };
+        builder.set_tags(tags(of_device, builder));
+        builder.begin()?;
+        builder.put(ONLINE, &Cell::Bool(false))?;
+        builder.end()?;
     }
     Ok(())
 }

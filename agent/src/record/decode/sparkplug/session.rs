@@ -216,6 +216,13 @@ impl Session {
         }
     }
 
+    /// Devices of the edge node that have been born and have not died.
+    pub(crate) fn born_devices(&self, topic: EdgeTopic<'_>) -> Vec<String> {
+        let devices = self.node(topic).into_iter().flat_map(|node| &node.devices);
+        let born = devices.filter(|(_, device)| device.is_born);
+        born.map(|(name, _)| name.clone()).collect()
+    }
+
     /// What went wrong with the edge node's messages; `None` for one that has never announced itself.
     pub(crate) fn counters(&self, topic: EdgeTopic<'_>) -> Option<Counters> {
         self.node(topic).map(|node| node.counters)

@@ -193,3 +193,43 @@ fn a_data_set_is_a_record_a_row_and_no_other() {
     let row = |a: f64, b: f64| vec![Value::F64(a), Value::F64(b)];
     assert_eq!(rows, [row(1.0, 2.0), row(3.0, 4.0)]);
 }
+
+#[test]
+fn with_a_node_its_devices_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sessions = Sessions::load(dir.path().join("sparkplug"));
+    let rule = sparkplug(&[]);
+    let birth = payload(1, &[metric(Some("load"), 1, 0.5, None)]);
+    for topic in [
+        "NBIRTH/n",
+        "DBIRTH/n/press",
+        "DBIRTH/n/oven",
+        "DBIRTH/n/pump",
+        "DDEATH/n/pump",
+    ] {
+        let topic = format!("spBv1.0/g/{topic}");
+        take(&mut sessions, &rule, &topic, &birth).unwrap();
+    }
+    let death = |sessions: &mut Sessions, rule| {
+        let decoded = take(sessions, rule, "spBv1.0/g/NDEATH/n", &payload(1, &[])).unwrap();
+        let groups = decoded.groups.iter().map(|group| {
+            let [record] = &group.records[..] else {
+                panic!("{group:?}")
+            };
+            let values: Vec<_> = record
+                .values
+                .iter()
+                .map(|(_, value)| value.clone())
+                .collect();
+            assert_eq!((values, record.source_ts), (vec![Value::Bool(false)], None));
+            group.tags.join("/")
+        });
+        groups.collect::<Vec<_>>()
+    };
+    // The pump had died before, and nobody dies twice.
+    assert_eq!(
+        death(&mut sessions, &rule),
+        ["g/n/", "g/n/oven", "g/n/press"]
+    );
+    assert_eq!(death(&mut sessions, &rule), ["g/n/"]);
+}
