@@ -254,10 +254,35 @@ impl Session {
         (node_after, session.plus(node_after))
     }
 
+    /// Forgets an edge node and its devices.
+    fn forget(&mut self, topic: EdgeTopic<'_>) {
+        let Some(nodes) = self.groups.get_mut(topic.group) else {
+            return;
+        };
+        if let Some(node) = nodes.remove(topic.edge_node) {
+            self.nodes = self.nodes.saturating_sub(1);
+            self.size = self.size.minus(node.size).minus(id_size(topic));
+        }
+        if nodes.is_empty() {
+            self.groups.remove(topic.group);
+        }
+    }
+
+    /// An edge node that has died, and may be forgotten for another.
+    fn dead_node(&self) -> Option<(String, String)> {
+        let mut nodes = self
+            .groups
+            .iter()
+            .flat_map(|(group, nodes)| nodes.iter().map(move |(name, node)| (group, name, node)));
+        let dead = nodes.find(|(.., node)| !node.is_born);
+        dead.map(|(group, name, _)| (group.clone(), name.clone()))
+    }
+
     fn check_room(&self, topic: EdgeTopic<'_>, table: &Table) -> Result<(), Reject> {
         let (node, session) = self.sizes_with(topic, table);
-        let full = if self.node(topic).is_none() && self.nodes >= NODES_MAX {
-            format!("{NODES_MAX} edge nodes are known already")
+        let is_full = self.node(topic).is_none() && self.nodes >= NODES_MAX;
+        let full = if is_full && self.dead_node().is_none() {
+            format!("{NODES_MAX} edge nodes are known already, and none of them is dead")
         } else if node.names > NODE_NAMES_MAX {
             format!("more than {NODE_NAMES_MAX} names of metrics and devices in one edge node")
         } else if session.names > NAMES_MAX {
@@ -276,6 +301,16 @@ impl Session {
 
     /// The edge node of a birth, new if need be, with the sizes as they will be.
     fn resized(&mut self, topic: EdgeTopic<'_>, table: &Table) -> &mut Node {
+        if self.node(topic).is_none()
+            && self.nodes >= NODES_MAX
+            && let Some((group, edge_node)) = self.dead_node()
+        {
+            self.forget(EdgeTopic {
+                group: &group,
+                edge_node: &edge_node,
+                ..topic
+            });
+        }
         let (node_size, session_size) = self.sizes_with(topic, table);
         self.size = session_size;
         self.nodes += usize::from(self.node(topic).is_none());

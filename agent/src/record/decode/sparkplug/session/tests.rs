@@ -5,7 +5,7 @@
 mod bounds;
 mod lifecycle;
 
-use super::{Event, Reading, Rebirth, Resolution, Sequence, Session, id_size};
+use super::{Event, Reading, Rebirth, Resolution, Sequence, Session};
 use crate::record::decode::{
     Reason, Reject,
     sparkplug::{
@@ -24,20 +24,6 @@ impl Session {
         !self
             .node(topic)
             .is_some_and(|node| node.is_complete(topic.device))
-    }
-
-    /// Forgets an edge node and its devices, to make room for others.
-    pub(super) fn forget(&mut self, topic: EdgeTopic<'_>) {
-        let Some(nodes) = self.groups.get_mut(topic.group) else {
-            return;
-        };
-        if let Some(node) = nodes.remove(topic.edge_node) {
-            self.nodes = self.nodes.saturating_sub(1);
-            self.size = self.size.minus(node.size).minus(id_size(topic));
-        }
-        if nodes.is_empty() {
-            self.groups.remove(topic.group);
-        }
     }
 }
 

@@ -81,8 +81,15 @@ fn edge_nodes_are_bounded() {
         Reason::TooManyNames
     );
     birth(&mut session, 5).unwrap();
-    session.forget(edge(&topic(5)));
+    // One that has died gives way.
+    let death = topic(5).replace("NBIRTH", "NDEATH");
+    take(&mut session, &death, payload(0, vec![]), |_| ()).unwrap();
     birth(&mut session, NODES_MAX).unwrap();
+    assert!(session.counters(edge(&topic(5))).is_none());
+    assert_eq!(
+        birth(&mut session, NODES_MAX + 1).unwrap_err().reason,
+        Reason::TooManyNames
+    );
 }
 
 #[test]
