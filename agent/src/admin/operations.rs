@@ -31,7 +31,7 @@ pub use self::learning::{
 };
 pub use self::{
     export::{ExportDone, ExportFormat, ExportRecords},
-    import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ImportBatch, ImportTarget, Target},
+    import::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, FileRows, ImportBatch, ImportTarget, Target},
     parts::{OperationParts, WriterEnd},
     quarantine::{CountItems, ListItems, PurgeItems, Quarantined, Selection, ShowItem, Summary},
     retry::{Retried, RetryItems},

@@ -261,6 +261,7 @@ fn request(
             ],
             fields,
             records: records.collect(),
+            file: crate::record::writer::FromFile::default(),
         },
         reply,
     }

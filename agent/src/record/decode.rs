@@ -57,6 +57,7 @@ pub use misfits::{FieldMisfit, Misfits, Missing};
 pub use names::is_field_name;
 pub use reason::{Reason, Reject};
 pub(crate) use sparkplug::Sessions;
+pub(crate) use value::Cell;
 
 /// Most records in one publish.
 pub const RECORDS_MAX: usize = 10_000;

@@ -11,6 +11,8 @@
 mod batch;
 mod clock_duty;
 mod commit;
+mod imports;
+mod inside;
 mod intake;
 mod partly;
 mod redelivery;
@@ -40,8 +42,9 @@ use self::{
     batch::{DecodedBatch, Decoding},
     clock_duty::NoTime,
     commit::{Pending, Stall},
+    imports::Imports,
     intake::Intake,
-    partly::{PartlyKept, records_of},
+    partly::PartlyKept,
     redelivery::{End, FOLLOWING_MAX, Following, Redelivery, Verdict},
     retained::Retained,
     window::Window,
@@ -51,13 +54,16 @@ pub(crate) use self::{
     room::percent_used as streams_percent_used,
 };
 pub use self::{
-    request::{Answer, OWN_TABLE_PREFIX, Refused, Request, RequestContent, Requests, WriterEnded},
+    imports::ImportedRows,
+    request::{
+        Answer, FromFile, OWN_TABLE_PREFIX, Refused, Request, RequestContent, Requests, WriterEnded,
+    },
     stats::WriterStats,
 };
 use crate::{
     config::settings::{MqttVersion, RetainedPolicy, Settings},
     ingest::{Acker, Inbox, Incoming, Received},
-    record::{clock::Clock, decode::Misfits},
+    record::clock::Clock,
 };
 
 /// How often the clock is judged.
@@ -99,6 +105,7 @@ pub struct Writer {
     parts: WriterParts,
     intake: Intake,
     retained: Retained,
+    imports: Imports,
     redelivery: Redelivery,
     requests: mpsc::Receiver<Vec<Request>>,
     stats: Arc<WriterStats>,
@@ -135,6 +142,10 @@ impl Writer {
         let writer = Self {
             intake,
             retained: Retained::read(retained::path(&settings.data_dir)),
+            imports: Imports::open(
+                imports::path(&settings.data_dir),
+                parts.buffer.shape().newest_ts,
+            ),
             redelivery,
             requests,
             stats,
@@ -368,78 +379,6 @@ impl Writer {
             RetainedPolicy::Always => false,
         }
     }
-
-    fn take_request(&mut self, request: Request) -> Result<(), String> {
-        let mut is_own = false;
-        let mut misfits = Misfits::default();
-        // Where they are from, if it is to be kept.
-        let mut origin = None;
-        let taken = match request.content {
-            RequestContent::Settings(settings) => {
-                self.intake.reconfigure(&settings);
-                self.gap = commit_gap(&settings);
-                self.streams_idle_ns_max = streams_idle_ns_max(&settings);
-                self.window = Window::new(self.gap, Instant::now());
-                // Whoever asked may have gone.
-                let _gone = request.reply.send(Ok(0));
-                return Ok(());
-            }
-            RequestContent::Publish {
-                topic,
-                payload,
-                wanted,
-                at_ns,
-            } => {
-                let payload = (Some(&payload[..]), payload.len());
-                let now_ns = self.parts.clock.synchronised_ns();
-                let wanted = (wanted.as_ref(), false);
-                let decoded = self.intake.decode(&topic, payload, wanted, now_ns);
-                let decoded = decoded.and_then(|decoded| records_of(decoded, wanted.0.is_some()));
-                decoded.map(|mut batch| {
-                    misfits = std::mem::take(&mut batch.misfits);
-                    if !misfits.missing.is_empty() {
-                        let payload = payload.0.unwrap_or_default();
-                        origin = Some((topic.clone(), payload.to_vec()));
-                    }
-                    batch.timed_otherwise(at_ns)
-                })
-            }
-            RequestContent::Records {
-                schema,
-                stream,
-                tags,
-                fields,
-                records,
-            } => {
-                is_own = schema.starts_with(OWN_TABLE_PREFIX);
-                self.intake.adopt(&schema, &stream, &tags, &fields, records)
-            }
-        };
-        let answer = match taken {
-            Ok(batch) => {
-                let clock = (&mut self.parts.clock, &*self.clock_path);
-                match store(batch, clock, &mut self.pending.builder, &self.stats) {
-                    Ok(stored) => {
-                        if is_own {
-                            self.stats.records_own.fetch_add(stored, Relaxed);
-                        }
-                        self.stats.count_misfits(&misfits);
-                        if let Some((topic, payload)) = origin {
-                            let item = self.intake.partly_stored(misfits, &topic, &payload);
-                            self.pending.reject(item);
-                        }
-                        Ok(stored)
-                    }
-                    // Whoever asked has it still.
-                    Err(NoTime::Transient(why)) => Err(Refused::Transient(why)),
-                    Err(NoTime::Permanent(why)) => return Err(why),
-                }
-            }
-            Err(reject) => Err(Refused::Permanent(reject.to_string())),
-        };
-        self.pending.reply(request.reply, answer);
-        Ok(())
-    }
 }
 
 /// What of `arrived` comes behind a publish; nothing is expected after it if there is `no_more`.
@@ -457,16 +396,16 @@ fn following(publish: &Incoming, arrived: &[Incoming], no_more: bool) -> Followi
     Following { marked, end }
 }
 
-/// Gives timestamps and pushes; returns the records stored.
+/// Gives timestamps and pushes; returns the records stored, and the last timestamp.
 fn store(
     batch: DecodedBatch<'_>,
     (clock, clock_path): (&mut Clock, &Path),
     builder: &mut BlockBuilder,
     stats: &WriterStats,
-) -> Result<u64, NoTime> {
+) -> Result<(u64, i64), NoTime> {
     let records = batch.len();
     if records == 0 {
-        return Ok(0);
+        return Ok((0, i64::MIN));
     }
     let first = clock_duty::next(clock, clock_path, records, stats)?;
     stats
@@ -474,7 +413,7 @@ fn store(
         .fetch_add(batch.times_implausible, Relaxed);
     batch.push_into(builder, first);
     stats.records_received.fetch_add(records as u64, Relaxed);
-    Ok(records as u64)
+    Ok((records as u64, first.shifted(records as i64 - 1).0))
 }
 
 fn commit_gap(settings: &Settings) -> Duration {

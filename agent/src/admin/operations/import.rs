@@ -8,9 +8,10 @@ use std::{
 use dunlin_sync::{
     block::builder::{FIELDS_MAX, RECORD_BYTES_MAX},
     buffer::Buffer,
-    sample::{Field, Schema, Value},
+    sample::{Field, Schema, Split, Value},
 };
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{Listener, Need, Operation, OperationError, OperationParts, Request, WriterEnd};
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     record::{
         decode::{Record, is_field_name},
         route::CAPTURE_BYTES_MAX,
-        writer::{self, Answer, Refused, RequestContent},
+        writer::{self, Answer, FromFile, ImportedRows, Refused, RequestContent},
     },
     topic::hostile_part,
 };
@@ -27,6 +28,8 @@ use crate::{
 pub const BATCH_RECORDS_MAX: usize = 2_000;
 /// Most bytes of records in one batch, as [`ImportBatch::weight`] counts them.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Most tags of a stream.
+const TAGS_MAX: usize = 64;
 /// How often somebody is told that a batch still waits.
 const ALIVE_GAP: Duration = Duration::from_secs(1);
 /// How long a full buffer is waited for where nothing drains it.
@@ -41,6 +44,31 @@ pub struct ImportBatch {
     pub fields: Vec<Field>,
     /// The records.
     pub records: Vec<Record>,
+    /// The split of each, if it was drawn before; otherwise none.
+    pub splits: Vec<Split>,
+    /// Tags of a stream that no rule describes, beside `device`.
+    pub tags: Vec<(String, String)>,
+    /// Which rows of a file these are, so that none is stored twice; `None`: store them whatever was stored.
+    pub rows: Option<FileRows>,
+}
+
+/// Rows of a file, with those between them that are not for this stream or cannot be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRows {
+    /// Hash of the file's content.
+    pub content: u128,
+    /// One past the last row of the batch before, from 0.
+    pub from: u64,
+    /// One past the last row.
+    pub to: u64,
+}
+
+/// Names a file that is imported into a stream.
+fn key(content: u128, stream: &str) -> u128 {
+    let mut hash = Xxh3::new();
+    hash.update(&content.to_le_bytes());
+    hash.update(stream.as_bytes());
+    hash.digest128()
 }
 
 impl ImportBatch {
@@ -59,6 +87,19 @@ impl ImportBatch {
                  {BATCH_BYTES_MAX}",
                 self.records.len()
             ));
+        }
+        if !self.splits.is_empty() && self.splits.len() != self.records.len() {
+            return Err("not one split a record".into());
+        }
+        let is_tag =
+            |text: &String| text.len() <= CAPTURE_BYTES_MAX && hostile_part(text).is_none();
+        if self.tags.len() > TAGS_MAX
+            || !self
+                .tags
+                .iter()
+                .all(|(name, value)| is_field_name(name) && (value.is_empty() || is_tag(value)))
+        {
+            return Err("a tag that no stream may have".into());
         }
         if let Some(field) = self.fields.iter().find(|field| !is_field_name(&field.name)) {
             return Err(format!("no field may be called {:?}", field.name));
@@ -86,6 +127,8 @@ pub struct Target {
     pub infer: bool,
     /// Most fields it may have.
     pub fields_max: usize,
+    /// Rows of the file that this stream has had, and of others up to there.
+    pub rows_done: u64,
 }
 
 /// Tells what an import into a stream has to fit.
@@ -93,6 +136,8 @@ pub struct Target {
 pub struct ImportTarget {
     /// Name of the stream.
     pub stream: String,
+    /// Hash of the file's content, if it is to be known what of it is stored.
+    pub content: Option<u128>,
 }
 
 impl Operation for ImportTarget {
@@ -103,8 +148,17 @@ impl Operation for ImportTarget {
         Request::Target(self)
     }
 
-    fn run(self, parts: &OperationParts, _: &mut dyn Listener) -> Result<Target, OperationError> {
-        target(&parts.buffer, &parts.rules, &self.stream)
+    fn run(
+        self,
+        parts: &OperationParts,
+        listener: &mut dyn Listener,
+    ) -> Result<Target, OperationError> {
+        let mut target = target(&parts.buffer, &parts.rules, &self.stream)?;
+        if let Some(content) = self.content {
+            let key = key(content, &self.stream);
+            target.rows_done = ask(parts, RequestContent::Imported(key), listener)?;
+        }
+        Ok(target)
     }
 }
 
@@ -171,6 +225,7 @@ fn target(buffer: &Buffer, rules: &[StreamRule], stream: &str) -> Result<Target,
         schema: schema.map_or_else(declared, |schema| Schema::clone(schema)),
         infer: rule.is_none_or(|rule| rule.infer),
         fields_max: rule.map_or(256, |rule| rule.fields_max),
+        rows_done: 0,
     })
 }
 
@@ -182,13 +237,31 @@ fn import(
 ) -> Result<u64, OperationError> {
     batch.check().map_err(OperationError::Asked)?;
     let target = target(&parts.buffer, &parts.rules, &batch.stream)?;
+    let rows = batch.rows.map(|rows| ImportedRows {
+        key: key(rows.content, &batch.stream),
+        from: rows.from,
+        to: rows.to,
+    });
     let content = RequestContent::Records {
         schema: target.schema.name,
         stream: batch.stream,
-        tags: Vec::new(),
+        tags: batch.tags,
         fields: batch.fields,
         records: batch.records,
+        file: FromFile {
+            splits: batch.splits,
+            rows,
+        },
     };
+    ask(parts, content, listener)
+}
+
+/// Has the writer do something, and waits until it is durable.
+fn ask(
+    parts: &OperationParts,
+    content: RequestContent,
+    listener: &mut dyn Listener,
+) -> Result<u64, OperationError> {
     let writer = parts.writer()?;
     let reply = send(writer, content)?;
     let stored = wait(writer, &reply, listener)?;

@@ -21,7 +21,7 @@ use crate::{
         Exit,
         connection::{Connection, ConnectionArgs},
         export::to_file,
-        import::{ImportArgs, Imported, import, plan},
+        import::{ImportArgs, Imported, imported},
     },
     config::{self, Overrides},
 };
@@ -107,15 +107,12 @@ impl Device {
         std::fs::write(&file, text).unwrap();
         let args = ImportArgs {
             file,
-            stream: stream.into(),
-            time: None,
-            delimiter: None,
-            dry_run: false,
+            stream: Some(stream.into()),
             connection: self.args.clone(),
+            ..ImportArgs::default()
         };
         let mut connection = self.connection().await;
-        let (target, plan) = plan(&mut connection, &args).await?;
-        let imported = import(&mut connection, &args.file, stream, &target, &plan).await;
+        let imported = imported(&mut connection, &args).await;
         connection.close().await.unwrap();
         imported
     }
@@ -249,6 +246,7 @@ fn a_batch_is_checked_before_it_is_taken() {
         stream: "s".into(),
         fields: vec![field(kind)],
         records: vec![record; count],
+        ..ImportBatch::default()
     };
     let one = || record(Value::F64(1.0));
     assert!(

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use dunlin_sync::{
     files::frame,
-    sample::{Field, FieldType, TimeRange, Timestamp, Value},
+    sample::{Field, FieldType, Split, TimeRange, Timestamp, Value},
 };
 
 use crate::{admin::operations::*, record::decode::Record};
@@ -51,6 +51,16 @@ fn requests_keep_their_bytes() {
             source_ts: Some(4),
             values: vec![Some(Value::F64(1.5))].into(),
         }],
+        splits: vec![Split {
+            is_train: true,
+            fold: 2,
+        }],
+        tags: vec![("line".into(), "1".into())],
+        rows: Some(FileRows {
+            content: 7,
+            from: 1,
+            to: 2,
+        }),
     };
     let list = ListItems {
         selection: selection(),
@@ -62,8 +72,15 @@ fn requests_keep_their_bytes() {
     };
     assert_eq!(body(Verify), "00");
     assert_eq!(body(export), "010173050a0100");
-    assert_eq!(body(ImportTarget { stream: stream() }), "020173");
-    assert_eq!(body(batch), "03017301017800010108010002000000000000f83f");
+    let target = ImportTarget {
+        stream: stream(),
+        content: Some(7),
+    };
+    assert_eq!(body(target), "0201730107");
+    assert_eq!(
+        body(batch),
+        "03017301017800010108010002000000000000f83f01010201046c696e65013101070102"
+    );
     assert_eq!(body(list), "040107010172011206");
     assert_eq!(body(ShowItem { id: 8 }), "0508");
     assert_eq!(body(CountItems(selection())), "0601070101720112");

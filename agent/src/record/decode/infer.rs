@@ -1,68 +1,74 @@
-//! Reading a CSV file nobody has described: delimiter, time column and types, from its first lines.
+//! Reading a CSV file nobody has described: delimiter, time column, decimal comma and types, from its first
+//! lines.
 //!
-//! The first line names the columns. A column without a name is left out (data-frame libraries write
+//! The first line that is no comment names the columns; a line `sep=;` in front of it, as spreadsheets write
+//! it, names the delimiter. A column without a name is left out (data-frame libraries write
 //! their row number so). The time is the first column called `time`, `timestamp`, `date`, `datetime` or
 //! `ts` whose cells are times, or else the first column that holds nothing but times (numbers must
-//! not fall, besides). Numbers become f64 as they do over MQTT; a column that is not all numbers or all
-//! true and false is text.
+//! not fall, besides). Numbers become f64 as they do over MQTT, unless one of them is an integer that a
+//! float would change; a column that is not all numbers or all true and false is text.
+//!
+//! A file of `dunlin export` comes back as it was: see [`own`].
 
-use std::{collections::HashSet, io};
+mod head;
+pub mod lines;
+pub mod own;
+pub mod times;
+mod typed;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
-use dunlin_sync::sample::{Field, FieldType, Schema};
+use std::io::{self, BufRead};
 
+use dunlin_sync::sample::{Field, FieldType, Schema, Split, Value};
+
+pub use self::{
+    lines::{BadLine, Line, LineFormat, Lines},
+    own::OwnColumns,
+    times::{TimeColumn, TimeFormat},
+    typed::{TypedColumn, TypedPlan},
+};
+pub(crate) use self::{times::is_recent, typed::split as typed_split};
 use super::{
-    Reason, Record, Reject, is_field_name, quoted,
-    value::{Cell, Misfit, Taking, parse_bool},
+    Reason, Record, Reject, quoted,
+    value::{Cell, Misfit, Taking, large_integer, parse_bool},
 };
 use crate::{
-    base::source_time::{TimeUnit, Zone, decimal_ns, rfc3339_ns, text_ns},
-    config::settings::NanPolicy,
+    base::source_time::TimeRule,
+    config::settings::{Conversion, NanPolicy},
 };
 
 /// Lines below the header that are looked at; more are ignored.
 pub const LINES_MAX: usize = 1_000;
 
-/// How the cells of a file are taken.
-const TAKING: Taking<'static> = Taking {
-    nan: NanPolicy::Missing,
-    missing: &[],
-    is_declared: false,
-    conversion: None,
-};
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-const TIME_NAMES: [&str; 5] = ["time", "timestamp", "date", "datetime", "ts"];
 /// What people write into a numeric column where nothing was measured.
 const MISSING_WORDS: [&str; 5] = ["nan", "na", "n/a", "null", "none"];
-/// Numbers are taken for times of the years 1990 to 2100: the units do not overlap there.
-const EPOCH_NS: std::ops::Range<i64> = 631_152_000_000_000_000..4_102_444_800_000_000_000;
-
-/// How the cells of the time column are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeFormat {
-    /// RFC 3339 with an offset.
-    Rfc3339,
-    /// `YYYY-MM-DD HH:MM:SS` or a date alone, taken as UTC.
-    Civil,
-    /// A number since 1970 in this unit.
-    Epoch(TimeUnit),
-}
 
 /// How to read a CSV file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CsvPlan {
     /// Field separator.
     pub delimiter: u8,
-    /// Column of the time, from 0, and how it is written.
-    pub time: Option<(usize, TimeFormat)>,
+    /// Where the time is.
+    pub time: Option<TimeColumn>,
     /// Columns taken, from 0, with the field each becomes.
     pub columns: Vec<(usize, Field)>,
     /// Fields the schema does not have yet, to be appended to it in this order.
     pub new_fields: Vec<Field>,
+    /// Where an export of ours has what is not a value.
+    pub own: Option<OwnColumns>,
+    /// Numbers have a comma before their fraction.
+    pub has_decimal_comma: bool,
     /// For each of `columns`, its place among the fields of the schema and the new ones.
     places: Vec<usize>,
     /// Cells a line must have.
     width: usize,
+    /// The names of the columns, which some programs write again amidst the lines.
+    header: Vec<String>,
+    comment: Option<u8>,
+    /// Lines in front that are not even comments.
+    skipped: u64,
+    missing: Vec<String>,
+    conversion: Option<Conversion>,
 }
 
 /// Why a file cannot be imported as it is.
@@ -71,12 +77,48 @@ pub struct CsvPlan {
 pub struct PlanError(String);
 
 /// What somebody knows about a file besides its content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hints {
     /// Field separator.
     pub delimiter: Option<u8>,
-    /// Name of the time column.
+    /// Name or number of the time column; or of two, with a comma between them.
     pub time: Option<String>,
+    /// How times are written.
+    pub time_rule: Option<TimeRule>,
+    /// Whether numbers have a comma before their fraction.
+    pub decimal_comma: Option<bool>,
+    /// Lines that begin with it say nothing.
+    pub comment: Option<u8>,
+    /// Lines in front of the header that are to be passed over.
+    pub skip_lines: u64,
+    /// Types of columns.
+    pub types: Vec<(String, FieldType)>,
+    /// Words that say that there is no value.
+    pub missing: Vec<String>,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self {
+            delimiter: None,
+            time: None,
+            time_rule: None,
+            decimal_comma: None,
+            comment: Some(b'#'),
+            skip_lines: 0,
+            types: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// What a line of one of our own exports says besides its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRow {
+    /// The stream's name.
+    pub stream: String,
+    /// Its split.
+    pub split: Split,
 }
 
 impl CsvPlan {
@@ -99,14 +141,21 @@ impl CsvPlan {
         schema: Option<&Schema>,
         hints: &Hints,
     ) -> Result<Self, PlanError> {
+        let (head, skipped, named) = head::front(head, hints);
+        let wanted = hints.delimiter.or(named);
+        let others = wanted.filter(|wanted| !DELIMITERS.contains(wanted));
         let (delimiter, lines) = DELIMITERS
             .into_iter()
-            .filter(|delimiter| hints.delimiter.is_none_or(|hint| hint == *delimiter))
-            .chain(hints.delimiter.filter(|hint| !DELIMITERS.contains(hint)))
-            .map(|delimiter| (delimiter, read(head, delimiter)))
+            .filter(|delimiter| wanted.is_none_or(|wanted| wanted == *delimiter))
+            .chain(others)
+            .map(|delimiter| {
+                let comment = hints.comment;
+                let format = LineFormat { delimiter, comment };
+                (delimiter, head::read(head, format, skipped))
+            })
             .max_by_key(|(delimiter, lines)| {
                 // Of equals the last wins; the comma is to.
-                (agreement(lines), *delimiter == b',')
+                (head::agreement(lines), *delimiter == b',')
             })
             .unwrap_or_default();
         let [header, lines @ ..] = lines.as_slice() else {
@@ -115,77 +164,141 @@ impl CsvPlan {
         if lines.is_empty() {
             return Err(PlanError("the file has a header and no data".to_owned()));
         }
-        check_header(header)?;
-        let time = match &hints.time {
-            Some(name) => Some(named_time(header, lines, name)?),
-            None => time_column(header, lines),
+        let own = OwnColumns::of(header.iter());
+        head::check_header(header, own.as_ref(), hints)?;
+        let time = match (&hints.time, &own) {
+            (Some(name), _) => Some(times::named(header, lines, name, hints)?),
+            (None, Some(_)) => None,
+            (None, None) => times::found(header, lines, hints),
         };
+        let guessed = || own.is_none() && delimiter == b';' && head::has_decimal_comma(lines);
+        let has_decimal_comma = hints.decimal_comma.unwrap_or_else(guessed);
         let mut plan = Self {
             delimiter,
             time,
             columns: Vec::new(),
             new_fields: Vec::new(),
+            own,
+            has_decimal_comma,
             places: Vec::new(),
             width: header.len(),
+            header: header.iter().map(str::to_owned).collect(),
+            comment: hints.comment,
+            skipped,
+            missing: hints.missing.clone(),
+            conversion: has_decimal_comma.then(|| Conversion {
+                has_decimal_comma,
+                ..Conversion::default()
+            }),
         };
-        for (column, name) in header.iter().enumerate() {
-            if !name.is_empty() && time.is_none_or(|(time, _)| time != column) {
-                plan.add(column, name, lines, schema);
-            }
-        }
+        plan.add_columns(header, lines, schema, hints);
         if plan.columns.is_empty() {
-            return Err(PlanError(
-                "line 1 names no column besides the time".to_owned(),
-            ));
+            return Err(PlanError(format!(
+                "line {} names no column besides the time",
+                header.number()
+            )));
+        }
+        if let Some((name, _)) = hints
+            .types
+            .iter()
+            .find(|(name, _)| !plan.columns.iter().any(|(_, field)| field.name == *name))
+        {
+            let names: Vec<String> = plan.columns.iter().map(|(_, f)| quoted(&f.name)).collect();
+            return Err(PlanError(format!(
+                "--type names {}; the columns are {}",
+                quoted(name),
+                names.join(", ")
+            )));
         }
         Ok(plan)
     }
 
-    /// A reader of the whole file, to be given to [`CsvPlan::record`] line by line.
-    pub fn reader<R: io::Read>(&self, file: R) -> csv::Reader<R> {
-        reader(self.delimiter).has_headers(true).from_reader(file)
+    /// A reader of the whole file, with its header passed, whose lines are for [`CsvPlan::record`].
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn reader<R: BufRead>(&self, mut file: R) -> io::Result<Lines<R>> {
+        let mark = "\u{feff}".as_bytes();
+        if file.fill_buf()?.starts_with(mark) {
+            file.consume(mark.len());
+        }
+        for _ in 0..self.skipped {
+            head::skip_line(&mut file)?;
+        }
+        let format = LineFormat {
+            delimiter: self.delimiter,
+            comment: self.comment,
+        };
+        let mut lines = Lines::new(file, format, self.skipped);
+        lines.read(&mut Line::default())?;
+        Ok(lines)
+    }
+
+    /// Whether a name of a column holds what is no character, so that the file is not UTF-8.
+    pub fn names_lost_characters(&self) -> bool {
+        let mut names = self.header.iter();
+        names.any(|name| name.contains(char::REPLACEMENT_CHARACTER))
+    }
+
+    /// Whether the line says again what the columns are called.
+    pub fn is_header(&self, line: &Line) -> bool {
+        line.len() == self.header.len()
+            && line.get(0) == self.header.first().map(String::as_str)
+            && line.iter().eq(self.header.iter().map(String::as_str))
     }
 
     /// The record in one line, aligned to the fields of the schema followed by `new_fields`.
     ///
     /// # Errors
     /// [`Reject`] with the line's number for a line that does not fit the plan.
-    pub fn record(&self, line: &StringRecord) -> Result<Record, Reject> {
-        self.values(line).map_err(|mut reject| {
-            let number = line.position().map_or(0, csv::Position::line);
-            reject.detail = format!("line {number}: {}", reject.detail);
-            reject
-        })
+    pub fn record(&self, line: &Line) -> Result<Record, Reject> {
+        self.values(line).map_err(|reject| numbered(line, reject))
     }
 
-    fn values(&self, line: &StringRecord) -> Result<Record, Reject> {
+    /// What a line of one of our exports says besides its record.
+    ///
+    /// # Errors
+    /// [`Reject`] with the line's number if the line does not say it.
+    pub fn own_row(&self, line: &Line) -> Result<Option<OwnRow>, Reject> {
+        let Some(own) = &self.own else {
+            return Ok(None);
+        };
+        let cell = |column| line.get(column).unwrap_or_default();
+        let split = own::split(cell(own.is_train), cell(own.fold));
+        Ok(Some(OwnRow {
+            stream: own::armed(cell(own.stream)).to_owned(),
+            split: split.map_err(|reject| numbered(line, reject))?,
+        }))
+    }
+
+    /// Values of the tags that a line of one of our exports names.
+    pub fn own_tags(&self, line: &Line) -> Vec<(String, String)> {
+        let tags = self.own.iter().flat_map(|own| &own.tags);
+        tags.map(|(column, name)| {
+            let value = own::armed(line.get(*column).unwrap_or_default());
+            (name.clone(), value.to_owned())
+        })
+        .collect()
+    }
+
+    fn values(&self, line: &Line) -> Result<Record, Reject> {
+        if let Some(bad) = line.bad() {
+            return Err(unreadable(bad));
+        }
         if line.len() != self.width {
             return Err(Reject::new(
                 Reason::NotCsv,
                 format!("{} cells instead of {}", line.len(), self.width),
             ));
         }
-        let mut source_ts = None;
-        if let Some((column, format)) = self.time
-            && !line[column].is_empty()
-        {
-            let text = &line[column];
-            let ns = format.ns(text).ok_or_else(|| {
-                Reject::new(
-                    Reason::BadTime,
-                    format!("{} is no time as in the lines before", quoted(text)),
-                )
-            })?;
-            source_ts = Some(ns);
-        }
+        let source_ts = self.source_ts(line)?;
         let mut values = Vec::with_capacity(self.columns.len());
         for ((column, field), &place) in self.columns.iter().zip(&self.places) {
-            let text = &line[*column];
-            if is_missing(text, field.kind) {
+            let Some(text) = line.get(*column) else {
                 continue;
-            }
-            let value = Cell::Bare(text).value(field.kind, &TAKING);
-            let value = value.map_err(|misfit| refusal(field, text, misfit))?;
+            };
+            let value = self.value(field, text, line.is_quoted(*column));
+            let value = value.map_err(|misfit| refusal(*column, field, text, misfit))?;
             values.extend(value.map(|value| (place as u32, value)));
         }
         let values = values.into();
@@ -194,201 +307,202 @@ impl CsvPlan {
         Ok(record)
     }
 
-    fn add(&mut self, column: usize, name: &str, lines: &[StringRecord], schema: Option<&Schema>) {
-        let held = schema.map_or(&[][..], |schema| &schema.fields);
-        let place = held.iter().position(|field| field.name == name);
-        let place = place.unwrap_or_else(|| {
-            self.new_fields.push(Field {
-                name: name.to_owned(),
-                kind: kind_of(lines.iter().filter_map(|line| line.get(column))),
-            });
-            held.len() + self.new_fields.len() - 1
-        });
-        let field = match held.get(place) {
-            Some(field) => field.clone(),
-            None => self.new_fields[place - held.len()].clone(),
+    fn source_ts(&self, line: &Line) -> Result<Option<i64>, Reject> {
+        let bad = |column: usize, text: &str, what: &str| {
+            let detail = format!("column {}: {} {what}", column + 1, quoted(text));
+            Reject::new(Reason::BadTime, detail)
         };
+        if let Some(time) = &self.time {
+            let text = time.text(line);
+            if text.is_empty() {
+                return Ok(None);
+            }
+            let ns = time.format.ns(&text);
+            return match ns {
+                Ok(ns) => Ok(Some(ns)),
+                Err(error) => Err(bad(time.column, &text, TimeFormat::advice(error))),
+            };
+        }
+        let Some(own) = &self.own else {
+            return Ok(None);
+        };
+        let source = own.source_ts.map(|column| (column, line.get(column)));
+        let (column, text) = match source {
+            Some((column, Some(text))) if !text.is_empty() => (column, text),
+            // A timestamp of ours is never given twice: here it is when the record came to the other device.
+            _ => (own.ts, line.get(own.ts).unwrap_or_default()),
+        };
+        let ns = text.parse::<i64>();
+        ns.map(Some)
+            .map_err(|_| bad(column, text, "is no number of nanoseconds since 1970"))
+    }
+
+    fn value(&self, field: &Field, text: &str, is_quoted: bool) -> Result<Option<Value>, Misfit> {
+        let taking = Taking {
+            nan: NanPolicy::Missing,
+            missing: &self.missing,
+            is_declared: false,
+            conversion: self.conversion.as_ref(),
+        };
+        if field.kind == FieldType::Text {
+            let is_missing = match &self.own {
+                // An export quotes every text, and nothing that is missing.
+                Some(_) => text.is_empty() && !is_quoted,
+                None => taking.is_missing(text),
+            };
+            let text = if self.own.is_some() {
+                own::armed(text)
+            } else {
+                text
+            };
+            return match is_missing {
+                true => Ok(None),
+                false => Cell::Bare(text).value(field.kind, &taking),
+            };
+        }
+        let text = text.trim();
+        if is_missing(text) || taking.is_missing(text) {
+            return Ok(None);
+        }
+        Cell::Bare(text).value(field.kind, &taking)
+    }
+
+    fn add_columns(
+        &mut self,
+        header: &Line,
+        lines: &[Line],
+        schema: Option<&Schema>,
+        hints: &Hints,
+    ) {
+        let own = self.own.take();
+        let named: Vec<(usize, &str)> = match &own {
+            Some(own) => own.fields.iter().map(|(at, name)| (*at, &**name)).collect(),
+            None => header.iter().map(str::trim).enumerate().collect(),
+        };
+        let time = self.time.clone();
+        let is_time = |column| {
+            time.as_ref()
+                .is_some_and(|time| time.column == column || time.second == Some(column))
+        };
+        for (column, name) in named {
+            if !name.is_empty() && !is_time(column) {
+                let said = hints.types.iter().find(|(other, _)| other == name);
+                let kind = said.map(|(_, kind)| *kind);
+                let kind = kind.unwrap_or_else(|| self.kind_of(column, lines, own.is_some()));
+                self.add(column, name, kind, schema);
+            }
+        }
+        self.own = own;
+    }
+
+    fn add(&mut self, column: usize, name: &str, kind: FieldType, schema: Option<&Schema>) {
+        let (field, place) = placed(name, kind, schema, &mut self.new_fields);
         self.columns.push((column, field));
         self.places.push(place);
     }
-}
 
-impl TimeFormat {
-    /// Nanoseconds UTC of one cell, if it is written like this.
-    fn ns(self, text: &str) -> Option<i64> {
-        match self {
-            Self::Rfc3339 => rfc3339_ns(text),
-            Self::Civil => text_ns(text, Some(&Zone::UTC)).ok(),
-            Self::Epoch(unit) => decimal_ns(text, unit),
+    fn kind_of(&self, column: usize, lines: &[Line], is_own: bool) -> FieldType {
+        let cells = lines.iter().filter_map(|line| {
+            let text = line.get(column)?;
+            Some((text, line.is_quoted(column)))
+        });
+        // An export quotes every text, also one that looks like a number.
+        if is_own && cells.clone().any(|(_, is_quoted)| is_quoted) {
+            return FieldType::Text;
+        }
+        let is_said = |text: &str| {
+            let words = || {
+                self.missing
+                    .iter()
+                    .any(|word| text.eq_ignore_ascii_case(word))
+            };
+            !is_missing(text) && !words()
+        };
+        let said = cells
+            .map(|(text, _)| text.trim())
+            .filter(|text| is_said(text));
+        let number = |text: &str| match &self.conversion {
+            Some(conversion) => conversion.decimal(text).parse::<f64>().is_ok(),
+            None => text.parse::<f64>().is_ok(),
+        };
+        let is_whole = || said.clone().all(|text| text.parse::<i64>().is_ok());
+        // Nothing said: text, which takes whatever may follow.
+        if said.clone().next().is_none() {
+            FieldType::Text
+        } else if said.clone().all(|text| parse_bool(text).is_some()) {
+            FieldType::Bool
+        } else if !said.clone().all(number) {
+            FieldType::Text
+        } else if (is_own || said.clone().any(|text| large_integer(text).is_some())) && is_whole() {
+            FieldType::I64
+        } else {
+            FieldType::F64
         }
     }
 }
 
-fn reader(delimiter: u8) -> ReaderBuilder {
-    let mut builder = ReaderBuilder::new();
-    builder.delimiter(delimiter).flexible(true).trim(Trim::All);
-    builder
-}
-
-/// Header and data lines, as far as they can be read.
-fn read(head: &str, delimiter: u8) -> Vec<StringRecord> {
-    reader(delimiter)
-        .has_headers(false)
-        .from_reader(super::without_mark(head).as_bytes())
-        .into_records()
-        .map_while(Result::ok)
-        .take(LINES_MAX + 1)
-        .collect()
-}
-
-/// How well a delimiter explains the lines: how many are as wide as the header, then how wide that is.
-fn agreement(lines: &[StringRecord]) -> (usize, usize) {
-    let width = lines.first().map_or(0, StringRecord::len);
-    if width < 2 {
-        return (0, width);
-    }
-    let agreeing = lines.iter().filter(|line| line.len() == width).count();
-    (agreeing, width)
-}
-
-fn check_header(header: &StringRecord) -> Result<(), PlanError> {
-    if header.iter().all(|name| name.parse::<f64>().is_ok()) {
-        return Err(PlanError(
-            "line 1 holds numbers only: put a line with the names of the columns in front"
-                .to_owned(),
-        ));
-    }
-    let mut names = HashSet::new();
-    for (column, name) in header
-        .iter()
-        .enumerate()
-        .filter(|(_, name)| !name.is_empty())
-    {
-        if !is_field_name(name) {
-            return Err(PlanError(format!(
-                "line 1, column {}: {} cannot name a field; use 1 to 64 bytes without quotes, \
-                 back-ticks and control characters",
-                column + 1,
-                quoted(name)
-            )));
-        }
-        if !names.insert(name) {
-            return Err(PlanError(format!(
-                "line 1, column {}: {} is there twice; rename one",
-                column + 1,
-                quoted(name)
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// The column that somebody calls the time.
-fn named_time(
-    header: &StringRecord,
-    lines: &[StringRecord],
+/// The field that a column of this name becomes, as the schema holds it or as a new one, and its place among
+/// those of the schema and the new ones.
+fn placed(
     name: &str,
-) -> Result<(usize, TimeFormat), PlanError> {
-    let column = header.iter().position(|other| other == name);
-    let column = column.ok_or_else(|| {
-        let names: Vec<String> = header.iter().map(quoted).collect();
-        PlanError(format!(
-            "there is no column {}; line 1 names {}",
-            quoted(name),
-            names.join(", ")
-        ))
-    })?;
-    let cells = lines.iter().filter_map(|line| line.get(column));
-    let cells: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
-    let format = time_format(&cells).ok_or_else(|| {
-        PlanError(format!(
-            "column {} does not hold times: write RFC 3339, YYYY-MM-DD HH:MM:SS (UTC), or a number \
-             of s, ms, us or ns since 1970, the same in every line",
-            quoted(name)
-        ))
-    })?;
-    Ok((column, format))
-}
-
-fn time_column(header: &StringRecord, lines: &[StringRecord]) -> Option<(usize, TimeFormat)> {
-    let is_named = |name: &str| {
-        TIME_NAMES
-            .iter()
-            .any(|time| name.eq_ignore_ascii_case(time))
-    };
-    let cells = |column: usize| -> Vec<&str> {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.filter(|cell| !cell.is_empty()).collect()
-    };
-    let named = header
-        .iter()
-        .enumerate()
-        .filter(|(_, name)| is_named(name))
-        .find_map(|(column, _)| Some((column, time_format(&cells(column))?)));
-    named.or_else(|| {
-        (0..header.len()).find_map(|column| {
-            let cells = cells(column);
-            let format = time_format(&cells)?;
-            let is_number = matches!(format, TimeFormat::Epoch(_));
-            let rising = || cells.is_sorted_by_key(|cell| format.ns(cell));
-            (!is_number || rising()).then_some((column, format))
-        })
-    })
-}
-
-/// The one format all `cells` are written in.
-fn time_format(cells: &[&str]) -> Option<TimeFormat> {
-    if cells.is_empty() {
-        return None;
+    kind: FieldType,
+    schema: Option<&Schema>,
+    new_fields: &mut Vec<Field>,
+) -> (Field, usize) {
+    let held = schema.map_or(&[][..], |schema| &schema.fields);
+    if let Some(place) = held.iter().position(|field| field.name == name) {
+        return (held[place].clone(), place);
     }
-    let texts = [TimeFormat::Rfc3339, TimeFormat::Civil];
-    let numbers = [
-        TimeUnit::Seconds,
-        TimeUnit::Millis,
-        TimeUnit::Micros,
-        TimeUnit::Nanos,
-    ];
-    let fits = |format: &TimeFormat| cells.iter().all(|cell| format.ns(cell).is_some());
-    let is_recent = |format: &TimeFormat| {
-        let mut times = cells.iter().map(|cell| format.ns(cell));
-        times.all(|ns| ns.is_some_and(|ns| EPOCH_NS.contains(&ns)))
+    let field = Field {
+        name: name.to_owned(),
+        kind,
     };
-    let text = texts.into_iter().find(fits);
-    text.or_else(|| numbers.into_iter().map(TimeFormat::Epoch).find(is_recent))
+    new_fields.push(field.clone());
+    (field, held.len() + new_fields.len() - 1)
 }
 
-fn kind_of<'c>(cells: impl Iterator<Item = &'c str> + Clone) -> FieldType {
-    let mut said = cells.filter(|cell| !is_missing(cell, FieldType::F64));
-    // Nothing said: text, which takes whatever may follow.
-    if said.clone().next().is_none() {
-        FieldType::Text
-    } else if said.clone().all(|cell| parse_bool(cell).is_some()) {
-        FieldType::Bool
-    } else if said.all(|cell| cell.parse::<f64>().is_ok()) {
-        FieldType::F64
-    } else {
-        FieldType::Text
+fn is_missing(text: &str) -> bool {
+    let mut words = MISSING_WORDS.iter();
+    text.is_empty() || words.any(|word| text.eq_ignore_ascii_case(word))
+}
+
+fn numbered(line: &Line, mut reject: Reject) -> Reject {
+    reject.detail = format!("line {}: {}", line.number(), reject.detail);
+    reject
+}
+
+fn unreadable(bad: BadLine) -> Reject {
+    match bad {
+        BadLine::TooLong => Reject::new(
+            Reason::TooLarge,
+            format!(
+                "longer than {} bytes: is a quote not closed?",
+                lines::LINE_BYTES_MAX
+            ),
+        ),
+        BadLine::Unclosed => Reject::new(Reason::NotCsv, "a quote is not closed"),
+        BadLine::NotUtf8 => Reject::new(
+            Reason::NotUtf8,
+            "not UTF-8: if the file comes from Windows, add --encoding windows-1252",
+        ),
     }
 }
 
-fn is_missing(text: &str, kind: FieldType) -> bool {
-    text.is_empty()
-        || (kind != FieldType::Text
-            && MISSING_WORDS
-                .iter()
-                .any(|word| text.eq_ignore_ascii_case(word)))
-}
-
-fn refusal(field: &Field, text: &str, misfit: Misfit) -> Reject {
+/// Why a value does not fit its field, for people.
+fn refusal(column: usize, field: &Field, text: &str, misfit: Misfit) -> Reject {
     let (name, came) = (quoted(&field.name), quoted(text));
+    let column = column + 1;
     match misfit {
         Misfit::BadText => Reject::new(
             Reason::BadText,
-            format!("field {name}: {came} holds a control character"),
+            format!("column {column}: field {name}: {came} holds a control character"),
         ),
         Misfit::WrongType | Misfit::Nan => Reject::new(
             Reason::WrongType,
-            format!("field {name} is held as {}, but {came} came", field.kind),
+            format!(
+                "column {column}: field {name} is held as {}, but {came} came",
+                field.kind
+            ),
         ),
     }
 }

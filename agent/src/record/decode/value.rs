@@ -218,7 +218,7 @@ impl Cell<'_> {
     }
 
     /// As it would be written without quotes; `None` of what has no text.
-    pub(super) fn text(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Null | Self::Bytes(_) => return None,
             Self::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
@@ -269,7 +269,7 @@ fn declared_bool(word: &str) -> Option<bool> {
 }
 
 /// An integer that a float might change, if `text` is one.
-fn large_integer(text: &str) -> Option<i64> {
+pub(super) fn large_integer(text: &str) -> Option<i64> {
     if text.len() < LARGE_INTEGER_BYTES_MIN {
         return None;
     }

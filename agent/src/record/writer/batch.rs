@@ -33,6 +33,8 @@ pub(super) struct Part {
     name: String,
     /// Source time and values.
     records: Vec<(Option<i64>, Fitted)>,
+    /// The split of each, where they were drawn before; otherwise none.
+    splits: Vec<Split>,
 }
 
 /// Decoded records with everything but their timestamps.
@@ -60,6 +62,7 @@ impl Part {
             stream,
             name,
             records: fitted.collect::<Result<_, PushError>>()?,
+            splits: Vec::new(),
         })
     }
 }
@@ -79,6 +82,14 @@ impl DecodedBatch<'_> {
         self
     }
 
+    /// With the splits that its records, of one stream, had before; drawn now if there are none.
+    pub(super) fn split_as(mut self, splits: Vec<Split>) -> Self {
+        if let [part] = self.parts.as_mut_slice() {
+            part.splits = splits;
+        }
+        self
+    }
+
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.records.len()).sum()
     }
@@ -91,11 +102,13 @@ impl DecodedBatch<'_> {
                 .streams
                 .get_mut(&part.name)
                 .map(|open| &mut open.splitter);
+            let mut splits = part.splits.into_iter();
             for (source_ts, values) in part.records {
                 let ts = first.shifted(index);
                 index += 1;
                 // Every stream of a batch is open.
-                let split = splitter.as_mut().map_or(UNDRAWN, |own| own.assign(ts));
+                let draw = || splitter.as_mut().map_or(UNDRAWN, |own| own.assign(ts));
+                let split = splits.next().unwrap_or_else(draw);
                 builder.push_fitted(values, part.stream, ts, split, source_ts);
             }
         }

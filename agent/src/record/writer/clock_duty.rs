@@ -123,6 +123,11 @@ impl Writer {
         if !self.commit() {
             return;
         }
+        // Which files are imported is told by timestamps until it is settled.
+        if let Err(error) = self.imports.settle() {
+            tracing::error!(%error, "cannot correct timestamps now; trying again");
+            return;
+        }
         // Closed, the uploader takes nothing more.
         self.parts.gate.send_replace(false);
         let buffer = &self.parts.buffer;
@@ -161,8 +166,11 @@ impl Writer {
     }
 
     /// The last record of the clock, and of what is retained, at a clean end.
-    pub(super) fn close(self) {
+    pub(super) fn close(mut self) {
         self.retained.close();
+        if let Err(error) = self.imports.settle() {
+            tracing::warn!(%error, "cannot settle which files are imported; the next start does");
+        }
         let record = self.parts.clock.close();
         if let Err(error) = state_file::write(&self.clock_path, &record.to_bytes()) {
             tracing::warn!(%error, "cannot store the clock's last record");

@@ -130,6 +130,10 @@ impl Writer {
             }
         }
         pending.reject_bytes = 0;
+        if let Err(error) = self.imports.intend() {
+            self.stall(&format!("cannot note what is imported: {error}"), false);
+            return false;
+        }
         if !pending.blocks.is_empty() || !pending.fingerprints.is_empty() {
             let buffer = &self.parts.buffer;
             let why = match buffer.commit(&pending.blocks, &pending.fingerprints) {
@@ -150,6 +154,7 @@ impl Writer {
         pending.blocks.clear();
         self.redelivery.remember(&mut pending.fingerprints);
         self.retained.committed();
+        self.imports.committed();
         self.parts.acker.ack(&pending.acks);
         let acknowledges = !pending.acks.is_empty();
         pending.acks.clear();

@@ -2,8 +2,12 @@
 
 use std::sync::mpsc;
 
-use dunlin_sync::{quarantine::Missing, sample::Field};
+use dunlin_sync::{
+    quarantine::Missing,
+    sample::{Field, Split},
+};
 
+use super::imports::ImportedRows;
 use crate::{config::settings::Settings, ingest::Waker, record::decode::Record};
 
 /// Tables of the agent itself begin like this; no stream rule may.
@@ -58,7 +62,20 @@ pub enum RequestContent {
         fields: Vec<Field>,
         /// The records.
         records: Vec<Record>,
+        /// What is known of them from a file.
+        file: FromFile,
     },
+    /// Rows that are stored of the file with this key, answered once they are durable.
+    Imported(u128),
+}
+
+/// What is known of imported records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FromFile {
+    /// The split of each, drawn when it was first stored; empty: they are drawn now.
+    pub splits: Vec<Split>,
+    /// Which rows of which file they are, so that none is stored twice.
+    pub rows: Option<ImportedRows>,
 }
 
 /// Nobody takes requests any more: the agent ends.

@@ -512,6 +512,7 @@ fn records(count: usize) -> RequestContent {
             kind: FieldType::F64,
         }],
         records: vec![record; count],
+        file: FromFile::default(),
     }
 }
 

@@ -5,16 +5,19 @@
 //! whose name is taken is called `field.<name>`. A missing value is an empty cell in CSV and a
 //! null in Parquet.
 //!
+//! In CSV every value that is text is quoted, every float has a point or an exponent, and nothing that is missing
+//! is quoted: so `dunlin import` tells a text from a number, an integer from a float, and an empty text from a
+//! missing one.
+//!
 //! Texts come from the network, and a spreadsheet runs a CSV cell that begins with `=`, `+`, `-`,
 //! `@`, a tab or a line break as a formula. So in CSV such a text (a value, a tag, a name in the
-//! header; never a number) gets a `'` in front, which spreadsheets take for "this is text". For
-//! byte-exact texts, use Parquet.
+//! header; never a number) gets a `'` in front, which spreadsheets take for "this is text"; and one more if it
+//! has some already, so that an import knows which is ours. For byte-exact texts, use Parquet.
 //!
 //! Memory is bounded: CSV holds one row, Parquet one row group.
 
 use std::{
-    collections::BTreeSet,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     sync::Arc,
 };
 
@@ -34,6 +37,8 @@ use parquet::{
     },
     schema::types::{Type, TypePtr},
 };
+
+use crate::record::decode::infer::own::{FIELD, FIXED, TAG, is_formula};
 
 /// Most rows in one Parquet row group.
 pub const GROUP_ROWS_MAX: usize = 65_536;
@@ -61,35 +66,20 @@ pub enum ExportError {
     },
 }
 
-impl From<csv::Error> for ExportError {
-    fn from(error: csv::Error) -> Self {
-        Self::Io(error.into())
-    }
-}
-
-/// Columns that every CSV export has.
-const FIXED: [&str; 6] = ["ts", "time", "is_train", "fold", "source_ts", "stream"];
-
-/// Names of the exported tags and fields, all different from one another and from the fixed ones.
+/// Names of the exported tags and fields, all different from one another and from the fixed ones. Taking the
+/// prefix away gives the field back.
 fn names(schema: &Schema) -> (Vec<String>, Vec<String>) {
-    let mut taken: BTreeSet<String> = FIXED.map(str::to_owned).into();
-    let mut claim = |prefix: &str, mut name: String| {
-        while !taken.insert(name.clone()) {
-            name.insert_str(0, prefix);
+    let tags = schema.tag_names.iter().map(|tag| format!("{TAG}{tag}"));
+    let fields = schema.fields.iter().map(|field| {
+        let name = &field.name;
+        let is_taken = FIXED.contains(&name.as_str());
+        if is_taken || name.starts_with(TAG) || name.starts_with(FIELD) {
+            format!("{FIELD}{name}")
+        } else {
+            name.clone()
         }
-        name
-    };
-    let tags = schema
-        .tag_names
-        .iter()
-        .map(|tag| claim("tag.", format!("tag.{tag}")))
-        .collect();
-    let fields = schema
-        .fields
-        .iter()
-        .map(|field| claim("field.", field.name.clone()))
-        .collect();
-    (tags, fields)
+    });
+    (tags.collect(), fields.collect())
 }
 
 /// One value a tag name; a tag the stream does not have is empty.
@@ -122,7 +112,7 @@ fn check_types(schema: &Schema, rows: &Rows) -> Result<(), ExportError> {
 /// Writes CSV with a header line.
 #[derive(Debug)]
 pub struct CsvExport<W: Write> {
-    out: csv::Writer<W>,
+    out: BufWriter<W>,
     schema: Arc<Schema>,
 }
 
@@ -132,15 +122,14 @@ impl<W: Write> CsvExport<W> {
     /// # Errors
     /// The output could not be written.
     pub fn new(out: W, schema: &Arc<Schema>) -> Result<Self, ExportError> {
-        let mut out = csv::Writer::from_writer(out);
+        let mut out = BufWriter::new(out);
         let (tags, fields) = names(schema);
-        for name in FIXED {
-            out.write_field(name)?;
-        }
+        out.write_all(FIXED.join(",").as_bytes())?;
         for name in tags.iter().chain(&fields) {
-            out.write_field(defused(name).as_ref())?;
+            out.write_all(b",")?;
+            write_name(&mut out, name)?;
         }
-        out.write_record(None::<&[u8]>)?;
+        out.write_all(b"\n")?;
         Ok(Self {
             out,
             schema: Arc::clone(schema),
@@ -153,31 +142,34 @@ impl<W: Write> CsvExport<W> {
     /// The output could not be written, or a column has not the type of its field.
     pub fn write(&mut self, stream: &Stream, rows: &Rows) -> Result<(), ExportError> {
         check_types(&self.schema, rows)?;
-        let mut names: Vec<_> = vec![defused(stream.plain_name())];
-        names.extend(tag_values(&self.schema, stream).into_iter().map(defused));
+        let mut names = Vec::new();
+        write_name(&mut names, stream.plain_name())?;
+        for tag in tag_values(&self.schema, stream) {
+            names.push(b',');
+            write_name(&mut names, tag)?;
+        }
+        let out = &mut self.out;
         for row in 0..rows.len() {
             let ts = rows.ts[row];
-            self.out.write_field(ts.to_string())?;
-            self.out.write_field(rfc3339(ts))?;
-            self.out.write_field(rows.is_train[row].to_string())?;
-            self.out.write_field(rows.fold[row].to_string())?;
-            let source = rows.source_ts[row].map(|ts| ts.to_string());
-            self.out.write_field(source.unwrap_or_default())?;
-            for name in &names {
-                self.out.write_field(name.as_ref())?;
+            let (is_train, fold) = (rows.is_train[row], rows.fold[row]);
+            write!(out, "{ts},{},{is_train},{fold},", rfc3339(ts))?;
+            if let Some(source_ts) = rows.source_ts[row] {
+                write!(out, "{source_ts}")?;
             }
+            out.write_all(b",")?;
+            out.write_all(&names)?;
             for index in 0..self.schema.fields.len() {
-                let value = rows.columns.get(index).and_then(|column| column.get(row));
-                match value {
-                    None => self.out.write_field("")?,
-                    Some(Value::Bool(x)) => self.out.write_field(x.to_string())?,
-                    Some(Value::I64(x)) => self.out.write_field(x.to_string())?,
-                    Some(Value::F64(x)) => self.out.write_field(x.to_string())?,
-                    Some(Value::F32(x)) => self.out.write_field(x.to_string())?,
-                    Some(Value::Text(x)) => self.out.write_field(defused(&x).as_ref())?,
+                out.write_all(b",")?;
+                match rows.columns.get(index).and_then(|column| column.get(row)) {
+                    None => {}
+                    Some(Value::Bool(x)) => write!(out, "{x}")?,
+                    Some(Value::I64(x)) => write!(out, "{x}")?,
+                    Some(Value::F64(x)) => write!(out, "{x:?}")?,
+                    Some(Value::F32(x)) => write!(out, "{x:?}")?,
+                    Some(Value::Text(x)) => write_text(out, &defused(&x))?,
                 }
             }
-            self.out.write_record(None::<&[u8]>)?;
+            out.write_all(b"\n")?;
         }
         Ok(())
     }
@@ -193,9 +185,30 @@ impl<W: Write> CsvExport<W> {
     }
 }
 
+/// A name, quoted where it must be.
+fn write_name(out: &mut impl Write, name: &str) -> io::Result<()> {
+    let name = defused(name);
+    if name.contains([',', '"', '\r', '\n']) || name.trim() != name || name.starts_with('#') {
+        write_text(out, &name)
+    } else {
+        out.write_all(name.as_bytes())
+    }
+}
+
+fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(b"\"")?;
+    for (index, part) in text.split('"').enumerate() {
+        if index > 0 {
+            out.write_all(b"\"\"")?;
+        }
+        out.write_all(part.as_bytes())?;
+    }
+    out.write_all(b"\"")
+}
+
 /// No spreadsheet takes the result for a formula.
 fn defused(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+    if is_formula(text) {
         format!("'{text}").into()
     } else {
         text.into()

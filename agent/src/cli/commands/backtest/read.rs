@@ -9,12 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use csv::StringRecord;
 use dunlin_models::recipe::Problem;
 use dunlin_sync::sample::{FieldType, RecordValues, Value};
 
 use super::super::{Exit, import};
-use crate::record::decode::infer::{CsvPlan, Hints};
+use crate::record::decode::infer::{CsvPlan, Hints, Line};
 
 /// How to understand a file.
 #[derive(Debug)]
@@ -71,10 +70,15 @@ fn csv(path: &Path, reading: &Reading<'_>) -> Result<Table, Exit> {
     let usage = |what: String| Exit::Usage(format!("{}: {what}", path.display()));
     let failed =
         |error: &dyn std::fmt::Display| Exit::Failed(format!("{}: {error}", path.display()));
-    let head = import::head(path)?;
+    let open = || {
+        let file = File::open(path).map_err(|error| failed(&error))?;
+        Ok::<_, Exit>(BufReader::with_capacity(1 << 16, file))
+    };
+    let head = import::table::head(open()?).map_err(|error| failed(&error))?;
     let hints = Hints {
         delimiter: reading.delimiter,
         time: reading.time.map(str::to_owned),
+        ..Hints::default()
     };
     let plan =
         CsvPlan::infer_with(&head, None, &hints).map_err(|error| usage(error.to_string()))?;
@@ -88,20 +92,12 @@ fn csv(path: &Path, reading: &Reading<'_>) -> Result<Table, Exit> {
         label_name: reading.label.unwrap_or_default().to_owned(),
         ..Table::default()
     };
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let mut lines = plan.reader(BufReader::with_capacity(1 << 16, file));
-    let mut line = StringRecord::new();
-    loop {
-        match lines.read_record(&mut line) {
-            Ok(false) => break,
-            Ok(true) => match plan.record(&line) {
-                Ok(record) => table.add(&chosen, record.source_ts, &record.values),
-                Err(reject) => table.add_bad(&chosen, reject.detail),
-            },
-            Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                table.add_bad(&chosen, "not UTF-8".into());
-            }
-            Err(error) => return Err(failed(&error)),
+    let mut lines = plan.reader(open()?).map_err(|error| failed(&error))?;
+    let mut line = Line::default();
+    while lines.read(&mut line).map_err(|error| failed(&error))? {
+        match plan.record(&line) {
+            Ok(record) => table.add(&chosen, record.source_ts, &record.values),
+            Err(reject) => table.add_bad(&chosen, reject.detail),
         }
     }
     if table.bad_lines == table.len() as u64 {

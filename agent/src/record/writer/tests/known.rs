@@ -86,6 +86,7 @@ fn a_stranger_cannot_make_up_streams_for_ever() {
             source_ts: None,
             values: vec![Some(Value::F64(0.5))].into(),
         }],
+        file: FromFile::default(),
     };
     for n in [1, 2] {
         let answer = device.ask(own(format!("dunlin_predictions/pca/m{n}")));

@@ -183,6 +183,7 @@ fn records_from_inside_fit_as_well_or_are_refused_whole() {
             tags: Vec::new(),
             fields: vec![field("text", FieldType::Text), field("x", FieldType::F64)],
             records: records.into(),
+            file: FromFile::default(),
         });
         device.turn_after_gap();
         answer.try_recv().unwrap()

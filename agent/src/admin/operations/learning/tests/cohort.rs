@@ -61,7 +61,7 @@ async fn a_cohort_is_the_same_whether_the_agent_runs_or_not() {
             "{text}"
         );
         assert!(
-            text.lines().nth(1).unwrap().ends_with(",m1,10,true"),
+            text.lines().nth(1).unwrap().ends_with(",m1,10.0,true"),
             "{text}"
         );
         seen.push((counted, shown, text));

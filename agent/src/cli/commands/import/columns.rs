@@ -1,0 +1,468 @@
+//! Rows of a Parquet file: flat columns, read a thousand rows at a time.
+//!
+//! The reader is somebody else's and was made for files that are whole: one that is damaged may make it panic,
+//! which is caught here and ends the file.
+
+use std::{
+    borrow::Cow,
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use dunlin_sync::sample::{FieldType, Schema};
+use parquet::{
+    basic::{LogicalType, TimeUnit, Type as Physical},
+    column::reader::ColumnReader,
+    data_type::{ByteArray, Int96},
+    errors::ParquetError,
+    file::{reader::FileReader, serialized_reader::SerializedFileReader},
+    schema::types::ColumnDescriptor,
+};
+
+use super::table::Row;
+use crate::record::decode::{
+    Cell, Reason, Record, Reject,
+    infer::{Hints, OwnRow, TypedColumn, TypedPlan, is_recent, typed_split},
+};
+
+/// Rows held at a time.
+const ROWS_MAX: usize = 1_024;
+
+/// What the values of a column mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Bool,
+    Integer,
+    /// Unsigned, in so many bits.
+    Unsigned(u32),
+    F32,
+    F64,
+    Text,
+    /// Points in time, so many nanoseconds each.
+    Time(i64),
+    /// Nanoseconds in a Julian day, and the day.
+    Int96,
+    Days,
+    /// With so many digits behind the point.
+    Decimal(i32),
+}
+
+/// Values of a column, those of present rows only.
+#[derive(Default)]
+struct Held {
+    bools: Vec<bool>,
+    i32s: Vec<i32>,
+    i64s: Vec<i64>,
+    i96s: Vec<Int96>,
+    f32s: Vec<f32>,
+    f64s: Vec<f64>,
+    texts: Vec<ByteArray>,
+    levels: Vec<i16>,
+    /// Place of each row's value.
+    places: Vec<Option<usize>>,
+}
+
+struct Leaf {
+    /// In the file.
+    index: usize,
+    kind: Kind,
+    level: i16,
+    held: Held,
+}
+
+/// A Parquet file that is understood.
+pub(super) struct Columns {
+    pub(super) plan: TypedPlan,
+    /// Columns that are left out, and why.
+    pub(super) left_out: Vec<String>,
+    file: SerializedFileReader<File>,
+    leaves: Vec<Leaf>,
+    /// The group of rows that is read next.
+    group: usize,
+    readers: Vec<ColumnReader>,
+    /// Rows held, and which comes next.
+    held: usize,
+    at: usize,
+    row: u64,
+    stream: String,
+}
+
+impl Columns {
+    /// Works out how to read `file` into `schema`.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn open(file: File, schema: Option<&Schema>, hints: &Hints) -> Result<Self, String> {
+        let file = guarded(|| SerializedFileReader::new(file))?;
+        let description = file.metadata().file_metadata().schema_descr_ptr();
+        let (mut leaves, mut columns, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, column) in description.columns().iter().enumerate() {
+            let name = column.path().string();
+            match kind_of(column) {
+                Ok(kind) => {
+                    columns.push(TypedColumn {
+                        name,
+                        kind: kind.field(),
+                        is_time: kind.is_time(),
+                    });
+                    leaves.push(Leaf {
+                        index,
+                        kind,
+                        level: column.max_def_level(),
+                        held: Held::default(),
+                    });
+                }
+                Err(why) => left_out.push(format!("{name} ({why})")),
+            }
+        }
+        let empty = TypedPlan {
+            time: None,
+            format: crate::record::decode::infer::TimeFormat::Rfc3339,
+            columns: Vec::new(),
+            new_fields: Vec::new(),
+            own: None,
+        };
+        let mut all = Self {
+            plan: empty,
+            left_out,
+            file,
+            leaves,
+            group: 0,
+            readers: Vec::new(),
+            held: 0,
+            at: 0,
+            row: 0,
+            stream: String::new(),
+        };
+        if !all.fill()? {
+            return Err("the file holds no row".to_owned());
+        }
+        let plan = TypedPlan::of(&columns, schema, hints, &|column, format| {
+            let mut first = (0..all.held).filter_map(|row| all.leaves.get(column)?.cell(row));
+            let text = first.find_map(|cell| Some(cell.ok()?.text()?.into_owned()));
+            let is_number = text
+                .as_ref()
+                .is_some_and(|text| text.parse::<f64>().is_ok());
+            let ns = text.and_then(|text| format.ns(&text).ok());
+            ns.is_some_and(|ns| !is_number || is_recent(ns))
+        });
+        all.plan = plan.map_err(|error| {
+            let left_out = match all.left_out.len() {
+                0 => String::new(),
+                _ => format!(" (left out: {})", all.left_out.join(", ")),
+            };
+            format!("{error}{left_out}")
+        })?;
+        Ok(all)
+    }
+
+    /// Rows passed.
+    pub(super) fn row(&self) -> u64 {
+        self.row
+    }
+
+    /// The next row; `None` at the end.
+    ///
+    /// # Errors
+    /// In words, if the file cannot be read any further.
+    pub(super) fn next(&mut self) -> Result<Option<Row>, String> {
+        while self.at == self.held {
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+        let at = self.at;
+        self.at += 1;
+        self.row += 1;
+        let mut row = Row {
+            span: 1,
+            own: None,
+            tags: Vec::new(),
+            record: Ok(Record::default()),
+        };
+        let read = self.record(at).and_then(|record| {
+            row.own = self.own_row(at)?;
+            record.check_size()?;
+            Ok(record)
+        });
+        row.record = read.map_err(|mut reject| {
+            reject.detail = format!("row {}: {}", self.row, reject.detail);
+            reject
+        });
+        if let Some(own) = &row.own
+            && own.stream != self.stream
+        {
+            self.stream.clone_from(&own.stream);
+            let tags = self.plan.own.iter().flat_map(|own| &own.tags);
+            let tags = tags.map(|(column, name)| (name.clone(), self.text(*column, at)));
+            row.tags = tags.collect();
+        }
+        Ok(Some(row))
+    }
+
+    fn record(&self, at: usize) -> Result<Record, Reject> {
+        let mut values = Vec::with_capacity(self.plan.columns.len());
+        for (position, (column, ..)) in self.plan.columns.iter().enumerate() {
+            if let Some(cell) = self.cell(*column, at) {
+                values.extend(self.plan.value(position, &cell?)?);
+            }
+        }
+        let source_ts = match (&self.plan.own, self.plan.time) {
+            (_, Some(column)) => self.time_ns(column, at)?,
+            (Some(own), None) => {
+                let source = own.source_ts.map(|column| self.time_ns(column, at));
+                match source.transpose()?.flatten() {
+                    Some(ns) => Some(ns),
+                    None => self.time_ns(own.ts, at)?,
+                }
+            }
+            (None, None) => None,
+        };
+        let record = Record {
+            source_ts,
+            values: values.into(),
+        };
+        if record.source_ts.is_none() && record.values.is_empty() {
+            return Err(Reject::new(Reason::Empty, "nothing in it"));
+        }
+        Ok(record)
+    }
+
+    fn own_row(&self, at: usize) -> Result<Option<OwnRow>, Reject> {
+        let Some(own) = &self.plan.own else {
+            return Ok(None);
+        };
+        let cell = |column| self.cell(column, at).transpose();
+        let is_train = cell(own.is_train)?.unwrap_or(Cell::Null);
+        let fold = cell(own.fold)?.unwrap_or(Cell::Null);
+        Ok(Some(OwnRow {
+            stream: self.text(own.stream, at),
+            split: typed_split(&is_train, &fold)?,
+        }))
+    }
+
+    fn cell(&self, column: usize, at: usize) -> Option<Result<Cell<'_>, Reject>> {
+        self.leaves.get(column)?.cell(at)
+    }
+
+    fn text(&self, column: usize, at: usize) -> String {
+        let cell = self.cell(column, at).and_then(Result::ok);
+        let text = cell.as_ref().and_then(Cell::text);
+        text.unwrap_or_default().into_owned()
+    }
+
+    fn time_ns(&self, column: usize, at: usize) -> Result<Option<i64>, Reject> {
+        let Some(leaf) = self.leaves.get(column) else {
+            return Ok(None);
+        };
+        if leaf.kind.is_time() {
+            return leaf.ns(at).transpose();
+        }
+        match leaf.cell(at) {
+            Some(cell) => self.plan.time_ns(&cell?),
+            None => Ok(None),
+        }
+    }
+
+    /// Holds the next rows; `false` at the end.
+    fn fill(&mut self) -> Result<bool, String> {
+        loop {
+            if self.readers.is_empty() {
+                if self.group == self.file.num_row_groups() {
+                    return Ok(false);
+                }
+                let (file, leaves, group) = (&self.file, &self.leaves, self.group);
+                self.readers = guarded(|| {
+                    let group = file.get_row_group(group)?;
+                    let columns = leaves
+                        .iter()
+                        .map(|leaf| group.get_column_reader(leaf.index));
+                    columns.collect()
+                })?;
+                self.group += 1;
+            }
+            let mut rows = None;
+            for (leaf, reader) in self.leaves.iter_mut().zip(&mut self.readers) {
+                let read = guarded(|| leaf.read(reader))?;
+                if *rows.get_or_insert(read) != read {
+                    return Err("damaged: its columns are not of one length".to_owned());
+                }
+            }
+            (self.held, self.at) = (rows.unwrap_or_default(), 0);
+            if self.held > 0 {
+                return Ok(true);
+            }
+            self.readers.clear();
+            if self.leaves.is_empty() {
+                return Err("there is no column that can be read".to_owned());
+            }
+        }
+    }
+}
+
+impl Leaf {
+    /// Reads up to [`ROWS_MAX`] rows.
+    fn read(&mut self, reader: &mut ColumnReader) -> Result<usize, ParquetError> {
+        let held = &mut self.held;
+        let levels = &mut held.levels;
+        levels.clear();
+        let levels = (self.level > 0).then_some(levels);
+        macro_rules! read {
+            ($reader:expr, $values:expr) => {{
+                $values.clear();
+                $reader.read_records(ROWS_MAX, levels, None, $values)?
+            }};
+        }
+        let (rows, values, _) = match reader {
+            ColumnReader::BoolColumnReader(reader) => read!(reader, &mut held.bools),
+            ColumnReader::Int32ColumnReader(reader) => read!(reader, &mut held.i32s),
+            ColumnReader::Int64ColumnReader(reader) => read!(reader, &mut held.i64s),
+            ColumnReader::Int96ColumnReader(reader) => read!(reader, &mut held.i96s),
+            ColumnReader::FloatColumnReader(reader) => read!(reader, &mut held.f32s),
+            ColumnReader::DoubleColumnReader(reader) => read!(reader, &mut held.f64s),
+            ColumnReader::ByteArrayColumnReader(reader) => read!(reader, &mut held.texts),
+            ColumnReader::FixedLenByteArrayColumnReader(_) => (0, 0, 0),
+        };
+        held.places.clear();
+        let mut next = 0;
+        for row in 0..rows {
+            let is_there = self.level == 0 || held.levels.get(row) == Some(&self.level);
+            held.places
+                .push((is_there && next < values).then_some(next));
+            next += usize::from(is_there);
+        }
+        Ok(rows)
+    }
+
+    /// The time in a row of a column of times.
+    fn ns(&self, row: usize) -> Option<Result<i64, Reject>> {
+        const DAY_NS: i64 = 86_400 * 1_000_000_000;
+        const JULIAN_DAY_OF_1970: i64 = 2_440_588;
+        let place = (*self.held.places.get(row)?)?;
+        let ns = match self.kind {
+            Kind::Time(unit_ns) => self.held.i64s.get(place)?.checked_mul(unit_ns),
+            Kind::Days => i64::from(*self.held.i32s.get(place)?).checked_mul(DAY_NS),
+            Kind::Int96 => {
+                let [low, high, day] = *self.held.i96s.get(place)?.data() else {
+                    return None;
+                };
+                let within = (i64::from(high) << 32) | i64::from(low);
+                let days = i64::from(day) - JULIAN_DAY_OF_1970;
+                days.checked_mul(DAY_NS)
+                    .and_then(|ns| ns.checked_add(within))
+            }
+            _ => return None,
+        };
+        Some(ns.ok_or_else(|| {
+            Reject::new(Reason::BadTime, "a time that is none between 1677 and 2262")
+        }))
+    }
+
+    /// What is in a row; `None`: nothing.
+    fn cell(&self, row: usize) -> Option<Result<Cell<'_>, Reject>> {
+        let held = &self.held;
+        let place = (*held.places.get(row)?)?;
+        let whole = || {
+            let short = held.i32s.get(place).map(|value| i64::from(*value));
+            held.i64s.get(place).copied().or(short)
+        };
+        Some(Ok(match self.kind {
+            Kind::Bool => Cell::Bool(*held.bools.get(place)?),
+            Kind::Integer => Cell::Integer(whole()?.into()),
+            Kind::Unsigned(64) => Cell::Integer((whole()? as u64).into()),
+            Kind::Unsigned(_) => Cell::Integer((whole()? as u32).into()),
+            Kind::Decimal(scale) => Cell::Float(whole()? as f64 / 10_f64.powi(scale)),
+            Kind::F32 => Cell::Float((*held.f32s.get(place)?).into()),
+            Kind::F64 => Cell::Float(*held.f64s.get(place)?),
+            Kind::Text => match held.texts.get(place)?.as_utf8() {
+                Ok(text) => Cell::Text(Cow::Borrowed(text)),
+                Err(_) => {
+                    let detail = "a text that is not UTF-8";
+                    return Some(Err(Reject::new(Reason::NotUtf8, detail)));
+                }
+            },
+            Kind::Time(_) | Kind::Days | Kind::Int96 => match self.ns(row)? {
+                Ok(ns) => {
+                    let time = jiff::Timestamp::from_nanosecond(ns.into());
+                    Cell::Text(Cow::Owned(time.ok()?.to_string()))
+                }
+                Err(reject) => return Some(Err(reject)),
+            },
+        }))
+    }
+}
+
+impl Kind {
+    fn is_time(self) -> bool {
+        matches!(self, Self::Time(_) | Self::Int96 | Self::Days)
+    }
+
+    fn field(self) -> FieldType {
+        match self {
+            Self::Bool => FieldType::Bool,
+            Self::Integer | Self::Unsigned(_) => FieldType::I64,
+            Self::F32 => FieldType::F32,
+            Self::F64 | Self::Decimal(_) => FieldType::F64,
+            Self::Text | Self::Time(_) | Self::Int96 | Self::Days => FieldType::Text,
+        }
+    }
+}
+
+/// What a column holds, or why it is left out.
+fn kind_of(column: &ColumnDescriptor) -> Result<Kind, &'static str> {
+    if column.max_rep_level() > 0 || column.path().parts().len() != 1 {
+        return Err("a list or a structure");
+    }
+    let unit_ns = |unit: &TimeUnit| match unit {
+        TimeUnit::MILLIS => 1_000_000,
+        TimeUnit::MICROS => 1_000,
+        TimeUnit::NANOS => 1,
+    };
+    let logical = column.logical_type_ref();
+    let converted = column.converted_type();
+    Ok(match (column.physical_type(), logical) {
+        (Physical::BOOLEAN, _) => Kind::Bool,
+        (Physical::INT64, Some(LogicalType::Timestamp(time))) => Kind::Time(unit_ns(&time.unit)),
+        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MILLIS" => {
+            Kind::Time(1_000_000)
+        }
+        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MICROS" => Kind::Time(1_000),
+        (Physical::INT32, Some(LogicalType::Date)) => Kind::Days,
+        (Physical::INT32 | Physical::INT64, Some(LogicalType::Decimal(_))) => {
+            Kind::Decimal(column.type_scale())
+        }
+        (Physical::INT32, Some(LogicalType::Integer(integer))) if !integer.is_signed => {
+            Kind::Unsigned(32)
+        }
+        (Physical::INT64, Some(LogicalType::Integer(integer))) if !integer.is_signed => {
+            Kind::Unsigned(64)
+        }
+        (Physical::INT32 | Physical::INT64, _) => Kind::Integer,
+        (Physical::INT96, _) => Kind::Int96,
+        (Physical::FLOAT, _) => Kind::F32,
+        (Physical::DOUBLE, _) => Kind::F64,
+        (Physical::BYTE_ARRAY, Some(LogicalType::Decimal(_))) => return Err("a long decimal"),
+        (Physical::BYTE_ARRAY, _) => Kind::Text,
+        (Physical::FIXED_LEN_BYTE_ARRAY, _) => return Err("bytes of a fixed length"),
+    })
+}
+
+/// What a reader says that may panic, in words.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(ParquetError::NYI(what) | ParquetError::General(what)))
+            if what.contains("isabled feature") =>
+        {
+            Err(format!(
+                "{what}: write it with compression \"snappy\" or without (pandas: \
+                 df.to_parquet(..., compression=\"snappy\"))"
+            ))
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("damaged: its reader gave up".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! What was understood of a file, and what its first rows would be stored as.
+
+use dunlin_sync::sample::{Field, Value};
+
+use super::{
+    send::Imported,
+    table::{Row, Table},
+};
+use crate::{
+    admin::operations::Target,
+    base::{
+        source_time::TimeUnit,
+        text::{self, quoted},
+    },
+    record::decode::infer::{OwnColumns, TimeFormat},
+};
+
+/// Rows shown.
+const ROWS_SHOWN: usize = 5;
+
+/// What a dry run sees.
+#[derive(Default)]
+pub(super) struct Preview {
+    rows: Vec<String>,
+    first_ns: Option<i64>,
+    last_ns: Option<i64>,
+    pub(super) imported: Imported,
+}
+
+impl Preview {
+    /// Takes a row as an import would.
+    pub(super) fn take(&mut self, row: Row, fields: &[Field], done: u64) {
+        let number = self.imported.read;
+        self.imported.read += row.span;
+        let record = match row.record {
+            Ok(record) => record,
+            Err(reject) => return self.imported.refuse(reject, row.span),
+        };
+        if let Some(ns) = record.source_ts {
+            self.first_ns = Some(self.first_ns.map_or(ns, |first| first.min(ns)));
+            self.last_ns = Some(self.last_ns.map_or(ns, |last| last.max(ns)));
+        }
+        if number < done {
+            self.imported.already += row.span;
+        } else {
+            self.imported.records += 1;
+        }
+        if self.rows.len() < ROWS_SHOWN {
+            let time = record.source_ts.map_or("no time".to_owned(), time);
+            let values = record.values.iter().filter_map(|(place, value)| {
+                let name = &fields.get(place)?.name;
+                Some(format!("{name}={}", shown(value)))
+            });
+            let stream = row
+                .own
+                .map_or(String::new(), |own| format!("  {}", own.stream));
+            let values: Vec<String> = values.collect();
+            self.rows
+                .push(format!("  {time}{stream}  {}", values.join(" ")));
+        }
+    }
+
+    /// In words.
+    pub(super) fn text(&self) -> String {
+        let mut lines = vec!["first rows".to_owned()];
+        lines.extend(self.rows.iter().cloned());
+        if let (Some(first), Some(last)) = (self.first_ns, self.last_ns) {
+            lines.push(format!("span       {} to {}", time(first), time(last)));
+        }
+        lines.join("\n")
+    }
+}
+
+fn time(ns: i64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(ns.into());
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::I64(value) => value.to_string(),
+        Value::F64(value) => format!("{value:?}"),
+        Value::F32(value) => format!("{value:?}"),
+        Value::Text(value) => quoted(value),
+    }
+}
+
+/// What was understood.
+pub(super) fn describe(stream: &str, target: &Target, table: &Table) -> String {
+    let mut lines = vec![format!(
+        "stream     {stream} (table {})",
+        target.schema.name
+    )];
+    match table {
+        Table::Csv(csv) => {
+            let plan = &csv.plan;
+            let separator = match plan.delimiter {
+                b'\t' => "tab".to_owned(),
+                byte => format!("`{}`", char::from(byte)),
+            };
+            let decimal = match plan.has_decimal_comma {
+                true => ", decimal comma",
+                false => "",
+            };
+            lines.push(format!("separator  {separator}{decimal}"));
+            lines.push(match (&plan.time, &plan.own) {
+                (Some(time), _) => {
+                    let second = time.second.map(|at| format!(" and {}", at + 1));
+                    format!(
+                        "time       column {}{} ({}), kept as source_ts",
+                        time.column + 1,
+                        second.unwrap_or_default(),
+                        written(&time.format)
+                    )
+                }
+                (None, own) => no_time(own.as_ref()),
+            });
+            let columns = plan.columns.iter();
+            lines.extend(fields(
+                columns.map(|(at, field)| (*at, field)),
+                &plan.new_fields,
+            ));
+        }
+        Table::Parquet(columns) => {
+            let plan = &columns.plan;
+            lines.push("format     Parquet".to_owned());
+            lines.push(match plan.time {
+                Some(column) => format!("time       column {}, kept as source_ts", column + 1),
+                None => no_time(plan.own.as_ref()),
+            });
+            let all = plan.columns.iter();
+            lines.extend(fields(
+                all.map(|(at, field, _)| (*at, field)),
+                &plan.new_fields,
+            ));
+            if !columns.left_out.is_empty() {
+                lines.push(format!("left out   {}", columns.left_out.join(", ")));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+fn no_time(own: Option<&OwnColumns>) -> String {
+    match own {
+        Some(_) => {
+            "an export of dunlin: source_ts, or else ts, is kept as source_ts; splits are kept"
+                .to_owned()
+        }
+        None => "time       none: records get the time of the import only; name the column with \
+                 --time-column, and its form with --time-format if it is another"
+            .to_owned(),
+    }
+}
+
+fn fields<'f>(
+    columns: impl Iterator<Item = (usize, &'f Field)>,
+    new_fields: &[Field],
+) -> Vec<String> {
+    let mut lines = vec!["fields".to_owned()];
+    for (column, field) in columns {
+        let is_new = new_fields.iter().any(|new| new.name == field.name);
+        let new = if is_new { "  new" } else { "" };
+        lines.push(format!(
+            "  column {:<4} {:<5} {}{new}",
+            column + 1,
+            field.kind.name(),
+            field.name
+        ));
+    }
+    lines
+}
+
+fn written(format: &TimeFormat) -> String {
+    match format {
+        TimeFormat::Rfc3339 => "RFC 3339".to_owned(),
+        TimeFormat::Civil => "date and time, taken as UTC; --time-zone names another".to_owned(),
+        TimeFormat::Epoch(unit) => format!("{} since 1970", unit_name(*unit)),
+        TimeFormat::Rule(_) => "as --time-format, --time-zone and --time-unit say".to_owned(),
+    }
+}
+
+fn unit_name(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::BySize => "number",
+        TimeUnit::Seconds => "seconds",
+        TimeUnit::Millis => "milliseconds",
+        TimeUnit::Micros => "microseconds",
+        TimeUnit::Nanos => "nanoseconds",
+    }
+}
+
+/// The last line: what came of every row.
+pub(super) fn sum(imported: &Imported) -> String {
+    let count = text::count;
+    let reasons: Vec<String> = imported
+        .bad
+        .iter()
+        .map(|(reason, lines)| format!("{} {reason}", count(*lines)))
+        .collect();
+    let reasons = match reasons.len() {
+        0 => String::new(),
+        _ => format!(" ({})", reasons.join(", ")),
+    };
+    format!(
+        "{} read = {} stored + {} already there + {} refused{reasons}",
+        text::of(imported.read, "row"),
+        count(imported.records),
+        count(imported.already),
+        count(imported.refused())
+    )
+}
