@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
+mod import;
 mod quarantine;
 
 use std::{
@@ -103,13 +104,21 @@ impl Device {
     }
 
     pub(super) async fn import(&self, stream: &str, text: &str) -> Result<Imported, Exit> {
+        let args = ImportArgs {
+            stream: Some(stream.into()),
+            ..ImportArgs::default()
+        };
+        self.import_bytes(text.as_bytes(), args).await
+    }
+
+    /// Imports a file of these bytes.
+    async fn import_bytes(&self, bytes: &[u8], args: ImportArgs) -> Result<Imported, Exit> {
         let file = self.dir.path().join("in.csv");
-        std::fs::write(&file, text).unwrap();
+        std::fs::write(&file, bytes).unwrap();
         let args = ImportArgs {
             file,
-            stream: Some(stream.into()),
             connection: self.args.clone(),
-            ..ImportArgs::default()
+            ..args
         };
         let mut connection = self.connection().await;
         let imported = imported(&mut connection, &args).await;

@@ -18,7 +18,7 @@ pub use self::{
 };
 use self::{
     send::Sender,
-    show::{Preview, describe, sum},
+    show::{NO_TIME, Preview, describe, has_no_time, notes, sum},
     source::Source,
     table::Table,
 };
@@ -124,6 +124,12 @@ async fn import(
         }
         println!("{}", preview.text());
         return Ok(preview.imported);
+    }
+    if has_no_time(&table) {
+        eprintln!("{}: time {NO_TIME}", source.name);
+    }
+    for note in notes(&table) {
+        eprintln!("{}: {note}", source.name);
     }
     let bar = ProgressBar::new(source.bytes);
     bar.set_style(terminal::style("importing {msg} {elapsed}"));

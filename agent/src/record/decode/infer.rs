@@ -58,6 +58,8 @@ pub struct CsvPlan {
     pub own: Option<OwnColumns>,
     /// Numbers have a comma before their fraction.
     pub has_decimal_comma: bool,
+    /// Columns of text that would hold numbers but for a cell, and that cell.
+    pub doubtful: Vec<(String, String)>,
     /// For each of `columns`, its place among the fields of the schema and the new ones.
     places: Vec<usize>,
     /// Cells a line must have.
@@ -158,9 +160,13 @@ impl CsvPlan {
                 (head::agreement(lines), *delimiter == b',')
             })
             .unwrap_or_default();
-        let [header, lines @ ..] = lines.as_slice() else {
+        let mut lines = lines.into_iter();
+        let Some(header) = lines.next() else {
             return Err(PlanError("the file is empty".to_owned()));
         };
+        // Some programs write the names again amidst the lines.
+        let lines: Vec<Line> = lines.filter(|line| !line.iter().eq(header.iter())).collect();
+        let (header, lines) = (&header, lines.as_slice());
         if lines.is_empty() {
             return Err(PlanError("the file has a header and no data".to_owned()));
         }
@@ -180,6 +186,7 @@ impl CsvPlan {
             new_fields: Vec::new(),
             own,
             has_decimal_comma,
+            doubtful: Vec::new(),
             places: Vec::new(),
             width: header.len(),
             header: header.iter().map(str::to_owned).collect(),
@@ -388,7 +395,7 @@ impl CsvPlan {
             if !name.is_empty() && !is_time(column) {
                 let said = hints.types.iter().find(|(other, _)| other == name);
                 let kind = said.map(|(_, kind)| *kind);
-                let kind = kind.unwrap_or_else(|| self.kind_of(column, lines, own.is_some()));
+                let kind = kind.unwrap_or_else(|| self.kind_of(column, name, lines, own.is_some()));
                 self.add(column, name, kind, schema);
             }
         }
@@ -401,7 +408,7 @@ impl CsvPlan {
         self.places.push(place);
     }
 
-    fn kind_of(&self, column: usize, lines: &[Line], is_own: bool) -> FieldType {
+    fn kind_of(&mut self, column: usize, name: &str, lines: &[Line], is_own: bool) -> FieldType {
         let cells = lines.iter().filter_map(|line| {
             let text = line.get(column)?;
             Some((text, line.is_quoted(column)))
@@ -431,7 +438,10 @@ impl CsvPlan {
             FieldType::Text
         } else if said.clone().all(|text| parse_bool(text).is_some()) {
             FieldType::Bool
-        } else if !said.clone().all(number) {
+        } else if let Some(word) = said.clone().find(|text| !number(text)) {
+            if 2 * said.clone().filter(|text| number(text)).count() > said.clone().count() {
+                self.doubtful.push((name.to_owned(), word.to_owned()));
+            }
             FieldType::Text
         } else if (is_own || said.clone().any(|text| large_integer(text).is_some())) && is_whole() {
             FieldType::I64

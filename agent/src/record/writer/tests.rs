@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod faults;
+mod imported;
 mod known;
 mod redelivery;
 mod retained;

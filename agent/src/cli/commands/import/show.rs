@@ -15,6 +15,9 @@ use crate::{
     record::decode::infer::{OwnColumns, TimeFormat},
 };
 
+/// Said of a file without a column of times.
+pub(super) const NO_TIME: &str = "none found: records get the time of the import only; name the column with \
+                                  --time-column, and its form with --time-format if it is another";
 /// Rows shown.
 const ROWS_SHOWN: usize = 5;
 
@@ -139,7 +142,36 @@ pub(super) fn describe(stream: &str, target: &Target, table: &Table) -> String {
             }
         }
     }
+    lines.extend(notes(table));
     lines.join("\n")
+}
+
+/// What somebody may not have meant.
+pub(super) fn notes(table: &Table) -> Vec<String> {
+    let Table::Csv(csv) = table else {
+        return Vec::new();
+    };
+    let doubtful = csv.plan.doubtful.iter();
+    let note = |(name, cell): &(String, String)| {
+        let new = csv.plan.new_fields.iter().any(|field| field.name == *name);
+        new.then(|| {
+            format!(
+                "note: column {name} becomes text for cells such as {}; --missing {cell:?} takes that for no \
+                 value, --type {:?} refuses the rows",
+                quoted(cell),
+                format!("{name}=f64")
+            )
+        })
+    };
+    doubtful.filter_map(note).collect()
+}
+
+/// That records have no time of their own, if so.
+pub(super) fn has_no_time(table: &Table) -> bool {
+    match table {
+        Table::Csv(csv) => csv.plan.time.is_none() && csv.plan.own.is_none(),
+        Table::Parquet(columns) => columns.plan.time.is_none() && columns.plan.own.is_none(),
+    }
 }
 
 fn no_time(own: Option<&OwnColumns>) -> String {
@@ -148,9 +180,7 @@ fn no_time(own: Option<&OwnColumns>) -> String {
             "an export of dunlin: source_ts, or else ts, is kept as source_ts; splits are kept"
                 .to_owned()
         }
-        None => "time       none: records get the time of the import only; name the column with \
-                 --time-column, and its form with --time-format if it is another"
-            .to_owned(),
+        None => format!("time       {NO_TIME}"),
     }
 }
 

@@ -131,12 +131,14 @@ impl Csv {
             if !lines.read(line)? {
                 return Ok(None);
             }
-            if !plan.is_header(line) {
+            // Spreadsheets write empty rows as cells without anything in them.
+            let is_blank = line.bad().is_none() && line.iter().all(|cell| cell.trim().is_empty());
+            if !is_blank && !plan.is_header(line) {
                 break;
             }
         }
         let mut row = Row {
-            span: line.span,
+            span: line.bad().map_or(1, |_| line.span),
             own: None,
             tags: Vec::new(),
             record: plan.record(line),

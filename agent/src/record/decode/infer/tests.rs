@@ -213,6 +213,145 @@ fn hints_win_over_guesses() {
     assert!(error.to_string().contains("does not hold times"), "{error}");
 }
 
+fn one(plan: &CsvPlan, file: &str, row: usize) -> Record {
+    records(plan, file).swap_remove(row).unwrap()
+}
+
+#[test]
+fn a_decimal_comma_is_told_only_where_nothing_else_can_be_meant() {
+    for (file, is_comma) in [
+        ("t;x\na;21,5\nb;1.234,75\n", true),
+        ("t;x\na;21,5\nb;21.5\n", false),
+        ("t;x\na;1,234\n", false),
+        ("t;x\na;21\n", false),
+        ("t\tx\na\t21,5\n", false),
+    ] {
+        let plan = CsvPlan::infer(file, None).unwrap();
+        assert_eq!(plan.has_decimal_comma, is_comma, "{file}");
+    }
+    let file = "t;x\na;21,5\nb;1.234,75\n";
+    let plan = CsvPlan::infer(file, None).unwrap();
+    assert_eq!(row(&one(&plan, file, 1))[1], Some(Value::F64(1234.75)));
+    let hints = Hints {
+        decimal_comma: Some(true),
+        ..Hints::default()
+    };
+    let file = "t\tx\na\t1,234\n";
+    let plan = CsvPlan::infer_with(file, None, &hints).unwrap();
+    assert_eq!(row(&one(&plan, file, 0))[1], Some(Value::F64(1.234)));
+}
+
+#[test]
+fn what_stands_in_front_of_the_header_is_passed_over() {
+    let hints = Hints {
+        skip_lines: 2,
+        ..Hints::default()
+    };
+    for (file, hints, line) in [
+        ("\u{feff}sep=;\r\na;b\r\n1;x;y\r\n", Hints::default(), 3),
+        ("\"sep=|\"\na|b\n1\n", Hints::default(), 3),
+        ("# Logger 7\n#, x\n\na,b\n# more\n1\n", Hints::default(), 6),
+        ("Logger; 7\nin the hall\na;b\n1\n", hints, 4),
+    ] {
+        let error = CsvPlan::infer_with(file, None, &hints)
+            .map(|plan| records(&plan, file).swap_remove(0).unwrap_err());
+        let reject = error.unwrap();
+        assert!(
+            reject.detail.starts_with(&format!("line {line}: ")),
+            "{file:?}: {reject}"
+        );
+    }
+}
+
+#[test]
+fn times_are_read_as_somebody_says_and_in_two_columns() {
+    let rule = |format: &str| {
+        let format = crate::base::source_time::TimeFormat::parse(format).unwrap();
+        Some(TimeRule {
+            unit: TimeUnit::BySize,
+            zone: Some(crate::base::source_time::Zone::parse("+02:00").unwrap()),
+            format: Some(format),
+        })
+    };
+    let file = "Datum;Uhrzeit;x\n04.05.2026;11:46:40;1\n04.05.2026;lunch;1\n05.05.2026;11:46:40;1\n";
+    for name in ["Datum,Uhrzeit", "1,2"] {
+        let hints = Hints {
+            time: Some(name.into()),
+            time_rule: rule("%d.%m.%Y %H:%M:%S"),
+            ..Hints::default()
+        };
+        let plan = CsvPlan::infer_with(file, None, &hints).unwrap();
+        assert_eq!(one(&plan, file, 0).source_ts, Some(1_777_888_000_000_000_000));
+        assert_eq!(plan.columns.len(), 1);
+        let reject = records(&plan, file).swap_remove(1).unwrap_err();
+        assert!(reject.detail.contains("as --time-format says"), "{reject}");
+    }
+    let hints = Hints {
+        time: Some("Datum".into()),
+        ..Hints::default()
+    };
+    let error = CsvPlan::infer_with(file, None, &hints).unwrap_err();
+    for part in ["`Datum`", "line 2", "`04.05.2026`", "--time-format"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_time_of_day_beside_a_date_is_not_left_behind() {
+    let file = "Date,Time,x\n2026-05-04,11:46:40,1\n2026-05-04,11:46:41,2\n2026-05-04,noon,3\n";
+    let plan = CsvPlan::infer(file, None).unwrap();
+    assert_eq!(one(&plan, file, 0).source_ts, Some(1_777_895_200_000_000_000));
+    assert_eq!(plan.columns.len(), 1);
+    let file = "Date,x\n2026-05-04,1\n";
+    let plan = CsvPlan::infer(file, None).unwrap();
+    assert_eq!(time(&plan), Some((0, TimeFormat::Civil)));
+}
+
+#[test]
+fn a_column_that_a_word_makes_a_text_is_named() {
+    let plan = CsvPlan::infer("t,x\na,1\nb,2\nc,off\n", None).unwrap();
+    assert_eq!(plan.doubtful, [("x".to_owned(), "off".to_owned())]);
+}
+
+#[test]
+fn annotated_files_name_their_columns_more_than_once() {
+    let file = "#group,false,false,true\n#datatype,string,dateTime:RFC3339,double\n#default,_result,,\n\
+                ,result,_time,_value\n,,2026-05-04T09:46:40Z,1.5\n\n#group,false,false,true\n\
+                ,result,_time,_value\n,,2026-05-04T09:46:41Z,2.5\n";
+    let plan = CsvPlan::infer(file, None).unwrap();
+    assert_eq!(time(&plan), Some((2, TimeFormat::Rfc3339)));
+    let mut lines = plan.reader(file.as_bytes()).unwrap();
+    let mut line = Line::default();
+    let mut values = Vec::new();
+    while lines.read(&mut line).unwrap() {
+        if !plan.is_header(&line) {
+            values.push(plan.record(&line).unwrap().values.get(1).cloned());
+        }
+    }
+    assert_eq!(values, [Some(Value::F64(1.5)), Some(Value::F64(2.5))]);
+}
+
+#[test]
+fn types_and_words_are_as_somebody_says() {
+    let file = "n,serial,big,v\n1,007,9007199254740993,Bad Input\n2,008,1,2.5\n";
+    let hints = Hints {
+        types: vec![("serial".into(), FieldType::Text)],
+        missing: vec!["bad input".into()],
+        ..Hints::default()
+    };
+    let plan = CsvPlan::infer_with(file, None, &hints).unwrap();
+    let kinds: Vec<_> = plan.new_fields.iter().map(|field| field.kind).collect();
+    let (number, whole) = (FieldType::F64, FieldType::I64);
+    assert_eq!(kinds, [number, FieldType::Text, whole, number]);
+    assert_eq!(one(&plan, file, 0).values.get(3), None);
+    let hints = Hints {
+        types: vec![("serail".into(), FieldType::Text)],
+        ..Hints::default()
+    };
+    let error = CsvPlan::infer_with(file, None, &hints).unwrap_err();
+    assert!(error.to_string().contains("`serail`"), "{error}");
+}
+
 proptest! {
     #[test]
     fn any_file_is_planned_or_refused(head in "[a-c0-9,;\\t|\"\\n :TZ.-]{0,60}") {

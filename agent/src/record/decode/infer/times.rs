@@ -192,7 +192,7 @@ pub(super) fn found(header: &Line, lines: &[Line], hints: &Hints) -> Option<Time
             Some(TimeColumn { format, ..time })
         })
     };
-    named.or_else(mostly).or_else(|| {
+    let time = named.or_else(mostly).or_else(|| {
         (0..header.len()).find_map(|column| {
             let (time, cells) = all(column)?;
             // A rule takes nearly every number for a time.
@@ -205,7 +205,29 @@ pub(super) fn found(header: &Line, lines: &[Line], hints: &Hints) -> Option<Time
             };
             (!is_number || rising()).then_some(time)
         })
-    })
+    })?;
+    Some(with_time_of_day(time, header, lines))
+}
+
+/// A date alone, with the time of day that stands in a column of its own.
+fn with_time_of_day(date: TimeColumn, header: &Line, lines: &[Line]) -> TimeColumn {
+    let is_date = |(_, cell): &(u64, String)| !cell.contains(':');
+    if !cells(&date, lines).iter().all(is_date) {
+        return date;
+    }
+    let others = (0..header.len()).filter(|column| *column != date.column);
+    let mut both = others.map(|column| TimeColumn {
+        second: Some(column),
+        ..date.clone()
+    });
+    let fits = |both: &TimeColumn| {
+        let cells = cells(both, lines);
+        let good = cells
+            .iter()
+            .filter(|(_, cell)| cell.contains(':') && both.format.ns(cell).is_ok());
+        2 * good.count() > cells.len()
+    };
+    both.find(fits).unwrap_or(date)
 }
 
 /// Cells that are not empty, with their lines.

@@ -129,7 +129,7 @@ fn csv_disarms_formulas_in_texts_only() {
         text.contains("\n-1,1969-12-31T23:59:59.999999999Z,"),
         "{text}"
     );
-    assert!(text.ends_with(",'@sum,-2\n"), "{text}");
+    assert!(text.ends_with(",'@sum,-2.0\n"), "{text}");
 }
 
 #[test]
