@@ -1,6 +1,7 @@
 //! Where the clock stands that writes times without an offset.
 
 use jiff::{
+    Timestamp,
     civil::DateTime,
     tz::{self, TimeZone},
 };
@@ -59,6 +60,16 @@ impl Zone {
         let zone = database.get(text);
         zone.map(Self)
             .map_err(|_| format!("no time zone is called {}: {ZONES}", quoted(text)))
+    }
+
+    /// Nanoseconds UTC of what a clock here shows, counted as if it showed UTC.
+    ///
+    /// # Errors
+    /// [`TimeError::OutOfRange`] if it does not fit into 64 bits.
+    pub fn of_wall_ns(&self, wall_ns: i64) -> Result<i64, TimeError> {
+        let wall = Timestamp::from_nanosecond(wall_ns.into());
+        let wall = wall.map_err(|_| TimeError::OutOfRange)?;
+        self.ns(wall.to_zoned(TimeZone::UTC).datetime())
     }
 
     /// Nanoseconds UTC of what a clock here shows.

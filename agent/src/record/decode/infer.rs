@@ -165,7 +165,9 @@ impl CsvPlan {
             return Err(PlanError("the file is empty".to_owned()));
         };
         // Some programs write the names again amidst the lines.
-        let lines: Vec<Line> = lines.filter(|line| !line.iter().eq(header.iter())).collect();
+        let lines: Vec<Line> = lines
+            .filter(|line| !line.iter().eq(header.iter()))
+            .collect();
         let (header, lines) = (&header, lines.as_slice());
         if lines.is_empty() {
             return Err(PlanError("the file has a header and no data".to_owned()));

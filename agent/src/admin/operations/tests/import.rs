@@ -107,16 +107,40 @@ async fn an_import_that_was_cut_off_goes_on_where_it_was() {
         let (csv, count) = device.export("plant/m1", ExportFormat::Csv).await.unwrap();
         assert_eq!(count, rows);
         let csv = String::from_utf8(csv).unwrap();
-        let values = csv.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().1);
+        let values = csv
+            .lines()
+            .skip(1)
+            .map(|line| line.rsplit_once(',').unwrap().1);
         let expected: Vec<String> = (0..rows).map(|row| format!("{row}.0")).collect();
-        assert!(values.eq(expected.iter().map(String::as_str)), "each once, in order");
+        assert!(
+            values.eq(expected.iter().map(String::as_str)),
+            "each once, in order"
+        );
         device.stop().await;
     }
 }
 
 const TEXTS: [&str; 20] = [
-    "=1+1", "'=1", "''@", "'x", "a\nb", "a\r\nb", "tab\there", "\tx", "quo\"te", "\"", " blank ", "", "21",
-    "true", "NaN", "007", "#none", "ü😀", "it's; a, b", "-",
+    "=1+1",
+    "'=1",
+    "''@",
+    "'x",
+    "a\nb",
+    "a\r\nb",
+    "tab\there",
+    "\tx",
+    "quo\"te",
+    "\"",
+    " blank ",
+    "",
+    "21",
+    "true",
+    "NaN",
+    "007",
+    "#none",
+    "ü😀",
+    "it's; a, b",
+    "-",
 ];
 
 /// Two streams with every type, and values that are missing.
@@ -204,7 +228,12 @@ async fn an_export_comes_back_as_it_was() {
         let other = Device::new(false).await;
         let imported = other.import_bytes(file, args.clone()).await.unwrap();
         let rows = 2 * TEXTS.len() as u64;
-        assert_eq!(numbers(&imported), [rows, rows, 0, 0], "{:?}", imported.bad_lines);
+        assert_eq!(
+            numbers(&imported),
+            [rows, rows, 0, 0],
+            "{:?}",
+            imported.bad_lines
+        );
         let (back, _) = other.export("plant/*", ExportFormat::Csv).await.unwrap();
         assert_eq!(comparable(&back, false), comparable(&original, true));
         let again = other.import_bytes(file, args).await.unwrap();

@@ -38,8 +38,8 @@ enum Kind {
     F32,
     F64,
     Text,
-    /// Points in time, so many nanoseconds each.
-    Time(i64),
+    /// Points in time, so many nanoseconds each; as UTC or as a clock shows them somewhere.
+    Time(i64, bool),
     /// Nanoseconds in a Julian day, and the day.
     Int96,
     Days,
@@ -256,7 +256,12 @@ impl Columns {
             return Ok(None);
         };
         if leaf.kind.is_time() {
-            return leaf.ns(at).transpose();
+            let ns = leaf.ns(at).transpose()?;
+            let is_local = matches!(leaf.kind, Kind::Time(_, false) | Kind::Days);
+            return match ns {
+                Some(ns) if is_local => self.plan.local_ns(ns).map(Some),
+                ns => Ok(ns),
+            };
         }
         match leaf.cell(at) {
             Some(cell) => self.plan.time_ns(&cell?),
@@ -340,7 +345,7 @@ impl Leaf {
         const JULIAN_DAY_OF_1970: i64 = 2_440_588;
         let place = (*self.held.places.get(row)?)?;
         let ns = match self.kind {
-            Kind::Time(unit_ns) => self.held.i64s.get(place)?.checked_mul(unit_ns),
+            Kind::Time(unit_ns, _) => self.held.i64s.get(place)?.checked_mul(unit_ns),
             Kind::Days => i64::from(*self.held.i32s.get(place)?).checked_mul(DAY_NS),
             Kind::Int96 => {
                 let [low, high, day] = *self.held.i96s.get(place)?.data() else {
@@ -381,10 +386,14 @@ impl Leaf {
                     return Some(Err(Reject::new(Reason::NotUtf8, detail)));
                 }
             },
-            Kind::Time(_) | Kind::Days | Kind::Int96 => match self.ns(row)? {
+            Kind::Time(..) | Kind::Days | Kind::Int96 => match self.ns(row)? {
                 Ok(ns) => {
                     let time = jiff::Timestamp::from_nanosecond(ns.into());
-                    Cell::Text(Cow::Owned(time.ok()?.to_string()))
+                    let mut text = time.ok()?.to_string();
+                    if self.kind == Kind::Days {
+                        text.truncate("2026-05-04".len());
+                    }
+                    Cell::Text(Cow::Owned(text))
                 }
                 Err(reject) => return Some(Err(reject)),
             },
@@ -394,7 +403,7 @@ impl Leaf {
 
 impl Kind {
     fn is_time(self) -> bool {
-        matches!(self, Self::Time(_) | Self::Int96 | Self::Days)
+        matches!(self, Self::Time(..) | Self::Int96 | Self::Days)
     }
 
     fn field(self) -> FieldType {
@@ -403,7 +412,7 @@ impl Kind {
             Self::Integer | Self::Unsigned(_) => FieldType::I64,
             Self::F32 => FieldType::F32,
             Self::F64 | Self::Decimal(_) => FieldType::F64,
-            Self::Text | Self::Time(_) | Self::Int96 | Self::Days => FieldType::Text,
+            Self::Text | Self::Time(..) | Self::Int96 | Self::Days => FieldType::Text,
         }
     }
 }
@@ -422,11 +431,15 @@ fn kind_of(column: &ColumnDescriptor) -> Result<Kind, &'static str> {
     let converted = column.converted_type();
     Ok(match (column.physical_type(), logical) {
         (Physical::BOOLEAN, _) => Kind::Bool,
-        (Physical::INT64, Some(LogicalType::Timestamp(time))) => Kind::Time(unit_ns(&time.unit)),
-        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MILLIS" => {
-            Kind::Time(1_000_000)
+        (Physical::INT64, Some(LogicalType::Timestamp(time))) => {
+            Kind::Time(unit_ns(&time.unit), time.is_adjusted_to_u_t_c)
         }
-        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MICROS" => Kind::Time(1_000),
+        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MILLIS" => {
+            Kind::Time(1_000_000, true)
+        }
+        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MICROS" => {
+            Kind::Time(1_000, true)
+        }
         (Physical::INT32, Some(LogicalType::Date)) => Kind::Days,
         (Physical::INT32 | Physical::INT64, Some(LogicalType::Decimal(_))) => {
             Kind::Decimal(column.type_scale())

@@ -53,6 +53,7 @@ impl Imported {
 
 /// A stream that rows go into.
 struct Open {
+    name: String,
     /// Rows of the file up to here are there already.
     done: u64,
     /// One past the last row of the last batch.
@@ -70,7 +71,10 @@ pub(super) struct Sender<'c> {
     fields: Vec<Field>,
     /// `None`: whatever was stored before.
     content: Option<u128>,
-    streams: HashMap<String, Open>,
+    /// In the order of the file, so that timestamps follow it.
+    streams: Vec<Open>,
+    /// Where each of these is.
+    places: HashMap<String, usize>,
     records: usize,
     bytes: usize,
     pub(super) imported: Imported,
@@ -90,7 +94,8 @@ impl<'c> Sender<'c> {
             into: into.map(str::to_owned),
             fields,
             content,
-            streams: HashMap::new(),
+            streams: Vec::new(),
+            places: HashMap::new(),
             records: 0,
             bytes: 0,
             imported: Imported::default(),
@@ -100,14 +105,15 @@ impl<'c> Sender<'c> {
     }
 
     fn open(&mut self, stream: String, target: &Target, tags: Vec<(String, String)>) {
-        let open = Open {
+        self.places.insert(stream.clone(), self.streams.len());
+        self.streams.push(Open {
+            name: stream,
             done: target.rows_done,
             sent: target.rows_done,
             tags,
             records: Vec::new(),
             splits: Vec::new(),
-        };
-        self.streams.insert(stream, open);
+        });
     }
 
     /// Takes the next row, and sends what has gathered.
@@ -129,7 +135,7 @@ impl<'c> Sender<'c> {
             (None, Some(own)) => &own.stream,
             (None, None) => return Ok(()),
         };
-        if !self.streams.contains_key(stream) {
+        if !self.places.contains_key(stream) {
             let stream = stream.clone();
             if self.streams.len() >= STREAMS_MAX {
                 let detail = format!("more than {STREAMS_MAX} streams in one file");
@@ -156,7 +162,8 @@ impl<'c> Sender<'c> {
             (None, Some(own)) => &own.stream,
             (stream, _) => stream.as_deref().unwrap_or_default(),
         };
-        let Some(open) = self.streams.get_mut(stream) else {
+        let place = self.places.get(stream).copied();
+        let Some(open) = place.and_then(|place| self.streams.get_mut(place)) else {
             return Ok(());
         };
         if open.tags.is_empty() {
@@ -183,7 +190,7 @@ impl<'c> Sender<'c> {
     pub(super) async fn flush(&mut self) -> Result<(), Exit> {
         let to = self.imported.read;
         let full = self.streams.iter_mut();
-        for (stream, open) in full.filter(|(_, open)| !open.records.is_empty()) {
+        for open in full.filter(|open| !open.records.is_empty()) {
             let rows = self.content.map(|content| FileRows {
                 content,
                 from: open.sent,
@@ -192,7 +199,7 @@ impl<'c> Sender<'c> {
             let records = std::mem::take(&mut open.records);
             let count = records.len() as u64;
             let batch = ImportBatch {
-                stream: stream.clone(),
+                stream: open.name.clone(),
                 fields: self.fields.clone(),
                 records,
                 splits: std::mem::take(&mut open.splits),
@@ -216,7 +223,7 @@ impl<'c> Sender<'c> {
     /// How it went.
     pub(super) fn done(mut self) -> Imported {
         let had_rows = |open: &&Open| open.sent > 0;
-        self.imported.streams = self.streams.values().filter(had_rows).count();
+        self.imported.streams = self.streams.iter().filter(had_rows).count();
         self.imported
     }
 }

@@ -273,7 +273,8 @@ fn times_are_read_as_somebody_says_and_in_two_columns() {
             format: Some(format),
         })
     };
-    let file = "Datum;Uhrzeit;x\n04.05.2026;11:46:40;1\n04.05.2026;lunch;1\n05.05.2026;11:46:40;1\n";
+    let file =
+        "Datum;Uhrzeit;x\n04.05.2026;11:46:40;1\n04.05.2026;lunch;1\n05.05.2026;11:46:40;1\n";
     for name in ["Datum,Uhrzeit", "1,2"] {
         let hints = Hints {
             time: Some(name.into()),
@@ -281,7 +282,10 @@ fn times_are_read_as_somebody_says_and_in_two_columns() {
             ..Hints::default()
         };
         let plan = CsvPlan::infer_with(file, None, &hints).unwrap();
-        assert_eq!(one(&plan, file, 0).source_ts, Some(1_777_888_000_000_000_000));
+        assert_eq!(
+            one(&plan, file, 0).source_ts,
+            Some(1_777_888_000_000_000_000)
+        );
         assert_eq!(plan.columns.len(), 1);
         let reject = records(&plan, file).swap_remove(1).unwrap_err();
         assert!(reject.detail.contains("as --time-format says"), "{reject}");
@@ -300,7 +304,10 @@ fn times_are_read_as_somebody_says_and_in_two_columns() {
 fn a_time_of_day_beside_a_date_is_not_left_behind() {
     let file = "Date,Time,x\n2026-05-04,11:46:40,1\n2026-05-04,11:46:41,2\n2026-05-04,noon,3\n";
     let plan = CsvPlan::infer(file, None).unwrap();
-    assert_eq!(one(&plan, file, 0).source_ts, Some(1_777_895_200_000_000_000));
+    assert_eq!(
+        one(&plan, file, 0).source_ts,
+        Some(1_777_895_200_000_000_000)
+    );
     assert_eq!(plan.columns.len(), 1);
     let file = "Date,x\n2026-05-04,1\n";
     let plan = CsvPlan::infer(file, None).unwrap();

@@ -133,6 +133,21 @@ impl TypedPlan {
         Ok(value.map(|value| (*place as u32, value)))
     }
 
+    /// The time that a clock shows which may be anywhere, as `--time-zone` says.
+    ///
+    /// # Errors
+    /// [`Reject`] if it is none.
+    pub(crate) fn local_ns(&self, wall_ns: i64) -> Result<i64, Reject> {
+        match &self.format {
+            TimeFormat::Rule(TimeRule {
+                zone: Some(zone), ..
+            }) => zone
+                .of_wall_ns(wall_ns)
+                .map_err(|error| Reject::new(Reason::BadTime, TimeFormat::advice(error))),
+            _ => Ok(wall_ns),
+        }
+    }
+
     /// The time that a cell of the time column is.
     ///
     /// # Errors
