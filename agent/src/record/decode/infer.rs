@@ -13,6 +13,7 @@
 mod head;
 pub mod lines;
 pub mod own;
+mod refused;
 pub mod times;
 mod typed;
 
@@ -261,7 +262,8 @@ impl CsvPlan {
     /// # Errors
     /// [`Reject`] with the line's number for a line that does not fit the plan.
     pub fn record(&self, line: &Line) -> Result<Record, Reject> {
-        self.values(line).map_err(|reject| numbered(line, reject))
+        self.values(line)
+            .map_err(|reject| refused::numbered(line, reject))
     }
 
     /// What a line of one of our exports says besides its record.
@@ -276,7 +278,7 @@ impl CsvPlan {
         let split = own::split(cell(own.is_train), cell(own.fold));
         Ok(Some(OwnRow {
             stream: own::armed(cell(own.stream)).to_owned(),
-            split: split.map_err(|reject| numbered(line, reject))?,
+            split: split.map_err(|reject| refused::numbered(line, reject))?,
         }))
     }
 
@@ -292,7 +294,7 @@ impl CsvPlan {
 
     fn values(&self, line: &Line) -> Result<Record, Reject> {
         if let Some(bad) = line.bad() {
-            return Err(unreadable(bad));
+            return Err(refused::unreadable(bad));
         }
         if line.len() != self.width {
             return Err(Reject::new(
@@ -307,7 +309,7 @@ impl CsvPlan {
                 continue;
             };
             let value = self.value(field, text, line.is_quoted(*column));
-            let value = value.map_err(|misfit| refusal(*column, field, text, misfit))?;
+            let value = value.map_err(|misfit| refused::refusal(*column, field, text, misfit))?;
             values.extend(value.map(|value| (place as u32, value)));
         }
         let values = values.into();
@@ -364,9 +366,10 @@ impl CsvPlan {
             } else {
                 text
             };
-            return match is_missing {
-                true => Ok(None),
-                false => Cell::Bare(text).value(field.kind, &taking),
+            return if is_missing {
+                Ok(None)
+            } else {
+                Cell::Bare(text).value(field.kind, &taking)
             };
         }
         let text = text.trim();
@@ -476,47 +479,6 @@ fn placed(
 fn is_missing(text: &str) -> bool {
     let mut words = MISSING_WORDS.iter();
     text.is_empty() || words.any(|word| text.eq_ignore_ascii_case(word))
-}
-
-fn numbered(line: &Line, mut reject: Reject) -> Reject {
-    reject.detail = format!("line {}: {}", line.number(), reject.detail);
-    reject
-}
-
-fn unreadable(bad: BadLine) -> Reject {
-    match bad {
-        BadLine::TooLong => Reject::new(
-            Reason::TooLarge,
-            format!(
-                "longer than {} bytes: is a quote not closed?",
-                lines::LINE_BYTES_MAX
-            ),
-        ),
-        BadLine::Unclosed => Reject::new(Reason::NotCsv, "a quote is not closed"),
-        BadLine::NotUtf8 => Reject::new(
-            Reason::NotUtf8,
-            "not UTF-8: if the file comes from Windows, add --encoding windows-1252",
-        ),
-    }
-}
-
-/// Why a value does not fit its field, for people.
-fn refusal(column: usize, field: &Field, text: &str, misfit: Misfit) -> Reject {
-    let (name, came) = (quoted(&field.name), quoted(text));
-    let column = column + 1;
-    match misfit {
-        Misfit::BadText => Reject::new(
-            Reason::BadText,
-            format!("column {column}: field {name}: {came} holds a control character"),
-        ),
-        Misfit::WrongType | Misfit::Nan => Reject::new(
-            Reason::WrongType,
-            format!(
-                "column {column}: field {name} is held as {}, but {came} came",
-                field.kind
-            ),
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -379,13 +379,13 @@ impl Leaf {
             Kind::Decimal(scale) => Cell::Float(whole()? as f64 / 10_f64.powi(scale)),
             Kind::F32 => Cell::Float((*held.f32s.get(place)?).into()),
             Kind::F64 => Cell::Float(*held.f64s.get(place)?),
-            Kind::Text => match held.texts.get(place)?.as_utf8() {
-                Ok(text) => Cell::Text(Cow::Borrowed(text)),
-                Err(_) => {
+            Kind::Text => {
+                let Ok(text) = held.texts.get(place)?.as_utf8() else {
                     let detail = "a text that is not UTF-8";
                     return Some(Err(Reject::new(Reason::NotUtf8, detail)));
-                }
-            },
+                };
+                Cell::Text(Cow::Borrowed(text))
+            }
             Kind::Time(..) | Kind::Days | Kind::Int96 => match self.ns(row)? {
                 Ok(ns) => {
                     let time = jiff::Timestamp::from_nanosecond(ns.into());

@@ -102,9 +102,10 @@ pub(super) fn describe(stream: &str, target: &Target, table: &Table) -> String {
                 b'\t' => "tab".to_owned(),
                 byte => format!("`{}`", char::from(byte)),
             };
-            let decimal = match plan.has_decimal_comma {
-                true => ", decimal comma",
-                false => "",
+            let decimal = if plan.has_decimal_comma {
+                ", decimal comma"
+            } else {
+                ""
             };
             lines.push(format!("separator  {separator}{decimal}"));
             lines.push(match (&plan.time, &plan.own) {

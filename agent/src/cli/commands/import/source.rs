@@ -120,9 +120,9 @@ impl Source {
     pub(super) fn text(&self, encoding: Encoding) -> io::Result<Box<dyn BufRead>> {
         let raw = BufReader::with_capacity(
             1 << 16,
-            At {
+            Part {
                 file: Arc::clone(&self.file),
-                at: 0,
+                next: 0,
                 end: self.bytes,
             },
         );
@@ -203,24 +203,24 @@ fn copy(mut from: impl Read, to: &mut impl Write, bytes_max: u64) -> io::Result<
 }
 
 /// A part of a file that is open more than once.
-struct At {
+struct Part {
     file: Arc<File>,
-    at: u64,
+    next: u64,
     end: u64,
 }
 
-impl Read for At {
+impl Read for Part {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.end - self.next).unwrap_or(usize::MAX);
         let room = buf.len().min(left);
-        let read = self.file.read_at(&mut buf[..room], self.at)?;
+        let read = self.file.read_at(&mut buf[..room], self.next)?;
         if read == 0 && room > 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "it was cut while it was read",
             ));
         }
-        self.at += read as u64;
+        self.next += read as u64;
         Ok(read)
     }
 }
@@ -321,9 +321,9 @@ impl<R: BufRead> Recoded<R> {
         let characters: Vec<char> = char::decode_utf16(units)
             .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
             .collect();
-        characters
-            .into_iter()
-            .for_each(|character| self.push(character));
+        for character in characters {
+            self.push(character);
+        }
     }
 }
 

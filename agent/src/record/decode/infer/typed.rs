@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use dunlin_sync::sample::{Field, FieldType, Schema, Split, Value};
 
-use super::{Hints, OwnColumns, PlanError, TimeFormat, placed, refusal, times};
+use super::{Hints, OwnColumns, PlanError, TimeFormat, placed, refused::refusal, times};
 use crate::{
     base::source_time::{TimeRule, TimeUnit, Zone},
     config::settings::NanPolicy,
@@ -75,12 +75,11 @@ impl TypedPlan {
             new_fields: Vec::new(),
             own: own.clone(),
         };
-        let named: Vec<(usize, &str)> = match &own {
-            Some(own) => own.fields.iter().map(|(at, name)| (*at, &**name)).collect(),
-            None => {
-                let names = columns.iter().map(|column| column.name.as_str());
-                names.enumerate().collect()
-            }
+        let named: Vec<(usize, &str)> = if let Some(own) = &own {
+            own.fields.iter().map(|(at, name)| (*at, &**name)).collect()
+        } else {
+            let names = columns.iter().map(|column| column.name.as_str());
+            names.enumerate().collect()
         };
         let mut names = HashSet::new();
         for (at, name) in named {
