@@ -2,6 +2,7 @@
 
 mod args;
 mod columns;
+mod row;
 mod send;
 mod show;
 mod source;

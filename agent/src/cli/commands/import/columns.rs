@@ -19,7 +19,7 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
-use super::table::Row;
+use super::row::Row;
 use crate::record::decode::{
     Cell, Reason, Record, Reject,
     infer::{Hints, OwnRow, TypedColumn, TypedPlan, is_recent, typed_split},

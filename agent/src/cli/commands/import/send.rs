@@ -6,7 +6,7 @@ use dunlin_sync::sample::{Field, Split};
 
 use super::{
     super::{Exit, connection::Connection},
-    table::Row,
+    row::Row,
 };
 use crate::{
     admin::operations::{

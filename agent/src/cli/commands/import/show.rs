@@ -2,10 +2,7 @@
 
 use dunlin_sync::sample::{Field, Value};
 
-use super::{
-    send::Imported,
-    table::{Row, Table},
-};
+use super::{row::Row, send::Imported, table::Table};
 use crate::{
     admin::operations::Target,
     base::{

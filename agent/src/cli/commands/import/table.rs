@@ -7,26 +7,16 @@ use dunlin_sync::sample::{Field, Schema};
 use super::{
     super::Exit,
     columns::Columns,
+    row::Row,
     source::{Encoding, Source},
 };
 use crate::record::decode::{
     Reason, Record, Reject,
-    infer::{CsvPlan, Hints, LINES_MAX, Line, Lines, OwnRow},
+    infer::{CsvPlan, Hints, LINES_MAX, Line, Lines},
 };
 
 /// Bytes of the file from which it is understood.
 const HEAD_BYTES_MAX: u64 = 1 << 20;
-
-/// A row of the file.
-pub(super) struct Row {
-    /// Lines of the file that it takes; what cannot be read may take several.
-    pub(super) span: u64,
-    /// What one of our own exports says of it.
-    pub(super) own: Option<OwnRow>,
-    /// Tags of its stream, in one of our own exports.
-    pub(super) tags: Vec<(String, String)>,
-    pub(super) record: Result<Record, Reject>,
-}
 
 /// A file that is understood.
 pub(super) enum Table {
