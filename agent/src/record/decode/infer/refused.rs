@@ -14,10 +14,7 @@ pub(super) fn unreadable(bad: BadLine) -> Reject {
     match bad {
         BadLine::TooLong => Reject::new(
             Reason::TooLarge,
-            format!(
-                "longer than {} bytes: is a quote not closed?",
-                LINE_BYTES_MAX
-            ),
+            format!("longer than {LINE_BYTES_MAX} bytes: is a quote not closed?"),
         ),
         BadLine::Unclosed => Reject::new(Reason::NotCsv, "a quote is not closed"),
         BadLine::NotUtf8 => Reject::new(
