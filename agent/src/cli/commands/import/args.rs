@@ -15,17 +15,17 @@ use crate::{
 };
 
 const ABOUT: &str = "\
-A file is known by its content: importing it into the same stream again stores nothing twice, also after an \
-import that was cut off, and says how many rows are there already. 4,096 files are remembered. Rows that cannot \
-be stored are counted and named, and stop no others; the last line adds up: read = stored + already there + \
+A file is known by its content: importing it into the same stream again stores nothing twice, also after an
+import that was cut off, and says how many rows are there already. 4,096 files are remembered. Rows that cannot
+be stored are counted and named, and stop no others; the last line adds up: read = stored + already there +
 refused. Exit codes: 0 everything is stored, 1 it failed, 2 wrong usage, 3 some rows were refused.
 
-A file of `dunlin export` comes back as it was, into the streams that it names: fields, types, texts, source \
-times, splits and folds. What cannot come back: a timestamp is given only once, so records get new ones (`ts`), \
-and a record without a source time gets its old `ts` as that. The tag `device` is this device. CSV does not say \
+A file of `dunlin export` comes back as it was, into the streams that it names: fields, types, texts, source
+times, splits and folds. What cannot come back: a timestamp is given only once, so records get new ones (`ts`),
+and a record without a source time gets its old `ts` as that. The tag `device` is this device. CSV does not say
 f32 (`--type NAME=f32`), nor the type of a column without a value; Parquet says both.
 
-Texts are read as UTF-8, or as UTF-16 if they begin with its mark. Parquet: flat columns, with snappy or without \
+Texts are read as UTF-8, or as UTF-16 if they begin with its mark. Parquet: flat columns, with snappy or without
 compression. gzip and zstd are unpacked on the way.";
 
 /// Arguments of `dunlin import`.
