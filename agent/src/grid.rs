@@ -22,6 +22,7 @@ use clap::ValueEnum as _;
 use dunlin_sync::sample::{Field, FieldType, Schema};
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, feature = "learning"))]
 pub(crate) use self::resampler::{Arrival, GridRows, Resampler};
 pub(crate) use self::store::{GridReader, GridStore, GridStream, StoreWanted};
 pub(crate) use self::whole::each_grid_row;
@@ -108,6 +109,7 @@ impl GridSpec {
     }
 
     /// What becomes of values as it is written: `mean`, or `temperature=mean` for a field.
+    #[cfg(feature = "learning")]
     pub(crate) fn how_texts(&self) -> Vec<String> {
         let word = |how: How| format!("{how:?}").to_lowercase();
         let of = self.how_of.iter();
@@ -115,7 +117,7 @@ impl GridSpec {
         std::iter::once(word(self.how)).chain(of).collect()
     }
 
-    /// Takes up what [`Self::how_texts`] has written.
+    /// Takes up what becomes of values: `mean`, or `temperature=mean` for a field.
     ///
     /// # Errors
     /// A text for people: which one is not understood.

@@ -112,6 +112,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// Names out of a list with commas between; a comma or back-slash inside one has a back-slash in front.
+#[cfg_attr(not(feature = "learning"), allow(unreachable_pub))]
 pub fn names(list: &str) -> Vec<String> {
     let (mut names, mut name, mut chars) = (Vec::new(), String::new(), list.chars());
     if list.is_empty() {

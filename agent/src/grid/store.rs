@@ -10,7 +10,7 @@ use std::{
 };
 
 use dunlin_sync::{
-    block::{Block, Outline, Run, Section},
+    block::{Block, Run, Section},
     buffer::{Buffer, Fields},
     rows::{Column, Rows},
     sample::{Schema, SchemaId, Stream, StreamId, TimeRange, Timestamp},
@@ -375,10 +375,11 @@ impl GridReader<'_> {
     }
 
     /// As [`Self::block`], but only whose rows there are.
-    pub(crate) fn outline(&self, seq: u64) -> Option<Outline> {
+    #[cfg(feature = "learning")]
+    pub(crate) fn outline(&self, seq: u64) -> Option<dunlin_sync::block::Outline> {
         let block = self.store.block(seq)?;
         let is_wanted = self.fields.contains_key(&block.schema);
-        Some(Outline {
+        Some(dunlin_sync::block::Outline {
             first_ts: block.first_ts,
             last_ts: block.last_ts,
             runs: is_wanted.then_some(block.run).into_iter().collect(),

@@ -11,7 +11,7 @@ use dunlin_sync::{
 use super::{GridReader, GridSpec, GridStore, GridStream, StoreWanted};
 
 /// Gives the rows in `range` of the grids of `streams` to `each`: a stretch of
-/// one stream at a time. `tell` hears how many blocks of how many are done.
+/// one stream at a time; how many records were too late for them. `tell` hears how many blocks of how many are done.
 ///
 /// # Errors
 /// A text for people if the buffer cannot be read now; what `tell` and `each` say.
@@ -22,7 +22,7 @@ pub(crate) fn each_grid_row<E: From<String>>(
     range: TimeRange,
     tell: &dyn Fn(u64, u64) -> Result<(), E>,
     mut each: impl FnMut(&Stream, &Rows) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<u64, E> {
     let all = streams.iter().map(|(_, schema)| {
         let kinds = schema.fields.iter().map(|field| field.kind);
         (schema.id, kinds.enumerate().collect())
@@ -57,5 +57,5 @@ pub(crate) fn each_grid_row<E: From<String>>(
             }
         }
     }
-    Ok(())
+    Ok(store.late())
 }

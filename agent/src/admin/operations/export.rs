@@ -56,6 +56,8 @@ pub struct ExportDone {
     pub rows: u64,
     /// Streams they came from.
     pub streams: u64,
+    /// Records that are in no row of the grid because they came too late.
+    pub late: u64,
 }
 
 impl Operation for ExportRecords {
@@ -111,6 +113,7 @@ fn export(
     Ok(ExportDone {
         rows,
         streams: seen.len() as u64,
+        late: 0,
     })
 }
 
@@ -138,7 +141,7 @@ fn export_grid(
         told.map_err(OperationError::failed)
     };
     let (mut rows, mut seen) = (0, HashSet::new());
-    each_grid_row(
+    let late = each_grid_row(
         buffer,
         grid,
         &streams,
@@ -154,6 +157,7 @@ fn export_grid(
     Ok(ExportDone {
         rows,
         streams: seen.len() as u64,
+        late,
     })
 }
 

@@ -72,6 +72,10 @@ pub async fn run(args: ExportArgs) -> Outcome {
     if let Some(done) = done {
         let (rows, streams) = (text::of(done.rows, "row"), text::of(done.streams, "stream"));
         eprintln!("{rows} of {streams} to {place}");
+        if done.late > 0 {
+            let late = text::of(done.late, "record");
+            eprintln!("without {late} that came too late; a longer --late-ms-max waits for them");
+        }
     }
     Ok(())
 }
