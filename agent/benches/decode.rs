@@ -39,6 +39,7 @@ fn schema(rule: &StreamRule, payload: &[u8]) -> Schema {
         name: rule.name.clone(),
         tag_names: vec![],
         fields: first.new_fields,
+        origins: Vec::new(),
     }
 }
 

@@ -82,6 +82,7 @@ fn nameless(id: StreamId, rows: &Rows) -> TableRows {
             name: "unknown".into(),
             tag_names: Vec::new(),
             fields: fields.collect(),
+            origins: Vec::new(),
         }),
         stream: Arc::new(Stream {
             id,

@@ -38,6 +38,7 @@ mod catalog;
 mod census;
 mod commit;
 mod corrections;
+mod declare;
 mod fields;
 mod found;
 mod handles;
@@ -65,9 +66,9 @@ use tokio::sync::watch;
 
 pub(crate) use self::commit::fingerprint_entries;
 pub use self::{
-    catalog::CatalogError,
     census::RowCount,
     commit::CommitError,
+    declare::{CatalogError, Declaration},
     fields::{FieldReader, Fields},
     options::{BufferOptions, OpenError, WhenFull},
     query::{Matrix, Order, Query, SplitFilter},

@@ -195,6 +195,23 @@ impl Column {
         }
     }
 
+    /// Columns of `rows` rows that are one field as one of type `kind`: of each row the first value that is
+    /// there and can be one of that type. As texts all can; as numbers flags can, too.
+    pub(crate) fn joined(mut parts: Vec<Self>, kind: FieldType, rows: usize) -> Self {
+        match parts.as_slice() {
+            [] => return Self::missing(kind, rows),
+            [only] if only.values.kind() == kind => return parts.remove(0),
+            _ => {}
+        }
+        let mut joined = Self::empty(kind);
+        for row in 0..rows {
+            let mut values = parts.iter().filter_map(|part| part.get(row));
+            // What was converted has the type of the column.
+            let _infallible = joined.push(values.find_map(|value| converted(value, kind)));
+        }
+        joined
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -266,6 +283,21 @@ impl Column {
             }
         }
         self.values.extend_from(&other.values, range);
+    }
+}
+
+/// A value of one column of a field as one of type `kind`.
+fn converted(value: Value, kind: FieldType) -> Option<Value> {
+    match (kind, value) {
+        (_, value) if value.kind() == kind => Some(value),
+        (FieldType::F64, Value::F32(number)) => Some(Value::F64(number.into())),
+        (FieldType::F64, Value::I64(whole)) => Some(Value::F64(whole as f64)),
+        (FieldType::F64, Value::Bool(flag)) => Some(Value::F64(u8::from(flag).into())),
+        (FieldType::Text, Value::F64(number)) => Some(Value::Text(number.to_string().into())),
+        (FieldType::Text, Value::F32(number)) => Some(Value::Text(number.to_string().into())),
+        (FieldType::Text, Value::I64(whole)) => Some(Value::Text(whole.to_string().into())),
+        (FieldType::Text, Value::Bool(flag)) => Some(Value::Text(flag.to_string().into())),
+        _ => None,
     }
 }
 

@@ -5,12 +5,16 @@
 
 mod catalog;
 pub mod naming;
+mod one_field;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::catalog::{Catalog, Share};
+pub use self::{
+    catalog::{Catalog, Share},
+    one_field::{Origin, Stage},
+};
 
 /// Nanoseconds since 1970-01-01T00:00:00 UTC; unique on one device.
 #[derive(
@@ -157,7 +161,7 @@ pub type SchemaId = u32;
 pub type StreamId = u32;
 
 /// One kind of record: a supertable. Fields and tags are only ever appended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// Its number in the catalog.
     pub id: SchemaId,
@@ -168,6 +172,9 @@ pub struct Schema {
     pub tag_names: Vec<String>,
     /// The fields, in order of appearance.
     pub fields: Vec<Field>,
+    /// Where each comes from, by position; of those behind the end, nothing is known.
+    #[serde(deserialize_with = "none_at_the_end")]
+    pub origins: Vec<Origin>,
 }
 
 impl Schema {
@@ -194,12 +201,12 @@ pub struct Stream {
     pub first_tags: Option<Vec<String>>,
 }
 
-/// The last field of a stream, which format 1 did not have.
+/// The last field of a stream, which format 1 did not have, or of a schema, which format 2 did not.
 #[allow(clippy::unnecessary_wraps)] // serde's signature
-fn none_at_the_end<'de, D: serde::Deserializer<'de>>(
+fn none_at_the_end<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
     field: D,
-) -> Result<Option<Vec<String>>, D::Error> {
-    Ok(Option::deserialize(field).unwrap_or_default())
+) -> Result<T, D::Error> {
+    Ok(T::deserialize(field).unwrap_or_default())
 }
 
 impl Stream {

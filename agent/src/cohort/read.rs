@@ -110,6 +110,7 @@ impl Cohort {
                 name: schema.name.clone(),
                 tag_names: schema.tag_names.clone(),
                 fields: fields.collect(),
+                origins: Vec::new(),
             })
         };
         let mut schemas = self.fields.keys().filter_map(schema_of);

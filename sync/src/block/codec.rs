@@ -123,8 +123,19 @@ pub fn decode(seq: u64, stored: &[u8], shift_ns: i64) -> Result<Block, CodecErro
     Ok(block)
 }
 
-/// As [`decode`], but only the sections for whose schema `fields` names positions of fields: their
-/// `columns` are those fields, in that order, and their source times are left out unless wanted.
+/// A field to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldColumns {
+    /// Position of its column.
+    pub(crate) position: usize,
+    /// Those of the columns beside it for its values of other types.
+    pub(crate) seconds: Vec<usize>,
+    /// What its values are to come as; where there is one column alone, what that is held as.
+    pub(crate) kind: FieldType,
+}
+
+/// As [`decode`], but only the sections for whose schema `fields` names fields: their `columns` are those
+/// fields, in that order, and their source times are left out unless wanted.
 ///
 /// # Errors
 /// [`CodecError`] if the bytes are not an intact block of this format.
@@ -133,7 +144,7 @@ pub(crate) fn decode_fields<'f>(
     stored: &[u8],
     shift_ns: i64,
     source_times: bool,
-    fields: impl Fn(SchemaId) -> Option<&'f [(usize, FieldType)]>,
+    fields: impl Fn(SchemaId) -> Option<&'f [FieldColumns]>,
 ) -> Result<Block, CodecError> {
     let (header, sections) = header_and_sections(stored)?;
     let mut block = empty_block(seq, &header, shift_ns);
@@ -146,9 +157,17 @@ pub(crate) fn decode_fields<'f>(
             rows.source_ts = decode_source_times(section)?;
         }
         let mut unpacking = Unpacking::new(section);
-        for (field, kind) in fields {
-            let column = unpacking.column(*field)?;
-            let column = column.unwrap_or_else(|| Column::missing(*kind, section.rows));
+        for field in fields {
+            let column = unpacking.column(field.position)?;
+            let column = if field.seconds.is_empty() {
+                column.unwrap_or_else(|| Column::missing(field.kind, section.rows))
+            } else {
+                let mut parts = Vec::from_iter(column);
+                for second in &field.seconds {
+                    parts.extend(unpacking.column(*second)?);
+                }
+                Column::joined(parts, field.kind, section.rows)
+            };
             rows.columns.push(column);
         }
         block.sections.push(section_of(section, rows));
@@ -266,7 +285,7 @@ pub(crate) fn project(
     stored: &[u8],
     schema: SchemaId,
     stream: StreamId,
-    fields: &[usize],
+    fields: &[FieldColumns],
     shift_ns: i64,
     out: &mut [Vec<f32>],
 ) -> Result<Option<Projection>, CodecError> {
@@ -294,7 +313,19 @@ pub(crate) fn project(
     let is_train = pack::unpack_bits(keys.is_train, count)?;
     let mut unpacking = Unpacking::new(section);
     for (field, column) in fields.iter().zip(&mut *out) {
-        append_f32(&mut unpacking, *field, &range, column)?;
+        let start = column.len();
+        append_f32(&mut unpacking, field.position, &range, column)?;
+        for second in &field.seconds {
+            if section.band_of(*second).is_some() {
+                let mut beside = Vec::with_capacity(range.len());
+                append_f32(&mut unpacking, *second, &range, &mut beside)?;
+                for (value, beside) in column[start..].iter_mut().zip(beside) {
+                    if value.is_nan() {
+                        *value = beside;
+                    }
+                }
+            }
+        }
     }
     let fold = keys
         .fold
@@ -332,7 +363,8 @@ fn append_f32(
     match &column.values {
         Values::F32(v) => out.extend_from_slice(&v[range.clone()]),
         Values::F64(v) => out.extend(v[range.clone()].iter().map(|x| *x as f32)),
-        Values::I64(v) => out.extend(v[range.clone()].iter().map(|x| *x as f32)),
+        // By way of f64, as where it is one field with a column of floats: the same bits everywhere.
+        Values::I64(v) => out.extend(v[range.clone()].iter().map(|x| *x as f64 as f32)),
         Values::Bool(v) => out.extend(v[range.clone()].iter().map(|x| f32::from(u8::from(*x)))),
         Values::Text(_) => out.resize(start + range.len(), f32::NAN),
     }

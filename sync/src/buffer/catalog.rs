@@ -28,7 +28,7 @@ use crate::{
     },
     generation::{Entry, Generation, GenerationError, from_io},
     lock::unpoisoned,
-    sample::{Catalog, Field, Schema, SchemaId, Stream, StreamId, naming::Devices},
+    sample::{Catalog, Schema, SchemaId, Stream, StreamId, naming::Devices},
 };
 
 /// Bytes of a catalog entry under one key; sled would write larger values to separate files.
@@ -37,21 +37,6 @@ const CATALOG_BYTES_MAX: usize = 6 * 1024;
 const KEY_BYTES: usize = 6;
 /// Numbers of schemas beyond this are damage.
 const SCHEMAS_MAX: u32 = 1 << 16;
-
-/// A stream that cannot be added.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogError {
-    /// A field is already held as another type.
-    #[error("field {field} is held as {held}, not {asked}")]
-    TypeHeld {
-        /// The field.
-        field: String,
-        /// The type it is held as.
-        held: &'static str,
-        /// The type asked for.
-        asked: &'static str,
-    },
-}
 
 /// A thing of the catalog as one entry, or as several in order of key.
 fn catalog_entries<T: Serialize>(kind: u8, id: u32, value: &T) -> Vec<Entry> {
@@ -189,7 +174,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn extend(&mut self, newer: Self) {
         for (id, schema) in newer.schemas {
-            // Fields and tags are only ever appended.
+            // Fields and tags are only ever appended; of two that have as many, the later one counts.
             let size = |schema: &Schema| schema.fields.len() + schema.tag_names.len();
             let known = self.schemas.get(&id);
             if known.is_none_or(|known| size(known) <= size(&schema)) {
@@ -221,6 +206,7 @@ impl Names {
                     name: format!("damaged-{id}"),
                     tag_names: Vec::new(),
                     fields: Vec::new(),
+                    origins: Vec::new(),
                 }
             });
             catalog.put_schema(Arc::new(schema));
@@ -242,61 +228,6 @@ pub(super) fn stream_entries(stream: &Stream) -> Vec<Entry> {
 }
 
 impl Buffer {
-    /// The schema called `name` with at least `tag_names` and `fields`, made or lengthened as needed.
-    /// Durable with the next commit.
-    ///
-    /// # Errors
-    /// [`CatalogError`] if it exists with a field of another type.
-    pub fn declare_schema(
-        &self,
-        name: &str,
-        tag_names: &[String],
-        fields: &[Field],
-    ) -> Result<Arc<Schema>, CatalogError> {
-        let mut inner = self.lock();
-        let catalog = self.catalog();
-        let known = catalog.schema_named(name);
-        let mut schema = known.map_or_else(
-            || Schema {
-                id: catalog.schemas().len() as SchemaId,
-                name: name.to_owned(),
-                tag_names: Vec::new(),
-                fields: Vec::new(),
-            },
-            |schema| Schema::clone(schema),
-        );
-        for tag in tag_names {
-            if !schema.tag_names.contains(tag) {
-                schema.tag_names.push(tag.clone());
-            }
-        }
-        for field in fields {
-            match schema
-                .field(&field.name)
-                .map(|index| schema.fields[index].kind)
-            {
-                None => schema.fields.push(field.clone()),
-                Some(kind) if kind == field.kind => {}
-                Some(kind) => {
-                    let (held, asked) = (kind.name(), field.kind.name());
-                    return Err(CatalogError::TypeHeld {
-                        field: field.name.clone(),
-                        held,
-                        asked,
-                    });
-                }
-            }
-        }
-        if let Some(known) = known.filter(|known| ***known == schema) {
-            return Ok(Arc::clone(known));
-        }
-        drop(catalog);
-        let schema = Arc::new(schema);
-        inner.pending.extend(schema_entries(&schema));
-        self.change_catalog(|catalog| catalog.put_schema(Arc::clone(&schema)));
-        Ok(schema)
-    }
-
     /// The stream called `name` under `schema`, made if needed. One that is known takes on other `tags`,
     /// and remembers those it was declared with. Durable with the next commit.
     pub fn declare_stream(&self, schema: SchemaId, name: &str, tags: &[String]) -> Arc<Stream> {

@@ -1,38 +1,64 @@
 //! Reading blocks back in part: some fields of some schemas, with their types.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::Buffer;
 use crate::{
     block::{
         Block, Outline,
-        codec::{self, CodecError},
+        codec::{self, CodecError, FieldColumns},
     },
     generation::Generation,
-    sample::{FieldType, SchemaId},
+    sample::{FieldType, Schema, SchemaId},
 };
 
 /// The fields wanted, by schema: positions and types, in the order in which they are to come. Sections
-/// of schemas not named here are left out.
+/// of schemas not named here are left out. What columns beside one hold of its values
+/// ([`Schema::seconds_of`]) comes with it; its type is then the one that they come as
+/// ([`Schema::kind_of`], or text, or `f64`).
 pub type Fields = BTreeMap<SchemaId, Vec<(usize, FieldType)>>;
 
 /// Reads blocks one after the other, without opening a generation anew for each.
 pub struct FieldReader<'a> {
     buffer: &'a Buffer,
-    fields: &'a Fields,
+    fields: HashMap<SchemaId, Vec<FieldColumns>>,
     held: Option<Arc<Generation>>,
     source_times: bool,
 }
 
 impl Buffer {
     /// A reader of `fields` alone; other columns are not decoded.
-    pub fn read_fields<'a>(&'a self, fields: &'a Fields) -> FieldReader<'a> {
+    pub fn read_fields(&self, fields: &Fields) -> FieldReader<'_> {
+        let catalog = self.catalog();
+        let resolved = fields.iter().map(|(id, wanted)| {
+            let schema = catalog.schema(*id).filter(|schema| schema.has_seconds());
+            let wanted = wanted.iter();
+            let columns = wanted.map(|(position, kind)| columns_of(schema, *position, *kind));
+            (*id, columns.collect())
+        });
         FieldReader {
             buffer: self,
-            fields,
+            fields: resolved.collect(),
             held: None,
             source_times: false,
         }
+    }
+}
+
+/// All columns of the field at `position`, to come as values of type `kind`.
+pub(super) fn columns_of(
+    schema: Option<&Arc<Schema>>,
+    position: usize,
+    kind: FieldType,
+) -> FieldColumns {
+    let seconds = schema.map(|schema| schema.seconds_of(position).collect());
+    FieldColumns {
+        position,
+        seconds: seconds.unwrap_or_default(),
+        kind,
     }
 }
 
@@ -50,9 +76,9 @@ impl FieldReader<'_> {
     /// # Errors
     /// A text for people, when the disk refuses: the block may be there, try again later.
     pub fn block(&mut self, seq: u64) -> Result<Option<Block>, String> {
-        let (fields, source_times) = (self.fields, self.source_times);
-        let wanted = |schema| fields.get(&schema).map(Vec::as_slice);
-        self.decoded(seq, |stored, shift_ns| {
+        let source_times = self.source_times;
+        self.decoded(seq, |fields, stored, shift_ns| {
+            let wanted = |schema| fields.get(&schema).map(Vec::as_slice);
             codec::decode_fields(seq, stored, shift_ns, source_times, wanted)
         })
     }
@@ -66,22 +92,20 @@ impl FieldReader<'_> {
         if self.buffer.is_lost(seq) {
             return Ok(None);
         }
-        let fields = self.fields;
-        let wanted = |schema| fields.contains_key(&schema);
-        self.decoded(seq, |stored, shift_ns| {
-            codec::outline(stored, shift_ns, wanted)
+        self.decoded(seq, |fields, stored, shift_ns| {
+            codec::outline(stored, shift_ns, |schema| fields.contains_key(&schema))
         })
     }
 
     fn decoded<T>(
         &mut self,
         seq: u64,
-        decode: impl FnOnce(&[u8], i64) -> Result<T, CodecError>,
+        decode: impl FnOnce(&HashMap<SchemaId, Vec<FieldColumns>>, &[u8], i64) -> Result<T, CodecError>,
     ) -> Result<Option<T>, String> {
         let Some((stored, shift_ns)) = self.buffer.stored_keeping(seq, &mut self.held)? else {
             return Ok(None);
         };
-        match decode(&stored, shift_ns) {
+        match decode(&self.fields, &stored, shift_ns) {
             Ok(decoded) => Ok(Some(decoded)),
             Err(error) => {
                 self.buffer

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, thread::ScopedJoinHandle};
 
-use super::Buffer;
+use super::{Buffer, fields::columns_of};
 use crate::{
-    block::codec,
+    block::codec::{self, FieldColumns},
     generation::Generation,
-    sample::{SchemaId, StreamId, TimeRange, Timestamp},
+    sample::{FieldType, SchemaId, StreamId, TimeRange, Timestamp},
 };
 
 /// Fewer blocks are not worth a thread.
@@ -57,7 +57,8 @@ pub enum Order {
 pub struct Query {
     /// The stream.
     pub stream: StreamId,
-    /// Positions of the wanted fields in the stream's schema.
+    /// Positions of the wanted fields in the stream's schema. What columns beside one hold of its values
+    /// comes with it.
     pub fields: Vec<usize>,
     /// Time range, nanoseconds UTC, both ends included.
     pub range: TimeRange,
@@ -171,6 +172,7 @@ struct Reading<'a> {
     buffer: &'a Buffer,
     query: &'a Query,
     schema: SchemaId,
+    fields: &'a [FieldColumns],
     threads: usize,
 }
 
@@ -225,12 +227,11 @@ impl Reading<'_> {
             return Ok(());
         };
         let (start, query) = (matrix.ts.len(), self.query);
-        let (stream, fields) = (query.stream, &query.fields);
         let part = match codec::project(
             &stored,
             self.schema,
-            stream,
-            fields,
+            query.stream,
+            self.fields,
             shift_ns,
             &mut matrix.columns,
         ) {
@@ -269,6 +270,12 @@ impl Buffer {
         let schema = stream
             .ok_or_else(|| format!("no stream number {}", query.stream))?
             .schema;
+        // As numbers, whatever they are held as.
+        let kind = FieldType::F32;
+        let wanted = query.fields.iter();
+        let fields: Vec<FieldColumns> = wanted
+            .map(|field| columns_of(catalog.schema(schema), *field, kind))
+            .collect();
         let (first, end) = self.blocks_within(query.range)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let threads = match query.rows_max {
@@ -280,6 +287,7 @@ impl Buffer {
             buffer: self,
             query,
             schema,
+            fields: &fields,
             threads: threads as usize,
         };
         if query.order == Order::NewestFirst {

@@ -8,8 +8,8 @@ use std::io;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Format byte of everything framed by this version. Earlier ones are read too; between 1 and 2, only
-/// the sections of blocks have changed.
-pub const FORMAT: u8 = 2;
+/// the sections of blocks have changed, between 2 and 3 only schemas.
+pub const FORMAT: u8 = 3;
 
 /// Most memory that one framed value may claim while it is decoded.
 pub const DECODED_BYTES_MAX: usize = 64 << 20;

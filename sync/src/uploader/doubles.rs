@@ -33,6 +33,7 @@ pub(crate) fn catalog(streams: u32) -> Catalog {
             name: "x".into(),
             kind: FieldType::I64,
         }],
+        origins: Vec::new(),
     };
     let streams = (0..streams).map(|id| Stream {
         id,

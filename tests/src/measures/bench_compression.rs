@@ -100,6 +100,7 @@ fn measure(
         name: "bench".into(),
         tag_names: vec!["device".into()],
         fields,
+        origins: Vec::new(),
     };
     let (mut encode_ns, mut decode_ns) = (f64::INFINITY, f64::INFINITY);
     let mut bytes = 0;

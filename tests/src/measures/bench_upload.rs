@@ -63,6 +63,7 @@ fn batches(machine: &str) -> Vec<Arc<Batch>> {
                 kind: FieldType::F64,
             })
             .collect(),
+        origins: Vec::new(),
     });
     let stream = Arc::new(Stream {
         id: 0,

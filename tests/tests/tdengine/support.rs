@@ -226,6 +226,7 @@ pub(crate) fn schema(name: &str, fields: &[(&str, FieldType)]) -> Arc<Schema> {
                 kind: *kind,
             })
             .collect(),
+        origins: Vec::new(),
     })
 }
 

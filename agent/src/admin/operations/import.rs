@@ -219,6 +219,7 @@ fn target(buffer: &Buffer, rules: &[StreamRule], stream: &str) -> Result<Target,
         fields: rule.map_or_else(Vec::new, |rule| {
             rule.fields.iter().map(|d| d.field.clone()).collect()
         }),
+        origins: Vec::new(),
     };
     let schema = known.or_else(|| catalog.schema_named(name));
     Ok(Target {

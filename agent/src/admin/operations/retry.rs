@@ -261,6 +261,7 @@ pub(super) fn made_up(row: &RejectedRow) -> (Arc<Stream>, Arc<Schema>) {
             .to_owned(),
         tag_names: row.tags.iter().map(|(name, _)| name.clone()).collect(),
         fields: fields.collect(),
+        origins: Vec::new(),
     };
     let stream = Stream {
         id: row.stream_id,

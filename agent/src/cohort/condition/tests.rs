@@ -26,6 +26,7 @@ fn schema() -> Schema {
             field("s", FieldType::Text),
             field("odd name", FieldType::F32),
         ],
+        origins: Vec::new(),
     }
 }
 

@@ -113,6 +113,7 @@ fn schema(fields: &[(&str, FieldType)]) -> Schema {
             .iter()
             .map(|(name, kind)| declared(name, *kind).field)
             .collect(),
+        origins: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ fn stream(tags: &[&str]) -> (Stream, Schema) {
         name: "vibration".into(),
         tag_names: vec!["device".into(), "line".into(), "machine".into()],
         fields: Vec::new(),
+        origins: Vec::new(),
     };
     (stream, schema)
 }

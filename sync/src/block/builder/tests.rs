@@ -16,6 +16,7 @@ fn schema(id: SchemaId, kinds: &[FieldType]) -> Schema {
         name: format!("s{id}"),
         tag_names: vec!["device".into()],
         fields,
+        origins: Vec::new(),
     }
 }
 

@@ -21,6 +21,14 @@ fn kinds() -> [FieldType; 5] {
     ]
 }
 
+fn alone(position: usize, kind: FieldType) -> FieldColumns {
+    FieldColumns {
+        position,
+        seconds: Vec::new(),
+        kind,
+    }
+}
+
 fn schema(id: SchemaId) -> Schema {
     let fields = kinds()
         .iter()
@@ -34,6 +42,7 @@ fn schema(id: SchemaId) -> Schema {
         name: format!("s{id}"),
         tag_names: vec!["device".into()],
         fields,
+        origins: Vec::new(),
     }
 }
 
@@ -120,7 +129,7 @@ proptest! {
         // Even when the checksum is right.
         let _ = decode(0, &frame::seal(&garbage), 0);
         let _ = outline(&frame::seal(&garbage), 0, |_| true);
-        let _ = project(&frame::seal(&garbage), 0, 0, &[0], 0, &mut [Vec::new()]);
+        let _ = project(&frame::seal(&garbage), 0, 0, &[alone(0, FieldType::F32)], 0, &mut [Vec::new()]);
     }
 }
 
@@ -231,7 +240,8 @@ proptest! {
                 // The same, field by field and stream by stream.
                 let schema = &schemas[section.schema as usize];
                 let some: Vec<(usize, FieldType)> = (0..schema.fields.len()).step_by(7).map(|f| (f, schema.fields[f].kind)).collect();
-                let part = decode_fields(0, &stored, 0, false, |id| (id == section.schema).then_some(&some[..])).unwrap();
+                let wanted: Vec<FieldColumns> = some.iter().map(|(field, kind)| alone(*field, *kind)).collect();
+                let part = decode_fields(0, &stored, 0, false, |id| (id == section.schema).then_some(&wanted[..])).unwrap();
                 for (place, (field, kind)) in some.iter().enumerate() {
                     let missing = Column::missing(*kind, section.rows.len());
                     let whole = section.rows.columns.get(*field).unwrap_or(&missing);
@@ -243,7 +253,7 @@ proptest! {
                 let fields: Vec<usize> = some.iter().map(|(field, _)| *field).collect();
                 let mut out = vec![Vec::new(); fields.len()];
                 let stream = section.runs[0].stream;
-                project(&stored, section.schema, stream, &fields, 0, &mut out).unwrap().unwrap();
+                project(&stored, section.schema, stream, &wanted, 0, &mut out).unwrap().unwrap();
                 for (field, column) in fields.iter().zip(&out) {
                     prop_assert_eq!(column.len(), section.runs[0].rows as usize);
                     for (row, number) in column.iter().enumerate() {
@@ -373,15 +383,16 @@ fn a_block_of_format_1_is_read_to_the_last_value() {
         assert_eq!(section.rows.columns[field], columns[field]);
     }
     let wanted = [
-        (2, FieldType::Text),
-        (1, FieldType::I64),
-        (0, FieldType::F64),
+        alone(2, FieldType::Text),
+        alone(1, FieldType::I64),
+        alone(0, FieldType::F64),
     ];
     let part = decode_fields(5, &bytes, 0, true, |_| Some(&wanted[..])).unwrap();
     assert_eq!(part.sections[0].rows.columns[2], columns[0]);
     assert_eq!(part.sections[0].rows.columns[1], columns[1]);
     let mut out = vec![Vec::new(), Vec::new()];
-    project(&bytes, 3, 31, &[3, 1], 0, &mut out)
+    let numbers = [3, 1].map(|field| alone(field, FieldType::F32));
+    project(&bytes, 3, 31, &numbers, 0, &mut out)
         .unwrap()
         .unwrap();
     assert_eq!((out[0].len(), out[0][0], out[1].len()), (15, 0.0, 15));

@@ -73,6 +73,7 @@ fn schema(name: &str, fields: &[(&str, FieldType)]) -> Arc<Schema> {
         name: name.into(),
         tag_names: vec!["device".into(), "machine".into()],
         fields: fields.collect(),
+        origins: Vec::new(),
     })
 }
 

@@ -137,6 +137,7 @@ fn held_types_stay_and_new_fields_follow() {
                 kind: FieldType::I64,
             },
         ],
+        origins: Vec::new(),
     };
     let file = ",time,fresh,count\n0,2020-01-01,NaN,7\n1,2020-01-02,1.5,7.5\n2,,,\n";
     let plan = CsvPlan::infer(file, Some(&schema)).unwrap();

@@ -19,6 +19,7 @@ fn schema(tags: &[&str], fields: &[&str]) -> Schema {
                 kind: FieldType::F64,
             })
             .collect(),
+        origins: Vec::new(),
     }
 }
 

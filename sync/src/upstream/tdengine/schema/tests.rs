@@ -13,6 +13,7 @@ fn schema(fields: &[(&str, FieldType)]) -> Schema {
         name: "m".into(),
         tag_names: vec!["device".into()],
         fields: fields.collect(),
+        origins: Vec::new(),
     }
 }
 

@@ -28,6 +28,7 @@ fn schema(fields: &[(&str, FieldType)]) -> Arc<Schema> {
         name: "plant".to_owned(),
         tag_names: vec!["device".to_owned(), "machine".to_owned()],
         fields: fields.collect(),
+        origins: Vec::new(),
     })
 }
 
