@@ -148,7 +148,15 @@ impl GridSpec {
             .saturating_add(self.late_ns_max)
     }
 
-    /// What becomes of a field of a schema.
+    /// What becomes of the field at `position` of a schema, with all its columns.
+    pub(crate) fn field_of(&self, schema: &Schema, position: usize) -> GridField {
+        self.field(&Field {
+            name: schema.fields[position].name.clone(),
+            kind: schema.kind_of(position),
+        })
+    }
+
+    /// What becomes of a field.
     pub(crate) fn field(&self, field: &Field) -> GridField {
         let how = match field.kind {
             FieldType::Text => How::Last,
@@ -161,14 +169,16 @@ impl GridSpec {
         GridField { how, kind }
     }
 
-    /// `schema` as its rows in the grid have it.
+    /// `schema` as its rows in the grid have it: each field in one column.
     pub(crate) fn schema(&self, schema: &Schema) -> Arc<Schema> {
-        let fields = schema.fields.iter().map(|field| Field {
+        let fields = schema.fields.iter().enumerate();
+        let fields = fields.map(|(position, field)| Field {
             name: field.name.clone(),
-            kind: self.field(field).kind,
+            kind: self.field_of(schema, position).kind,
         });
         Arc::new(Schema {
             fields: fields.collect(),
+            origins: Vec::new(),
             ..schema.clone()
         })
     }

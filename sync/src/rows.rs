@@ -195,16 +195,11 @@ impl Column {
         }
     }
 
-    /// Columns of `rows` rows that are one field as one of type `kind`: of each row the first value that is
-    /// there and can be one of that type. As texts all can; as numbers flags can, too.
-    pub(crate) fn joined(mut parts: Vec<Self>, kind: FieldType, rows: usize) -> Self {
-        match parts.as_slice() {
-            [] => return Self::missing(kind, rows),
-            [only] if only.values.kind() == kind => return parts.remove(0),
-            _ => {}
-        }
-        let mut joined = Self::empty(kind);
-        for row in 0..rows {
+    /// Columns that are one field as one of type `kind`: of each of `rows` the first value that is there and
+    /// can be one of that type; the rows before are missing. As texts all can; as numbers flags can, too.
+    pub fn joined(parts: &[&Self], kind: FieldType, rows: Range<usize>) -> Self {
+        let mut joined = Self::missing(kind, rows.start);
+        for row in rows {
             let mut values = parts.iter().filter_map(|part| part.get(row));
             // What was converted has the type of the column.
             let _infallible = joined.push(values.find_map(|value| converted(value, kind)));

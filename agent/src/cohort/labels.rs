@@ -54,7 +54,8 @@ pub(super) fn number(column: &Column, row: usize) -> f32 {
     match &column.values {
         Values::F64(v) => v[row] as f32,
         Values::F32(v) => v[row],
-        Values::I64(v) => v[row] as f32,
+        // By way of f64, as where columns of several types are one field.
+        Values::I64(v) => v[row] as f64 as f32,
         Values::Bool(v) => f32::from(u8::from(v[row])),
         Values::Text(_) => f32::NAN,
     }
@@ -75,7 +76,7 @@ pub(super) fn numbers<'c>(
     match &column.values {
         Values::F64(v) => set(&v[rows], cells, |x| *x as f32),
         Values::F32(v) => set(&v[rows], cells, |x| *x),
-        Values::I64(v) => set(&v[rows], cells, |x| *x as f32),
+        Values::I64(v) => set(&v[rows], cells, |x| *x as f64 as f32),
         Values::Bool(v) => set(&v[rows], cells, |x| f32::from(u8::from(*x))),
         Values::Text(v) => set(&v[rows], cells, |_| f32::NAN),
     }

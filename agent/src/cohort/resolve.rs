@@ -236,12 +236,12 @@ impl ReadPlan {
             let checked = query.condition.as_ref();
             let checked = checked.map(|c| c.check(schema, &stream.tags)).transpose()?;
             if !plan.data.contains_key(&schema.id) {
-                let looked_at = checked.iter().flat_map(Checked::fields);
-                let typed = looked_at.map(|field| (*field, schema.fields[*field].kind));
-                plan.condition.insert(schema.id, typed.collect());
+                let looked_at = checked.iter().flat_map(Checked::fields).copied();
+                plan.condition.insert(schema.id, looked_at.collect());
                 let numbers = features.iter().map(|name| number(stream, schema, name));
                 let mut fields = numbers.collect::<Result<Vec<_>, _>>()?;
-                let label = query.label.iter().map(|name| field(stream, schema, name));
+                let label = query.label.iter();
+                let label = label.map(|name| label_of(stream, schema, name, query));
                 let label = label.collect::<Result<Vec<_>, _>>()?;
                 fields.extend(&label);
                 plan.label.insert(schema.id, label);
@@ -261,7 +261,7 @@ impl ReadPlan {
             let fields: BTreeSet<usize> = looked_at.map(|(field, _)| *field).collect();
             let typed = fields
                 .into_iter()
-                .map(|field| (field, schema.fields[field].kind));
+                .map(|field| (field, schema.kind_of(field)));
             (schema.id, typed.collect())
         };
         stored.iter().map(of).collect()
@@ -369,11 +369,31 @@ fn features(streams: &[Described], query: &CohortQuery) -> Vec<String> {
     if !query.features.is_empty() {
         return query.features.clone();
     }
-    let fields = streams.first().into_iter().flat_map(|(_, s)| &s.fields);
-    let numbers = fields.filter(|field| {
-        field.kind != FieldType::Text && query.label.as_deref() != Some(field.name.as_str())
+    let Some((_, schema)) = streams.first() else {
+        return Vec::new();
+    };
+    let fields = schema.fields.iter().enumerate();
+    let numbers = fields.filter(|(position, field)| {
+        !schema.is_second(*position)
+            && schema.kind_of(*position) != FieldType::Text
+            && query.label.as_deref() != Some(field.name.as_str())
     });
-    numbers.map(|field| field.name.clone()).collect()
+    numbers.map(|(_, field)| field.name.clone()).collect()
+}
+
+/// As [`field`]; classes of a field that is held as several types are those of all of them.
+fn label_of(
+    stream: &Stream,
+    schema: &Schema,
+    name: &str,
+    query: &CohortQuery,
+) -> Result<(usize, FieldType), CohortError> {
+    let (position, kind) = field(stream, schema, name)?;
+    let classify = query.classify || query.balance || !query.classes.is_empty();
+    if classify && schema.seconds_of(position).next().is_some() {
+        return Ok((position, FieldType::Text));
+    }
+    Ok((position, kind))
 }
 
 fn number(stream: &Stream, schema: &Schema, name: &str) -> Result<(usize, FieldType), CohortError> {
@@ -388,6 +408,8 @@ fn number(stream: &Stream, schema: &Schema, name: &str) -> Result<(usize, FieldT
     Ok(field)
 }
 
+/// Which cells make a field: those at its position, and those that columns beside it hold for it, which come
+/// with these whenever the buffer is read.
 fn field(stream: &Stream, schema: &Schema, name: &str) -> Result<(usize, FieldType), CohortError> {
     let field = schema.field(name).ok_or_else(|| {
         CohortError::Asked(format!(
@@ -397,5 +419,5 @@ fn field(stream: &Stream, schema: &Schema, name: &str) -> Result<(usize, FieldTy
             listed(schema.fields.iter().map(|field| field.name.as_str()))
         ))
     })?;
-    Ok((field, schema.fields[field].kind))
+    Ok((field, schema.kind_of(field)))
 }

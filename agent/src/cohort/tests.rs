@@ -16,6 +16,7 @@ use super::*;
 
 mod choosing;
 mod gridded;
+mod joined;
 mod refusing;
 mod windows;
 

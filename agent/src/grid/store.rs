@@ -242,7 +242,7 @@ impl<'a> Scan<'a> {
     ) -> Self {
         let open = streams.iter().map(|(stream, schema)| {
             let read = fields.get(&schema.id).into_iter().flatten();
-            let fields = read.map(|(field, _)| spec.field(&schema.fields[*field]));
+            let fields = read.map(|(field, _)| spec.field_of(schema, *field));
             let grid = Resampler::new(spec, fields.collect());
             OpenGrid {
                 schema: schema.id,

@@ -24,7 +24,7 @@ pub(crate) fn each_grid_row<E: From<String>>(
     mut each: impl FnMut(&Stream, &Rows) -> Result<(), E>,
 ) -> Result<u64, E> {
     let all = streams.iter().map(|(_, schema)| {
-        let kinds = schema.fields.iter().map(|field| field.kind);
+        let kinds = (0..schema.fields.len()).map(|position| schema.kind_of(position));
         (schema.id, kinds.enumerate().collect())
     });
     let fields: Fields = all.collect();

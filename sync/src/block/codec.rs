@@ -166,7 +166,13 @@ pub(crate) fn decode_fields<'f>(
                 for second in &field.seconds {
                     parts.extend(unpacking.column(*second)?);
                 }
-                Column::joined(parts, field.kind, section.rows)
+                match &parts[..] {
+                    [only] if only.values.kind() == field.kind => parts.remove(0),
+                    _ => {
+                        let parts: Vec<&Column> = parts.iter().collect();
+                        Column::joined(&parts, field.kind, 0..section.rows)
+                    }
+                }
             };
             rows.columns.push(column);
         }

@@ -19,12 +19,12 @@ const NAMES_MAX: usize = 12;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
     test: Test,
-    fields: Vec<usize>,
+    fields: Vec<(usize, FieldType)>,
 }
 
 impl Checked {
-    /// Positions in the schema of the fields that it looks at.
-    pub fn fields(&self) -> &[usize] {
+    /// The fields that it looks at: positions in the schema, and as what their values are to come.
+    pub fn fields(&self) -> &[(usize, FieldType)] {
         &self.fields
     }
 
@@ -101,12 +101,13 @@ pub(super) fn check(
 struct Checker<'a> {
     schema: &'a Schema,
     tags: &'a [String],
-    fields: Vec<usize>,
+    fields: Vec<(usize, FieldType)>,
 }
 
 impl Checker<'_> {
     fn test(&mut self, expr: &Expr) -> Result<Test, ConditionError> {
-        match self.typed(expr)? {
+        let typed = self.typed(expr)?;
+        match self.read_as(typed, FieldType::Bool) {
             Typed::Test(test) => Ok(*test),
             other => Err(ConditionError::new(
                 expr.at,
@@ -158,13 +159,16 @@ impl Checker<'_> {
                 self.compare(Comparison::GreaterOrEqual, value, low)?,
                 self.compare(Comparison::LessOrEqual, value, high)?,
             ]),
-            Kind::Like(value, pattern) => match self.typed(value)? {
-                Typed::Text(text) => Test::Like(text, pattern.chars().collect()),
-                other => {
-                    let what = format!("this is {}; `like` is for texts", other.told());
-                    return Err(ConditionError::new(value.at, what));
+            Kind::Like(value, pattern) => {
+                let typed = self.typed(value)?;
+                match self.read_as(typed, FieldType::Text) {
+                    Typed::Text(text) => Test::Like(text, pattern.chars().collect()),
+                    other => {
+                        let what = format!("this is {}; `like` is for texts", other.told());
+                        return Err(ConditionError::new(value.at, what));
+                    }
                 }
-            },
+            }
             Kind::IsNull(inner) => Test::Missing(self.typed(inner)?),
         };
         Ok(Typed::Test(Box::new(test)))
@@ -177,7 +181,13 @@ impl Checker<'_> {
         right: &Expr,
     ) -> Result<Test, ConditionError> {
         let has_order = !matches!(comparison, Comparison::Equal | Comparison::Unequal);
-        match (self.typed(left)?, self.typed(right)?) {
+        let (a, b) = (self.typed(left)?, self.typed(right)?);
+        let kind = match (&a, &b) {
+            (Typed::Text(_), _) | (_, Typed::Text(_)) => FieldType::Text,
+            (Typed::Test(_), _) | (_, Typed::Test(_)) => FieldType::Bool,
+            _ => FieldType::F64,
+        };
+        match (self.read_as(a, kind), self.read_as(b, kind)) {
             (Typed::Number(a), Typed::Number(b)) => Ok(Test::Numbers(comparison, a, b)),
             (Typed::Text(a), Typed::Text(b)) => Ok(Test::Texts(comparison, a, b)),
             (Typed::Test(_), Typed::Test(_)) if has_order => Err(ConditionError::new(
@@ -194,18 +204,7 @@ impl Checker<'_> {
 
     fn named(&mut self, name: &str, at: usize) -> Result<Typed, ConditionError> {
         if let Some(field) = self.schema.field(name) {
-            let known = self.fields.iter().position(|known| *known == field);
-            let column = known.unwrap_or_else(|| {
-                self.fields.push(field);
-                self.fields.len() - 1
-            });
-            return Ok(match self.schema.fields[field].kind {
-                FieldType::F64 | FieldType::F32 | FieldType::I64 => {
-                    Typed::Number(Number::Field(column))
-                }
-                FieldType::Bool => Typed::Test(Box::new(Test::Flag(column))),
-                FieldType::Text => Typed::Text(Text::Field(column)),
-            });
+            return Ok(self.field(field, self.schema.kind_of(field)));
         }
         let tag = |name: &str| self.schema.tag_names.iter().position(|tag| tag == name);
         match tag(name).or_else(|| tag(name.strip_prefix("tag.")?)) {
@@ -215,6 +214,44 @@ impl Checker<'_> {
             }
             None => Err(ConditionError::new(at, self.unknown(name))),
         }
+    }
+
+    fn field(&mut self, field: usize, kind: FieldType) -> Typed {
+        let looked_at = (field, kind);
+        let known = self.fields.iter().position(|known| *known == looked_at);
+        let column = known.unwrap_or_else(|| {
+            self.fields.push(looked_at);
+            self.fields.len() - 1
+        });
+        match kind {
+            FieldType::F64 | FieldType::F32 | FieldType::I64 => {
+                Typed::Number(Number::Field(column))
+            }
+            FieldType::Bool => Typed::Test(Box::new(Test::Flag(column))),
+            FieldType::Text => Typed::Text(Text::Field(column)),
+        }
+    }
+
+    /// A field that is held as several types, as the one that it is compared with.
+    fn read_as(&mut self, typed: Typed, kind: FieldType) -> Typed {
+        let column = match &typed {
+            Typed::Number(Number::Field(column)) | Typed::Text(Text::Field(column)) => *column,
+            Typed::Test(test) => match **test {
+                Test::Flag(column) => column,
+                _ => return typed,
+            },
+            _ => return typed,
+        };
+        let (field, read) = self.fields[column];
+        let seconds = self.schema.seconds_of(field);
+        let mut kinds = seconds
+            .chain([field])
+            .map(|column| self.schema.fields[column].kind);
+        // What is compared with a number is one already, if it can be.
+        if read == kind || kind == FieldType::F64 || !kinds.any(|there| there == kind) {
+            return typed;
+        }
+        self.field(field, kind)
     }
 
     fn unknown(&self, name: &str) -> String {

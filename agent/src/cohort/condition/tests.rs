@@ -43,9 +43,9 @@ fn takes(text: &str, row: &Row) -> bool {
     let columns: Vec<Column> = checked
         .fields()
         .iter()
-        .map(|field| {
+        .map(|(field, kind)| {
             // A row of another kind before and after: places must not be mixed up.
-            let mut column = Column::empty(schema().fields[*field].kind);
+            let mut column = Column::empty(*kind);
             column.push(None).unwrap();
             column.push(row[*field].clone()).unwrap();
             column.push(None).unwrap();
@@ -325,5 +325,47 @@ proptest! {
     #[test]
     fn any_text_at_all_is_read_or_refused(text: String) {
         let _ = check(&text);
+    }
+}
+
+#[test]
+fn a_field_of_several_types_is_read_as_what_it_is_compared_with() {
+    let field = |name: &str, kind| Field {
+        name: name.into(),
+        kind,
+    };
+    let beside = |second_of| dunlin_sync::sample::Origin {
+        second_of,
+        ..Default::default()
+    };
+    let schema = Schema {
+        fields: vec![
+            field("state", FieldType::Text),
+            field("ready", FieldType::Bool),
+            field("state_f64", FieldType::F64),
+            field("ready_f64", FieldType::F64),
+        ],
+        origins: [None, None, Some(0), Some(1)].map(beside).to_vec(),
+        ..Schema::default()
+    };
+    let looked_at = |text: &str| {
+        let checked = Condition::parse(text).unwrap().check(&schema, &[]);
+        checked.map(|checked| checked.fields().last().copied().unwrap())
+    };
+    let expected = [
+        ("state > 4", (0, FieldType::F64)),
+        ("state = 'ok'", (0, FieldType::Text)),
+        ("state in ('ok', 'worn')", (0, FieldType::Text)),
+        ("state like 'o%'", (0, FieldType::Text)),
+        ("ready", (1, FieldType::Bool)),
+        ("ready = true", (1, FieldType::Bool)),
+        ("ready = 1", (1, FieldType::F64)),
+        ("state_f64 > 4", (2, FieldType::F64)),
+    ];
+    for (text, field) in expected {
+        assert_eq!(looked_at(text).unwrap(), field, "{text}");
+    }
+    for text in ["ready = 'x'", "state", "state_f64 = 'ok'"] {
+        looked_at(text).unwrap_err();
     }
 }

@@ -23,7 +23,10 @@ use dunlin_models::{
     recipe::Problem,
     registry::ModelKey,
 };
-use dunlin_sync::rows::{Column, Rows};
+use dunlin_sync::{
+    rows::{Column, Rows},
+    sample::Schema,
+};
 
 pub(super) use crate::learn::inference::predictor::{
     live_grid::LiveGrid, outbox::Outbox, serving::Serving,
@@ -133,9 +136,13 @@ impl Predictor {
 
     /// Where the rows of a grid are answered: takes these records, and gives the rows that come of them,
     /// features first, then the label.
-    pub(super) fn grid_rows(&mut self, run: &StreamRun<'_>) -> Option<Rows> {
+    pub(super) fn grid_rows(
+        &mut self,
+        run: &StreamRun<'_>,
+        schema: Option<&Schema>,
+    ) -> Option<Rows> {
         let grid = self.grid.as_mut()?;
-        Some(grid.take(run.section, run.rows.clone()))
+        Some(grid.take(run.section, run.rows.clone(), schema))
     }
 
     /// Records that came too late for the grid, since this was asked last.
@@ -163,11 +170,16 @@ impl Predictor {
         self.progress.answered_to()
     }
 
-    /// The label in a row of its `column` as the model counts it, NaN if there is none.
-    pub(super) fn label_of(&self, column: Option<&Column>, row: usize) -> f32 {
-        column.map_or(f32::NAN, |column| {
-            self.active.serving.labels.of(column, row)
-        })
+    /// The label in a row as the model counts it, NaN if there is none: that of the first of `columns` with one.
+    pub(super) fn label_of<'c>(
+        &self,
+        columns: impl IntoIterator<Item = &'c Column>,
+        row: usize,
+    ) -> f32 {
+        let labels = &self.active.serving.labels;
+        let columns = columns.into_iter();
+        let mut there = columns.map(|column| labels.of(column, row));
+        there.find(|label| !label.is_nan()).unwrap_or(f32::NAN)
     }
 
     /// Another version serves from the next record on. If `is_on_trial`, the one before answers along

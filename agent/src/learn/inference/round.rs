@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_models::{drift::Alarm, registry::ModelKey};
-use dunlin_sync::{block::Block, rows::Rows};
+use dunlin_sync::{block::Block, rows::Rows, sample::Schema};
 
 use crate::learn::{
     Shared,
@@ -18,7 +18,7 @@ use crate::learn::{
         predictors::Predictors,
         reader::Reader,
         rollout::withdraw::{give_up, roll_back},
-        rows::{StreamRun, number_at, runs},
+        rows::{FeatureCells, StreamRun, number_at, runs},
     },
 };
 
@@ -122,9 +122,17 @@ impl<'a> Round<'a> {
     /// Answers what is in a block, as far as it is not answered, and acts upon what it shows.
     fn predict_block(&mut self, block: &Block) {
         self.rows += block.rows();
+        // What is in a block is in the catalog, columns that have been opened meanwhile included.
+        let catalog = self.shared.buffer.catalog();
         for run in runs(block) {
             for predictor in self.predictors.of_stream(run.stream) {
-                predict_run(predictor, &run, &mut self.tally);
+                let schema = catalog.schema(run.section.schema);
+                predict_run(
+                    predictor,
+                    &run,
+                    schema.map(|schema| &**schema),
+                    &mut self.tally,
+                );
             }
         }
         let late = std::mem::take(&mut self.tally.late);
@@ -148,24 +156,29 @@ impl<'a> Round<'a> {
 }
 
 /// Has a predictor answer the records that it has not seen, or the rows of its grid that they complete.
-fn predict_run(predictor: &mut Predictor, run: &StreamRun<'_>, tally: &mut Tally) {
-    if let Some(rows) = predictor.grid_rows(run) {
+fn predict_run(
+    predictor: &mut Predictor,
+    run: &StreamRun<'_>,
+    schema: Option<&Schema>,
+    tally: &mut Tally,
+) {
+    if let Some(rows) = predictor.grid_rows(run, schema) {
         tally.late += predictor.take_late();
         predict_grid(predictor, &rows, tally);
         return;
     }
     let columns = &run.section.rows.columns;
+    let cells = FeatureCells::of(&predictor.spec.fields, schema);
+    let label_cells = FeatureCells::of(predictor.spec.label.as_slice(), schema);
     let mut features = vec![0.0; predictor.spec.fields.len()];
     for row in run.rows.clone() {
         let ts = run.section.rows.ts[row];
         if ts <= predictor.seen_to() {
             continue;
         }
-        for (value, field) in features.iter_mut().zip(&predictor.spec.fields) {
-            *value = number_at(columns, *field, row);
-        }
-        let label = predictor.spec.label.and_then(|label| columns.get(label));
-        let label = predictor.label_of(label, row);
+        cells.numbers(columns, row, &mut features);
+        let places = label_cells.first().iter();
+        let label = predictor.label_of(places.filter_map(|place| columns.get(*place)), row);
         predict(predictor, ts, (&features, label), tally);
     }
 }

@@ -3,7 +3,7 @@
 //! Promises: every record is taken once, in order of arrival, as the data sets of training take them; so
 //! what is answered is what was learnt from.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use dunlin_sync::{
     block::Section,
@@ -32,9 +32,12 @@ impl LiveGrid {
         schema: &Schema,
         fields: Vec<usize>,
     ) -> Self {
-        let of = fields.iter().filter_map(|field| schema.fields.get(*field));
+        let of = fields.iter().filter(|field| **field < schema.fields.len());
         Self {
-            grid: Resampler::new(spec, of.map(|field| spec.field(field)).collect()),
+            grid: Resampler::new(
+                spec,
+                of.map(|field| spec.field_of(schema, *field)).collect(),
+            ),
             fields,
             taken_to,
             late: 0,
@@ -43,9 +46,19 @@ impl LiveGrid {
 
     /// Takes the records in `range` of a section that were not taken before; the rows of the steps that
     /// are over now.
-    pub(super) fn take(&mut self, section: &Section, range: Range<usize>) -> Rows {
+    pub(super) fn take(
+        &mut self,
+        section: &Section,
+        range: Range<usize>,
+        schema: Option<&Schema>,
+    ) -> Rows {
         let columns = &section.rows.columns;
-        let columns: Vec<Option<&Column>> = self.fields.iter().map(|f| columns.get(*f)).collect();
+        let joined = self.joined(section, &range, schema);
+        let own = self.fields.iter().map(|field| columns.get(*field));
+        let columns: Vec<Option<&Column>> = own
+            .enumerate()
+            .map(|(place, own)| joined.get(&place).or(own))
+            .collect();
         let mut rows = GridRows::keeping(self.grid.fields());
         let late_before = self.grid.late();
         for row in range {
@@ -60,8 +73,33 @@ impl LiveGrid {
         rows.rows.unwrap_or_default()
     }
 
+    /// The columns of fields that are in several, by their place among ours.
+    fn joined(
+        &self,
+        section: &Section,
+        range: &Range<usize>,
+        schema: Option<&Schema>,
+    ) -> HashMap<usize, Column> {
+        let Some(schema) = schema.filter(|schema| schema.has_seconds()) else {
+            return HashMap::new();
+        };
+        let columns = &section.rows.columns;
+        let fields = self.fields.iter().zip(&**self.grid.fields()).enumerate();
+        let joined = fields.filter_map(|(place, (field, made))| {
+            let mut seconds = schema.seconds_of(*field).peekable();
+            seconds.peek()?;
+            let parts = [*field].into_iter().chain(seconds);
+            let parts: Vec<&Column> = parts.filter_map(|column| columns.get(column)).collect();
+            Some((place, Column::joined(&parts, made.kind, range.clone())))
+        });
+        joined.collect()
+    }
+
     /// Records that came for steps that were over, since this was asked last.
     pub(super) fn take_late(&mut self) -> u64 {
         std::mem::take(&mut self.late)
     }
 }
+
+#[cfg(test)]
+mod tests;
