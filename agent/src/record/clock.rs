@@ -398,6 +398,11 @@ fn plausible(wall_ns: i64) -> bool {
     (EARLIEST_NS..LATEST_NS).contains(&wall_ns)
 }
 
+/// What a wall clock says, if it can be.
+pub(crate) fn believed(wall_ns: i64) -> Option<i64> {
+    Some(wall_ns).filter(|ns| plausible(*ns))
+}
+
 fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

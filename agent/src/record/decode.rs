@@ -8,8 +8,8 @@
 //!   by [`RECORDS_MAX`], [`RECORD_BYTES_MAX`](dunlin_sync::block::builder::RECORD_BYTES_MAX) and [`CELLS_MAX`];
 //! - a name that comes out holds no quote or back-tick, and neither a name nor a text a NUL or another
 //!   control character, but for the tabs and line breaks of a text;
-//! - a field keeps its type from the moment it is declared or first seen; what comes with another type,
-//!   and was not declared, goes to a second field beside it;
+//! - a field keeps its type from the moment a value of it is stored; what comes with another type goes to a
+//!   second column beside it, if it is declared so, or if nobody has declared it and it comes early;
 //! - the work is in proportion to the payload's bytes, whatever is in them.
 //!
 //! Where a field lies is written as a path: the keys from the record down, joined with `.`, array
@@ -73,12 +73,21 @@ pub const NESTING_MAX: usize = 32;
 pub struct Decoded {
     /// Fields the schema does not have yet, to be appended to it in this order.
     pub new_fields: Vec<Field>,
-    /// Those of the new ones that take values of a second type.
+    /// Fields of the schema of which nothing has ever been stored, with the type that is declared.
+    pub retyped: Vec<Field>,
+    /// Which columns take values of another one's second type, as far as the schema does not say so yet.
     pub seconds: Vec<SecondField>,
     /// Records by the stream they belong to; at least one stream, and at least one record each.
     pub groups: Vec<Group>,
     /// What is missing from them.
     pub misfits: Misfits,
+}
+
+impl Decoded {
+    /// Whether the schema is all that these records need.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.new_fields.is_empty() && self.retyped.is_empty() && self.seconds.is_empty()
+    }
 }
 
 /// Records of one stream.

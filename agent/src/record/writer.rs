@@ -19,6 +19,7 @@ mod redelivery;
 mod request;
 mod retained;
 mod room;
+mod settling;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,10 @@ pub enum CatalogError {
     },
 }
 
+/// Columns of a schema of which it is noted whether anything was ever stored in them: each is a change of the
+/// schema, which is written whole. The others count as if.
+const EMPTY_COLUMNS_MAX: usize = 256;
+
 /// What a schema is to have, and what is known of its columns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Declaration<'a> {
@@ -31,7 +35,8 @@ pub struct Declaration<'a> {
     pub retyped: &'a [Field],
     /// Names of a column and of the one beside it that takes its values of another type.
     pub seconds: &'a [(String, String)],
-    /// How much has been stored in a column, by position, as far as it is more than before.
+    /// How much has been stored in a column, by position, as far as it is more than before. That one is
+    /// settled need not be durable at once: it goes with the next change, or the next generation.
     pub stages: &'a [(usize, Stage)],
     /// The time, nanoseconds UTC, if it is known.
     pub now_ns: Option<i64>,
@@ -87,12 +92,16 @@ impl Buffer {
             |schema| Schema::clone(schema),
         );
         declaration.apply(&mut schema, is_filled)?;
+        let is_new = known.is_none_or(|known| **known != schema);
+        declaration.reach(&mut schema, Stage::Settled);
         if let Some(known) = known.filter(|known| ***known == schema) {
             return Ok(Arc::clone(known));
         }
         drop(catalog);
         let schema = Arc::new(schema);
-        inner.pending.extend(schema_entries(&schema));
+        if is_new {
+            inner.pending.extend(schema_entries(&schema));
+        }
         self.change_catalog(|catalog| catalog.put_schema(Arc::clone(&schema)));
         Ok(schema)
     }
@@ -119,7 +128,11 @@ impl Declaration<'_> {
                     schema.fields.push(field.clone());
                     let origin = schema.origin_mut(column);
                     origin.since_ns = self.now_ns;
-                    origin.stage = Stage::Empty;
+                    origin.stage = if column < EMPTY_COLUMNS_MAX {
+                        Stage::Empty
+                    } else {
+                        Stage::Begun
+                    };
                     column
                 }
                 Some(column) if schema.fields[column].kind == field.kind => column,
@@ -147,12 +160,17 @@ impl Declaration<'_> {
                 origin.stage = Stage::Settled;
             }
         }
-        for (column, stage) in self.stages {
-            if *column < schema.fields.len() && schema.origin(*column).stage < *stage {
-                schema.origin_mut(*column).stage = *stage;
+        self.reach(schema, Stage::Begun);
+        Ok(())
+    }
+
+    /// Columns have come to `stage`, as far as they have.
+    fn reach(&self, schema: &mut Schema, stage: Stage) {
+        for (column, _) in self.stages.iter().filter(|(_, reached)| *reached == stage) {
+            if *column < schema.fields.len() && schema.origin(*column).stage < stage {
+                schema.origin_mut(*column).stage = stage;
             }
         }
-        Ok(())
     }
 }
 

@@ -233,6 +233,7 @@ fn from_entry<'a>(
         compression: entry.get(&keys::COMPRESSION, found),
         records,
         samples,
+        infer_records: entry.get(&keys::INFER_RECORDS, found),
         include_fields,
         exclude_fields,
         time: fields::time(&entry, format, &fields, found),

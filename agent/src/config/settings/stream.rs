@@ -365,6 +365,8 @@ pub struct StreamRule {
     pub fields: Vec<DeclaredField>,
     /// Whether fields that are not declared are taken too, with inferred types.
     pub infer: bool,
+    /// Values of a field that nobody declared within which one of another kind opens a column beside it.
+    pub infer_records: u32,
     /// Patterns of the fields that are inferred; empty: all.
     pub include_fields: Vec<String>,
     /// Patterns of fields that are not inferred all the same.
@@ -421,6 +423,7 @@ impl StreamRule {
             samples: None,
             fields: Vec::new(),
             infer: true,
+            infer_records: 8,
             include_fields: Vec::new(),
             exclude_fields: Vec::new(),
             time: None,

@@ -11,7 +11,7 @@ mod seen;
 
 use std::{borrow::Cow, collections::HashMap, mem};
 
-use dunlin_sync::sample::{Field, Schema, Value};
+use dunlin_sync::sample::{Field, Origin, Schema, Value};
 
 use self::{put::misfit_at, seen::Seen};
 use super::{
@@ -57,8 +57,11 @@ pub(super) enum Below {
 /// Collects the records of one publish.
 pub(super) struct Builder<'a> {
     rule: &'a StreamRule,
-    held: &'a [Field],
+    schema: Option<&'a Schema>,
+    held: Cow<'a, [Field]>,
     new_fields: Vec<Field>,
+    /// Fields of the schema whose type changes, since nothing has been stored under it.
+    retyped: Vec<Field>,
     /// Path of each column, if anything lies there for it; `None` while every path is the field's own
     /// name.
     paths: Option<Vec<Option<Cow<'a, str>>>>,
@@ -116,8 +119,10 @@ impl<'a> Builder<'a> {
     ) -> Self {
         let mut builder = Self {
             rule,
-            held: schema.map_or(&[], |schema| &schema.fields),
+            schema,
+            held: Cow::Borrowed(schema.map_or(&[], |schema| &schema.fields)),
             new_fields: Vec::new(),
+            retyped: Vec::new(),
             paths: None,
             renamed: Vec::new(),
             time_path: rule.time.as_deref().map(path_of),
@@ -328,10 +333,17 @@ impl<'a> Builder<'a> {
         }
         Ok(Decoded {
             new_fields: self.new_fields,
+            retyped: self.retyped,
             seconds: self.seconds,
             groups,
             misfits: self.misfits,
         })
+    }
+
+    /// What is known of a column; nothing of one that is new.
+    fn origin(&self, column: usize) -> Origin {
+        self.schema
+            .map_or_else(Origin::default, |schema| schema.origin(column))
     }
 
     fn set(&mut self, column: usize, value: Value) {

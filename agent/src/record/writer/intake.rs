@@ -6,7 +6,7 @@ use std::{
 };
 
 use dunlin_sync::{
-    buffer::Buffer,
+    buffer::{Buffer, Declaration},
     quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
     sample::{Field, Schema, StreamId, naming::Devices},
 };
@@ -14,10 +14,12 @@ use dunlin_sync::{
 use super::{
     batch::{DecodedBatch, Decoding, OpenStream, Part, leave_out_times, placed},
     room::Room,
+    settling::{Settling, tell_seconds},
 };
 use crate::{
     config::settings::{PayloadFormat, RetainedPolicy, Settings, SplitRule, StreamRule},
     record::{
+        clock,
         decode::{self, Misfits, Missing, Publish, Reason, Record, Reject, SecondField, Sessions},
         route::{Destination, Route, Router, tag_names, unescaped},
         split::Splitter,
@@ -31,6 +33,8 @@ pub(super) struct Intake {
     buffer: Arc<Buffer>,
     /// The schema of each rule as far as it is known.
     schemas: Vec<Option<Arc<Schema>>>,
+    /// How far the fields of each rule have come.
+    settling: Vec<Settling>,
     /// By their plain names.
     streams: HashMap<String, OpenStream>,
     /// Rules whose streams have been told to have other tags now.
@@ -52,6 +56,11 @@ impl Intake {
             devices: devices.unwrap_or_else(|| Devices::only(&settings.device)),
             router: Router::new(&settings.streams),
             schemas: known_schemas(&buffer, &settings.streams),
+            settling: settings
+                .streams
+                .iter()
+                .map(|_| Settling::default())
+                .collect(),
             rules: settings.streams.clone(),
             streams: HashMap::new(),
             told: HashSet::new(),
@@ -82,6 +91,11 @@ impl Intake {
         });
         self.router = Router::new(&settings.streams);
         self.schemas = known_schemas(&self.buffer, &settings.streams);
+        self.settling = settings
+            .streams
+            .iter()
+            .map(|_| Settling::default())
+            .collect();
         self.rules.clone_from(&settings.streams);
         self.told.clear();
         self.told_times.clear();
@@ -165,12 +179,22 @@ impl Intake {
         }
         let records: u64 = decoded.groups.iter().map(|g| g.records.len() as u64).sum();
         let records = records + decoded.misfits.records;
-        let schema = match &self.schemas[route.rule] {
-            Some(schema) if decoded.new_fields.is_empty() => Arc::clone(schema),
+        let known = self.schemas[route.rule].as_ref();
+        let stages = self.settling[route.rule].reached(known, &decoded, rule.infer_records);
+        let schema = match known {
+            Some(schema) if stages.is_empty() && decoded.changes_nothing() => Arc::clone(schema),
             _ => {
-                let declared =
-                    self.buffer
-                        .declare_schema(&rule.name, &tag_names(rule), &decoded.new_fields);
+                let pair = |second: &SecondField| (second.field.clone(), second.second.clone());
+                let seconds: Vec<_> = decoded.seconds.iter().map(pair).collect();
+                let declaration = Declaration {
+                    tag_names: &tag_names(rule),
+                    fields: &decoded.new_fields,
+                    retyped: &decoded.retyped,
+                    seconds: &seconds,
+                    stages: &stages,
+                    now_ns: now_ns.or_else(|| clock::believed((self.wall_ns)())),
+                };
+                let declared = self.buffer.declare(&rule.name, &declaration);
                 let schema = declared.map_err(|error| Reject {
                     records,
                     ..Reject::new(Reason::WrongType, error.to_string())
@@ -456,24 +480,6 @@ fn known_schemas(buffer: &Buffer, rules: &[StreamRule]) -> Vec<Option<Arc<Schema
             .ok()
     });
     schemas.collect()
-}
-
-/// A field is made once, so this is told once.
-fn tell_seconds(stream: &str, seconds: &[SecondField]) {
-    const TOLD_MAX: usize = 8;
-    for second in seconds.iter().take(TOLD_MAX) {
-        tracing::warn!(
-            stream,
-            field = second.field,
-            held = %second.held,
-            came = %second.kind,
-            "a field came with a second type; its values of that type are kept in `{}`",
-            second.second
-        );
-    }
-    if let Some(more @ 1..) = seconds.len().checked_sub(TOLD_MAX) {
-        tracing::warn!(stream, more, "more fields came with a second type");
-    }
 }
 
 fn quoted_topic(topic: &[u8]) -> String {

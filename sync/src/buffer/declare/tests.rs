@@ -215,3 +215,35 @@ fn whoever_reads_a_field_reads_its_columns_as_one() {
     );
     assert_eq!(bits(&matrix.columns[1]), bits(&[nan, 0.5, nan, nan, nan]));
 }
+
+#[test]
+fn that_a_field_is_settled_costs_no_write_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (buffer, _) = open(dir.path());
+    let schema = buffer
+        .declare_schema("s", &[], &[field("t", FieldType::I64)])
+        .unwrap();
+    commit(&buffer, &schema, &[(0, Value::I64(1))]);
+    let declaration = Declaration {
+        stages: &[(0, Stage::Settled)],
+        ..Declaration::default()
+    };
+    let schema = buffer.declare("s", &declaration).unwrap();
+    assert_eq!(schema.origin(0).stage, Stage::Settled);
+    assert!(buffer.lock().pending.is_empty());
+    // What changes anyway takes it along.
+    buffer
+        .declare_schema("s", &[], &[field("u", FieldType::I64)])
+        .unwrap();
+    commit(
+        &buffer,
+        &buffer.catalog().schemas()[0].clone(),
+        &[(0, Value::I64(2))],
+    );
+    drop(buffer);
+    let (buffer, _) = open(dir.path());
+    assert_eq!(
+        buffer.catalog().schemas()[0].origin(0).stage,
+        Stage::Settled
+    );
+}

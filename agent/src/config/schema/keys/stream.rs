@@ -119,6 +119,13 @@ pub(in crate::config) const INFER: Key<bool> = Key::new(
     "true",
     "Whether fields that are not declared are taken too.",
 );
+pub(in crate::config) const INFER_RECORDS: Key<u32> = Key::new(
+    "stream.infer_records",
+    integer(0, 1_000_000),
+    "8",
+    "Of a field that is not declared: values within which one of another kind (number, flag, text) opens a\n\
+     second column for it. Later ones follow `on_misfit`.",
+);
 pub(in crate::config) const INCLUDE_FIELDS: OptionalKey<Vec<String>> = OptionalKey::new(
     "stream.include_fields",
     texts(256),
@@ -255,6 +262,7 @@ pub(in crate::config) static STREAM: &[Setting] = &[
     REDUCE.setting,
     FIELDS.setting,
     INFER.setting,
+    INFER_RECORDS.setting,
     INCLUDE_FIELDS.setting,
     EXCLUDE_FIELDS.setting,
     TIME.setting,

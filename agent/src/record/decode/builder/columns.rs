@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use dunlin_sync::sample::{Field, FieldType};
+use dunlin_sync::sample::{Field, FieldType, Schema, Stage};
 
 use super::{Builder, DeclaredField, Taking, Target, path_of};
 use crate::{base::glob, config::settings::PayloadFormat, record::decode::FIELD_NAME_BYTES_MAX};
@@ -18,15 +18,16 @@ const MISSES_MAX: usize = 8;
 impl<'a> Builder<'a> {
     pub(super) fn declare(&mut self) {
         // The usual order is that of the schema; whoever has another pays for one index.
+        let held_fields: &'a [Field] = self.schema.map_or(&[], |schema| &schema.fields);
         let mut by_name: Option<HashMap<&str, usize>> = None;
         let mut next = 0;
         let mut shadowed = Vec::new();
         for declared in &self.rule.fields {
             let field = &declared.field;
-            let held = match self.held.get(next) {
+            let held = match held_fields.get(next) {
                 Some(guess) if guess.name == field.name => Some(next),
                 _ => {
-                    let held = self.held.iter().enumerate();
+                    let held = held_fields.iter().enumerate();
                     let by_name = by_name.get_or_insert_with(|| {
                         held.map(|(column, field)| (&*field.name, column)).collect()
                     });
@@ -35,7 +36,12 @@ impl<'a> Builder<'a> {
             };
             next = held.map_or(next, |column| column + 1);
             let column = match held {
-                Some(column) if self.held[column].kind == field.kind => column,
+                Some(column) if held_fields[column].kind == field.kind => column,
+                Some(column) if self.is_empty(column) => {
+                    self.held.to_mut()[column].kind = field.kind;
+                    self.retyped.push(field.clone());
+                    column
+                }
                 Some(column) => match self.declared_second(column, field.kind) {
                     Some(second) => {
                         shadowed.push(column);
@@ -60,10 +66,20 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Whether nothing has ever been stored in a column of the schema, nor beside it.
+    fn is_empty(&self, column: usize) -> bool {
+        let is_alone = |schema: &Schema| schema.seconds_of(column).next().is_none();
+        let origin = self.origin(column);
+        origin.stage == Stage::Empty
+            && origin.second_of.is_none()
+            && self.schema.is_some_and(is_alone)
+    }
+
     /// Nothing is read into columns that are `shadowed`: what lies there goes to another one.
     fn set_paths(&mut self, shadowed: &[usize]) {
         let own = |field: &Field| Cow::Owned(field.name.clone());
-        let held = self.held.iter().map(|field| Cow::Borrowed(&*field.name));
+        let held = self.schema.into_iter().flat_map(|schema| &schema.fields);
+        let held = held.map(|field| Cow::Borrowed(&*field.name));
         let all = held.chain(self.new_fields.iter().map(own));
         let mut paths: Vec<Option<Cow<'a, str>>> = all.map(Some).collect();
         let mut renamed = shadowed.to_vec();

@@ -1,11 +1,20 @@
 //! A field that comes with a second type: its values of that type go to a field beside it.
 //!
 //! Only where the type was inferred, which is a guess from the first value: what somebody has declared
-//! is refused if it does not fit. What it is called is [`second_field`]'s rule, and a field of that name
-//! that is there already takes the values if it has their type. If it has not, is declared, or comes in
-//! the same record too, the next number is tried.
+//! is refused if it does not fit. And only while the field is young (`infer_records`): a device that sends
+//! now this, now that must not go on to open columns. (One of numbers beside one of numbers may come later: a
+//! counter becomes large in the end.) What it is called is [`second_field`]'s rule. A column of that name
+//! that is there already takes the values if it is this field's second one. One that is known as another
+//! field does not, nor one that is declared, or comes in the same record: the next number is tried.
+//!
+//! Of columns that an earlier version has begun nobody knows what they are. One with the right name and
+//! type takes the values, as it did then, and from then on the two are one field: the name ends in `_f64` or
+//! the like. Not so `_text`: `status` and `status_text` are often two fields.
 
-use dunlin_sync::{sample::FieldType, second_field::second_field};
+use dunlin_sync::{
+    sample::{FieldType, Stage},
+    second_field::second_field,
+};
 
 use super::{Builder, Cell, Reason, Reject, SecondField, Taking, misfit_at, quoted};
 use crate::config::settings::PayloadFormat;
@@ -64,7 +73,10 @@ impl Builder<'_> {
             return Ok(true);
         };
         let (_, value) = self.values.swap_remove(held);
-        let second = self.second(from, value.kind())?;
+        let second = match self.second(from, value.kind()) {
+            Ok(second) => second,
+            Err(reject) => return self.leave_out(from, reject).map(|()| true),
+        };
         self.seen.insert(second);
         self.set(second, value);
         self.moved.push((from, second));
@@ -78,12 +90,13 @@ impl Builder<'_> {
             match self.search(&name) {
                 Some(second) => {
                     let is_free = !self.is_declared(second) && !self.seen.has(second);
-                    if is_free && self.field(second).kind == kind {
+                    if is_free && self.is_second(column, second, kind) {
                         return Ok(second);
                     }
                 }
                 None if self.is_renamed(&name) => {}
                 None => {
+                    self.check_young(column, kind)?;
                     self.check_new(&name)?;
                     return Ok(self.append_second(column, &name, kind));
                 }
@@ -93,6 +106,46 @@ impl Builder<'_> {
         Err(Reject::new(
             Reason::WrongType,
             format!("field {name} is held as {held}, and every name for one of {kind} is taken"),
+        ))
+    }
+
+    /// Whether `second`, which has the right name, is where values of type `kind` of `column` go.
+    fn is_second(&mut self, column: usize, second: usize, kind: FieldType) -> bool {
+        if self.field(second).kind != kind {
+            return false;
+        }
+        let (name, first) = (self.name(second), self.name(column));
+        let said = |told: &SecondField| told.second == name && told.field == first;
+        if self.seconds.iter().any(said) {
+            return true;
+        }
+        let origin = self.origin(second);
+        let is_known = origin.second_of.is_some() || origin.stage != Stage::Unknown;
+        if is_known || second >= self.held.len() {
+            return origin.second_of == Some(column as u32);
+        }
+        let is_named_so = kind != FieldType::Text && second > column;
+        if is_named_so && self.origin(column).second_of.is_none() {
+            self.note_second(column, second);
+        }
+        true
+    }
+
+    /// Whether a column for values of type `kind` may be opened beside one whose type was inferred.
+    fn check_young(&self, column: usize, kind: FieldType) -> Result<(), Reject> {
+        let held = self.field(column).kind;
+        let is_number = |kind| !matches!(kind, FieldType::Bool | FieldType::Text);
+        if self.origin(column).stage != Stage::Settled || is_number(held) && is_number(kind) {
+            return Ok(());
+        }
+        Err(Reject::new(
+            Reason::WrongType,
+            format!(
+                "field {} is held as {held}, but one of {kind} came after its first {} values \
+                 (infer_records); declare it as {kind} if that is what it is now",
+                quoted(self.name(column)),
+                self.rule.infer_records
+            ),
         ))
     }
 
@@ -106,7 +159,7 @@ impl Builder<'_> {
                 continue;
             }
             match self.search(&name) {
-                Some(second) if self.field(second).kind == kind => return Some(second),
+                Some(second) if self.is_second(column, second, kind) => return Some(second),
                 Some(_) => {}
                 None if self.width() >= self.rule.fields_max => return None,
                 None => return Some(self.append_second(column, &name, kind)),
@@ -116,14 +169,19 @@ impl Builder<'_> {
     }
 
     fn append_second(&mut self, column: usize, name: &str, kind: FieldType) -> usize {
-        let field = self.field(column);
+        let second = self.append(name, kind);
+        self.note_second(column, second);
+        second
+    }
+
+    fn note_second(&mut self, column: usize, second: usize) {
+        let (field, beside) = (self.field(column), self.field(second));
         let second = SecondField {
             field: field.name.clone(),
             held: field.kind,
-            second: name.to_owned(),
-            kind,
+            second: beside.name.clone(),
+            kind: beside.kind,
         };
         self.seconds.push(second);
-        self.append(name, kind)
     }
 }

@@ -1,6 +1,9 @@
 //! Fields that come with a second type.
 
+use dunlin_sync::sample::{Origin, Stage};
+
 use super::*;
+use crate::config::settings::OnMisfit;
 
 /// What a schema that holds `fields` makes of the only record of `payload`: names and values.
 fn beside(rule: &StreamRule, fields: &[(&str, FieldType)], payload: &str) -> Vec<(String, Value)> {
@@ -239,5 +242,156 @@ fn no_more_fields_than_the_rule_allows() {
             .strip_suffix("_text")
             .unwrap();
         assert_eq!(*value, t(&format!("v{number}")));
+    }
+}
+
+/// As [`schema`], each field with which it is beside and how far it has come.
+fn known(fields: &[(&str, FieldType, Option<u32>, Stage)]) -> Schema {
+    let plain: Vec<_> = fields
+        .iter()
+        .map(|(name, kind, ..)| (*name, *kind))
+        .collect();
+    let origin = |(_, _, second_of, stage): &(&str, FieldType, Option<u32>, Stage)| Origin {
+        since_ns: None,
+        second_of: *second_of,
+        stage: *stage,
+    };
+    Schema {
+        origins: fields.iter().map(origin).collect(),
+        ..schema(&plain)
+    }
+}
+
+fn into(rule: &StreamRule, held: &Schema, payload: &str) -> (Vec<(String, Value)>, Decoded) {
+    let decoded = decode(rule, Some(held), payload.as_bytes()).unwrap();
+    let names = held.fields.iter().chain(&decoded.new_fields);
+    let values = row(decoded.records()[0]).into_iter();
+    let values = names
+        .map(|field| field.name.clone())
+        .zip(values)
+        .filter_map(|(name, value)| Some((name, value?)));
+    (values.collect(), decoded)
+}
+
+#[test]
+fn a_field_of_its_own_never_takes_the_values_of_another() {
+    let held = known(&[
+        ("state", FieldType::F64, None, Stage::Begun),
+        ("state_text", FieldType::Text, None, Stage::Begun),
+    ]);
+    let (values, decoded) = into(&rule(), &held, r#"{"state":"ok"}"#);
+    assert_eq!(values, named(&[("state_text_2", t("ok"))]));
+    assert_eq!(decoded.seconds[0].second, "state_text_2");
+    // Nor one that came with an earlier record of the publish.
+    let decoded = ok(
+        &rule(),
+        r#"[{"state":1,"state_text":"fine"},{"state":"ok"}]"#,
+    );
+    let second = &decoded.seconds[0];
+    assert_eq!((&*second.field, &*second.second), ("state", "state_text_2"));
+}
+
+#[test]
+fn a_column_of_an_earlier_version_is_taken_over_once_it_is_used_unless_its_name_may_be_anything() {
+    let held = known(&[
+        ("state", FieldType::Text, None, Stage::Unknown),
+        ("state_f64", FieldType::F64, None, Stage::Unknown),
+        ("t", FieldType::F64, None, Stage::Unknown),
+        ("t_text", FieldType::Text, None, Stage::Unknown),
+        ("u_f64", FieldType::F64, None, Stage::Unknown),
+        ("u", FieldType::Text, None, Stage::Unknown),
+    ]);
+    let payload = r#"{"state":1,"t":"worn","u":2}"#;
+    let (values, decoded) = into(&rule(), &held, payload);
+    let expected = named(&[
+        ("state_f64", f(1.0)),
+        ("t_text", t("worn")),
+        ("u_f64", f(2.0)),
+    ]);
+    assert_eq!(values, expected);
+    // `u_f64` was there before `u`.
+    let told: Vec<_> = decoded
+        .seconds
+        .iter()
+        .map(|second| &*second.second)
+        .collect();
+    assert_eq!(told, ["state_f64"]);
+    let declaring = StreamRule {
+        fields: vec![declared("state", FieldType::F64)],
+        ..rule()
+    };
+    let (values, decoded) = into(&declaring, &held, r#"{"state":1}"#);
+    assert_eq!(values, named(&[("state_f64", f(1.0))]));
+    assert_eq!((decoded.seconds.len(), decoded.new_fields.len()), (1, 0));
+    // Once it is known there is nothing to say.
+    let mut held = held;
+    held.origins[1].second_of = Some(0);
+    assert!(
+        into(&declaring, &held, r#"{"state":1}"#)
+            .1
+            .changes_nothing()
+    );
+}
+
+#[test]
+fn a_settled_field_opens_no_column_and_what_comes_is_in_quarantine() {
+    let held = known(&[
+        ("state", FieldType::F64, None, Stage::Settled),
+        ("mode", FieldType::F64, None, Stage::Settled),
+        ("mode_text", FieldType::Text, Some(1), Stage::Settled),
+    ]);
+    let payload = r#"{"state":"ok","mode":"auto"}"#;
+    let lenient = StreamRule {
+        on_misfit: OnMisfit::Missing,
+        ..rule()
+    };
+    let (values, decoded) = into(&lenient, &held, payload);
+    assert_eq!(
+        values,
+        named(&[("mode_text", t("auto"))]),
+        "it is there already"
+    );
+    assert!(decoded.changes_nothing());
+    assert!(decoded.misfits.missing.has(1, "state"));
+    let detail = decoded.misfits.summary();
+    assert!(detail.contains("infer_records"), "{detail}");
+    let refusing = StreamRule {
+        on_misfit: OnMisfit::Refuse,
+        ..rule()
+    };
+    let reject = decode(&refusing, Some(&held), payload.as_bytes()).unwrap_err();
+    assert_eq!(reject.reason, Reason::WrongType);
+    // A counter becomes large at any time.
+    let (values, _) = into(&rule(), &held, r#"{"state":9007199254740993}"#);
+    assert_eq!(
+        values,
+        named(&[("state_i64", Some(Value::I64(9_007_199_254_740_993)))])
+    );
+    // What is declared is what it is, however late.
+    let declaring = StreamRule {
+        fields: vec![declared("state", FieldType::Text)],
+        ..rule()
+    };
+    let (values, decoded) = into(&declaring, &held, r#"{"state":"ok"}"#);
+    assert_eq!(values, named(&[("state_text", t("ok"))]));
+    assert_eq!(decoded.seconds.len(), 1);
+}
+
+#[test]
+fn a_declaration_changes_the_type_in_place_where_nothing_was_stored_under_the_old_one() {
+    let declaring = StreamRule {
+        fields: vec![declared("t", FieldType::F64)],
+        ..rule()
+    };
+    let held = known(&[("t", FieldType::I64, None, Stage::Empty)]);
+    let (values, decoded) = into(&declaring, &held, r#"{"t":21.5}"#);
+    assert_eq!(values, named(&[("t", f(21.5))]));
+    assert_eq!(decoded.retyped, [declared("t", FieldType::F64).field]);
+    assert!(decoded.seconds.is_empty() && decoded.new_fields.is_empty());
+    for stage in [Stage::Unknown, Stage::Begun, Stage::Settled] {
+        let held = known(&[("t", FieldType::I64, None, stage)]);
+        let (values, decoded) = into(&declaring, &held, r#"{"t":21.5}"#);
+        assert_eq!(values, named(&[("t_f64", f(21.5))]), "{stage:?}");
+        assert!(decoded.retyped.is_empty());
     }
 }
