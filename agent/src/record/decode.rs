@@ -75,6 +75,8 @@ pub struct Decoded {
     pub new_fields: Vec<Field>,
     /// Fields of the schema of which nothing has ever been stored, with the type that is declared.
     pub retyped: Vec<Field>,
+    /// New fields whose name in the payload is too long for one, and that name.
+    pub long_names: Vec<(String, String)>,
     /// Which columns take values of another one's second type, as far as the schema does not say so yet.
     pub seconds: Vec<SecondField>,
     /// Records by the stream they belong to; at least one stream, and at least one record each.

@@ -24,6 +24,9 @@ pub enum CatalogError {
 /// schema, which is written whole. The others count as if.
 const EMPTY_COLUMNS_MAX: usize = 256;
 
+/// Long names that are kept with a schema, bytes in all: payloads make them up.
+const LONG_NAMES_BYTES_MAX: usize = 32 << 10;
+
 /// What a schema is to have, and what is known of its columns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Declaration<'a> {
@@ -38,6 +41,10 @@ pub struct Declaration<'a> {
     /// How much has been stored in a column, by position, as far as it is more than before. That one is
     /// settled need not be durable at once: it goes with the next change, or the next generation.
     pub stages: &'a [(usize, Stage)],
+    /// Names of columns and the units of their values.
+    pub units: &'a [(String, String)],
+    /// Names of columns and what payloads call the fields, where that is longer.
+    pub long_names: &'a [(String, String)],
     /// The time, nanoseconds UTC, if it is known.
     pub now_ns: Option<i64>,
 }
@@ -158,6 +165,28 @@ impl Declaration<'_> {
                 origin.second_of = Some(first as u32);
                 // What may be opened is counted where the field began.
                 origin.stage = Stage::Settled;
+            }
+        }
+        for (name, unit) in self.units {
+            let Some(column) = schema.field(name) else {
+                continue;
+            };
+            let columns: Vec<usize> = schema.seconds_of(column).chain([column]).collect();
+            for column in columns {
+                if schema.origin(column).unit.as_ref() != Some(unit) {
+                    schema.origin_mut(column).unit = Some(unit.clone());
+                }
+            }
+        }
+        let kept = schema.origins.iter();
+        let mut bytes: usize = kept.filter_map(|o| Some(o.long_name.as_ref()?.len())).sum();
+        for (name, long) in self.long_names {
+            if let Some(column) = schema.field(name)
+                && schema.origin(column).long_name.is_none()
+                && bytes + long.len() <= LONG_NAMES_BYTES_MAX
+            {
+                bytes += long.len();
+                schema.origin_mut(column).long_name = Some(long.clone());
             }
         }
         self.reach(schema, Stage::Begun);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{FieldType, Schema};
 
 /// Where a column comes from, and how far it has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// When it was begun, nanoseconds UTC; `None` if nobody knew the time.
     pub since_ns: Option<i64>,
@@ -18,7 +18,20 @@ pub struct Origin {
     pub second_of: Option<u32>,
     /// How much has been stored in it.
     pub stage: Stage,
+    /// The unit that somebody has declared.
+    pub unit: Option<String>,
+    /// What the payload calls the field, where that is too long for its name.
+    pub long_name: Option<String>,
 }
+
+/// That of a column of which nothing is known.
+static UNKNOWN: Origin = Origin {
+    since_ns: None,
+    second_of: None,
+    stage: Stage::Unknown,
+    unit: None,
+    long_name: None,
+};
 
 /// How much has been stored in a column, and in those that are one field with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,8 +49,23 @@ pub enum Stage {
 
 impl Schema {
     /// What is known of the column at `position`.
-    pub fn origin(&self, position: usize) -> Origin {
-        self.origins.get(position).copied().unwrap_or_default()
+    pub fn origin(&self, position: usize) -> &Origin {
+        self.origins.get(position).unwrap_or(&UNKNOWN)
+    }
+
+    /// Whether an upstream has nothing to change for the one that it has not for the other.
+    pub fn is_stored_as(&self, other: &Self) -> bool {
+        let told = |schema: &Self| -> Vec<_> {
+            let origins = schema.origins.iter();
+            let told = origins.map(|origin| Origin {
+                stage: origin.stage.min(Stage::Empty),
+                ..origin.clone()
+            });
+            told.collect()
+        };
+        (self.id, &self.name, &self.tag_names, &self.fields)
+            == (other.id, &other.name, &other.tag_names, &other.fields)
+            && (self.origins == other.origins || told(self) == told(other))
     }
 
     /// As [`Schema::origin`], to be changed. Those before it get an entry, too.

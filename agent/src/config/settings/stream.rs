@@ -411,6 +411,15 @@ impl StreamRule {
         "-",
     ];
 
+    /// Names of fields and the units that are declared for them.
+    pub fn units(&self) -> Vec<(String, String)> {
+        let units = self.fields.iter().filter_map(|declared| {
+            let unit = declared.conversion.as_ref()?.unit.clone()?;
+            Some((declared.field.name.clone(), unit))
+        });
+        units.collect()
+    }
+
     /// JSON from the topics of `filter`, all else as it is by default.
     pub fn new(name: String, filter: TopicFilter) -> Self {
         Self {

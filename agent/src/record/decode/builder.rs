@@ -11,7 +11,7 @@ mod seen;
 
 use std::{borrow::Cow, collections::HashMap, mem};
 
-use dunlin_sync::sample::{Field, Origin, Schema, Value};
+use dunlin_sync::sample::{Field, Origin, Schema, Stage, Value};
 
 use self::{put::misfit_at, seen::Seen};
 use super::{
@@ -62,6 +62,8 @@ pub(super) struct Builder<'a> {
     new_fields: Vec<Field>,
     /// Fields of the schema whose type changes, since nothing has been stored under it.
     retyped: Vec<Field>,
+    /// New fields whose name in the payload is longer than theirs, and that name.
+    long_names: Vec<(String, String)>,
     /// Path of each column, if anything lies there for it; `None` while every path is the field's own
     /// name.
     paths: Option<Vec<Option<Cow<'a, str>>>>,
@@ -123,6 +125,7 @@ impl<'a> Builder<'a> {
             held: Cow::Borrowed(schema.map_or(&[], |schema| &schema.fields)),
             new_fields: Vec::new(),
             retyped: Vec::new(),
+            long_names: Vec::new(),
             paths: None,
             renamed: Vec::new(),
             time_path: rule.time.as_deref().map(path_of),
@@ -334,6 +337,7 @@ impl<'a> Builder<'a> {
         Ok(Decoded {
             new_fields: self.new_fields,
             retyped: self.retyped,
+            long_names: self.long_names,
             seconds: self.seconds,
             groups,
             misfits: self.misfits,
@@ -341,9 +345,17 @@ impl<'a> Builder<'a> {
     }
 
     /// What is known of a column; nothing of one that is new.
-    fn origin(&self, column: usize) -> Origin {
-        self.schema
-            .map_or_else(Origin::default, |schema| schema.origin(column))
+    fn origin(&self, column: usize) -> Option<&'a Origin> {
+        let schema = self.schema.filter(|_| column < self.held.len());
+        schema.map(|schema| schema.origin(column))
+    }
+
+    fn stage(&self, column: usize) -> Stage {
+        self.origin(column).map_or(Stage::Unknown, |o| o.stage)
+    }
+
+    fn second_of(&self, column: usize) -> Option<u32> {
+        self.origin(column)?.second_of
     }
 
     fn set(&mut self, column: usize, value: Value) {

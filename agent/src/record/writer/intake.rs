@@ -192,6 +192,8 @@ impl Intake {
                     retyped: &decoded.retyped,
                     seconds: &seconds,
                     stages: &stages,
+                    units: &rule.units(),
+                    long_names: &decoded.long_names,
                     now_ns: now_ns.or_else(|| clock::believed((self.wall_ns)())),
                 };
                 let declared = self.buffer.declare(&rule.name, &declaration);
@@ -472,12 +474,15 @@ fn told(schema: &Schema, tags: &[String]) -> String {
 /// The schema of each rule, as far as it is known.
 fn known_schemas(buffer: &Buffer, rules: &[StreamRule]) -> Vec<Option<Arc<Schema>>> {
     let catalog = buffer.catalog();
-    // One that is known takes on the tags that its rule has got since.
+    // One that is known takes on the tags and units that its rule has got since.
     let schemas = rules.iter().map(|rule| {
         catalog.schema_named(&rule.name)?;
-        buffer
-            .declare_schema(&rule.name, &tag_names(rule), &[])
-            .ok()
+        let declaration = Declaration {
+            tag_names: &tag_names(rule),
+            units: &rule.units(),
+            ..Declaration::default()
+        };
+        buffer.declare(&rule.name, &declaration).ok()
     });
     schemas.collect()
 }

@@ -37,7 +37,9 @@ impl Settling {
         let records = decoded.groups.iter().flat_map(|group| &group.records);
         for (column, _) in records.flat_map(|record| record.values.iter()) {
             let origin = |column| schema.map(|schema| schema.origin(column));
-            let first = origin(column).and_then(|origin| origin.second_of);
+            let first = origin(column)
+                .filter(|_| column < held)
+                .and_then(|origin| origin.second_of);
             let field = first.map_or(column, |first| first as usize);
             let Some(count) = self.counts.get_mut(field).filter(|count| **count < limit) else {
                 continue;

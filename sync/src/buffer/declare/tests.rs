@@ -95,7 +95,7 @@ fn a_schema_of_format_2_is_read_and_joins_nothing() {
     old[end..].copy_from_slice(&crc.to_le_bytes());
     let schema: Schema = frame::from_bytes(&old).unwrap();
     assert_eq!((&schema.fields[..], schema.origins.len()), (&fields[..], 0));
-    assert_eq!(schema.origin(1), Origin::default());
+    assert_eq!(*schema.origin(1), Origin::default());
     assert!(!schema.has_seconds());
     let again = frame::to_bytes(&schema).unwrap();
     assert_eq!(frame::from_bytes::<Schema>(&again).unwrap(), schema);
@@ -246,4 +246,27 @@ fn that_a_field_is_settled_costs_no_write_of_its_own() {
         buffer.catalog().schemas()[0].origin(0).stage,
         Stage::Settled
     );
+}
+
+#[test]
+fn units_and_long_names_are_kept_with_the_columns_as_far_as_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let (buffer, _) = open(dir.path());
+    let fields = [
+        field("t", FieldType::I64),
+        field("t_f64", FieldType::F64),
+        field("u", FieldType::F64),
+    ];
+    let long = |name: &str, bytes| (name.to_owned(), "n".repeat(bytes));
+    let declaration = Declaration {
+        fields: &fields,
+        seconds: &beside("t", "t_f64"),
+        units: &beside("t", "°C"),
+        long_names: &[long("u", LONG_NAMES_BYTES_MAX), long("t", 100)],
+        ..Declaration::default()
+    };
+    let schema = buffer.declare("s", &declaration).unwrap();
+    let units = [0, 1, 2].map(|column| schema.origin(column).unit.as_deref());
+    assert_eq!(units, [Some("°C"), Some("°C"), None]);
+    assert!(schema.origin(2).long_name.is_some() && schema.origin(0).long_name.is_none());
 }

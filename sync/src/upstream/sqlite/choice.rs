@@ -9,7 +9,7 @@ use super::{
     views::ViewPart,
 };
 use crate::{
-    sample::{FieldType, Schema},
+    sample::{Field, FieldType, Origin, Schema, Stage},
     upstream::told::Told,
 };
 
@@ -49,6 +49,25 @@ pub(super) struct Choice<'a> {
     taken: HashSet<String>,
     /// Names of fields that have a column beside that of their own name.
     beside: HashSet<String>,
+}
+
+/// A field that some device has had a column made for.
+struct KnownField {
+    column: String,
+    kind: String,
+    noted: Noted,
+}
+
+/// What is written down about a column.
+#[derive(Default, PartialEq)]
+struct Noted {
+    /// The field whose values of another type it takes; empty: it is a field of its own; `None`: nobody knows.
+    second_of: Option<String>,
+    unit: Option<String>,
+    /// What payloads call the field, where that is longer than its name.
+    name: Option<String>,
+    /// Nanoseconds UTC.
+    since: Option<i64>,
 }
 
 /// What a table is to get.
@@ -107,31 +126,44 @@ impl<'a> Choice<'a> {
         grown.map(|new| new.columns.len()).sum()
     }
 
-    /// The column of a field with its table, chosen and created at its first sight.
+    /// The column of the field at this position with its table, chosen and created at its first sight.
     pub(super) fn column(
         &mut self,
-        field: &str,
-        kind: FieldType,
+        position: usize,
         told: &Told,
     ) -> rusqlite::Result<Result<(usize, String), Refusal>> {
+        let schema = self.schema;
+        let (Field { name: field, kind }, origin) =
+            (&schema.fields[position], schema.origin(position));
+        let kind = *kind;
+        let first = origin
+            .second_of
+            .and_then(|of| schema.fields.get(of as usize));
+        let mut second_of = match first {
+            Some(first) => Some(&*first.name),
+            // It is a field of its own.
+            None => Some("").filter(|_| origin.stage != Stage::Unknown),
+        };
         if field.contains('\0') {
             return Ok(Err(Refusal {
                 reason: format!("the field name {field:?} holds a NUL"),
                 can_heal: false,
             }));
         }
-        let mut name = field.to_owned();
+        let mut name = field.clone();
         let mut first_found = None;
         for _ in 0..BESIDE_MAX {
-            let column = match self.known(&name)? {
-                Some((column, found)) if fits(kind, &found) => column,
-                Some((_, found)) => {
-                    first_found.get_or_insert(found);
+            let (column, noted) = match self.known(&name)? {
+                Some(known) if fits(kind, &known.kind) => (known.column, known.noted),
+                Some(known) => {
+                    first_found.get_or_insert(known.kind);
+                    second_of = Some(field);
                     name = self.beside(name, kind);
                     continue;
                 }
-                None => self.choose(&name, kind)?,
+                None => (self.choose(&name, kind)?, Noted::default()),
             };
+            self.note(&name, origin, second_of, &noted)?;
             if let Some(found) = first_found {
                 self.beside.insert(name);
                 let table = &self.parts[0].table;
@@ -167,16 +199,72 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Column and type of a field that has been met.
-    fn known(&self, field: &str) -> rusqlite::Result<Option<(String, String)>> {
+    /// A field that has been met.
+    fn known(&self, field: &str) -> rusqlite::Result<Option<KnownField>> {
         self.connection
             .prepare_cached(
-                "SELECT column_name, type FROM dunlin_fields WHERE schema = ?1 AND field = ?2",
+                "SELECT column_name, type, second_of, unit, name, since FROM dunlin_fields
+                 WHERE schema = ?1 AND field = ?2",
             )?
             .query_row([&self.schema.name, field], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok(KnownField {
+                    column: row.get(0)?,
+                    kind: row.get(1)?,
+                    noted: Noted {
+                        second_of: row.get(2)?,
+                        unit: row.get(3)?,
+                        name: row.get(4)?,
+                        since: row.get(5)?,
+                    },
+                })
             })
             .optional()
+    }
+
+    /// Writes down what is known of the column of a field, beside what others know. One that is a field of its
+    /// own for any device is so for good: two fields in one column of the view would be worse than one field in
+    /// two.
+    fn note(
+        &self,
+        field: &str,
+        origin: &Origin,
+        second_of: Option<&str>,
+        noted: &Noted,
+    ) -> rusqlite::Result<()> {
+        let second_of = match (second_of, &noted.second_of) {
+            (Some(""), _) => Some(String::new()),
+            (ours, None) => ours.map(str::to_owned),
+            (_, theirs) => theirs.clone(),
+        };
+        let name = origin
+            .long_name
+            .as_ref()
+            .filter(|name| !name.contains('\0'));
+        let unit = origin.unit.as_ref().filter(|unit| !unit.contains('\0'));
+        let new = Noted {
+            second_of,
+            // Whoever declares it knows it.
+            unit: unit.or(noted.unit.as_ref()).cloned(),
+            name: noted.name.as_ref().or(name).cloned(),
+            since: noted.since.or(origin.since_ns),
+        };
+        if new == *noted {
+            return Ok(());
+        }
+        self.connection
+            .prepare_cached(
+                "UPDATE dunlin_fields SET second_of = ?3, unit = ?4, name = ?5, since = ?6
+                 WHERE schema = ?1 AND field = ?2",
+            )?
+            .execute(params![
+                self.schema.name,
+                field,
+                new.second_of,
+                new.unit,
+                new.name,
+                new.since
+            ])?;
+        Ok(())
     }
 
     /// A name for the column of a field that is met for the first time.
@@ -310,7 +398,7 @@ const fn sql_type(kind: FieldType) -> &'static str {
 }
 
 /// Names of the columns of `table`, in order.
-fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
     let names = statement.query_map([table], |row| row.get::<_, String>(0))?;
     names.collect()

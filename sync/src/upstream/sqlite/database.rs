@@ -105,7 +105,7 @@ impl Database {
         if let Ok(file) = File::options().write(true).create_new(true).open(path) {
             let _ours_alone = umask::open_to_others(&file);
         }
-        let connection = Connection::open_with_flags(path, flags)?;
+        let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(busy_max)?;
         connection.set_prepared_statement_cache_capacity(64);
         // A file system without shared memory refuses WAL and keeps its journal: slower, as safe.
@@ -116,14 +116,17 @@ impl Database {
         connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
         let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match format {
-            0 => {
-                connection.execute_batch(&format!(
-                    "BEGIN IMMEDIATE; {} PRAGMA user_version = {FORMAT}; COMMIT",
-                    tables::BOOKKEEPING
-                ))?;
-                sync_directory_of(path);
+            FORMAT if tables::are_books_kept(&connection)? => {}
+            0 | FORMAT => {
+                let immediate = TransactionBehavior::Immediate;
+                let transaction = connection.transaction_with_behavior(immediate)?;
+                tables::keep_books(&transaction)?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+                transaction.commit()?;
+                if format == 0 {
+                    sync_directory_of(path);
+                }
             }
-            FORMAT => {}
             other => return Err(other_format(other)),
         }
         Ok(Self {
@@ -196,7 +199,7 @@ impl Database {
                 self.plans.clear();
                 self.streams.clear();
                 // Somebody may have taken these away, too.
-                self.connection.execute_batch(tables::BOOKKEEPING)?;
+                tables::keep_books(&self.connection)?;
                 self.write_tables(batch, true)
             }
             done => done,

@@ -5,7 +5,8 @@
 //! `dunlin_fields` and stays, in whatever order another device meets the fields.
 //!
 //! A field whose column holds another type, because another device was first, has the column of a
-//! field called `<field>_<type>`. Columns beyond what a table takes go to further ones, `<table>_2`,
+//! field called `<field>_<type>`. Whose values a column takes besides is its `second_of` there: empty for one
+//! that is a field of its own, for any device, and nothing where nobody has known. Columns beyond what a table takes go to further ones, `<table>_2`,
 //! `_3`, kept in `dunlin_parts`; a record has a row in each in which it has a value, and always in the
 //! first.
 
@@ -14,7 +15,7 @@ use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    choice::{Choice, Refusal, fixed_columns},
+    choice::{Choice, Refusal, columns_of, fixed_columns},
     names::{FIXED_COLUMNS, free_name, names_taken, quoted},
     views,
 };
@@ -23,19 +24,47 @@ use crate::{
     upstream::told::Told,
 };
 
+/// Columns of `dunlin_fields` that files of earlier versions lack.
+const LATER_COLUMNS: [(&str, &str); 4] = [
+    ("second_of", "TEXT"),
+    ("unit", "TEXT"),
+    ("name", "TEXT"),
+    ("since", "INTEGER"),
+];
+
 /// Creates the tables about the tables.
-pub(super) const BOOKKEEPING: &str = "
+const BOOKKEEPING: &str = "
 CREATE TABLE IF NOT EXISTS dunlin_schemas (
     schema TEXT NOT NULL PRIMARY KEY, table_name TEXT NOT NULL, view_name TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dunlin_fields (
     schema TEXT NOT NULL, field TEXT NOT NULL, column_name TEXT NOT NULL, type TEXT NOT NULL,
-    PRIMARY KEY (schema, field)
+    second_of TEXT, unit TEXT, name TEXT, since INTEGER, PRIMARY KEY (schema, field)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dunlin_streams (
     stream TEXT NOT NULL PRIMARY KEY, schema TEXT NOT NULL, device TEXT NOT NULL, tags TEXT NOT NULL
 ) WITHOUT ROWID;
 ";
+
+/// Whether the tables about the tables are as this version makes them.
+pub(super) fn are_books_kept(connection: &Connection) -> rusqlite::Result<bool> {
+    let there = columns_of(connection, "dunlin_fields")?;
+    let mut columns = LATER_COLUMNS.iter();
+    Ok(columns.all(|(column, _)| there.iter().any(|name| name == column)))
+}
+
+/// Makes the tables about the tables as they must be.
+pub(super) fn keep_books(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(BOOKKEEPING)?;
+    let there = columns_of(connection, "dunlin_fields")?;
+    for (column, kind) in LATER_COLUMNS {
+        if !there.iter().any(|name| name == column) {
+            let sql = format!("ALTER TABLE dunlin_fields ADD COLUMN {column} {kind}");
+            connection.execute_batch(&sql)?;
+        }
+    }
+    Ok(())
+}
 
 /// The tables about the tables.
 const BOOKKEEPING_TABLES: [&str; 4] = [
@@ -62,7 +91,7 @@ pub(super) struct TablePlan {
 impl TablePlan {
     /// Whether it was made for `schema` as it is now.
     pub(super) fn is_for(&self, schema: &Arc<Schema>) -> bool {
-        Arc::ptr_eq(&self.schema, schema) || self.schema == *schema
+        Arc::ptr_eq(&self.schema, schema) || self.schema.is_stored_as(schema)
     }
 }
 
@@ -124,13 +153,13 @@ pub(super) fn prepare_some(
 ) -> rusqlite::Result<bool> {
     let (table, view) = names_of(connection, &schema.name)?;
     let mut choice = Choice::new(connection, schema, table, view)?;
-    let mut fields = schema.fields.iter();
+    let mut fields = 0..schema.fields.len();
     while choice.columns_to_add() < COLUMNS_AT_ONCE {
         let Some(field) = fields.next() else {
             break;
         };
         // Why one has no column is found again, and told, when its rows are written.
-        let _column = choice.column(&field.name, field.kind, told)?;
+        let _column = choice.column(field, told)?;
     }
     choice.apply()?;
     Ok(choice.columns_to_add() == COLUMNS_AT_ONCE)
@@ -146,8 +175,8 @@ pub(super) fn prepare(
     let mut choice = Choice::new(connection, schema, table, view)?;
     let mut refused = HashMap::new();
     let mut fields: Vec<Vec<(usize, String)>> = Vec::new();
-    for (index, field) in schema.fields.iter().enumerate() {
-        match choice.column(&field.name, field.kind, told)? {
+    for index in 0..schema.fields.len() {
+        match choice.column(index, told)? {
             Ok((part, column)) => {
                 fields.resize_with(fields.len().max(part + 1), Vec::new);
                 fields[part].push((index, column));

@@ -69,9 +69,8 @@ impl<'a> Builder<'a> {
     /// Whether nothing has ever been stored in a column of the schema, nor beside it.
     fn is_empty(&self, column: usize) -> bool {
         let is_alone = |schema: &Schema| schema.seconds_of(column).next().is_none();
-        let origin = self.origin(column);
-        origin.stage == Stage::Empty
-            && origin.second_of.is_none()
+        self.stage(column) == Stage::Empty
+            && self.second_of(column).is_none()
             && self.schema.is_some_and(is_alone)
     }
 

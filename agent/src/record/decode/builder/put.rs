@@ -6,12 +6,15 @@ use dunlin_sync::sample::{Field, FieldType, Value};
 
 use super::{Below, Builder, Reason, Reject, Target, quoted};
 use crate::record::decode::{
+    FIELD_NAME_BYTES_MAX,
     names::field_name_for,
     value::{Cell, LARGE_INTEGER_BYTES_MIN, Misfit, Taking},
 };
 
 /// Longest path of a field that nobody declared, bytes.
 const PATH_BYTES_MAX: usize = 1024;
+/// Longest name of a payload that is kept beside the short one, bytes.
+const LONG_NAME_BYTES_MAX: usize = 256;
 /// Name of the only field of a record that gives it none.
 const READING: &str = "reading";
 
@@ -168,7 +171,14 @@ impl Builder<'_> {
         }
         let name = match field_name_for(path) {
             Cow::Borrowed(name) => name,
-            Cow::Owned(name) => return self.put_mapped(&name, cell),
+            Cow::Owned(name) => {
+                let width = self.width();
+                let column = self.put_mapped(&name, cell)?;
+                if self.width() > width && path.len() > FIELD_NAME_BYTES_MAX {
+                    self.note_long_name(name, path);
+                }
+                return Ok(column);
+            }
         };
         if !self.is_wanted(Some(name)) {
             return Ok(None);
@@ -200,6 +210,13 @@ impl Builder<'_> {
         self.guess = column + 1;
         self.set(column, value);
         Ok(Some(column))
+    }
+
+    fn note_long_name(&mut self, name: String, path: &str) {
+        let end = path.floor_char_boundary(LONG_NAME_BYTES_MAX);
+        let clean = |c: char| if c.is_control() { '_' } else { c };
+        self.long_names
+            .push((name, path[..end].chars().map(clean).collect()));
     }
 
     /// Puts `cell` into the field that stands for a name no field can have.

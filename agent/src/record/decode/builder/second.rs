@@ -119,13 +119,13 @@ impl Builder<'_> {
         if self.seconds.iter().any(said) {
             return true;
         }
-        let origin = self.origin(second);
-        let is_known = origin.second_of.is_some() || origin.stage != Stage::Unknown;
+        let second_of = self.second_of(second);
+        let is_known = second_of.is_some() || self.stage(second) != Stage::Unknown;
         if is_known || second >= self.held.len() {
-            return origin.second_of == Some(column as u32);
+            return second_of == Some(column as u32);
         }
         let is_named_so = kind != FieldType::Text && second > column;
-        if is_named_so && self.origin(column).second_of.is_none() {
+        if is_named_so && self.second_of(column).is_none() {
             self.note_second(column, second);
         }
         true
@@ -135,7 +135,7 @@ impl Builder<'_> {
     fn check_young(&self, column: usize, kind: FieldType) -> Result<(), Reject> {
         let held = self.field(column).kind;
         let is_number = |kind| !matches!(kind, FieldType::Bool | FieldType::Text);
-        if self.origin(column).stage != Stage::Settled || is_number(held) && is_number(kind) {
+        if self.stage(column) != Stage::Settled || is_number(held) && is_number(kind) {
             return Ok(());
         }
         Err(Reject::new(

@@ -252,9 +252,9 @@ fn known(fields: &[(&str, FieldType, Option<u32>, Stage)]) -> Schema {
         .map(|(name, kind, ..)| (*name, *kind))
         .collect();
     let origin = |(_, _, second_of, stage): &(&str, FieldType, Option<u32>, Stage)| Origin {
-        since_ns: None,
         second_of: *second_of,
         stage: *stage,
+        ..Origin::default()
     };
     Schema {
         origins: fields.iter().map(origin).collect(),

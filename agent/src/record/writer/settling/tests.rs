@@ -29,9 +29,9 @@ fn decoded(new_fields: &[&str], records: &[&[u32]]) -> Decoded {
 
 fn schema(origins: &[(Stage, Option<u32>)]) -> Arc<Schema> {
     let origins = origins.iter().map(|(stage, second_of)| Origin {
-        since_ns: None,
         second_of: *second_of,
         stage: *stage,
+        ..Origin::default()
     });
     Arc::new(Schema {
         fields: ["a", "b", "c"][..origins.len()]

@@ -476,3 +476,97 @@ fn marks_of_a_broker_that_knows_no_session_say_nothing_of_what_came_before_its_r
         assert_eq!(stats.possible_duplicates.load(Relaxed), possible);
     }
 }
+
+#[test]
+fn what_flaps_opens_no_column_later_on_and_nothing_of_it_is_lost() {
+    let mut device = Device::new();
+    device.arrive((1..=8).map(|id| value(id, u32::from(id))));
+    device.arrive([
+        publish(9, r#"{"x":"text"}"#),
+        publish(10, r#"{"x":true,"y":1}"#),
+    ]);
+    device.turn_after_gap();
+    assert_eq!(device.acked().len(), 10);
+    let schema = |device: &mut Device| {
+        let catalog = device.w().parts.buffer.catalog();
+        Arc::clone(catalog.schema_named("plant").unwrap())
+    };
+    let names: Vec<_> = schema(&mut device)
+        .fields
+        .iter()
+        .map(|f| f.name.clone())
+        .collect();
+    assert_eq!(names, ["x", "y"]);
+    assert_eq!(device.quarantined().len(), 2);
+    assert_eq!(
+        device.stored().values().len(),
+        9,
+        "of the last one the rest"
+    );
+    // Whoever declares it has it: the old column stays, and the two are one field.
+    let mut changed = device.settings.clone();
+    changed.streams[0].fields = vec![DeclaredField {
+        field: Field {
+            name: "x".into(),
+            kind: FieldType::Text,
+        },
+        pointer: None,
+        required: false,
+        conversion: None,
+    }];
+    let answer = device.ask(RequestContent::Settings(Box::new(changed)));
+    device.turn().unwrap();
+    assert_eq!(answer.recv().unwrap(), Ok(0));
+    device.arrive([publish(11, r#"{"x":"text"}"#)]);
+    device.turn_after_gap();
+    let held = schema(&mut device);
+    let place = held.field("x_text").unwrap();
+    assert_eq!(held.seconds_of(0).collect::<Vec<_>>(), [place]);
+    assert_eq!(device.quarantined().len(), 2);
+    // All of it survives a restart.
+    let mut device = device.restart();
+    assert_eq!(schema(&mut device), held);
+}
+
+#[test]
+fn a_declaration_that_comes_before_the_first_value_changes_the_type_in_place() {
+    let declared = |kind| {
+        vec![DeclaredField {
+            field: Field {
+                name: "t".into(),
+                kind,
+            },
+            pointer: None,
+            required: false,
+            conversion: None,
+        }]
+    };
+    let mut device = Device::with(|settings| {
+        settings.streams[0].fields = declared(FieldType::I64);
+    });
+    device.arrive([value(1, 1)]);
+    device.turn_after_gap();
+    let mut device = device.restart();
+    let mut changed = device.settings.clone();
+    changed.streams[0].fields = declared(FieldType::F64);
+    let answer = device.ask(RequestContent::Settings(Box::new(changed)));
+    device.turn().unwrap();
+    assert_eq!(answer.recv().unwrap(), Ok(0));
+    device.arrive([publish(2, r#"{"t":21.5}"#)]);
+    device.turn_after_gap();
+    let mut device = device.restart();
+    let catalog = device.w().parts.buffer.catalog();
+    let fields = &catalog.schema_named("plant").unwrap().fields;
+    let names: Vec<_> = fields.iter().map(|f| (&*f.name, f.kind)).collect();
+    assert_eq!(names, [("t", FieldType::F64), ("x", FieldType::F64)]);
+    assert_eq!(device.stored().values(), [0.0, 21.5]);
+    // Something is stored now, so it goes on beside it.
+    let settings = device.settings.clone();
+    assert_eq!(settings.streams[0].fields[0].field.kind, FieldType::I64);
+    device.arrive([publish(3, r#"{"t":4}"#)]);
+    device.turn_after_gap();
+    let catalog = device.w().parts.buffer.catalog();
+    let schema = catalog.schema_named("plant").unwrap();
+    assert_eq!(schema.field("t_i64"), Some(2));
+    assert!(schema.is_second(2));
+}

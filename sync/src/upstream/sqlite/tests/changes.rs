@@ -1,6 +1,7 @@
 //! Tables that are not as a batch needs them: of other types, too narrow, with other tags.
 
 use super::*;
+use crate::sample::{Origin, Stage};
 
 /// Names and values.
 type Tags<'a> = &'a [(&'a str, &'a str)];
@@ -55,6 +56,7 @@ async fn a_conflict_of_one_column_costs_nothing() {
                 .collect();
             let mut schema = Schema::clone(&schema("s", &kinds));
             schema.id = index as u32;
+            schema.origins = vec![known(None); kinds.len()];
             let values = fields
                 .iter()
                 .map(|(_, value)| Some(value.clone()))
@@ -79,10 +81,139 @@ async fn a_conflict_of_one_column_costs_nothing() {
         ["-", "-", "-", "-", "-", &max],
         ["0.5", "-", "-", "-", "-", "-"],
     ];
-    for table in ["s", "s_tagged"] {
-        let sql = format!("SELECT {names} FROM {table} ORDER BY ts");
-        assert_eq!(cells(&fixture, &sql), expected, "{table}");
+    let sql = format!("SELECT {names} FROM s ORDER BY ts");
+    assert_eq!(cells(&fixture, &sql), expected);
+    // What some device has as a field of its own is one; the rest is one field.
+    let expected = [
+        ["1", "-"],
+        ["-", "ok"],
+        ["2", "own"],
+        ["ko", "own"],
+        ["no", "5"],
+        ["1", "-"],
+        [&max, "-"],
+        ["0.5", "-"],
+    ];
+    let sql = "SELECT state, state_text FROM s_tagged ORDER BY ts";
+    assert_eq!(cells(&fixture, sql), expected);
+    let columns = "SELECT count(*) FROM pragma_table_info('s_tagged') WHERE name LIKE 'state%'";
+    assert_eq!(fixture.number(columns), 2);
+}
+
+/// Of a column of which this version knows what it is.
+fn known(second_of: Option<u32>) -> Origin {
+    Origin {
+        second_of,
+        since_ns: Some(5),
+        stage: Stage::Begun,
+        ..Origin::default()
     }
+}
+
+#[tokio::test]
+async fn columns_that_are_one_field_are_one_in_the_view_whichever_table_they_are_in() {
+    let fixture = Fixture::new();
+    let upstream = fixture.upstream();
+    let names: Vec<String> = (0..1_900).map(|field| format!("f{field}")).collect();
+    let mut fields: Vec<_> = names
+        .iter()
+        .map(|name| (&**name, FieldType::Bool))
+        .collect();
+    fields[0].1 = FieldType::I64;
+    fields.extend([
+        ("f0_f64", FieldType::F64),
+        ("f1899_text", FieldType::Text),
+        ("f1_text", FieldType::Text),
+    ]);
+    let mut wide = Schema::clone(&schema("s", &fields));
+    wide.origins = vec![known(None); fields.len()];
+    wide.origins[1_900].second_of = Some(0);
+    wide.origins[1_901].second_of = Some(1_899);
+    wide.origins[0].unit = Some("°C".into());
+    wide.origins[1].long_name = Some("a very long name".into());
+    let wide = Arc::new(wide);
+    let stream = stream(1, "s/1");
+    let row = |values: &[(usize, Value)]| {
+        let mut row = vec![None; fields.len()];
+        for (place, value) in values {
+            row[*place] = Some(value.clone());
+        }
+        row
+    };
+    let text = |text: &str| Value::Text(text.into());
+    let rows = [
+        (
+            1,
+            row(&[
+                (0, Value::I64(21)),
+                (1, Value::Bool(true)),
+                (1_902, text("own")),
+            ]),
+        ),
+        (2, row(&[(1_900, Value::F64(21.5)), (1_901, text("worn"))])),
+        (3, row(&[(1_899, Value::Bool(true))])),
+    ];
+    let batch = Batch {
+        tables: vec![table(&wide, &stream, &rows)],
+    };
+    write(&*upstream, &batch).await;
+    let sql = "SELECT f0, f1, f1_text, f1899, typeof(f0) FROM s_tagged ORDER BY ts";
+    assert_eq!(
+        cells(&fixture, sql),
+        [
+            ["21", "1", "own", "-", "integer"],
+            ["21.5", "-", "-", "worn", "real"],
+            ["-", "-", "-", "1", "null"],
+        ]
+    );
+    // The parts are where they are.
+    let second = "SELECT count(f0_f64) + count(f1899_text) FROM s_2";
+    assert_eq!(fixture.number(second), 2);
+    let gone = "SELECT count(*) FROM pragma_table_info('s_tagged') WHERE name = 'f0_f64'";
+    assert_eq!(fixture.number(gone), 0);
+    let sql = "SELECT field, type, second_of, unit, name, since FROM dunlin_fields
+               WHERE field IN ('f0', 'f1', 'f0_f64') ORDER BY field";
+    assert_eq!(
+        cells(&fixture, sql),
+        [
+            ["f0", "i64", "", "°C", "-", "5"],
+            ["f0_f64", "f64", "f0", "-", "-", "5"],
+            ["f1", "bool", "", "-", "a very long name", "5"],
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_version_gets_what_it_lacks_and_joins_what_is_known() {
+    let fixture = Fixture::new();
+    let connection = Connection::open(fixture.path()).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE dunlin_schemas (schema TEXT NOT NULL PRIMARY KEY, table_name TEXT NOT NULL,
+                 view_name TEXT NOT NULL) WITHOUT ROWID;
+             CREATE TABLE dunlin_fields (schema TEXT NOT NULL, field TEXT NOT NULL,
+                 column_name TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (schema, field)) WITHOUT ROWID;
+             INSERT INTO dunlin_schemas VALUES ('s', 's', 's_tagged');
+             INSERT INTO dunlin_fields VALUES ('s', 't', 't', 'i64'), ('s', 't_f64', 't_f64', 'f64');
+             CREATE TABLE s (stream TEXT NOT NULL, ts INTEGER NOT NULL, is_train BOOLEAN, fold INTEGER,
+                 source_ts INTEGER, t INTEGER, t_f64 REAL, PRIMARY KEY (stream, ts)) WITHOUT ROWID;
+             INSERT INTO s (stream, ts, t) VALUES ('gw1/s/1', 1, 20);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    let upstream = fixture.upstream();
+    let stream = stream(1, "s/1");
+    let fields = [("t", FieldType::I64), ("t_f64", FieldType::F64)];
+    let unknown = schema("s", &fields);
+    let value = |value| vec![None, Some(Value::F64(value))];
+    write(&*upstream, &one(&unknown, &stream, 2, value(20.5))).await;
+    let sql = "SELECT t, t_f64 FROM s_tagged ORDER BY ts";
+    assert_eq!(cells(&fixture, sql), [["20", "-"], ["-", "20.5"]]);
+    let mut joined = Schema::clone(&unknown);
+    joined.origins = vec![Origin::default(), known(Some(0))];
+    write(&*upstream, &one(&Arc::new(joined), &stream, 3, value(21.5))).await;
+    let sql = "SELECT t FROM s_tagged ORDER BY ts";
+    assert_eq!(cells(&fixture, sql), [["20"], ["20.5"], ["21.5"]]);
 }
 
 #[tokio::test]
