@@ -42,7 +42,7 @@ use crate::{
         http::{self, Endpoint, Hosts, Server},
         status::{Configuration, View},
     },
-    record::writer::Requests,
+    record::{held, writer::Requests},
     stack::Stack,
     store::{Store, StoreError},
 };
@@ -106,6 +106,14 @@ pub struct Agent {
 }
 
 /// What to subscribe to.
+/// Says what the configuration alone does not tell of what is held.
+fn tell_held(view: &View) {
+    let catalog = view.buffer.catalog();
+    for what in held::told(catalog.schemas(), &view.settings().streams) {
+        tracing::info!("{what}");
+    }
+}
+
 fn mqtt_filters(settings: &Settings) -> Vec<String> {
     let rules = settings.streams.iter();
     rules.map(|rule| rule.filter.mqtt_filter()).collect()
@@ -146,6 +154,7 @@ impl Agent {
             streams = settings.streams.len(),
             "started"
         );
+        tell_held(&view);
         Ok(Self {
             view,
             requests: stack.requests,

@@ -91,7 +91,7 @@ pub fn main() -> Outcome {
             #[cfg(feature = "demo")]
             Command::Demo(args) => crate::cli::commands::demo::run(args).await,
             Command::Init(args) => init::run(&args),
-            Command::Check(args) => check::run(&args),
+            Command::Check(args) => check::run(&args).await,
             Command::Try(args) => attempt::run(&args),
             Command::Tap(args) => tap::run(*args).await,
             Command::Doctor(args) => doctor::run(*args).await,

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod decode;
+pub(crate) mod held;
 pub mod route;
 pub mod split;
 pub mod writer;

@@ -173,7 +173,7 @@ pub struct Schema {
     /// The fields, in order of appearance.
     pub fields: Vec<Field>,
     /// Where each comes from, by position; of those behind the end, nothing is known.
-    #[serde(deserialize_with = "none_at_the_end")]
+    #[serde(default, deserialize_with = "none_at_the_end")]
     pub origins: Vec<Origin>,
 }
 

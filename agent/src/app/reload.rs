@@ -7,7 +7,7 @@ use url::Url;
 
 #[cfg(feature = "learning")]
 use super::learning::Learning;
-use super::{Agent, AgentError, mqtt_filters};
+use super::{Agent, AgentError, mqtt_filters, tell_held};
 use crate::{
     app::logging,
     config::{
@@ -63,6 +63,7 @@ impl Agent {
             self.learning = Learning::start(&self.view, &self.requests)?;
         }
         tracing::info!(streams, sha256, "the configuration was read again and runs");
+        tell_held(&self.view);
         Ok(())
     }
 

@@ -31,7 +31,10 @@ use crate::{
     ingest::IngestStats,
     mqtt::outgoing::Publisher,
     observe::http::{Endpoint, EndpointState},
-    record::writer::{WriterStats, streams_percent_used},
+    record::{
+        held,
+        writer::{WriterStats, streams_percent_used},
+    },
     store::Identity,
 };
 
@@ -97,6 +100,9 @@ pub struct Status {
     /// Stream rules of which no record was ever taken, in the order of the configuration.
     #[serde(default)]
     pub rules_silent: Vec<String>,
+    /// Fields that are held otherwise than is declared, or as several types, in words.
+    #[serde(default)]
+    pub fields_held: Vec<String>,
     /// Why there are no metrics at present although there should be.
     #[serde(default)]
     pub http_problem: Option<String>,
@@ -308,6 +314,7 @@ impl View {
                     + self.quarantine.records_dropped.load(Relaxed),
             },
             rules_silent: self.rules_silent(),
+            fields_held: held::told(catalog.schemas(), &settings.streams),
             http_problem: self
                 .endpoint
                 .get()

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use dunlin_sync::files::frame;
+use dunlin_sync::{files::frame, sample::Schema};
 
 use super::stream::stream;
 use crate::{
@@ -33,6 +33,7 @@ struct RouteState {
 pub fn router(view: Arc<View>, requests: Requests) -> Router {
     Router::new()
         .route("/status", get(status))
+        .route("/schemas", get(schemas))
         .route(TARGET, post(operation))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(RouteState { view, requests })
@@ -40,6 +41,11 @@ pub fn router(view: Arc<View>, requests: Requests) -> Router {
 
 async fn status(State(shared): State<RouteState>) -> Json<Status> {
     Json(shared.view.status())
+}
+
+async fn schemas(State(shared): State<RouteState>) -> Json<Vec<Schema>> {
+    let catalog = shared.view.buffer.catalog();
+    Json(catalog.schemas().iter().map(|s| Schema::clone(s)).collect())
 }
 
 async fn operation(State(shared): State<RouteState>, body: Bytes) -> Response {

@@ -1,25 +1,76 @@
-//! `dunlin check`: every mistake in a configuration, with its place.
+//! `dunlin check`: every mistake in a configuration, with its place; and what is held otherwise than it says.
 
-use super::{Exit, Outcome, connection::ConnectionArgs};
-use crate::config::{self, settings::Settings};
+use std::sync::Arc;
+
+use dunlin_sync::sample::Schema;
+
+use super::{
+    Exit, Outcome,
+    connection::{Connection, ConnectionArgs},
+};
+use crate::{
+    admin::{client, operations::Need, protocol::socket_path},
+    base::text::printable,
+    config::{self, settings::Settings},
+    record::held,
+};
+
+/// Most bytes of the schemas that an agent tells.
+const SCHEMAS_BYTES_MAX: usize = 64 << 20;
 
 /// Prints what was understood, or every mistake.
 ///
 /// # Errors
 /// [`Exit::Usage`] with all mistakes.
-pub fn run(args: &ConnectionArgs) -> Outcome {
-    let (summary, warnings) = check(args)?;
+pub async fn run(args: &ConnectionArgs) -> Outcome {
+    let (settings, summary, warnings) = check(args)?;
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
     println!("{summary}");
+    if !settings.data_dir.join("buffer").is_dir() {
+        return Ok(());
+    }
+    match schemas(args).await {
+        Ok(schemas) => {
+            for line in held::told(&schemas, &settings.streams) {
+                println!("{}", printable(&line));
+            }
+        }
+        Err(error) => eprintln!("warning: what is stored already was not looked at: {error}"),
+    }
     Ok(())
 }
 
-fn check(args: &ConnectionArgs) -> Result<(String, Vec<config::Diagnostic>), Exit> {
+/// What the agent, or its directory where none runs, holds.
+async fn schemas(args: &ConnectionArgs) -> Result<Vec<Arc<Schema>>, Exit> {
+    let mut connection = Connection::open(args).await?;
+    let schemas = if connection.status().is_some() {
+        let failed = |error: &dyn std::fmt::Display| Exit::Failed(error.to_string());
+        let socket = socket_path(connection.data_dir());
+        let reply = client::get(&socket, "/schemas").await;
+        let bytes = reply
+            .map_err(|e| failed(&e))?
+            .bytes(SCHEMAS_BYTES_MAX)
+            .await;
+        let schemas: Vec<Schema> =
+            serde_json::from_slice(&bytes.map_err(|e| failed(&e))?).map_err(|e| failed(&e))?;
+        schemas.into_iter().map(Arc::new).collect()
+    } else {
+        let offline = connection.open_offline(Need::Directory).await?;
+        offline.parts().buffer.catalog().schemas().to_vec()
+    };
+    connection.close().await?;
+    Ok(schemas)
+}
+
+fn check(args: &ConnectionArgs) -> Result<(Settings, String, Vec<config::Diagnostic>), Exit> {
     let checked = config::check(args.config.as_deref(), &args.overrides);
     match checked.settings {
-        Ok(settings) => Ok((summary(&settings)?, checked.warnings)),
+        Ok(settings) => {
+            let summary = summary(&settings)?;
+            Ok((settings, summary, checked.warnings))
+        }
         Err(mistakes) => {
             let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             lines.extend(checked.warnings.iter().map(|w| format!("warning: {w}")));

@@ -18,6 +18,7 @@ use crate::{
     admin::operations::{CountItems, Need, OperationParts, Quarantined, Selection, Verify},
     base::{text::of, wall::wall_ns},
     observe::status::Status,
+    record::held,
 };
 
 /// Arguments of `dunlin status`.
@@ -62,6 +63,8 @@ struct LeftBehind {
     lag_rows: u64,
     /// Age of the oldest of these, seconds.
     lag_s: f64,
+    /// Fields that are held as several types, in words.
+    fields_held: Vec<String>,
     /// Streams the upstream refused.
     streams_held: usize,
     /// Rows of these.
@@ -170,6 +173,7 @@ fn left_behind(parts: &OperationParts, data_dir: String) -> LeftBehind {
         buffer: shape,
         lag_rows: left.rows,
         lag_s: age_ns as f64 / 1e9,
+        fields_held: held::told(buffer.catalog().schemas(), &[]),
         streams_held: left.streams_held,
         rows_held: left.rows_held,
     }

@@ -6,10 +6,11 @@ fn of(text: &str) -> Result<(String, Vec<config::Diagnostic>), Exit> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dunlin.toml");
     std::fs::write(&path, text).unwrap();
-    check(&ConnectionArgs {
+    let (_, summary, warnings) = check(&ConnectionArgs {
         config: Some(path),
         ..ConnectionArgs::default()
-    })
+    })?;
+    Ok((summary, warnings))
 }
 
 #[test]
@@ -33,4 +34,38 @@ fn names_every_mistake_with_its_place() {
     assert!(text.contains("dunlin.toml:1:"), "{text}");
     assert!(text.contains("dunlin.toml:3:"), "{text}");
     assert!(text.contains("mistakes\n"), "{text}");
+}
+
+#[tokio::test]
+async fn looks_at_what_a_stopped_agent_holds() {
+    use dunlin_sync::{
+        buffer::{Buffer, BufferOptions, Declaration},
+        sample::{Field, FieldType, Stage},
+    };
+
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    let (buffer, _) = Buffer::open(BufferOptions::new(data_dir.join("buffer"), 8 << 20)).unwrap();
+    let declaration = Declaration {
+        fields: &[Field {
+            name: "t".into(),
+            kind: FieldType::I64,
+        }],
+        stages: &[(0, Stage::Begun)],
+        ..Declaration::default()
+    };
+    buffer.declare("plant", &declaration).unwrap();
+    buffer.commit(&[], &[]).unwrap();
+    drop(buffer);
+    let overrides = config::Overrides::default()
+        .set("data_dir", data_dir.to_str().unwrap())
+        .set("device", "d");
+    let args = ConnectionArgs {
+        config: None,
+        overrides,
+    };
+    let schemas = schemas(&args).await.unwrap();
+    assert_eq!(schemas[0].fields[0].name, "t");
+    assert_eq!(schemas[0].origin(0).stage, Stage::Begun);
 }

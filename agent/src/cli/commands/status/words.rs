@@ -312,6 +312,7 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         _ => format!("{} written so far", bytes(s.flash.written_bytes as f64)),
     };
     lines.add("flash", &flash);
+    fields(&s.fields_held, lines);
     if !s.rules_silent.is_empty() {
         lines.add("silent", &words::silent(&s.rules_silent));
     }
@@ -394,6 +395,13 @@ fn stopped(left: &LeftBehind, trouble: &Trouble<'_>, lines: &mut Lines) {
         of(left.buffer.rows, "row")
     );
     lines.add("buffer", &buffer);
+    fields(&left.fields_held, lines);
+}
+
+fn fields(held: &[String], lines: &mut Lines) {
+    for (index, field) in held.iter().enumerate() {
+        lines.add(if index == 0 { "fields" } else { "" }, field);
+    }
 }
 
 fn lag(rows: u64, age_s: f64, trouble: &Trouble<'_>) -> String {

@@ -208,6 +208,7 @@ fn a_stopped_agent_and_a_gap_are_named() {
             buffer: shape,
             lag_rows: 0,
             lag_s: 0.0,
+            fields_held: vec!["`s`: `t` is held as i64".into()],
             streams_held: 0,
             rows_held: 0,
         }),
@@ -232,6 +233,7 @@ fn a_stopped_agent_and_a_gap_are_named() {
         "agent      not running on /d\n\
          lag        none: everything committed is upstream\n\
          buffer     100 kB, 4,000 rows\n\
+         fields     `s`: `t` is held as i64\n\
          quarantine empty\n\
          verify     7 rows committed and uploaded, 4 rows upstream\n\
          \x20          plant/m1: 3 rows missing, 0 (1970-01-01T00:00:00Z) to 1000000000 \
