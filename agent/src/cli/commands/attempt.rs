@@ -83,7 +83,7 @@ pub(super) enum Attempt<'s> {
     Excluded,
     Refused(Option<&'s StreamRule>, Reject),
     Nothing(&'s StreamRule),
-    Decoded(&'s StreamRule, Route, Decoded),
+    Decoded(&'s StreamRule, Route, Box<Decoded>),
 }
 
 /// What becomes of a payload of `bytes` bytes, of which those beyond the bound need not be here.
@@ -122,7 +122,7 @@ pub(super) fn attempt<'s>(
     };
     match decoded {
         Ok(Some(decoded)) if decoded.groups.is_empty() => Attempt::Nothing(rule),
-        Ok(Some(decoded)) => Attempt::Decoded(rule, route.clone(), decoded),
+        Ok(Some(decoded)) => Attempt::Decoded(rule, route.clone(), Box::new(decoded)),
         Ok(None) => Attempt::Nothing(rule),
         Err(reject) => Attempt::Refused(Some(rule), reject),
     }
