@@ -207,7 +207,7 @@ impl OpenGrid {
         let since = std::mem::take(&mut self.since);
         let start = std::mem::replace(&mut self.start, next);
         let state = std::mem::replace(&mut self.state, self.grid.clone());
-        (since.count > 0).then(|| GridBlock {
+        (since.count > 0).then_some(GridBlock {
             schema: self.schema,
             run: Run {
                 stream: self.stream,

@@ -28,6 +28,7 @@ fn exported() -> Vec<u8> {
         name: "plant".into(),
         tag_names: vec!["device".into()],
         fields: fields.to_vec(),
+        origins: Vec::new(),
     });
     let stream = Stream {
         id: 0,
