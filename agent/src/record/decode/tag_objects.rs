@@ -48,23 +48,24 @@ fn among<'k>(keys: &'k Keys<'_>, words: &[&str]) -> Option<&'k (String, Cell<'k>
     keys.iter().find(|(key, _)| is_meant(key))
 }
 
-/// Refuses a payload that is a list whose first objects are a name and a value each, unless a field is
-/// declared there: as records of their own they would be stored as columns `id` and `v`, of whatever is
-/// called so.
+/// Refuses a payload that is a list whose first objects are a name and a value each, unless there is a
+/// field for that already: as records of their own they would be stored as columns `id` and `v`, of
+/// whatever is called so. A single object must have a quality or type, too, to be taken for one of these.
 pub(super) fn refuse_as_records(
     builder: &Builder<'_>,
     first: &Keys<'_>,
     second: Option<&Keys<'_>>,
 ) -> Result<(), Reject> {
-    if !builder.rule().infer
-        || !is_tag_object(first)
-        || !second.is_none_or(|second| are_two_tags(first, second))
-    {
+    let are_tags = match second {
+        Some(second) => are_two_tags(first, second),
+        None => among(first, &OTHERS).is_some(),
+    };
+    if !builder.rule().infer || !is_tag_object(first) || !are_tags {
         return Ok(());
     }
     let is_known = first
         .iter()
-        .any(|(key, _)| builder.skips(key) || builder.has_declared_at(key));
+        .any(|(key, _)| builder.skips(key) || builder.has_column_at(key));
     if is_known {
         Ok(())
     } else {

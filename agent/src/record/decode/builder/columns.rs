@@ -184,10 +184,9 @@ impl<'a> Builder<'a> {
         columns.any(below) || self.time_path.as_deref().is_some_and(below)
     }
 
-    /// Whether a declared field lies at `path`.
-    pub(in crate::record::decode) fn has_declared_at(&self, path: &str) -> bool {
-        let columns = &mut self.declared.iter().filter_map(|&column| self.path(column));
-        columns.any(|declared| declared == path)
+    /// Whether a field is read from `path`, declared or held.
+    pub(in crate::record::decode) fn has_column_at(&self, path: &str) -> bool {
+        (0..self.width()).any(|column| self.path(column) == Some(path))
     }
 
     /// Longest path that anything can be read from.

@@ -268,30 +268,64 @@ impl Session {
         }
     }
 
-    /// An edge node that has died, and may be forgotten for another.
-    fn dead_node(&self) -> Option<(String, String)> {
-        let mut nodes = self
-            .groups
-            .iter()
-            .flat_map(|(group, nodes)| nodes.iter().map(move |(name, node)| (group, name, node)));
-        let dead = nodes.find(|(.., node)| !node.is_born);
-        dead.map(|(group, name, _)| (group.clone(), name.clone()))
+    /// Edge nodes that have died with all their devices, and may be forgotten for that of `topic`.
+    fn dead_nodes<'s>(
+        &'s self,
+        topic: EdgeTopic<'s>,
+    ) -> impl Iterator<Item = (EdgeTopic<'s>, &'s Node)> {
+        let all = self.groups.iter().flat_map(move |(group, nodes)| {
+            nodes.iter().map(move |(edge_node, node)| {
+                let of = EdgeTopic {
+                    group,
+                    edge_node,
+                    ..topic
+                };
+                (of, node)
+            })
+        });
+        all.filter(move |(of, node)| {
+            let is_own = (of.group, of.edge_node) == (topic.group, topic.edge_node);
+            !is_own && !node.is_born && !node.devices.values().any(|device| device.is_born)
+        })
     }
 
-    fn check_room(&self, topic: EdgeTopic<'_>, table: &Table) -> Result<(), Reject> {
-        let (node, session) = self.sizes_with(topic, table);
-        let is_full = self.node(topic).is_none() && self.nodes >= NODES_MAX;
-        let full = if is_full && self.dead_node().is_none() {
-            format!("{NODES_MAX} edge nodes are known already, and none of them is dead")
-        } else if node.names > NODE_NAMES_MAX {
-            format!("more than {NODE_NAMES_MAX} names of metrics and devices in one edge node")
+    /// Which bound `nodes` edge nodes with names of this size exceed.
+    fn exceeded(nodes: usize, session: Size) -> Option<String> {
+        if nodes > NODES_MAX {
+            Some(format!("more than {NODES_MAX} edge nodes that are alive"))
         } else if session.names > NAMES_MAX {
-            format!("more than {NAMES_MAX} names over all edge nodes")
+            Some(format!("more than {NAMES_MAX} names over all edge nodes"))
         } else if session.bytes > NAME_BYTES_MAX {
-            format!("more than {NAME_BYTES_MAX} bytes in the names of all edge nodes")
+            Some(format!(
+                "more than {NAME_BYTES_MAX} bytes in the names of all edge nodes"
+            ))
         } else {
-            return Ok(());
+            None
+        }
+    }
+
+    /// Edge nodes there are with that of `topic`.
+    fn nodes_with(&self, topic: EdgeTopic<'_>) -> usize {
+        self.nodes + usize::from(self.node(topic).is_none())
+    }
+
+    /// Whether there is room for a birth, once the dead have given way.
+    fn check_room(&self, topic: EdgeTopic<'_>, table: &Table) -> Result<(), Reject> {
+        let (node, mut session) = self.sizes_with(topic, table);
+        let mut nodes = self.nodes_with(topic);
+        if Self::exceeded(nodes, session).is_some() {
+            for (dead, node) in self.dead_nodes(topic) {
+                session = session.minus(node.size).minus(id_size(dead));
+                nodes -= 1;
+            }
+        }
+        let full = if node.names > NODE_NAMES_MAX {
+            let what = "names of metrics and devices in one edge node";
+            Some(format!("more than {NODE_NAMES_MAX} {what}"))
+        } else {
+            Self::exceeded(nodes, session)
         };
+        let Some(full) = full else { return Ok(()) };
         let name = quoted(topic.edge_node);
         Err(Reject::new(
             Reason::TooManyNames,
@@ -299,18 +333,29 @@ impl Session {
         ))
     }
 
-    /// The edge node of a birth, new if need be, with the sizes as they will be.
-    fn resized(&mut self, topic: EdgeTopic<'_>, table: &Table) -> &mut Node {
-        if self.node(topic).is_none()
-            && self.nodes >= NODES_MAX
-            && let Some((group, edge_node)) = self.dead_node()
-        {
+    /// Forgets dead edge nodes until there is room for a birth.
+    fn make_room(&mut self, topic: EdgeTopic<'_>, table: &Table) {
+        loop {
+            let (_, session) = self.sizes_with(topic, table);
+            if Self::exceeded(self.nodes_with(topic), session).is_none() {
+                return;
+            }
+            let dead = self.dead_nodes(topic).next();
+            let dead = dead.map(|(of, _)| (of.group.to_owned(), of.edge_node.to_owned()));
+            let Some((group, edge_node)) = dead else {
+                return;
+            };
             self.forget(EdgeTopic {
                 group: &group,
                 edge_node: &edge_node,
                 ..topic
             });
         }
+    }
+
+    /// The edge node of a birth, new if need be, with the sizes as they will be.
+    fn resized(&mut self, topic: EdgeTopic<'_>, table: &Table) -> &mut Node {
+        self.make_room(topic, table);
         let (node_size, session_size) = self.sizes_with(topic, table);
         self.size = session_size;
         self.nodes += usize::from(self.node(topic).is_none());

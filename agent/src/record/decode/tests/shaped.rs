@@ -224,7 +224,7 @@ fn tags_of_a_plain_payload_tell_streams_apart_and_stay_clean() {
 #[test]
 fn a_payload_of_tag_objects_is_no_batch_of_records_with_a_name_and_a_value() {
     let tags = r#"[{"id":"Line1.Temp","v":21.5,"q":true,"t":1777888000},{"id":"Line1.Run","v":1,"q":true,"t":1777888000}]"#;
-    let one = r#"[{"id":"Line1.Temp","v":21.5}]"#;
+    let one = r#"[{"id":"Line1.Temp","v":21.5,"q":true}]"#;
     for payload in [tags, one] {
         let reject = decode(&rule(), None, payload.as_bytes()).unwrap_err();
         assert_eq!(reject.reason, Reason::ListOfObjects, "{payload}");
@@ -248,6 +248,13 @@ fn a_payload_of_tag_objects_is_no_batch_of_records_with_a_name_and_a_value() {
     ] {
         assert_eq!(ok(&rule(), records).records().len(), 2, "{records}");
     }
+    assert_eq!(ok(&rule(), r#"[{"id":"a","v":1}]"#).records().len(), 1);
+    // Where there are columns for that already, it goes on.
+    let held = Schema {
+        fields: ok(&rule(), r#"{"id":"a","v":1}"#).new_fields,
+        ..schema(&[])
+    };
+    assert!(decode(&rule(), Some(&held), tags.as_bytes()).is_ok());
     let declaring = StreamRule {
         fields: vec![
             declared("id", FieldType::Text),

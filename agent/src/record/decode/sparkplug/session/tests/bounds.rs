@@ -49,6 +49,11 @@ fn what_is_remembered_is_bounded() {
         ..payload(0, metrics())
     };
     take(&mut session, &topics[0], again, |_| ()).unwrap();
+    // One that has died gives its names to another; one whose device lives on has not.
+    let death = topics[1].replace("NBIRTH", "NDEATH");
+    take(&mut session, &death, payload(0, vec![]), |_| ()).unwrap();
+    take(&mut session, &topics[fit], payload(0, metrics()), |_| ()).unwrap();
+    assert!(session.counters(edge(&topics[1])).is_none());
     for topic in &topics {
         session.forget(edge(topic));
     }
