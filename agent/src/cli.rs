@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::{logging, memory},
     cli::commands::{
-        Exit, Outcome, attempt, check, connection, doctor, export, import, init, quarantine, run,
+        Exit, Outcome, attempt, check, connection, discover, doctor, export, import, init, quarantine, run,
         session, simulate, status, tap, upload,
     },
     config::settings::{LogFormat, LogSettings},
@@ -39,7 +39,9 @@ enum Command {
     #[cfg(feature = "demo")]
     Demo(crate::cli::commands::demo::DemoArgs),
     /// Write a configuration file to start from
-    Init(init::InitArgs),
+    Init(Box<init::InitArgs>),
+    /// Listen to a broker and propose a configuration for what comes
+    Discover(Box<discover::DiscoverArgs>),
     /// Check a configuration: every mistake, with its place
     Check(Box<connection::ConnectionArgs>),
     /// Show what a payload would become: its rule, streams and rows, and what would be left out
@@ -90,7 +92,8 @@ pub fn main() -> Outcome {
         match cli.command {
             #[cfg(feature = "demo")]
             Command::Demo(args) => crate::cli::commands::demo::run(args).await,
-            Command::Init(args) => init::run(&args),
+            Command::Init(args) => init::run(&args).await,
+            Command::Discover(args) => discover::run(*args).await,
             Command::Check(args) => check::run(&args).await,
             Command::Try(args) => attempt::run(&args),
             Command::Tap(args) => tap::run(*args).await,

@@ -109,6 +109,14 @@ pub fn load_with(
     check_with(file, overrides, own).settings
 }
 
+/// As [`check`], of a file that is not there yet.
+pub(crate) fn check_text(path: &Path, text: &str, overrides: &Overrides) -> Checked {
+    let mut found = Diagnostics::default();
+    let source = Source::of_text(path, text.to_owned());
+    let settings = with_source(Some(path), Some(source), overrides, &mut found, check::settings);
+    finished(settings, found)
+}
+
 /// As [`load_with`], with the warnings.
 #[cfg(feature = "learning")]
 pub fn check_with(file: Option<&Path>, overrides: &Overrides, own: &OwnRecipes) -> Checked {
@@ -125,6 +133,10 @@ fn checked(
 ) -> Checked {
     let mut found = Diagnostics::default();
     let settings = with_inputs(file, overrides, &mut found, build);
+    finished(settings, found)
+}
+
+fn finished(settings: Option<Settings>, mut found: Diagnostics) -> Checked {
     found.errors.sort();
     found.warnings.sort();
     Checked {
@@ -162,19 +174,36 @@ fn with_inputs<T>(
     found: &mut Diagnostics,
     then: impl FnOnce(&Inputs<'_>, &mut Diagnostics) -> T,
 ) -> Option<T> {
-    let nowhere = file.map_or(Origin::Settings, |path| Origin::File {
-        path: path.to_owned(),
-        at: None,
-    });
-    let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
-    let mut values = Values::new(nowhere, base);
     let source = match file.map(|path| Source::open(path, found)) {
         Some(None) => {
-            values.read_overrides(overrides, found);
+            let nowhere = nowhere(file);
+            Values::new(nowhere, base(file)).read_overrides(overrides, found);
             return None;
         }
         source => source.flatten(),
     };
+    with_source(file, source, overrides, found, then)
+}
+
+fn nowhere(file: Option<&Path>) -> Origin {
+    file.map_or(Origin::Settings, |path| Origin::File {
+        path: path.to_owned(),
+        at: None,
+    })
+}
+
+fn base(file: Option<&Path>) -> &Path {
+    file.and_then(Path::parent).unwrap_or(Path::new(""))
+}
+
+fn with_source<T>(
+    file: Option<&Path>,
+    source: Option<Source>,
+    overrides: &Overrides,
+    found: &mut Diagnostics,
+    then: impl FnOnce(&Inputs<'_>, &mut Diagnostics) -> T,
+) -> Option<T> {
+    let mut values = Values::new(nowhere(file), base(file));
     let document = source
         .as_ref()
         .map(|source| source.parse(found))

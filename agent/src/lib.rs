@@ -7,6 +7,7 @@ pub mod cli;
 #[cfg(feature = "learning")]
 pub mod cohort;
 pub mod config;
+pub(crate) mod discover;
 pub mod doctor;
 pub mod features;
 pub mod grid;

@@ -9,6 +9,7 @@ pub mod cohort;
 pub mod connection;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod discover;
 pub mod doctor;
 #[cfg(feature = "learning")]
 pub mod evaluate;

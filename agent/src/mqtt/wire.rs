@@ -5,9 +5,12 @@
 //! that it can be quarantined and acknowledged instead of coming back for ever. Publishes are
 //! slices of the read buffer: nothing is copied, nothing is allocated for each.
 
+mod subscribe;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::{mqttbytes::v4, v5::mqttbytes::v5};
 
+pub use self::subscribe::{Own, listen, subscribe, unsubscribe};
 use super::connack::{ConnAck, Refusal};
 use crate::config::settings::MqttVersion;
 
@@ -406,81 +409,6 @@ pub fn disconnect_for_good(version: MqttVersion, out: &mut BytesMut) {
         // A session that began clean ends with its connection.
         MqttVersion::V311 => disconnect(out),
     }
-}
-
-/// Whether a client is sent what it publishes itself (MQTT 5; with 3.1.1 it always is).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
-    /// It is.
-    Wanted,
-    /// It is not, except through a shared subscription, where that is forbidden to ask for.
-    Unwanted,
-}
-
-/// Appends a SUBSCRIBE of `QoS` 1 to every filter.
-///
-/// # Errors
-/// [`WireError`] if a filter is too long for the protocol.
-pub fn subscribe(
-    version: MqttVersion,
-    filters: &[String],
-    packet_id: u16,
-    own: Own,
-    out: &mut BytesMut,
-) -> Result<(), WireError> {
-    let written = match version {
-        MqttVersion::V5 => {
-            let filter = |path: &String| {
-                let mut filter = v5::Filter::new(path, rumqttc::v5::mqttbytes::QoS::AtLeastOnce);
-                // What is retained comes with the first subscription only, not with every
-                // reconnect.
-                filter.retain_forward_rule = v5::RetainForwardRule::OnNewSubscribe;
-                filter.nolocal = own == Own::Unwanted && !path.starts_with("$share/");
-                filter
-            };
-            let mut packet = v5::Subscribe::new_many(filters.iter().map(filter), None);
-            packet.pkid = packet_id;
-            packet.write(out).map_err(|e| e.to_string())
-        }
-        MqttVersion::V311 => {
-            let filter =
-                |path: &String| v4::SubscribeFilter::new(path.clone(), rumqttc::QoS::AtLeastOnce);
-            let mut packet = v4::Subscribe::new_many(filters.iter().map(filter));
-            packet.pkid = packet_id;
-            packet.write(out).map_err(|e| e.to_string())
-        }
-    };
-    written.map(|_| ()).map_err(WireError)
-}
-
-/// Appends an UNSUBSCRIBE from every filter.
-///
-/// # Errors
-/// [`WireError`] if a filter is too long for the protocol.
-pub fn unsubscribe(
-    version: MqttVersion,
-    filters: &[String],
-    packet_id: u16,
-    out: &mut BytesMut,
-) -> Result<(), WireError> {
-    let written = match version {
-        MqttVersion::V5 => {
-            let packet = v5::Unsubscribe {
-                pkid: packet_id,
-                filters: filters.to_vec(),
-                properties: None,
-            };
-            packet.write(out).map_err(|e| e.to_string())
-        }
-        MqttVersion::V311 => {
-            let packet = v4::Unsubscribe {
-                pkid: packet_id,
-                topics: filters.to_vec(),
-            };
-            packet.write(out).map_err(|e| e.to_string())
-        }
-    };
-    written.map(|_| ()).map_err(WireError)
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ mod shaped;
 mod sparkplug;
 mod tag_objects;
 mod tape;
+pub(crate) mod tree;
 mod value;
 
 #[cfg(test)]

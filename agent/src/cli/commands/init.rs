@@ -8,7 +8,10 @@ use std::{
 
 use clap::Args;
 
-use super::{Exit, Outcome};
+use super::{
+    Exit, Outcome,
+    discover::{self, ListeningArgs},
+};
 use crate::config;
 
 /// Arguments of `dunlin init`.
@@ -20,13 +23,22 @@ pub struct InitArgs {
     /// Overwrite the file if it is there
     #[arg(long)]
     pub force: bool,
+    /// Listen to this broker, and write what `dunlin discover` proposes
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    #[command(flatten, next_help_heading = "With --from")]
+    listening: ListeningArgs,
 }
 
 /// Writes the file; never over another one unless told to.
 ///
 /// # Errors
-/// [`Exit::Usage`] if the file is there, [`Exit::Failed`] if it cannot be written.
-pub fn run(args: &InitArgs) -> Outcome {
+/// [`Exit::Usage`] if the file is there, [`Exit::Failed`] if it cannot be written; with a broker, those of
+/// [`discover::run`].
+pub async fn run(args: &InitArgs) -> Outcome {
+    if let Some(broker) = &args.from {
+        return discover::discover(broker, &args.listening, Some(&args.path), args.force).await;
+    }
     write(&args.path, args.force)?;
     let path = args.path.display();
     println!("wrote {path}; edit it, then: dunlin check -c {path} && dunlin run -c {path}");

@@ -35,6 +35,17 @@ impl Source {
         })
     }
 
+    /// As if `text` were in the file `path`.
+    pub(in crate::config) fn of_text(path: &Path, text: String) -> Self {
+        let newlines = text.match_indices('\n');
+        let after = newlines.map(|(at, _)| at + 1);
+        Self {
+            path: path.to_owned(),
+            line_starts: std::iter::once(0).chain(after).collect(),
+            text,
+        }
+    }
+
     /// Reads a file.
     pub(in crate::config) fn open(path: &Path, found: &mut Diagnostics) -> Option<Self> {
         let origin = Origin::File {
@@ -59,15 +70,7 @@ impl Source {
             return None;
         }
         match String::from_utf8(bytes) {
-            Ok(text) => {
-                let newlines = text.match_indices('\n');
-                let after = newlines.map(|(at, _)| at + 1);
-                Some(Self {
-                    path: path.to_owned(),
-                    line_starts: std::iter::once(0).chain(after).collect(),
-                    text,
-                })
-            }
+            Ok(text) => Some(Self::of_text(path, text)),
             Err(error) => {
                 let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let line = before.split(|b| *b == b'\n').count();

@@ -12,7 +12,7 @@ use super::{
     RECORDS_MAX, Reason, Reject,
     builder::{Below, Builder, TIME_BYTES_MAX, long_time},
     names::clean_tag,
-    quoted, scalar,
+    path_of, quoted, scalar,
     tag_objects::{self, Keys},
     tape::Value,
     value::Cell,
@@ -204,7 +204,11 @@ impl<'t, 'a> Found<'_, '_, 't, 'a> {
                     self.builder.note_misfit("*", Reason::MissingField, detail);
                     return Ok(());
                 };
-                name
+                // A place as a name is the path that other messages have there.
+                match name {
+                    Cow::Borrowed(name) => path_of(name),
+                    Cow::Owned(name) => Cow::Owned(path_of(&name).into_owned()),
+                }
             }
             (None, Some(key), _) => key.clone(),
             (None, None, Some(field)) => Cow::Borrowed(field),

@@ -1,0 +1,307 @@
+//! `dunlin discover`: listens to a broker that nobody has described, and proposes a configuration for it. In
+//! a session of its own, which begins clean and ends with the command; nothing is acknowledged, as nothing is
+//! asked to be.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use tokio::time::{Instant, timeout};
+
+use super::{Exit, Outcome};
+use crate::{
+    base::text,
+    config::{self, Overrides, settings::Settings},
+    discover::{self, Broker, Seen},
+    mqtt::{
+        Link, LinkOptions, LinkProblem,
+        url::BrokerUrl,
+        wire::{self, Packet},
+    },
+    topic::TopicFilter,
+};
+
+/// Bound on saying good-bye.
+const PART_MAX: Duration = Duration::from_secs(2);
+/// What is listened to unless something is asked for: everything, but the broker's own `$SYS`. A wildcard
+/// takes no topic that begins with `$`.
+const EVERYTHING: [&str; 2] = ["#", "$aws/#"];
+
+/// Options of `dunlin discover`.
+#[derive(Args, Clone, Debug)]
+pub struct DiscoverArgs {
+    /// The broker: mqtt://HOST:1883, or mqtts://HOST:8883 for TLS
+    #[arg(long, value_name = "URL")]
+    broker: String,
+    #[command(flatten)]
+    listening: ListeningArgs,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Overwrite the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// How to listen.
+#[derive(Args, Clone, Debug)]
+pub struct ListeningArgs {
+    /// Listen for so many seconds: every kind of message should come once, better several times
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    seconds: u64,
+    /// Listen to these topics alone; repeatable [default: everything but $SYS]
+    #[arg(long, value_name = "FILTER")]
+    topic: Vec<String>,
+    /// User name
+    #[arg(long, visible_alias = "user", value_name = "TEXT")]
+    username: Option<String>,
+    /// File that holds the password and nothing else; or set `DUNLIN_MQTT_PASSWORD`
+    #[arg(long, value_name = "PATH")]
+    password_file: Option<PathBuf>,
+    /// Private CA in PEM; the system's certificates otherwise
+    #[arg(long, value_name = "PATH")]
+    ca_file: Option<PathBuf>,
+    /// Client certificate chain in PEM, for mutual TLS
+    #[arg(long, value_name = "PATH", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Client private key in PEM
+    #[arg(long, value_name = "PATH", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+}
+
+/// Listens, then writes what it proposes.
+///
+/// # Errors
+/// [`Exit::Usage`] for what cannot be meant, a file that is there among it; [`Exit::Failed`] for a broker that
+/// does not let us; [`Exit::Found`] if nothing came that a rule could be made for.
+pub async fn run(args: DiscoverArgs) -> Outcome {
+    discover(&args.broker, &args.listening, args.output.as_deref(), args.force).await
+}
+
+/// As [`run`], into `output`.
+pub(super) async fn discover(
+    broker: &str,
+    args: &ListeningArgs,
+    output: Option<&Path>,
+    force: bool,
+) -> Outcome {
+    // Before anybody waits for half a minute.
+    if let Some(path) = output.filter(|path| !force && path.exists()) {
+        return Err(is_there(path));
+    }
+    let filters = filters(&args.topic)?;
+    let settings = settings(broker, args)?;
+    let mut seen = Seen::default();
+    listen(args, &settings, &filters, &mut seen).await?;
+    let proposal = discover::propose(&seen);
+    let text = discover::text(&proposal, &seen, &broker_of(broker, args)?, args.seconds);
+    match output {
+        Some(path) => write(path, &text, force)?,
+        None => {
+            let written = std::io::stdout().write_all(text.as_bytes());
+            written.map_err(|error| Exit::Failed(error.to_string()))?;
+        }
+    }
+    if proposal.is_empty() {
+        let hint = "listen longer (--seconds), or see whether the user may read these topics";
+        return Err(Exit::Found(format!(
+            "{} came, and no rule could be made: {hint}",
+            text::of(seen.publishes(), "publish")
+        )));
+    }
+    let (rules, left) = proposal.counts();
+    eprintln!(
+        "{} from {}; {} without a rule",
+        text::of(rules as u64, "rule"),
+        text::of(seen.publishes(), "publish"),
+        text::of(left as u64, "topic")
+    );
+    if let Some(path) = output {
+        let path = path.display();
+        eprintln!("wrote {path}; look through it, then: dunlin check -c {path} && dunlin run -c {path}");
+    }
+    Ok(())
+}
+
+fn filters(topics: &[String]) -> Result<Vec<String>, Exit> {
+    if topics.is_empty() {
+        return Ok(EVERYTHING.map(str::to_owned).to_vec());
+    }
+    let filters = topics.iter().map(|topic| {
+        let filter = TopicFilter::parse(topic);
+        let filter = filter.map_err(|error| Exit::Usage(format!("--topic {topic}: {error}")))?;
+        Ok(filter.mqtt_filter())
+    });
+    filters.collect()
+}
+
+/// The settings of an agent that would listen there.
+fn settings(broker: &str, args: &ListeningArgs) -> Result<Settings, Exit> {
+    let path = |path: &PathBuf| path.display().to_string();
+    let given = [
+        ("mqtt.user", args.username.clone()),
+        ("mqtt.password_file", args.password_file.as_ref().map(path)),
+        ("mqtt.ca_file", args.ca_file.as_ref().map(path)),
+        ("mqtt.cert_file", args.cert_file.as_ref().map(path)),
+        ("mqtt.key_file", args.key_file.as_ref().map(path)),
+    ];
+    let mut overrides = Overrides::default()
+        .with_variables(std::env::vars_os())
+        .set("mqtt.url", broker)
+        .topic("any=#");
+    for (key, value) in given {
+        if let Some(value) = value {
+            overrides = overrides.set(key, value);
+        }
+    }
+    if !crate::features::SQLITE.is_in {
+        overrides = overrides.set("upstream.url", "tdengine://localhost:6041/dunlin");
+    }
+    Ok(config::load(None, &overrides)?)
+}
+
+/// What the file may say of the broker.
+fn broker_of(broker: &str, args: &ListeningArgs) -> Result<Broker, Exit> {
+    let url = BrokerUrl::parse(broker).map_err(|error| Exit::Usage(format!("--broker: {error}")))?;
+    let scheme = if url.tls { "mqtts" } else { "mqtt" };
+    let host = if url.host.contains(':') {
+        format!("[{}]", url.host)
+    } else {
+        url.host
+    };
+    let absolute = |path: &PathBuf| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        path.display().to_string()
+    };
+    let user = args.username.clone().or(url.user);
+    let has_user = user.is_some();
+    let password_file = args.password_file.as_ref().map(absolute);
+    let lacks_password = has_user && password_file.is_none();
+    let settings = [
+        ("user", user),
+        ("password_file", password_file),
+        ("ca_file", args.ca_file.as_ref().map(absolute)),
+        ("cert_file", args.cert_file.as_ref().map(absolute)),
+        ("key_file", args.key_file.as_ref().map(absolute)),
+    ];
+    let settings = settings.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    Ok(Broker {
+        url: format!("{scheme}://{host}:{}", url.port),
+        settings: settings.collect(),
+        lacks_password,
+    })
+}
+
+async fn listen(
+    args: &ListeningArgs,
+    settings: &Settings,
+    filters: &[String],
+    seen: &mut Seen,
+) -> Outcome {
+    let failed = |address: &str, problem: &LinkProblem| {
+        Exit::Failed(format!(
+            "{address}: {problem}: see --broker, --username and the broker's log"
+        ))
+    };
+    let options = LinkOptions::new(&settings.mqtt);
+    let mut options = options.map_err(|error| Exit::Failed(error.to_string()))?;
+    // Two at once, on one device or several, must not end each other's session.
+    options.client_id = format!("dunlin-discover-{:08x}", rand::random::<u32>());
+    options.clean_start = true;
+    options.session_expiry_s = 0;
+    options.last_will = None;
+    let address = options.address();
+    let link = options.approach(false).await;
+    let mut link = link.map_err(|problem| failed(&address, &problem))?;
+    let seconds = text::of(args.seconds, "second");
+    eprintln!("listening to {address} for {seconds}; Ctrl-C ends it earlier");
+    let until = tokio::time::sleep(Duration::from_secs(args.seconds));
+    let ended = tokio::select! {
+        ended = gather(filters, &options, &mut link, seen) => ended,
+        () = until => Ok(()),
+        _interrupted = tokio::signal::ctrl_c() => Ok(()),
+    };
+    let _parted = timeout(PART_MAX, link.part_for_good(options.version)).await;
+    match ended {
+        Ok(()) => Ok(()),
+        // What has come is good for a proposal all the same.
+        Err(problem) if seen.publishes() > 0 => {
+            eprintln!("{address}: {problem}: going on with what has come");
+            Ok(())
+        }
+        Err(problem) => Err(failed(&address, &problem)),
+    }
+}
+
+/// Takes what comes, until the connection ends.
+async fn gather(
+    filters: &[String],
+    options: &LinkOptions,
+    link: &mut Link,
+    seen: &mut Seen,
+) -> Result<(), LinkProblem> {
+    let version = options.version;
+    wire::listen(version, filters, 1, &mut link.writer.out)?;
+    let ping_every = Duration::from_secs(u64::from(options.keep_alive_s.max(2)) / 2);
+    let mut next_ping = Instant::now() + ping_every;
+    loop {
+        tokio::select! {
+            written = link.writer.drain(), if link.writer.pending() => written?,
+            read = link.reader.fill() => read?,
+            () = tokio::time::sleep_until(next_ping) => {
+                next_ping = Instant::now() + ping_every;
+                wire::pingreq(&mut link.writer.out);
+            }
+        }
+        while let Some(packet) = link.reader.decoder.next()? {
+            match packet {
+                Packet::Publish(publish) => {
+                    let bytes = publish.payload_bytes;
+                    seen.add(&publish.topic, &publish.payload, bytes, publish.retain);
+                }
+                Packet::SubAck { outcomes, .. } => {
+                    for (filter, outcome) in filters.iter().zip(outcomes) {
+                        if let Err(why) = outcome
+                            && *filter != EVERYTHING[1]
+                        {
+                            eprintln!("the broker refuses {filter} ({why}): see --topic");
+                        }
+                    }
+                }
+                Packet::Disconnect(reason) => return Err(LinkProblem::Disconnected(reason)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_there(path: &Path) -> Exit {
+    Exit::Usage(format!(
+        "{} is there already; name another file, or overwrite it with --force",
+        path.display()
+    ))
+}
+
+fn write(path: &Path, text: &str, force: bool) -> Outcome {
+    let mut options = fs::OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => is_there(path),
+        _ => Exit::Failed(format!("{}: {error}", path.display())),
+    })
+}
+
+#[cfg(test)]
+mod tests;

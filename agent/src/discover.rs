@@ -1,0 +1,235 @@
+//! From samples of what a broker sends to a configuration that takes it.
+//!
+//! Pure: the same samples give the same text. For each topic the likeliest ways to read its payloads are made
+//! up and tried with the decoder itself; topics that are read alike become one rule, whose filter says which
+//! levels tell things apart and which name the field. What is proposed always passes the check of the
+//! configuration; what cannot be read is named with its reason. Rules are about shapes, not about makers.
+
+mod bare;
+mod binary;
+mod bursts;
+mod columns;
+mod draft;
+mod identity;
+mod levels;
+mod lines;
+mod payload;
+mod reading;
+mod seen;
+mod shape;
+mod times;
+mod topics;
+mod trial;
+mod values;
+mod words;
+mod write;
+
+use std::collections::BTreeMap;
+
+pub(crate) use seen::Seen;
+pub(crate) use write::{Broker, text};
+
+use self::{
+    draft::{Draft, Item},
+    levels::Part,
+    seen::SeenTopic,
+    trial::{Rule, Verdict},
+};
+use crate::topic::hostile_part;
+
+/// Most rules that are proposed.
+const RULES_MAX: usize = 300;
+/// Most topics that a rule excludes one by one.
+const EXCLUDED_MAX: usize = 64;
+/// How often rules that take each other's topics are told apart.
+const ROUNDS_MAX: usize = 4;
+
+/// What to put into the file.
+pub(crate) struct Proposal<'s> {
+    rules: Vec<Rule<'s>>,
+    /// What the decoder made of the samples of each.
+    verdicts: Vec<Verdict>,
+    /// Topics without a rule, and why.
+    left: BTreeMap<&'s str, String>,
+}
+
+impl Proposal<'_> {
+    /// Whether there is anything to run with.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Rules, and topics without one.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.rules.len(), self.left.len())
+    }
+}
+
+/// Rules for what was seen.
+pub(crate) fn propose(seen: &Seen) -> Proposal<'_> {
+    let mut left = BTreeMap::new();
+    let mut items = Vec::new();
+    for (topic, of_topic) in seen.topics() {
+        match item(topic, of_topic) {
+            Ok(item) => items.push(item),
+            Err(why) => {
+                left.insert(topic, why);
+            }
+        }
+    }
+    let mut drafts = topics::drafts(&items);
+    drafts.sort_by_key(|draft| {
+        let is = |part: &Part| !matches!(part, Part::Literal(_));
+        let has_rest = matches!(draft.parts.last(), Some(Part::RestField));
+        let wild = draft.parts.iter().filter(|part| is(part)).count();
+        (has_rest, wild, std::cmp::Reverse(draft.topics.len()))
+    });
+    let mut rules = sound(drafts, &items, &mut left);
+    let mut verdicts = trial::verdicts(&rules, seen);
+    for _ in 0..ROUNDS_MAX {
+        if !exclude(&mut rules, &verdicts) {
+            break;
+        }
+        rules = passing(rules, &mut left);
+        verdicts = trial::verdicts(&rules, seen);
+    }
+    Proposal {
+        rules,
+        verdicts,
+        left,
+    }
+}
+
+fn item<'s>(topic: &'s str, seen: &SeenTopic) -> Result<Item<'s>, String> {
+    if let Some(what) = hostile_part(topic) {
+        return Err(format!("{what} in the topic: such topics are never taken"));
+    }
+    let levels: Vec<&str> = topic.split('/').collect();
+    if levels.contains(&"bridge") {
+        return Err("a gateway's own messages".to_owned());
+    }
+    if levels.iter().skip(1).any(|level| level.starts_with('$') && !level.contains('=')) {
+        return Err("about a device, no readings ($ in the topic)".to_owned());
+    }
+    if seen.samples.is_empty() {
+        let why = if seen.too_large > 0 {
+            "payloads above mqtt.payload_bytes_max"
+        } else {
+            "only empty payloads came"
+        };
+        return Err(why.to_owned());
+    }
+    let readings = payload::readings(topic, &seen.samples)?;
+    let reading = trial::best(readings, &seen.samples).ok_or("the decoder takes none of it")?;
+    if reading.is_description() {
+        return Err("describes devices (texts, and topics of others), no readings".to_owned());
+    }
+    Ok(Item {
+        topic,
+        levels,
+        reading,
+    })
+}
+
+/// Rules whose lines pass the check each by itself; of the others, one for each topic.
+fn sound<'s>(
+    drafts: Vec<Draft<'s>>,
+    items: &[Item<'s>],
+    left: &mut BTreeMap<&'s str, String>,
+) -> Vec<Rule<'s>> {
+    let mut rules: Vec<Rule<'s>> = Vec::new();
+    let mut names = Vec::new();
+    let mut add = |draft: Draft<'s>| -> Result<(), Vec<&'s str>> {
+        let rule = Rule::of(draft, &names);
+        if rules.len() >= RULES_MAX || !trial::passes(std::slice::from_ref(&rule)) {
+            return Err(rule.topics);
+        }
+        names.push(rule.name.clone());
+        rules.push(rule);
+        Ok(())
+    };
+    for draft in drafts {
+        let Err(topics) = add(draft) else {
+            continue;
+        };
+        for topic in topics {
+            let item = items.iter().find(|item| item.topic == topic);
+            let added = item.map(|item| add(Draft::literal(item)));
+            if !matches!(added, Some(Ok(()))) {
+                left.insert(topic, "no rule could be made for it".to_owned());
+            }
+        }
+    }
+    passing(rules, left)
+}
+
+/// Rules that pass the check together.
+fn passing<'s>(rules: Vec<Rule<'s>>, left: &mut BTreeMap<&'s str, String>) -> Vec<Rule<'s>> {
+    if trial::passes(&rules) {
+        return rules;
+    }
+    let mut kept: Vec<Rule<'s>> = Vec::new();
+    for rule in rules {
+        kept.push(rule);
+        if trial::passes(&kept) {
+            continue;
+        }
+        // Another rule has the same filter: what is meant for this one is left to it alone.
+        let Some(rule) = kept.pop() else { continue };
+        let filter = rule.filter.clone();
+        let rival = kept.iter_mut().find(|other| other.takes_all_of(&filter));
+        if let Some(rival) = rival
+            && rule.topics.len() + rival.excluded.len() <= EXCLUDED_MAX
+        {
+            rival.excluded.extend(rule.topics.iter().map(|topic| (*topic).to_owned()));
+            kept.push(rule);
+            if trial::passes(&kept) {
+                continue;
+            }
+            kept.pop();
+            continue;
+        }
+        for topic in rule.topics {
+            left.insert(topic, "its rule does not go together with the others".to_owned());
+        }
+    }
+    kept
+}
+
+/// Has rules leave alone what they were not made for; whether anything changed.
+fn exclude(rules: &mut [Rule<'_>], verdicts: &[Verdict]) -> bool {
+    let mut changed = false;
+    for (rule, verdict) in rules.iter_mut().zip(verdicts) {
+        for topic in excluded_topics(rule, verdict) {
+            if rule.excluded.len() < EXCLUDED_MAX && !rule.excluded.contains(&topic) {
+                rule.excluded.push(topic);
+                changed = true;
+            }
+        }
+    }
+    changed
+}
+
+/// What to exclude: the topics one by one, or all below a level if nothing else is there.
+fn excluded_topics(rule: &Rule<'_>, verdict: &Verdict) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for topic in &verdict.strangers {
+        let levels: Vec<&str> = topic.split('/').collect();
+        let own = levels.iter().position(|level| *level == "bridge");
+        let excluded = match own {
+            Some(at) if at > 0 => format!("{}/#", levels[..=at].join("/")),
+            _ => topic.clone(),
+        };
+        let takes_own = rule.topics.iter().any(|own| {
+            excluded.strip_suffix("/#").is_some_and(|start| own.starts_with(start))
+        });
+        let excluded = if takes_own { topic.clone() } else { excluded };
+        if !found.contains(&excluded) && hostile_part(&excluded).is_none() {
+            found.push(excluded);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! What in a payload tells devices apart, where the topic does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{reading::pointer_part, words};
+use crate::{record::decode::tree::Tree, topic::is_tag_name};
+
+/// Tags that exist already or cannot be.
+const RESERVED: [&str; 6] = ["device", "stream", "ts", "is_train", "fold", "source_ts"];
+/// Most tags from a payload.
+const TAGS_MAX: usize = 4;
+
+/// Name and place of the tags that the payloads of one topic differ in, and which of them lie in the records
+/// themselves; `levels` from the records outwards, `name` is where records of one value have their name.
+pub(super) fn tags(levels: &[Vec<&Tree>], name: Option<&str>) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for nodes in levels.iter().rev() {
+        let mut places: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+        for (number, node) in nodes.iter().enumerate() {
+            collect(node, "", number, &mut places);
+        }
+        places.retain(|at, _| Some(&**at) != name);
+        let mut combined: Vec<String> = vec![String::new(); nodes.len()];
+        let mut distinct = 1;
+        let mut ranked: Vec<(&String, &Vec<Option<String>>)> = places.iter().collect();
+        // What tells most apart comes first; of equals, the shorter place.
+        ranked.sort_by_key(|(at, values)| {
+            let different: BTreeSet<_> = values.iter().flatten().collect();
+            (std::cmp::Reverse(different.len()), at.len())
+        });
+        for (at, values) in ranked {
+            if found.len() >= TAGS_MAX || !tells_apart(values, nodes.len()) {
+                continue;
+            }
+            let next: Vec<String> = combined
+                .iter()
+                .enumerate()
+                .map(|(number, before)| {
+                    let value = values.get(number).and_then(Option::as_deref);
+                    format!("{before}\u{0}{}", value.unwrap_or_default())
+                })
+                .collect();
+            let count = next.iter().collect::<BTreeSet<_>>().len();
+            if count > distinct {
+                distinct = count;
+                combined = next;
+                let key = at.rsplit('/').next().unwrap_or_default();
+                found.push((tag_name(key, &found), at.clone()));
+            }
+        }
+    }
+    found
+}
+
+fn collect(
+    node: &Tree,
+    path: &str,
+    number: usize,
+    places: &mut BTreeMap<String, Vec<Option<String>>>,
+) {
+    for (key, value) in node.members() {
+        let at = || format!("{path}/{}", pointer_part(key));
+        match value {
+            Tree::Object(_) if path.is_empty() && is_about_device(key) => {
+                collect(value, &at(), number, places);
+            }
+            Tree::Text(text) | Tree::Number(text) if words::is_identity(key) && text.len() <= 128 => {
+                let values = places.entry(at()).or_default();
+                values.resize(number, None);
+                values.push(Some(text.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_about_device(key: &str) -> bool {
+    let key = words::plain(key);
+    ["device", "thing", "sensor", "source", "node", "asset", "enddeviceids"]
+        .iter()
+        .any(|word| key.contains(word))
+}
+
+/// Whether these are names of several things, and neither counters nor names of messages.
+fn tells_apart(values: &[Option<String>], nodes: usize) -> bool {
+    let texts: Vec<&str> = values.iter().flatten().map(String::as_str).collect();
+    let different: BTreeSet<&str> = texts.iter().copied().collect();
+    if different.len() < 2 || texts.len() * 2 < nodes {
+        return false;
+    }
+    let repeats = different.len() < texts.len();
+    let are_numbers = texts.iter().all(|text| text.parse::<f64>().is_ok());
+    let are_long = texts.iter().all(|text| text.len() >= 32);
+    if are_numbers || are_long {
+        return repeats && different.len() * 2 <= texts.len() + 1;
+    }
+    repeats || different.len() <= 64
+}
+
+/// A name that a tag may have, made of a key.
+pub(super) fn tag_name(key: &str, taken: &[(String, String)]) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let mut name: String = key.trim_matches('$').chars().map(kept).take(50).collect();
+    if !is_tag_name(&name) || name.starts_with('_') {
+        name = format!("tag_{}", name.trim_start_matches('_'));
+    }
+    let is_taken = |name: &str| {
+        RESERVED.contains(&&*name.to_ascii_lowercase())
+            || taken.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    if is_taken(&name) {
+        name.push_str("_name");
+    }
+    let mut number = 2;
+    let base = name.clone();
+    while is_taken(&name) {
+        name = format!("{base}_{number}");
+        number += 1;
+    }
+    name
+}

@@ -1,0 +1,410 @@
+//! Where in a payload the records are: what is around them, and what each is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    reading::{Records, pointer_part},
+    times, words,
+};
+use crate::record::decode::tree::Tree;
+
+/// Objects looked at in one place.
+const NODES_MAX: usize = 4_096;
+/// Levels around records.
+const LEVELS_MAX: usize = 8;
+/// The tag that keys become which name things.
+const KEY_TAG: &str = "part";
+
+/// Where the records are.
+#[derive(Default)]
+pub(super) struct Walk<'t> {
+    /// The way as a JSON pointer, with `+` where keys are tags.
+    pub(super) path: String,
+    /// What is around them, from the outside.
+    pub(super) levels: Vec<Vec<&'t Tree>>,
+    /// The records, or the objects of one value each.
+    pub(super) nodes: Vec<&'t Tree>,
+    /// What they are made of, if each is one value.
+    pub(super) single: Option<Records>,
+    /// Name and place of tags that stand beside the readings.
+    pub(super) tags: Vec<(String, String)>,
+    /// What was passed over on the way.
+    pub(super) left: BTreeSet<String>,
+    /// They lie in lists.
+    pub(super) is_list: bool,
+}
+
+/// Objects among `nodes`, lists replaced by what is in them.
+fn objects<'t>(nodes: &[&'t Tree], is_list: &mut bool) -> Vec<&'t Tree> {
+    let mut found = Vec::new();
+    for node in nodes {
+        match node {
+            Tree::List(items) => {
+                *is_list = true;
+                let inner: Vec<&Tree> = items.iter().take(NODES_MAX).collect();
+                found.extend(objects(&inner, is_list));
+            }
+            Tree::Object(_) => found.push(*node),
+            _ => {}
+        }
+        if found.len() >= NODES_MAX {
+            break;
+        }
+    }
+    found
+}
+
+/// Follows the way from whole payloads to their records; `None` if there are no objects.
+pub(super) fn walk<'t>(roots: &[&'t Tree]) -> Option<Walk<'t>> {
+    let mut walk = Walk::default();
+    walk.nodes = objects(roots, &mut walk.is_list);
+    if walk.nodes.is_empty() {
+        return None;
+    }
+    while walk.levels.len() < LEVELS_MAX {
+        if let Some(records) = single_objects(&walk.nodes, walk.is_list) {
+            walk.single = Some(Records {
+                at: walk.path.clone(),
+                ..records
+            });
+            break;
+        }
+        if let Some(records) = value_map(&walk.nodes) {
+            walk.single = Some(Records {
+                at: walk.path.clone(),
+                ..records
+            });
+            break;
+        }
+        let (step, key) = if is_keyed(&walk.nodes) {
+            (format!("/+{KEY_TAG}"), None)
+        } else if let Some(key) = container(&walk.nodes) {
+            (format!("/{}", pointer_part(key)), Some(key.to_owned()))
+        } else {
+            break;
+        };
+        if key.is_none() && walk.path.contains('+') {
+            break;
+        }
+        if let Some(key) = &key {
+            walk.note_siblings(key);
+        }
+        let mut inner = Vec::new();
+        for node in &walk.nodes {
+            for (own, value) in node.members() {
+                if key.as_ref().is_none_or(|key| key == own) {
+                    inner.push(value);
+                }
+            }
+        }
+        let nodes = objects(&inner, &mut walk.is_list);
+        if nodes.is_empty() {
+            break;
+        }
+        walk.path.push_str(&step);
+        let around = std::mem::replace(&mut walk.nodes, nodes);
+        walk.levels.push(around);
+    }
+    Some(walk)
+}
+
+impl Walk<'_> {
+    /// Tags beside the readings, and what else is left behind.
+    fn note_siblings(&mut self, key: &str) {
+        let is_beside = |word: &str| ["tags", "labels", "dimensions"].contains(&&*words::plain(word));
+        for node in &self.nodes {
+            for (own, value) in node.members() {
+                if own == key || words::is_missing(own) {
+                    continue;
+                }
+                let at = format!("/{}", pointer_part(own));
+                if words::is_sure_container(key) && is_beside(own) {
+                    for (name, inner) in value.members() {
+                        let tag = (name.clone(), format!("{at}/{}", pointer_part(name)));
+                        if matches!(inner, Tree::Text(_)) && !self.tags.contains(&tag) {
+                            self.tags.push(tag);
+                        }
+                    }
+                    let metric = ["name", "measurement", "metric"];
+                    let named = node.members().iter();
+                    let named = named
+                        .filter(|(name, value)| {
+                            metric.contains(&&**name) && matches!(value, Tree::Text(_))
+                        })
+                        .map(|(name, _)| ("metric".to_owned(), format!("/{name}")));
+                    for tag in named {
+                        if !self.tags.contains(&tag) {
+                            self.tags.push(tag);
+                        }
+                    }
+                } else if !times::is_time_name(own) && self.left.len() < 64 {
+                    self.left.insert(own.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Keys that most of `nodes` have, in the order in which they came first.
+fn usual_keys<'t>(nodes: &[&'t Tree], share: f64) -> Vec<&'t str> {
+    let mut order: Vec<&str> = Vec::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in nodes {
+        for (key, _) in node.members() {
+            let count = counts.entry(key).or_default();
+            *count += 1;
+            if *count == 1 {
+                order.push(key);
+            }
+        }
+    }
+    let enough = |key: &&str| counts.get(*key).is_some_and(|&count| count as f64 >= share * nodes.len() as f64);
+    order.into_iter().filter(enough).collect()
+}
+
+fn values_at<'t>(nodes: &[&'t Tree], key: &str) -> Vec<&'t Tree> {
+    nodes.iter().filter_map(|node| node.get(key)).collect()
+}
+
+/// The place of the value within objects of one value each.
+fn value_place(nodes: &[&Tree], but: Option<&str>) -> Option<String> {
+    let keys = usual_keys(nodes, 0.3);
+    let others = |key: &&str| Some(*key) != but;
+    let value = words::value_among(keys.iter().copied().filter(others));
+    if let Some(key) = value {
+        let values = values_at(nodes, key);
+        let at = format!("/{}", pointer_part(key));
+        if values.iter().any(|value| value.is_scalar()) {
+            return Some(at);
+        }
+        if values.iter().all(|value| matches!(value, Tree::Object(_))) {
+            let inner = usual_keys(&values, 0.5);
+            let inner = words::value_among(inner.into_iter())?;
+            let scalar = values_at(&values, inner).iter().all(|value| value.is_scalar());
+            return scalar.then(|| format!("{at}/{}", pointer_part(inner)));
+        }
+        return None;
+    }
+    // `{"properties":{"value":..}}`
+    let [only] = keys.as_slice() else {
+        return None;
+    };
+    let inner = values_at(nodes, only);
+    let key = words::value_among(usual_keys(&inner, 0.5).into_iter())?;
+    let scalar = values_at(&inner, key).iter().all(|value| value.is_scalar());
+    scalar.then(|| format!("/{}/{}", pointer_part(only), pointer_part(key)))
+}
+
+/// Numbers among the members that are neither the value nor about it.
+fn has_other_readings(nodes: &[&Tree], but: &[&str]) -> bool {
+    let is_about = |key: &str| {
+        but.contains(&key)
+            || times::is_time_name(key)
+            || words::is_meta_number(key)
+            || words::is_identity(key)
+            || ["min", "max", "unit", "scale", "precision", "ttl", "type", "datatype", "decimals"]
+                .contains(&&*words::plain(key))
+    };
+    nodes.iter().any(|node| {
+        let mut members = node.members().iter();
+        members.any(|(key, value)| matches!(value, Tree::Number(_)) && !is_about(key))
+    })
+}
+
+/// Objects that are a name and a value each, as `{"id":"rpm","v":600}`.
+fn single_objects(nodes: &[&Tree], is_list: bool) -> Option<Records> {
+    let share = if is_list { 0.9 } else { 0.99 };
+    let keys = usual_keys(nodes, share);
+    let can_name = |key: &&str| {
+        values_at(nodes, key).iter().all(|value| match value {
+            Tree::Text(text) => text.len() <= 256,
+            Tree::Number(_) => is_list,
+            _ => false,
+        })
+    };
+    let name = words::name_among(keys.iter().copied().filter(can_name))?;
+    let value = value_place(nodes, Some(name))?;
+    let value_key = value.split('/').nth(1).unwrap_or_default();
+    let quality = quality(nodes, &[name, value_key]);
+    let quality_key = quality.as_ref().map_or("", |(key, _)| key);
+    if has_other_readings(nodes, &[name, value_key, quality_key]) {
+        return None;
+    }
+    // A list in which every object is called alike is one of records in time.
+    let names: BTreeSet<String> = values_at(nodes, name).iter().map(|name| format!("{name:?}")).collect();
+    if !is_list && names.len() == 1 && words::is_identity(name) && words::plain(name) != "id" && words::plain(name) != "name" {
+        return None;
+    }
+    let (quality, good) = quality.map_or((None, Vec::new()), |(key, good)| {
+        (Some(format!("/{}", pointer_part(&key))), good)
+    });
+    Some(Records {
+        at: String::new(),
+        name: Some(format!("/{}", pointer_part(name))),
+        value: Some(value),
+        quality,
+        good,
+    })
+}
+
+/// Objects whose members are objects of one value each, as `{"rpm":{"value":600}}`.
+fn value_map(nodes: &[&Tree]) -> Option<Records> {
+    let members: Vec<&Tree> = nodes.iter().flat_map(|node| node.members()).map(|(_, value)| value).collect();
+    if members.is_empty() || !members.iter().all(|member| matches!(member, Tree::Object(_))) {
+        return None;
+    }
+    let value = value_place(&members, None)?;
+    let value_key = value.split('/').nth(1).unwrap_or_default();
+    let quality = quality(&members, &[value_key]);
+    let quality_key = quality.as_ref().map_or("", |(key, _)| key);
+    if has_other_readings(&members, &[value_key, quality_key]) {
+        return None;
+    }
+    let (quality, good) = quality.map_or((None, Vec::new()), |(key, good)| {
+        (Some(format!("/{}", pointer_part(&key))), good)
+    });
+    Some(Records {
+        at: String::new(),
+        name: None,
+        value: Some(value),
+        quality,
+        good,
+    })
+}
+
+/// The key that says how good a value is, and what it says of good ones, unless that is known.
+fn quality(nodes: &[&Tree], but: &[&str]) -> Option<(String, Vec<String>)> {
+    let keys = usual_keys(nodes, 0.5);
+    let key = words::quality_among(keys.into_iter().filter(|key| !but.contains(key)))?;
+    let mut said: BTreeMap<String, usize> = BTreeMap::new();
+    for value in values_at(nodes, key) {
+        let text = match value {
+            Tree::Bool(truth) => truth.to_string(),
+            Tree::Number(text) | Tree::Text(text) => text.clone(),
+            _ => return None,
+        };
+        *said.entry(text).or_default() += 1;
+    }
+    let is_known = |text: &str| {
+        let number = text.parse::<f64>().is_ok_and(|code| (192.0..=255.0).contains(&code));
+        text.eq_ignore_ascii_case("true") || text.to_lowercase().starts_with("good") || number
+    };
+    let is_word = |text: &str| {
+        let lower = text.to_lowercase();
+        let starts = ["good", "bad", "uncertain", "ok", "valid", "invalid", "true", "false", "stale", "error"];
+        starts.iter().any(|start| lower.starts_with(start)) || text.parse::<f64>().is_ok()
+    };
+    if !said.keys().all(|text| is_word(text)) {
+        return None;
+    }
+    if said.keys().any(|text| is_known(text)) {
+        return Some((key.to_owned(), Vec::new()));
+    }
+    let most = said.iter().max_by_key(|(text, count)| (**count, std::cmp::Reverse((*text).clone())));
+    let good = most.map(|(text, _)| text.clone()).filter(|text| !text.to_lowercase().starts_with("bad"))?;
+    Some((key.to_owned(), vec![good]))
+}
+
+/// Whether the keys name things, each with an object of the same kind.
+fn is_keyed(nodes: &[&Tree]) -> bool {
+    let mut shapes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for node in nodes {
+        for (key, value) in node.members() {
+            let mut is_list = false;
+            let inner = objects(&[value], &mut is_list);
+            if inner.is_empty() || words::is_container(key) {
+                return false;
+            }
+            let shape = shapes.entry(key).or_default();
+            for object in inner {
+                shape.extend(object.members().iter().map(|(key, _)| key.clone()));
+            }
+        }
+    }
+    let looks_like_a_name = |key: &str| key.contains(|c: char| c.is_ascii_digit() || c == ' ');
+    let mut keys = shapes.iter();
+    let Some((first, of_first)) = keys.next() else {
+        return false;
+    };
+    if of_first.len() < 2 {
+        return false;
+    }
+    if shapes.len() == 1 {
+        let is_list = nodes.iter().all(|node| node.get(first).is_some_and(|value| matches!(value, Tree::List(_))));
+        return is_list && looks_like_a_name(first);
+    }
+    keys.all(|(_, shape)| similarity(shape, of_first) >= 0.6)
+}
+
+/// Share of what two sets have in common.
+pub(super) fn similarity(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f64 {
+    let common = a.intersection(b).count();
+    let all = a.union(b).count();
+    if all == 0 { 1.0 } else { common as f64 / all as f64 }
+}
+
+/// The key under which the readings are, if all else is about them.
+fn container<'t>(nodes: &[&'t Tree]) -> Option<&'t str> {
+    let keys = usual_keys(nodes, 0.5);
+    let outside = keys.iter().filter(|key| {
+        let is_number = values_at(nodes, key).iter().any(|value| matches!(value, Tree::Number(_)));
+        is_number && !times::is_time_name(key) && !words::is_meta_number(key) && !words::is_identity(key)
+    });
+    if outside.count() > 0 {
+        return None;
+    }
+    let mut best: Option<(usize, &str)> = None;
+    let mut others = 0;
+    for key in keys {
+        let values = values_at(nodes, key);
+        let mut is_list = false;
+        let inner = objects(&values, &mut is_list);
+        if inner.is_empty() {
+            continue;
+        }
+        let has_numbers = inner.iter().any(|object| has_readings(object, 0));
+        let rank = match () {
+            () if words::is_sure_container(key) => 0,
+            () if words::is_container(key) && is_list && has_numbers => 1,
+            () if words::is_container(key) && has_numbers => 2,
+            () if is_list && has_numbers && !words::is_meta_object(key) => 3,
+            () => {
+                others += usize::from(!words::is_meta_object(key) && has_numbers);
+                continue;
+            }
+        };
+        if best.is_some() && rank > 0 {
+            others += 1;
+        }
+        if best.is_none_or(|(known, _)| rank < known) {
+            best = Some((rank, key));
+        }
+    }
+    let (rank, key) = best?;
+    (rank == 0 || others == 0).then_some(key)
+}
+
+fn has_readings(node: &Tree, depth: usize) -> bool {
+    let is_reading = |tree: &Tree| match tree {
+        Tree::Number(_) | Tree::Bool(_) => true,
+        Tree::Text(text) => text.parse::<f64>().is_ok(),
+        other => depth < 6 && has_readings(other, depth + 1),
+    };
+    node.members().iter().any(|(_, value)| is_reading(value)) || node.items().iter().any(is_reading)
+}
+
+/// Lists of objects in records, by their dotted paths: they cannot be fields.
+pub(super) fn lists_of_objects(node: &Tree, path: &str, found: &mut BTreeSet<String>) {
+    let inner = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    for (key, value) in node.members() {
+        let is_list = matches!(value.items().first(), Some(Tree::Object(_)));
+        if is_list && found.len() < 64 {
+            found.insert(inner(key));
+        } else {
+            lists_of_objects(value, &inner(key), found);
+        }
+    }
+    for (position, item) in node.items().iter().enumerate() {
+        lists_of_objects(item, &inner(&position.to_string()), found);
+    }
+}

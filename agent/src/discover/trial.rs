@@ -1,0 +1,204 @@
+//! What the check and the decoder say of rules that were made up.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    Seen,
+    draft::Draft,
+    levels::{Part, rule_name, written},
+    reading::{Format, Reading, list, quoted},
+};
+use crate::{
+    config::{
+        self, Overrides,
+        settings::{PayloadFormat, StreamRule},
+    },
+    record::{
+        decode::{self, Decoded, Publish, Reason, Reject},
+        route::{Destination, Router},
+    },
+    topic::{TopicFilter, cover},
+};
+
+/// Most bytes that a compressed payload may hold.
+const INFLATED_BYTES_MAX: usize = 256 << 10;
+
+/// A rule as it will be written.
+pub(crate) struct Rule<'s> {
+    pub(super) name: String,
+    pub(super) filter: String,
+    pub(super) excluded: Vec<String>,
+    pub(super) reading: Reading,
+    pub(super) topics: Vec<&'s str>,
+}
+
+impl<'s> Rule<'s> {
+    /// With a name that none of `names` is.
+    pub(super) fn of(draft: Draft<'s>, names: &[String]) -> Self {
+        let tags: Vec<String> = draft.reading.tags.iter().map(|(name, _)| name.clone()).collect();
+        let name = match draft.reading.format {
+            Format::Sparkplug => rule_name(&[Part::Literal("sparkplug".to_owned())], names),
+            _ => rule_name(&draft.parts, names),
+        };
+        let mut reading = draft.reading;
+        if reading.is_one_value && !draft.parts.iter().any(|part| matches!(part, Part::Field | Part::RestField)) && reading.records.is_some() {
+            // Its value is called as the topic ends.
+            reading.records = None;
+        }
+        Self {
+            name,
+            filter: written(&draft.parts, &tags),
+            excluded: Vec::new(),
+            reading,
+            topics: draft.topics,
+        }
+    }
+
+    /// As it is in the file.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!(
+            "[[stream]]\nname = {}\ntopic = {}\n",
+            quoted(&self.name),
+            quoted(&self.filter)
+        );
+        if !self.excluded.is_empty() {
+            text.push_str(&format!("exclude = {}\n", list(&self.excluded)));
+        }
+        text.push_str(&self.reading.lines());
+        text
+    }
+
+    /// Whether it takes whatever `filter` takes.
+    pub(super) fn takes_all_of(&self, filter: &str) -> bool {
+        cover::covers(&self.filter, filter)
+    }
+}
+
+/// What became of the samples of a rule.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// Different payloads that are decoded, wholly or in part.
+    pub(super) taken: u64,
+    /// Different payloads that are not; and why the first is not.
+    pub(super) refused: u64,
+    pub(super) refusal: Option<String>,
+    /// Why the first value is missing that came.
+    pub(super) misfit: Option<String>,
+    /// Topics that it takes and was not made for.
+    pub(super) strangers: Vec<String>,
+}
+
+/// The stream rules of a configuration made of `text`.
+fn checked(text: &str) -> Option<Vec<StreamRule>> {
+    let mut overrides = Overrides::default().set("mqtt.url", "mqtt://localhost");
+    if !crate::features::SQLITE.is_in {
+        overrides = overrides.set("upstream.url", "tdengine://localhost:6041/dunlin");
+    }
+    let checked = config::check_text(Path::new("dunlin.toml"), text, &overrides);
+    checked.settings.ok().map(|settings| settings.streams)
+}
+
+fn settings(rules: &[Rule<'_>]) -> Option<Vec<StreamRule>> {
+    let texts: Vec<String> = rules.iter().map(Rule::text).collect();
+    checked(&texts.join("\n"))
+}
+
+/// Whether a file with these rules passes the check.
+pub(super) fn passes(rules: &[Rule<'_>]) -> bool {
+    rules.is_empty() || settings(rules).is_some()
+}
+
+/// What each rule makes of what was seen.
+pub(super) fn verdicts(rules: &[Rule<'_>], seen: &Seen) -> Vec<Verdict> {
+    let mut verdicts: Vec<Verdict> = rules.iter().map(|_| Verdict::default()).collect();
+    let Some(streams) = settings(rules) else {
+        return verdicts;
+    };
+    let router = Router::new(&streams);
+    let made_for: BTreeMap<&str, usize> = rules
+        .iter()
+        .enumerate()
+        .flat_map(|(number, rule)| rule.topics.iter().map(move |topic| (*topic, number)))
+        .collect();
+    for (topic, of_topic) in seen.topics() {
+        let Ok(destination) = router.route(topic.as_bytes()) else {
+            continue;
+        };
+        let Destination::Stream(route) = &*destination else {
+            continue;
+        };
+        let verdict = &mut verdicts[route.rule];
+        let is_stranger = made_for.get(topic) != Some(&route.rule);
+        if is_stranger && !of_topic.samples.is_empty() {
+            verdict.strangers.push(topic.to_owned());
+            continue;
+        }
+        for sample in &of_topic.samples {
+            match decoded(&streams[route.rule], route.field.as_deref(), sample) {
+                Ok(decoded) => {
+                    verdict.taken += 1;
+                    let misfit = decoded.misfits.kinds.first();
+                    let misfit = misfit.map(|misfit| misfit.detail.clone());
+                    verdict.misfit = verdict.misfit.take().or(misfit);
+                }
+                Err(reject) => {
+                    verdict.refused += 1;
+                    verdict.refusal.get_or_insert_with(|| {
+                        format!("{}: {}", reject.reason, reject.detail)
+                    });
+                }
+            }
+        }
+    }
+    verdicts
+}
+
+fn decoded(rule: &StreamRule, field: Option<&str>, payload: &[u8]) -> Result<Decoded, Reject> {
+    if rule.format == PayloadFormat::SparkplugB {
+        return Ok(Decoded::default());
+    }
+    let publish = Publish {
+        bytes_max: INFLATED_BYTES_MAX,
+        field,
+        ..Publish::of(payload)
+    };
+    decode::decode(rule, None, publish)
+}
+
+/// The first reading that takes at least half of the samples, or else the one that takes most.
+pub(super) fn best(readings: Vec<Reading>, samples: &[Vec<u8>]) -> Option<Reading> {
+    let mut best: Option<(usize, Reading)> = None;
+    for reading in readings {
+        let taken = taken(&reading, samples);
+        if taken * 2 >= samples.len() {
+            return Some(reading);
+        }
+        if taken > best.as_ref().map_or(0, |(known, _)| *known) {
+            best = Some((taken, reading));
+        }
+    }
+    best.map(|(_, reading)| reading)
+}
+
+/// Samples that the decoder takes.
+fn taken(reading: &Reading, samples: &[Vec<u8>]) -> usize {
+    let is_named = reading.is_one_value && reading.fields.is_empty();
+    let filter = if is_named { "a/{field}" } else { "a/b" };
+    let text = format!(
+        "[[stream]]\nname = \"a\"\ntopic = \"{filter}\"\n{}",
+        reading.lines()
+    );
+    let Some(rule) = checked(&text).and_then(|rules| rules.into_iter().next()) else {
+        return 0;
+    };
+    debug_assert!(TopicFilter::parse(filter).is_ok());
+    let field = is_named.then_some("b");
+    let is_taken = |sample: &&Vec<u8>| match decoded(&rule, field, sample) {
+        Ok(decoded) => {
+            let mut misfits = decoded.misfits.kinds.iter();
+            !misfits.any(|misfit| misfit.reason == Reason::TooManyFields)
+        }
+        Err(_) => false,
+    };
+    samples.iter().filter(is_taken).count()
+}
