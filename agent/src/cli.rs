@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::{logging, memory},
     cli::commands::{
-        Exit, Outcome, attempt, check, connection, discover, doctor, export, import, init, quarantine, run,
-        session, simulate, status, tap, upload,
+        Exit, Outcome, attempt, check, connection, discover, doctor, export, import, init,
+        quarantine, run, session, simulate, status, tap, upload,
     },
     config::settings::{LogFormat, LogSettings},
     features,

@@ -113,7 +113,13 @@ pub fn load_with(
 pub(crate) fn check_text(path: &Path, text: &str, overrides: &Overrides) -> Checked {
     let mut found = Diagnostics::default();
     let source = Source::of_text(path, text.to_owned());
-    let settings = with_source(Some(path), Some(source), overrides, &mut found, check::settings);
+    let settings = with_source(
+        Some(path),
+        Some(source),
+        overrides,
+        &mut found,
+        check::settings,
+    );
     finished(settings, found)
 }
 

@@ -17,8 +17,10 @@ mod payload;
 mod reading;
 mod seen;
 mod shape;
+mod singles;
 mod times;
 mod topics;
+mod trees;
 mod trial;
 mod values;
 mod words;
@@ -31,7 +33,6 @@ pub(crate) use write::{Broker, text};
 
 use self::{
     draft::{Draft, Item},
-    levels::Part,
     seen::SeenTopic,
     trial::{Rule, Verdict},
 };
@@ -41,6 +42,8 @@ use crate::topic::hostile_part;
 const RULES_MAX: usize = 300;
 /// Most topics that a rule excludes one by one.
 const EXCLUDED_MAX: usize = 64;
+/// How often a rule is widened because of another.
+const UNTANGLED_MAX: usize = 100;
 /// How often rules that take each other's topics are told apart.
 const ROUNDS_MAX: usize = 4;
 
@@ -78,13 +81,10 @@ pub(crate) fn propose(seen: &Seen) -> Proposal<'_> {
         }
     }
     let mut drafts = topics::drafts(&items);
-    drafts.sort_by_key(|draft| {
-        let is = |part: &Part| !matches!(part, Part::Literal(_));
-        let has_rest = matches!(draft.parts.last(), Some(Part::RestField));
-        let wild = draft.parts.iter().filter(|part| is(part)).count();
-        (has_rest, wild, std::cmp::Reverse(draft.topics.len()))
-    });
+    drafts.sort_by_key(|draft| trial::width(&draft.parts, draft.topics.len()));
     let mut rules = sound(drafts, &items, &mut left);
+    untangle(&mut rules, &mut left);
+    rules = passing(rules, &mut left);
     let mut verdicts = trial::verdicts(&rules, seen);
     for _ in 0..ROUNDS_MAX {
         if !exclude(&mut rules, &verdicts) {
@@ -108,7 +108,11 @@ fn item<'s>(topic: &'s str, seen: &SeenTopic) -> Result<Item<'s>, String> {
     if levels.contains(&"bridge") {
         return Err("a gateway's own messages".to_owned());
     }
-    if levels.iter().skip(1).any(|level| level.starts_with('$') && !level.contains('=')) {
+    if levels
+        .iter()
+        .skip(1)
+        .any(|level| level.starts_with('$') && !level.contains('='))
+    {
         return Err("about a device, no readings ($ in the topic)".to_owned());
     }
     if seen.samples.is_empty() {
@@ -160,7 +164,41 @@ fn sound<'s>(
             }
         }
     }
-    passing(rules, left)
+    rules
+}
+
+/// Widens or drops rules until of any two whose topics meet one takes all that the other takes.
+fn untangle<'s>(rules: &mut Vec<Rule<'s>>, left: &mut BTreeMap<&'s str, String>) {
+    for round in 0.. {
+        let pairs =
+            (0..rules.len()).flat_map(|one| (one + 1..rules.len()).map(move |other| (one, other)));
+        let mut tangled = pairs.filter(|(one, other)| rules[*one].is_tangled_with(&rules[*other]));
+        let Some((one, other)) = tangled.next() else {
+            return;
+        };
+        // The one changes that loses less, or else that has fewer topics.
+        let loss =
+            |rule: &Rule<'_>, over: &Rule<'_>| (rule.harm_of_widening(over), rule.topics.len());
+        let (a, b) = (&rules[one], &rules[other]);
+        let (less, more) = if loss(a, b) < loss(b, a) {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        let mut rule = rules.remove(less);
+        let more = more - usize::from(more > less);
+        if round < UNTANGLED_MAX && rule.widen_over(&rules[more]) {
+            rules.push(rule);
+            rules.sort_by_key(Rule::width);
+            continue;
+        }
+        for topic in rule.topics {
+            left.insert(
+                topic,
+                format!("its topics meet those of the rule {}", rules[more].name),
+            );
+        }
+    }
 }
 
 /// Rules that pass the check together.
@@ -174,23 +212,35 @@ fn passing<'s>(rules: Vec<Rule<'s>>, left: &mut BTreeMap<&'s str, String>) -> Ve
         if trial::passes(&kept) {
             continue;
         }
-        // Another rule has the same filter: what is meant for this one is left to it alone.
+        // Others have the same filter: what is meant for this one is left to it alone.
         let Some(rule) = kept.pop() else { continue };
+        let topics = rule.topics.iter().map(|topic| (*topic).to_owned());
+        let topics: Vec<String> = topics.collect();
+        let rivals = kept
+            .iter_mut()
+            .filter(|other| other.takes_all_of(&rule.filter));
+        let before: Vec<Vec<String>> = rivals
+            .map(|rival| {
+                let before = rival.excluded.clone();
+                rival.excluded.extend(topics.iter().cloned());
+                before
+            })
+            .collect();
         let filter = rule.filter.clone();
-        let rival = kept.iter_mut().find(|other| other.takes_all_of(&filter));
-        if let Some(rival) = rival
-            && rule.topics.len() + rival.excluded.len() <= EXCLUDED_MAX
-        {
-            rival.excluded.extend(rule.topics.iter().map(|topic| (*topic).to_owned()));
-            kept.push(rule);
-            if trial::passes(&kept) {
-                continue;
-            }
-            kept.pop();
+        kept.push(rule);
+        if topics.len() <= EXCLUDED_MAX && trial::passes(&kept) {
             continue;
         }
+        let Some(rule) = kept.pop() else { continue };
+        let rivals = kept.iter_mut().filter(|other| other.takes_all_of(&filter));
+        for (rival, before) in rivals.zip(before) {
+            rival.excluded = before;
+        }
         for topic in rule.topics {
-            left.insert(topic, "its rule does not go together with the others".to_owned());
+            left.insert(
+                topic,
+                "its rule does not go together with the others".to_owned(),
+            );
         }
     }
     kept
@@ -221,7 +271,9 @@ fn excluded_topics(rule: &Rule<'_>, verdict: &Verdict) -> Vec<String> {
             _ => topic.clone(),
         };
         let takes_own = rule.topics.iter().any(|own| {
-            excluded.strip_suffix("/#").is_some_and(|start| own.starts_with(start))
+            excluded
+                .strip_suffix("/#")
+                .is_some_and(|start| own.starts_with(start))
         });
         let excluded = if takes_own { topic.clone() } else { excluded };
         if !found.contains(&excluded) && hostile_part(&excluded).is_none() {

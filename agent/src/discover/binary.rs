@@ -47,12 +47,18 @@ pub(super) fn unknown(bytes: &[u8]) -> String {
     if is_protobuf(bytes) {
         return "binary data, perhaps protobuf: that needs its schema".to_owned();
     }
-    let text = bytes.iter().filter(|byte| byte.is_ascii_graphic() || **byte == b' ').count();
+    let text = bytes
+        .iter()
+        .filter(|byte| byte.is_ascii_graphic() || **byte == b' ')
+        .count();
     if text * 10 > bytes.len() * 8 {
         return "text that is not UTF-8 (Latin-1?) or holds control characters".to_owned();
     }
     if bytes.len() <= 8 {
-        return format!("{} bytes of binary data, whose meaning nothing says", bytes.len());
+        return format!(
+            "{} bytes of binary data, whose meaning nothing says",
+            bytes.len()
+        );
     }
     "binary data of no known format: encrypted, or a maker's own".to_owned()
 }

@@ -27,7 +27,9 @@ pub(super) fn reading(format: Format, roots: &[&Tree]) -> Option<Reading> {
     let first = roots.first()?;
     let mut reading = Reading::of(format);
     if !first.items().is_empty() {
-        let is_burst = roots.iter().all(|root| are_numbers(root) && root.items().len() >= SAMPLES_MIN);
+        let is_burst = roots
+            .iter()
+            .all(|root| are_numbers(root) && root.items().len() >= SAMPLES_MIN);
         reading.samples.push("/".to_owned());
         return is_burst.then_some(reading);
     }
@@ -35,7 +37,11 @@ pub(super) fn reading(format: Format, roots: &[&Tree]) -> Option<Reading> {
     collect(first, "", 0, &mut lists);
     let has_times = lists.values().any(|list| list.are_times);
     let enough = if has_times { 2 } else { SAMPLES_MIN };
-    let longest = lists.values().map(|list| list.length).max().unwrap_or_default();
+    let longest = lists
+        .values()
+        .map(|list| list.length)
+        .max()
+        .unwrap_or_default();
     if longest >= enough {
         let same = lists.iter().filter(|(_, list)| list.length == longest);
         for (at, list) in same {
@@ -52,13 +58,19 @@ pub(super) fn reading(format: Format, roots: &[&Tree]) -> Option<Reading> {
         return None;
     }
     let others_have_them = roots.iter().all(|root| {
-        reading.samples.iter().all(|at| value_at(root, at).is_some())
+        reading
+            .samples
+            .iter()
+            .all(|at| value_at(root, at).is_some())
     });
     if !others_have_them {
         return None;
     }
     if reading.time.is_none() {
-        let keys = first.members().iter().filter(|(_, value)| matches!(value, Tree::Number(_)));
+        let keys = first
+            .members()
+            .iter()
+            .filter(|(_, value)| matches!(value, Tree::Number(_)));
         let rate = words::rate_among(keys.map(|(key, _)| &**key));
         reading.rate_at = rate.map(|key| format!("/{}", pointer_part(key)));
         if let Some(clock) = times::find(&[roots.to_vec()]) {

@@ -64,6 +64,11 @@ impl Column {
         }
     }
 
+    /// Whether any of its values is more than a text.
+    pub(super) fn has_readings(&self) -> bool {
+        self.numbers + self.bools + self.number_texts + self.comma_texts + self.unit_texts > 0
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         self.numbers += other.numbers;
         self.other_numbers += other.other_numbers;

@@ -27,10 +27,15 @@ impl<'t> Draft<'t> {
     /// Of one topic, word by word.
     pub(super) fn literal(item: &Item<'t>) -> Self {
         let levels = item.levels.iter();
-        let mut parts: Vec<Part> = levels.map(|level| Part::Literal((*level).to_owned())).collect();
+        let mut parts: Vec<Part> = levels
+            .map(|level| Part::Literal((*level).to_owned()))
+            .collect();
         let mut reading = item.reading.clone();
         if reading.is_one_value {
-            name_field(&mut reading, item.levels.last().copied().unwrap_or_default());
+            name_field(
+                &mut reading,
+                item.levels.last().copied().unwrap_or_default(),
+            );
             if reading.records.is_some() {
                 parts.pop();
                 parts.push(Part::Field);
@@ -87,4 +92,3 @@ pub(super) fn at<'t>(items: &[&Item<'t>], level: usize) -> BTreeSet<&'t str> {
     let values = items.iter().filter_map(|item| item.levels.get(level));
     values.copied().collect()
 }
-

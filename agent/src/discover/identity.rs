@@ -11,8 +11,13 @@ const RESERVED: [&str; 6] = ["device", "stream", "ts", "is_train", "fold", "sour
 const TAGS_MAX: usize = 4;
 
 /// Name and place of the tags that the payloads of one topic differ in, and which of them lie in the records
-/// themselves; `levels` from the records outwards, `name` is where records of one value have their name.
-pub(super) fn tags(levels: &[Vec<&Tree>], name: Option<&str>) -> Vec<(String, String)> {
+/// themselves; `levels` from the records outwards, `name` is where records of one value have their name. In a
+/// list (`is_list`) less says that things are told apart.
+pub(super) fn tags(
+    levels: &[Vec<&Tree>],
+    name: Option<&str>,
+    is_list: bool,
+) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for nodes in levels.iter().rev() {
         let mut places: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
@@ -23,13 +28,20 @@ pub(super) fn tags(levels: &[Vec<&Tree>], name: Option<&str>) -> Vec<(String, St
         let mut combined: Vec<String> = vec![String::new(); nodes.len()];
         let mut distinct = 1;
         let mut ranked: Vec<(&String, &Vec<Option<String>>)> = places.iter().collect();
-        // What tells most apart comes first; of equals, the shorter place.
+        let is_sure = |at: &str| words::is_identity(last_key(at));
+        // What is sure to be a name comes first, then what tells most apart; of equals, the shorter place.
         ranked.sort_by_key(|(at, values)| {
             let different: BTreeSet<_> = values.iter().flatten().collect();
-            (std::cmp::Reverse(different.len()), at.len())
+            (!is_sure(at), std::cmp::Reverse(different.len()), at.len())
         });
         for (at, values) in ranked {
-            if found.len() >= TAGS_MAX || !tells_apart(values, nodes.len()) {
+            let may = is_sure(at) || is_list || distinct > 1;
+            let names_one = is_list && is_sure(at) && may_be_one_of_many(values, nodes.len());
+            if names_one && found.is_empty() && distinct == 1 {
+                found.push((tag_name(last_key(at), &found), at.clone()));
+                continue;
+            }
+            if !may || found.len() >= TAGS_MAX || !tells_apart(values, nodes.len()) {
                 continue;
             }
             let next: Vec<String> = combined
@@ -44,8 +56,7 @@ pub(super) fn tags(levels: &[Vec<&Tree>], name: Option<&str>) -> Vec<(String, St
             if count > distinct {
                 distinct = count;
                 combined = next;
-                let key = at.rsplit('/').next().unwrap_or_default();
-                found.push((tag_name(key, &found), at.clone()));
+                found.push((tag_name(last_key(at), &found), at.clone()));
             }
         }
     }
@@ -64,7 +75,7 @@ fn collect(
             Tree::Object(_) if path.is_empty() && is_about_device(key) => {
                 collect(value, &at(), number, places);
             }
-            Tree::Text(text) | Tree::Number(text) if words::is_identity(key) && text.len() <= 128 => {
+            Tree::Text(text) | Tree::Number(text) if may_identify(key) && text.len() <= 128 => {
                 let values = places.entry(at()).or_default();
                 values.resize(number, None);
                 values.push(Some(text.clone()));
@@ -74,11 +85,34 @@ fn collect(
     }
 }
 
+fn may_identify(key: &str) -> bool {
+    words::is_identity(key) || words::is_part_of_identity(key)
+}
+
+fn last_key(at: &str) -> &str {
+    at.rsplit('/').next().unwrap_or_default()
+}
+
 fn is_about_device(key: &str) -> bool {
     let key = words::plain(key);
-    ["device", "thing", "sensor", "source", "node", "asset", "enddeviceids"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "device",
+        "thing",
+        "sensor",
+        "source",
+        "node",
+        "asset",
+        "enddeviceids",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
+}
+
+/// Whether all of these are the same name, of which a list may have others next time.
+fn may_be_one_of_many(values: &[Option<String>], nodes: usize) -> bool {
+    let texts: BTreeSet<&str> = values.iter().flatten().map(String::as_str).collect();
+    let is_name = |text: &&str| text.len() < 32 && text.parse::<f64>().is_err();
+    values.len() == nodes && texts.len() == 1 && texts.iter().all(is_name)
 }
 
 /// Whether these are names of several things, and neither counters nor names of messages.
@@ -106,7 +140,9 @@ pub(super) fn tag_name(key: &str, taken: &[(String, String)]) -> String {
     }
     let is_taken = |name: &str| {
         RESERVED.contains(&&*name.to_ascii_lowercase())
-            || taken.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+            || taken
+                .iter()
+                .any(|(other, _)| other.eq_ignore_ascii_case(name))
     };
     if is_taken(&name) {
         name.push_str("_name");

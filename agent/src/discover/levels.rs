@@ -23,8 +23,18 @@ pub(super) fn is_id(level: &str) -> bool {
     if digits == 0 || level.starts_with('$') || is_version(level) {
         return false;
     }
-    let is_hex = level.len() >= 8 && level.bytes().all(|byte| byte.is_ascii_hexdigit());
-    level.ends_with(|c: char| c.is_ascii_digit()) || digits >= 4 || is_hex
+    level.ends_with(|c: char| c.is_ascii_digit()) || is_serial(level)
+}
+
+/// Whether a level is a number, an address or a serial number that nobody else has.
+pub(super) fn is_serial(level: &str) -> bool {
+    let digits = level.bytes().filter(u8::is_ascii_digit).count();
+    let mut parts = level.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_hex = |part: &str| {
+        let has_digit = part.bytes().any(|byte| byte.is_ascii_digit());
+        part.len() >= 6 && has_digit && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    !is_version(level) && (digits >= 4 || parts.any(is_hex))
 }
 
 /// `v3`, `mc_v3`, `v1.6`, `spBv1.0`.
@@ -77,7 +87,9 @@ fn tag_name(before: Option<&str>, taken: &[String]) -> String {
         "device" => "device_id".to_owned(),
         _ => name,
     });
-    let names = named.into_iter().chain(["thing".to_owned(), "part".to_owned()]);
+    let names = named
+        .into_iter()
+        .chain(["thing".to_owned(), "part".to_owned()]);
     let numbered = (2..).map(|number| format!("part_{number}"));
     let mut names = names.chain(numbered);
     let free = names.find(|name| is_tag_name(name) && !taken.contains(&name.to_ascii_lowercase()));
@@ -91,17 +103,29 @@ pub(super) fn rule_name(parts: &[Part], taken: &[String]) -> String {
         _ => None,
     });
     let joined = literals.collect::<Vec<_>>().join("_");
-    let kept = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let kept = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '_'
+        }
+    };
     let mut name: String = joined.chars().map(kept).take(50).collect();
     let is_reserved = name.starts_with("sqlite_") || name.starts_with("dunlin_");
     if is_reserved || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
         name = format!("s_{}", name.trim_matches('_'));
     }
     let name = name.trim_end_matches('_').to_owned();
-    let name = if name == "s" && joined != "s" { "all".to_owned() } else { name };
+    let name = if name == "s" && joined != "s" {
+        "all".to_owned()
+    } else {
+        name
+    };
     let mut numbered = (2..).map(|number| format!("{name}_{number}"));
     if !taken.contains(&name) {
         return name;
     }
-    numbered.find(|name| !taken.contains(name)).unwrap_or_default()
+    numbered
+        .find(|name| !taken.contains(name))
+        .unwrap_or_default()
 }

@@ -54,14 +54,22 @@ pub(super) fn is_influx(text: &str) -> bool {
 
 /// Cells of a text that is a table.
 pub(super) fn table(text: &str) -> Option<Table> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).take(LINES_MAX).collect();
-    DELIMITERS.iter().find_map(|&delimiter| table_with(&lines, delimiter))
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .take(LINES_MAX)
+        .collect();
+    DELIMITERS
+        .iter()
+        .find_map(|&delimiter| table_with(&lines, delimiter))
 }
 
 fn table_with(lines: &[&str], delimiter: char) -> Option<Table> {
     let cells = |line: &&str| -> Vec<String> {
         let cells = line.split(delimiter);
-        cells.map(|cell| cell.trim().trim_matches('"').to_owned()).collect()
+        cells
+            .map(|cell| cell.trim().trim_matches('"').to_owned())
+            .collect()
     };
     let mut rows: Vec<Vec<String>> = lines.iter().map(cells).collect();
     let width = rows.first()?.len();
@@ -82,8 +90,12 @@ fn table_with(lines: &[&str], delimiter: char) -> Option<Table> {
     let times = first.iter().filter(|cell| is_time(cell)).count();
     if header.is_none() {
         // A text with commas in it, or a number, is no table.
-        let is_plain = first.iter().all(|cell| is_number(cell) || is_time(cell) || cell.len() <= 32 && !cell.contains(' '));
-        let has_fraction = first.iter().any(|cell| cell.contains('.') && is_number(cell));
+        let is_plain = first.iter().all(|cell| {
+            is_number(cell) || is_time(cell) || cell.len() <= 32 && !cell.contains(' ')
+        });
+        let has_fraction = first
+            .iter()
+            .any(|cell| cell.contains('.') && is_number(cell));
         let is_sure = times > 0 && width >= 2
             || rows.len() > 1 && numbers > 0
             || numbers >= 2 && (has_fraction || delimiter != ',' || width >= 4);
@@ -108,7 +120,9 @@ pub(super) fn reading(tables: &[&Table]) -> Reading {
     let header = tables[0].header.as_deref();
     let name_of = |number: usize| {
         let named = header.and_then(|header| header.get(number));
-        named.cloned().unwrap_or_else(|| format!("column_{}", number + 1))
+        named
+            .cloned()
+            .unwrap_or_else(|| format!("column_{}", number + 1))
     };
     let mut clock: Option<(bool, usize, times::Writing)> = None;
     for number in 0..width {
@@ -154,11 +168,15 @@ pub(super) fn reading(tables: &[&Table]) -> Reading {
                 () if column.switches > 0 => "bool",
                 () => "f64",
             };
-            reading.fields.push(field.unwrap_or_else(|| FieldLine::of(&name, kind)));
+            reading
+                .fields
+                .push(field.unwrap_or_else(|| FieldLine::of(&name, kind)));
         }
     }
     if !has_header {
-        reading.notes.push("no line names the columns: give them their names under fields".to_owned());
+        reading
+            .notes
+            .push("no line names the columns: give them their names under fields".to_owned());
     }
     reading
 }

@@ -48,10 +48,7 @@ impl Format {
     }
 
     pub(super) fn is_bare(self) -> bool {
-        matches!(
-            self,
-            Self::Number | Self::Bool | Self::Text | Self::Scalar
-        )
+        matches!(self, Self::Number | Self::Bool | Self::Text | Self::Scalar)
     }
 }
 
@@ -154,6 +151,15 @@ impl Reading {
             key.ends_with("topic") || key == "unique_id" || key == "uniq_id" || key.ends_with("_t")
         });
         texts >= 3 && names_topics && texts * 10 >= self.columns.len() * 6
+    }
+
+    /// Whether a field is left out.
+    pub(super) fn is_excluded(&self, path: &str) -> bool {
+        let mut excluded = self.exclude_fields.iter();
+        excluded.any(|field| {
+            path.strip_prefix(&**field)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     }
 
     /// Takes on what another one of the same shape says.

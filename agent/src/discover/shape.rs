@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     reading::{Records, pointer_part},
+    singles::{maps_beside_each_other, single_objects, usual_keys, value_map, values_at},
     times, words,
 };
 use crate::record::decode::tree::Tree;
@@ -81,6 +82,7 @@ pub(super) fn walk<'t>(roots: &[&'t Tree]) -> Option<Walk<'t>> {
         } else if let Some(key) = container(&walk.nodes) {
             (format!("/{}", pointer_part(key)), Some(key.to_owned()))
         } else {
+            walk.into_maps();
             break;
         };
         if key.is_none() && walk.path.contains('+') {
@@ -109,9 +111,28 @@ pub(super) fn walk<'t>(roots: &[&'t Tree]) -> Option<Walk<'t>> {
 }
 
 impl Walk<'_> {
+    /// One step further where maps of single values lie beside each other.
+    fn into_maps(&mut self) {
+        let Some(records) = maps_beside_each_other(&self.nodes) else {
+            return;
+        };
+        self.single = Some(Records {
+            at: format!("{}/+", self.path),
+            ..records
+        });
+        let inner = self.nodes.iter().flat_map(|node| node.members());
+        let maps = inner
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_scalar());
+        let maps = maps.collect();
+        let around = std::mem::replace(&mut self.nodes, maps);
+        self.levels.push(around);
+    }
+
     /// Tags beside the readings, and what else is left behind.
     fn note_siblings(&mut self, key: &str) {
-        let is_beside = |word: &str| ["tags", "labels", "dimensions"].contains(&&*words::plain(word));
+        let is_beside =
+            |word: &str| ["tags", "labels", "dimensions"].contains(&&*words::plain(word));
         for node in &self.nodes {
             for (own, value) in node.members() {
                 if own == key || words::is_missing(own) {
@@ -145,166 +166,6 @@ impl Walk<'_> {
     }
 }
 
-/// Keys that most of `nodes` have, in the order in which they came first.
-fn usual_keys<'t>(nodes: &[&'t Tree], share: f64) -> Vec<&'t str> {
-    let mut order: Vec<&str> = Vec::new();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for node in nodes {
-        for (key, _) in node.members() {
-            let count = counts.entry(key).or_default();
-            *count += 1;
-            if *count == 1 {
-                order.push(key);
-            }
-        }
-    }
-    let enough = |key: &&str| counts.get(*key).is_some_and(|&count| count as f64 >= share * nodes.len() as f64);
-    order.into_iter().filter(enough).collect()
-}
-
-fn values_at<'t>(nodes: &[&'t Tree], key: &str) -> Vec<&'t Tree> {
-    nodes.iter().filter_map(|node| node.get(key)).collect()
-}
-
-/// The place of the value within objects of one value each.
-fn value_place(nodes: &[&Tree], but: Option<&str>) -> Option<String> {
-    let keys = usual_keys(nodes, 0.3);
-    let others = |key: &&str| Some(*key) != but;
-    let value = words::value_among(keys.iter().copied().filter(others));
-    if let Some(key) = value {
-        let values = values_at(nodes, key);
-        let at = format!("/{}", pointer_part(key));
-        if values.iter().any(|value| value.is_scalar()) {
-            return Some(at);
-        }
-        if values.iter().all(|value| matches!(value, Tree::Object(_))) {
-            let inner = usual_keys(&values, 0.5);
-            let inner = words::value_among(inner.into_iter())?;
-            let scalar = values_at(&values, inner).iter().all(|value| value.is_scalar());
-            return scalar.then(|| format!("{at}/{}", pointer_part(inner)));
-        }
-        return None;
-    }
-    // `{"properties":{"value":..}}`
-    let [only] = keys.as_slice() else {
-        return None;
-    };
-    let inner = values_at(nodes, only);
-    let key = words::value_among(usual_keys(&inner, 0.5).into_iter())?;
-    let scalar = values_at(&inner, key).iter().all(|value| value.is_scalar());
-    scalar.then(|| format!("/{}/{}", pointer_part(only), pointer_part(key)))
-}
-
-/// Numbers among the members that are neither the value nor about it.
-fn has_other_readings(nodes: &[&Tree], but: &[&str]) -> bool {
-    let is_about = |key: &str| {
-        but.contains(&key)
-            || times::is_time_name(key)
-            || words::is_meta_number(key)
-            || words::is_identity(key)
-            || ["min", "max", "unit", "scale", "precision", "ttl", "type", "datatype", "decimals"]
-                .contains(&&*words::plain(key))
-    };
-    nodes.iter().any(|node| {
-        let mut members = node.members().iter();
-        members.any(|(key, value)| matches!(value, Tree::Number(_)) && !is_about(key))
-    })
-}
-
-/// Objects that are a name and a value each, as `{"id":"rpm","v":600}`.
-fn single_objects(nodes: &[&Tree], is_list: bool) -> Option<Records> {
-    let share = if is_list { 0.9 } else { 0.99 };
-    let keys = usual_keys(nodes, share);
-    let can_name = |key: &&str| {
-        values_at(nodes, key).iter().all(|value| match value {
-            Tree::Text(text) => text.len() <= 256,
-            Tree::Number(_) => is_list,
-            _ => false,
-        })
-    };
-    let name = words::name_among(keys.iter().copied().filter(can_name))?;
-    let value = value_place(nodes, Some(name))?;
-    let value_key = value.split('/').nth(1).unwrap_or_default();
-    let quality = quality(nodes, &[name, value_key]);
-    let quality_key = quality.as_ref().map_or("", |(key, _)| key);
-    if has_other_readings(nodes, &[name, value_key, quality_key]) {
-        return None;
-    }
-    // A list in which every object is called alike is one of records in time.
-    let names: BTreeSet<String> = values_at(nodes, name).iter().map(|name| format!("{name:?}")).collect();
-    if !is_list && names.len() == 1 && words::is_identity(name) && words::plain(name) != "id" && words::plain(name) != "name" {
-        return None;
-    }
-    let (quality, good) = quality.map_or((None, Vec::new()), |(key, good)| {
-        (Some(format!("/{}", pointer_part(&key))), good)
-    });
-    Some(Records {
-        at: String::new(),
-        name: Some(format!("/{}", pointer_part(name))),
-        value: Some(value),
-        quality,
-        good,
-    })
-}
-
-/// Objects whose members are objects of one value each, as `{"rpm":{"value":600}}`.
-fn value_map(nodes: &[&Tree]) -> Option<Records> {
-    let members: Vec<&Tree> = nodes.iter().flat_map(|node| node.members()).map(|(_, value)| value).collect();
-    if members.is_empty() || !members.iter().all(|member| matches!(member, Tree::Object(_))) {
-        return None;
-    }
-    let value = value_place(&members, None)?;
-    let value_key = value.split('/').nth(1).unwrap_or_default();
-    let quality = quality(&members, &[value_key]);
-    let quality_key = quality.as_ref().map_or("", |(key, _)| key);
-    if has_other_readings(&members, &[value_key, quality_key]) {
-        return None;
-    }
-    let (quality, good) = quality.map_or((None, Vec::new()), |(key, good)| {
-        (Some(format!("/{}", pointer_part(&key))), good)
-    });
-    Some(Records {
-        at: String::new(),
-        name: None,
-        value: Some(value),
-        quality,
-        good,
-    })
-}
-
-/// The key that says how good a value is, and what it says of good ones, unless that is known.
-fn quality(nodes: &[&Tree], but: &[&str]) -> Option<(String, Vec<String>)> {
-    let keys = usual_keys(nodes, 0.5);
-    let key = words::quality_among(keys.into_iter().filter(|key| !but.contains(key)))?;
-    let mut said: BTreeMap<String, usize> = BTreeMap::new();
-    for value in values_at(nodes, key) {
-        let text = match value {
-            Tree::Bool(truth) => truth.to_string(),
-            Tree::Number(text) | Tree::Text(text) => text.clone(),
-            _ => return None,
-        };
-        *said.entry(text).or_default() += 1;
-    }
-    let is_known = |text: &str| {
-        let number = text.parse::<f64>().is_ok_and(|code| (192.0..=255.0).contains(&code));
-        text.eq_ignore_ascii_case("true") || text.to_lowercase().starts_with("good") || number
-    };
-    let is_word = |text: &str| {
-        let lower = text.to_lowercase();
-        let starts = ["good", "bad", "uncertain", "ok", "valid", "invalid", "true", "false", "stale", "error"];
-        starts.iter().any(|start| lower.starts_with(start)) || text.parse::<f64>().is_ok()
-    };
-    if !said.keys().all(|text| is_word(text)) {
-        return None;
-    }
-    if said.keys().any(|text| is_known(text)) {
-        return Some((key.to_owned(), Vec::new()));
-    }
-    let most = said.iter().max_by_key(|(text, count)| (**count, std::cmp::Reverse((*text).clone())));
-    let good = most.map(|(text, _)| text.clone()).filter(|text| !text.to_lowercase().starts_with("bad"))?;
-    Some((key.to_owned(), vec![good]))
-}
-
 /// Whether the keys name things, each with an object of the same kind.
 fn is_keyed(nodes: &[&Tree]) -> bool {
     let mut shapes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -330,7 +191,10 @@ fn is_keyed(nodes: &[&Tree]) -> bool {
         return false;
     }
     if shapes.len() == 1 {
-        let is_list = nodes.iter().all(|node| node.get(first).is_some_and(|value| matches!(value, Tree::List(_))));
+        let is_list = nodes.iter().all(|node| {
+            node.get(first)
+                .is_some_and(|value| matches!(value, Tree::List(_)))
+        });
         return is_list && looks_like_a_name(first);
     }
     keys.all(|(_, shape)| similarity(shape, of_first) >= 0.6)
@@ -340,15 +204,25 @@ fn is_keyed(nodes: &[&Tree]) -> bool {
 pub(super) fn similarity(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f64 {
     let common = a.intersection(b).count();
     let all = a.union(b).count();
-    if all == 0 { 1.0 } else { common as f64 / all as f64 }
+    if all == 0 {
+        1.0
+    } else {
+        common as f64 / all as f64
+    }
 }
 
 /// The key under which the readings are, if all else is about them.
 fn container<'t>(nodes: &[&'t Tree]) -> Option<&'t str> {
     let keys = usual_keys(nodes, 0.5);
     let outside = keys.iter().filter(|key| {
-        let is_number = values_at(nodes, key).iter().any(|value| matches!(value, Tree::Number(_)));
-        is_number && !times::is_time_name(key) && !words::is_meta_number(key) && !words::is_identity(key)
+        let is_number = values_at(nodes, key)
+            .iter()
+            .any(|value| matches!(value, Tree::Number(_)));
+        is_number
+            && !times::is_time_name(key)
+            && !words::is_meta_number(key)
+            && !words::is_identity(key)
+            && !words::is_part_of_identity(key)
     });
     if outside.count() > 0 {
         return None;
@@ -393,11 +267,17 @@ fn has_readings(node: &Tree, depth: usize) -> bool {
     node.members().iter().any(|(_, value)| is_reading(value)) || node.items().iter().any(is_reading)
 }
 
-/// Lists of objects in records, by their dotted paths: they cannot be fields.
+/// Lists of objects or lists in records, by their dotted paths: they cannot be fields.
 pub(super) fn lists_of_objects(node: &Tree, path: &str, found: &mut BTreeSet<String>) {
-    let inner = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let inner = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
     for (key, value) in node.members() {
-        let is_list = matches!(value.items().first(), Some(Tree::Object(_)));
+        let is_list = matches!(value.items().first(), Some(Tree::Object(_) | Tree::List(_)));
         if is_list && found.len() < 64 {
             found.insert(inner(key));
         } else {

@@ -16,22 +16,19 @@ const DEPTH_MAX: usize = 3;
 const PLACES_MAX: usize = 2_000;
 
 /// Names of a time that is that of the reading.
-const BEST: [&str; 24] = [
-    "ts", "time", "timestamp", "t", "tst", "datetime", "utc", "sourcetimestamp", "measuredat", "eventtime",
-    "sampletime", "epoch", "unixtime", "timestamputc", "tsms", "tsutc", "observedat", "recordedat", "phenomenontime",
-    "measurementtime", "zeitstempel", "zeit", "timestampms", "devicetime",
-];
+const BEST: &str = "\
+    ts time timestamp t tst datetime utc sourcetimestamp measuredat eventtime sampletime epoch \
+    unixtime timestamputc tsms tsutc observedat recordedat phenomenontime measurementtime zeitstempel \
+    zeit timestampms devicetime";
 /// Names of a time that is near it.
-const NEAR: [&str; 18] = [
-    "createdat", "receivedat", "updatedat", "sentat", "publishedat", "lastseen", "lastupdate", "lastupdated", "dt",
-    "servertimestamp", "dateobserved", "gpstime", "date", "resulttime", "generatedat", "capturedat", "enqueuedtime",
-    "reportedat",
-];
+const NEAR: &str = "\
+    createdat receivedat updatedat sentat publishedat lastseen lastupdate lastupdated dt \
+    servertimestamp dateobserved gpstime date resulttime generatedat capturedat enqueuedtime \
+    reportedat";
 /// Parts of names of times that are of something else.
-const OTHERS: [&str; 22] = [
-    "start", "install", "boot", "since", "expire", "until", "build", "birth", "next", "uptime", "zone", "offset",
-    "duration", "interval", "timeout", "togo", "period", "remaining", "runtime", "changed", "elapsed", "airtime",
-];
+const OTHERS: &str = "\
+    start install boot since expire until build birth next uptime zone offset duration interval \
+    timeout togo period remaining runtime changed elapsed airtime";
 /// How times are written that are in none of the forms that are known without a word.
 const FORMATS: [&str; 18] = [
     "%d.%m.%Y %H:%M:%S",
@@ -83,13 +80,14 @@ pub(super) fn is_time_name(key: &str) -> bool {
 /// The smaller, the likelier.
 fn rank(key: &str) -> Option<usize> {
     let key = words::plain(key);
-    if BEST.contains(&&*key) {
+    let is_in = |words: &str| words.split_whitespace().any(|word| word == key);
+    if is_in(BEST) {
         return Some(0);
     }
-    if OTHERS.iter().any(|part| key.contains(part)) {
+    if OTHERS.split_whitespace().any(|part| key.contains(part)) {
         return None;
     }
-    if NEAR.contains(&&*key) {
+    if is_in(NEAR) {
         return Some(2);
     }
     (key.contains("time") || key.contains("stamp")).then_some(1)

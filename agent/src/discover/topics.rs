@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     draft::{Draft, Item, at, merged},
-    levels::{Part, is_id, is_property_bag},
+    levels::{Part, is_id, is_property_bag, is_serial},
     reading::Format,
     shape::similarity,
     values, words,
@@ -18,17 +18,28 @@ const KINDS_MAX: usize = 16;
 /// Rules for all of `items`.
 pub(super) fn drafts<'t>(items: &[Item<'t>]) -> Vec<Draft<'t>> {
     let mut drafts = Vec::new();
-    if let Some(sparkplug) = items.iter().find(|item| item.reading.format == Format::Sparkplug) {
-        let all = items.iter().filter(|item| item.reading.format == Format::Sparkplug);
+    if let Some(sparkplug) = items
+        .iter()
+        .find(|item| item.reading.format == Format::Sparkplug)
+    {
+        let all = items
+            .iter()
+            .filter(|item| item.reading.format == Format::Sparkplug);
         drafts.push(Draft {
-            parts: vec![Part::Literal("spBv1.0".to_owned()), Part::Literal("#".to_owned())],
+            parts: vec![
+                Part::Literal("spBv1.0".to_owned()),
+                Part::Literal("#".to_owned()),
+            ],
             reading: sparkplug.reading.clone(),
             topics: all.map(|item| item.topic).collect(),
         });
     }
     let mut by_root: BTreeMap<String, Vec<&Item<'t>>> = BTreeMap::new();
     let open = open_roots(items);
-    for item in items.iter().filter(|item| item.reading.format != Format::Sparkplug) {
+    for item in items
+        .iter()
+        .filter(|item| item.reading.format != Format::Sparkplug)
+    {
         let root = item.levels[0];
         let key = if open.contains(root) { "+" } else { root };
         by_root.entry(key.to_owned()).or_default().push(item);
@@ -41,7 +52,11 @@ pub(super) fn drafts<'t>(items: &[Item<'t>]) -> Vec<Draft<'t>> {
         let mut groups: BTreeMap<(bool, usize, String), Vec<&Item<'t>>> = BTreeMap::new();
         for item in items {
             let is_value = item.reading.is_one_value;
-            let depth = if is_value && !item.reading.is_presence { 0 } else { item.levels.len() };
+            let depth = if is_value && !item.reading.is_presence {
+                0
+            } else {
+                item.levels.len()
+            };
             let key = (is_value, depth, item.reading.shape());
             groups.entry(key).or_default().push(item);
         }
@@ -64,7 +79,7 @@ fn open_roots<'t>(items: &[Item<'t>]) -> BTreeSet<&'t str> {
     let mut open = BTreeSet::new();
     for item in items.iter().filter(|item| item.levels.len() > 1) {
         let rest = &item.levels[1..];
-        if is_id(item.levels[0]) && rest.iter().any(|level| !is_id(level)) {
+        if is_serial(item.levels[0]) && rest.iter().any(|level| !is_id(level)) {
             open.insert(item.levels[0]);
         }
         if !rest.iter().all(|level| is_id(level)) {
@@ -107,7 +122,11 @@ fn by_clock<'i, 't>(items: Vec<&'i Item<'t>>) -> Vec<Vec<&'i Item<'t>>> {
 fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>) {
     if let Some(level) = kind_level(items) {
         for value in at(items, level) {
-            let part: Vec<&Item<'t>> = items.iter().copied().filter(|item| item.levels[level] == value).collect();
+            let part: Vec<&Item<'t>> = items
+                .iter()
+                .copied()
+                .filter(|item| item.levels[level] == value)
+                .collect();
             of_records(root, &part, drafts);
         }
         return;
@@ -121,11 +140,25 @@ fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>)
         parts.push(match () {
             () if values.iter().all(|value| is_property_bag(value)) => Part::Any,
             () if values.len() > 1 || is_id(value) => Part::Tag,
-            () if is_literal_before && words::names_a_kind_of_thing(before) && level + 1 < items[0].levels.len() => Part::Tag,
+            // `plant/press`: others of its kind will be beside it.
+            () if level == 1
+                && items[0].levels.len() == 2
+                && !words::names_a_kind_of_message(value) =>
+            {
+                Part::Tag
+            }
+            () if is_literal_before
+                && words::names_a_kind_of_thing(before)
+                && !words::names_a_kind_of_message(value) =>
+            {
+                Part::Tag
+            }
             () => Part::Literal(value.to_owned()),
         });
     }
-    let is_wide = !parts.iter().any(|part| matches!(part, Part::Literal(literal) if !literal.is_empty()));
+    let is_wide = !parts
+        .iter()
+        .any(|part| matches!(part, Part::Literal(literal) if !literal.is_empty()));
     if is_wide {
         for item in items {
             let mut draft = Draft::literal(item);
@@ -133,6 +166,15 @@ fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>)
             drafts.push(draft);
         }
         return;
+    }
+    // Where the payload names its only value, the last level does so again.
+    let names_one = |item: &&Item<'_>| {
+        let records = item.reading.records.as_ref();
+        records.is_some_and(|records| records.name.is_some()) && item.reading.columns.len() == 1
+    };
+    if parts.last() == Some(&Part::Tag) && items.len() > 1 && items.iter().all(names_one) {
+        parts.pop();
+        parts.push(Part::Any);
     }
     drafts.push(Draft {
         parts,
@@ -160,7 +202,10 @@ fn kind_level(items: &[&Item<'_>]) -> Option<usize> {
     let has_ids = (0..items[0].levels.len()).any(ids);
     for level in 1..items[0].levels.len() {
         let values = at(items, level);
-        if values.len() < 2 || values.len() > KINDS_MAX || values.iter().filter(|value| is_id(value)).count() * 2 > values.len() {
+        if values.len() < 2
+            || values.len() > KINDS_MAX
+            || values.iter().filter(|value| is_id(value)).count() * 2 > values.len()
+        {
             continue;
         }
         let (mut same, mut other) = ((0.0, 0), (0.0, 0));

@@ -8,6 +8,8 @@ use super::{
     levels::{Part, rule_name, written},
     reading::{Format, Reading, list, quoted},
 };
+use dunlin_sync::sample::Schema;
+
 use crate::{
     config::{
         self, Overrides,
@@ -17,7 +19,7 @@ use crate::{
         decode::{self, Decoded, Publish, Reason, Reject},
         route::{Destination, Router},
     },
-    topic::{TopicFilter, cover},
+    topic::cover,
 };
 
 /// Most bytes that a compressed payload may hold.
@@ -26,6 +28,7 @@ const INFLATED_BYTES_MAX: usize = 256 << 10;
 /// A rule as it will be written.
 pub(crate) struct Rule<'s> {
     pub(super) name: String,
+    pub(super) parts: Vec<Part>,
     pub(super) filter: String,
     pub(super) excluded: Vec<String>,
     pub(super) reading: Reading,
@@ -35,19 +38,31 @@ pub(crate) struct Rule<'s> {
 impl<'s> Rule<'s> {
     /// With a name that none of `names` is.
     pub(super) fn of(draft: Draft<'s>, names: &[String]) -> Self {
-        let tags: Vec<String> = draft.reading.tags.iter().map(|(name, _)| name.clone()).collect();
+        let tags: Vec<String> = draft
+            .reading
+            .tags
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
         let name = match draft.reading.format {
             Format::Sparkplug => rule_name(&[Part::Literal("sparkplug".to_owned())], names),
             _ => rule_name(&draft.parts, names),
         };
         let mut reading = draft.reading;
-        if reading.is_one_value && !draft.parts.iter().any(|part| matches!(part, Part::Field | Part::RestField)) && reading.records.is_some() {
+        if reading.is_one_value
+            && !draft
+                .parts
+                .iter()
+                .any(|part| matches!(part, Part::Field | Part::RestField))
+            && reading.records.is_some()
+        {
             // Its value is called as the topic ends.
             reading.records = None;
         }
         Self {
             name,
             filter: written(&draft.parts, &tags),
+            parts: draft.parts,
             excluded: Vec::new(),
             reading,
             topics: draft.topics,
@@ -68,10 +83,66 @@ impl<'s> Rule<'s> {
         text
     }
 
+    /// Makes tags of levels where `other` takes anything, so that it takes all that both may take; whether it
+    /// does then.
+    pub(super) fn widen_over(&mut self, other: &Rule<'_>) -> bool {
+        for (own, others) in self.parts.iter_mut().zip(&other.parts).skip(1) {
+            if matches!(own, Part::Literal(_)) && !matches!(others, Part::Literal(_)) {
+                *own = Part::Tag;
+            }
+        }
+        let tags: Vec<String> = self
+            .reading
+            .tags
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.filter = written(&self.parts, &tags);
+        self.takes_all_of(&other.filter)
+    }
+
+    /// Levels behind that of the field that [`Rule::widen_over`] would make tags: what they say would be lost.
+    pub(super) fn harm_of_widening(&self, other: &Rule<'_>) -> usize {
+        let is_field = |part: &Part| matches!(part, Part::Field);
+        let field = self
+            .parts
+            .iter()
+            .position(is_field)
+            .unwrap_or(self.parts.len());
+        let pairs = self.parts.iter().zip(&other.parts).skip(field);
+        pairs
+            .filter(|(own, others)| {
+                matches!(own, Part::Literal(_)) && !matches!(others, Part::Literal(_))
+            })
+            .count()
+    }
+
+    /// Whether some brokers would send twice what is published on a topic of both.
+    pub(super) fn is_tangled_with(&self, other: &Rule<'_>) -> bool {
+        cover::overlap(&self.filter, &other.filter)
+            && !self.takes_all_of(&other.filter)
+            && !other.takes_all_of(&self.filter)
+    }
+
+    /// What is decided last: narrow rules come first.
+    pub(super) fn width(&self) -> (bool, usize, std::cmp::Reverse<usize>) {
+        width(&self.parts, self.topics.len())
+    }
+
     /// Whether it takes whatever `filter` takes.
     pub(super) fn takes_all_of(&self, filter: &str) -> bool {
         cover::covers(&self.filter, filter)
     }
+}
+
+/// How much a filter takes: the wider, the more.
+pub(super) fn width(parts: &[Part], topics: usize) -> (bool, usize, std::cmp::Reverse<usize>) {
+    let wild = parts
+        .iter()
+        .filter(|part| !matches!(part, Part::Literal(_)))
+        .count();
+    let has_rest = matches!(parts.last(), Some(Part::RestField));
+    (has_rest, wild, std::cmp::Reverse(topics))
 }
 
 /// What became of the samples of a rule.
@@ -120,6 +191,7 @@ pub(super) fn verdicts(rules: &[Rule<'_>], seen: &Seen) -> Vec<Verdict> {
         .enumerate()
         .flat_map(|(number, rule)| rule.topics.iter().map(move |topic| (*topic, number)))
         .collect();
+    let schemas = schemas(&streams, &router, seen);
     for (topic, of_topic) in seen.topics() {
         let Ok(destination) = router.route(topic.as_bytes()) else {
             continue;
@@ -134,7 +206,8 @@ pub(super) fn verdicts(rules: &[Rule<'_>], seen: &Seen) -> Vec<Verdict> {
             continue;
         }
         for sample in &of_topic.samples {
-            match decoded(&streams[route.rule], route.field.as_deref(), sample) {
+            let schema = Some(&schemas[route.rule]);
+            match decoded(&streams[route.rule], schema, route.field.as_deref(), sample) {
                 Ok(decoded) => {
                     verdict.taken += 1;
                     let misfit = decoded.misfits.kinds.first();
@@ -143,9 +216,9 @@ pub(super) fn verdicts(rules: &[Rule<'_>], seen: &Seen) -> Vec<Verdict> {
                 }
                 Err(reject) => {
                     verdict.refused += 1;
-                    verdict.refusal.get_or_insert_with(|| {
-                        format!("{}: {}", reject.reason, reject.detail)
-                    });
+                    verdict
+                        .refusal
+                        .get_or_insert_with(|| format!("{}: {}", reject.reason, reject.detail));
                 }
             }
         }
@@ -153,7 +226,48 @@ pub(super) fn verdicts(rules: &[Rule<'_>], seen: &Seen) -> Vec<Verdict> {
     verdicts
 }
 
-fn decoded(rule: &StreamRule, field: Option<&str>, payload: &[u8]) -> Result<Decoded, Reject> {
+/// What each rule's table will hold once all of it has come.
+fn schemas(streams: &[StreamRule], router: &Router, seen: &Seen) -> Vec<Schema> {
+    let schema = |rule: &StreamRule| Schema {
+        id: 0,
+        name: rule.name.clone(),
+        tag_names: Vec::new(),
+        fields: rule
+            .fields
+            .iter()
+            .map(|declared| declared.field.clone())
+            .collect(),
+    };
+    let mut schemas: Vec<Schema> = streams.iter().map(schema).collect();
+    for (topic, of_topic) in seen.topics() {
+        let Ok(destination) = router.route(topic.as_bytes()) else {
+            continue;
+        };
+        let Destination::Stream(route) = &*destination else {
+            continue;
+        };
+        for sample in &of_topic.samples {
+            let schema = &schemas[route.rule];
+            let decoded = decoded(
+                &streams[route.rule],
+                Some(schema),
+                route.field.as_deref(),
+                sample,
+            );
+            if let Ok(decoded) = decoded {
+                schemas[route.rule].fields.extend(decoded.new_fields);
+            }
+        }
+    }
+    schemas
+}
+
+fn decoded(
+    rule: &StreamRule,
+    schema: Option<&Schema>,
+    field: Option<&str>,
+    payload: &[u8],
+) -> Result<Decoded, Reject> {
     if rule.format == PayloadFormat::SparkplugB {
         return Ok(Decoded::default());
     }
@@ -162,7 +276,7 @@ fn decoded(rule: &StreamRule, field: Option<&str>, payload: &[u8]) -> Result<Dec
         field,
         ..Publish::of(payload)
     };
-    decode::decode(rule, None, publish)
+    decode::decode(rule, schema, publish)
 }
 
 /// The first reading that takes at least half of the samples, or else the one that takes most.
@@ -191,14 +305,14 @@ fn taken(reading: &Reading, samples: &[Vec<u8>]) -> usize {
     let Some(rule) = checked(&text).and_then(|rules| rules.into_iter().next()) else {
         return 0;
     };
-    debug_assert!(TopicFilter::parse(filter).is_ok());
     let field = is_named.then_some("b");
-    let is_taken = |sample: &&Vec<u8>| match decoded(&rule, field, sample) {
+    let is_taken = |sample: &&Vec<u8>| match decoded(&rule, None, field, sample) {
         Ok(decoded) => {
             let mut misfits = decoded.misfits.kinds.iter();
             !misfits.any(|misfit| misfit.reason == Reason::TooManyFields)
         }
-        Err(_) => false,
+        // What says nothing now may say something later.
+        Err(reject) => reject.reason == Reason::Empty && reading.records.is_none(),
     };
     samples.iter().filter(is_taken).count()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     draft::{Draft, Item, at, merged, name_field},
-    levels::{Part, is_id},
+    levels::{Part, is_id, is_serial},
     reading::Format,
     words,
 };
@@ -12,14 +12,17 @@ use super::{
 /// Rules for topics of one value each.
 pub(super) fn drafts<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>) {
     // What is written in a way of its own needs a rule of its own.
-    let (special, usual): (Vec<&Item<'t>>, Vec<&Item<'t>>) =
-        items.iter().partition(|item| !item.reading.fields.is_empty());
+    let (special, usual): (Vec<&Item<'t>>, Vec<&Item<'t>>) = items
+        .iter()
+        .partition(|item| !item.reading.fields.is_empty());
     drafts.extend(special.into_iter().map(Draft::literal));
     // What follows the level of the name, if it only says that a value comes.
     let mut by_end: BTreeMap<Option<&str>, Vec<&Item<'t>>> = BTreeMap::new();
     for item in usual {
         let last = item.levels.last().copied().unwrap_or_default();
-        let is_end = item.levels.len() > 2 && words::is_value_level(last);
+        let before = item.levels.iter().rev().nth(1).copied().unwrap_or_default();
+        let is_number = before.bytes().all(|byte| byte.is_ascii_digit());
+        let is_end = item.levels.len() > 2 && words::is_value_level(last) && !is_number;
         by_end.entry(is_end.then_some(last)).or_default().push(item);
     }
     for (end, group) in by_end {
@@ -37,7 +40,9 @@ fn of_end<'t>(root: &Part, end: Option<&str>, items: &[&Item<'t>], drafts: &mut 
         return;
     }
     let first_field = items.iter().map(|item| field_of(item)).min().unwrap_or(1);
-    let last_tag = (1..first_field).rev().find(|&level| tells_things_apart(items, level, end));
+    let last_tag = (1..first_field)
+        .rev()
+        .find(|&level| tells_things_apart(items, level, end));
     let begin = last_tag.map_or(1, |level| level + 1);
     // Of several kinds of things each has a rule, where a word tells them apart.
     let depths: BTreeSet<usize> = items.iter().map(|item| item.levels.len()).collect();
@@ -46,14 +51,22 @@ fn of_end<'t>(root: &Part, end: Option<&str>, items: &[&Item<'t>], drafts: &mut 
         && (end.is_some() || last_tag.is_none() && depths.len() == 1 && splits_kinds(items, level))
     {
         for value in at(items, level) {
-            let part: Vec<&Item<'t>> = items.iter().copied().filter(|item| item.levels[level] == value).collect();
+            let part: Vec<&Item<'t>> = items
+                .iter()
+                .copied()
+                .filter(|item| item.levels[level] == value)
+                .collect();
             of_end(root, end, &part, drafts);
         }
         return;
     }
     if last_tag.is_none() && depths.len() > 1 {
         for depth in depths {
-            let part: Vec<&Item<'t>> = items.iter().copied().filter(|item| item.levels.len() == depth).collect();
+            let part: Vec<&Item<'t>> = items
+                .iter()
+                .copied()
+                .filter(|item| item.levels.len() == depth)
+                .collect();
             of_end(root, end, &part, drafts);
         }
         return;
@@ -74,9 +87,17 @@ fn of_end<'t>(root: &Part, end: Option<&str>, items: &[&Item<'t>], drafts: &mut 
         level += 1;
     }
     let is_presence = items[0].reading.is_presence;
+    // Below a device are its values, however they are grouped; below a place may be further ones.
+    let names_devices = |level: usize| {
+        let serials = items
+            .iter()
+            .filter(|item| is_serial(item.levels[level]))
+            .count();
+        serials * 2 >= items.len()
+    };
     if level == first_field && depths.len() == 1 {
         parts.push(Part::Field);
-    } else if depths.len() == 1 && last_tag.is_none() && !is_presence {
+    } else if depths.len() == 1 && !is_presence && !last_tag.is_some_and(names_devices) {
         // The levels in front of the last one are places.
         parts.extend((level..first_field).map(|_| Part::Tag));
         parts.push(Part::Field);
@@ -89,7 +110,10 @@ fn of_end<'t>(root: &Part, end: Option<&str>, items: &[&Item<'t>], drafts: &mut 
 
 /// Whether a level tells things apart: by numbers, or as there is the same below several of its values.
 fn tells_things_apart(items: &[&Item<'_>], level: usize, end: Option<&str>) -> bool {
-    let ids = items.iter().filter(|item| is_id(item.levels[level])).count();
+    let ids = items
+        .iter()
+        .filter(|item| is_id(item.levels[level]))
+        .count();
     if ids * 2 >= items.len() || follows_kind(items, level) {
         return true;
     }
@@ -102,14 +126,19 @@ fn tells_things_apart(items: &[&Item<'_>], level: usize, end: Option<&str>) -> b
 }
 
 fn follows_kind(items: &[&Item<'_>], level: usize) -> bool {
-    items.iter().all(|item| words::names_a_kind_of_thing(item.levels[level - 1]))
+    items
+        .iter()
+        .all(|item| words::names_a_kind_of_thing(item.levels[level - 1]))
 }
 
 /// Whether each value of a level goes with one format.
 fn splits_kinds(items: &[&Item<'_>], level: usize) -> bool {
     let mut formats: BTreeMap<&str, BTreeSet<Format>> = BTreeMap::new();
     for item in items {
-        formats.entry(item.levels[level]).or_default().insert(item.reading.format);
+        formats
+            .entry(item.levels[level])
+            .or_default()
+            .insert(item.reading.format);
     }
     let all: BTreeSet<&Format> = formats.values().flatten().collect();
     all.len() > 1 && formats.values().all(|of_value| of_value.len() == 1)

@@ -49,7 +49,9 @@ pub(crate) fn text(proposal: &Proposal<'_>, seen: &Seen, broker: &Broker, second
         let _cannot_fail = writeln!(out, "{key} = {}", quoted(value));
     }
     if broker.lacks_password {
-        out.push_str("# The password is not written here: name its file, or set DUNLIN_MQTT_PASSWORD.\n");
+        out.push_str(
+            "# The password is not written here: name its file, or set DUNLIN_MQTT_PASSWORD.\n",
+        );
         out.push_str("#password_file = \"/etc/dunlin/mqtt.password\"\n");
     }
     let counts: BTreeMap<&str, (u64, u64)> = seen

@@ -79,7 +79,13 @@ pub struct ListeningArgs {
 /// [`Exit::Usage`] for what cannot be meant, a file that is there among it; [`Exit::Failed`] for a broker that
 /// does not let us; [`Exit::Found`] if nothing came that a rule could be made for.
 pub async fn run(args: DiscoverArgs) -> Outcome {
-    discover(&args.broker, &args.listening, args.output.as_deref(), args.force).await
+    discover(
+        &args.broker,
+        &args.listening,
+        args.output.as_deref(),
+        args.force,
+    )
+    .await
 }
 
 /// As [`run`], into `output`.
@@ -122,7 +128,9 @@ pub(super) async fn discover(
     );
     if let Some(path) = output {
         let path = path.display();
-        eprintln!("wrote {path}; look through it, then: dunlin check -c {path} && dunlin run -c {path}");
+        eprintln!(
+            "wrote {path}; look through it, then: dunlin check -c {path} && dunlin run -c {path}"
+        );
     }
     Ok(())
 }
@@ -166,7 +174,8 @@ fn settings(broker: &str, args: &ListeningArgs) -> Result<Settings, Exit> {
 
 /// What the file may say of the broker.
 fn broker_of(broker: &str, args: &ListeningArgs) -> Result<Broker, Exit> {
-    let url = BrokerUrl::parse(broker).map_err(|error| Exit::Usage(format!("--broker: {error}")))?;
+    let url =
+        BrokerUrl::parse(broker).map_err(|error| Exit::Usage(format!("--broker: {error}")))?;
     let scheme = if url.tls { "mqtts" } else { "mqtt" };
     let host = if url.host.contains(':') {
         format!("[{}]", url.host)
@@ -188,7 +197,9 @@ fn broker_of(broker: &str, args: &ListeningArgs) -> Result<Broker, Exit> {
         ("cert_file", args.cert_file.as_ref().map(absolute)),
         ("key_file", args.key_file.as_ref().map(absolute)),
     ];
-    let settings = settings.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let settings = settings
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
     Ok(Broker {
         url: format!("{scheme}://{host}:{}", url.port),
         settings: settings.collect(),

@@ -29,7 +29,10 @@ fn the_file_says_how_to_reach_the_broker_and_nothing_secret() {
 #[test]
 fn a_filter_that_no_broker_takes_is_refused_before_listening() {
     let error = filters(&["a/#/b".to_owned()]).unwrap_err();
-    assert!(matches!(&error, Exit::Usage(text) if text.contains("--topic a/#/b")), "{error}");
+    assert!(
+        matches!(&error, Exit::Usage(text) if text.contains("--topic a/#/b")),
+        "{error}"
+    );
     assert_eq!(filters(&["a/+b".to_owned()]).unwrap(), ["a/+"]);
 }
 
@@ -39,7 +42,10 @@ async fn a_file_that_is_there_is_not_overwritten() {
     let path = dir.path().join("dunlin.toml");
     fs::write(&path, "mine").unwrap();
     let ended = discover("mqtt://127.0.0.1:1", &args(), Some(&path), false).await;
-    assert!(matches!(&ended, Err(Exit::Usage(text)) if text.contains("--force")), "{ended:?}");
+    assert!(
+        matches!(&ended, Err(Exit::Usage(text)) if text.contains("--force")),
+        "{ended:?}"
+    );
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     write(&path, "new", true).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "new");
@@ -81,7 +87,10 @@ async fn what_a_broker_sends_and_has_retained_becomes_a_file() {
         ended = discover(&url, &listening, Some(&path), false) => ended.unwrap(),
     }
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains("topic = \"hall/+thing\"\ntime = \"/ts\"\n"), "{text}");
+    assert!(
+        text.contains("topic = \"hall/+thing\"\ntime = \"/ts\"\n"),
+        "{text}"
+    );
     let checked = config::check(Some(&path), &Overrides::default());
     assert!(checked.settings.is_ok(), "{:?}", checked.settings);
 }

@@ -147,6 +147,15 @@ fn without_a_name_the_keys_are_the_names() {
 }
 
 #[test]
+fn a_name_that_is_a_place_is_the_path_of_that_place() {
+    let rule = shaped(values_at(vec![], Some("/path"), "/value"), "");
+    let alone = r#"{"path":"/features/temp/value","value":23.5}"#;
+    let within = r#"{"path":"/features","value":{"temp":{"value":23.6}}}"#;
+    assert_eq!(told(&ok(&rule, alone)), one(&["features.temp.value=23.5"]));
+    assert_eq!(told(&ok(&rule, within)), one(&["features.temp.value=23.6"]));
+}
+
+#[test]
 fn whole_records_from_inside_see_what_lies_around_them() {
     let at = RecordsAt {
         steps: vec![key("metrics"), key("fields")],
