@@ -10,6 +10,7 @@ mod binary;
 mod bursts;
 mod columns;
 mod draft;
+mod field_line;
 mod identity;
 mod levels;
 mod lines;
@@ -18,6 +19,7 @@ mod reading;
 mod seen;
 mod shape;
 mod singles;
+mod spelling;
 mod times;
 mod topics;
 mod trees;
@@ -33,6 +35,7 @@ pub(crate) use write::{Broker, text};
 
 use self::{
     draft::{Draft, Item},
+    levels::Part,
     seen::SeenTopic,
     trial::{Rule, Verdict},
 };
@@ -42,6 +45,8 @@ use crate::topic::hostile_part;
 const RULES_MAX: usize = 300;
 /// Most topics that a rule excludes one by one.
 const EXCLUDED_MAX: usize = 64;
+/// Topics that get a rule each where others have the same filter.
+const EXCEPTIONS_MAX: usize = 3;
 /// How often a rule is widened because of another.
 const UNTANGLED_MAX: usize = 100;
 /// How often rules that take each other's topics are told apart.
@@ -152,9 +157,18 @@ fn sound<'s>(
         rules.push(rule);
         Ok(())
     };
+    let mut filters: Vec<Vec<Part>> = Vec::new();
     for draft in drafts {
-        let Err(topics) = add(draft) else {
-            continue;
+        // A few that are read in another way than the others of their filter are named word by word.
+        let is_exception = draft.topics.len() <= EXCEPTIONS_MAX && filters.contains(&draft.parts);
+        filters.push(draft.parts.clone());
+        let topics = if is_exception {
+            draft.topics
+        } else {
+            let Err(topics) = add(draft) else {
+                continue;
+            };
+            topics
         };
         for topic in topics {
             let item = items.iter().find(|item| item.topic == topic);
@@ -164,6 +178,7 @@ fn sound<'s>(
             }
         }
     }
+    rules.sort_by_key(Rule::width);
     rules
 }
 

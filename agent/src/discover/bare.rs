@@ -2,7 +2,8 @@
 
 use super::{
     columns::Column,
-    reading::{FieldLine, Format, Reading},
+    field_line::FieldLine,
+    reading::{Format, Reading},
     words,
 };
 

@@ -6,7 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     binary,
-    reading::{Format, Reading, pointer_part},
+    reading::{Format, Reading},
+    spelling::pointer_part,
     times, words,
 };
 use crate::record::decode::tree::Tree;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{reading::FieldLine, words};
+use super::{field_line::FieldLine, words};
 use crate::record::decode::{is_field_name, tree::Tree};
 
 /// Most fields looked at in a topic.

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::{
     bare,
     columns::{self, Column},
+    field_line::FieldLine,
     levels::Part,
-    reading::{FieldLine, Format, Reading},
+    reading::{Format, Reading},
 };
 
 /// A topic, and how to read what comes there.
@@ -30,7 +31,7 @@ impl<'t> Draft<'t> {
         let mut parts: Vec<Part> = levels
             .map(|level| Part::Literal((*level).to_owned()))
             .collect();
-        let mut reading = item.reading.clone();
+        let mut reading = merged(&[item]);
         if reading.is_one_value {
             name_field(
                 &mut reading,

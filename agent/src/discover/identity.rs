@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{reading::pointer_part, words};
+use super::{spelling::pointer_part, words};
 use crate::{record::decode::tree::Tree, topic::is_tag_name};
 
 /// Tags that exist already or cannot be.

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::columns::Column;
+use super::{
+    columns::Column,
+    field_line::FieldLine,
+    spelling::{key, list, quoted, table},
+};
 
 /// A format, as the configuration calls it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,26 +64,6 @@ pub(super) struct Records {
     pub(super) value: Option<String>,
     pub(super) quality: Option<String>,
     pub(super) good: Vec<String>,
-}
-
-/// A declared field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FieldLine {
-    pub(super) name: String,
-    pub(super) kind: &'static str,
-    pub(super) has_decimal_comma: bool,
-    pub(super) unit: Option<&'static str>,
-}
-
-impl FieldLine {
-    pub(super) fn of(name: &str, kind: &'static str) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind,
-            has_decimal_comma: false,
-            unit: None,
-        }
-    }
 }
 
 /// What a rule says of payloads.
@@ -247,23 +231,6 @@ impl Reading {
     }
 }
 
-impl FieldLine {
-    fn written(&self) -> String {
-        let name = key(&self.name);
-        if !self.has_decimal_comma && self.unit.is_none() {
-            return format!("{name} = {}", quoted(self.kind));
-        }
-        let mut inner = format!("type = {}", quoted(self.kind));
-        if self.has_decimal_comma {
-            inner.push_str(", decimal = \",\"");
-        }
-        if let Some(unit) = self.unit {
-            let _cannot_fail = write!(inner, ", unit = {}", quoted(unit));
-        }
-        format!("{name} = {{ {inner} }}")
-    }
-}
-
 impl Records {
     fn written(&self) -> String {
         if self.value.is_none() {
@@ -282,46 +249,4 @@ impl Records {
         let good = (!self.good.is_empty()).then(|| format!("good = {}", list(&self.good)));
         table(parts.chain(good))
     }
-}
-
-fn table(parts: impl Iterator<Item = String>) -> String {
-    let parts: Vec<String> = parts.collect();
-    format!("{{ {} }}", parts.join(", "))
-}
-
-/// A list of texts as TOML has it.
-pub(super) fn list(texts: &[String]) -> String {
-    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
-    format!("[{}]", texts.join(", "))
-}
-
-/// A text as TOML has it.
-pub(super) fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
-                let _cannot_fail = write!(out, "\\u{:04X}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// A key as TOML has it.
-fn key(name: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if !name.is_empty() && name.bytes().all(is_bare) {
-        return name.to_owned();
-    }
-    quoted(name)
-}
-
-/// A key as a part of a JSON pointer.
-pub(super) fn pointer_part(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    reading::{Records, pointer_part},
+    reading::Records,
     singles::{maps_beside_each_other, single_objects, usual_keys, value_map, values_at},
+    spelling::pointer_part,
     times, words,
 };
 use crate::record::decode::tree::Tree;

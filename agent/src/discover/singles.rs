@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    reading::{Records, pointer_part},
-    times, words,
-};
+use super::{reading::Records, spelling::pointer_part, times, words};
 use crate::record::decode::tree::Tree;
 
 /// Keys that most of `nodes` have, in the order in which they came first.

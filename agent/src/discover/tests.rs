@@ -23,6 +23,13 @@ fn seen(publishes: &[(&str, &[u8])]) -> Seen {
 
 fn file(publishes: &[(&str, &[u8])]) -> String {
     let seen = seen(publishes);
+    let proposal = propose(&seen);
+    for (topic, _) in seen.topics() {
+        let of_rules = proposal.rules.iter().flat_map(|rule| &rule.topics);
+        let rules = of_rules.filter(|other| **other == topic).count();
+        let left = usize::from(proposal.left.contains_key(topic));
+        assert_eq!(rules + left, 1, "{topic}: {:?}", proposal.left);
+    }
     let broker = Broker {
         url: "mqtt://localhost:1883".to_owned(),
         settings: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{reading::pointer_part, words};
+use super::{spelling::pointer_part, words};
 use crate::{
     base::source_time::{TimeError, TimeFormat, TimeRule, TimeUnit, Zone},
     record::decode::tree::Tree,

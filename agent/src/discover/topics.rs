@@ -161,9 +161,7 @@ fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>)
         .any(|part| matches!(part, Part::Literal(literal) if !literal.is_empty()));
     if is_wide {
         for item in items {
-            let mut draft = Draft::literal(item);
-            draft.reading = merged(&[item]);
-            drafts.push(draft);
+            drafts.push(Draft::literal(item));
         }
         return;
     }
@@ -222,7 +220,8 @@ fn kind_level(items: &[&Item<'_>]) -> Option<usize> {
         }
         let gain = same.0 / f64::from(same.1) - other.0 / f64::from(other.1);
         // Where numbers tell things apart, words that come again tell kinds.
-        if (gain > 0.25 || has_ids) && best.is_none_or(|(known, _)| gain > known) {
+        let are_words = values.iter().all(|value| !is_id(value));
+        if (gain > 0.25 || has_ids && are_words) && best.is_none_or(|(known, _)| gain > known) {
             best = Some((gain, level));
         }
     }

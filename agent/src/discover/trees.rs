@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{
     bursts, columns, identity,
-    reading::{Format, Reading, Records, pointer_part},
-    shape, times, words,
+    reading::{Format, Reading, Records},
+    shape,
+    spelling::pointer_part,
+    times, words,
 };
 use crate::{
     config::settings::{PayloadFormat, Pointer},

@@ -6,7 +6,8 @@ use super::{
     Seen,
     draft::Draft,
     levels::{Part, rule_name, written},
-    reading::{Format, Reading, list, quoted},
+    reading::{Format, Reading},
+    spelling::{list, quoted},
 };
 use dunlin_sync::sample::Schema;
 

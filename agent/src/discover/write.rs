@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     Proposal, Seen,
-    reading::quoted,
+    spelling::quoted,
     trial::{Rule, Verdict},
 };
 use crate::base::text;
@@ -105,6 +105,12 @@ fn comment(rule: &Rule<'_>, verdict: &Verdict, counts: &BTreeMap<&str, (u64, u64
             "{} of {} different payloads would go to quarantine: {refusal}",
             verdict.refused,
             verdict.refused + verdict.taken
+        ));
+    }
+    if let Some(stranger) = verdict.strangers.first() {
+        let others = text::of(verdict.strangers.len() as u64, "topic");
+        note(&format!(
+            "takes {others} that it was not made for, as {stranger}: exclude them"
         ));
     }
     if let Some(misfit) = &verdict.misfit {

@@ -142,7 +142,7 @@ fn without_a_name_the_keys_are_the_names() {
         r#"{"path":"/features/temp","value":{"c":23.5,"f":74},"timestamp":1777888000000}"#;
     assert_eq!(
         told(&ok(&rule, payload)),
-        one(&["/features/temp.c=23.5 /features/temp.f=74 @1777888000000"])
+        one(&["features.temp.c=23.5 features.temp.f=74 @1777888000000"])
     );
 }
 
