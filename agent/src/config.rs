@@ -115,12 +115,12 @@ pub(crate) fn check_text(path: &Path, text: &str, overrides: &Overrides) -> Chec
     let source = Source::of_text(path, text.to_owned());
     let settings = with_source(
         Some(path),
-        Some(source),
+        Some(&source),
         overrides,
         &mut found,
         check::settings,
     );
-    finished(settings, found)
+    finished(Some(settings), found)
 }
 
 /// As [`load_with`], with the warnings.
@@ -188,7 +188,7 @@ fn with_inputs<T>(
         }
         source => source.flatten(),
     };
-    with_source(file, source, overrides, found, then)
+    Some(with_source(file, source.as_ref(), overrides, found, then))
 }
 
 fn nowhere(file: Option<&Path>) -> Origin {
@@ -204,16 +204,13 @@ fn base(file: Option<&Path>) -> &Path {
 
 fn with_source<T>(
     file: Option<&Path>,
-    source: Option<Source>,
+    source: Option<&Source>,
     overrides: &Overrides,
     found: &mut Diagnostics,
     then: impl FnOnce(&Inputs<'_>, &mut Diagnostics) -> T,
-) -> Option<T> {
+) -> T {
     let mut values = Values::new(nowhere(file), base(file));
-    let document = source
-        .as_ref()
-        .map(|source| source.parse(found))
-        .unwrap_or_default();
+    let document = source.map(|source| source.parse(found)).unwrap_or_default();
     let broken_lines: BTreeSet<_> = found
         .errors
         .iter()
@@ -221,7 +218,7 @@ fn with_source<T>(
         .collect();
     let syntax_errors = found.errors.len();
     let mut tables = Tables::default();
-    if let (Some(source), Some(path)) = (&source, file) {
+    if let (Some(source), Some(path)) = (source, file) {
         tables = values.read_file(source, &document, found);
         if let Some(origin) = &tables.password {
             secrets::warn_if_readable_by_others("this file", path, origin, found);
@@ -230,7 +227,7 @@ fn with_source<T>(
     values.read_overrides(overrides, found);
     let inputs = Inputs {
         values: &values,
-        source: source.as_ref(),
+        source,
         tables: &tables,
         overrides,
         syntax_is_sound: syntax_errors == 0,
@@ -254,7 +251,7 @@ fn with_source<T>(
             index <= syntax_errors || !is_consequence
         });
     }
-    Some(result)
+    result
 }
 
 // Their small configurations name no upstream: the default is a SQLite file.

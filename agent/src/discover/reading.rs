@@ -221,7 +221,11 @@ impl Reading {
             line("tags", &table(tags));
         }
         if !self.exclude_fields.is_empty() {
-            line("exclude_fields", &list(&self.exclude_fields));
+            let fields = self.exclude_fields.iter().map(|field| {
+                let literal = field.replace('\\', "\\\\");
+                literal.replace('*', "\\*").replace('?', "\\?")
+            });
+            line("exclude_fields", &list(&fields.collect::<Vec<_>>()));
         }
         if !self.fields.is_empty() {
             let fields = self.fields.iter().map(FieldLine::written);

@@ -83,7 +83,7 @@ pub(super) fn walk<'t>(roots: &[&'t Tree]) -> Option<Walk<'t>> {
         } else if let Some(key) = container(&walk.nodes) {
             (format!("/{}", pointer_part(key)), Some(key.to_owned()))
         } else {
-            walk.into_maps();
+            walk.step_into_maps();
             break;
         };
         if key.is_none() && walk.path.contains('+') {
@@ -113,7 +113,7 @@ pub(super) fn walk<'t>(roots: &[&'t Tree]) -> Option<Walk<'t>> {
 
 impl Walk<'_> {
     /// One step further where maps of single values lie beside each other.
-    fn into_maps(&mut self) {
+    fn step_into_maps(&mut self) {
         let Some(records) = maps_beside_each_other(&self.nodes) else {
             return;
         };

@@ -38,7 +38,7 @@ pub(super) fn readings(format: Format, roots: &[&Tree]) -> Result<Vec<Reading>, 
     match shape::walk(roots) {
         Some(walk) => {
             let is_plain = walk.path.is_empty() && walk.single.is_none();
-            found.push(of_walk(format, walk));
+            found.push(of_walk(format, &walk));
             if !is_plain {
                 found.push(plain(format, roots));
             }
@@ -72,15 +72,15 @@ fn plain(format: Format, roots: &[&Tree]) -> Reading {
         nodes: nodes.collect(),
         ..shape::Walk::default()
     };
-    of_walk(format, walk)
+    of_walk(format, &walk)
 }
 
-fn of_walk(format: Format, walk: shape::Walk<'_>) -> Reading {
+fn of_walk(format: Format, walk: &shape::Walk<'_>) -> Reading {
     let mut reading = Reading::of(format);
     let mut levels = vec![walk.nodes.clone()];
     levels.extend(walk.levels.iter().rev().cloned());
     let name_at = walk.single.as_ref().and_then(|single| single.name.clone());
-    let clock_levels = levels_for_time(&walk, &levels);
+    let clock_levels = levels_for_time(walk, &levels);
     if let Some(clock) = times::find(&clock_levels) {
         reading.needs_zone = clock.writing.needs_zone;
         reading.time_format = clock.writing.format;
@@ -100,43 +100,11 @@ fn of_walk(format: Format, walk: shape::Walk<'_>) -> Reading {
         let says = |value: &Tree| matches!(value, Tree::Text(text) if words::is_presence(text));
         !node.members().is_empty() && node.members().iter().all(|(_, value)| says(value))
     });
-    match &walk.single {
-        Some(single) => {
-            reading.records = Some(single.clone());
-            single_columns(&mut reading, &walk.nodes, single);
-        }
-        None => {
-            if !walk.path.is_empty() {
-                reading.records = Some(Records {
-                    at: walk.path.clone(),
-                    ..Records::default()
-                });
-            }
-            note_json_in_texts(&walk.nodes, &mut reading);
-            let mut lists = BTreeSet::new();
-            for node in &walk.nodes {
-                shape::lists_of_objects(node, "", &mut lists);
-                columns::add_record(&mut reading.columns, node, &mut String::new());
-            }
-            reading.exclude_fields.extend(lists.iter().cloned());
-            if !lists.is_empty() {
-                let names: Vec<String> = lists.into_iter().collect();
-                reading.notes.push(format!(
-                    "left out, being lists of objects or lists: {}",
-                    names.join(", ")
-                ));
-            }
-            // What is a tag need not be a field, too.
-            for (_, at) in &reading.tags {
-                let path = path_of(at).into_owned();
-                if reading.columns.remove(&path).is_some() {
-                    reading.exclude_fields.push(path);
-                }
-            }
-            if let Some(time) = &reading.time {
-                reading.columns.remove(&*path_of(time));
-            }
-        }
+    if let Some(single) = &walk.single {
+        reading.records = Some(single.clone());
+        single_columns(&mut reading, &walk.nodes, single);
+    } else {
+        record_columns(&mut reading, walk);
     }
     let is_tag = |key: &str| {
         reading
@@ -158,6 +126,40 @@ fn of_walk(format: Format, walk: shape::Walk<'_>) -> Reading {
         ));
     }
     reading
+}
+
+/// What lies in whole records, but for what cannot be a field or is none.
+fn record_columns(reading: &mut Reading, walk: &shape::Walk<'_>) {
+    if !walk.path.is_empty() {
+        reading.records = Some(Records {
+            at: walk.path.clone(),
+            ..Records::default()
+        });
+    }
+    note_json_in_texts(&walk.nodes, reading);
+    let mut lists = BTreeSet::new();
+    for node in &walk.nodes {
+        shape::lists_of_objects(node, "", &mut lists);
+        columns::add_record(&mut reading.columns, node, &mut String::new());
+    }
+    reading.exclude_fields.extend(lists.iter().cloned());
+    if !lists.is_empty() {
+        let names: Vec<String> = lists.into_iter().collect();
+        reading.notes.push(format!(
+            "left out, being lists of objects or lists: {}",
+            names.join(", ")
+        ));
+    }
+    // What is a tag need not be a field, too.
+    for (_, at) in &reading.tags {
+        let path = path_of(at).into_owned();
+        if reading.columns.remove(&path).is_some() {
+            reading.exclude_fields.push(path);
+        }
+    }
+    if let Some(time) = &reading.time {
+        reading.columns.remove(&*path_of(time));
+    }
 }
 
 /// Texts that are JSON themselves, which stay texts.
@@ -204,9 +206,8 @@ fn single_columns(reading: &mut Reading, nodes: &[&Tree], single: &Records) {
     for node in nodes {
         match &single.name {
             Some(name_at) => {
-                let name = match at(node, name_at) {
-                    Some(Tree::Text(text) | Tree::Number(text)) => text,
-                    _ => continue,
+                let Some(Tree::Text(name) | Tree::Number(name)) = at(node, name_at) else {
+                    continue;
                 };
                 if let Some(value) = at(node, value_at) {
                     let mut path = name;

@@ -1,6 +1,6 @@
 //! What the check and the decoder say of rules that were made up.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use super::{
     Seen,
@@ -78,7 +78,7 @@ impl<'s> Rule<'s> {
             quoted(&self.filter)
         );
         if !self.excluded.is_empty() {
-            text.push_str(&format!("exclude = {}\n", list(&self.excluded)));
+            let _cannot_fail = writeln!(text, "exclude = {}", list(&self.excluded));
         }
         text.push_str(&self.reading.lines());
         text

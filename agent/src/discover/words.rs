@@ -86,15 +86,15 @@ fn has(words: &str, text: &str) -> bool {
 }
 
 pub(super) fn is_container(key: &str) -> bool {
-    place(&CONTAINERS, key).is_some()
+    place(CONTAINERS, key).is_some()
 }
 
 pub(super) fn is_sure_container(key: &str) -> bool {
-    place(&SURE_CONTAINERS, key).is_some()
+    place(SURE_CONTAINERS, key).is_some()
 }
 
 pub(super) fn is_meta_number(key: &str) -> bool {
-    place(&META, key).is_some()
+    place(META, key).is_some()
 }
 
 pub(super) fn is_meta_object(key: &str) -> bool {
@@ -109,27 +109,27 @@ fn first<'k>(words: &str, keys: impl Iterator<Item = &'k str>) -> Option<&'k str
 }
 
 pub(super) fn name_among<'k>(keys: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    first(&NAMES, keys)
+    first(NAMES, keys)
 }
 
 pub(super) fn value_among<'k>(keys: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    first(&VALUES, keys)
+    first(VALUES, keys)
 }
 
 pub(super) fn quality_among<'k>(keys: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    first(&QUALITIES, keys)
+    first(QUALITIES, keys)
 }
 
 pub(super) fn rate_among<'k>(keys: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    first(&RATES, keys)
+    first(RATES, keys)
 }
 
 pub(super) fn is_identity(key: &str) -> bool {
-    place(&IDENTITIES, key).is_some()
+    place(IDENTITIES, key).is_some()
 }
 
 pub(super) fn is_part_of_identity(key: &str) -> bool {
-    place(&PARTS_OF_IDENTITIES, key).is_some()
+    place(PARTS_OF_IDENTITIES, key).is_some()
 }
 
 pub(super) fn is_value_level(level: &str) -> bool {

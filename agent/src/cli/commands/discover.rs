@@ -34,7 +34,7 @@ const EVERYTHING: [&str; 2] = ["#", "$aws/#"];
 /// Options of `dunlin discover`.
 #[derive(Args, Clone, Debug)]
 pub struct DiscoverArgs {
-    /// The broker: mqtt://HOST:1883, or mqtts://HOST:8883 for TLS
+    /// The broker's address, as `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS
     #[arg(long, value_name = "URL")]
     broker: String,
     #[command(flatten)]
@@ -105,12 +105,11 @@ pub(super) async fn discover(
     listen(args, &settings, &filters, &mut seen).await?;
     let proposal = discover::propose(&seen);
     let text = discover::text(&proposal, &seen, &broker_of(broker, args)?, args.seconds);
-    match output {
-        Some(path) => write(path, &text, force)?,
-        None => {
-            let written = std::io::stdout().write_all(text.as_bytes());
-            written.map_err(|error| Exit::Failed(error.to_string()))?;
-        }
+    if let Some(path) = output {
+        write(path, &text, force)?;
+    } else {
+        let written = std::io::stdout().write_all(text.as_bytes());
+        written.map_err(|error| Exit::Failed(error.to_string()))?;
     }
     if proposal.is_empty() {
         let hint = "listen longer (--seconds), or see whether the user may read these topics";
