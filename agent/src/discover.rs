@@ -77,8 +77,9 @@ impl Proposal<'_> {
 pub(crate) fn propose(seen: &Seen) -> Proposal<'_> {
     let mut left = BTreeMap::new();
     let mut items = Vec::new();
+    let mut known = trial::Known::new();
     for (topic, of_topic) in seen.topics() {
-        match item(topic, of_topic) {
+        match item(topic, of_topic, &mut known) {
             Ok(item) => items.push(item),
             Err(why) => {
                 left.insert(topic, why);
@@ -105,7 +106,11 @@ pub(crate) fn propose(seen: &Seen) -> Proposal<'_> {
     }
 }
 
-fn item<'s>(topic: &'s str, seen: &SeenTopic) -> Result<Item<'s>, String> {
+fn item<'s>(
+    topic: &'s str,
+    seen: &SeenTopic,
+    known: &mut trial::Known,
+) -> Result<Item<'s>, String> {
     if let Some(what) = hostile_part(topic) {
         return Err(format!("{what} in the topic: such topics are never taken"));
     }
@@ -129,7 +134,8 @@ fn item<'s>(topic: &'s str, seen: &SeenTopic) -> Result<Item<'s>, String> {
         return Err(why.to_owned());
     }
     let readings = payload::readings(topic, &seen.samples)?;
-    let reading = trial::best(readings, &seen.samples).ok_or("the decoder takes none of it")?;
+    let reading =
+        trial::best(readings, &seen.samples, known).ok_or("the decoder takes none of it")?;
     if reading.is_description() {
         return Err("describes devices (texts, and topics of others), no readings".to_owned());
     }

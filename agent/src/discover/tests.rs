@@ -455,3 +455,27 @@ fn nothing_that_came_makes_it_panic_or_fail_the_check() {
         .collect();
     file(&all);
 }
+
+#[test]
+fn thousands_of_topics_of_a_kind_are_one_rule() {
+    let topics: Vec<String> = (0..3000)
+        .map(|n| format!("hall/press{n}/state{}", n % 3))
+        .collect();
+    let publishes: Vec<(&str, &[u8])> = topics
+        .iter()
+        .map(|topic| (&**topic, &br#"{"rms":1.5,"ts":1790000000}"#[..]))
+        .collect();
+    assert_eq!(
+        rules_of(&publishes),
+        "topic = \"hall/+thing/+part\"\ntime = \"/ts\""
+    );
+    let topics: Vec<String> = (0..3000)
+        .map(|n| format!("hall/press{}/value{}", n / 10, n % 10))
+        .collect();
+    let publishes: Vec<(&str, &[u8])> =
+        topics.iter().map(|topic| (&**topic, &b"1.5"[..])).collect();
+    assert_eq!(
+        rules_of(&publishes),
+        "topic = \"hall/+thing/{field}\"\nformat = \"number\""
+    );
+}

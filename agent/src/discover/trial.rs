@@ -1,6 +1,10 @@
 //! What the check and the decoder say of rules that were made up.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    path::Path,
+};
 
 use super::{
     Seen,
@@ -280,11 +284,18 @@ fn decoded(
     decode::decode(rule, schema, publish)
 }
 
+/// Rules by their text: many topics are read alike.
+pub(super) type Known = HashMap<String, Option<StreamRule>>;
+
 /// The first reading that takes at least half of the samples, or else the one that takes most.
-pub(super) fn best(readings: Vec<Reading>, samples: &[Vec<u8>]) -> Option<Reading> {
+pub(super) fn best(
+    readings: Vec<Reading>,
+    samples: &[Vec<u8>],
+    known: &mut Known,
+) -> Option<Reading> {
     let mut best: Option<(usize, Reading)> = None;
     for reading in readings {
-        let taken = taken(&reading, samples);
+        let taken = taken(&reading, samples, known);
         if taken * 2 >= samples.len() {
             return Some(reading);
         }
@@ -296,18 +307,22 @@ pub(super) fn best(readings: Vec<Reading>, samples: &[Vec<u8>]) -> Option<Readin
 }
 
 /// Samples that the decoder takes.
-fn taken(reading: &Reading, samples: &[Vec<u8>]) -> usize {
+fn taken(reading: &Reading, samples: &[Vec<u8>], known: &mut Known) -> usize {
     let is_named = reading.is_one_value && reading.fields.is_empty();
     let filter = if is_named { "a/{field}" } else { "a/b" };
     let text = format!(
         "[[stream]]\nname = \"a\"\ntopic = \"{filter}\"\n{}",
         reading.lines()
     );
-    let Some(rule) = checked(&text).and_then(|rules| rules.into_iter().next()) else {
+    let rule = known.entry(text).or_insert_with_key(|text| {
+        let rules = checked(text)?;
+        rules.into_iter().next()
+    });
+    let Some(rule) = rule else {
         return 0;
     };
     let field = is_named.then_some("b");
-    let is_taken = |sample: &&Vec<u8>| match decoded(&rule, None, field, sample) {
+    let is_taken = |sample: &&Vec<u8>| match decoded(rule, None, field, sample) {
         Ok(decoded) => {
             let mut misfits = decoded.misfits.kinds.iter();
             !misfits.any(|misfit| misfit.reason == Reason::TooManyFields)

@@ -105,18 +105,20 @@ pub(super) async fn discover(
     listen(args, &settings, &filters, &mut seen).await?;
     let proposal = discover::propose(&seen);
     let text = discover::text(&proposal, &seen, &broker_of(broker, args)?, args.seconds);
-    if let Some(path) = output {
-        write(path, &text, force)?;
-    } else {
-        let written = std::io::stdout().write_all(text.as_bytes());
-        written.map_err(|error| Exit::Failed(error.to_string()))?;
-    }
     if proposal.is_empty() {
+        // Without a rule it would be no configuration: it says why there is none.
+        eprint!("{text}");
         let hint = "listen longer (--seconds), or see whether the user may read these topics";
         return Err(Exit::Found(format!(
             "{} came, and no rule could be made: {hint}",
             text::of(seen.publishes(), "publish")
         )));
+    }
+    if let Some(path) = output {
+        write(path, &text, force)?;
+    } else {
+        let written = std::io::stdout().write_all(text.as_bytes());
+        written.map_err(|error| Exit::Failed(error.to_string()))?;
     }
     let (rules, left) = proposal.counts();
     eprintln!(
