@@ -102,9 +102,11 @@ pub(super) async fn discover(
     let filters = filters(&args.topic)?;
     let settings = settings(broker, args)?;
     let mut seen = Seen::default();
+    let begun = Instant::now();
     listen(args, &settings, &filters, &mut seen).await?;
+    let seconds = begun.elapsed().as_secs();
     let proposal = discover::propose(&seen);
-    let text = discover::text(&proposal, &seen, &broker_of(broker, args)?, args.seconds);
+    let text = discover::text(&proposal, &seen, &broker_of(broker, args)?, seconds);
     if proposal.is_empty() {
         // Without a rule it would be no configuration: it says why there is none.
         eprint!("{text}");
