@@ -7,10 +7,12 @@
 //!
 //! A step is over once a record measured after its end has arrived, or, with source times, one measured
 //! more than `late_ms_max` after it. Who comes for a step that is over is late: left out of the grid, and
-//! counted. That depends on the order of arrival alone, so that what was learnt from is what is answered.
+//! counted; where many in a row are, a clock was ahead, and the grid begins anew. All of that depends on the
+//! order of arrival alone, so that what was learnt from is what is answered.
 //!
-//! Promises: memory is bounded by the fields and the steps that are open, however many records there are;
-//! a step in which no field has a value gives no row, and no window reaches over it.
+//! Promises: memory is bounded by the fields and the steps that are open, and some bytes a row where rows
+//! are to be read again, however many records there are; a step in which no field has a value gives no row,
+//! and no window reaches over it.
 
 mod resampler;
 mod store;

@@ -61,10 +61,11 @@ impl StreamLayout {
             return;
         };
         if self.counted == 0 {
-            self.first_ts = *first;
+            (self.first_ts, self.last_counted_ts) = (*first, *last);
         }
         self.counted += times.len() as u64;
-        self.last_counted_ts = *last;
+        self.first_ts = self.first_ts.min(*first);
+        self.last_counted_ts = self.last_counted_ts.max(*last);
         let mut bytes = [0; 8 * HASHED_TIMES];
         for times in times.chunks(HASHED_TIMES) {
             for (bytes, ts) in bytes.as_chunks_mut().0.iter_mut().zip(times) {
@@ -177,7 +178,8 @@ impl Layout<'_> {
     fn stretch(&mut self, run: &RowRun<'_>, mut rows: Range<usize>, counted: &Bits) {
         let times = &run.rows.ts[run.start..run.end];
         let gap_ns_max = self.query.gap_ns();
-        let is_gap = |before: i64, ts: i64| ts.saturating_sub(before) > gap_ns_max;
+        // Times of measurement may go back, where a clock did.
+        let is_gap = |before: i64, ts: i64| ts <= before || ts.saturating_sub(before) > gap_ns_max;
         while !rows.is_empty() {
             let line = &mut self.lines[run.place];
             let before = line.last_ts;

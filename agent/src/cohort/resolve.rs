@@ -157,7 +157,11 @@ fn wanted_records(query: &CohortQuery, spec: &GridSpec, context: usize) -> Store
     let since = query.after.map(|after| after.saturating_sub(context_ns));
     StoreWanted {
         from: query.from.max(since).unwrap_or(i64::MIN),
-        last: query.last.unwrap_or(u64::MAX),
+        // How many rows a condition leaves is only known when they are all there.
+        last: match query.condition {
+            Some(_) => u64::MAX,
+            None => query.last.unwrap_or(u64::MAX),
+        },
         to: query.to.unwrap_or(i64::MAX),
         arrived_to: query.arrived_to.unwrap_or(i64::MAX),
     }

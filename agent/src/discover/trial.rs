@@ -242,6 +242,7 @@ fn schemas(streams: &[StreamRule], router: &Router, seen: &Seen) -> Vec<Schema> 
             .iter()
             .map(|declared| declared.field.clone())
             .collect(),
+        origins: Vec::new(),
     };
     let mut schemas: Vec<Schema> = streams.iter().map(schema).collect();
     for (topic, of_topic) in seen.topics() {

@@ -4,16 +4,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_sync::{
     rows::{Column, Rows},
-    sample::{Split, Value},
+    sample::{FieldType, Split, Value},
 };
 
 use super::{GridField, GridSpec, How, OPEN_STEPS_MAX};
+
+/// Records in a row that come too late, after which the grid begins anew with them.
+const LATE_IN_A_ROW_MAX: u32 = 16;
 
 /// Rows of a grid as they come to be.
 #[derive(Debug, Default)]
 pub(crate) struct GridRows {
     pub(crate) count: usize,
-    /// Times of the first and the last, nanoseconds UTC.
+    /// The earliest and the latest of their times, nanoseconds UTC.
     pub(crate) first_ts: i64,
     pub(crate) last_ts: i64,
     /// The rows themselves, if they are wanted.
@@ -35,9 +38,11 @@ impl GridRows {
 
     fn push(&mut self, ts: i64, split: Split, cells: Vec<Option<Value>>) {
         if self.count == 0 {
-            self.first_ts = ts;
+            (self.first_ts, self.last_ts) = (ts, ts);
         }
-        (self.count, self.last_ts) = (self.count + 1, ts);
+        self.count += 1;
+        self.first_ts = self.first_ts.min(ts);
+        self.last_ts = self.last_ts.max(ts);
         let Some(rows) = &mut self.rows else { return };
         rows.ts.push(ts);
         rows.is_train.push(split.is_train);
@@ -152,6 +157,7 @@ pub(crate) struct Resampler {
     /// End of the next step that may give a row.
     next: i64,
     late: u64,
+    late_in_a_row: u32,
 }
 
 impl Resampler {
@@ -171,7 +177,20 @@ impl Resampler {
             over_before: i64::MIN,
             next: i64::MAX,
             late: 0,
+            late_in_a_row: 0,
         }
+    }
+
+    /// Records are missing here: nothing of before is held over them.
+    pub(crate) fn forget(&mut self) {
+        self.open.clear();
+        self.before.fill(None);
+        self.next = i64::MAX;
+    }
+
+    /// Cells of the steps that are open, and of what is held.
+    pub(crate) fn cells(&self) -> usize {
+        (self.open.len() + 1) * self.fields.len()
     }
 
     /// What it makes rows of.
@@ -206,9 +225,16 @@ impl Resampler {
         let time = source_ts.unwrap_or(ts);
         let end = self.end_of_step(time);
         if end < self.over_before {
-            self.late += 1;
-            return;
+            self.late_in_a_row += 1;
+            if self.late_in_a_row < LATE_IN_A_ROW_MAX {
+                self.late += 1;
+                return;
+            }
+            // Nobody comes at the right time any more: it was the clock that was ahead.
+            self.forget();
+            self.over_before = i64::MIN;
         }
+        self.late_in_a_row = 0;
         let width = self.fields.len();
         let step = self.open.entry(end).or_insert_with(|| Step {
             cells: vec![None; width],
@@ -285,14 +311,10 @@ impl Resampler {
         }
         let Some(gathered) = gathered else {
             let held = before.filter(|point| end.saturating_sub(point.time) < self.reach_ns);
-            let held = held.map(|point| match field.how {
-                How::Last => point.value.clone(),
-                _ => Value::F64(number(&point.value)),
-            });
-            return Cell::Is(held);
+            return Cell::Is(held.map(|point| as_kind(&point.value, field.kind)));
         };
         Cell::Is(Some(match field.how {
-            How::Last | How::Interpolate => gathered.last.value.clone(),
+            How::Last | How::Interpolate => as_kind(&gathered.last.value, field.kind),
             How::Mean => Value::F64(gathered.sum / gathered.count as f64),
             How::Min => Value::F64(gathered.min),
             How::Max => Value::F64(gathered.max),
@@ -325,6 +347,15 @@ impl Resampler {
             None if self.over_before > last => Cell::Is(None),
             None => Cell::Waits,
         }
+    }
+}
+
+/// A value as one of the type that its field has in the rows: its own, or `f64`.
+fn as_kind(value: &Value, kind: FieldType) -> Value {
+    if kind == FieldType::F64 {
+        Value::F64(number(value))
+    } else {
+        value.clone()
     }
 }
 

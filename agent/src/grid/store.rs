@@ -1,10 +1,10 @@
 //! The rows of grids as blocks, made of the buffer's records whenever they are read.
 //!
-//! Each block is a stretch of one stream's rows. What is kept of it is the state of its grid before the
-//! first record and where that record is: from there the same rows come again.
+//! Each block is what some blocks of the buffer give, stream by stream. What is kept of it is the state of
+//! each of these grids before the first record: from there the same rows come again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     ops::Range,
     sync::Arc,
 };
@@ -21,29 +21,30 @@ use super::{
     resampler::{Arrival, GridRows, Resampler},
 };
 
-/// Rows of a block, unless one record gives more.
-const ROWS: usize = 4_096;
+/// Fewest rows of a block.
+const ROWS_MIN: usize = 4_096;
+/// And fewest for each cell of the states that are kept with it, so that these are few bytes a row.
+const ROWS_PER_CELL: usize = 4;
 
 /// A stream with the schema that its records have.
 pub(crate) type GridStream = (Arc<Stream>, Arc<Schema>);
 
-/// Where a record is: its block, and its place in the stream's run there.
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    seq: u64,
-    row: u32,
-}
-
-/// A stretch of a stream's rows.
+/// What some blocks of the buffer give.
 struct GridBlock {
-    schema: SchemaId,
-    run: Run,
-    /// Times of the first and the last row, nanoseconds UTC.
+    /// The earliest time in it, and the latest in it and in those before, nanoseconds UTC.
     first_ts: i64,
     last_ts: i64,
-    /// The record to go on with.
-    start: Position,
-    /// The grid before that record.
+    /// Blocks of the buffer.
+    source: Range<u64>,
+    /// Of the streams that have rows in it, in order of their schemas.
+    runs: Vec<GridRun>,
+}
+
+/// One stream's rows in a block.
+struct GridRun {
+    schema: SchemaId,
+    run: Run,
+    /// The grid before the first record.
     state: Resampler,
 }
 
@@ -63,8 +64,9 @@ pub(crate) struct GridStore {
     buffer: Arc<Buffer>,
     /// What is read of the records, by schema.
     fields: Fields,
-    /// In order of their last rows; numbered from 1.
+    /// Numbered from 1.
     blocks: Vec<GridBlock>,
+    arrived_to: i64,
     late: u64,
 }
 
@@ -85,30 +87,28 @@ impl GridStore {
         tell: Tell<'_, E>,
     ) -> Result<Self, E> {
         let newest = buffer.shape().newest_ts.unwrap_or(i64::MAX);
-        let enough = wanted
-            .last
-            .saturating_add((spec.memory_ns() / spec.every_ns) as u64);
+        let newest = newest.min(wanted.arrived_to);
+        let memory_steps = (spec.memory_ns() / spec.every_ns) as u64;
+        let enough = wanted.last.saturating_add(memory_steps);
         let steps = i64::try_from(enough).unwrap_or(i64::MAX);
         let mut span_ns = steps.saturating_mul(spec.every_ns);
         loop {
-            let newest = newest.min(wanted.arrived_to);
             let rows_from = newest.saturating_sub(span_ns).max(wanted.from);
-            let from = rows_from.saturating_sub(spec.memory_ns());
             let range = TimeRange {
-                from: Timestamp(from),
+                from: Timestamp(rows_from.saturating_sub(spec.memory_ns())),
                 to: Timestamp(wanted.arrived_to),
             };
             let (first, end) = buffer.blocks_within(range)?;
             let is_all = first <= buffer.oldest_seq() || rows_from == wanted.from;
             let mut scan = Scan::new(buffer, spec, streams, &fields);
             scan.run(first..end, wanted, tell)?;
-            let is_enough = |grid: &OpenGrid| grid.rows >= enough;
-            if is_all || scan.open.iter().all(is_enough) {
-                let (blocks, late) = scan.finish();
+            if is_all || scan.open.iter().all(|open| open.rows >= enough) {
+                let late = scan.open.iter().map(|open| open.grid.late()).sum();
                 return Ok(Self {
                     buffer: Arc::clone(buffer),
+                    blocks: scan.blocks,
                     fields,
-                    blocks,
+                    arrived_to: wanted.arrived_to,
                     late,
                 });
             }
@@ -131,37 +131,35 @@ impl GridStore {
         self.blocks.get(usize::try_from(seq.checked_sub(1)?).ok()?)
     }
 
-    /// The rows of a block, as its records give them now.
-    fn rows(&self, block: &GridBlock) -> Result<Rows, String> {
-        let fields: Fields = BTreeMap::from([(
-            block.schema,
-            self.fields.get(&block.schema).cloned().unwrap_or_default(),
-        )]);
+    /// The rows of some runs of a block, as the records give them now.
+    fn rows(&self, block: &GridBlock, wanted: &[&GridRun]) -> Result<Vec<Rows>, String> {
+        let schemas: BTreeSet<SchemaId> = wanted.iter().map(|run| run.schema).collect();
+        let fields = self.fields.iter().filter(|(id, _)| schemas.contains(id));
+        let fields: Fields = fields.map(|(id, fields)| (*id, fields.clone())).collect();
+        let places = wanted.iter().enumerate();
+        let places: HashMap<StreamId, usize> =
+            places.map(|(place, run)| (run.run.stream, place)).collect();
+        let mut made: Vec<(Resampler, GridRows)> = wanted
+            .iter()
+            .map(|run| (run.state.clone(), GridRows::keeping(run.state.fields())))
+            .collect();
         let mut reader = self.buffer.read_fields(&fields).with_source_times();
-        let mut grid = block.state.clone();
-        let mut out = GridRows::keeping(grid.fields());
-        let (mut seq, mut row) = (block.start.seq, block.start.row as usize);
-        let wanted = block.run.rows as usize;
-        while out.count < wanted && seq < self.buffer.next_seq() {
+        let mut seq = block.source.start;
+        while seq < block.source.end {
             let stored = reader.block(seq)?.ok_or_else(|| gone(seq))?;
             for (section, run, rows) in runs(&stored) {
-                if run.stream != block.run.stream {
-                    continue;
-                }
-                let columns = columns(section);
-                for row in rows.start + row..rows.end {
-                    if out.count >= wanted {
-                        break;
-                    }
-                    grid.push(Arrival::of(&section.rows, row), &columns, row, &mut out);
+                if let Some(place) = places.get(&run.stream) {
+                    let (grid, out) = &mut made[*place];
+                    feed(grid, section, rows, self.arrived_to, out);
                 }
             }
-            (seq, row) = (self.buffer.next_stored(seq), 0);
+            seq = self.buffer.next_stored(seq);
         }
-        match out.rows {
-            Some(rows) if rows.len() == wanted => Ok(rows),
-            _ => Err(gone(seq)),
-        }
+        let rows = made.into_iter().zip(wanted).map(|((_, out), run)| {
+            let rows = out.rows.filter(|rows| rows.len() == run.run.rows as usize);
+            rows.ok_or_else(|| gone(block.source.start))
+        });
+        rows.collect()
     }
 }
 
@@ -181,10 +179,23 @@ fn runs(block: &Block) -> impl Iterator<Item = (&Section, Run, Range<usize>)> {
     })
 }
 
-/// The columns of a section that was read for a grid, in the order of its fields.
-fn columns(section: &Section) -> Vec<Option<&Column>> {
+/// Has a grid take the records in `rows` of a section that arrived up to `arrived_to`.
+fn feed(
+    grid: &mut Resampler,
+    section: &Section,
+    rows: Range<usize>,
+    arrived_to: i64,
+    out: &mut GridRows,
+) {
     let columns = section.rows.columns.iter();
-    columns.map(|(_, column)| Some(column)).collect()
+    let columns: Vec<Option<&Column>> = columns.map(|(_, column)| Some(column)).collect();
+    for row in rows {
+        let arrival = Arrival::of(&section.rows, row);
+        if arrival.ts > arrived_to {
+            break;
+        }
+        grid.push(arrival, &columns, row, out);
+    }
 }
 
 /// The grid of one stream while its records are passed.
@@ -194,49 +205,29 @@ struct OpenGrid {
     grid: Resampler,
     /// Rows since the start of the block that is gathered.
     since: GridRows,
-    start: Position,
     /// The grid at that start.
     state: Resampler,
     /// Rows in all that are early enough.
     rows: u64,
 }
 
-impl OpenGrid {
-    /// What is gathered becomes a block; the next one begins at `next`.
-    fn cut(&mut self, next: Position) -> Option<GridBlock> {
-        let since = std::mem::take(&mut self.since);
-        let start = std::mem::replace(&mut self.start, next);
-        let state = std::mem::replace(&mut self.state, self.grid.clone());
-        (since.count > 0).then_some(GridBlock {
-            schema: self.schema,
-            run: Run {
-                stream: self.stream,
-                rows: since.count as u32,
-            },
-            first_ts: since.first_ts,
-            last_ts: since.last_ts,
-            start,
-            state,
-        })
-    }
-}
-
 /// One pass over the records.
 struct Scan<'a> {
     buffer: &'a Buffer,
-    spec: &'a GridSpec,
     fields: &'a Fields,
+    /// In order of their schemas.
     open: Vec<OpenGrid>,
     places: HashMap<StreamId, usize>,
+    /// Where the block begins that is gathered, and the rows in it.
+    start: u64,
+    rows: usize,
     blocks: Vec<GridBlock>,
-    /// Records that were late for grids that are given up.
-    late: u64,
 }
 
 impl<'a> Scan<'a> {
     fn new(
         buffer: &'a Buffer,
-        spec: &'a GridSpec,
+        spec: &GridSpec,
         streams: &[GridStream],
         fields: &'a Fields,
     ) -> Self {
@@ -250,21 +241,20 @@ impl<'a> Scan<'a> {
                 state: grid.clone(),
                 grid,
                 since: GridRows::default(),
-                start: Position { seq: 0, row: 0 },
                 rows: 0,
             }
         });
-        let places = streams.iter().enumerate();
+        let mut open: Vec<OpenGrid> = open.collect();
+        open.sort_by_key(|open| (open.schema, open.stream));
+        let places = open.iter().enumerate();
         Self {
+            places: places.map(|(place, open)| (open.stream, place)).collect(),
             buffer,
-            spec,
             fields,
-            open: open.collect(),
-            places: places
-                .map(|(place, (stream, _))| (stream.id, place))
-                .collect(),
+            open,
+            start: 0,
+            rows: 0,
             blocks: Vec::new(),
-            late: 0,
         }
     }
 
@@ -277,69 +267,83 @@ impl<'a> Scan<'a> {
     ) -> Result<(), E> {
         let mut reader = self.buffer.read_fields(self.fields).with_source_times();
         let mut seq = range.start;
-        self.begin_at(seq);
+        self.start = seq;
         while seq < range.end {
             tell(seq - range.start, range.end - range.start)?;
-            match reader.block(seq)? {
-                Some(block) => self.block(&block, wanted),
+            let block = reader.block(seq)?;
+            let next = self.buffer.next_stored(seq);
+            if let Some(block) = block {
+                self.take(&block, wanted);
+                if self.rows >= ROWS_MIN && self.rows >= ROWS_PER_CELL * self.cells() {
+                    self.cut(next, next);
+                }
+            } else {
                 // Nobody knows whose records were in it.
-                None => self.begin_at(seq + 1),
+                self.open.iter_mut().for_each(|open| open.grid.forget());
+                self.cut(seq, next);
             }
-            seq = self.buffer.next_stored(seq);
+            seq = next;
         }
-        let end = Position {
-            seq: range.end,
-            row: 0,
-        };
-        let Self { open, blocks, .. } = self;
-        blocks.extend(open.iter_mut().filter_map(|open| open.cut(end)));
+        self.cut(range.end, range.end);
         Ok(())
     }
 
-    /// Begins all grids anew with the block `seq`.
-    fn begin_at(&mut self, seq: u64) {
-        for open in &mut self.open {
-            self.late += open.grid.late();
-            open.grid = Resampler::new(self.spec, Arc::clone(open.grid.fields()));
-            self.blocks.extend(open.cut(Position { seq, row: 0 }));
-        }
+    fn cells(&self) -> usize {
+        self.open.iter().map(|open| open.grid.cells()).sum()
     }
 
-    fn block(&mut self, block: &Block, wanted: &StoreWanted) {
+    fn take(&mut self, block: &Block, wanted: &StoreWanted) {
         for (section, run, rows) in runs(block) {
             let Some(place) = self.places.get(&run.stream) else {
                 continue;
             };
-            let (open, columns) = (&mut self.open[*place], columns(section));
-            for row in rows.clone() {
-                let arrival = Arrival::of(&section.rows, row);
-                if arrival.ts > wanted.arrived_to {
-                    break;
-                }
-                let before = open.since.count;
-                open.grid.push(arrival, &columns, row, &mut open.since);
-                if open.since.last_ts <= wanted.to {
-                    open.rows += (open.since.count - before) as u64;
-                }
-                if open.since.count >= ROWS {
-                    let row = (row + 1 - rows.start) as u32;
-                    self.blocks.extend(open.cut(Position {
-                        seq: block.seq,
-                        row,
-                    }));
-                }
+            let open = &mut self.open[*place];
+            let before = open.since.count;
+            feed(
+                &mut open.grid,
+                section,
+                rows,
+                wanted.arrived_to,
+                &mut open.since,
+            );
+            let added = open.since.count - before;
+            self.rows += added;
+            if open.since.last_ts <= wanted.to {
+                open.rows += added as u64;
             }
         }
     }
 
-    /// What was found, and how many records were late.
-    fn finish(self) -> (Vec<GridBlock>, u64) {
-        let Self {
-            open, mut blocks, ..
-        } = self;
-        blocks.sort_by_key(|block| block.last_ts);
-        let late = open.iter().map(|open| open.grid.late());
-        (blocks, self.late + late.sum::<u64>())
+    /// What is gathered up to the buffer's block `end` becomes a block; the next one begins at `next`.
+    fn cut(&mut self, end: u64, next: u64) {
+        let source = self.start..end;
+        (self.start, self.rows) = (next, 0);
+        let latest = self.blocks.last().map_or(i64::MIN, |block| block.last_ts);
+        let mut block = GridBlock {
+            first_ts: i64::MAX,
+            last_ts: latest,
+            source,
+            runs: Vec::new(),
+        };
+        for open in &mut self.open {
+            let since = std::mem::take(&mut open.since);
+            let state = std::mem::replace(&mut open.state, open.grid.clone());
+            if since.count > 0 {
+                block.first_ts = block.first_ts.min(since.first_ts);
+                block.last_ts = block.last_ts.max(since.last_ts);
+                block.runs.push(GridRun {
+                    schema: open.schema,
+                    run: Run {
+                        stream: open.stream,
+                        rows: since.count as u32,
+                    },
+                    state,
+                });
+            }
+        }
+        if !block.runs.is_empty() {
+            self.blocks.push(block);
+        }
     }
 }
 
@@ -359,45 +363,66 @@ impl GridReader<'_> {
         let Some(block) = self.store.block(seq) else {
             return Ok(None);
         };
-        let Some(wanted) = self.fields.get(&block.schema) else {
-            return Ok(Some(block_of(block, seq, None)));
-        };
-        let mut all = self.store.rows(block)?;
-        let columns = std::mem::take(&mut all.columns);
-        let read = &self.store.fields[&block.schema];
-        for (field, kind) in wanted {
-            let place = read.iter().position(|(there, _)| there == field);
-            let column = place.and_then(|place| columns.get(place)).cloned();
-            all.columns
-                .push(column.unwrap_or_else(|| Column::missing(*kind, all.ts.len())));
+        let runs = block.runs.iter();
+        let wanted: Vec<&GridRun> = runs
+            .filter(|run| self.fields.contains_key(&run.schema))
+            .collect();
+        let rows = self.store.rows(block, &wanted)?;
+        let mut sections: Vec<Section> = Vec::new();
+        for (run, rows) in wanted.iter().zip(rows) {
+            let fields = &self.fields[&run.schema];
+            if sections
+                .last()
+                .is_none_or(|section| section.schema != run.schema)
+            {
+                let mut empty = Rows::default();
+                for (_, kind) in fields {
+                    empty.columns.push(Column::empty(*kind));
+                }
+                sections.push(Section {
+                    schema: run.schema,
+                    runs: Vec::new(),
+                    rows: empty,
+                });
+            }
+            if let Some(section) = sections.last_mut() {
+                section.runs.push(run.run);
+                self.append(run.schema, &rows, &mut section.rows);
+            }
         }
-        Ok(Some(block_of(block, seq, Some(all))))
+        Ok(Some(Block {
+            seq,
+            first_row: 0,
+            first_ts: block.first_ts,
+            last_ts: block.last_ts,
+            sections,
+        }))
     }
 
-    /// As [`Self::block`], but only whose rows there are.
+    /// Appends the wanted columns of some rows.
+    fn append(&self, schema: SchemaId, rows: &Rows, to: &mut Rows) {
+        let read = &self.store.fields[&schema];
+        for (at, (field, kind)) in self.fields[&schema].iter().enumerate() {
+            let place = read.iter().position(|(there, _)| there == field);
+            let missing = Column::missing(*kind, rows.len());
+            let column = place.and_then(|place| rows.columns.get(place));
+            to.columns[at].extend_from(column.unwrap_or(&missing), 0..rows.len());
+        }
+        to.ts.extend_from_slice(&rows.ts);
+        to.is_train.extend_from_slice(&rows.is_train);
+        to.fold.extend_from_slice(&rows.fold);
+    }
+
+    /// As [`Self::block`], but only whose rows there are. The last time is that of all blocks so far.
     #[cfg(feature = "learning")]
     pub(crate) fn outline(&self, seq: u64) -> Option<dunlin_sync::block::Outline> {
         let block = self.store.block(seq)?;
-        let is_wanted = self.fields.contains_key(&block.schema);
+        let runs = block.runs.iter();
+        let runs = runs.filter(|run| self.fields.contains_key(&run.schema));
         Some(dunlin_sync::block::Outline {
             first_ts: block.first_ts,
             last_ts: block.last_ts,
-            runs: is_wanted.then_some(block.run).into_iter().collect(),
+            runs: runs.map(|run| run.run).collect(),
         })
-    }
-}
-
-fn block_of(block: &GridBlock, seq: u64, rows: Option<Rows>) -> Block {
-    let section = rows.map(|rows| Section {
-        schema: block.schema,
-        runs: vec![block.run],
-        rows,
-    });
-    Block {
-        seq,
-        first_row: 0,
-        first_ts: block.first_ts,
-        last_ts: block.last_ts,
-        sections: section.into_iter().collect(),
     }
 }

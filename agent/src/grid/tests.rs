@@ -344,3 +344,27 @@ fn what_is_open_is_bounded_whatever_waits() {
         assert!(grid.open_steps() <= super::OPEN_STEPS_MAX as usize + 2);
     }
 }
+
+#[test]
+fn a_clock_that_was_ahead_costs_few_records_and_not_a_day() {
+    let fields = fields([How::Last; 3]);
+    let record = |ts: i64, source_ts: i64| Record {
+        ts,
+        source_ts: Some(source_ts),
+        split: Split {
+            is_train: true,
+            fold: 0,
+        },
+        values: vec![Some(Value::F64(source_ts as f64)), None, None],
+    };
+    let day = 86_400_000;
+    let mut records: Vec<Record> = (1..100).map(|step| record(step * 10, step * 10)).collect();
+    records.push(record(995, day));
+    records.extend((100..200).map(|step| record(step * 10, step * 10)));
+    let (rows, late) = resampled(&GridSpec::every(EVERY), &fields, &records);
+    assert_eq!(late, 15);
+    let times: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    // The first hundred steps, the second of which is held; then from where it began anew.
+    let expected = (1..=100).chain(115..199).map(|step| step * 10);
+    assert_eq!(times, expected.collect::<Vec<_>>());
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_sync::{
     buffer::{Buffer, Fields},
     rows::Rows,
-    sample::{Stream, TimeRange},
+    sample::{Stream, TimeRange, Timestamp},
 };
 
 use super::{GridReader, GridSpec, GridStore, GridStream, StoreWanted};
@@ -43,17 +43,21 @@ pub(crate) fn each_grid_row<E: From<String>>(
         tell(seq, store.end())?;
         let block = reader.block(seq)?;
         for section in block.iter().flat_map(|block| &block.sections) {
-            let run = section.runs.first();
-            let stream = streams
-                .iter()
-                .find(|(stream, _)| run.is_some_and(|run| run.stream == stream.id));
-            let ts = &section.rows.ts;
-            let from = ts.partition_point(|ts| *ts < range.from.0);
-            let to = ts.partition_point(|ts| *ts <= range.to.0);
-            if let Some((stream, _)) = stream.filter(|_| from < to) {
+            let mut start = 0;
+            for run in &section.runs {
+                let end = start + run.rows as usize;
                 let mut rows = Rows::default();
-                rows.extend_from(&section.rows, from..to);
-                each(stream, &rows)?;
+                // Times may go back where a clock did.
+                for row in start..end {
+                    if range.contains(Timestamp(section.rows.ts[row])) {
+                        rows.extend_from(&section.rows, row..row + 1);
+                    }
+                }
+                start = end;
+                let stream = streams.iter().find(|(stream, _)| stream.id == run.stream);
+                if let Some((stream, _)) = stream.filter(|_| !rows.is_empty()) {
+                    each(stream, &rows)?;
+                }
             }
         }
     }

@@ -237,6 +237,24 @@ fn times_conditions_labels_and_halves_are_those_of_the_rows() {
     assert_eq!(labelled, expected);
 }
 
+/// Those for which a condition holds may lie far back.
+#[test]
+fn the_last_rows_are_those_of_the_condition_however_far_back() {
+    let device = Device::with_drives(5_000);
+    let query = CohortQuery {
+        condition: Some(condition("speed < 4000")),
+        last: Some(100),
+        ..gridded("drive/b", &by_second())
+    };
+    let found = device.times(&query);
+    assert_eq!(found.len(), 100);
+    let all = CohortQuery {
+        last: None,
+        ..query
+    };
+    assert_eq!(found, device.times(&all)[300..]);
+}
+
 #[test]
 fn what_is_written_out_is_the_whole_grid_texts_and_all() {
     let device = Device::with_drives(5_000);

@@ -135,14 +135,15 @@ impl Predictor {
     }
 
     /// Where the rows of a grid are answered: takes these records, and gives the rows that come of them,
-    /// features first, then the label.
+    /// features first, then the label: `rows_max` or few more. And whether all records are taken.
     pub(super) fn grid_rows(
         &mut self,
         run: &StreamRun<'_>,
         schema: Option<&Schema>,
-    ) -> Option<Rows> {
+        rows_max: usize,
+    ) -> Option<(Rows, bool)> {
         let grid = self.grid.as_mut()?;
-        Some(grid.take(run.section, run.rows.clone(), schema))
+        Some(grid.take(run.section, run.rows.clone(), schema, rows_max))
     }
 
     /// Records that came too late for the grid, since this was asked last.

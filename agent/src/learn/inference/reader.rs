@@ -78,6 +78,11 @@ impl Reader {
         Ok(block)
     }
 
+    /// Has a block read again that was not taken whole.
+    pub(super) fn again(&mut self, block: &Block) {
+        (self.next_seq, self.next_row) = (block.seq, block.first_row);
+    }
+
     /// Goes back to what is later than `ts`, nanoseconds UTC, for a predictor that has not answered it.
     /// Those that have pass it over.
     ///

@@ -91,7 +91,11 @@ impl<'a> Round<'a> {
                 return RoundEnd::Done;
             }
             match reader.read(&shared.buffer, &shared.stats) {
-                Ok(Some(block)) => self.predict_block(&block),
+                Ok(Some(block)) => {
+                    if !self.predict_block(&block) {
+                        reader.again(&block);
+                    }
+                }
                 Ok(None) => {}
                 Err(why) => {
                     tracing::warn!(why, "cannot read records to answer; trying again");
@@ -119,15 +123,17 @@ impl<'a> Round<'a> {
         self.tally.predictions >= PREDICTIONS_MAX || self.rows >= ROWS_MAX || self.is_unsettled
     }
 
-    /// Answers what is in a block, as far as it is not answered, and acts upon what it shows.
-    fn predict_block(&mut self, block: &Block) {
+    /// Answers what is in a block, as far as it is not answered, and acts upon what it shows; whether that
+    /// was all of it.
+    fn predict_block(&mut self, block: &Block) -> bool {
         self.rows += block.rows();
+        let mut is_all = true;
         // What is in a block is in the catalog, columns that have been opened meanwhile included.
         let catalog = self.shared.buffer.catalog();
         for run in runs(block) {
             for predictor in self.predictors.of_stream(run.stream) {
                 let schema = catalog.schema(run.section.schema);
-                predict_run(
+                is_all &= predict_run(
                     predictor,
                     &run,
                     schema.map(|schema| &**schema),
@@ -152,20 +158,22 @@ impl<'a> Round<'a> {
                 self.is_unsettled = true;
             }
         }
+        is_all
     }
 }
 
-/// Has a predictor answer the records that it has not seen, or the rows of its grid that they complete.
+/// Has a predictor answer the records that it has not seen, or the rows of its grid that they complete;
+/// whether that was all of them: one record may complete many rows.
 fn predict_run(
     predictor: &mut Predictor,
     run: &StreamRun<'_>,
     schema: Option<&Schema>,
     tally: &mut Tally,
-) {
-    if let Some(rows) = predictor.grid_rows(run, schema) {
+) -> bool {
+    if let Some((rows, is_all)) = predictor.grid_rows(run, schema, PREDICTIONS_MAX) {
         tally.late += predictor.take_late();
         predict_grid(predictor, &rows, tally);
-        return;
+        return is_all;
     }
     let columns = &run.section.rows.columns;
     let cells = FeatureCells::of(&predictor.spec.fields, schema);
@@ -181,6 +189,7 @@ fn predict_run(
         let label = predictor.label_of(places.filter_map(|place| columns.get(*place)), row);
         predict(predictor, ts, (&features, label), tally);
     }
+    true
 }
 
 /// Has a predictor answer rows of its grid. Those that it saw before a restart fill the window again.

@@ -158,13 +158,17 @@ impl Intake {
             field: route.field.as_deref(),
             wanted,
         };
+        // That somebody has died is only known once it is a record.
+        let mut death = None;
         let mut decoded = if rule.format == PayloadFormat::SparkplugB {
             let topic = std::str::from_utf8(topic).unwrap_or_default();
             let sessions = &self.sessions;
             match decode::decode_sparkplug(rule, known, publish, topic, sessions)? {
                 Some((decoded, change)) => {
                     // What is looked at again is old: it says nothing about what holds now.
-                    if is_live {
+                    if is_live && change.is_death() {
+                        death = Some(change);
+                    } else if is_live {
                         self.sessions.apply(change);
                     }
                     decoded?
@@ -222,6 +226,9 @@ impl Intake {
             let name = route.stream_with(&group.tags);
             let part = self.part(route, &schema, name, &group.tags, group.records);
             parts.push(part.map_err(|reject| Reject { records, ..reject })?);
+        }
+        if let Some(death) = death {
+            self.sessions.apply(death);
         }
         Ok(Decoding::Records(DecodedBatch {
             streams: &mut self.streams,

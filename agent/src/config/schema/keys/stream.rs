@@ -121,7 +121,7 @@ pub(in crate::config) const INFER: Key<bool> = Key::new(
 );
 pub(in crate::config) const INFER_RECORDS: Key<u32> = Key::new(
     "stream.infer_records",
-    integer(0, 1_000_000),
+    integer(1, 1_000_000),
     "8",
     "Of a field that is not declared: values within which one of another kind (number, flag, text) opens a\n\
      second column for it. Later ones follow `on_misfit`.",

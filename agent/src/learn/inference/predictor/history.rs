@@ -49,7 +49,7 @@ impl History {
         let last = self.rows.ts.last();
         let is_gap = last
             .zip(self.gap_ns_max)
-            .is_some_and(|(last, gap)| ts.saturating_sub(*last) > gap);
+            .is_some_and(|(last, gap)| ts <= *last || ts.saturating_sub(*last) > gap);
         if is_gap {
             self.forget(self.rows.len());
         }

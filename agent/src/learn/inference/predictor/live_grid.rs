@@ -8,10 +8,10 @@ use std::{collections::HashMap, ops::Range};
 use dunlin_sync::{
     block::Section,
     rows::{Column, Rows},
-    sample::Schema,
+    sample::{FieldType, Schema},
 };
 
-use crate::grid::{Arrival, GridRows, GridSpec, Resampler};
+use crate::grid::{Arrival, GridField, GridRows, GridSpec, Resampler};
 
 /// The grid between two records of its stream.
 pub(in crate::learn::inference) struct LiveGrid {
@@ -25,33 +25,37 @@ pub(in crate::learn::inference) struct LiveGrid {
 }
 
 impl LiveGrid {
-    /// A grid over `fields` of the records that arrive after `taken_to`, nanoseconds UTC.
+    /// A grid over the features and the label of the records that arrive after `taken_to`, nanoseconds UTC.
+    /// Features are floats, whatever columns they are in one day.
     pub(in crate::learn::inference) fn behind(
         taken_to: i64,
         spec: &GridSpec,
         schema: &Schema,
-        fields: Vec<usize>,
+        features: &[usize],
+        label: Option<usize>,
     ) -> Self {
-        let of = fields.iter().filter(|field| **field < schema.fields.len());
+        let made = features.iter().map(|field| GridField {
+            kind: FieldType::F64,
+            ..spec.field_of(schema, *field)
+        });
+        let label_made = label.map(|label| spec.field_of(schema, label));
         Self {
-            grid: Resampler::new(
-                spec,
-                of.map(|field| spec.field_of(schema, *field)).collect(),
-            ),
-            fields,
+            grid: Resampler::new(spec, made.chain(label_made).collect()),
+            fields: features.iter().copied().chain(label).collect(),
             taken_to,
             late: 0,
         }
     }
 
-    /// Takes the records in `range` of a section that were not taken before; the rows of the steps that
-    /// are over now.
+    /// Takes the records in `range` of a section that were not taken before, until there are `rows_max`
+    /// rows of steps that are over now, or few more; whether all are taken.
     pub(super) fn take(
         &mut self,
         section: &Section,
         range: Range<usize>,
         schema: Option<&Schema>,
-    ) -> Rows {
+        rows_max: usize,
+    ) -> (Rows, bool) {
         let columns = &section.rows.columns;
         let joined = self.joined(section, &range, schema);
         let own = self.fields.iter().map(|field| columns.get(*field));
@@ -60,17 +64,21 @@ impl LiveGrid {
             .map(|(place, own)| joined.get(&place).or(own))
             .collect();
         let mut rows = GridRows::keeping(self.grid.fields());
-        let late_before = self.grid.late();
+        let (late_before, mut is_all) = (self.grid.late(), true);
         for row in range {
             let arrival = Arrival::of(&section.rows, row);
             if arrival.ts <= self.taken_to {
                 continue;
             }
+            if rows.count >= rows_max {
+                is_all = false;
+                break;
+            }
             self.taken_to = arrival.ts;
             self.grid.push(arrival, &columns, row, &mut rows);
         }
         self.late += self.grid.late() - late_before;
-        rows.rows.unwrap_or_default()
+        (rows.rows.unwrap_or_default(), is_all)
     }
 
     /// The columns of fields that are in several, by their place among ours.

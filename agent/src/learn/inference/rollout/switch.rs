@@ -196,9 +196,8 @@ fn begin_grid(
     let taken_to = arrived
         .saturating_sub(window_ns)
         .saturating_sub(grid.memory_ns());
-    let fields = predictor.spec.fields.iter().copied();
-    let fields = fields.chain(predictor.spec.label).collect();
-    let grid = LiveGrid::behind(taken_to, grid, target.schema, fields);
+    let (features, label) = (&predictor.spec.fields, predictor.spec.label);
+    let grid = LiveGrid::behind(taken_to, grid, target.schema, features, label);
     predictor.answer_grid(grid);
     taken_to
 }

@@ -73,6 +73,11 @@ enum Update {
 }
 
 impl Change<'_> {
+    /// Whether an edge node or a device is gone.
+    pub(crate) fn is_death(&self) -> bool {
+        self.update == Update::Death
+    }
+
     /// Whether names or births change, which is rare; otherwise sequence numbers and counters alone.
     pub(crate) fn is_structural(&self) -> bool {
         self.update != Update::Nothing

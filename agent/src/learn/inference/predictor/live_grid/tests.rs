@@ -80,8 +80,9 @@ fn a_field_of_several_columns_is_one_in_a_grid_and_the_same_in_answers() {
         assert_eq!(trained.values, expected, "{how}");
 
         let block = buffer.read_block(0).unwrap().unwrap();
-        let mut live = LiveGrid::behind(0, &spec, &schema, vec![0]);
-        let rows = live.take(&block.sections[0], 0..5, Some(&schema));
+        let mut live = LiveGrid::behind(0, &spec, &schema, &[0], None);
+        let (rows, is_all) = live.take(&block.sections[0], 0..5, Some(&schema), usize::MAX);
+        assert!(is_all);
         assert_eq!(rows.ts, trained.ts);
         let answered: Vec<f64> = (0..rows.ts.len())
             .map(|row| match rows.columns[0].get(row) {
@@ -91,4 +92,62 @@ fn a_field_of_several_columns_is_one_in_a_grid_and_the_same_in_answers() {
             .collect();
         assert_eq!(answered, expected.map(f64::from), "{how}");
     }
+}
+
+#[test]
+fn a_column_that_is_opened_while_the_grid_is_answered_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (buffer, _) = Buffer::open(BufferOptions::new(dir.path(), 8 << 20)).unwrap();
+    let field = |name: &str, kind| Field {
+        name: name.to_owned(),
+        kind,
+    };
+    let declare = |fields: &[Field], seconds: &[(String, String)]| {
+        let declaration = Declaration {
+            fields,
+            seconds,
+            ..Declaration::default()
+        };
+        buffer.declare("s", &declaration).unwrap()
+    };
+    let commit =
+        |schema: &Arc<Schema>, seconds: Range<i64>, place: u32, value: &dyn Fn(i64) -> Value| {
+            let stream = buffer.declare_stream(schema.id, "s", &[]);
+            let mut builder = BlockBuilder::new(Compression::Pco);
+            for second in seconds {
+                let sample = Sample {
+                    stream: stream.id,
+                    ts: Timestamp(second * SECOND_NS),
+                    split: Split {
+                        is_train: true,
+                        fold: 0,
+                    },
+                    source_ts: None,
+                    values: vec![(place, value(second))].into(),
+                };
+                builder.push(schema, sample).unwrap();
+            }
+            buffer.commit(&builder.finish(), &[]).unwrap();
+        };
+    let schema = declare(&[field("t", FieldType::I64)], &[]);
+    commit(&schema, 1..5, 0, &Value::I64);
+    let spec = GridSpec::every(SECOND_NS);
+    let mut live = LiveGrid::behind(0, &spec, &schema, &[0], None);
+    let mut answered = Vec::new();
+    let mut take = |seq, rows, schema: &Schema| {
+        let block = buffer.read_block(seq).unwrap().unwrap();
+        // A row at a time: nothing is lost between.
+        while {
+            let (rows, is_all) = live.take(&block.sections[0], 0..rows, Some(schema), 1);
+            answered.extend((0..rows.len()).map(|row| rows.columns[0].get(row)));
+            !is_all
+        } {}
+    };
+    take(0, 4, &schema);
+    let seconds = [("t".to_owned(), "t_f64".to_owned())];
+    let wider = declare(&[field("t_f64", FieldType::F64)], &seconds);
+    commit(&wider, 5..9, 1, &|second| Value::F64(second as f64 + 0.5));
+    take(1, 4, &wider);
+    let expected = [1.0, 2.0, 3.0, 4.0, 5.5, 6.5, 7.5].map(|value| Some(Value::F64(value)));
+    assert_eq!(answered, expected);
 }
