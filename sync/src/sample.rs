@@ -160,7 +160,8 @@ pub type SchemaId = u32;
 /// Number of a stream in this device's catalog; rising from 0, never used again.
 pub type StreamId = u32;
 
-/// One kind of record: a supertable. Fields and tags are only ever appended.
+/// One kind of record: a supertable. Fields and tags are only ever appended; the type of a field may change
+/// while no record has a value of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// Its number in the catalog.

@@ -174,7 +174,8 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn extend(&mut self, newer: Self) {
         for (id, schema) in newer.schemas {
-            // Fields and tags are only ever appended; of two that have as many, the later one counts.
+            // Fields and tags are only ever appended; of two that have as many, the later one counts: types
+            // of fields without a value may differ.
             let size = |schema: &Schema| schema.fields.len() + schema.tag_names.len();
             let known = self.schemas.get(&id);
             if known.is_none_or(|known| size(known) <= size(&schema)) {

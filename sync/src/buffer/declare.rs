@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Buffer, catalog::schema_entries};
 use crate::sample::{Field, Schema, SchemaId, Stage};
 
-/// A stream that cannot be added.
+/// A field that cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
     /// A field is already held as another type.
