@@ -65,7 +65,7 @@ impl Zone {
     /// Nanoseconds UTC of what a clock here shows, counted as if it showed UTC.
     ///
     /// # Errors
-    /// [`TimeError::OutOfRange`] if it does not fit into 64 bits.
+    /// If it does not fit into 64 bits.
     pub fn of_wall_ns(&self, wall_ns: i64) -> Result<i64, TimeError> {
         let wall = Timestamp::from_nanosecond(wall_ns.into());
         let wall = wall.map_err(|_| TimeError::OutOfRange)?;
