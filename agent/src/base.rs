@@ -4,6 +4,7 @@ pub(crate) mod glob;
 pub(crate) mod log_filter;
 pub(crate) mod owner;
 pub(crate) mod progress;
+pub(crate) mod ranges;
 pub(crate) mod source_time;
 pub(crate) mod text;
 pub(crate) mod thermal;

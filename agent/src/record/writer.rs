@@ -55,7 +55,7 @@ pub(crate) use self::{
     room::percent_used as streams_percent_used,
 };
 pub use self::{
-    imports::ImportedRows,
+    imports::{Imported, ImportedRows},
     request::{
         Answer, FromFile, OWN_TABLE_PREFIX, Refused, Request, RequestContent, Requests, WriterEnded,
     },

@@ -19,7 +19,7 @@ use crate::{
     record::{
         decode::{Record, is_field_name},
         route::CAPTURE_BYTES_MAX,
-        writer::{self, Answer, FromFile, ImportedRows, Refused, RequestContent},
+        writer::{self, Answer, FromFile, Imported, ImportedRows, Refused, RequestContent},
     },
     topic::hostile_part,
 };
@@ -52,15 +52,17 @@ pub struct ImportBatch {
     pub rows: Option<FileRows>,
 }
 
-/// Rows of a file, with those between them that are not for this stream or cannot be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a batch brings a file; rows are known by the line on which they begin, or in a file without lines by
+/// their number, from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRows {
     /// Hash of the file's content.
     pub content: u128,
-    /// One past the last row of the batch before, from 0.
-    pub from: u64,
-    /// One past the last row.
-    pub to: u64,
+    /// How far it was before.
+    pub from: Imported,
+    /// How far it is then: up to the last row of the batch, with those that are not for this stream or were
+    /// refused.
+    pub to: Imported,
 }
 
 /// Names a file that is imported into a stream.
@@ -128,7 +130,7 @@ pub struct Target {
     /// Most fields it may have.
     pub fields_max: usize,
     /// Rows of the file that this stream has had, and of others up to there.
-    pub rows_done: u64,
+    pub done: Imported,
 }
 
 /// Tells what an import into a stream has to fit.
@@ -156,7 +158,9 @@ impl Operation for ImportTarget {
         let mut target = target(&parts.buffer, &parts.rules, &self.stream)?;
         if let Some(content) = self.content {
             let key = key(content, &self.stream);
-            target.rows_done = ask(parts, RequestContent::Imported(key), listener)?;
+            let (imported, told) = mpsc::channel();
+            ask(parts, RequestContent::Imported { key, imported }, listener)?;
+            target.done = told.try_recv().unwrap_or_default();
         }
         Ok(target)
     }
@@ -226,7 +230,7 @@ fn target(buffer: &Buffer, rules: &[StreamRule], stream: &str) -> Result<Target,
         schema: schema.map_or_else(declared, |schema| Schema::clone(schema)),
         infer: rule.is_none_or(|rule| rule.infer),
         fields_max: rule.map_or(256, |rule| rule.fields_max),
-        rows_done: 0,
+        done: Imported::default(),
     })
 }
 

@@ -9,7 +9,10 @@ use dunlin_sync::{
     sample::{Field, FieldType, Split, TimeRange, Timestamp, Value},
 };
 
-use crate::{admin::operations::*, record::decode::Record};
+use crate::{
+    admin::operations::*,
+    record::{decode::Record, writer::Imported},
+};
 
 /// The request of `operation`, without what every frame has; what is read of it says the same.
 fn body(operation: impl Operation) -> String {
@@ -58,8 +61,14 @@ fn requests_keep_their_bytes() {
         tags: vec![("line".into(), "1".into())],
         rows: Some(FileRows {
             content: 7,
-            from: 1,
-            to: 2,
+            from: Imported {
+                rows: 1,
+                ..Imported::default()
+            },
+            to: Imported {
+                rows: 2,
+                ..Imported::default()
+            },
         }),
     };
     let list = ListItems {
@@ -79,7 +88,7 @@ fn requests_keep_their_bytes() {
     assert_eq!(body(target), "0201730107");
     assert_eq!(
         body(batch),
-        "03017301017800010108010002000000000000f83f01010201046c696e65013101070102"
+        "03017301017800010108010002000000000000f83f01010201046c696e6501310107010000020000"
     );
     assert_eq!(body(list), "040107010172011206");
     assert_eq!(body(ShowItem { id: 8 }), "0508");

@@ -13,7 +13,7 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 
 pub use self::{
-    args::{ImportArgs, delimiter},
+    args::{Comment, ImportArgs, delimiter},
     send::Imported,
     source::Encoding,
 };
@@ -82,6 +82,14 @@ fn report(imported: &Imported, source: &Source, args: &ImportArgs, seconds: f64)
     let took = text::seconds(seconds);
     let rate = text::count(rate);
     println!("{sum}; {into} in {took} ({rate} rows/s)");
+    if imported.untold > 0 && imported.already > 0 {
+        return Err(Exit::Found(format!(
+            "{}: at least {} that an earlier import refused cannot be told from those that are stored, since \
+             there were too many; if they can be stored now, import them from a file of their own",
+            source.name,
+            text::of(imported.untold, "row")
+        )));
+    }
     match imported.refused() {
         0 => Ok(()),
         refused => Err(Exit::Found(format!(
@@ -121,7 +129,7 @@ async fn import(
         println!("{}", describe(&stream, &target, &table));
         let mut preview = Preview::default();
         while let Some(row) = table.next().map_err(failed)? {
-            preview.take(row, &fields, target.rows_done);
+            preview.take(row, &fields, &target.done);
         }
         println!("{}", preview.text());
         return Ok(preview.imported);
@@ -214,7 +222,7 @@ fn check_fields(source: &Source, target: &Target, table: &Table) -> Result<(), E
 }
 
 /// Imports as the command does.
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 pub(crate) async fn imported(
     connection: &mut Connection,
     args: &ImportArgs,

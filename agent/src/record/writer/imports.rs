@@ -1,16 +1,17 @@
 //! How far each file is imported, so that a file that comes again stores nothing twice.
 //!
 //! A file is known by its content and the stream it goes into: a key of 128 bits. What is remembered is one past
-//! the newest row that is committed; the rows come in their order, each batch beginning where the one before
-//! ended. A batch that begins elsewhere is refused: somebody else has gone on with the file meanwhile.
+//! the newest row that is committed, and which rows below were refused: they may fit another time, read
+//! otherwise. The rows come in their order, each batch beginning where the one before ended. A batch that
+//! begins elsewhere is refused: somebody else has gone on with the file meanwhile.
 //!
 //! Rows and notes do not lie in one database, so a note goes to a log before the commit, with the last timestamp
 //! of the batch. Timestamps rise and a commit is all or nothing: after a cut the batch is committed if the
 //! buffer's newest timestamp has reached it. That is settled at the start, before anything else is given a
 //! timestamp, and before a correction of the clock moves those in the buffer.
 //!
-//! Bounded: [`FILES_MAX`] files are remembered, some 100 KiB on disk; the one that grew least recently is
-//! forgotten first.
+//! Bounded: [`FILES_MAX`] files are remembered, some 100 KiB on disk and up to 2 KiB more for each that had rows
+//! refused; the one that grew least recently is forgotten first.
 
 use std::{
     io,
@@ -23,30 +24,55 @@ use dunlin_sync::files::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::base::ranges::Ranges;
+
 /// Files remembered.
 const FILES_MAX: usize = 4_096;
 /// Format of both files.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// The log is settled when it is as long as this.
 const LOG_BYTES_MAX: u64 = 256 << 10;
 
-/// Which rows of a file a batch holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a file is imported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// One past the newest row that was stored or refused.
+    pub rows: u64,
+    /// Rows below that were refused.
+    pub refused: Ranges,
+}
+
+impl Imported {
+    /// How far it is once it was read again up to row `at`, those in `refused` being refused.
+    pub fn with(&self, at: u64, refused: &Ranges) -> Self {
+        let below = refused.within(0, self.rows.min(at));
+        let mut all = below.common(&self.refused);
+        all.extend(&self.refused.within(at, u64::MAX));
+        all.extend(&refused.within(self.rows, at));
+        Self {
+            rows: self.rows.max(at),
+            refused: all,
+        }
+    }
+}
+
+/// How far a batch brings a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportedRows {
     /// The file and the stream.
     pub key: u128,
-    /// The first row that was not in a batch before, from 0.
-    pub from: u64,
-    /// One past the last row.
-    pub to: u64,
+    /// How far it was.
+    pub from: Imported,
+    /// How far it is with this batch.
+    pub to: Imported,
 }
 
 /// A note in the log: what a commit is about to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Intent {
     format: u8,
     key: u128,
-    to: u64,
+    to: Imported,
     /// The last timestamp of its records.
     last_ts: i64,
 }
@@ -60,7 +86,7 @@ struct Files {
     path: PathBuf,
     log: StateLog,
     /// Key and rows that are committed; what grew last is last.
-    committed: Vec<(u128, u64)>,
+    committed: Vec<(u128, Imported)>,
     /// With the next commit.
     pending: Vec<Intent>,
     /// The pending ones are in the log.
@@ -81,7 +107,7 @@ impl Imports {
     }
 
     /// Rows of the file that are committed, or will be with the next commit.
-    pub(super) fn rows(&self, key: u128) -> Result<u64, String> {
+    pub(super) fn rows(&self, key: u128) -> Result<Imported, String> {
         self.files
             .as_ref()
             .map(|files| files.rows(key))
@@ -89,12 +115,13 @@ impl Imports {
     }
 
     /// Whether `rows` go on where the file is.
-    pub(super) fn check(&self, rows: ImportedRows) -> Result<(), String> {
+    pub(super) fn check(&self, rows: &ImportedRows) -> Result<(), String> {
         let at = self.rows(rows.key)?;
-        if at != rows.from || rows.to < rows.from {
+        if at != rows.from || rows.to.rows < at.rows || !rows.to.refused.is_bounded() {
             return Err(format!(
-                "somebody else has imported the same file meanwhile, up to row {at}: start again, and what is \
-                 stored is passed over"
+                "somebody else has imported the same file meanwhile, up to line {}: start again, and what is \
+                 stored is passed over",
+                at.rows
             ));
         }
         Ok(())
@@ -142,7 +169,7 @@ impl Imports {
 
 impl Files {
     fn open(path: PathBuf, newest_ts: Option<i64>) -> Result<Self, String> {
-        let committed = match state_file::read::<(u8, Vec<(u128, u64)>)>(&path) {
+        let committed = match state_file::read::<(u8, Vec<(u128, Imported)>)>(&path) {
             Ok(Some((FORMAT, files))) => files,
             Ok(None) => Vec::new(),
             Ok(Some((format, _))) => {
@@ -181,12 +208,13 @@ impl Files {
         Ok(files)
     }
 
-    fn rows(&self, key: u128) -> u64 {
+    fn rows(&self, key: u128) -> Imported {
         let pending = self.pending.iter().rev().find(|other| other.key == key);
         let known = || self.committed.iter().rev().find(|(other, _)| *other == key);
         pending
-            .map(|intent| intent.to)
-            .or_else(|| known().map(|(_, rows)| *rows))
+            .map(|intent| &intent.to)
+            .or_else(|| known().map(|(_, imported)| imported))
+            .cloned()
             .unwrap_or_default()
     }
 
@@ -195,8 +223,13 @@ impl Files {
             .committed
             .iter()
             .rposition(|(key, _)| *key == intent.key);
-        let rows = known.map_or(0, |at| self.committed.remove(at).1);
-        self.committed.push((intent.key, rows.max(intent.to)));
+        let was = known.map(|at| self.committed.remove(at).1);
+        let was = was.unwrap_or_default();
+        // The log may tell again what is known already; rows rise, and what was refused becomes less.
+        let is_new = intent.to.rows > was.rows
+            || (intent.to.rows == was.rows && intent.to.refused.rows() <= was.refused.rows());
+        let imported = if is_new { intent.to } else { was };
+        self.committed.push((intent.key, imported));
         let surplus = self.committed.len().saturating_sub(FILES_MAX);
         self.committed.drain(..surplus);
     }

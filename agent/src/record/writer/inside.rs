@@ -26,8 +26,14 @@ impl Writer {
                 let _gone = request.reply.send(Ok(0));
                 return Ok(());
             }
-            RequestContent::Imported(key) => {
+            RequestContent::Imported { key, imported } => {
                 let rows = self.imports.rows(key).map_err(Refused::Permanent);
+                let rows = rows.map(|rows| {
+                    let done = rows.rows;
+                    // Whoever asked may have gone.
+                    let _gone = imported.send(rows);
+                    done
+                });
                 // Once what is pending is durable.
                 self.pending.reply(request.reply, rows);
                 return Ok(());
@@ -62,7 +68,7 @@ impl Writer {
             } => {
                 is_own = schema.starts_with(OWN_TABLE_PREFIX);
                 imported = file.rows;
-                if let Some(Err(why)) = imported.map(|rows| self.imports.check(rows)) {
+                if let Some(Err(why)) = imported.as_ref().map(|rows| self.imports.check(rows)) {
                     self.pending
                         .reply(request.reply, Err(Refused::Permanent(why)));
                     return Ok(());

@@ -7,7 +7,7 @@ use dunlin_sync::{
     sample::{Field, Split},
 };
 
-use super::imports::ImportedRows;
+use super::imports::{Imported, ImportedRows};
 use crate::{config::settings::Settings, ingest::Waker, record::decode::Record};
 
 /// Tables of the agent itself begin like this; no stream rule may.
@@ -65,8 +65,13 @@ pub enum RequestContent {
         /// What is known of them from a file.
         file: FromFile,
     },
-    /// Rows that are stored of the file with this key, answered once they are durable.
-    Imported(u128),
+    /// How far a file is imported, answered with the rows once they are durable.
+    Imported {
+        /// The file and the stream.
+        key: u128,
+        /// Where all of it goes, before the answer.
+        imported: mpsc::Sender<Imported>,
+    },
 }
 
 /// What is known of imported records.

@@ -10,9 +10,9 @@ use crate::{
     admin::operations::{BATCH_RECORDS_MAX, ExportFormat, FileRows, ImportBatch, ImportTarget},
     cli::commands::{
         Exit,
-        import::{ImportArgs, Imported},
+        import::{Comment, Encoding, ImportArgs, Imported},
     },
-    record::decode::Record,
+    record::{decode::Record, writer::Imported as Done},
 };
 
 fn numbers(imported: &Imported) -> [u64; 4] {
@@ -73,6 +73,11 @@ async fn an_import_that_was_cut_off_goes_on_where_it_was() {
             writeln!(text, "{row}").unwrap();
         }
         let content = xxh3_128(text.as_bytes());
+        // The names of the columns are on line 0.
+        let at = |rows: u64| Done {
+            rows: rows + u64::from(rows > 0),
+            ..Done::default()
+        };
         let part = |from: u64, to: u64| ImportBatch {
             stream: "plant/m1".into(),
             fields: vec![Field {
@@ -85,7 +90,11 @@ async fn an_import_that_was_cut_off_goes_on_where_it_was() {
                     values: vec![Some(Value::F64(row as f64))].into(),
                 })
                 .collect(),
-            rows: Some(FileRows { content, from, to }),
+            rows: Some(FileRows {
+                content,
+                from: at(from),
+                to: at(to),
+            }),
             ..ImportBatch::default()
         };
         // A command that is killed after its first batch.
@@ -95,7 +104,7 @@ async fn an_import_that_was_cut_off_goes_on_where_it_was() {
             stream: "plant/m1".into(),
             content: Some(content),
         };
-        assert_eq!(device.request(target).await.unwrap().rows_done, 1_500);
+        assert_eq!(device.request(target).await.unwrap().done, at(1_500));
         let rest = device.import("plant/m1", &text).await.unwrap();
         assert_eq!(numbers(&rest), [rows, rows - 1_500, 1_500, 0]);
         // One that was slow, and comes after somebody else has gone on.
@@ -118,6 +127,66 @@ async fn an_import_that_was_cut_off_goes_on_where_it_was() {
         );
         device.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_refused_is_stored_once_it_fits() {
+    let device = Device::new(false).await;
+    let into = |stream: &str| ImportArgs {
+        stream: Some(stream.into()),
+        ..ImportArgs::default()
+    };
+    let mut bytes = b"x,t\n".to_vec();
+    for row in 0..3_000 {
+        let text: &[u8] = if row % 1_000 == 5 { b"\xfc" } else { b"a" };
+        bytes.extend_from_slice(format!("{row},").as_bytes());
+        bytes.extend_from_slice(text);
+        bytes.push(b'\n');
+    }
+    for (stream, strict, already) in [("m1", false, 2_997), ("m2", true, 5)] {
+        let stream = format!("plant/{stream}");
+        let args = |encoding| ImportArgs {
+            encoding,
+            strict,
+            ..into(&stream)
+        };
+        let first = device.import_bytes(&bytes, args(Encoding::Auto)).await;
+        assert_eq!(first.is_err(), strict);
+        assert_eq!(first.map_or(3, |first| first.refused()), 3);
+        for stored in [3_000 - already, 0] {
+            let again = args(Encoding::Windows1252);
+            let again = device.import_bytes(&bytes, again).await.unwrap();
+            assert_eq!(numbers(&again), [3_000, stored, 3_000 - stored, 0]);
+        }
+        let (_, rows) = device.export(&stream, ExportFormat::Csv).await.unwrap();
+        assert_eq!(rows, 3_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_found_again_however_the_file_is_read() {
+    let device = Device::new(false).await;
+    let args = |missing: &[&str]| ImportArgs {
+        stream: Some("plant/m1".into()),
+        missing: missing.iter().map(|word| (*word).to_owned()).collect(),
+        types: vec![("x".into(), FieldType::F64), ("y".into(), FieldType::F64)],
+        ..ImportArgs::default()
+    };
+    let text = b"# made by hand\nx,y\n1,1\n\n\"line\nbreak\",2\n3,bad\n# note\nbad,4\n5,5\n";
+    let first = device.import_bytes(text, args(&[])).await.unwrap();
+    assert_eq!(numbers(&first), [5, 2, 0, 3]);
+    let uncommented = ImportArgs {
+        comment: Comment(None),
+        skip_lines: 1,
+        ..args(&["bad"])
+    };
+    let second = device.import_bytes(text, uncommented).await.unwrap();
+    assert_eq!(numbers(&second), [6, 2, 2, 2]);
+    let third = device.import_bytes(text, args(&[])).await.unwrap();
+    assert_eq!(numbers(&third), [5, 0, 2, 3]);
+    // What is refused now was stored before, and is not stored a second time.
+    let fourth = device.import_bytes(text, args(&["bad"])).await.unwrap();
+    assert_eq!(numbers(&fourth), [5, 0, 4, 1]);
 }
 
 const TEXTS: [&str; 20] = [

@@ -16,9 +16,10 @@ use crate::{
 
 const ABOUT: &str = "\
 A file is known by its content: importing it into the same stream again stores nothing twice, also after an
-import that was cut off, and says how many rows are there already. 4,096 files are remembered. Rows that cannot
-be stored are counted and named, and stop no others; the last line adds up: read = stored + already there +
-refused. Exit codes: 0 everything is stored, 1 it failed, 2 wrong usage, 3 some rows were refused.
+import that was cut off, and says how many rows are there already. Rows that were refused are stored once they fit, with
+another option or another [[stream]]. The newest 4,096 pairs of file and stream are remembered; --again remembers
+nothing. Rows that cannot be stored are counted and named, and stop no others; the last line adds up:
+read = stored + already there + refused. Exit codes: 0 everything is stored, 1 it failed, 2 wrong usage, 3 some rows were refused.
 
 A file of `dunlin export` comes back as it was, into the streams that it names: fields, types, texts, source
 times, splits and folds. What cannot come back: a timestamp is given only once, so records get new ones (`ts`),

@@ -175,6 +175,8 @@ impl Columns {
         self.at += 1;
         self.row += 1;
         let mut row = Row {
+            from: self.row - 1,
+            to: self.row,
             span: 1,
             own: None,
             tags: Vec::new(),

@@ -4,7 +4,11 @@ use crate::record::decode::{Record, Reject, infer::OwnRow};
 
 /// A row of the file.
 pub(super) struct Row {
-    /// Lines of the file that it takes; what cannot be read may take several.
+    /// The line on which it begins, or its number in a file without lines, from 0: however the file is read.
+    pub(super) from: u64,
+    /// One past its last line.
+    pub(super) to: u64,
+    /// As how many rows it counts: what cannot be read may take several.
     pub(super) span: u64,
     /// What one of our own exports says of it.
     pub(super) own: Option<OwnRow>,

@@ -12,7 +12,11 @@ use crate::{
     admin::operations::{
         BATCH_BYTES_MAX, BATCH_RECORDS_MAX, FileRows, ImportBatch, ImportTarget, Target,
     },
-    record::decode::{Reason, Record, Reject},
+    base::ranges::Ranges,
+    record::{
+        decode::{Reason, Record, Reject},
+        writer::Imported as Done,
+    },
 };
 
 /// Bad lines shown; the rest are counted.
@@ -29,6 +33,8 @@ pub struct Imported {
     pub records: u64,
     /// Rows that an import before has stored.
     pub already: u64,
+    /// Rows that an import before has refused, which are taken for stored: there were too many.
+    pub untold: u64,
     /// Rows refused, by reason.
     pub bad: BTreeMap<Reason, u64>,
     /// The first of these, in words.
@@ -54,10 +60,10 @@ impl Imported {
 /// A stream that rows go into.
 struct Open {
     name: String,
-    /// Rows of the file up to here are there already.
-    done: u64,
-    /// One past the last row of the last batch.
-    sent: u64,
+    /// What is there already.
+    done: Done,
+    /// Rows were sent.
+    is_used: bool,
     tags: Vec<(String, String)>,
     records: Vec<Record>,
     splits: Vec<Split>,
@@ -75,6 +81,10 @@ pub(super) struct Sender<'c> {
     streams: Vec<Open>,
     /// Where each of these is.
     places: HashMap<String, usize>,
+    /// One past the last line of the last row.
+    at: u64,
+    /// Rows refused; which streams they are for is not known.
+    refused: Ranges,
     records: usize,
     bytes: usize,
     pub(super) imported: Imported,
@@ -96,6 +106,8 @@ impl<'c> Sender<'c> {
             content,
             streams: Vec::new(),
             places: HashMap::new(),
+            at: 0,
+            refused: Ranges::default(),
             records: 0,
             bytes: 0,
             imported: Imported::default(),
@@ -106,10 +118,11 @@ impl<'c> Sender<'c> {
 
     fn open(&mut self, stream: String, target: &Target, tags: Vec<(String, String)>) {
         self.places.insert(stream.clone(), self.streams.len());
+        self.imported.untold = self.imported.untold.max(target.done.refused.more());
         self.streams.push(Open {
             name: stream,
-            done: target.rows_done,
-            sent: target.rows_done,
+            done: target.done.clone(),
+            is_used: target.done.rows > 0,
             tags,
             records: Vec::new(),
             splits: Vec::new(),
@@ -121,11 +134,12 @@ impl<'c> Sender<'c> {
     /// # Errors
     /// [`Exit`] if records cannot be stored.
     pub(super) async fn take(&mut self, row: Row) -> Result<(), Exit> {
-        let number = self.imported.read;
         self.imported.read += row.span;
+        self.at = row.to;
         let record = match row.record {
             Ok(record) => record,
             Err(reject) => {
+                self.refused.add(row.from, row.to);
                 self.imported.refuse(reject, row.span);
                 return Ok(());
             }
@@ -169,7 +183,8 @@ impl<'c> Sender<'c> {
         if open.tags.is_empty() {
             open.tags = row.tags;
         }
-        if number < open.done {
+        // A row that was refused may fit now: read otherwise, or since the stream has changed.
+        if row.from < open.done.rows && !open.done.refused.contains(row.from) {
             self.imported.already += row.span;
             return Ok(());
         }
@@ -188,13 +203,14 @@ impl<'c> Sender<'c> {
     /// # Errors
     /// [`Exit`] if records cannot be stored.
     pub(super) async fn flush(&mut self) -> Result<(), Exit> {
-        let to = self.imported.read;
+        let (at, refused) = (self.at, &self.refused);
         let full = self.streams.iter_mut();
         for open in full.filter(|open| !open.records.is_empty()) {
+            let to = open.done.with(at, refused);
             let rows = self.content.map(|content| FileRows {
                 content,
-                from: open.sent,
-                to,
+                from: open.done.clone(),
+                to: to.clone(),
             });
             let records = std::mem::take(&mut open.records);
             let count = records.len() as u64;
@@ -214,7 +230,10 @@ impl<'c> Sender<'c> {
             let stored = self.connection.request(batch).await;
             stored.map_err(|exit| so_far(exit, self.imported.records, self.content.is_some()))?;
             self.imported.records += count;
-            open.sent = to;
+            open.is_used = true;
+            if self.content.is_some() {
+                open.done = to;
+            }
         }
         (self.records, self.bytes) = (0, 0);
         Ok(())
@@ -222,7 +241,7 @@ impl<'c> Sender<'c> {
 
     /// How it went.
     pub(super) fn done(mut self) -> Imported {
-        let had_rows = |open: &&Open| open.sent > 0;
+        let had_rows = |open: &&Open| open.is_used;
         self.imported.streams = self.streams.iter().filter(had_rows).count();
         self.imported
     }

@@ -9,7 +9,10 @@ use crate::{
         source_time::TimeUnit,
         text::{self, quoted},
     },
-    record::decode::infer::{OwnColumns, TimeFormat},
+    record::{
+        decode::infer::{OwnColumns, TimeFormat},
+        writer::Imported as Done,
+    },
 };
 
 /// Said of a file without a column of times.
@@ -29,8 +32,7 @@ pub(super) struct Preview {
 
 impl Preview {
     /// Takes a row as an import would.
-    pub(super) fn take(&mut self, row: Row, fields: &[Field], done: u64) {
-        let number = self.imported.read;
+    pub(super) fn take(&mut self, row: Row, fields: &[Field], done: &Done) {
         self.imported.read += row.span;
         let record = match row.record {
             Ok(record) => record,
@@ -40,7 +42,7 @@ impl Preview {
             self.first_ns = Some(self.first_ns.map_or(ns, |first| first.min(ns)));
             self.last_ns = Some(self.last_ns.map_or(ns, |last| last.max(ns)));
         }
-        if number < done {
+        if row.from < done.rows && !done.refused.contains(row.from) {
             self.imported.already += row.span;
         } else {
             self.imported.records += 1;

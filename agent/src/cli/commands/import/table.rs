@@ -127,7 +127,10 @@ impl Csv {
                 break;
             }
         }
+        let from = line.number().saturating_sub(1);
         let mut row = Row {
+            from,
+            to: from + line.span,
             span: line.bad().map_or(1, |_| line.span),
             own: None,
             tags: Vec::new(),

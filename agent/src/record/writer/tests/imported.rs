@@ -2,6 +2,13 @@
 
 use super::*;
 
+fn at(rows: u64) -> Imported {
+    Imported {
+        rows,
+        ..Imported::default()
+    }
+}
+
 fn rows(from: u64, to: u64) -> RequestContent {
     let RequestContent::Records {
         schema,
@@ -22,13 +29,18 @@ fn rows(from: u64, to: u64) -> RequestContent {
         records,
         file: FromFile {
             splits: Vec::new(),
-            rows: Some(ImportedRows { key: 7, from, to }),
+            rows: Some(ImportedRows {
+                key: 7,
+                from: at(from),
+                to: at(to),
+            }),
         },
     }
 }
 
 fn done(device: &mut Device) -> u64 {
-    let answer = device.ask(RequestContent::Imported(7));
+    let (imported, _told) = std::sync::mpsc::channel();
+    let answer = device.ask(RequestContent::Imported { key: 7, imported });
     device.turn_after_gap();
     answer.recv().unwrap().unwrap()
 }
