@@ -88,7 +88,7 @@ fn csv(path: &Path, reading: &Reading<'_>) -> Result<Table, Exit> {
         name: name.to_string_lossy().into_owned(),
         path: path.to_owned(),
         features: chosen.features.iter().map(|(_, n)| n.clone()).collect(),
-        has_time: plan.time.is_some(),
+        has_time: plan.time.is_some() || plan.own.is_some(),
         label_name: reading.label.unwrap_or_default().to_owned(),
         ..Table::default()
     };

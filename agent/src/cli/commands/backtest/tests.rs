@@ -422,3 +422,24 @@ fn irregular_rows_are_judged_on_a_grid() {
         "{refused}"
     );
 }
+
+#[test]
+fn an_export_is_judged_on_a_grid_by_its_source_times() {
+    let mut text = "ts,time,is_train,fold,source_ts,stream,tag.device,a\n".to_owned();
+    for row in 0..600_u64 {
+        let ns = row * 500_000_000;
+        let source_ts = if row % 2 == 0 {
+            ns.to_string()
+        } else {
+            String::new()
+        };
+        let value = (row as f64 * 0.4).sin();
+        writeln!(
+            text,
+            "{ns},1970-01-01T00:00:00Z,true,0,{source_ts},m/1,\"pi\",{value}"
+        )
+        .unwrap();
+    }
+    let rest = "--task forecast --lookback 16 --horizon 4 --every 1s";
+    of(&text, rest).unwrap();
+}
