@@ -67,6 +67,12 @@ impl TimeRule {
         }
     }
 
+    /// Whether the unit of a number is told by its size alone.
+    pub fn guesses_unit(&self) -> bool {
+        let format = self.format.as_ref();
+        self.unit == TimeUnit::BySize && !format.is_some_and(TimeFormat::makes_numbers)
+    }
+
     /// Nanoseconds UTC of a number or text, as it is written.
     ///
     /// A number counts from 1970, and so does a text that is one, whatever the format; only where the

@@ -6,11 +6,13 @@
 //! their row number so). The time is the first column called `time`, `timestamp`, `date`, `datetime` or
 //! `ts` whose cells are times, or else the first column that holds nothing but times (numbers must
 //! not fall, besides). Numbers become f64 as they do over MQTT, unless one of them is an integer that a
-//! float would change; a column that is not all numbers or all true and false is text.
+//! float would change; a column that is not all numbers or all true and false is text, and so is one of codes
+//! with zeros in front. What the first lines leave open is told by the whole file: see [`CsvPlan::settle`].
 //!
 //! A file of `dunlin export` comes back as it was: see [`own`].
 
 mod head;
+mod kinds;
 pub mod lines;
 pub mod own;
 mod refused;
@@ -30,7 +32,7 @@ pub use self::{
 pub(crate) use self::{times::is_recent, typed::split as typed_split};
 use super::{
     Reason, Record, Reject, quoted,
-    value::{Cell, Misfit, Taking, large_integer, parse_bool},
+    value::{Cell, Misfit, Taking, parse_bool},
 };
 use crate::{
     base::source_time::TimeRule,
@@ -61,6 +63,8 @@ pub struct CsvPlan {
     pub has_decimal_comma: bool,
     /// Columns of text that would hold numbers but for a cell, and that cell.
     pub doubtful: Vec<(String, String)>,
+    /// Columns without a value among the first lines, which are new.
+    undecided: Vec<usize>,
     /// For each of `columns`, its place among the fields of the schema and the new ones.
     places: Vec<usize>,
     /// Cells a line must have.
@@ -190,6 +194,7 @@ impl CsvPlan {
             own,
             has_decimal_comma,
             doubtful: Vec::new(),
+            undecided: Vec::new(),
             places: Vec::new(),
             width: header.len(),
             header: header.iter().map(str::to_owned).collect(),
@@ -299,7 +304,16 @@ impl CsvPlan {
         if line.len() != self.width {
             return Err(Reject::new(
                 Reason::NotCsv,
-                format!("{} cells instead of {}", line.len(), self.width),
+                format!(
+                    "{} cells instead of {}{}",
+                    line.len(),
+                    self.width,
+                    if line.span > 1 {
+                        ": is a quote too many, or not closed?"
+                    } else {
+                        ""
+                    }
+                ),
             ));
         }
         let source_ts = self.source_ts(line)?;
@@ -405,54 +419,17 @@ impl CsvPlan {
             }
         }
         self.own = own;
+        let new_fields = &self.new_fields;
+        let columns = self.columns.iter();
+        let new = columns.filter(|(_, field)| new_fields.contains(field));
+        let new: Vec<usize> = new.map(|(column, _)| *column).collect();
+        self.undecided.retain(|column| new.contains(column));
     }
 
     fn add(&mut self, column: usize, name: &str, kind: FieldType, schema: Option<&Schema>) {
         let (field, place) = placed(name, kind, schema, &mut self.new_fields);
         self.columns.push((column, field));
         self.places.push(place);
-    }
-
-    fn kind_of(&mut self, column: usize, name: &str, lines: &[Line], is_own: bool) -> FieldType {
-        let cells = lines.iter().filter_map(|line| {
-            let text = line.get(column)?;
-            Some((text, line.is_quoted(column)))
-        });
-        // An export quotes every text, also one that looks like a number.
-        if is_own && cells.clone().any(|(_, is_quoted)| is_quoted) {
-            return FieldType::Text;
-        }
-        let is_said = |text: &str| {
-            let words = || {
-                self.missing
-                    .iter()
-                    .any(|word| text.eq_ignore_ascii_case(word))
-            };
-            !is_missing(text) && !words()
-        };
-        let said = cells
-            .map(|(text, _)| text.trim())
-            .filter(|text| is_said(text));
-        let number = |text: &str| match &self.conversion {
-            Some(conversion) => conversion.decimal(text).parse::<f64>().is_ok(),
-            None => text.parse::<f64>().is_ok(),
-        };
-        let is_whole = || said.clone().all(|text| text.parse::<i64>().is_ok());
-        // Nothing said: text, which takes whatever may follow.
-        if said.clone().next().is_none() {
-            FieldType::Text
-        } else if said.clone().all(|text| parse_bool(text).is_some()) {
-            FieldType::Bool
-        } else if let Some(word) = said.clone().find(|text| !number(text)) {
-            if 2 * said.clone().filter(|text| number(text)).count() > said.clone().count() {
-                self.doubtful.push((name.to_owned(), word.to_owned()));
-            }
-            FieldType::Text
-        } else if (is_own || said.clone().any(|text| large_integer(text).is_some())) && is_whole() {
-            FieldType::I64
-        } else {
-            FieldType::F64
-        }
     }
 }
 

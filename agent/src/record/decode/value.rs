@@ -322,6 +322,13 @@ fn parse(text: &str) -> Result<f64, Misfit> {
 fn parsed(kind: FieldType, text: &str, taking: &Taking<'_>) -> Result<Option<Value>, Misfit> {
     let nan = taking.nan;
     match kind {
+        FieldType::F64 if !taking.is_declared => {
+            // What a float writes so it takes back.
+            let changes = |whole: i64| (whole as f64).to_string() != whole.to_string();
+            if large_integer(text).is_some_and(changes) {
+                return Err(Misfit::WrongType);
+            }
+        }
         FieldType::I64 => {
             if let Ok(integer) = text.parse() {
                 return Ok(Some(Value::I64(integer)));

@@ -58,13 +58,18 @@ impl Table {
             ));
         }
         let plan = CsvPlan::infer_with(&head, schema, hints);
-        let plan = plan.map_err(|error| usage(error.to_string()))?;
+        let mut plan = plan.map_err(|error| usage(error.to_string()))?;
         if plan.names_lost_characters() {
             return Err(usage(
                 "the line that names the columns is not UTF-8: if the file comes from Excel or another \
                  Windows program, add --encoding windows-1252"
                     .to_owned(),
             ));
+        }
+        if !plan.is_settled() {
+            let text = source.text(encoding).map_err(failed)?;
+            let lines = plan.reader(text).map_err(failed)?;
+            plan.settle(lines).map_err(failed)?;
         }
         let text = source.text(encoding).map_err(failed)?;
         let lines = plan.reader(text).map_err(failed)?;
@@ -131,11 +136,16 @@ impl Csv {
         let mut row = Row {
             from,
             to: from + line.span,
-            span: line.bad().map_or(1, |_| line.span),
+            span: 1,
             own: None,
             tags: Vec::new(),
             record: plan.record(line),
         };
+        // A stray quote takes the lines behind it along.
+        if matches!(&row.record, Err(reject) if line.bad().is_some() || reject.reason == Reason::NotCsv)
+        {
+            row.span = line.span;
+        }
         if row.record.is_ok() {
             match plan.own_row(line) {
                 Ok(own) => row.own = own,

@@ -6,7 +6,12 @@ use super::lines::{BadLine, LINE_BYTES_MAX, Line};
 use crate::record::decode::{Reason, Reject, quoted, value::Misfit};
 
 pub(super) fn numbered(line: &Line, mut reject: Reject) -> Reject {
-    reject.detail = format!("line {}: {}", line.number(), reject.detail);
+    let first = line.number();
+    let lines = match line.span {
+        0 | 1 => format!("line {first}"),
+        span => format!("lines {first} to {}", first + span - 1),
+    };
+    reject.detail = format!("{lines}: {}", reject.detail);
     reject
 }
 

@@ -4,16 +4,19 @@ use dunlin_sync::sample::Value;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{base::source_time::TimeUnit, record::decode::tests::row};
+use crate::{
+    base::source_time::{TimeUnit, Zone},
+    record::decode::tests::row,
+};
 
-fn fields(plan: &CsvPlan) -> Vec<(usize, &str, FieldType)> {
+pub(super) fn fields(plan: &CsvPlan) -> Vec<(usize, &str, FieldType)> {
     let columns = plan.columns.iter();
     columns
         .map(|(column, field)| (*column, field.name.as_str(), field.kind))
         .collect()
 }
 
-fn records(plan: &CsvPlan, file: &str) -> Vec<Result<Record, Reject>> {
+pub(super) fn records(plan: &CsvPlan, file: &str) -> Vec<Result<Record, Reject>> {
     let mut lines = plan.reader(file.as_bytes()).unwrap();
     let mut line = Line::default();
     let mut all = Vec::new();
@@ -369,4 +372,79 @@ proptest! {
             }
         }
     }
+}
+
+fn rule(format: Option<&str>, unit: TimeUnit) -> Hints {
+    Hints {
+        time_rule: Some(TimeRule {
+            unit,
+            zone: Some(Zone::UTC),
+            format: format
+                .map(|format| crate::base::source_time::TimeFormat::parse(format).unwrap()),
+        }),
+        ..Hints::default()
+    }
+}
+
+#[test]
+fn a_number_is_no_time_of_long_ago_for_a_zone_somebody_names() {
+    let file = "date,x\n20260504,1\n20260505,2\n";
+    let zone = rule(None, TimeUnit::BySize);
+    assert_eq!(CsvPlan::infer_with(file, None, &zone).unwrap().time, None);
+    let named = Hints {
+        time: Some("date".into()),
+        ..zone
+    };
+    let error = CsvPlan::infer_with(file, None, &named).unwrap_err();
+    assert!(error.to_string().contains("%Y%m%d"), "{error}");
+    // One such cell among others is refused.
+    let mixed = "time,x\n2026-05-04T00:00:00,1\n2026-05-05T00:00:00,2\n20260506,3\n";
+    let named = Hints {
+        time: Some("time".into()),
+        ..rule(None, TimeUnit::BySize)
+    };
+    let plan = CsvPlan::infer_with(mixed, None, &named).unwrap();
+    let reasons: Vec<bool> = records(&plan, mixed).iter().map(Result::is_ok).collect();
+    assert_eq!(reasons, [true, true, false]);
+    for (hints, ns) in [
+        (
+            rule(Some("%Y%m%d"), TimeUnit::BySize),
+            1_777_852_800_000_000_000,
+        ),
+        (rule(None, TimeUnit::Seconds), 20_260_504_000_000_000),
+    ] {
+        let plan = CsvPlan::infer_with(file, None, &hints).unwrap();
+        assert_eq!(
+            records(&plan, file)[0].as_ref().unwrap().source_ts,
+            Some(ns)
+        );
+    }
+}
+
+#[test]
+fn a_duration_is_no_time_of_day() {
+    for (name, second) in [
+        ("cycle", None),
+        ("runtime", None),
+        ("Uhrzeit", Some(1)),
+        ("Time (UTC)", Some(1)),
+    ] {
+        let file = format!("date,{name},x\n2026-05-04,00:01:30,1\n2026-05-05,00:02:00,2\n");
+        let time = CsvPlan::infer(&file, None).unwrap().time.unwrap();
+        assert_eq!((time.column, time.second), (0, second), "{name}");
+    }
+}
+
+#[test]
+fn a_stray_quote_is_named_with_the_lines_it_takes() {
+    let file = "a,b\n1,\"2\n3,4\n5,\"6,7\n8,9\n";
+    let plan = CsvPlan::infer("a,b\n1,2\n", None).unwrap();
+    let all = records(&plan, file);
+    let bad = all[0].as_ref().unwrap_err();
+    assert!(
+        bad.detail.starts_with("lines 2 to 4: 3 cells"),
+        "{}",
+        bad.detail
+    );
+    assert!(all[1].is_ok());
 }

@@ -38,6 +38,25 @@ pub(super) fn is_time_name(name: &str) -> bool {
     names.any(|time| name.trim().eq_ignore_ascii_case(time))
 }
 
+/// Whether people call a time of day so, whatever stands in brackets behind it.
+fn is_time_of_day_name(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "time",
+        "timeofday",
+        "clock",
+        "clocktime",
+        "hour",
+        "zeit",
+        "uhrzeit",
+        "stunde",
+    ];
+    let plain = name.split(['(', '[']).next().unwrap_or_default();
+    let letters: String = plain.chars().filter(|c| c.is_alphanumeric()).collect();
+    NAMES
+        .iter()
+        .any(|other| letters.eq_ignore_ascii_case(other))
+}
+
 /// Whether a number is taken for a time.
 pub(crate) fn is_recent(ns: i64) -> bool {
     EPOCH_NS.contains(&ns)
@@ -74,7 +93,15 @@ impl TimeFormat {
             Self::Rfc3339 => rfc3339_ns(text).ok_or(TimeError::NotATime),
             Self::Civil => text_ns(text, Some(&Zone::UTC)),
             Self::Epoch(unit) => decimal_ns(text, *unit).ok_or(TimeError::NotATime),
-            Self::Rule(rule) => rule.written_ns(text),
+            Self::Rule(rule) => {
+                let ns = rule.written_ns(text)?;
+                // `20260504` would be seconds of 1970.
+                let is_guess = rule.guesses_unit() && text.trim().parse::<f64>().is_ok();
+                if is_guess && !is_recent(ns) {
+                    return Err(TimeError::OutOfRange);
+                }
+                Ok(ns)
+            }
         }
     }
 
@@ -90,7 +117,8 @@ impl TimeFormat {
                 "has no offset from UTC: write --time-zone local (or UTC, +02:00, Europe/Berlin)"
             }
             TimeError::OutOfRange => {
-                "is no time between 1677 and 2262; write --time-unit if it is a number"
+                "is no time between 1677 and 2262, or a number that is none between 1990 and 2100: write --time-unit, \
+                 or --time-format such as '%Y%m%d'"
             }
         }
     }
@@ -215,7 +243,9 @@ fn with_time_of_day(date: TimeColumn, header: &Line, lines: &[Line]) -> TimeColu
     if !cells(&date, lines).iter().all(is_date) {
         return date;
     }
-    let others = (0..header.len()).filter(|column| *column != date.column);
+    let is_named = |column: &usize| header.get(*column).is_some_and(is_time_of_day_name);
+    // A duration is written alike.
+    let others = (0..header.len()).filter(|column| *column != date.column && is_named(column));
     let mut both = others.map(|column| TimeColumn {
         second: Some(column),
         ..date.clone()
