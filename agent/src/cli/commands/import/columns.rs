@@ -1,25 +1,28 @@
 //! Rows of a Parquet file: flat columns, read a thousand rows at a time.
 //!
 //! The reader is somebody else's and was made for files that are whole: one that is damaged may make it panic,
-//! which is caught here and ends the file.
+//! which is caught here and ends the file. It holds a page of each column, which is part of a chunk: a chunk that
+//! is larger than [`CHUNK_BYTES_MAX`] is refused.
+
+mod kind;
 
 use std::{
     borrow::Cow,
-    fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use dunlin_sync::sample::{FieldType, Schema};
+use dunlin_sync::sample::Schema;
 use parquet::{
-    basic::{LogicalType, TimeUnit, Type as Physical},
     column::reader::ColumnReader,
     data_type::{ByteArray, Int96},
     errors::ParquetError,
-    file::{reader::FileReader, serialized_reader::SerializedFileReader},
-    schema::types::ColumnDescriptor,
+    file::{
+        metadata::ColumnChunkMetaData, reader::FileReader, serialized_reader::SerializedFileReader,
+    },
 };
 
-use super::row::Row;
+use self::kind::{Kind, kind_of};
+use super::{row::Row, source::Hashed};
 use crate::record::decode::{
     Cell, Reason, Record, Reject,
     infer::{Hints, OwnRow, TypedColumn, TypedPlan, is_recent, typed_split},
@@ -27,25 +30,8 @@ use crate::record::decode::{
 
 /// Rows held at a time.
 const ROWS_MAX: usize = 1_024;
-
-/// What the values of a column mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Bool,
-    Integer,
-    /// Unsigned, in so many bits.
-    Unsigned(u32),
-    F32,
-    F64,
-    Text,
-    /// Points in time, so many nanoseconds each; as UTC or as a clock shows them somewhere.
-    Time(i64, bool),
-    /// Nanoseconds in a Julian day, and the day.
-    Int96,
-    Days,
-    /// With so many digits behind the point.
-    Decimal(i32),
-}
+/// Most bytes of a column in one group of rows, without compression.
+const CHUNK_BYTES_MAX: i64 = 256 << 20;
 
 /// Values of a column, those of present rows only.
 #[derive(Default)]
@@ -75,7 +61,7 @@ pub(super) struct Columns {
     pub(super) plan: TypedPlan,
     /// Columns that are left out, and why.
     pub(super) left_out: Vec<String>,
-    file: SerializedFileReader<File>,
+    file: SerializedFileReader<Hashed>,
     leaves: Vec<Leaf>,
     /// The group of rows that is read next.
     group: usize,
@@ -92,7 +78,11 @@ impl Columns {
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(super) fn open(file: File, schema: Option<&Schema>, hints: &Hints) -> Result<Self, String> {
+    pub(super) fn open(
+        file: Hashed,
+        schema: Option<&Schema>,
+        hints: &Hints,
+    ) -> Result<Self, String> {
         let file = guarded(|| SerializedFileReader::new(file))?;
         let description = file.metadata().file_metadata().schema_descr_ptr();
         let (mut leaves, mut columns, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
@@ -279,6 +269,9 @@ impl Columns {
                     return Ok(false);
                 }
                 let (file, leaves, group) = (&self.file, &self.leaves, self.group);
+                let chunks = file.metadata().row_group(group).columns();
+                let chunks = leaves.iter().filter_map(|leaf| chunks.get(leaf.index));
+                check_sizes(chunks)?;
                 self.readers = guarded(|| {
                     let group = file.get_row_group(group)?;
                     let columns = leaves
@@ -403,63 +396,19 @@ impl Leaf {
     }
 }
 
-impl Kind {
-    fn is_time(self) -> bool {
-        matches!(self, Self::Time(..) | Self::Int96 | Self::Days)
+/// Refuses what would take too much memory.
+fn check_sizes<'c>(
+    mut chunks: impl Iterator<Item = &'c ColumnChunkMetaData>,
+) -> Result<(), String> {
+    match chunks.find(|chunk| chunk.uncompressed_size() > CHUNK_BYTES_MAX) {
+        None => Ok(()),
+        Some(chunk) => Err(format!(
+            "column {} holds {} bytes in one group of rows; the most is {CHUNK_BYTES_MAX}: write smaller groups \
+             (pandas: df.to_parquet(..., row_group_size=100_000))",
+            chunk.column_path(),
+            chunk.uncompressed_size()
+        )),
     }
-
-    fn field(self) -> FieldType {
-        match self {
-            Self::Bool => FieldType::Bool,
-            Self::Integer | Self::Unsigned(_) => FieldType::I64,
-            Self::F32 => FieldType::F32,
-            Self::F64 | Self::Decimal(_) => FieldType::F64,
-            Self::Text | Self::Time(..) | Self::Int96 | Self::Days => FieldType::Text,
-        }
-    }
-}
-
-/// What a column holds, or why it is left out.
-fn kind_of(column: &ColumnDescriptor) -> Result<Kind, &'static str> {
-    if column.max_rep_level() > 0 || column.path().parts().len() != 1 {
-        return Err("a list or a structure");
-    }
-    let unit_ns = |unit: &TimeUnit| match unit {
-        TimeUnit::MILLIS => 1_000_000,
-        TimeUnit::MICROS => 1_000,
-        TimeUnit::NANOS => 1,
-    };
-    let logical = column.logical_type_ref();
-    let converted = column.converted_type();
-    Ok(match (column.physical_type(), logical) {
-        (Physical::BOOLEAN, _) => Kind::Bool,
-        (Physical::INT64, Some(LogicalType::Timestamp(time))) => {
-            Kind::Time(unit_ns(&time.unit), time.is_adjusted_to_u_t_c)
-        }
-        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MILLIS" => {
-            Kind::Time(1_000_000, true)
-        }
-        (Physical::INT64, None) if converted.to_string() == "TIMESTAMP_MICROS" => {
-            Kind::Time(1_000, true)
-        }
-        (Physical::INT32, Some(LogicalType::Date)) => Kind::Days,
-        (Physical::INT32 | Physical::INT64, Some(LogicalType::Decimal(_))) => {
-            Kind::Decimal(column.type_scale())
-        }
-        (Physical::INT32, Some(LogicalType::Integer(integer))) if !integer.is_signed => {
-            Kind::Unsigned(32)
-        }
-        (Physical::INT64, Some(LogicalType::Integer(integer))) if !integer.is_signed => {
-            Kind::Unsigned(64)
-        }
-        (Physical::INT32 | Physical::INT64, _) => Kind::Integer,
-        (Physical::INT96, _) => Kind::Int96,
-        (Physical::FLOAT, _) => Kind::F32,
-        (Physical::DOUBLE, _) => Kind::F64,
-        (Physical::BYTE_ARRAY, Some(LogicalType::Decimal(_))) => return Err("a long decimal"),
-        (Physical::BYTE_ARRAY, _) => Kind::Text,
-        (Physical::FIXED_LEN_BYTE_ARRAY, _) => return Err("bytes of a fixed length"),
-    })
 }
 
 /// What a reader says that may panic, in words.

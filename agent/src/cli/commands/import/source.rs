@@ -11,8 +11,13 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use clap::ValueEnum;
 use flate2::bufread::MultiGzDecoder;
+use parquet::{
+    errors::ParquetError,
+    file::reader::{ChunkReader, Length},
+};
 use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
     errors::{FrameDecoderError, ReadFrameHeaderError},
@@ -105,12 +110,12 @@ impl Source {
         self.begins.starts_with(b"PAR1")
     }
 
-    /// The file itself.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub(super) fn file(&self) -> io::Result<File> {
-        self.file.try_clone()
+    /// The bytes that were hashed, without what has come behind them since.
+    pub(super) fn hashed(&self) -> Hashed {
+        Hashed {
+            file: Arc::clone(&self.file),
+            bytes: self.bytes,
+        }
     }
 
     /// Its text, without compression, as UTF-8 as far as it can be.
@@ -118,14 +123,7 @@ impl Source {
     /// # Errors
     /// What the system said, or what is wrong with its first bytes.
     pub(super) fn text(&self, encoding: Encoding) -> io::Result<Box<dyn BufRead>> {
-        let raw = BufReader::with_capacity(
-            1 << 16,
-            Part {
-                file: Arc::clone(&self.file),
-                next: 0,
-                end: self.bytes,
-            },
-        );
+        let raw = self.hashed().part(0);
         let mut plain: Box<dyn BufRead> = if self.begins.starts_with(GZIP) {
             Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw)))
         } else if self.begins.starts_with(ZSTD) {
@@ -202,8 +200,50 @@ fn copy(mut from: impl Read, to: &mut impl Write, bytes_max: u64) -> io::Result<
     }
 }
 
+/// The bytes of a file that were hashed, to be read from anywhere.
+pub(super) struct Hashed {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl Hashed {
+    fn part(&self, from: u64) -> BufReader<Part> {
+        let part = Part {
+            file: Arc::clone(&self.file),
+            next: from.min(self.bytes),
+            end: self.bytes,
+        };
+        BufReader::with_capacity(1 << 16, part)
+    }
+}
+
+impl Length for Hashed {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Hashed {
+    type T = BufReader<Part>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.part(start))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let left = self.bytes.saturating_sub(start);
+        if length as u64 > left {
+            let what = "it names bytes behind its end".to_owned();
+            return Err(ParquetError::EOF(what));
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
 /// A part of a file that is open more than once.
-struct Part {
+pub(super) struct Part {
     file: Arc<File>,
     next: u64,
     end: u64,

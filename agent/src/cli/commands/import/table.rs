@@ -46,8 +46,7 @@ impl Table {
         let usage = |what: String| Exit::Usage(format!("{}: {what}", source.name));
         let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", source.name));
         if source.is_parquet() {
-            let file = source.file().map_err(failed)?;
-            let columns = Columns::open(file, schema, hints).map_err(usage)?;
+            let columns = Columns::open(source.hashed(), schema, hints).map_err(usage)?;
             return Ok(Self::Parquet(Box::new(columns)));
         }
         let head = source.text(encoding).and_then(head).map_err(failed)?;
