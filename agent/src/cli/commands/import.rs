@@ -19,7 +19,7 @@ pub use self::{
 };
 use self::{
     send::Sender,
-    show::{NO_TIME, Preview, describe, has_no_time, notes, sum},
+    show::{NO_TIME, Preview, describe, notes, remarks, sum},
     source::Source,
     table::Table,
 };
@@ -27,7 +27,7 @@ use super::{Exit, Outcome, connection::Connection, terminal};
 use crate::{
     admin::operations::{ImportTarget, Target},
     base::text,
-    record::decode::infer::Hints,
+    record::decode::{Reason, Record, Reject, infer::Hints},
 };
 
 /// Imports the file and says what came of it.
@@ -100,7 +100,7 @@ fn report(imported: &Imported, source: &Source, args: &ImportArgs, seconds: f64)
     }
 }
 
-/// Imports every row of the file that fits; bad ones are counted and left out.
+/// Imports every row of the file that fits; bad ones are counted and left out, or with `--strict` end it.
 ///
 /// # Errors
 /// [`Exit`] if the file cannot be read or the records not be stored; says how many were.
@@ -132,9 +132,12 @@ async fn import(
             preview.take(row, &fields, &target.done);
         }
         println!("{}", preview.text());
+        for remark in remarks(&preview.imported, &table) {
+            println!("{remark}");
+        }
         return Ok(preview.imported);
     }
-    if has_no_time(&table) {
+    if !table.has_time() {
         eprintln!("{}: time {NO_TIME}", source.name);
     }
     for note in notes(&table) {
@@ -146,10 +149,15 @@ async fn import(
     let into = args.stream.as_deref();
     let mut sender = Sender::new(connection, into, (&stream, &target), fields, content);
     let mut shown = 0;
-    while let Some(row) = table.next().map_err(failed)? {
-        let is_bad = row.record.is_err();
+    while let Some(mut row) = table.next().map_err(failed)? {
+        let lacks_time = |record: &Record| record.source_ts.is_none() && table.has_time();
+        if args.strict && row.record.as_ref().is_ok_and(lacks_time) {
+            let detail = format!("row on line {}: its time is empty", row.from + 1);
+            row.record = Err(Reject::new(Reason::BadTime, detail));
+        }
+        let refused = sender.imported.refused();
         sender.take(row).await?;
-        if args.strict && is_bad {
+        if args.strict && sender.imported.refused() > refused {
             sender.flush().await?;
             let imported = sender.done();
             let first = imported.bad_lines.first().cloned().unwrap_or_default();
@@ -171,7 +179,11 @@ async fn import(
     }
     sender.flush().await?;
     bar.finish_and_clear();
-    Ok(sender.done())
+    let imported = sender.done();
+    for remark in remarks(&imported, &table) {
+        eprintln!("{}: {remark}", source.name);
+    }
+    Ok(imported)
 }
 
 /// The stream that the first row of one of our own exports names.

@@ -167,7 +167,13 @@ impl CsvPlan {
             .unwrap_or_default();
         let mut lines = lines.into_iter();
         let Some(header) = lines.next() else {
-            return Err(PlanError("the file is empty".to_owned()));
+            let what = match hints.skip_lines {
+                0 => "the file is empty".to_owned(),
+                _ => format!(
+                    "no line is left behind --skip-lines, of the first {LINES_MAX} that are looked at"
+                ),
+            };
+            return Err(PlanError(what));
         };
         // Some programs write the names again amidst the lines.
         let lines: Vec<Line> = lines

@@ -189,6 +189,30 @@ async fn what_was_refused_is_found_again_however_the_file_is_read() {
     assert_eq!(numbers(&fourth), [5, 0, 4, 1]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_time_are_counted_or_refused() {
+    let device = Device::new(false).await;
+    let text = b"time,x\n2026-05-04,1\n,2\n# note\n2026-05-05,3\n";
+    let args = |stream: &str, strict| ImportArgs {
+        stream: Some(stream.into()),
+        strict,
+        ..ImportArgs::default()
+    };
+    let imported = device
+        .import_bytes(text, args("plant/m1", false))
+        .await
+        .unwrap();
+    assert_eq!((numbers(&imported), imported.timeless), ([3, 3, 0, 0], 1));
+    let error = device
+        .import_bytes(text, args("plant/m2", true))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, Exit::Failed(why) if why.contains("line 3: its time is empty")),
+        "{error}"
+    );
+}
+
 const TEXTS: [&str; 20] = [
     "=1+1",
     "'=1",

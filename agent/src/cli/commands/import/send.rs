@@ -35,6 +35,8 @@ pub struct Imported {
     pub already: u64,
     /// Rows that an import before has refused, which are taken for stored: there were too many.
     pub untold: u64,
+    /// Rows stored without a time of their own.
+    pub timeless: u64,
     /// Rows refused, by reason.
     pub bad: BTreeMap<Reason, u64>,
     /// The first of these, in words.
@@ -188,6 +190,7 @@ impl<'c> Sender<'c> {
             self.imported.already += row.span;
             return Ok(());
         }
+        self.imported.timeless += u64::from(record.source_ts.is_none());
         self.bytes += ImportBatch::weight(&record);
         self.records += 1;
         open.records.push(record);

@@ -38,6 +38,7 @@ impl Preview {
             Ok(record) => record,
             Err(reject) => return self.imported.refuse(reject, row.span),
         };
+        self.imported.timeless += u64::from(record.source_ts.is_none());
         if let Some(ns) = record.source_ts {
             self.first_ns = Some(self.first_ns.map_or(ns, |first| first.min(ns)));
             self.last_ns = Some(self.last_ns.map_or(ns, |last| last.max(ns)));
@@ -166,14 +167,6 @@ pub(super) fn notes(table: &Table) -> Vec<String> {
     doubtful.filter_map(note).collect()
 }
 
-/// That records have no time of their own, if so.
-pub(super) fn has_no_time(table: &Table) -> bool {
-    match table {
-        Table::Csv(csv) => csv.plan.time.is_none() && csv.plan.own.is_none(),
-        Table::Parquet(columns) => columns.plan.time.is_none() && columns.plan.own.is_none(),
-    }
-}
-
 fn no_time(own: Option<&OwnColumns>) -> String {
     match own {
         Some(_) => {
@@ -219,6 +212,24 @@ fn unit_name(unit: TimeUnit) -> &'static str {
         TimeUnit::Micros => "microseconds",
         TimeUnit::Nanos => "nanoseconds",
     }
+}
+
+/// What the last line does not say: rows without a time where others have one, and comments.
+pub(super) fn remarks(imported: &Imported, table: &Table) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if imported.timeless > 0 && table.has_time() {
+        remarks.push(format!(
+            "note: {} without a time: stored with the time of the import only; --strict refuses them",
+            text::of(imported.timeless, "row")
+        ));
+    }
+    if table.comments() > 0 {
+        remarks.push(format!(
+            "note: {} among the rows passed over as comments; --comment none reads them",
+            text::of(table.comments(), "line")
+        ));
+    }
+    remarks
 }
 
 /// The last line: what came of every row.

@@ -27,6 +27,8 @@ pub(super) enum Table {
 pub(super) struct Csv {
     pub(super) plan: CsvPlan,
     lines: Lines<Box<dyn BufRead>>,
+    /// Comments in front of the rows.
+    comments_in_front: u64,
     line: Line,
     /// What the name of the stream was, for which the tags are known.
     stream: String,
@@ -74,6 +76,7 @@ impl Table {
         let lines = plan.reader(text).map_err(failed)?;
         Ok(Self::Csv(Box::new(Csv {
             plan,
+            comments_in_front: lines.comments(),
             lines,
             line: Line::default(),
             stream: String::new(),
@@ -93,6 +96,22 @@ impl Table {
         match self {
             Self::Csv(csv) => csv.plan.own.is_some(),
             Self::Parquet(columns) => columns.plan.own.is_some(),
+        }
+    }
+
+    /// Lines among the rows that are comments, as far as it is read.
+    pub(super) fn comments(&self) -> u64 {
+        match self {
+            Self::Csv(csv) => csv.lines.comments() - csv.comments_in_front,
+            Self::Parquet(_) => 0,
+        }
+    }
+
+    /// Whether its rows have a time of their own.
+    pub(super) fn has_time(&self) -> bool {
+        match self {
+            Self::Csv(csv) => csv.plan.time.is_some() || csv.plan.own.is_some(),
+            Self::Parquet(columns) => columns.plan.time.is_some() || columns.plan.own.is_some(),
         }
     }
 

@@ -105,6 +105,8 @@ pub struct Lines<R> {
     passed: u64,
     /// Bytes passed.
     bytes: u64,
+    /// Comments passed.
+    comments: u64,
     /// The last byte was a CR that ended a line.
     after_cr: bool,
 }
@@ -117,8 +119,14 @@ impl<R: BufRead> Lines<R> {
             format,
             passed,
             bytes: 0,
+            comments: 0,
             after_cr: false,
         }
+    }
+
+    /// Lines passed over since they are comments.
+    pub fn comments(&self) -> u64 {
+        self.comments
     }
 
     /// Bytes read.
@@ -216,7 +224,8 @@ impl<R: BufRead> Lines<R> {
         }
         if line.bad.is_none() {
             match state {
-                State::Comment | State::Skipped => {}
+                State::Comment => self.comments += 1,
+                State::Skipped => {}
                 State::Quoted => line.bad = Some(BadLine::Unclosed),
                 State::Start | State::Bare | State::Closed => {
                     close(&mut text, start, state, &is_blank, &mut line.ends);

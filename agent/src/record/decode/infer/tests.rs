@@ -422,6 +422,16 @@ fn a_number_is_no_time_of_long_ago_for_a_zone_somebody_names() {
 }
 
 #[test]
+fn lines_passed_over_are_no_empty_file() {
+    let hints = Hints {
+        skip_lines: 5_000,
+        ..Hints::default()
+    };
+    let error = CsvPlan::infer_with("a\n1\n", None, &hints).unwrap_err();
+    assert!(error.to_string().contains("--skip-lines"), "{error}");
+}
+
+#[test]
 fn a_duration_is_no_time_of_day() {
     for (name, second) in [
         ("cycle", None),

@@ -48,6 +48,10 @@ impl TypedPlan {
         hints: &Hints,
         looks_timely: &dyn Fn(usize, &TimeFormat) -> bool,
     ) -> Result<Self, PlanError> {
+        if !hints.missing.is_empty() {
+            let what = "--missing is for CSV: this file says by itself where there is no value";
+            return Err(PlanError(what.to_owned()));
+        }
         let own = OwnColumns::of(columns.iter().map(|column| column.name.as_str()));
         let format = TimeFormat::Rule(hints.time_rule.clone().unwrap_or(TimeRule {
             unit: TimeUnit::BySize,
@@ -100,6 +104,19 @@ impl TypedPlan {
             let kind = said.map_or(columns[at].kind, |(_, kind)| *kind);
             let (field, place) = placed(name, kind, schema, &mut plan.new_fields);
             plan.columns.push((at, field, place));
+        }
+        let is_taken = |name: &String| plan.columns.iter().any(|(_, f, _)| f.name == *name);
+        if let Some((name, _)) = hints.types.iter().find(|(name, _)| !is_taken(name)) {
+            let names: Vec<String> = plan
+                .columns
+                .iter()
+                .map(|(_, f, _)| quoted(&f.name))
+                .collect();
+            return Err(PlanError(format!(
+                "--type names {}; the columns are {}",
+                quoted(name),
+                names.join(", ")
+            )));
         }
         if plan.columns.is_empty() {
             return Err(PlanError("there is no column besides the time".to_owned()));
@@ -180,7 +197,7 @@ fn named(columns: &[TypedColumn], name: &str) -> Result<usize, PlanError> {
     by_name.or_else(by_number).ok_or_else(|| {
         let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
         PlanError(format!(
-            "there is no column {}; the file has {}",
+            "there is no column {}; the file has {} (a date and a time of day in two columns are taken of CSV only)",
             quoted(name),
             names.join(", ")
         ))

@@ -189,3 +189,37 @@ fn a_column_that_would_take_too_much_memory_is_refused_by_name() {
         "{refused}"
     );
 }
+
+#[test]
+fn what_is_for_csv_only_is_refused_by_name() {
+    let types = vec![("nix".to_owned(), FieldType::F64)];
+    let missing = vec!["-".to_owned()];
+    for (hints, what) in [
+        (
+            Hints {
+                types,
+                ..Hints::default()
+            },
+            "--type names `nix`",
+        ),
+        (
+            Hints {
+                missing,
+                ..Hints::default()
+            },
+            "--missing is for CSV",
+        ),
+        (
+            Hints {
+                time: Some("x,t".into()),
+                ..Hints::default()
+            },
+            "of CSV only",
+        ),
+    ] {
+        let error = Columns::open(file(&exported()), None, &hints)
+            .err()
+            .unwrap();
+        assert!(error.contains(what), "{error}");
+    }
+}

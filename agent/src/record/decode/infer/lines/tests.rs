@@ -56,6 +56,18 @@ fn cells_are_told_with_their_line() {
 }
 
 #[test]
+fn comments_are_counted() {
+    let format = LineFormat {
+        delimiter: b',',
+        comment: Some(b'#'),
+    };
+    let text = "# a\nx\n1\n#\n2\n# at the end";
+    let mut lines = Lines::new(text.as_bytes(), format, 0);
+    while lines.read(&mut Line::default()).unwrap() {}
+    assert_eq!(lines.comments(), 3);
+}
+
+#[test]
 fn a_quote_that_is_not_closed_takes_a_bounded_part_of_the_file() {
     let line = "1,2\n";
     let text = format!("a,b\n\"{}\n3,4\n", line.repeat(LINE_BYTES_MAX / 4 + 1));
