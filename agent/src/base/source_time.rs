@@ -73,6 +73,19 @@ impl TimeRule {
         self.unit == TimeUnit::BySize && !format.is_some_and(TimeFormat::makes_numbers)
     }
 
+    /// Whether a text, read as `ns`, is what its clock shows twice or never, when summer time ends or begins.
+    pub fn is_doubtful(&self, text: &str, ns: i64) -> bool {
+        let Some(zone) = self.zone.as_ref().filter(|zone| zone.changes_near(ns)) else {
+            return false;
+        };
+        let read = |zone| {
+            let (unit, format) = (self.unit, self.format.clone());
+            Self { unit, zone, format }.written_ns(text)
+        };
+        let is_local = read(None) == Err(TimeError::NeedsZone);
+        is_local && read(Some(Zone::UTC)).is_ok_and(|wall_ns| zone.is_doubtful(wall_ns))
+    }
+
     /// Nanoseconds UTC of a number or text, as it is written.
     ///
     /// A number counts from 1970, and so does a text that is one, whatever the format; only where the

@@ -72,6 +72,24 @@ impl Zone {
         self.ns(wall.to_zoned(TimeZone::UTC).datetime())
     }
 
+    /// Whether the offset changes within a day.
+    pub(super) fn changes_near(&self, ns: i64) -> bool {
+        const DAY_NS: i128 = 86_400 * 1_000_000_000;
+        let offset = |ns: i128| {
+            let timestamp = Timestamp::from_nanosecond(ns).ok()?;
+            Some(self.0.to_offset(timestamp))
+        };
+        offset(i128::from(ns) - DAY_NS) != offset(i128::from(ns) + DAY_NS)
+    }
+
+    /// Whether a clock here shows this twice or never, counted as if it showed UTC.
+    pub(super) fn is_doubtful(&self, wall_ns: i64) -> bool {
+        Timestamp::from_nanosecond(wall_ns.into()).is_ok_and(|wall| {
+            let civil = wall.to_zoned(TimeZone::UTC).datetime();
+            self.0.to_ambiguous_timestamp(civil).is_ambiguous()
+        })
+    }
+
     /// Nanoseconds UTC of what a clock here shows.
     pub(super) fn ns(&self, civil: DateTime) -> Result<i64, TimeError> {
         let timestamp = self.0.to_ambiguous_timestamp(civil).compatible();

@@ -135,7 +135,8 @@ impl CsvPlan {
     /// # Errors
     /// [`PlanError`], which says what to change, if there is no header or no data, or a column has a
     /// name that no field may have, or that another column has.
-    pub fn infer(head: &str, schema: Option<&Schema>) -> Result<Self, PlanError> {
+    #[cfg(test)]
+    pub(crate) fn infer(head: &str, schema: Option<&Schema>) -> Result<Self, PlanError> {
         Self::infer_with(head, schema, &Hints::default())
     }
 
@@ -275,6 +276,14 @@ impl CsvPlan {
     pub fn record(&self, line: &Line) -> Result<Record, Reject> {
         self.values(line)
             .map_err(|reject| refused::numbered(line, reject))
+    }
+
+    /// Whether the time of a line, read as `ns`, is one that its clock shows twice or never.
+    pub fn is_time_doubtful(&self, line: &Line, ns: i64) -> bool {
+        self.time.as_ref().is_some_and(|time| match &time.format {
+            TimeFormat::Rule(rule) => rule.is_doubtful(&time.text(line), ns),
+            _ => false,
+        })
     }
 
     /// What a line of one of our exports says besides its record.

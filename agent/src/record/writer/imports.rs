@@ -44,6 +44,7 @@ pub struct Imported {
 
 impl Imported {
     /// How far it is once it was read again up to row `at`, those in `refused` being refused.
+    #[must_use]
     pub fn with(&self, at: u64, refused: &Ranges) -> Self {
         let below = refused.within(0, self.rows.min(at));
         let mut all = below.common(&self.refused);

@@ -203,6 +203,13 @@ async fn rows_without_a_time_are_counted_or_refused() {
         .await
         .unwrap();
     assert_eq!((numbers(&imported), imported.timeless), ([3, 3, 0, 0], 1));
+    let autumn = b"time,x\n2026-10-25T01:30,1\n2026-10-25T02:30,2\n2026-10-25T02:30,3\n";
+    let local = ImportArgs {
+        time_zone: Some("CET-1CEST,M3.5.0,M10.5.0/3".into()),
+        ..args("plant/m3", false)
+    };
+    let imported = device.import_bytes(autumn, local).await.unwrap();
+    assert_eq!((imported.records, imported.doubtful_times), (3, 2));
     let error = device
         .import_bytes(text, args("plant/m2", true))
         .await

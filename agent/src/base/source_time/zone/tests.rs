@@ -89,3 +89,26 @@ fn a_skipped_time_is_moved_ahead_by_the_gap() {
         }
     }
 }
+
+#[test]
+fn times_that_come_twice_or_never_are_told() {
+    let zone = Zone::parse("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+    let rule = super::super::TimeRule {
+        unit: super::super::TimeUnit::BySize,
+        zone: Some(zone),
+        format: None,
+    };
+    for (text, is_doubtful) in [
+        ("2026-10-25T01:59:59", false),
+        ("2026-10-25T02:30:00", true),
+        ("2026-10-25T02:30:00+01:00", false),
+        ("2026-10-25T03:00:00", false),
+        ("2026-03-29T02:30:00", true),
+        ("2026-03-29T03:30:00", false),
+        ("2026-07-01T02:30:00", false),
+        ("1792891800", false),
+    ] {
+        let ns = rule.written_ns(text).unwrap();
+        assert_eq!(rule.is_doubtful(text, ns), is_doubtful, "{text}");
+    }
+}

@@ -168,6 +168,7 @@ impl Columns {
             from: self.row - 1,
             to: self.row,
             span: 1,
+            is_time_doubtful: false,
             own: None,
             tags: Vec::new(),
             record: Ok(Record::default()),

@@ -10,6 +10,8 @@ pub(super) struct Row {
     pub(super) to: u64,
     /// As how many rows it counts: what cannot be read may take several.
     pub(super) span: u64,
+    /// Its time is one that a clock shows twice or never.
+    pub(super) is_time_doubtful: bool,
     /// What one of our own exports says of it.
     pub(super) own: Option<OwnRow>,
     /// Tags of its stream, in one of our own exports.

@@ -37,6 +37,8 @@ pub struct Imported {
     pub untold: u64,
     /// Rows stored without a time of their own.
     pub timeless: u64,
+    /// Rows stored whose clock shows their time twice or never.
+    pub doubtful_times: u64,
     /// Rows refused, by reason.
     pub bad: BTreeMap<Reason, u64>,
     /// The first of these, in words.
@@ -190,6 +192,7 @@ impl<'c> Sender<'c> {
             self.imported.already += row.span;
             return Ok(());
         }
+        self.imported.doubtful_times += u64::from(row.is_time_doubtful);
         self.imported.timeless += u64::from(record.source_ts.is_none());
         self.bytes += ImportBatch::weight(&record);
         self.records += 1;

@@ -38,6 +38,7 @@ impl Preview {
             Ok(record) => record,
             Err(reject) => return self.imported.refuse(reject, row.span),
         };
+        self.imported.doubtful_times += u64::from(row.is_time_doubtful);
         self.imported.timeless += u64::from(record.source_ts.is_none());
         if let Some(ns) = record.source_ts {
             self.first_ns = Some(self.first_ns.map_or(ns, |first| first.min(ns)));
@@ -221,6 +222,13 @@ pub(super) fn remarks(imported: &Imported, table: &Table) -> Vec<String> {
         remarks.push(format!(
             "note: {} without a time: stored with the time of the import only; --strict refuses them",
             text::of(imported.timeless, "row")
+        ));
+    }
+    if imported.doubtful_times > 0 {
+        remarks.push(format!(
+            "note: {} with a time that comes twice or never, when summer time ends or begins: taken for the \
+             first pass, or moved ahead",
+            text::of(imported.doubtful_times, "row")
         ));
     }
     if table.comments() > 0 {

@@ -155,10 +155,13 @@ impl Csv {
             from,
             to: from + line.span,
             span: 1,
+            is_time_doubtful: false,
             own: None,
             tags: Vec::new(),
             record: plan.record(line),
         };
+        let source_ts = row.record.as_ref().ok().and_then(|record| record.source_ts);
+        row.is_time_doubtful = source_ts.is_some_and(|ns| plan.is_time_doubtful(line, ns));
         // A stray quote takes the lines behind it along.
         if matches!(&row.record, Err(reject) if line.bad().is_some() || reject.reason == Reason::NotCsv)
         {
