@@ -129,21 +129,19 @@ pub struct OwnRow {
 }
 
 impl CsvPlan {
-    /// Works out a plan from `head`: the header and up to [`LINES_MAX`] whole lines. Fields that
-    /// `schema` has already keep their types.
-    ///
-    /// # Errors
-    /// [`PlanError`], which says what to change, if there is no header or no data, or a column has a
-    /// name that no field may have, or that another column has.
+    /// As [`CsvPlan::infer_with`], without hints.
     #[cfg(test)]
     pub(crate) fn infer(head: &str, schema: Option<&Schema>) -> Result<Self, PlanError> {
         Self::infer_with(head, schema, &Hints::default())
     }
 
-    /// As [`CsvPlan::infer`], with `hints` instead of guesses where they are given.
+    /// Works out a plan from `head`: the header and up to [`LINES_MAX`] whole lines, with `hints` instead of
+    /// guesses where they are given. Fields that `schema` has already keep their types.
     ///
     /// # Errors
-    /// As for [`CsvPlan::infer`]; a time column that is not there or holds something else.
+    /// [`PlanError`], which says what to change, if there is no header or no data, or a column has a
+    /// name that no field may have, or that another column has; a time column that is not there or holds
+    /// something else.
     pub fn infer_with(
         head: &str,
         schema: Option<&Schema>,
