@@ -142,6 +142,14 @@ impl GridSpec {
         Ok(())
     }
 
+    /// The same, with the last value of `field`: there is no mean of two classes.
+    #[cfg(feature = "learning")]
+    pub(crate) fn with_last(&self, field: &str) -> Self {
+        let mut spec = self.clone();
+        spec.how_of.insert(field.to_owned(), How::Last);
+        spec
+    }
+
     /// Before the first row that is wanted, records of this time decide what is in it, nanoseconds.
     pub(crate) fn memory_ns(&self) -> i64 {
         let steps = self.every_ns.saturating_mul(2);

@@ -58,9 +58,10 @@ pub(crate) fn resolve_telling(
     let context = (shape.lookback + shape.horizon).max(1) - 1;
     let stored = streams(&buffer.catalog(), &query.streams)?;
     let features = features(&stored, query);
-    let streams = as_rows(&stored, query);
+    let grid = grid(query);
+    let streams = as_rows(&stored, grid.as_ref());
     let plan = ReadPlan::new(&streams, &features, query)?;
-    let store = match &query.grid {
+    let store = match &grid {
         None => RowStore::Records(Arc::clone(buffer)),
         Some(spec) => {
             let fields = plan.stored_fields(&stored);
@@ -141,10 +142,20 @@ pub(crate) fn resolve_telling(
     Ok(cohort)
 }
 
+/// The grid that is asked for, with the last of the classes in a step.
+fn grid(query: &CohortQuery) -> Option<GridSpec> {
+    let grid = query.grid.as_ref()?;
+    let classify = query.classify || query.balance || !query.classes.is_empty();
+    Some(match query.label.as_deref().filter(|_| classify) {
+        Some(label) => grid.with_last(label),
+        None => grid.clone(),
+    })
+}
+
 /// The streams as their rows have them: in a grid, fields may have another type than in the records.
-fn as_rows(stored: &[Described], query: &CohortQuery) -> Vec<Described> {
+fn as_rows(stored: &[Described], grid: Option<&GridSpec>) -> Vec<Described> {
     let streams = stored.iter().map(|(stream, schema)| {
-        let grid = query.grid.as_ref().map(|grid| grid.schema(schema));
+        let grid = grid.map(|grid| grid.schema(schema));
         let schema = grid.unwrap_or_else(|| Arc::clone(schema));
         (Arc::clone(stream), schema)
     });

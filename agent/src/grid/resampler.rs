@@ -158,6 +158,7 @@ pub(crate) struct Resampler {
     next: i64,
     late: u64,
     late_in_a_row: u32,
+    began_anew: bool,
 }
 
 impl Resampler {
@@ -178,7 +179,14 @@ impl Resampler {
             next: i64::MAX,
             late: 0,
             late_in_a_row: 0,
+            began_anew: false,
         }
+    }
+
+    /// Whether it began anew, for a clock that was ahead, since this was asked last.
+    #[cfg(feature = "learning")]
+    pub(crate) fn take_began_anew(&mut self) -> bool {
+        std::mem::take(&mut self.began_anew)
     }
 
     /// Records are missing here: nothing of before is held over them.
@@ -233,6 +241,7 @@ impl Resampler {
             // Nobody comes at the right time any more: it was the clock that was ahead.
             self.forget();
             self.over_before = i64::MIN;
+            self.began_anew = true;
         }
         self.late_in_a_row = 0;
         let width = self.fields.len();

@@ -26,6 +26,11 @@ const ROWS_MIN: usize = 4_096;
 /// And fewest for each cell of the states that are kept with it, so that these are few bytes a row.
 const ROWS_PER_CELL: usize = 4;
 
+/// Most cells that are made at once.
+const CELLS_MAX: usize = 1 << 24;
+/// Newest blocks of the buffer searched for how far sources are ahead.
+const NEWEST_BLOCKS_MAX: u64 = 64;
+
 /// A stream with the schema that its records have.
 pub(crate) type GridStream = (Arc<Stream>, Arc<Schema>);
 
@@ -92,10 +97,17 @@ impl GridStore {
         let enough = wanted.last.saturating_add(memory_steps);
         let steps = i64::try_from(enough).unwrap_or(i64::MAX);
         let mut span_ns = steps.saturating_mul(spec.every_ns);
+        let ahead_ns = if wanted.from == i64::MIN {
+            0
+        } else {
+            ahead_ns(buffer, streams)?
+        };
         loop {
             let rows_from = newest.saturating_sub(span_ns).max(wanted.from);
+            // They came before they were measured, by our clock.
+            let arrived_from = rows_from.saturating_sub(ahead_ns);
             let range = TimeRange {
-                from: Timestamp(rows_from.saturating_sub(spec.memory_ns())),
+                from: Timestamp(arrived_from.saturating_sub(spec.memory_ns())),
                 to: Timestamp(wanted.arrived_to),
             };
             let (first, end) = buffer.blocks_within(range)?;
@@ -163,6 +175,28 @@ impl GridStore {
     }
 }
 
+/// How far the clocks of sources are ahead of ours, nanoseconds: the most among the newest records.
+fn ahead_ns(buffer: &Buffer, streams: &[GridStream]) -> Result<i64, String> {
+    let fields: Fields = streams
+        .iter()
+        .map(|(_, schema)| (schema.id, Vec::new()))
+        .collect();
+    let mut reader = buffer.read_fields(&fields).with_source_times();
+    let (mut seq, mut ahead_ns) = (buffer.next_seq(), 0);
+    for _ in 0..NEWEST_BLOCKS_MAX {
+        if seq <= buffer.oldest_seq() {
+            break;
+        }
+        seq = buffer.previous_stored(seq);
+        for section in reader.block(seq)?.iter().flat_map(|block| &block.sections) {
+            let times = section.rows.ts.iter().zip(&section.rows.source_ts);
+            let ahead = times.filter_map(|(ts, measured)| Some((*measured)?.saturating_sub(*ts)));
+            ahead_ns = ahead.fold(ahead_ns, i64::max);
+        }
+    }
+    Ok(ahead_ns)
+}
+
 fn gone(seq: u64) -> String {
     format!("block {seq} was trimmed or lost since it was looked at; ask again")
 }
@@ -218,6 +252,8 @@ struct Scan<'a> {
     /// In order of their schemas.
     open: Vec<OpenGrid>,
     places: HashMap<StreamId, usize>,
+    /// Columns of the widest of them.
+    width: usize,
     /// Where the block begins that is gathered, and the rows in it.
     start: u64,
     rows: usize,
@@ -249,6 +285,7 @@ impl<'a> Scan<'a> {
         let places = open.iter().enumerate();
         Self {
             places: places.map(|(place, open)| (open.stream, place)).collect(),
+            width: fields.values().map(Vec::len).max().unwrap_or(0).max(1),
             buffer,
             fields,
             open,
@@ -274,6 +311,13 @@ impl<'a> Scan<'a> {
             let next = self.buffer.next_stored(seq);
             if let Some(block) = block {
                 self.take(&block, wanted);
+                if self.rows.saturating_mul(self.width) > CELLS_MAX {
+                    let rows = self.rows;
+                    return Err(E::from(format!(
+                        "the records of one block give {rows} rows: make the steps of the grid longer, or \
+                         hold values for less (`fill_ms_max`)"
+                    )));
+                }
                 if self.rows >= ROWS_MIN && self.rows >= ROWS_PER_CELL * self.cells() {
                     self.cut(next, next);
                 }

@@ -237,6 +237,40 @@ fn times_conditions_labels_and_halves_are_those_of_the_rows() {
     assert_eq!(labelled, expected);
 }
 
+/// They came before they were measured.
+#[test]
+fn rows_since_a_moment_are_all_there_also_of_a_source_that_is_ahead() {
+    let mut device = Device::new();
+    let kinds = fields(&[("x", FieldType::F64)]);
+    let schema = device.buffer.declare_schema("s", &[], &kinds).unwrap();
+    let stream = device.buffer.declare_stream(schema.id, "s", &[]);
+    for second in 10_000..14_000 {
+        let sample = Sample {
+            stream: stream.id,
+            ts: Timestamp(second * SECOND),
+            split: Split {
+                is_train: true,
+                fold: 0,
+            },
+            source_ts: Some((second + 3_600) * SECOND),
+            values: vec![Some(Value::F64(1.0))].into(),
+        };
+        device.builder.push(&schema, sample).unwrap();
+        if second % 50 == 0 {
+            device.commit();
+        }
+    }
+    device.commit();
+    let from = 14_000 * SECOND;
+    let query = CohortQuery {
+        grid: Some(GridSpec::every(SECOND)),
+        from: Some(from),
+        ..CohortQuery::of("s")
+    };
+    let expected: Vec<i64> = (14_000..17_599).map(|second| second * SECOND).collect();
+    assert_eq!(device.times(&query), expected);
+}
+
 /// Those for which a condition holds may lie far back.
 #[test]
 fn the_last_rows_are_those_of_the_condition_however_far_back() {

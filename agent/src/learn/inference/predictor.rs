@@ -23,13 +23,12 @@ use dunlin_models::{
     recipe::Problem,
     registry::ModelKey,
 };
-use dunlin_sync::{
-    rows::{Column, Rows},
-    sample::Schema,
-};
+use dunlin_sync::{rows::Column, sample::Schema};
 
 pub(super) use crate::learn::inference::predictor::{
-    live_grid::LiveGrid, outbox::Outbox, serving::Serving,
+    live_grid::{GridTaken, LiveGrid},
+    outbox::Outbox,
+    serving::Serving,
 };
 use crate::{
     config::settings::RecipeRule,
@@ -134,21 +133,28 @@ impl Predictor {
         self.grid = Some(grid);
     }
 
-    /// Where the rows of a grid are answered: takes these records, and gives the rows that come of them,
-    /// features first, then the label: `rows_max` or few more. And whether all records are taken.
-    pub(super) fn grid_rows(
+    /// Where the rows of a grid are answered: takes these records, and gives what comes of them, `rows_max`
+    /// rows or few more.
+    pub(super) fn take_to_grid(
         &mut self,
         run: &StreamRun<'_>,
         schema: Option<&Schema>,
         rows_max: usize,
-    ) -> Option<(Rows, bool)> {
+    ) -> Option<GridTaken> {
         let grid = self.grid.as_mut()?;
         Some(grid.take(run.section, run.rows.clone(), schema, rows_max))
     }
 
-    /// Records that came too late for the grid, since this was asked last.
-    pub(super) fn take_late(&mut self) -> u64 {
-        self.grid.as_mut().map_or(0, LiveGrid::take_late)
+    /// Records that arrived before `ts`, nanoseconds UTC, and have not been taken are missing.
+    pub(super) fn forget_before(&mut self, ts: i64) {
+        if let Some(grid) = &mut self.grid {
+            grid.forget_before(ts);
+        }
+    }
+
+    /// Times have gone back: what is later than `ts`, nanoseconds UTC, is answered.
+    pub(super) fn go_back_to(&mut self, ts: i64) {
+        self.progress = Progress::behind(ts.min(self.progress.answered_to()));
     }
 
     /// Rows that a window takes, target included.

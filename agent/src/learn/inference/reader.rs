@@ -16,6 +16,10 @@ pub(super) struct Reader {
     next_seq: u64,
     /// Rows committed before that block, of whatever streams.
     next_row: u64,
+    /// Rows of which it is counted whether they were missed.
+    counted_to: u64,
+    /// Records are missing before the next block.
+    is_behind_hole: bool,
     /// Timestamp of the last record read, nanoseconds UTC.
     read_to: i64,
 }
@@ -23,9 +27,12 @@ pub(super) struct Reader {
 impl Reader {
     /// A reader of what is committed after a buffer had this `shape`.
     pub(super) fn behind(buffer: &Buffer, shape: &BufferShape) -> Self {
+        let next_row = buffer.rows_before(shape.next_seq);
         Self {
             next_seq: shape.next_seq,
-            next_row: buffer.rows_before(shape.next_seq),
+            next_row,
+            counted_to: next_row,
+            is_behind_hole: false,
             read_to: shape.newest_ts.unwrap_or(i64::MIN),
         }
     }
@@ -47,7 +54,14 @@ impl Reader {
 
     /// Passes blocks that are gone.
     pub(super) fn skip_gone(&mut self, buffer: &Buffer) {
-        self.next_seq = self.next_seq.max(buffer.oldest_seq());
+        let oldest = buffer.oldest_seq();
+        self.is_behind_hole |= self.next_seq < oldest;
+        self.next_seq = self.next_seq.max(oldest);
+    }
+
+    /// Whether records are missing before the block read last.
+    pub(super) fn take_hole(&mut self) -> bool {
+        std::mem::take(&mut self.is_behind_hole)
     }
 
     /// Passes everything before the block numbered `end`, unread: nobody answers it.
@@ -70,10 +84,13 @@ impl Reader {
         let block = buffer.read_block(self.next_seq)?;
         // The rows of the next one tell how many are lost with one that is gone.
         if let Some(block) = &block {
-            count_missed(stats, self.next_row, block.first_row);
+            // What is read again was counted before.
+            count_missed(stats, self.next_row.max(self.counted_to), block.first_row);
             self.next_row = block.first_row + block.rows();
+            self.counted_to = self.counted_to.max(self.next_row);
             self.read_to = self.read_to.max(block.last_ts);
         }
+        self.is_behind_hole |= block.is_none();
         self.next_seq = buffer.next_stored(self.next_seq);
         Ok(block)
     }

@@ -81,16 +81,17 @@ impl Resume {
                 continue;
             };
             let times = &run.section.rows.source_ts[run.rows];
-            if let Some(last) = times.iter().flatten().max() {
+            // The newest one comes first: of a grid, times may have gone back since others.
+            if let Some(last) = times.iter().flatten().next_back() {
                 self.note(stream.plain_name(), *last);
             }
         }
     }
 
-    /// Notes a prediction in the stream `name`, for the record at `ts`, nanoseconds UTC.
+    /// Notes a prediction in the stream `name`, for the record at `ts`, nanoseconds UTC; that of a newer one
+    /// is noted before.
     pub(super) fn note(&mut self, name: &str, ts: i64) {
-        let known = self.predicted_to.entry(name.to_owned()).or_insert(i64::MIN);
-        *known = (*known).max(ts);
+        self.predicted_to.entry(name.to_owned()).or_insert(ts);
     }
 
     /// What the predictor of `key` had taken along.

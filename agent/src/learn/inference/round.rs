@@ -7,14 +7,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_models::{drift::Alarm, registry::ModelKey};
-use dunlin_sync::{block::Block, rows::Rows, sample::Schema};
+use dunlin_sync::{block::Block, sample::Schema};
 
 use crate::learn::{
     Shared,
     inference::{
         delivery::deliver,
         events,
-        predictor::{Predicted, Predictor},
+        predictor::{GridTaken, Predicted, Predictor},
         predictors::Predictors,
         reader::Reader,
         rollout::withdraw::{give_up, roll_back},
@@ -92,6 +92,10 @@ impl<'a> Round<'a> {
             }
             match reader.read(&shared.buffer, &shared.stats) {
                 Ok(Some(block)) => {
+                    if reader.take_hole() {
+                        let predictors = self.predictors.iter_mut();
+                        predictors.for_each(|predictor| predictor.forget_before(block.first_ts));
+                    }
                     if !self.predict_block(&block) {
                         reader.again(&block);
                     }
@@ -170,10 +174,10 @@ fn predict_run(
     schema: Option<&Schema>,
     tally: &mut Tally,
 ) -> bool {
-    if let Some((rows, is_all)) = predictor.grid_rows(run, schema, PREDICTIONS_MAX) {
-        tally.late += predictor.take_late();
-        predict_grid(predictor, &rows, tally);
-        return is_all;
+    if let Some(taken) = predictor.take_to_grid(run, schema, PREDICTIONS_MAX) {
+        tally.late += taken.late;
+        predict_grid(predictor, &taken, tally);
+        return taken.is_all;
     }
     let columns = &run.section.rows.columns;
     let cells = FeatureCells::of(&predictor.spec.fields, schema);
@@ -193,9 +197,13 @@ fn predict_run(
 }
 
 /// Has a predictor answer rows of its grid. Those that it saw before a restart fill the window again.
-fn predict_grid(predictor: &mut Predictor, rows: &Rows, tally: &mut Tally) {
+fn predict_grid(predictor: &mut Predictor, taken: &GridTaken, tally: &mut Tally) {
+    let rows = &taken.rows;
     let mut features = vec![0.0; predictor.spec.fields.len()];
     for (row, ts) in rows.ts.iter().enumerate() {
+        if taken.anew == Some(row) {
+            predictor.go_back_to(ts - 1);
+        }
         for (field, value) in features.iter_mut().enumerate() {
             *value = number_at(&rows.columns, field, row);
         }

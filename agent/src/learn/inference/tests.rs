@@ -69,7 +69,7 @@ fn started(shared: &Shared) -> Inference<'_> {
 /// As after a restart.
 fn restarted<'a>(shared: &'a Shared, kept: &Kept) -> Inference<'a> {
     let mut inference = Inference::resume(shared);
-    let last = kept.lock().unwrap().iter().map(|(ts, _)| *ts).max();
+    let last = kept.lock().unwrap().last().map(|(ts, _)| *ts);
     if let Some(last) = last {
         let stream = own_stream(PREDICTIONS, &key());
         inference.resume.note(&stream, last);

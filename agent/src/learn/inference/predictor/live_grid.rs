@@ -20,42 +20,74 @@ pub(in crate::learn::inference) struct LiveGrid {
     fields: Vec<usize>,
     /// When the last record taken arrived, nanoseconds UTC.
     taken_to: i64,
-    /// Records that were late and have not been told of.
-    late: u64,
+    /// What arrived up to then is looked at again: it was told of before, nanoseconds UTC.
+    replayed_to: i64,
+    /// It began anew, and no row has come since.
+    is_anew: bool,
+}
+
+/// What records have given.
+pub(in crate::learn::inference) struct GridTaken {
+    /// Rows of steps that are over now: the features, then the label.
+    pub(in crate::learn::inference) rows: Rows,
+    /// Whether all records are taken.
+    pub(in crate::learn::inference) is_all: bool,
+    /// Records that came for steps that were over.
+    pub(in crate::learn::inference) late: u64,
+    /// The first row since the grid began anew: times have gone back.
+    pub(in crate::learn::inference) anew: Option<usize>,
 }
 
 impl LiveGrid {
     /// A grid over the features and the label of the records that arrive after `taken_to`, nanoseconds UTC.
-    /// Features are floats, whatever columns they are in one day.
+    /// What arrived up to `replayed_to` was told of before. Numbers are floats, whatever columns they are in
+    /// one day; of a label that `is_class` the last counts.
     pub(in crate::learn::inference) fn behind(
-        taken_to: i64,
+        (taken_to, replayed_to): (i64, i64),
         spec: &GridSpec,
         schema: &Schema,
         features: &[usize],
-        label: Option<usize>,
+        (label, is_class): (Option<usize>, bool),
     ) -> Self {
         let made = features.iter().map(|field| GridField {
             kind: FieldType::F64,
             ..spec.field_of(schema, *field)
         });
-        let label_made = label.map(|label| spec.field_of(schema, label));
+        let label_made = label.map(|label| {
+            if is_class {
+                let name = &schema.fields[label].name;
+                return spec.with_last(name).field_of(schema, label);
+            }
+            GridField {
+                kind: FieldType::F64,
+                ..spec.field_of(schema, label)
+            }
+        });
         Self {
             grid: Resampler::new(spec, made.chain(label_made).collect()),
             fields: features.iter().copied().chain(label).collect(),
             taken_to,
-            late: 0,
+            replayed_to,
+            is_anew: false,
+        }
+    }
+
+    /// Records that arrived before `ts` and after those taken are missing.
+    pub(super) fn forget_before(&mut self, ts: i64) {
+        if self.taken_to < ts {
+            self.grid.forget();
         }
     }
 
     /// Takes the records in `range` of a section that were not taken before, until there are `rows_max`
-    /// rows of steps that are over now, or few more; whether all are taken.
+    /// rows, or few more.
     pub(super) fn take(
         &mut self,
         section: &Section,
         range: Range<usize>,
         schema: Option<&Schema>,
         rows_max: usize,
-    ) -> (Rows, bool) {
+    ) -> GridTaken {
         let columns = &section.rows.columns;
         let joined = self.joined(section, &range, schema);
         let own = self.fields.iter().map(|field| columns.get(*field));
@@ -64,7 +96,7 @@ impl LiveGrid {
             .map(|(place, own)| joined.get(&place).or(own))
             .collect();
         let mut rows = GridRows::keeping(self.grid.fields());
-        let (late_before, mut is_all) = (self.grid.late(), true);
+        let (mut late, mut is_all, mut anew) = (0, true, None);
         for row in range {
             let arrival = Arrival::of(&section.rows, row);
             if arrival.ts <= self.taken_to {
@@ -75,10 +107,23 @@ impl LiveGrid {
                 break;
             }
             self.taken_to = arrival.ts;
+            let (rows_before, late_before) = (rows.count, self.grid.late());
             self.grid.push(arrival, &columns, row, &mut rows);
+            let is_new = arrival.ts > self.replayed_to;
+            if is_new {
+                late += self.grid.late() - late_before;
+            }
+            self.is_anew |= self.grid.take_began_anew() && is_new;
+            if self.is_anew && rows.count > rows_before {
+                (self.is_anew, anew) = (false, Some(rows_before));
+            }
         }
-        self.late += self.grid.late() - late_before;
-        (rows.rows.unwrap_or_default(), is_all)
+        GridTaken {
+            rows: rows.rows.unwrap_or_default(),
+            is_all,
+            late,
+            anew,
+        }
     }
 
     /// The columns of fields that are in several, by their place among ours.
@@ -101,11 +146,6 @@ impl LiveGrid {
             Some((place, Column::joined(&parts, made.kind, range.clone())))
         });
         joined.collect()
-    }
-
-    /// Records that came for steps that were over, since this was asked last.
-    pub(super) fn take_late(&mut self) -> u64 {
-        std::mem::take(&mut self.late)
     }
 }
 

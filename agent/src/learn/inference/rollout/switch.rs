@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use dunlin_models::recipe::Problem;
 use dunlin_sync::{
     buffer::{Buffer, Query},
     sample::{StreamId, TimeRange, Timestamp},
@@ -108,10 +109,11 @@ impl Switch<'_> {
             // A version that looks at other fields begins a predictor of its own where the other one ends.
             Some(predictor) => predictor.answered_to(),
             None => {
-                // A grid has its own times; what came after its training records is answered.
+                // A grid has its own times: the step that is open is answered first.
                 let read_to = match &target.rule.grid {
                     None => self.reader.read_to(),
-                    Some(_) => loaded.version.lineage.last_ts,
+                    Some(_) => newest(&self.shared.buffer, target)
+                        .map_or(loaded.version.lineage.last_ts, |newest| newest.measured - 1),
                 };
                 self.resume.start_of(key, &loaded.version, read_to)
             }
@@ -146,7 +148,8 @@ impl Switch<'_> {
                 predictor.seen_to()
             }
             Some(grid) => {
-                let came_after_ns = came_after_ns(&self.shared.buffer, target);
+                let came_after_ns = newest(&self.shared.buffer, target);
+                let came_after_ns = came_after_ns.map_or(0, |newest| newest.came_after_ns);
                 let read_to = self.reader.read_to();
                 begin_grid(&mut predictor, grid, target, read_to, came_after_ns)
             }
@@ -197,18 +200,29 @@ fn begin_grid(
         .saturating_sub(window_ns)
         .saturating_sub(grid.memory_ns());
     let (features, label) = (&predictor.spec.fields, predictor.spec.label);
-    let grid = LiveGrid::behind(taken_to, grid, target.schema, features, label);
+    let is_class = predictor.spec.rule.recipe.problem() == Problem::Classify;
+    let times = (taken_to, read_to);
+    let label = (label, is_class);
+    let grid = LiveGrid::behind(times, grid, target.schema, features, label);
     predictor.answer_grid(grid);
     taken_to
 }
 
-/// How long after they were measured the newest records of a stream came, nanoseconds: below 0 where its
-/// source is ahead of our clock. 0 if nobody knows.
-fn came_after_ns(buffer: &Buffer, target: &Target<'_>) -> i64 {
+/// The newest records of a stream.
+struct Newest {
+    /// When the last of them was measured, nanoseconds UTC.
+    measured: i64,
+    /// How long after it was measured a record came at least, nanoseconds: below 0 where the source is
+    /// ahead of our clock.
+    came_after_ns: i64,
+}
+
+/// What is known of the newest records of a stream, if they are not far back.
+fn newest(buffer: &Buffer, target: &Target<'_>) -> Option<Newest> {
     let mut seq = buffer.next_seq();
     for _ in 0..NEWEST_BLOCKS_MAX {
         if seq <= buffer.oldest_seq() {
-            break;
+            return None;
         }
         seq = buffer.previous_stored(seq);
         let Ok(Some(block)) = buffer.read_block(seq) else {
@@ -217,13 +231,19 @@ fn came_after_ns(buffer: &Buffer, target: &Target<'_>) -> i64 {
         let ours = runs(&block).find(|run| run.stream == target.stream.id);
         let Some(run) = ours else { continue };
         let rows = &run.section.rows;
-        let came_after = run.rows.filter_map(|row| {
-            let measured = rows.source_ts.get(row).copied().flatten()?;
-            Some(rows.ts[row].saturating_sub(measured))
+        let times = run.rows.map(|row| {
+            let ts = rows.ts[row];
+            (ts, rows.source_ts.get(row).copied().flatten().unwrap_or(ts))
         });
-        return came_after.min().unwrap_or(0);
+        let came_after = times
+            .clone()
+            .map(|(ts, measured)| ts.saturating_sub(measured));
+        return Some(Newest {
+            measured: times.map(|(_, measured)| measured).max()?,
+            came_after_ns: came_after.min()?,
+        });
     }
-    0
+    None
 }
 
 /// A predictor goes on with what it had taken along when the agent ended. A version that was promoted

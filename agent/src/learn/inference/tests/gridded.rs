@@ -97,3 +97,36 @@ fn a_silence_ends_a_window_and_a_late_record_is_counted() {
         .map(|pair| (pair[1], version));
     assert_eq!(*kept.lock().unwrap(), expected.collect::<Vec<_>>());
 }
+
+/// Else nothing is answered until the time has come that it showed.
+#[test]
+fn after_a_clock_that_was_ahead_the_steps_are_answered_again_also_over_a_restart() {
+    let rule = gridded();
+    let mut bench = Bench::new(vec![rule.clone()]);
+    (bench.tick_ns, bench.measured_before_ns) = (TICK, Some(0));
+    bench.commit(1_500);
+    let kept = keeper(&mut bench);
+    promote_grid(&bench, &rule);
+    let shared = Arc::clone(&bench.shared);
+    let mut inference = started(&shared);
+    bench.measured_before_ns = Some(-7_200 * SECOND);
+    bench.commit(200);
+    inference.catch_up();
+    let ahead = kept.lock().unwrap().len();
+    bench.measured_before_ns = Some(0);
+    bench.commit(100);
+    inference.catch_up();
+    inference.store(true);
+    let before = kept.lock().unwrap().len();
+    let mut inference = restarted(&shared, &kept);
+    bench.commit(100);
+    inference.catch_up();
+    let kept = kept.lock().unwrap().clone();
+    // 16 of them were late; a window has two rows, and the last step is open.
+    let back = 1_700 + 15;
+    let steps = |from: i64, to: i64| (from * TICK / SECOND + 2)..=((to - 1) * TICK / SECOND);
+    let times: Vec<i64> = kept[ahead..].iter().map(|(ts, _)| ts / SECOND).collect();
+    assert_eq!(times, steps(back, 1_900).collect::<Vec<_>>());
+    assert!(before > ahead && before < kept.len());
+    assert_eq!(shared.stats.late.load(Relaxed), 15);
+}

@@ -80,9 +80,10 @@ fn a_field_of_several_columns_is_one_in_a_grid_and_the_same_in_answers() {
         assert_eq!(trained.values, expected, "{how}");
 
         let block = buffer.read_block(0).unwrap().unwrap();
-        let mut live = LiveGrid::behind(0, &spec, &schema, &[0], None);
-        let (rows, is_all) = live.take(&block.sections[0], 0..5, Some(&schema), usize::MAX);
-        assert!(is_all);
+        let mut live = LiveGrid::behind((0, 0), &spec, &schema, &[0], (None, false));
+        let taken = live.take(&block.sections[0], 0..5, Some(&schema), usize::MAX);
+        assert!(taken.is_all);
+        let rows = taken.rows;
         assert_eq!(rows.ts, trained.ts);
         let answered: Vec<f64> = (0..rows.ts.len())
             .map(|row| match rows.columns[0].get(row) {
@@ -132,15 +133,16 @@ fn a_column_that_is_opened_while_the_grid_is_answered_is_seen() {
     let schema = declare(&[field("t", FieldType::I64)], &[]);
     commit(&schema, 1..5, 0, &Value::I64);
     let spec = GridSpec::every(SECOND_NS);
-    let mut live = LiveGrid::behind(0, &spec, &schema, &[0], None);
+    let mut live = LiveGrid::behind((0, 0), &spec, &schema, &[0], (None, false));
     let mut answered = Vec::new();
     let mut take = |seq, rows, schema: &Schema| {
         let block = buffer.read_block(seq).unwrap().unwrap();
         // A row at a time: nothing is lost between.
         while {
-            let (rows, is_all) = live.take(&block.sections[0], 0..rows, Some(schema), 1);
+            let taken = live.take(&block.sections[0], 0..rows, Some(schema), 1);
+            let rows = &taken.rows;
             answered.extend((0..rows.len()).map(|row| rows.columns[0].get(row)));
-            !is_all
+            !taken.is_all
         } {}
     };
     take(0, 4, &schema);
