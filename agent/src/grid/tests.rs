@@ -99,26 +99,44 @@ fn number(value: &Value) -> f64 {
     }
 }
 
-/// The same, step by step over all records that are not late.
+/// The end of the step in which `time` lies.
+fn end_of(spec: &GridSpec, time: i64) -> i64 {
+    -(-time).div_euclid(spec.every_ns) * spec.every_ns
+}
+
+/// The same, step by step over all records that are not late; anew where 16 in a row are.
 fn reference(spec: &GridSpec, fields: &[GridField], records: &[Record]) -> (Shown, u64) {
-    let end_of = |time: i64| -(-time).div_euclid(spec.every_ns) * spec.every_ns;
     let (mut over_before, mut late, mut kept) = (i64::MIN, 0, Vec::new());
-    for record in records {
-        if end_of(record.time()) < over_before {
+    let mut late_in_a_row = 0;
+    for (place, record) in records.iter().enumerate() {
+        if end_of(spec, record.time()) < over_before {
+            late_in_a_row += 1;
+            if late_in_a_row == 16 {
+                let mut rows = steps(spec, fields, kept, over_before);
+                let (more, late_later) = reference(spec, fields, &records[place..]);
+                rows.extend(more);
+                return (rows, late + late_later);
+            }
             late += 1;
             continue;
         }
+        late_in_a_row = 0;
         let over = record
             .source_ts
             .map_or(record.ts, |time| time - spec.late_ns_max);
         over_before = over_before.max(over);
         kept.push(record.clone());
     }
+    (steps(spec, fields, kept, over_before), late)
+}
+
+/// The rows of the steps that end before `over_before`.
+fn steps(spec: &GridSpec, fields: &[GridField], mut kept: Vec<Record>, over_before: i64) -> Shown {
     // In order of measurement; of those at the same time the later arrival comes last.
     kept.sort_by_key(Record::time);
     let mut rows = Shown::new();
     let mut split = None;
-    let first = kept.first().map_or(0, |record| end_of(record.time()));
+    let first = kept.first().map_or(0, |record| end_of(spec, record.time()));
     let mut end = first;
     while end < over_before {
         let within = |record: &&Record| record.time() > end - spec.every_ns && record.time() <= end;
@@ -163,7 +181,7 @@ fn reference(spec: &GridSpec, fields: &[GridField], records: &[Record]) -> (Show
         }
         end += spec.every_ns;
     }
-    (rows, late)
+    rows
 }
 
 fn how() -> impl Strategy<Value = How> {
