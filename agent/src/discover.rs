@@ -73,13 +73,13 @@ impl Proposal<'_> {
     }
 }
 
-/// Rules for what was seen.
-pub(crate) fn propose(seen: &Seen) -> Proposal<'_> {
+/// Rules for what was seen about `now_ns`, the wall clock.
+pub(crate) fn propose(seen: &Seen, now_ns: i64) -> Proposal<'_> {
     let mut left = BTreeMap::new();
     let mut items = Vec::new();
     let mut known = trial::Known::new();
     for (topic, of_topic) in seen.topics() {
-        match item(topic, of_topic, &mut known) {
+        match item(topic, of_topic, now_ns, &mut known) {
             Ok(item) => items.push(item),
             Err(why) => {
                 left.insert(topic, why);
@@ -87,6 +87,12 @@ pub(crate) fn propose(seen: &Seen) -> Proposal<'_> {
         }
     }
     let mut drafts = topics::drafts(&items);
+    // Where there are too many those go that take least.
+    drafts.sort_by_key(|draft| std::cmp::Reverse(draft.topics.len()));
+    let over = drafts.split_off(drafts.len().min(RULES_MAX));
+    for topic in over.iter().flat_map(|draft| &draft.topics) {
+        left.insert(*topic, too_many());
+    }
     drafts.sort_by_key(|draft| trial::width(&draft.parts, draft.topics.len()));
     let mut rules = sound(drafts, &items, &mut left);
     untangle(&mut rules, &mut left);
@@ -109,12 +115,18 @@ pub(crate) fn propose(seen: &Seen) -> Proposal<'_> {
 fn item<'s>(
     topic: &'s str,
     seen: &SeenTopic,
+    now_ns: i64,
     known: &mut trial::Known,
 ) -> Result<Item<'s>, String> {
     if let Some(what) = hostile_part(topic) {
         return Err(format!("{what} in the topic: such topics are never taken"));
     }
     let levels: Vec<&str> = topic.split('/').collect();
+    if !is_literal(topic) {
+        return Err(
+            "`{field}`, `+` or `#` in the topic, which a filter takes for a placeholder".to_owned(),
+        );
+    }
     if levels.contains(&"bridge") {
         return Err("a gateway's own messages".to_owned());
     }
@@ -133,17 +145,29 @@ fn item<'s>(
         };
         return Err(why.to_owned());
     }
-    let readings = payload::readings(topic, &seen.samples)?;
+    let readings = payload::readings(topic, &seen.samples, now_ns)?;
     let reading =
         trial::best(readings, &seen.samples, known).ok_or("the decoder takes none of it")?;
     if reading.is_description() {
         return Err("describes devices (texts, and topics of others), no readings".to_owned());
     }
+    let is_time = |level: &usize| times::is_now(levels[*level], now_ns);
     Ok(Item {
         topic,
+        time_levels: (1..levels.len()).filter(is_time).collect(),
         levels,
         reading,
+        came_once: seen.publishes == 1 && seen.retained == 0,
     })
+}
+
+/// Whether a filter that is written as `topic` takes no other one.
+fn is_literal(topic: &str) -> bool {
+    !topic.contains(['+', '#']) && topic.split('/').all(|level| level != "{field}")
+}
+
+fn too_many() -> String {
+    format!("more than {RULES_MAX} rules")
 }
 
 /// Rules whose lines pass the check each by itself; of the others, one for each topic.
@@ -154,34 +178,37 @@ fn sound<'s>(
 ) -> Vec<Rule<'s>> {
     let mut rules: Vec<Rule<'s>> = Vec::new();
     let mut names = Vec::new();
-    let mut add = |draft: Draft<'s>| -> Result<(), Vec<&'s str>> {
+    let mut add = |draft: Draft<'s>| -> Result<(), (Vec<&'s str>, String)> {
         let rule = Rule::of(draft, &names);
-        if rules.len() >= RULES_MAX || !trial::passes(std::slice::from_ref(&rule)) {
-            return Err(rule.topics);
+        if rules.len() >= RULES_MAX {
+            return Err((rule.topics, too_many()));
+        }
+        if !trial::passes(std::slice::from_ref(&rule)) {
+            return Err((rule.topics, "no rule could be made for it".to_owned()));
         }
         names.push(rule.name.clone());
         rules.push(rule);
         Ok(())
     };
     let mut filters: Vec<Vec<Part>> = Vec::new();
+    let mut singly: Vec<&str> = Vec::new();
     for draft in drafts {
         // A few that are read in another way than the others of their filter are named word by word.
         let is_exception = draft.topics.len() <= EXCEPTIONS_MAX && filters.contains(&draft.parts);
         filters.push(draft.parts.clone());
-        let topics = if is_exception {
-            draft.topics
-        } else {
-            let Err(topics) = add(draft) else {
-                continue;
-            };
-            topics
+        if is_exception {
+            singly.extend(draft.topics);
+        } else if let Err((topics, _)) = add(draft) {
+            singly.extend(topics);
+        }
+    }
+    // Rules for many come before those for one.
+    for topic in singly {
+        let Some(item) = items.iter().find(|item| item.topic == topic) else {
+            continue;
         };
-        for topic in topics {
-            let item = items.iter().find(|item| item.topic == topic);
-            let added = item.map(|item| add(Draft::literal(item)));
-            if !matches!(added, Some(Ok(()))) {
-                left.insert(topic, "no rule could be made for it".to_owned());
-            }
+        if let Err((_, why)) = add(Draft::literal(item)) {
+            left.insert(topic, why);
         }
     }
     rules.sort_by_key(Rule::width);
@@ -297,7 +324,7 @@ fn excluded_topics(rule: &Rule<'_>, verdict: &Verdict) -> Vec<String> {
                 .is_some_and(|start| own.starts_with(start))
         });
         let excluded = if takes_own { topic.clone() } else { excluded };
-        if !found.contains(&excluded) && hostile_part(&excluded).is_none() {
+        if !found.contains(&excluded) && hostile_part(topic).is_none() && is_literal(topic) {
             found.push(excluded);
         }
     }

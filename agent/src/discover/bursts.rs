@@ -24,7 +24,7 @@ struct Found {
 }
 
 /// How to read bursts, if these are any.
-pub(super) fn reading(format: Format, roots: &[&Tree]) -> Option<Reading> {
+pub(super) fn reading(format: Format, roots: &[&Tree], now_ns: i64) -> Option<Reading> {
     let first = roots.first()?;
     let mut reading = Reading::of(format);
     if !first.items().is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn reading(format: Format, roots: &[&Tree]) -> Option<Reading> {
         return is_burst.then_some(reading);
     }
     let mut lists: BTreeMap<String, Found> = BTreeMap::new();
-    collect(first, "", 0, &mut lists);
+    collect(first, "", 0, now_ns, &mut lists);
     let has_times = lists.values().any(|list| list.are_times);
     let enough = if has_times { 2 } else { SAMPLES_MIN };
     let longest = lists
@@ -74,7 +74,7 @@ pub(super) fn reading(format: Format, roots: &[&Tree]) -> Option<Reading> {
             .filter(|(_, value)| matches!(value, Tree::Number(_)));
         let rate = words::rate_among(keys.map(|(key, _)| &**key));
         reading.rate_at = rate.map(|key| format!("/{}", pointer_part(key)));
-        if let Some(clock) = times::find(&[roots.to_vec()]) {
+        if let Some(clock) = times::find(&[roots.to_vec()], now_ns) {
             reading.needs_zone = clock.writing.needs_zone;
             reading.time_format = clock.writing.format;
             reading.time = Some(clock.at);
@@ -102,17 +102,24 @@ fn are_numbers(list: &Tree) -> bool {
     list.items().iter().all(is_number) && list.items().iter().any(|item| *item != Tree::Null)
 }
 
-fn collect(node: &Tree, path: &str, depth: usize, lists: &mut BTreeMap<String, Found>) {
+fn collect(
+    node: &Tree,
+    path: &str,
+    depth: usize,
+    now_ns: i64,
+    lists: &mut BTreeMap<String, Found>,
+) {
     for (key, value) in node.members() {
         let at = format!("{path}/{}", pointer_part(key));
         let texts: Option<Vec<&str>> = value.items().iter().map(text_of).collect();
         let are_times = times::is_time_name(key)
-            && texts.is_some_and(|texts| texts.len() > 1 && times::writing(&texts).is_some());
+            && texts
+                .is_some_and(|texts| texts.len() > 1 && times::writing(&texts, now_ns).is_some());
         if are_times || are_numbers(value) {
             let length = value.items().len();
             lists.insert(at, Found { length, are_times });
         } else if depth + 1 < DEPTH_MAX {
-            collect(value, &at, depth + 1, lists);
+            collect(value, &at, depth + 1, now_ns, lists);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     bare,
     columns::{self, Column},
     field_line::FieldLine,
-    levels::Part,
+    levels::{MESSAGES_MIN, Part, is_serial},
     reading::{Format, Reading},
 };
 
@@ -15,6 +15,10 @@ pub(super) struct Item<'t> {
     pub(super) topic: &'t str,
     pub(super) levels: Vec<&'t str>,
     pub(super) reading: Reading,
+    /// One publish came, and the broker had not kept it.
+    pub(super) came_once: bool,
+    /// Levels that are a time near now.
+    pub(super) time_levels: Vec<usize>,
 }
 
 /// A rule: a filter, and how to read what comes there.
@@ -86,6 +90,33 @@ pub(super) fn merged(items: &[&Item<'_>]) -> Reading {
         reading.fields = columns::declared(&reading.columns);
     }
     reading
+}
+
+/// What becomes of a level whose values differ, or name one of many of a kind: a time tells no things apart.
+pub(super) fn part_of(items: &[&Item<'_>], level: usize) -> Part {
+    let is_time = |item: &&Item<'_>| item.time_levels.contains(&level);
+    if items.iter().all(is_time) {
+        Part::Any
+    } else {
+        Part::Tag
+    }
+}
+
+/// Whether a level may number messages: many serial numbers, and nothing came twice.
+pub(super) fn may_number_messages(items: &[&Item<'_>], level: usize) -> bool {
+    let values = at(items, level);
+    values.len() >= MESSAGES_MIN
+        && values.len() == items.len()
+        && values.iter().all(|value| is_serial(value))
+        && items.iter().all(|item| item.came_once)
+}
+
+/// What to say where [`may_number_messages`].
+pub(super) fn note_of_messages(level: usize) -> String {
+    format!(
+        "each of these topics came once: if level {} numbers messages and no things, let it be + without a name",
+        level + 1
+    )
 }
 
 /// Values of a level.

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{spelling::pointer_part, words};
+use super::{
+    levels::{MESSAGES_MIN, is_serial},
+    spelling::pointer_part,
+    words,
+};
 use crate::{record::decode::tree::Tree, topic::is_tag_name};
 
 /// Tags that exist already or cannot be.
@@ -41,7 +45,11 @@ pub(super) fn tags(
                 found.push((tag_name(last_key(at), &found), at.clone()));
                 continue;
             }
-            if !may || found.len() >= TAGS_MAX || !tells_apart(values, nodes.len()) {
+            if !may
+                || found.len() >= TAGS_MAX
+                || !tells_apart(values, nodes.len())
+                || name_messages(last_key(at), values)
+            {
                 continue;
             }
             let next: Vec<String> = combined
@@ -129,6 +137,16 @@ fn tells_apart(values: &[Option<String>], nodes: usize) -> bool {
         return repeats && different.len() * 2 <= texts.len() + 1;
     }
     repeats || different.len() <= 64
+}
+
+/// Whether so many serial numbers, none of which came twice, are those of messages.
+fn name_messages(key: &str, values: &[Option<String>]) -> bool {
+    let texts: Vec<&str> = values.iter().flatten().map(String::as_str).collect();
+    let different: BTreeSet<&str> = texts.iter().copied().collect();
+    ["id", "uid", "uuid"].contains(&&*words::plain(key))
+        && texts.len() >= MESSAGES_MIN
+        && different.len() == texts.len()
+        && texts.iter().all(|text| is_serial(text))
 }
 
 /// A name that a tag may have, made of a key.

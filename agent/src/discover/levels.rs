@@ -3,6 +3,9 @@
 use super::words;
 use crate::topic::is_tag_name;
 
+/// From so many on, serial numbers of which none comes twice may be those of messages.
+pub(super) const MESSAGES_MIN: usize = 8;
+
 /// One level of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {

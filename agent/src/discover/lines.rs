@@ -54,7 +54,7 @@ pub(super) fn is_influx(text: &str) -> bool {
 }
 
 /// Cells of a text that is a table.
-pub(super) fn table(text: &str) -> Option<Table> {
+pub(super) fn table(text: &str, now_ns: i64) -> Option<Table> {
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -62,10 +62,10 @@ pub(super) fn table(text: &str) -> Option<Table> {
         .collect();
     DELIMITERS
         .iter()
-        .find_map(|&delimiter| table_with(&lines, delimiter))
+        .find_map(|&delimiter| table_with(&lines, delimiter, now_ns))
 }
 
-fn table_with(lines: &[&str], delimiter: char) -> Option<Table> {
+fn table_with(lines: &[&str], delimiter: char, now_ns: i64) -> Option<Table> {
     let cells = |line: &&str| -> Vec<String> {
         let cells = line.split(delimiter);
         cells
@@ -80,7 +80,7 @@ fn table_with(lines: &[&str], delimiter: char) -> Option<Table> {
     let is_number = |cell: &str| {
         cell.parse::<f64>().is_ok() || delimiter != ',' && words::has_decimal_comma(cell)
     };
-    let is_time = |cell: &str| times::writing(&[cell]).is_some();
+    let is_time = |cell: &str| times::writing(&[cell], now_ns).is_some();
     let is_name = |cell: &String| is_field_name(cell) && !is_number(cell) && !is_time(cell);
     let has_header = rows.len() > 1
         && rows[0].iter().all(is_name)
@@ -112,7 +112,7 @@ fn table_with(lines: &[&str], delimiter: char) -> Option<Table> {
 }
 
 /// How to read tables of one layout.
-pub(super) fn reading(tables: &[&Table]) -> Reading {
+pub(super) fn reading(tables: &[&Table], now_ns: i64) -> Reading {
     let (delimiter, has_header, width) = tables[0].layout();
     let mut reading = Reading::of(Format::Csv {
         delimiter,
@@ -129,7 +129,7 @@ pub(super) fn reading(tables: &[&Table]) -> Reading {
     for number in 0..width {
         let cells = tables.iter().flat_map(|table| table.column(number));
         let cells: Vec<&str> = cells.filter(|cell| !words::is_missing(cell)).collect();
-        let Some(writing) = times::writing(&cells) else {
+        let Some(writing) = times::writing(&cells, now_ns) else {
             continue;
         };
         let is_named = times::is_time_name(&name_of(number));

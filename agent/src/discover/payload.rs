@@ -44,13 +44,17 @@ impl Sample {
 }
 
 /// How to read the payloads of `topic`, the likeliest first; or why there is no way.
-pub(super) fn readings(topic: &str, samples: &[Vec<u8>]) -> Result<Vec<Reading>, String> {
+pub(super) fn readings(
+    topic: &str,
+    samples: &[Vec<u8>],
+    now_ns: i64,
+) -> Result<Vec<Reading>, String> {
     if topic.starts_with("spBv1.0/") {
         return Ok(vec![Reading::of(Format::Sparkplug)]);
     }
     let mut kinds: BTreeMap<(usize, String), (usize, Vec<Sample>)> = BTreeMap::new();
     for (number, payload) in samples.iter().enumerate() {
-        let sample = sample(payload);
+        let sample = sample(payload, now_ns);
         let (_, group) = kinds
             .entry(sample.kind())
             .or_insert_with(|| (number, Vec::new()));
@@ -64,7 +68,7 @@ pub(super) fn readings(topic: &str, samples: &[Vec<u8>]) -> Result<Vec<Reading>,
         return Err("only empty payloads came".to_owned());
     };
     let others = samples.len() - group.len();
-    let mut found = of_group(&group)?;
+    let mut found = of_group(&group, now_ns)?;
     if others > 0 {
         let note = format!(
             "{others} of {} different payloads on one topic are of another format and would go to quarantine",
@@ -77,7 +81,7 @@ pub(super) fn readings(topic: &str, samples: &[Vec<u8>]) -> Result<Vec<Reading>,
     Ok(found)
 }
 
-fn of_group(group: &[Sample]) -> Result<Vec<Reading>, String> {
+fn of_group(group: &[Sample], now_ns: i64) -> Result<Vec<Reading>, String> {
     match &group[0] {
         Sample::Parts(format, _) => {
             let roots: Vec<&Tree> = group
@@ -87,14 +91,14 @@ fn of_group(group: &[Sample]) -> Result<Vec<Reading>, String> {
                     _ => None,
                 })
                 .collect();
-            trees::readings(*format, &roots)
+            trees::readings(*format, &roots, now_ns)
         }
         Sample::Lines(_) => {
             let roots = group.iter().flat_map(|sample| match sample {
                 Sample::Lines(trees) => trees.as_slice(),
                 _ => &[],
             });
-            trees::readings(Format::NdJson, &roots.collect::<Vec<_>>())
+            trees::readings(Format::NdJson, &roots.collect::<Vec<_>>(), now_ns)
         }
         Sample::Bare(_) => {
             let texts = group.iter().filter_map(|sample| match sample {
@@ -108,7 +112,7 @@ fn of_group(group: &[Sample]) -> Result<Vec<Reading>, String> {
                 Sample::Csv(table) => Some(table),
                 _ => None,
             });
-            Ok(vec![lines::reading(&tables.collect::<Vec<_>>())])
+            Ok(vec![lines::reading(&tables.collect::<Vec<_>>(), now_ns)])
         }
         Sample::Influx => Ok(vec![Reading::of(Format::Influx)]),
         Sample::Floats => {
@@ -122,7 +126,7 @@ fn of_group(group: &[Sample]) -> Result<Vec<Reading>, String> {
     }
 }
 
-fn sample(payload: &[u8]) -> Sample {
+fn sample(payload: &[u8], now_ns: i64) -> Sample {
     let inflated = match tree::inflated(payload, INFLATED_BYTES_MAX) {
         Ok(inflated) => inflated,
         Err(reject) => return Sample::Unknown(reject.detail),
@@ -153,7 +157,7 @@ fn sample(payload: &[u8]) -> Sample {
     if lines::is_influx(trimmed) {
         return Sample::Influx;
     }
-    if let Some(table) = lines::table(trimmed) {
+    if let Some(table) = lines::table(trimmed, now_ns) {
         return Sample::Csv(table);
     }
     bare::opaque(trimmed).map_or_else(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     reading::Records,
-    singles::{maps_beside_each_other, single_objects, usual_keys, value_map, values_at},
+    singles::{Single, maps_beside_each_other, single_objects, usual_keys, value_map, values_at},
     spelling::pointer_part,
     times, words,
 };
@@ -30,8 +30,10 @@ pub(super) struct Walk<'t> {
     pub(super) single: Option<Records>,
     /// Name and place of tags that stand beside the readings.
     pub(super) tags: Vec<(String, String)>,
-    /// What was passed over on the way.
+    /// What was passed over on the way, and lies beside single values.
     pub(super) left: BTreeSet<String>,
+    /// What else is to be said.
+    pub(super) note: Option<String>,
     /// They lie in lists.
     pub(super) is_list: bool,
 }
@@ -64,18 +66,9 @@ pub(super) fn walk<'t>(roots: &[&'t Tree]) -> Option<Walk<'t>> {
         return None;
     }
     while walk.levels.len() < LEVELS_MAX {
-        if let Some(records) = single_objects(&walk.nodes, walk.is_list) {
-            walk.single = Some(Records {
-                at: walk.path.clone(),
-                ..records
-            });
-            break;
-        }
-        if let Some(records) = value_map(&walk.nodes) {
-            walk.single = Some(Records {
-                at: walk.path.clone(),
-                ..records
-            });
+        let single = single_objects(&walk.nodes, walk.is_list);
+        if let Some(single) = single.or_else(|| value_map(&walk.nodes)) {
+            walk.end_with(walk.path.clone(), single);
             break;
         }
         let (step, key) = if is_keyed(&walk.nodes) {
@@ -112,15 +105,21 @@ pub(super) fn walk<'t>(roots: &[&'t Tree]) -> Option<Walk<'t>> {
 }
 
 impl Walk<'_> {
+    fn end_with(&mut self, at: String, single: Single) {
+        self.single = Some(Records {
+            at,
+            ..single.records
+        });
+        self.left.extend(single.left);
+        self.note = single.note;
+    }
+
     /// One step further where maps of single values lie beside each other.
     fn step_into_maps(&mut self) {
-        let Some(records) = maps_beside_each_other(&self.nodes) else {
+        let Some(single) = maps_beside_each_other(&self.nodes) else {
             return;
         };
-        self.single = Some(Records {
-            at: format!("{}/+", self.path),
-            ..records
-        });
+        self.end_with(format!("{}/+", self.path), single);
         let inner = self.nodes.iter().flat_map(|node| node.members());
         let maps = inner
             .map(|(_, value)| value)

@@ -2,8 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{reading::Records, spelling::pointer_part, times, words};
+use super::{levels::is_serial, reading::Records, spelling::pointer_part, times, words};
 use crate::record::decode::tree::Tree;
+
+/// Most keys that are named as left out.
+const LEFT_MAX: usize = 64;
+
+/// Objects of one value each: where it is, and what is to be said of them.
+pub(super) struct Single {
+    pub(super) records: Records,
+    /// Keys beside the values, of what is not stored.
+    pub(super) left: BTreeSet<String>,
+    pub(super) note: Option<String>,
+}
+
+/// What says how good a value is.
+struct Quality {
+    key: String,
+    /// What it says of good values, nothing if that is known; `None` if nobody can tell.
+    good: Option<Vec<String>>,
+    note: Option<String>,
+}
 
 /// Keys that most of `nodes` have, in the order in which they came first.
 pub(super) fn usual_keys<'t>(nodes: &[&'t Tree], share: f64) -> Vec<&'t str> {
@@ -89,7 +108,7 @@ fn has_other_readings(nodes: &[&Tree], but: &[&str]) -> bool {
 }
 
 /// Objects that are a name and a value each, as `{"id":"rpm","v":600}`.
-pub(super) fn single_objects(nodes: &[&Tree], is_list: bool) -> Option<Records> {
+pub(super) fn single_objects(nodes: &[&Tree], is_list: bool) -> Option<Single> {
     let share = if is_list { 0.9 } else { 0.99 };
     let keys = usual_keys(nodes, share);
     let can_name = |key: &&str| {
@@ -101,17 +120,13 @@ pub(super) fn single_objects(nodes: &[&Tree], is_list: bool) -> Option<Records> 
     };
     let name = words::name_among(keys.iter().copied().filter(can_name))?;
     let value = value_place(nodes, Some(name))?;
-    let value_key = value.split('/').nth(1).unwrap_or_default();
-    let quality = quality(nodes, &[name, value_key]);
-    let quality_key = quality.as_ref().map_or("", |(key, _)| key);
-    if has_other_readings(nodes, &[name, value_key, quality_key]) {
+    let single = single(nodes, Some(name), value)?;
+    let named = values_at(nodes, name);
+    if !is_list && name_messages(name, &named) {
         return None;
     }
     // A list in which every object is called alike is one of records in time.
-    let names: BTreeSet<String> = values_at(nodes, name)
-        .iter()
-        .map(|name| format!("{name:?}"))
-        .collect();
+    let names: BTreeSet<String> = named.iter().map(|name| format!("{name:?}")).collect();
     if !is_list
         && names.len() == 1
         && words::is_identity(name)
@@ -120,20 +135,59 @@ pub(super) fn single_objects(nodes: &[&Tree], is_list: bool) -> Option<Records> 
     {
         return None;
     }
-    let (quality, good) = quality.map_or((None, Vec::new()), |(key, good)| {
-        (Some(format!("/{}", pointer_part(&key))), good)
+    Some(single)
+}
+
+/// Whether the names under `key` are those of messages: they look like it, and none comes twice.
+fn name_messages(key: &str, names: &[&Tree]) -> bool {
+    let may = ["id", "uid", "uuid", "name", "key"].contains(&&*words::plain(key));
+    let texts = names.iter().filter_map(|name| match name {
+        Tree::Text(text) => Some(text.as_str()),
+        _ => None,
     });
-    Some(Records {
-        at: String::new(),
-        name: Some(format!("/{}", pointer_part(name))),
-        value: Some(value),
-        quality,
-        good,
+    let texts: Vec<&str> = texts.collect();
+    let different: BTreeSet<&str> = texts.iter().copied().collect();
+    may && different.len() == texts.len()
+        && texts.iter().all(|text| text.len() >= 32 || is_serial(text))
+}
+
+/// Objects of one value each, unless there are further readings in them.
+fn single(nodes: &[&Tree], name: Option<&str>, value: String) -> Option<Single> {
+    let value_key = value.split('/').nth(1).unwrap_or_default();
+    let mut but = vec![value_key];
+    but.extend(name);
+    let quality = quality(nodes, &but);
+    but.extend(quality.as_ref().map(|quality| &*quality.key));
+    if has_other_readings(nodes, &but) {
+        return None;
+    }
+    let left = nodes.iter().flat_map(|node| node.members());
+    let left = left.filter(|(key, value)| {
+        *value != Tree::Null && !but.contains(&&**key) && !times::is_time_name(key)
+    });
+    let left = left.map(|(key, _)| key.clone()).take(LEFT_MAX).collect();
+    let mut records = Records {
+        name: name.map(|name| format!("/{}", pointer_part(name))),
+        ..Records::default()
+    };
+    let mut note = None;
+    if let Some(quality) = quality {
+        note = quality.note;
+        if let Some(good) = quality.good {
+            records.quality = Some(format!("/{}", pointer_part(&quality.key)));
+            records.good = good;
+        }
+    }
+    records.value = Some(value);
+    Some(Single {
+        records,
+        left,
+        note,
     })
 }
 
 /// Objects whose members are objects of one value each, as `{"rpm":{"value":600}}`.
-pub(super) fn value_map(nodes: &[&Tree]) -> Option<Records> {
+pub(super) fn value_map(nodes: &[&Tree]) -> Option<Single> {
     let members: Vec<&Tree> = nodes
         .iter()
         .flat_map(|node| node.members())
@@ -147,28 +201,14 @@ pub(super) fn value_map(nodes: &[&Tree]) -> Option<Records> {
         return None;
     }
     let value = value_place(&members, None)?;
-    let value_key = value.split('/').nth(1).unwrap_or_default();
-    let quality = quality(&members, &[value_key]);
-    let quality_key = quality.as_ref().map_or("", |(key, _)| key);
-    if has_other_readings(&members, &[value_key, quality_key]) {
-        return None;
-    }
-    let (quality, good) = quality.map_or((None, Vec::new()), |(key, good)| {
-        (Some(format!("/{}", pointer_part(&key))), good)
-    });
-    Some(Records {
-        at: String::new(),
-        name: None,
-        value: Some(value),
-        quality,
-        good,
-    })
+    single(&members, None, value)
 }
 
 /// Objects with several such maps in them and no readings beside, as `{"a":{"rpm":{"value":600}},"b":{..}}`.
-pub(super) fn maps_beside_each_other(nodes: &[&Tree]) -> Option<Records> {
+pub(super) fn maps_beside_each_other(nodes: &[&Tree]) -> Option<Single> {
     let mut maps: Vec<&Tree> = Vec::new();
     let mut names: BTreeSet<&str> = BTreeSet::new();
+    let mut left: BTreeSet<String> = BTreeSet::new();
     for node in nodes {
         names.clear();
         for (key, value) in node.members() {
@@ -184,25 +224,31 @@ pub(super) fn maps_beside_each_other(nodes: &[&Tree]) -> Option<Records> {
                     return None;
                 }
                 Tree::List(_) => return None,
-                _ => {}
+                Tree::Null => {}
+                _ if times::is_time_name(key) || left.len() >= LEFT_MAX => {}
+                _ => {
+                    left.insert(key.clone());
+                }
             }
         }
     }
-    value_map(&maps)
+    let mut single = value_map(&maps)?;
+    single.left.extend(left);
+    Some(single)
 }
 
-/// The key that says how good a value is, and what it says of good ones, unless that is known.
-fn quality(nodes: &[&Tree], but: &[&str]) -> Option<(String, Vec<String>)> {
+/// The key that says how good a value is, and what it says of good ones. What is known for bad never becomes
+/// good because nothing else came: a machine may have stood still.
+fn quality(nodes: &[&Tree], but: &[&str]) -> Option<Quality> {
     let keys = usual_keys(nodes, 0.5);
     let key = words::quality_among(keys.into_iter().filter(|key| !but.contains(key)))?;
-    let mut said: BTreeMap<String, usize> = BTreeMap::new();
+    let mut said: BTreeSet<String> = BTreeSet::new();
     for value in values_at(nodes, key) {
-        let text = match value {
+        said.insert(match value {
             Tree::Bool(truth) => truth.to_string(),
             Tree::Number(text) | Tree::Text(text) => text.clone(),
             _ => return None,
-        };
-        *said.entry(text).or_default() += 1;
+        });
     }
     let is_known = |text: &str| {
         let number = text
@@ -210,33 +256,46 @@ fn quality(nodes: &[&Tree], but: &[&str]) -> Option<(String, Vec<String>)> {
             .is_ok_and(|code| (192.0..=255.0).contains(&code));
         text.eq_ignore_ascii_case("true") || text.to_lowercase().starts_with("good") || number
     };
-    let is_word = |text: &str| {
+    let starts_with = |text: &str, words: &[&str]| {
         let lower = text.to_lowercase();
-        let starts = [
-            "good",
-            "bad",
-            "uncertain",
-            "ok",
-            "valid",
-            "invalid",
-            "true",
-            "false",
-            "stale",
-            "error",
-        ];
-        starts.iter().any(|start| lower.starts_with(start)) || text.parse::<f64>().is_ok()
+        words.iter().any(|word| lower.starts_with(word))
     };
-    if !said.keys().all(|text| is_word(text)) {
+    let is_bad = |text: &str| {
+        let words = ["bad", "uncertain", "invalid", "false", "stale", "error"];
+        starts_with(text, &words)
+    };
+    // A code of 0 is that of OPC UA for good; other numbers mean what their maker wants.
+    let is_code = ["statuscode", "qualitycode", "code"].contains(&&*words::plain(key));
+    let may_be_good = |text: &str| starts_with(text, &["ok", "valid"]) || is_code && text == "0";
+    let is_word = |text: &String| {
+        is_known(text) || is_bad(text) || may_be_good(text) || text.parse::<f64>().is_ok()
+    };
+    if !said.iter().all(is_word) {
         return None;
     }
-    if said.keys().any(|text| is_known(text)) {
-        return Some((key.to_owned(), Vec::new()));
+    let mut quality = Quality {
+        key: key.to_owned(),
+        good: Some(Vec::new()),
+        note: None,
+    };
+    if said.iter().any(|text| is_known(text)) {
+        return Some(quality);
     }
-    let most = said
-        .iter()
-        .max_by_key(|(text, count)| (**count, std::cmp::Reverse((*text).clone())));
-    let good = most
-        .map(|(text, _)| text.clone())
-        .filter(|text| !text.to_lowercase().starts_with("bad"))?;
-    Some((key.to_owned(), vec![good]))
+    let good = said.iter().filter(|text| may_be_good(text)).take(8);
+    let good: Vec<String> = good.cloned().collect();
+    if good.is_empty() {
+        let came = said.iter().next().map_or("", String::as_str);
+        quality.note = Some(format!(
+            "{key} may say how good a value is, and nothing that is known for good came ({came}): all values \
+             are stored, unless records has quality and good"
+        ));
+        quality.good = None;
+    } else {
+        quality.note = Some(format!(
+            "that {} means a good value is a guess",
+            good.join(", ")
+        ));
+        quality.good = Some(good);
+    }
+    Some(quality)
 }

@@ -10,6 +10,12 @@ use crate::{
 
 /// 2001-09-09, when seconds got their tenth digit, to 2100: what may be the time of a reading.
 const PLAUSIBLE_NS: std::ops::Range<i64> = 1_000_000_000_000_000_000..4_102_444_800_000_000_000;
+/// A day in nanoseconds.
+const DAY_NS: u64 = 86_400_000_000_000;
+/// How far from now a number may be that is a time: three years.
+const NUMBERS_WITHIN_NS: u64 = 3 * 366 * DAY_NS;
+/// How far from now one of the times must be whose name may mean something else.
+const NEAR_NS: u64 = 2 * DAY_NS;
 /// Levels below a record that are looked at.
 const DEPTH_MAX: usize = 3;
 /// Most places looked at.
@@ -28,7 +34,7 @@ const NEAR: &str = "\
 /// Parts of names of times that are of something else.
 const OTHERS: &str = "\
     start install boot since expire until build birth next uptime zone offset duration interval \
-    timeout togo period remaining runtime changed elapsed airtime";
+    timeout togo period remaining runtime changed elapsed airtime cycle operat response life loop process";
 /// How times are written that are in none of the forms that are known without a word.
 const FORMATS: [&str; 18] = [
     "%d.%m.%Y %H:%M:%S",
@@ -94,7 +100,7 @@ fn rank(key: &str) -> Option<usize> {
 }
 
 /// The best place among `levels`, the records first, then what they lie in, from the inside out.
-pub(super) fn find(levels: &[Vec<&Tree>]) -> Option<Clock> {
+pub(super) fn find(levels: &[Vec<&Tree>], now_ns: i64) -> Option<Clock> {
     let mut best: Option<((usize, usize, usize), Clock)> = None;
     for (level, nodes) in levels.iter().enumerate() {
         let mut places: BTreeMap<String, Place<'_>> = BTreeMap::new();
@@ -106,9 +112,12 @@ pub(super) fn find(levels: &[Vec<&Tree>]) -> Option<Clock> {
             if place.values.len() < enough {
                 continue;
             }
-            let Some(writing) = writing(&place.values) else {
+            let Some(writing) = writing(&place.values, now_ns) else {
                 continue;
             };
+            if place.must_be_near && !has_near(&place.values, writing, now_ns) {
+                continue;
+            }
             // Between a time around and one that only looks like one, the name decides.
             let score = (place.rank, level, place.depth);
             if best.as_ref().is_none_or(|(known, _)| score < *known) {
@@ -122,6 +131,8 @@ pub(super) fn find(levels: &[Vec<&Tree>]) -> Option<Clock> {
 /// Values at a place.
 struct Place<'t> {
     rank: usize,
+    /// Its name alone does not say that it is a time.
+    must_be_near: bool,
     depth: usize,
     values: Vec<&'t str>,
 }
@@ -150,6 +161,7 @@ fn collect<'t>(
         {
             let place = places.entry(at()).or_insert(Place {
                 rank,
+                must_be_near: rank == 1 && !words::plain(key).contains("stamp"),
                 depth,
                 values: Vec::new(),
             });
@@ -159,17 +171,17 @@ fn collect<'t>(
 }
 
 /// How all `values` are written, if they are times; some may be times that cannot be, as 0.
-pub(super) fn writing(values: &[&str]) -> Option<Writing> {
+pub(super) fn writing(values: &[&str], now_ns: i64) -> Option<Writing> {
     if values.is_empty() || values.iter().any(|text| is_date_alone(text)) {
         return None;
     }
     let mut rule = TimeRule::of(TimeUnit::BySize);
-    let first = plausible(&rule, values);
+    let first = plausible(&rule, values, now_ns);
     if first == Ok(true) {
         return Some(Writing::default());
     }
     rule.zone = Zone::parse("UTC").ok();
-    if first == Err(TimeError::NeedsZone) && plausible(&rule, values) == Ok(true) {
+    if first == Err(TimeError::NeedsZone) && plausible(&rule, values, now_ns) == Ok(true) {
         return Some(Writing {
             needs_zone: true,
             format: None,
@@ -177,7 +189,7 @@ pub(super) fn writing(values: &[&str]) -> Option<Writing> {
     }
     let mut fits = |format: &'static str| {
         rule.format = TimeFormat::parse(format).ok();
-        rule.format.is_some() && plausible(&rule, values) == Ok(true)
+        rule.format.is_some() && plausible(&rule, values, now_ns) == Ok(true)
     };
     let slashed = SLASHED.iter().find_map(|&(month_first, day_first)| {
         let is_american = month_first.ends_with("%p");
@@ -197,13 +209,36 @@ pub(super) fn writing(values: &[&str]) -> Option<Writing> {
 }
 
 /// Whether most values are times that may be; an error if one is no time at all.
-fn plausible(rule: &TimeRule, values: &[&str]) -> Result<bool, TimeError> {
+fn plausible(rule: &TimeRule, values: &[&str], now_ns: i64) -> Result<bool, TimeError> {
     let mut good = 0;
     for value in values {
         let ns = rule.written_ns(value)?;
-        good += usize::from(PLAUSIBLE_NS.contains(&ns));
+        // A number has to be about now, as it may count something else; a date is one, whenever it was.
+        let is_date = value.parse::<f64>().is_err() || !PLAUSIBLE_NS.contains(&now_ns);
+        let may_be = is_date || ns.abs_diff(now_ns) < NUMBERS_WITHIN_NS;
+        good += usize::from(may_be && PLAUSIBLE_NS.contains(&ns));
     }
     Ok(good * 2 > values.len())
+}
+
+/// Whether one of `values` is near now, as far as anybody knows what time it is.
+fn has_near(values: &[&str], writing: Writing, now_ns: i64) -> bool {
+    let mut rule = TimeRule::of(TimeUnit::BySize);
+    rule.zone = Zone::parse("UTC").ok();
+    rule.format = writing
+        .format
+        .and_then(|format| TimeFormat::parse(format).ok());
+    let is_near = |value: &&str| {
+        let ns = rule.written_ns(value);
+        ns.is_ok_and(|ns| ns.abs_diff(now_ns) < NEAR_NS)
+    };
+    !PLAUSIBLE_NS.contains(&now_ns) || values.iter().any(is_near)
+}
+
+/// Whether a text says by itself that it is a time near now.
+pub(super) fn is_now(text: &str, now_ns: i64) -> bool {
+    PLAUSIBLE_NS.contains(&now_ns)
+        && writing(&[text], now_ns).is_some_and(|writing| has_near(&[text], writing, now_ns))
 }
 
 /// A day's date would be its midnight.

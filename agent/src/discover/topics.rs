@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    draft::{Draft, Item, at, merged},
+    draft::{Draft, Item, at, may_number_messages, merged, note_of_messages, part_of},
     levels::{Part, is_id, is_property_bag, is_serial},
     reading::Format,
     shape::similarity,
@@ -139,7 +139,7 @@ fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>)
         let value = items[0].levels[level];
         parts.push(match () {
             () if values.iter().all(|value| is_property_bag(value)) => Part::Any,
-            () if values.len() > 1 || is_id(value) => Part::Tag,
+            () if values.len() > 1 || is_id(value) => part_of(items, level),
             // `plant/press`: others of its kind will be beside it.
             () if level == 1
                 && items[0].levels.len() == 2
@@ -174,9 +174,15 @@ fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>)
         parts.pop();
         parts.push(Part::Any);
     }
+    let mut reading = merged(items);
+    for (level, part) in parts.iter().enumerate().skip(1) {
+        if *part == Part::Tag && may_number_messages(items, level) {
+            reading.notes.push(note_of_messages(level));
+        }
+    }
     drafts.push(Draft {
         parts,
-        reading: merged(items),
+        reading,
         topics: items.iter().map(|item| item.topic).collect(),
     });
 }

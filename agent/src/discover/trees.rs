@@ -18,11 +18,15 @@ use crate::{
 };
 
 /// Readings of payloads with parts.
-pub(super) fn readings(format: Format, roots: &[&Tree]) -> Result<Vec<Reading>, String> {
+pub(super) fn readings(
+    format: Format,
+    roots: &[&Tree],
+    now_ns: i64,
+) -> Result<Vec<Reading>, String> {
     if let Some(format) = senml(format, roots) {
         return Ok(vec![Reading::of(format)]);
     }
-    if let Some(reading) = bursts::reading(format, roots) {
+    if let Some(reading) = bursts::reading(format, roots, now_ns) {
         return Ok(vec![reading]);
     }
     if roots
@@ -32,15 +36,15 @@ pub(super) fn readings(format: Format, roots: &[&Tree]) -> Result<Vec<Reading>, 
         return Err("only empty objects came".to_owned());
     }
     let mut found = Vec::new();
-    if let Some(reading) = value_alone(format, roots) {
+    if let Some(reading) = value_alone(format, roots, now_ns) {
         found.push(reading);
     }
     match shape::walk(roots) {
         Some(walk) => {
             let is_plain = walk.path.is_empty() && walk.single.is_none();
-            found.push(of_walk(format, &walk));
+            found.push(of_walk(format, &walk, now_ns));
             if !is_plain {
-                found.push(plain(format, roots));
+                found.push(plain(format, roots, now_ns));
             }
         }
         None => return Err("lists of bare values, whose meaning nothing says".to_owned()),
@@ -63,7 +67,7 @@ pub(super) fn readings(format: Format, roots: &[&Tree]) -> Result<Vec<Reading>, 
 }
 
 /// All of each object, as it is.
-fn plain(format: Format, roots: &[&Tree]) -> Reading {
+fn plain(format: Format, roots: &[&Tree], now_ns: i64) -> Reading {
     let nodes = roots.iter().flat_map(|root| match root {
         Tree::List(items) => items.iter().collect::<Vec<_>>(),
         other => vec![*other],
@@ -72,16 +76,16 @@ fn plain(format: Format, roots: &[&Tree]) -> Reading {
         nodes: nodes.collect(),
         ..shape::Walk::default()
     };
-    of_walk(format, &walk)
+    of_walk(format, &walk, now_ns)
 }
 
-fn of_walk(format: Format, walk: &shape::Walk<'_>) -> Reading {
+fn of_walk(format: Format, walk: &shape::Walk<'_>, now_ns: i64) -> Reading {
     let mut reading = Reading::of(format);
     let mut levels = vec![walk.nodes.clone()];
     levels.extend(walk.levels.iter().rev().cloned());
     let name_at = walk.single.as_ref().and_then(|single| single.name.clone());
     let clock_levels = levels_for_time(walk, &levels);
-    if let Some(clock) = times::find(&clock_levels) {
+    if let Some(clock) = times::find(&clock_levels, now_ns) {
         reading.needs_zone = clock.writing.needs_zone;
         reading.time_format = clock.writing.format;
         reading.time = Some(clock.at);
@@ -106,14 +110,20 @@ fn of_walk(format: Format, walk: &shape::Walk<'_>) -> Reading {
     } else {
         record_columns(&mut reading, walk);
     }
+    note_left(&mut reading, &walk.left);
+    reading.notes.extend(walk.note.clone());
+    reading
+}
+
+/// Says what is not stored, but for tags.
+fn note_left(reading: &mut Reading, left: &BTreeSet<String>) {
     let is_tag = |key: &str| {
         reading
             .tags
             .iter()
             .any(|(_, at)| at.strip_prefix('/') == Some(key))
     };
-    let left: Vec<&str> = walk
-        .left
+    let left: Vec<&str> = left
         .iter()
         .map(String::as_str)
         .filter(|key| !is_tag(key))
@@ -125,7 +135,6 @@ fn of_walk(format: Format, walk: &shape::Walk<'_>) -> Reading {
             left.join(", ")
         ));
     }
-    reading
 }
 
 /// What lies in whole records, but for what cannot be a field or is none.
@@ -226,8 +235,9 @@ fn single_columns(reading: &mut Reading, nodes: &[&Tree], single: &Records) {
 }
 
 /// `{"value":21.5}` with no more than what is about it: the topic says what it is.
-fn value_alone(format: Format, roots: &[&Tree]) -> Option<Reading> {
+fn value_alone(format: Format, roots: &[&Tree], now_ns: i64) -> Option<Reading> {
     let mut value_key: Option<&str> = None;
+    let mut left: BTreeSet<String> = BTreeSet::new();
     let mut column = columns::Column::default();
     for root in roots {
         let members = root.members();
@@ -257,7 +267,8 @@ fn value_alone(format: Format, roots: &[&Tree]) -> Option<Reading> {
                             || words::is_meta_number(other)
                             || ["min", "max", "precision", "scale"].contains(&&*words::plain(other))
                     }
-                    Tree::Text(_) | Tree::Bool(_) => true,
+                    Tree::Text(_) => true,
+                    Tree::Bool(_) => words::quality_among(std::iter::once(&**other)).is_some(),
                     Tree::Object(_) => words::is_meta_object(other),
                     _ => false,
                 }
@@ -266,6 +277,10 @@ fn value_alone(format: Format, roots: &[&Tree]) -> Option<Reading> {
             return None;
         }
         column.add(value);
+        let others = members.iter().filter(|(other, value)| {
+            other != key && *value != Tree::Null && !times::is_time_name(other)
+        });
+        left.extend(others.map(|(other, _)| other.clone()).take(12));
     }
     let key = value_key?;
     // A payload that says itself what its value is called.
@@ -279,13 +294,14 @@ fn value_alone(format: Format, roots: &[&Tree]) -> Option<Reading> {
         value: Some(format!("/{}", pointer_part(key))),
         ..Records::default()
     });
-    if let Some(clock) = times::find(std::slice::from_ref(&walk.nodes)) {
+    if let Some(clock) = times::find(std::slice::from_ref(&walk.nodes), now_ns) {
         reading.needs_zone = clock.writing.needs_zone;
         reading.time_format = clock.writing.format;
         reading.time = Some(clock.at);
     }
     reading.tags = identity::tags(&[walk.nodes], None, false);
     reading.columns.insert(String::new(), column);
+    note_left(&mut reading, &left);
     Some(reading)
 }
 

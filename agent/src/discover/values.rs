@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    draft::{Draft, Item, at, merged, name_field},
+    draft::{Draft, Item, at, may_number_messages, merged, name_field, note_of_messages, part_of},
     levels::{Part, is_id, is_serial},
     reading::Format,
     words,
@@ -76,7 +76,7 @@ fn of_end<'t>(root: &Part, end: Option<&str>, items: &[&Item<'t>], drafts: &mut 
         let values = at(items, level);
         let value = items[0].levels[level];
         parts.push(match () {
-            () if values.len() > 1 || is_id(value) => Part::Tag,
+            () if values.len() > 1 || is_id(value) => part_of(items, level),
             () if follows_kind(items, level) => Part::Tag,
             () => Part::Literal(value.to_owned()),
         });
@@ -99,7 +99,7 @@ fn of_end<'t>(root: &Part, end: Option<&str>, items: &[&Item<'t>], drafts: &mut 
         parts.push(Part::Field);
     } else if depths.len() == 1 && !is_presence && !last_tag.is_some_and(names_devices) {
         // The levels in front of the last one are places.
-        parts.extend((level..first_field).map(|_| Part::Tag));
+        parts.extend((level..first_field).map(|level| part_of(items, level)));
         parts.push(Part::Field);
     } else {
         parts.push(Part::RestField);
@@ -150,6 +150,11 @@ fn draft<'t>(parts: Vec<Part>, field: usize, items: &[&Item<'t>]) -> Draft<'t> {
     if is_one && is_wide && items[0].reading.records.is_none() {
         return fixed(parts, field, items);
     }
+    let numbers_messages = may_number_messages(items, field)
+        || at(items, field).len() > 1 && part_of(items, field) == Part::Any;
+    if parts.get(field) == Some(&Part::Field) && numbers_messages {
+        return unnamed(parts, field, items);
+    }
     Draft {
         parts,
         reading: merged(items),
@@ -164,6 +169,21 @@ fn fixed<'t>(mut parts: Vec<Part>, field: usize, items: &[&Item<'t>]) -> Draft<'
     if matches!(reading.format, Format::Number | Format::Bool | Format::Text) {
         parts[field] = Part::Literal(name.to_owned());
         name_field(&mut reading, name);
+    }
+    Draft {
+        parts,
+        reading,
+        topics: items.iter().map(|item| item.topic).collect(),
+    }
+}
+
+/// As [`draft`], where the level of the field has numbers that name none.
+fn unnamed<'t>(mut parts: Vec<Part>, field: usize, items: &[&Item<'t>]) -> Draft<'t> {
+    let mut reading = merged(items);
+    parts[field] = part_of(items, field);
+    name_field(&mut reading, "value");
+    if parts[field] == Part::Tag {
+        reading.notes.push(note_of_messages(field));
     }
     Draft {
         parts,

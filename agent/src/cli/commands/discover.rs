@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Exit, Outcome};
 use crate::{
-    base::text,
+    base::{text, wall::wall_ns},
     config::{self, Overrides, settings::Settings},
     discover::{self, Broker, Seen},
     mqtt::{
@@ -105,7 +105,7 @@ pub(super) async fn discover(
     let begun = Instant::now();
     listen(args, &settings, &filters, &mut seen).await?;
     let seconds = begun.elapsed().as_secs();
-    let proposal = discover::propose(&seen);
+    let proposal = discover::propose(&seen, wall_ns());
     let text = discover::text(&proposal, &seen, &broker_of(broker, args)?, seconds);
     if proposal.is_empty() {
         // Without a rule it would be no configuration: it says why there is none.

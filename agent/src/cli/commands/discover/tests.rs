@@ -21,7 +21,7 @@ fn the_file_says_how_to_reach_the_broker_and_nothing_secret() {
     assert_eq!(broker.settings, [("user", "me".to_owned())]);
     assert!(broker.lacks_password);
     let seen = Seen::default();
-    let text = discover::text(&discover::propose(&seen), &seen, &broker, 30);
+    let text = discover::text(&discover::propose(&seen, wall_ns()), &seen, &broker, 30);
     assert!(!text.contains("hush"), "{text}");
     assert!(text.contains("DUNLIN_MQTT_PASSWORD"), "{text}");
 }
@@ -68,7 +68,7 @@ async fn what_a_broker_sends_and_has_retained_becomes_a_file() {
         let mut link = options.connect().await.unwrap();
         // Until the listener is there, and ends.
         loop {
-            let payload = br#"{"rms":1.5,"ts":1790000000}"#;
+            let payload = br#"{"rms":1.5,"ts":"2026-09-21T14:13:20Z"}"#;
             wire::publish_qos0(options.version, "hall/m1", payload, &mut link.writer.out);
             while link.writer.pending() {
                 link.writer.drain().await.unwrap();
