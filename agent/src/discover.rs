@@ -47,6 +47,8 @@ const RULES_MAX: usize = 300;
 const EXCLUDED_MAX: usize = 64;
 /// Topics that get a rule each where others have the same filter.
 const EXCEPTIONS_MAX: usize = 3;
+/// Most levels of a topic that gets a rule.
+const LEVELS_MAX: usize = 32;
 /// How often a rule is widened because of another.
 const UNTANGLED_MAX: usize = 100;
 /// How often rules that take each other's topics are told apart.
@@ -122,6 +124,9 @@ fn item<'s>(
         return Err(format!("{what} in the topic: such topics are never taken"));
     }
     let levels: Vec<&str> = topic.split('/').collect();
+    if levels.len() > LEVELS_MAX {
+        return Err(format!("more than {LEVELS_MAX} levels in the topic"));
+    }
     if !is_literal(topic) {
         return Err(
             "`{field}`, `+` or `#` in the topic, which a filter takes for a placeholder".to_owned(),
@@ -140,6 +145,8 @@ fn item<'s>(
     if seen.samples.is_empty() {
         let why = if seen.too_large > 0 {
             "payloads above mqtt.payload_bytes_max"
+        } else if seen.without_room > 0 {
+            "so much had come that nothing of it was kept: narrow it with --topic"
         } else {
             "only empty payloads came"
         };

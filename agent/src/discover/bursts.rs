@@ -81,11 +81,11 @@ pub(super) fn reading(format: Format, roots: &[&Tree], now_ns: i64) -> Option<Re
         }
         if reading.rate_at.is_none() && reading.time.is_some() {
             let note = "nothing says how fast the samples follow each other: add rate_hz = 1000, or what it is";
-            reading.notes.push(note.to_owned());
+            reading.note(note.to_owned());
         }
     }
     let note = "a burst: one record a sample; reduce = [\"rms\", \"crest\", \"kurtosis\"] stores one record of features";
-    reading.notes.push(note.to_owned());
+    reading.note(note.to_owned());
     Some(reading)
 }
 
@@ -148,7 +148,7 @@ fn encoded(node: &Tree, path: &str, depth: usize, reading: &mut Reading) {
                     reading.samples.push(at);
                     reading.sample_type = Some("i16");
                     let note = "samples in base 64: that they are integers of 16 bits is a guess";
-                    reading.notes.push(note.to_owned());
+                    reading.note(note.to_owned());
                 }
             }
             Tree::Object(_) if depth + 1 < DEPTH_MAX => encoded(value, &at, depth + 1, reading),

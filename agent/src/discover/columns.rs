@@ -7,6 +7,8 @@ use crate::record::decode::{is_field_name, tree::Tree};
 
 /// Most fields looked at in a topic.
 const COLUMNS_MAX: usize = 4_096;
+/// Longest path of a field that is looked at, bytes.
+pub(super) const PATH_BYTES_MAX: usize = 1_024;
 
 /// Values of a field, by kind.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -122,6 +124,9 @@ pub(super) fn declared(columns: &BTreeMap<String, Column>) -> Vec<FieldLine> {
 
 /// Adds what lies in a record, by path.
 pub(super) fn add_record(columns: &mut BTreeMap<String, Column>, record: &Tree, path: &mut String) {
+    if path.len() > PATH_BYTES_MAX {
+        return;
+    }
     if record.is_scalar() {
         if columns.len() < COLUMNS_MAX || columns.contains_key(path) {
             columns.entry(path.clone()).or_default().add(record);

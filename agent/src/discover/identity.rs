@@ -24,18 +24,18 @@ pub(super) fn tags(
 ) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for nodes in levels.iter().rev() {
-        let mut places: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+        let mut places: BTreeMap<String, Vec<(usize, String)>> = BTreeMap::new();
         for (number, node) in nodes.iter().enumerate() {
             collect(node, "", number, &mut places);
         }
         places.retain(|at, _| Some(&**at) != name);
         let mut combined: Vec<String> = vec![String::new(); nodes.len()];
         let mut distinct = 1;
-        let mut ranked: Vec<(&String, &Vec<Option<String>>)> = places.iter().collect();
+        let mut ranked: Vec<(&String, &Vec<(usize, String)>)> = places.iter().collect();
         let is_sure = |at: &str| words::is_identity(last_key(at));
         // What is sure to be a name comes first, then what tells most apart; of equals, the shorter place.
         ranked.sort_by_key(|(at, values)| {
-            let different: BTreeSet<_> = values.iter().flatten().collect();
+            let different: BTreeSet<&str> = texts_of(values).collect();
             (!is_sure(at), std::cmp::Reverse(different.len()), at.len())
         });
         for (at, values) in ranked {
@@ -52,14 +52,13 @@ pub(super) fn tags(
             {
                 continue;
             }
-            let next: Vec<String> = combined
-                .iter()
-                .enumerate()
-                .map(|(number, before)| {
-                    let value = values.get(number).and_then(Option::as_deref);
-                    format!("{before}\u{0}{}", value.unwrap_or_default())
-                })
-                .collect();
+            let mut next = combined.clone();
+            for text in &mut next {
+                text.push('\u{0}');
+            }
+            for (number, value) in values {
+                next[*number].push_str(value);
+            }
             let count = next.iter().collect::<BTreeSet<_>>().len();
             if count > distinct {
                 distinct = count;
@@ -75,7 +74,7 @@ fn collect(
     node: &Tree,
     path: &str,
     number: usize,
-    places: &mut BTreeMap<String, Vec<Option<String>>>,
+    places: &mut BTreeMap<String, Vec<(usize, String)>>,
 ) {
     for (key, value) in node.members() {
         let at = || format!("{path}/{}", pointer_part(key));
@@ -85,12 +84,17 @@ fn collect(
             }
             Tree::Text(text) | Tree::Number(text) if may_identify(key) && text.len() <= 128 => {
                 let values = places.entry(at()).or_default();
-                values.resize(number, None);
-                values.push(Some(text.clone()));
+                if values.last().is_none_or(|(last, _)| *last < number) {
+                    values.push((number, text.clone()));
+                }
             }
             _ => {}
         }
     }
+}
+
+fn texts_of(values: &[(usize, String)]) -> impl Iterator<Item = &str> {
+    values.iter().map(|(_, text)| text.as_str())
 }
 
 fn may_identify(key: &str) -> bool {
@@ -117,15 +121,15 @@ fn is_about_device(key: &str) -> bool {
 }
 
 /// Whether all of these are the same name, of which a list may have others next time.
-fn may_be_one_of_many(values: &[Option<String>], nodes: usize) -> bool {
-    let texts: BTreeSet<&str> = values.iter().flatten().map(String::as_str).collect();
+fn may_be_one_of_many(values: &[(usize, String)], nodes: usize) -> bool {
+    let texts: BTreeSet<&str> = texts_of(values).collect();
     let is_name = |text: &&str| text.len() < 32 && text.parse::<f64>().is_err();
     values.len() == nodes && texts.len() == 1 && texts.iter().all(is_name)
 }
 
 /// Whether these are names of several things, and neither counters nor names of messages.
-fn tells_apart(values: &[Option<String>], nodes: usize) -> bool {
-    let texts: Vec<&str> = values.iter().flatten().map(String::as_str).collect();
+fn tells_apart(values: &[(usize, String)], nodes: usize) -> bool {
+    let texts: Vec<&str> = texts_of(values).collect();
     let different: BTreeSet<&str> = texts.iter().copied().collect();
     if different.len() < 2 || texts.len() * 2 < nodes {
         return false;
@@ -140,8 +144,8 @@ fn tells_apart(values: &[Option<String>], nodes: usize) -> bool {
 }
 
 /// Whether so many serial numbers, none of which came twice, are those of messages.
-fn name_messages(key: &str, values: &[Option<String>]) -> bool {
-    let texts: Vec<&str> = values.iter().flatten().map(String::as_str).collect();
+fn name_messages(key: &str, values: &[(usize, String)]) -> bool {
+    let texts: Vec<&str> = texts_of(values).collect();
     let different: BTreeSet<&str> = texts.iter().copied().collect();
     ["id", "uid", "uuid"].contains(&&*words::plain(key))
         && texts.len() >= MESSAGES_MIN

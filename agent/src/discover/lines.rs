@@ -175,9 +175,7 @@ pub(super) fn reading(tables: &[&Table], now_ns: i64) -> Reading {
         }
     }
     if !has_header {
-        reading
-            .notes
-            .push("no line names the columns: give them their names under fields".to_owned());
+        reading.note("no line names the columns: give them their names under fields".to_owned());
     }
     reading
 }

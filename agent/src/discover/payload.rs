@@ -14,6 +14,8 @@ use crate::{
 
 /// Most bytes that a compressed payload may hold.
 const INFLATED_BYTES_MAX: usize = 256 << 10;
+/// After so many bytes no further payload of a topic is looked at.
+const TOPIC_BYTES_MAX: usize = 512 << 10;
 
 /// What a payload is by itself.
 enum Sample {
@@ -53,8 +55,14 @@ pub(super) fn readings(
         return Ok(vec![Reading::of(Format::Sparkplug)]);
     }
     let mut kinds: BTreeMap<(usize, String), (usize, Vec<Sample>)> = BTreeMap::new();
+    let (mut bytes, mut looked_at) = (0, 0);
     for (number, payload) in samples.iter().enumerate() {
-        let sample = sample(payload, now_ns);
+        if bytes >= TOPIC_BYTES_MAX {
+            break;
+        }
+        let (sample, size) = sample(payload, now_ns);
+        bytes += size;
+        looked_at += 1;
         let (_, group) = kinds
             .entry(sample.kind())
             .or_insert_with(|| (number, Vec::new()));
@@ -67,15 +75,15 @@ pub(super) fn readings(
     let Some((_, (_, group))) = most else {
         return Err("only empty payloads came".to_owned());
     };
-    let others = samples.len() - group.len();
+    let others = looked_at - group.len();
     let mut found = of_group(&group, now_ns)?;
     if others > 0 {
         let note = format!(
             "{others} of {} different payloads on one topic are of another format and would go to quarantine",
-            samples.len()
+            looked_at
         );
         for reading in &mut found {
-            reading.notes.push(note.clone());
+            reading.note(note.clone());
         }
     }
     Ok(found)
@@ -119,20 +127,24 @@ fn of_group(group: &[Sample], now_ns: i64) -> Result<Vec<Reading>, String> {
             let mut reading = Reading::of(Format::Raw);
             reading.sample_type = Some("f32");
             let note = "binary data: samples of 32 bits is a guess, and so is that they are floats";
-            reading.notes.push(note.to_owned());
+            reading.note(note.to_owned());
             Ok(vec![reading])
         }
         Sample::Unknown(why) => Err(why.clone()),
     }
 }
 
-fn sample(payload: &[u8], now_ns: i64) -> Sample {
-    let inflated = match tree::inflated(payload, INFLATED_BYTES_MAX) {
-        Ok(inflated) => inflated,
-        Err(reject) => return Sample::Unknown(reject.detail),
-    };
-    let Ok(text) = std::str::from_utf8(&inflated) else {
-        return of_bytes(&inflated);
+/// What a payload is, and how many bytes when it is not compressed.
+fn sample(payload: &[u8], now_ns: i64) -> (Sample, usize) {
+    match tree::inflated(payload, INFLATED_BYTES_MAX) {
+        Ok(inflated) => (of_inflated(&inflated, now_ns), inflated.len()),
+        Err(reject) => (Sample::Unknown(reject.detail), payload.len()),
+    }
+}
+
+fn of_inflated(inflated: &[u8], now_ns: i64) -> Sample {
+    let Ok(text) = std::str::from_utf8(inflated) else {
+        return of_bytes(inflated);
     };
     let trimmed = text
         .trim_start_matches('\u{feff}')
@@ -140,7 +152,7 @@ fn sample(payload: &[u8], now_ns: i64) -> Sample {
         .trim();
     let is_binary = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     if trimmed.contains(is_binary) {
-        return of_bytes(&inflated);
+        return of_bytes(inflated);
     }
     match tree::tree(trimmed.as_bytes(), PayloadFormat::Json) {
         Some(tree) if !tree.is_scalar() => return Sample::Parts(Format::Json, tree),

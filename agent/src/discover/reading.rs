@@ -8,6 +8,9 @@ use super::{
     spelling::{key, list, quoted, table},
 };
 
+/// Most notes on one way to read.
+const NOTES_MAX: usize = 16;
+
 /// A format, as the configuration calls it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Format {
@@ -92,6 +95,13 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Says something once; of many notes the first.
+    pub(super) fn note(&mut self, note: String) {
+        if self.notes.len() < NOTES_MAX && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     pub(super) fn of(format: Format) -> Self {
         Self {
             format,
@@ -164,9 +174,7 @@ impl Reading {
             }
         }
         for note in &other.notes {
-            if !self.notes.contains(note) {
-                self.notes.push(note.clone());
-            }
+            self.note(note.clone());
         }
         for (path, column) in &other.columns {
             self.columns.entry(path.clone()).or_default().merge(column);

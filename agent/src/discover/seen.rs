@@ -33,6 +33,8 @@ pub(crate) struct SeenTopic {
     pub(crate) empty: u64,
     /// Those larger than an agent takes.
     pub(crate) too_large: u64,
+    /// Those that were not kept as all payloads together are too many bytes.
+    pub(crate) without_room: u64,
     /// Different payloads, the first ones.
     pub(crate) samples: Vec<Vec<u8>>,
 }
@@ -69,13 +71,15 @@ impl Seen {
         let kept: usize = seen.samples.iter().map(Vec::len).sum();
         let has_room = seen.samples.is_empty()
             || seen.samples.len() < SAMPLES_MAX && kept + bytes <= TOPIC_SAMPLES_BYTES_MAX;
-        if has_room
-            && self.bytes + bytes <= BYTES_MAX
-            && seen.samples.iter().all(|sample| sample != payload)
-        {
-            self.bytes += bytes;
-            seen.samples.push(payload.to_vec());
+        if !has_room || seen.samples.iter().any(|sample| sample == payload) {
+            return;
         }
+        if self.bytes + bytes > BYTES_MAX {
+            seen.without_room += 1;
+            return;
+        }
+        self.bytes += bytes;
+        seen.samples.push(payload.to_vec());
     }
 
     /// All of it, by topic.
@@ -122,5 +126,27 @@ mod tests {
             seen.add(b"large", &payload, payload.len(), false);
         }
         assert!(seen.bytes <= BYTES_MAX, "{}", seen.bytes);
+    }
+
+    #[test]
+    fn what_there_was_no_room_for_is_not_called_empty() {
+        let mut seen = Seen::default();
+        for number in 0..BYTES_MAX / TOPIC_SAMPLES_BYTES_MAX {
+            let payload = vec![b'x'; TOPIC_SAMPLES_BYTES_MAX];
+            seen.add(
+                format!("{number}").as_bytes(),
+                &payload,
+                payload.len(),
+                false,
+            );
+        }
+        seen.add(b"late", b"1", 1, false);
+        let late = &seen.topics["late"];
+        assert_eq!(
+            (late.samples.len(), late.without_room, late.empty),
+            (0, 1, 0)
+        );
+        let proposal = crate::discover::propose(&seen, 0);
+        assert!(proposal.left["late"].contains("narrow it with --topic"));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    columns::PATH_BYTES_MAX,
     reading::Records,
     singles::{Single, maps_beside_each_other, single_objects, usual_keys, value_map, values_at},
     spelling::pointer_part,
@@ -269,6 +270,9 @@ fn has_readings(node: &Tree, depth: usize) -> bool {
 
 /// Lists of objects or lists in records, by their dotted paths: they cannot be fields.
 pub(super) fn lists_of_objects(node: &Tree, path: &str, found: &mut BTreeSet<String>) {
+    if path.len() > PATH_BYTES_MAX {
+        return;
+    }
     let inner = |key: &str| {
         if path.is_empty() {
             key.to_owned()

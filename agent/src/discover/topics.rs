@@ -177,7 +177,7 @@ fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>)
     let mut reading = merged(items);
     for (level, part) in parts.iter().enumerate().skip(1) {
         if *part == Part::Tag && may_number_messages(items, level) {
-            reading.notes.push(note_of_messages(level));
+            reading.note(note_of_messages(level));
         }
     }
     drafts.push(Draft {
@@ -198,6 +198,11 @@ fn kind_level(items: &[&Item<'_>]) -> Option<usize> {
         .iter()
         .map(|item| item.reading.columns.keys().cloned().collect())
         .collect();
+    let mut pairs: Vec<(usize, usize, f64)> = Vec::new();
+    for (a, of_a) in keys.iter().enumerate() {
+        let others = keys.iter().enumerate().skip(a + 1);
+        pairs.extend(others.map(|(b, of_b)| (a, b, similarity(of_a, of_b))));
+    }
     let mut best: Option<(f64, usize)> = None;
     let ids = |level: usize| {
         let values = at(items, level);
@@ -213,13 +218,11 @@ fn kind_level(items: &[&Item<'_>]) -> Option<usize> {
             continue;
         }
         let (mut same, mut other) = ((0.0, 0), (0.0, 0));
-        for (a, of_a) in keys.iter().enumerate() {
-            for (b, of_b) in keys.iter().enumerate().skip(a + 1) {
-                let is_same = compared[a].levels[level] == compared[b].levels[level];
-                let sum = if is_same { &mut same } else { &mut other };
-                sum.0 += similarity(of_a, of_b);
-                sum.1 += 1;
-            }
+        for (a, b, alike) in &pairs {
+            let is_same = compared[*a].levels[level] == compared[*b].levels[level];
+            let sum = if is_same { &mut same } else { &mut other };
+            sum.0 += alike;
+            sum.1 += 1;
         }
         if same.1 == 0 || other.1 == 0 {
             continue;

@@ -111,7 +111,9 @@ fn of_walk(format: Format, walk: &shape::Walk<'_>, now_ns: i64) -> Reading {
         record_columns(&mut reading, walk);
     }
     note_left(&mut reading, &walk.left);
-    reading.notes.extend(walk.note.clone());
+    if let Some(note) = &walk.note {
+        reading.note(note.clone());
+    }
     reading
 }
 
@@ -130,7 +132,7 @@ fn note_left(reading: &mut Reading, left: &BTreeSet<String>) {
         .take(12)
         .collect();
     if !left.is_empty() {
-        reading.notes.push(format!(
+        reading.note(format!(
             "about the message, and left out: {}",
             left.join(", ")
         ));
@@ -154,7 +156,7 @@ fn record_columns(reading: &mut Reading, walk: &shape::Walk<'_>) {
     reading.exclude_fields.extend(lists.iter().cloned());
     if !lists.is_empty() {
         let names: Vec<String> = lists.into_iter().collect();
-        reading.notes.push(format!(
+        reading.note(format!(
             "left out, being lists of objects or lists: {}",
             names.join(", ")
         ));
@@ -181,9 +183,7 @@ fn note_json_in_texts(nodes: &[&Tree], reading: &mut Reading) {
             && is_json(text)
         {
             let note = format!("{key} is JSON within a text, which stays a text");
-            if !reading.notes.contains(&note) {
-                reading.notes.push(note);
-            }
+            reading.note(note);
         }
     }
 }

@@ -183,7 +183,7 @@ fn unnamed<'t>(mut parts: Vec<Part>, field: usize, items: &[&Item<'t>]) -> Draft
     parts[field] = part_of(items, field);
     name_field(&mut reading, "value");
     if parts[field] == Part::Tag {
-        reading.notes.push(note_of_messages(field));
+        reading.note(note_of_messages(field));
     }
     Draft {
         parts,

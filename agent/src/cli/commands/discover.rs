@@ -3,18 +3,21 @@
 //! asked to be.
 
 use std::{
-    fs,
-    io::Write as _,
+    fs::{self, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
+use dunlin_sync::files::umask;
+use tempfile::NamedTempFile;
 use tokio::time::{Instant, timeout};
 
 use super::{Exit, Outcome};
 use crate::{
-    base::{text, wall::wall_ns},
+    base::{owner, text, wall::wall_ns},
     config::{self, Overrides, settings::Settings},
     discover::{self, Broker, Seen},
     mqtt::{
@@ -27,8 +30,8 @@ use crate::{
 
 /// Bound on saying good-bye.
 const PART_MAX: Duration = Duration::from_secs(2);
-/// What is listened to unless something is asked for: everything, but the broker's own `$SYS`. A wildcard
-/// takes no topic that begins with `$`.
+/// What is listened to unless something is asked for. A wildcard takes no topic that begins with `$`, as the
+/// broker's own `$SYS` does; of those, devices publish on `$aws` alone.
 const EVERYTHING: [&str; 2] = ["#", "$aws/#"];
 
 /// Options of `dunlin discover`.
@@ -53,7 +56,7 @@ pub struct ListeningArgs {
     /// Listen for so many seconds: every kind of message should come once, better several times
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     seconds: u64,
-    /// Listen to these topics alone; repeatable [default: everything but $SYS]
+    /// Listen to these topics alone; repeatable [default: `#`, and `$aws/#` of what begins with `$`]
     #[arg(long, value_name = "FILTER")]
     topic: Vec<String>,
     /// User name
@@ -99,34 +102,50 @@ pub(super) async fn discover(
     if let Some(path) = output.filter(|path| !force && path.exists()) {
         return Err(is_there(path));
     }
+    let target = output.map(|path| Target::beside(path, force)).transpose()?;
     let filters = filters(&args.topic)?;
     let settings = settings(broker, args)?;
     let mut seen = Seen::default();
     let begun = Instant::now();
     listen(args, &settings, &filters, &mut seen).await?;
     let seconds = begun.elapsed().as_secs();
-    let proposal = discover::propose(&seen, wall_ns());
-    let text = discover::text(&proposal, &seen, &broker_of(broker, args)?, seconds);
-    if proposal.is_empty() {
+    let publishes = seen.publishes();
+    let proposed = tokio::select! {
+        proposed = thought_out(seen, broker_of(broker, args)?, seconds) => proposed?,
+        _interrupted = tokio::signal::ctrl_c() => {
+            return Err(Exit::Failed("interrupted before there was a proposal".to_owned()));
+        }
+    };
+    let Proposed {
+        text,
+        is_empty,
+        counts: (rules, left),
+    } = proposed;
+    if is_empty {
         // Without a rule it would be no configuration: it says why there is none.
         eprint!("{text}");
         let hint = "listen longer (--seconds), or see whether the user may read these topics";
         return Err(Exit::Found(format!(
             "{} came, and no rule could be made: {hint}",
-            text::of(seen.publishes(), "publish")
+            text::of(publishes, "publish")
         )));
     }
-    if let Some(path) = output {
-        write(path, &text, force)?;
-    } else {
-        let written = std::io::stdout().write_all(text.as_bytes());
-        written.map_err(|error| Exit::Failed(error.to_string()))?;
+    let written = match target {
+        Some(target) => target.write(&text),
+        None => Err(None),
+    };
+    if let Err(why) = written {
+        // Nobody listens again for a disk that is full.
+        let shown = std::io::stdout().write_all(text.as_bytes());
+        shown.map_err(|error| Exit::Failed(error.to_string()))?;
+        if let Some(why) = why {
+            return Err(why);
+        }
     }
-    let (rules, left) = proposal.counts();
     eprintln!(
         "{} from {}; {} without a rule",
         text::of(rules as u64, "rule"),
-        text::of(seen.publishes(), "publish"),
+        text::of(publishes, "publish"),
         text::of(left as u64, "topic")
     );
     if let Some(path) = output {
@@ -300,21 +319,82 @@ fn is_there(path: &Path) -> Exit {
     ))
 }
 
-fn write(path: &Path, text: &str, force: bool) -> Outcome {
-    let mut options = fs::OpenOptions::new();
-    options.write(true);
-    if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
+/// What a listening came to.
+struct Proposed {
+    text: String,
+    is_empty: bool,
+    /// Rules, and topics without one.
+    counts: (usize, usize),
+}
+
+/// The proposal, made on a thread that the end of the command does not wait for.
+async fn thought_out(seen: Seen, broker: Broker, seconds: u64) -> Result<Proposed, Exit> {
+    let (done, made) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let proposal = discover::propose(&seen, wall_ns());
+        let _nobody_waits = done.send(Proposed {
+            text: discover::text(&proposal, &seen, &broker, seconds),
+            is_empty: proposal.is_empty(),
+            counts: proposal.counts(),
+        });
+    });
+    let made = made.await;
+    made.map_err(|_| Exit::Failed("no proposal could be made of what came".to_owned()))
+}
+
+/// A file that is whole once it is there.
+struct Target<'p> {
+    path: &'p Path,
+    force: bool,
+    file: NamedTempFile,
+}
+
+impl<'p> Target<'p> {
+    /// Makes sure before anybody listens that there can be such a file.
+    fn beside(path: &'p Path, force: bool) -> Result<Self, Exit> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let made = owner::as_caller(|| {
+            let file = tempfile::Builder::new()
+                .prefix(".dunlin-discover-")
+                .permissions(Permissions::from_mode(0o666))
+                .tempfile_in(dir.unwrap_or(Path::new(".")))?;
+            umask::open_to_others(file.as_file())?;
+            Ok(file)
+        });
+        let file = made.map_err(|error: io::Error| {
+            Exit::Usage(format!(
+                "{}: {error}: name a file in a folder that can be written to",
+                path.display()
+            ))
+        })?;
+        Ok(Self { path, force, file })
     }
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => is_there(path),
-        _ => Exit::Failed(format!("{}: {error}", path.display())),
-    })
+
+    /// Nothing of `path` has changed if it fails.
+    fn write(mut self, text: &str) -> Result<(), Option<Exit>> {
+        let path = self.path;
+        let failed = |error: &io::Error| {
+            Some(Exit::Failed(format!(
+                "{}: {error}: the proposal is on standard output",
+                path.display()
+            )))
+        };
+        let written = self.file.write_all(text.as_bytes());
+        let written = written.and_then(|()| self.file.as_file().sync_all());
+        written.map_err(|error| failed(&error))?;
+        let kept = owner::as_caller(|| {
+            if !self.force {
+                return self.file.persist_noclobber(path);
+            }
+            // Through a link to the file that is meant.
+            let meant = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            self.file.persist(meant)
+        });
+        match kept {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed(&error.error)),
+        }
+    }
 }
 
 #[cfg(test)]

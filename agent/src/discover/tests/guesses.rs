@@ -207,3 +207,32 @@ fn durations_and_far_times_are_not_when_a_reading_was_made() {
     let proposal = propose(&seen, 0);
     assert_eq!(proposal.rules[0].reading.time.as_deref(), Some("/readTime"));
 }
+
+#[test]
+fn a_deep_or_long_payload_costs_a_bounded_amount() {
+    // Every path would hold all keys above it.
+    let key = "k".repeat(600);
+    let deep = format!(
+        "{}{{\"x\":1}}{}",
+        format!("{{\"{key}\":").repeat(20),
+        "}".repeat(20)
+    );
+    let tree = crate::record::decode::tree::tree(
+        deep.as_bytes(),
+        crate::config::settings::PayloadFormat::Json,
+    );
+    let mut columns = BTreeMap::new();
+    columns::add_record(&mut columns, &tree.unwrap(), &mut String::new());
+    assert!(columns.is_empty(), "{}", columns.len());
+    // Texts with JSON in them, one note each.
+    let members: Vec<String> = (0..40).map(|n| format!(r#""k{n}":"[{n}]""#)).collect();
+    let text = text_of(&[("lab/data", &format!(r#"{{"x":1,{}}}"#, members.join(",")))]);
+    assert_eq!(text.matches("is JSON within a text").count(), 16);
+}
+
+#[test]
+fn a_topic_of_very_many_levels_gets_no_rule() {
+    let topic = "a/".repeat(40);
+    let text = text_of(&[(&topic, "1")]);
+    assert!(text.contains("more than 32 levels in the topic"), "{text}");
+}

@@ -47,8 +47,33 @@ async fn a_file_that_is_there_is_not_overwritten() {
         "{ended:?}"
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
-    write(&path, "new", true).unwrap();
+    // Nor is it cut off before there is something to put in its place.
+    let target = Target::beside(&path, true).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    assert!(target.write("new").is_ok());
     assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    // One that has come while we listened stays.
+    let late = dir.path().join("late.toml");
+    let target = Target::beside(&late, false).unwrap();
+    fs::write(&late, "theirs").unwrap();
+    let ended = target.write("ours");
+    assert!(
+        matches!(&ended, Err(Some(Exit::Failed(text))) if text.contains("standard output")),
+        "{ended:?}"
+    );
+    assert_eq!(fs::read_to_string(&late).unwrap(), "theirs");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_told_before_listening() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("none/dunlin.toml");
+    let ended = discover("mqtt://127.0.0.1:1", &args(), Some(&path), false).await;
+    assert!(
+        matches!(&ended, Err(Exit::Usage(text)) if text.contains("none/dunlin.toml")),
+        "{ended:?}"
+    );
 }
 
 /// The broker of the demo, and a publisher of its own.
