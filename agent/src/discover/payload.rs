@@ -79,8 +79,7 @@ pub(super) fn readings(
     let mut found = of_group(&group, now_ns)?;
     if others > 0 {
         let note = format!(
-            "{others} of {} different payloads on one topic are of another format and would go to quarantine",
-            looked_at
+            "{others} of {looked_at} different payloads on one topic are of another format and would go to quarantine"
         );
         for reading in &mut found {
             reading.note(note.clone());
