@@ -26,7 +26,10 @@ pub use self::{
     read::{Cohort, StreamRows},
     resolve::resolve,
 };
-pub(crate) use self::{labels::Labels, resolve::resolve_telling};
+pub(crate) use self::{
+    labels::{Labels, number},
+    resolve::resolve_telling,
+};
 pub use crate::base::text::names;
 
 /// Why a query gives no cohort.

@@ -8,6 +8,8 @@ pub mod codec;
 pub mod pack;
 mod section;
 
+use std::ops::Range;
+
 use crate::{
     rows::Rows,
     sample::{SchemaId, StreamId},
@@ -59,7 +61,33 @@ pub struct Block {
     pub sections: Vec<Section>,
 }
 
+/// Records of one stream that lie one behind the other in a block.
+pub struct StreamRun<'b> {
+    /// The stream.
+    pub stream: StreamId,
+    /// Where they lie.
+    pub section: &'b Section,
+    /// Which rows of the section.
+    pub rows: Range<usize>,
+}
+
 impl Block {
+    /// The records, stream by stream.
+    pub fn runs(&self) -> impl Iterator<Item = StreamRun<'_>> {
+        self.sections.iter().flat_map(|section| {
+            let mut start = 0;
+            section.runs.iter().map(move |run| {
+                let rows = start..start + run.rows as usize;
+                start = rows.end;
+                StreamRun {
+                    stream: run.stream,
+                    section,
+                    rows,
+                }
+            })
+        })
+    }
+
     /// Rows over all sections.
     pub fn rows(&self) -> u64 {
         self.sections

@@ -16,6 +16,16 @@ pub struct IntervalSet {
 }
 
 impl IntervalSet {
+    /// How many ranges it is.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Whether `number` is in it.
     pub fn contains(&self, number: u64) -> bool {
         self.range_at(number).is_some()

@@ -1,14 +1,15 @@
 //! Rows of a file as ranges, of which a bounded number is kept.
 
+use dunlin_sync::interval_set::IntervalSet;
 use serde::{Deserialize, Serialize};
 
 /// Ranges kept; rows of others are only counted.
 const RANGES_MAX: usize = 128;
 
-/// Rows, from and one past the last of each range; rising and apart.
+/// Rows that are added in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranges {
-    ranges: Vec<(u64, u64)>,
+    kept: IntervalSet,
     /// Rows beside these, for which there was no room.
     more: u64,
 }
@@ -16,28 +17,26 @@ pub struct Ranges {
 impl Ranges {
     /// Adds a range that begins where all others have ended, or behind that.
     pub fn add(&mut self, from: u64, to: u64) {
-        let has_room = self.ranges.len() < RANGES_MAX;
-        match self.ranges.last_mut() {
-            _ if from >= to => {}
-            Some((_, end)) if *end >= from => *end = to.max(*end),
-            _ if has_room => self.ranges.push((from, to)),
-            _ => self.more = self.more.saturating_add(to - from),
+        let is_next = !self.kept.is_empty() && self.kept.end() >= from;
+        if is_next || self.kept.len() < RANGES_MAX {
+            self.kept.insert(from..to);
+        } else {
+            self.more = self.more.saturating_add(to.saturating_sub(from));
         }
     }
 
     /// Whether `row` is in one of those that are kept.
     pub fn contains(&self, row: u64) -> bool {
-        let behind = self.ranges.partition_point(|(from, _)| *from <= row);
-        let before = behind.checked_sub(1).and_then(|at| self.ranges.get(at));
-        before.is_some_and(|(_, to)| row < *to)
+        self.kept.contains(row)
     }
 
     /// What of these lies in `from..to`; those that are only counted stay so.
     pub fn within(&self, from: u64, to: u64) -> Self {
-        let parts = self.ranges.iter();
-        let parts = parts.map(|(start, end)| (*start.max(&from), *end.min(&to)));
+        let mut kept = self.kept.clone();
+        kept.remove(0..from);
+        kept.remove(to..u64::MAX);
         Self {
-            ranges: parts.filter(|(start, end)| start < end).collect(),
+            kept,
             more: self.more,
         }
     }
@@ -45,10 +44,8 @@ impl Ranges {
     /// What is in both; those that are only counted stay so.
     pub fn common(&self, other: &Self) -> Self {
         let mut both = Self::default();
-        for (from, to) in &self.ranges {
-            for (from, to) in other.within(*from, *to).ranges {
-                both.add(from, to);
-            }
+        for range in self.kept.ranges() {
+            both.extend(&other.within(range.start, range.end));
         }
         both.more = both.more.max(self.more).max(other.more);
         both
@@ -56,18 +53,15 @@ impl Ranges {
 
     /// Adds `others`, which begin where these have ended, or behind that.
     pub fn extend(&mut self, others: &Self) {
-        for (from, to) in &others.ranges {
-            self.add(*from, *to);
+        for range in others.kept.ranges() {
+            self.add(range.start, range.end);
         }
         self.more = self.more.max(others.more);
     }
 
     /// How many rows there are, at least.
     pub fn rows(&self) -> u64 {
-        let kept = self
-            .ranges
-            .iter()
-            .map(|(from, to)| to.saturating_sub(*from));
+        let kept = self.kept.ranges().map(|range| range.end - range.start);
         kept.fold(self.more, u64::saturating_add)
     }
 
@@ -78,7 +72,7 @@ impl Ranges {
 
     /// Whether there are no more than there may be.
     pub fn is_bounded(&self) -> bool {
-        self.ranges.len() <= RANGES_MAX
+        self.kept.len() <= RANGES_MAX
     }
 }
 

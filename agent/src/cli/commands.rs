@@ -19,6 +19,7 @@ pub mod import;
 pub mod init;
 #[cfg(feature = "learning")]
 pub mod learning;
+mod listening;
 #[cfg(feature = "learning")]
 pub mod models;
 pub mod quarantine;

@@ -47,7 +47,7 @@ impl Labels {
 }
 
 /// A value as a number; NaN if it is missing or a text.
-pub(super) fn number(column: &Column, row: usize) -> f32 {
+pub(crate) fn number(column: &Column, row: usize) -> f32 {
     if !column.is_present(row) {
         return f32::NAN;
     }

@@ -103,20 +103,15 @@ impl Passes<'_> {
         block: &dunlin_sync::block::Block,
         mut each: impl FnMut(RowRun<'_>) -> Result<(), CohortError>,
     ) -> Result<(), CohortError> {
-        for section in &block.sections {
-            let mut start = 0;
-            for run in &section.runs {
-                let end = start + run.rows as usize;
-                if let Some(place) = self.places.get(&run.stream) {
-                    each(RowRun {
-                        seq: block.seq,
-                        place: *place,
-                        rows: &section.rows,
-                        start,
-                        end,
-                    })?;
-                }
-                start = end;
+        for run in block.runs() {
+            if let Some(place) = self.places.get(&run.stream) {
+                each(RowRun {
+                    seq: block.seq,
+                    place: *place,
+                    rows: &run.section.rows,
+                    start: run.rows.start,
+                    end: run.rows.end,
+                })?;
             }
         }
         Ok(())

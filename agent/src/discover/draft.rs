@@ -119,6 +119,16 @@ pub(super) fn note_of_messages(level: usize) -> String {
     )
 }
 
+/// Those of the topics that have `value` at `level`.
+pub(super) fn with_level<'i, 't>(
+    items: &[&'i Item<'t>],
+    level: usize,
+    value: &str,
+) -> Vec<&'i Item<'t>> {
+    let all = items.iter().copied();
+    all.filter(|item| item.levels[level] == value).collect()
+}
+
 /// Values of a level.
 pub(super) fn at<'t>(items: &[&Item<'t>], level: usize) -> BTreeSet<&'t str> {
     let values = items.iter().filter_map(|item| item.levels.get(level));

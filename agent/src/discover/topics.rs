@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    draft::{Draft, Item, at, may_number_messages, merged, note_of_messages, part_of},
+    draft::{Draft, Item, at, may_number_messages, merged, note_of_messages, part_of, with_level},
     levels::{Part, is_id, is_property_bag, is_serial},
     reading::Format,
     shape::similarity,
@@ -122,11 +122,7 @@ fn by_clock<'i, 't>(items: Vec<&'i Item<'t>>) -> Vec<Vec<&'i Item<'t>>> {
 fn of_records<'t>(root: &Part, items: &[&Item<'t>], drafts: &mut Vec<Draft<'t>>) {
     if let Some(level) = kind_level(items) {
         for value in at(items, level) {
-            let part: Vec<&Item<'t>> = items
-                .iter()
-                .copied()
-                .filter(|item| item.levels[level] == value)
-                .collect();
+            let part = with_level(items, level, value);
             of_records(root, &part, drafts);
         }
         return;

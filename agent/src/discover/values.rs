@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    draft::{Draft, Item, at, may_number_messages, merged, name_field, note_of_messages, part_of},
+    draft::{
+        Draft, Item, at, may_number_messages, merged, name_field, note_of_messages, part_of,
+        with_level,
+    },
     levels::{Part, is_id, is_serial},
     reading::Format,
     words,
@@ -51,11 +54,7 @@ fn of_end<'t>(root: &Part, end: Option<&str>, items: &[&Item<'t>], drafts: &mut 
         && (end.is_some() || last_tag.is_none() && depths.len() == 1 && splits_kinds(items, level))
     {
         for value in at(items, level) {
-            let part: Vec<&Item<'t>> = items
-                .iter()
-                .copied()
-                .filter(|item| item.levels[level] == value)
-                .collect();
+            let part = with_level(items, level, value);
             of_end(root, end, &part, drafts);
         }
         return;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use dunlin_sync::{
-    block::{Block, Run, Section},
+    block::{Block, Run, Section, StreamRun},
     buffer::{Buffer, Fields},
     rows::{Column, Rows},
     sample::{Schema, SchemaId, Stream, StreamId, TimeRange, Timestamp},
@@ -159,10 +159,10 @@ impl GridStore {
         let mut seq = block.source.start;
         while seq < block.source.end {
             let stored = reader.block(seq)?.ok_or_else(|| gone(seq))?;
-            for (section, run, rows) in runs(&stored) {
+            for run in stored.runs() {
                 if let Some(place) = places.get(&run.stream) {
                     let (grid, out) = &mut made[*place];
-                    feed(grid, section, rows, self.arrived_to, out);
+                    feed(grid, run, self.arrived_to, out);
                 }
             }
             seq = self.buffer.next_stored(seq);
@@ -201,26 +201,9 @@ fn gone(seq: u64) -> String {
     format!("block {seq} was trimmed or lost since it was looked at; ask again")
 }
 
-/// Whose rows are where in a block.
-fn runs(block: &Block) -> impl Iterator<Item = (&Section, Run, Range<usize>)> {
-    block.sections.iter().flat_map(|section| {
-        let mut start = 0;
-        section.runs.iter().map(move |run| {
-            let rows = start..start + run.rows as usize;
-            start = rows.end;
-            (section, *run, rows)
-        })
-    })
-}
-
-/// Has a grid take the records in `rows` of a section that arrived up to `arrived_to`.
-fn feed(
-    grid: &mut Resampler,
-    section: &Section,
-    rows: Range<usize>,
-    arrived_to: i64,
-    out: &mut GridRows,
-) {
+/// Has a grid take the records of a run that arrived up to `arrived_to`.
+fn feed(grid: &mut Resampler, run: StreamRun<'_>, arrived_to: i64, out: &mut GridRows) {
+    let StreamRun { section, rows, .. } = run;
     let columns = section.rows.columns.iter();
     let columns: Vec<Option<&Column>> = columns.map(|(_, column)| Some(column)).collect();
     for row in rows {
@@ -337,19 +320,13 @@ impl<'a> Scan<'a> {
     }
 
     fn take(&mut self, block: &Block, wanted: &StoreWanted) {
-        for (section, run, rows) in runs(block) {
+        for run in block.runs() {
             let Some(place) = self.places.get(&run.stream) else {
                 continue;
             };
             let open = &mut self.open[*place];
             let before = open.since.count;
-            feed(
-                &mut open.grid,
-                section,
-                rows,
-                wanted.arrived_to,
-                &mut open.since,
-            );
+            feed(&mut open.grid, run, wanted.arrived_to, &mut open.since);
             let added = open.since.count - before;
             self.rows += added;
             if open.since.last_ts <= wanted.to {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_sync::{
+    block::Block,
     buffer::{Buffer, Fields},
     rows::Rows,
     sample::{Stream, TimeRange, Timestamp},
@@ -10,8 +11,8 @@ use dunlin_sync::{
 
 use super::{GridReader, GridSpec, GridStore, GridStream, StoreWanted};
 
-/// Gives the rows in `range` of the grids of `streams` to `each`: a stretch of
-/// one stream at a time; how many records were too late for them. `tell` hears how many blocks of how many are done.
+/// Gives the rows in `range` of the grids of `streams` to `each`, a stretch of one stream at a time; how many
+/// records were too late for them. `tell` hears how many blocks of how many are done.
 ///
 /// # Errors
 /// A text for people if the buffer cannot be read now; what `tell` and `each` say.
@@ -42,22 +43,18 @@ pub(crate) fn each_grid_row<E: From<String>>(
     for seq in 1..store.end() {
         tell(seq, store.end())?;
         let block = reader.block(seq)?;
-        for section in block.iter().flat_map(|block| &block.sections) {
-            let mut start = 0;
-            for run in &section.runs {
-                let end = start + run.rows as usize;
-                let mut rows = Rows::default();
-                // Times may go back where a clock did.
-                for row in start..end {
-                    if range.contains(Timestamp(section.rows.ts[row])) {
-                        rows.extend_from(&section.rows, row..row + 1);
-                    }
+        for run in block.iter().flat_map(Block::runs) {
+            let all = &run.section.rows;
+            let mut rows = Rows::default();
+            // Times may go back where a clock did.
+            for row in run.rows {
+                if range.contains(Timestamp(all.ts[row])) {
+                    rows.extend_from(all, row..row + 1);
                 }
-                start = end;
-                let stream = streams.iter().find(|(stream, _)| stream.id == run.stream);
-                if let Some((stream, _)) = stream.filter(|_| !rows.is_empty()) {
-                    each(stream, &rows)?;
-                }
+            }
+            let stream = streams.iter().find(|(stream, _)| stream.id == run.stream);
+            if let Some((stream, _)) = stream.filter(|_| !rows.is_empty()) {
+                each(stream, &rows)?;
             }
         }
     }

@@ -19,7 +19,7 @@ use dunlin_models::{
 use dunlin_sync::{
     block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions},
-    sample::{Field, FieldType, Sample, Split, Timestamp, Value},
+    sample::{Field, FieldType, Sample, Schema, Split, Timestamp, Value},
 };
 use tempfile::TempDir;
 
@@ -181,6 +181,30 @@ impl Bench {
         });
         texts.collect()
     }
+}
+
+/// Commits records of one value each: when, at which position of `schema`, which.
+pub(super) fn commit_values(
+    buffer: &Buffer,
+    schema: &Schema,
+    values: impl IntoIterator<Item = (i64, u32, Value)>,
+) {
+    let stream = buffer.declare_stream(schema.id, "s", &[]);
+    let mut builder = BlockBuilder::new(Compression::Pco);
+    for (ts, column, value) in values {
+        let sample = Sample {
+            stream: stream.id,
+            ts: Timestamp(ts),
+            split: Split {
+                is_train: true,
+                fold: 0,
+            },
+            source_ts: None,
+            values: vec![(column, value)].into(),
+        };
+        builder.push(schema, sample).unwrap();
+    }
+    buffer.commit(&builder.finish(), &[]).unwrap();
 }
 
 /// The settings of a rule's built-in recipe.

@@ -3,33 +3,29 @@
 //! asked to be.
 
 use std::{
-    fs::{self, Permissions},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
-use dunlin_sync::files::umask;
 use tempfile::NamedTempFile;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, export, listening::Listening};
 use crate::{
     base::{owner, text, wall::wall_ns},
     config::{self, Overrides, settings::Settings},
     discover::{self, Broker, Seen},
     mqtt::{
-        Link, LinkOptions, LinkProblem,
+        LinkProblem,
         url::BrokerUrl,
         wire::{self, Packet},
     },
     topic::TopicFilter,
 };
 
-/// Bound on saying good-bye.
-const PART_MAX: Duration = Duration::from_secs(2);
 /// What is listened to unless something is asked for. A wildcard takes no topic that begins with `$`, as the
 /// broker's own `$SYS` does; of those, devices publish on `$aws` alone.
 const EVERYTHING: [&str; 2] = ["#", "$aws/#"];
@@ -235,30 +231,19 @@ async fn listen(
     filters: &[String],
     seen: &mut Seen,
 ) -> Outcome {
-    let failed = |address: &str, problem: &LinkProblem| {
-        Exit::Failed(format!(
-            "{address}: {problem}: see --broker, --username and the broker's log"
-        ))
-    };
-    let options = LinkOptions::new(&settings.mqtt);
-    let mut options = options.map_err(|error| Exit::Failed(error.to_string()))?;
     // Two at once, on one device or several, must not end each other's session.
-    options.client_id = format!("dunlin-discover-{:08x}", rand::random::<u32>());
-    options.clean_start = true;
-    options.session_expiry_s = 0;
-    options.last_will = None;
-    let address = options.address();
-    let link = options.approach(false).await;
-    let mut link = link.map_err(|problem| failed(&address, &problem))?;
-    let seconds = text::of(args.seconds, "second");
+    let client_id = format!("dunlin-discover-{:08x}", rand::random::<u32>());
+    let advice = "see --broker, --username and the broker's log";
+    let mut listening = Listening::open(&settings.mqtt, client_id, advice).await?;
+    let (address, seconds) = (listening.address(), text::of(args.seconds, "second"));
     eprintln!("listening to {address} for {seconds}; Ctrl-C ends it earlier");
     let until = tokio::time::sleep(Duration::from_secs(args.seconds));
     let ended = tokio::select! {
-        ended = gather(filters, &options, &mut link, seen) => ended,
+        ended = gather(filters, &mut listening, seen) => ended,
         () = until => Ok(()),
         _interrupted = tokio::signal::ctrl_c() => Ok(()),
     };
-    let _parted = timeout(PART_MAX, link.part_for_good(options.version)).await;
+    listening.end().await;
     match ended {
         Ok(()) => Ok(()),
         // What has come is good for a proposal all the same.
@@ -266,48 +251,33 @@ async fn listen(
             eprintln!("{address}: {problem}: going on with what has come");
             Ok(())
         }
-        Err(problem) => Err(failed(&address, &problem)),
+        Err(problem) => Err(listening.failed(&problem)),
     }
 }
 
 /// Takes what comes, until the connection ends.
 async fn gather(
     filters: &[String],
-    options: &LinkOptions,
-    link: &mut Link,
+    listening: &mut Listening,
     seen: &mut Seen,
 ) -> Result<(), LinkProblem> {
-    let version = options.version;
-    wire::listen(version, filters, 1, &mut link.writer.out)?;
-    let ping_every = Duration::from_secs(u64::from(options.keep_alive_s.max(2)) / 2);
-    let mut next_ping = Instant::now() + ping_every;
+    wire::listen(listening.version(), filters, 1, listening.out())?;
     loop {
-        tokio::select! {
-            written = link.writer.drain(), if link.writer.pending() => written?,
-            read = link.reader.fill() => read?,
-            () = tokio::time::sleep_until(next_ping) => {
-                next_ping = Instant::now() + ping_every;
-                wire::pingreq(&mut link.writer.out);
+        match listening.next().await? {
+            Packet::Publish(publish) => {
+                let bytes = publish.payload_bytes;
+                seen.add(&publish.topic, &publish.payload, bytes, publish.retain);
             }
-        }
-        while let Some(packet) = link.reader.decoder.next()? {
-            match packet {
-                Packet::Publish(publish) => {
-                    let bytes = publish.payload_bytes;
-                    seen.add(&publish.topic, &publish.payload, bytes, publish.retain);
-                }
-                Packet::SubAck { outcomes, .. } => {
-                    for (filter, outcome) in filters.iter().zip(outcomes) {
-                        if let Err(why) = outcome
-                            && *filter != EVERYTHING[1]
-                        {
-                            eprintln!("the broker refuses {filter} ({why}): see --topic");
-                        }
+            Packet::SubAck { outcomes, .. } => {
+                for (filter, outcome) in filters.iter().zip(outcomes) {
+                    if let Err(why) = outcome
+                        && *filter != EVERYTHING[1]
+                    {
+                        eprintln!("the broker refuses {filter} ({why}): see --topic");
                     }
                 }
-                Packet::Disconnect(reason) => return Err(LinkProblem::Disconnected(reason)),
-                _ => {}
             }
+            _ => {}
         }
     }
 }
@@ -352,16 +322,8 @@ struct Target<'p> {
 impl<'p> Target<'p> {
     /// Makes sure before anybody listens that there can be such a file.
     fn beside(path: &'p Path, force: bool) -> Result<Self, Exit> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let made = owner::as_caller(|| {
-            let file = tempfile::Builder::new()
-                .prefix(".dunlin-discover-")
-                .permissions(Permissions::from_mode(0o666))
-                .tempfile_in(dir.unwrap_or(Path::new(".")))?;
-            umask::open_to_others(file.as_file())?;
-            Ok(file)
-        });
-        let file = made.map_err(|error: io::Error| {
+        let made = export::beside(path, ".dunlin-discover-");
+        let file = made.map_err(|error| {
             Exit::Usage(format!(
                 "{}: {error}: name a file in a folder that can be written to",
                 path.display()

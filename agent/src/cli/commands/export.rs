@@ -126,7 +126,7 @@ pub async fn to_file<O: Operation>(
     path: &Path,
 ) -> Result<O::Answer, Exit> {
     let failed = |error: io::Error| Exit::Failed(format!("{}: {error}", path.display()));
-    let file = beside(path).map_err(failed)?;
+    let file = beside(path, ".dunlin-export-").map_err(failed)?;
     let show = Show::with("exporting", BufWriter::new(file));
     let (done, mut show) = connection.request_with(operation, show).await?;
     show.out.flush().map_err(failed)?;
@@ -137,11 +137,11 @@ pub async fn to_file<O: Operation>(
 }
 
 /// A temporary file beside `path`, as the caller's other files are.
-fn beside(path: &Path) -> io::Result<NamedTempFile> {
+pub(super) fn beside(path: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     owner::as_caller(|| {
         let file = tempfile::Builder::new()
-            .prefix(".dunlin-export-")
+            .prefix(prefix)
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(dir.unwrap_or(Path::new(".")))?;
         umask::open_to_others(file.as_file())?;

@@ -4,17 +4,13 @@
 use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use clap::Args;
-use tokio::time::{Instant, timeout};
 
-use super::{Exit, Outcome, attempt::attempt};
+use super::{Exit, Outcome, attempt::attempt, listening::Listening};
 use crate::{
     base::text,
-    config::{
-        self, Overrides,
-        settings::{MqttVersion, Settings},
-    },
+    config::{self, Overrides, settings::Settings},
     mqtt::{
-        Link, LinkOptions, LinkProblem,
+        LinkProblem,
         wire::{self, Packet, Publish},
     },
     record::decode::Sessions,
@@ -24,8 +20,6 @@ use crate::{
     },
 };
 
-/// Bound on saying good-bye.
-const PART_MAX: Duration = Duration::from_secs(2);
 /// Characters of a payload that are shown as it came.
 const RAW_CHARACTERS_MAX: usize = 500;
 
@@ -99,75 +93,50 @@ fn filters(args: &TapArgs, settings: &Settings) -> Result<Vec<String>, Exit> {
 }
 
 async fn tap(args: &TapArgs, settings: &Settings, filters: &[String]) -> Outcome {
-    let failed = |address: &str, problem: &LinkProblem| {
-        Exit::Failed(format!(
-            "{address}: {problem}: see mqtt.url, mqtt.user and the broker's log"
-        ))
-    };
-    let options = LinkOptions::new(&settings.mqtt);
-    let mut options = options.map_err(|error| Exit::Failed(error.to_string()))?;
-    options.client_id.push_str("-tap");
-    options.clean_start = true;
-    options.session_expiry_s = 0;
-    options.last_will = None;
-    let address = options.address();
-    let link = options.approach(false).await;
-    let mut link = link.map_err(|problem| failed(&address, &problem))?;
-    let shown = show(args, settings, filters, &options, &mut link).await;
-    let _parted = timeout(PART_MAX, link.part_for_good(options.version)).await;
-    shown.map_err(|problem| failed(&address, &problem))?
+    let client_id = format!("{}-tap", settings.mqtt.client_id);
+    let advice = "see mqtt.url, mqtt.user and the broker's log";
+    let mut listening = Listening::open(&settings.mqtt, client_id, advice).await?;
+    let shown = show(args, settings, filters, &mut listening).await;
+    listening.end().await;
+    shown.map_err(|problem| listening.failed(&problem))?
 }
 
 async fn show(
     args: &TapArgs,
     settings: &Settings,
     filters: &[String],
-    options: &LinkOptions,
-    link: &mut Link,
+    listening: &mut Listening,
 ) -> Result<Outcome, LinkProblem> {
-    let version: MqttVersion = options.version;
+    let version = listening.version();
     let sessions = Sessions::of(&settings.data_dir);
-    wire::subscribe(version, filters, 1, wire::Own::Wanted, &mut link.writer.out)?;
-    let ping_every = Duration::from_secs(u64::from(options.keep_alive_s.max(2)) / 2);
-    let mut next_ping = Instant::now() + ping_every;
+    wire::subscribe(version, filters, 1, wire::Own::Wanted, listening.out())?;
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
-        tokio::select! {
-            written = link.writer.drain(), if link.writer.pending() => written?,
-            read = link.reader.fill() => read?,
-            () = tokio::time::sleep_until(next_ping) => {
-                next_ping = Instant::now() + ping_every;
-                wire::pingreq(&mut link.writer.out);
-            }
-        }
-        while let Some(packet) = link.reader.decoder.next()? {
-            match packet {
-                Packet::Publish(publish) => {
-                    if publish.packet_id > 0 {
-                        wire::puback(publish.packet_id, &mut link.writer.out);
-                    }
-                    let Some(text) = told(args, settings, &sessions, &publish) else {
-                        continue;
-                    };
-                    if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
-                        return Ok(Err(Exit::Failed(error.to_string())));
-                    }
-                    left = left.saturating_sub(1);
-                    if left == 0 {
-                        return Ok(Ok(()));
-                    }
+        match listening.next().await? {
+            Packet::Publish(publish) => {
+                if publish.packet_id > 0 {
+                    wire::puback(publish.packet_id, listening.out());
                 }
-                Packet::SubAck { outcomes, .. } => {
-                    let refused = filters.iter().zip(outcomes).find_map(|(filter, outcome)| {
-                        Some(format!("the broker refuses {filter} ({})", outcome.err()?))
-                    });
-                    if let Some(refused) = refused {
-                        return Ok(Err(Exit::Failed(refused)));
-                    }
+                let Some(text) = told(args, settings, &sessions, &publish) else {
+                    continue;
+                };
+                if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
+                    return Ok(Err(Exit::Failed(error.to_string())));
                 }
-                Packet::Disconnect(reason) => return Err(LinkProblem::Disconnected(reason)),
-                _ => {}
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    return Ok(Ok(()));
+                }
             }
+            Packet::SubAck { outcomes, .. } => {
+                let refused = filters.iter().zip(outcomes).find_map(|(filter, outcome)| {
+                    Some(format!("the broker refuses {filter} ({})", outcome.err()?))
+                });
+                if let Some(refused) = refused {
+                    return Ok(Err(Exit::Failed(refused)));
+                }
+            }
+            _ => {}
         }
     }
 }

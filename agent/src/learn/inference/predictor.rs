@@ -23,7 +23,7 @@ use dunlin_models::{
     recipe::Problem,
     registry::ModelKey,
 };
-use dunlin_sync::{rows::Column, sample::Schema};
+use dunlin_sync::{block::StreamRun, rows::Column, sample::Schema};
 
 pub(super) use crate::learn::inference::predictor::{
     live_grid::{GridTaken, LiveGrid},
@@ -44,7 +44,6 @@ use crate::{
                 serving::{LiveModel, Workspace},
                 trial::OnTrial,
             },
-            rows::StreamRun,
             snapshot::{PredictorSnapshot, TrialSnapshot},
         },
         tables::Prediction,

@@ -10,9 +10,7 @@ use dunlin_sync::{block::Block, buffer::BufferShape, sample::Catalog};
 
 use crate::learn::{
     Shared,
-    inference::{
-        reader::count_missed, rows::runs, snapshot::PredictorSnapshot, state::InferenceState,
-    },
+    inference::{reader::count_missed, snapshot::PredictorSnapshot, state::InferenceState},
     tables::{PREDICTIONS, own_stream},
 };
 
@@ -74,7 +72,7 @@ impl Resume {
     }
 
     fn note_block(&mut self, block: &Block, catalog: &Catalog) {
-        for run in runs(block) {
+        for run in block.runs() {
             let own = catalog.resolve(run.stream);
             let own = own.filter(|(_, schema)| schema.name == PREDICTIONS);
             let Some((stream, _)) = own.filter(|(stream, _)| catalog.is_here(stream)) else {

@@ -7,7 +7,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_models::{drift::Alarm, registry::ModelKey};
-use dunlin_sync::{block::Block, sample::Schema};
+use dunlin_sync::{
+    block::{Block, StreamRun},
+    sample::Schema,
+};
 
 use crate::learn::{
     Shared,
@@ -18,7 +21,7 @@ use crate::learn::{
         predictors::Predictors,
         reader::Reader,
         rollout::withdraw::{give_up, roll_back},
-        rows::{FeatureCells, StreamRun, number_at, runs},
+        rows::{FeatureCells, number_at},
     },
 };
 
@@ -134,7 +137,7 @@ impl<'a> Round<'a> {
         let mut is_all = true;
         // What is in a block is in the catalog, columns that have been opened meanwhile included.
         let catalog = self.shared.buffer.catalog();
-        for run in runs(block) {
+        for run in block.runs() {
             for predictor in self.predictors.of_stream(run.stream) {
                 let schema = catalog.schema(run.section.schema);
                 is_all &= predict_run(

@@ -1,36 +1,9 @@
-//! Records in a block, and what they are to a model.
-
-use std::ops::Range;
+//! What records are to a model.
 
 use dunlin_sync::{
-    block::{Block, Section},
     rows::{Columns, Values},
-    sample::{Schema, StreamId},
+    sample::Schema,
 };
-
-/// Records of one stream that lie one behind the other in a block.
-pub(super) struct StreamRun<'a> {
-    pub(super) stream: StreamId,
-    pub(super) section: &'a Section,
-    /// Which rows of the section.
-    pub(super) rows: Range<usize>,
-}
-
-/// The records of a block, stream by stream.
-pub(super) fn runs(block: &Block) -> impl Iterator<Item = StreamRun<'_>> {
-    block.sections.iter().flat_map(|section| {
-        let mut start = 0;
-        section.runs.iter().map(move |run| {
-            let rows = start..start + run.rows as usize;
-            start = rows.end;
-            StreamRun {
-                stream: run.stream,
-                section,
-                rows,
-            }
-        })
-    })
-}
 
 /// Where the values of fields are.
 pub(super) struct FeatureCells {

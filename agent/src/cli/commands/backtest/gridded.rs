@@ -6,7 +6,10 @@ use dunlin_sync::{
 };
 
 use super::read::Table;
-use crate::grid::{Arrival, GridField, GridRows, GridSpec, How, Resampler};
+use crate::{
+    cohort::number,
+    grid::{Arrival, GridField, GridRows, GridSpec, How, Resampler},
+};
 
 impl Table {
     /// The same on a grid, as a device would have it whose records came in the file's order.
@@ -88,12 +91,4 @@ fn of(spec: &GridSpec, name: &str) -> GridField {
         name: name.to_owned(),
         kind: FieldType::F32,
     })
-}
-
-fn number(column: &Column, row: usize) -> f32 {
-    match &column.values {
-        Values::F32(values) if column.is_present(row) => values[row],
-        Values::F64(values) if column.is_present(row) => values[row] as f32,
-        _ => f32::NAN,
-    }
 }

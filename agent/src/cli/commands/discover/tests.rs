@@ -80,7 +80,7 @@ async fn a_folder_that_is_not_there_is_told_before_listening() {
 #[cfg(feature = "demo")]
 #[tokio::test]
 async fn what_a_broker_sends_and_has_retained_becomes_a_file() {
-    use crate::simulate::broker::EmbeddedBroker;
+    use crate::{mqtt::LinkOptions, simulate::broker::EmbeddedBroker};
 
     let broker = EmbeddedBroker::start(None).unwrap();
     let url = format!("mqtt://{}", broker.v5);

@@ -26,7 +26,6 @@ use crate::{
                 target::Target,
                 withdraw::withdraw,
             },
-            rows::runs,
             snapshot::PredictorSnapshot,
         },
     },
@@ -228,7 +227,7 @@ fn newest(buffer: &Buffer, target: &Target<'_>) -> Option<Newest> {
         let Ok(Some(block)) = buffer.read_block(seq) else {
             continue;
         };
-        let ours = runs(&block).find(|run| run.stream == target.stream.id);
+        let ours = block.runs().find(|run| run.stream == target.stream.id);
         let Some(run) = ours else { continue };
         let rows = &run.section.rows;
         let times = run.rows.map(|row| {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use dunlin_models::data::{Source, WindowShape};
 use dunlin_sync::{
-    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions, Declaration, Query},
-    sample::{Field, FieldType, Sample, Split, Timestamp, Value},
+    sample::{Field, FieldType, Value},
 };
 
 use super::*;
-use crate::cohort::{CohortQuery, resolve};
+use crate::{
+    cohort::{CohortQuery, resolve},
+    learn::tests::commit_values,
+};
 
 #[test]
 fn a_field_of_several_columns_is_the_same_in_training_and_in_answers() {
@@ -35,8 +37,6 @@ fn a_field_of_several_columns_is_the_same_in_training_and_in_answers() {
         ..Declaration::default()
     };
     let schema = buffer.declare("s", &declaration).unwrap();
-    let stream = buffer.declare_stream(schema.id, "s", &[]);
-    let mut builder = BlockBuilder::new(Compression::Pco);
     // Where i64 rounded at once and by way of f64 differ.
     let between = (1 << 60) + (1 << 36) + 1;
     let values = [
@@ -46,20 +46,9 @@ fn a_field_of_several_columns_is_the_same_in_training_and_in_answers() {
         (4, Value::I64(between)),
         (1, Value::F32(3.0)),
     ];
-    for (ts, (column, value)) in (1..).zip(values) {
-        let sample = Sample {
-            stream: stream.id,
-            ts: Timestamp(ts),
-            split: Split {
-                is_train: true,
-                fold: 0,
-            },
-            source_ts: None,
-            values: vec![(column, value)].into(),
-        };
-        builder.push(&schema, sample).unwrap();
-    }
-    buffer.commit(&builder.finish(), &[]).unwrap();
+    let values = (1..).zip(values);
+    let values = values.map(|(ts, (column, value))| (ts, column, value));
+    commit_values(&buffer, &schema, values);
 
     let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
     let shape = WindowShape {
@@ -84,6 +73,7 @@ fn a_field_of_several_columns_is_the_same_in_training_and_in_answers() {
     let nan = f32::NAN;
     assert_eq!(firsts, bits(&[1.0, 0.1, nan, between as f64 as f32, nan]));
     // What fills a window after a restart.
+    let stream = buffer.declare_stream(schema.id, "s", &[]);
     let matrix = buffer.matrix(&Query::all(stream.id, vec![0, 1])).unwrap();
     assert_eq!(bits(&matrix.columns[0]), firsts);
 }

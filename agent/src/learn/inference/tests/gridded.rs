@@ -68,7 +68,7 @@ fn every_step_of_a_grid_is_answered_once_when_it_is_over_also_over_restarts() {
     }
 }
 
-/// The same model answers the same rows with the same scores, whether it is asked live or afterwards.
+/// Answered are those rows, and those alone, that a data set has whose step before has one, too.
 #[test]
 fn a_silence_ends_a_window_and_a_late_record_is_counted() {
     let rule = gridded();

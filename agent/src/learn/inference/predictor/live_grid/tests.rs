@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use dunlin_models::data::{Source, WindowShape};
 use dunlin_sync::{
-    block::{builder::BlockBuilder, pack::Compression},
     buffer::{Buffer, BufferOptions, Declaration},
-    sample::{Field, FieldType, Sample, Split, Timestamp, Value},
+    sample::{Field, FieldType, Value},
 };
 
 use super::*;
-use crate::cohort::{CohortQuery, resolve};
+use crate::{
+    cohort::{CohortQuery, resolve},
+    learn::tests::commit_values,
+};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -35,8 +37,6 @@ fn a_field_of_several_columns_is_one_in_a_grid_and_the_same_in_answers() {
         ..Declaration::default()
     };
     let schema = buffer.declare("s", &declaration).unwrap();
-    let stream = buffer.declare_stream(schema.id, "s", &[]);
-    let mut builder = BlockBuilder::new(Compression::Pco);
     let values = [
         (0, Value::Bool(true)),
         (1, Value::F64(0.25)),
@@ -44,20 +44,9 @@ fn a_field_of_several_columns_is_one_in_a_grid_and_the_same_in_answers() {
         (1, Value::F64(0.75)),
         (0, Value::Bool(false)),
     ];
-    for (second, (column, value)) in (1..).zip(values) {
-        let sample = Sample {
-            stream: stream.id,
-            ts: Timestamp(second * SECOND_NS),
-            split: Split {
-                is_train: true,
-                fold: 0,
-            },
-            source_ts: None,
-            values: vec![(column, value)].into(),
-        };
-        builder.push(&schema, sample).unwrap();
-    }
-    buffer.commit(&builder.finish(), &[]).unwrap();
+    let values = (1..).zip(values);
+    let values = values.map(|(second, (column, value))| (second * SECOND_NS, column, value));
+    commit_values(&buffer, &schema, values);
 
     for how in ["last", "mean"] {
         let mut spec = GridSpec::every(2 * SECOND_NS);
@@ -111,27 +100,9 @@ fn a_column_that_is_opened_while_the_grid_is_answered_is_seen() {
         };
         buffer.declare("s", &declaration).unwrap()
     };
-    let commit =
-        |schema: &Arc<Schema>, seconds: Range<i64>, place: u32, value: &dyn Fn(i64) -> Value| {
-            let stream = buffer.declare_stream(schema.id, "s", &[]);
-            let mut builder = BlockBuilder::new(Compression::Pco);
-            for second in seconds {
-                let sample = Sample {
-                    stream: stream.id,
-                    ts: Timestamp(second * SECOND_NS),
-                    split: Split {
-                        is_train: true,
-                        fold: 0,
-                    },
-                    source_ts: None,
-                    values: vec![(place, value(second))].into(),
-                };
-                builder.push(schema, sample).unwrap();
-            }
-            buffer.commit(&builder.finish(), &[]).unwrap();
-        };
     let schema = declare(&[field("t", FieldType::I64)], &[]);
-    commit(&schema, 1..5, 0, &Value::I64);
+    let values = (1..5).map(|second| (second * SECOND_NS, 0, Value::I64(second)));
+    commit_values(&buffer, &schema, values);
     let spec = GridSpec::every(SECOND_NS);
     let mut live = LiveGrid::behind((0, 0), &spec, &schema, &[0], (None, false));
     let mut answered = Vec::new();
@@ -148,7 +119,9 @@ fn a_column_that_is_opened_while_the_grid_is_answered_is_seen() {
     take(0, 4, &schema);
     let seconds = [("t".to_owned(), "t_f64".to_owned())];
     let wider = declare(&[field("t_f64", FieldType::F64)], &seconds);
-    commit(&wider, 5..9, 1, &|second| Value::F64(second as f64 + 0.5));
+    let half = |second: i64| Value::F64(second as f64 + 0.5);
+    let values = (5..9).map(|second| (second * SECOND_NS, 1, half(second)));
+    commit_values(&buffer, &wider, values);
     take(1, 4, &wider);
     let expected = [1.0, 2.0, 3.0, 4.0, 5.5, 6.5, 7.5].map(|value| Some(Value::F64(value)));
     assert_eq!(answered, expected);
