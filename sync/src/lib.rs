@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod batch;
 pub mod block;
 pub mod buffer;
+pub mod centre;
 pub mod cursor;
 pub mod files;
 mod generation;

@@ -23,24 +23,24 @@ mod names;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub(crate) mod turns;
 mod views;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use rusqlite::{ErrorCode, InterruptHandle};
 use rustix::fs::Access;
 
 use self::{
-    database::{Database, DbError},
+    database::Database,
     file::Identity,
+    turns::{DbError, Interrupt, Turns, explained, path_in},
 };
 use super::{
     DatabaseDescription, Description, Upstream, UpstreamError, UpstreamOptions, WriteReport,
@@ -52,16 +52,9 @@ use crate::{
     sample::{Schema, Stream, TimeRange},
 };
 
-/// Longest wait for another program's lock on the file.
-const BUSY_MAX: Duration = Duration::from_secs(5);
-
 /// A `SQLite` file as upstream. Calls take turns; each is bounded by the time-out.
 pub struct Sqlite {
-    path: PathBuf,
-    timeout: Duration,
-    /// `None`: not open, or closed after an error.
-    database: Arc<tokio::sync::Mutex<Option<Database>>>,
-    interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+    turns: Turns<Database>,
     told: Arc<Told>,
     succession: Arc<Succession>,
 }
@@ -74,10 +67,7 @@ impl Sqlite {
     /// [`UpstreamError::Rejected`] if the URL names no file.
     pub fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
         Ok(Self {
-            path: path_in(&options.url)?,
-            timeout: options.timeout,
-            database: Arc::default(),
-            interrupt: Arc::default(),
+            turns: Turns::new(path_in(&options.url)?, options.timeout),
             told: Arc::default(),
             succession: Arc::default(),
         })
@@ -89,58 +79,22 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&mut Database) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, UpstreamError> {
-        let (path, interrupt) = (self.path.clone(), Arc::clone(&self.interrupt));
-        let (busy_max, told) = (BUSY_MAX.min(self.timeout / 2), Arc::clone(&self.told));
-        let succession = Arc::clone(&self.succession);
-        self.with_slot(move |slot| {
+        let (path, busy_max) = (self.turns.path().to_owned(), self.turns.busy_max());
+        let (told, succession) = (Arc::clone(&self.told), Arc::clone(&self.succession));
+        let work = move |slot: &mut Option<Database>, interrupt: &Interrupt| {
             let mut database = match succession.leave_what_is_gone(slot.take(), &path) {
                 Some(database) => database,
                 None => Database::open(&path, busy_max, &told)?,
             };
             succession.uses(database.identity(), &path);
-            *unpoisoned(interrupt.lock()) = Some(database.interrupt_handle());
+            interrupt.is(database.interrupt_handle());
             let result = work(&mut database);
             if result.is_ok() {
                 *slot = Some(database);
             }
             result
-        })
-        .await
-    }
-
-    /// Runs `work` on a blocking thread, one at a time, under the time-out.
-    async fn with_slot<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Option<Database>) -> Result<T, DbError> + Send + 'static,
-    ) -> Result<T, UpstreamError> {
-        let running = Arc::new(AtomicBool::new(false));
-        let ours = Arc::clone(&running);
-        let answer = async {
-            let mut slot = Arc::clone(&self.database).lock_owned().await;
-            ours.store(true, Ordering::Release);
-            let call = tokio::task::spawn_blocking(move || work(&mut slot));
-            call.await
         };
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(Ok(result)) => result.map_err(|error| upstream_error(&self.path, error)),
-            Ok(Err(panic)) => Err(UpstreamError::Unavailable(format!("sqlite: {panic}"))),
-            Err(_) => {
-                if running.load(Ordering::Acquire)
-                    && let Some(handle) = &*unpoisoned(self.interrupt.lock())
-                {
-                    handle.interrupt();
-                }
-                Err(self.silent())
-            }
-        }
-    }
-
-    fn silent(&self) -> UpstreamError {
-        UpstreamError::Unavailable(format!(
-            "{}: no answer within {:?}",
-            self.path.display(),
-            self.timeout
-        ))
+        self.turns.with_slot(work).await
     }
 }
 
@@ -158,7 +112,7 @@ impl Upstream for Sqlite {
         schema: &Schema,
         range: TimeRange,
     ) -> Result<u64, UpstreamError> {
-        if missing(&self.path)? {
+        if missing(self.turns.path())? {
             // Counting makes none.
             return Ok(0);
         }
@@ -168,21 +122,21 @@ impl Upstream for Sqlite {
     }
 
     async fn describe(&self) -> Result<Description, UpstreamError> {
-        let path = self.path.clone();
-        let busy_max = BUSY_MAX.min(self.timeout / 2);
+        let path = self.turns.path().to_owned();
+        let busy_max = self.turns.busy_max();
         let looking = tokio::task::spawn_blocking(move || {
             // A file that is not there is not made.
             let missing = missing(&path)?;
             if !missing {
                 database::prove_writable(&path, busy_max)
-                    .map_err(|error| upstream_error(&path, error))?;
+                    .map_err(|error| explained(&path, error))?;
             }
             Ok::<_, UpstreamError>(missing)
         });
-        let missing = match tokio::time::timeout(self.timeout, looking).await {
+        let missing = match tokio::time::timeout(self.turns.timeout(), looking).await {
             Ok(Ok(missing)) => missing?,
             Ok(Err(panic)) => return Err(UpstreamError::Unavailable(format!("sqlite: {panic}"))),
-            Err(_) => return Err(self.silent()),
+            Err(_) => return Err(self.turns.silent()),
         };
         Ok(Description {
             product: format!("SQLite {}", rusqlite::version()),
@@ -191,14 +145,15 @@ impl Upstream for Sqlite {
     }
 
     async fn close(&self) -> Result<(), UpstreamError> {
-        let (path, succession) = (self.path.clone(), Arc::clone(&self.succession));
-        self.with_slot(
-            move |slot| match succession.leave_what_is_gone(slot.take(), &path) {
-                Some(database) => database.close(),
-                None => Ok(()),
-            },
-        )
-        .await
+        let path = self.turns.path().to_owned();
+        let succession = Arc::clone(&self.succession);
+        let work = move |slot: &mut Option<Database>, _: &Interrupt| match succession
+            .leave_what_is_gone(slot.take(), &path)
+        {
+            Some(database) => database.close(),
+            None => Ok(()),
+        };
+        self.turns.with_slot(work).await
     }
 
     fn times_replaced(&self) -> u64 {
@@ -206,7 +161,7 @@ impl Upstream for Sqlite {
     }
 
     fn location(&self) -> String {
-        format!("sqlite:{}", self.path.display())
+        format!("sqlite:{}", self.turns.path().display())
     }
 }
 
@@ -266,62 +221,4 @@ fn missing(path: &Path) -> Result<bool, UpstreamError> {
                  writable"
             ))
         })
-}
-
-fn path_in(url: &str) -> Result<PathBuf, UpstreamError> {
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let refused = |why: &str| {
-        Err(UpstreamError::Rejected(format!(
-            "{url:?} {why}; write sqlite:central.db or sqlite:///var/lib/central.db"
-        )))
-    };
-    match path {
-        "" => refused("names no file"),
-        ":memory:" => refused("would forget everything at the next start"),
-        _ if path.contains('\0') => refused("holds a NUL"),
-        _ => Ok(PathBuf::from(path)),
-    }
-}
-
-/// Sorts what `SQLite` says by what helps: waiting, or somebody changing something.
-fn upstream_error(path: &Path, error: DbError) -> UpstreamError {
-    let path = path.display();
-    let error = match error {
-        DbError::Sqlite(error) => error,
-        DbError::Refused(reason) => return UpstreamError::Rejected(format!("{path}: {reason}")),
-        DbError::Busy(reason) => return UpstreamError::Unavailable(format!("{path}: {reason}")),
-    };
-    let (later, advice) = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => (true, "make room on its disk"),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (true, "another program holds its lock")
-        }
-        Some(
-            ErrorCode::SystemIoFailure
-            | ErrorCode::OperationInterrupted
-            | ErrorCode::OutOfMemory
-            | ErrorCode::SchemaChanged
-            | ErrorCode::FileLockingProtocolFailed,
-        ) => (true, "trying again"),
-        Some(ErrorCode::NotADatabase) => (false, "the file is something else; name another one"),
-        Some(ErrorCode::DatabaseCorrupt) => (
-            false,
-            "the file is damaged; move it away and a new one is begun",
-        ),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            (false, "make the file and its directory writable for us")
-        }
-        Some(ErrorCode::CannotOpen) => (
-            false,
-            "its directory must exist and be writable, and it must not be a directory itself",
-        ),
-        _ => (false, "its tables are not as we left them"),
-    };
-    let text = format!("{path}: {error}; {advice}");
-    if later {
-        UpstreamError::Unavailable(text)
-    } else {
-        UpstreamError::Rejected(text)
-    }
 }

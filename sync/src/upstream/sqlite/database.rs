@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,6 +15,7 @@ use super::{
     insert::insert,
     names,
     tables::{self, COLUMNS_AT_ONCE, TablePlan},
+    turns::DbError,
 };
 use crate::{
     files::umask,
@@ -29,32 +29,6 @@ const FORMAT: i64 = 1;
 
 /// Streams remembered as registered; where more come and go, all are looked up again.
 const STREAMS_KNOWN_MAX: usize = 100_000;
-
-/// What went wrong with the file.
-pub(super) enum DbError {
-    /// As `SQLite` says.
-    Sqlite(rusqlite::Error),
-    /// We will not touch it, for this reason.
-    Refused(String),
-    /// Another program is in the way, as this says.
-    Busy(&'static str),
-}
-
-impl fmt::Display for DbError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(error) => error.fmt(f),
-            Self::Refused(reason) => f.write_str(reason),
-            Self::Busy(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for DbError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
 
 /// Whether rows could be written to the file at `path`, which is there: takes its lock for writing
 /// and gives it back.

@@ -3,6 +3,8 @@
 mod changes;
 mod files;
 
+use std::{path::PathBuf, time::Duration};
+
 use proptest::prelude::*;
 use rusqlite::Connection;
 
