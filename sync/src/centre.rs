@@ -16,7 +16,7 @@ pub mod blobs;
 pub mod job;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
