@@ -8,6 +8,8 @@ pub mod batch;
 pub mod block;
 pub mod buffer;
 pub mod centre;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod cursor;
 pub mod files;
 mod generation;

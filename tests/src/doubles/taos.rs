@@ -10,7 +10,6 @@ mod session;
 mod sql;
 
 use std::{
-    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -210,35 +209,32 @@ impl TaosDouble {
         }
     }
 
-    /// Names of the columns of `stable` that are no tags; none if it is not there.
+    /// Names of the columns of `stable`, then of its tags; none if it is not there.
     pub fn columns(&self, database: &str, stable: &str) -> Vec<String> {
         let mut model = unpoisoned(self.shared.model.lock());
         let table = model
             .database(database)
             .and_then(|found| found.supertable(stable));
-        let columns = table.map(|table| table.columns.iter().map(|column| column.name.clone()));
-        columns.into_iter().flatten().collect()
+        let columns = table.map(|table| table.columns.iter().chain(&table.tags));
+        let columns = columns.into_iter().flatten();
+        columns.map(|column| column.name.clone()).collect()
     }
 
-    /// Tags by name of each subtable of `stable`, by its name.
-    pub fn tags(&self, database: &str, stable: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-        let mut model = unpoisoned(self.shared.model.lock());
-        let tables = model.database(database).map(|found| found.subtables.iter());
-        let tables = tables
-            .into_iter()
-            .flatten()
-            .filter(|(_, table)| table.stable == stable);
-        tables
-            .map(|(name, table)| (name.clone(), table.tags.clone()))
-            .collect()
-    }
-
-    /// Rows of all subtables of `stable`, by time.
+    /// Rows of all subtables of `stable` with their tags, by time.
     pub fn rows(&self, database: &str, stable: &str) -> Vec<Row> {
         let mut rows: Vec<(i64, Row)> = Vec::new();
         if let Ok(found) = unpoisoned(self.shared.model.lock()).database(database) {
-            let tables = found.subtables.values().filter(|t| t.stable == stable);
-            rows.extend(tables.flat_map(|t| t.rows.iter().map(|(ts, row)| (*ts, row.clone()))));
+            for table in found.subtables.values().filter(|t| t.stable == stable) {
+                let tags = table.tags.iter();
+                let tags: Row = tags
+                    .map(|(name, value)| (name.clone(), Cell::Text(value.clone())))
+                    .collect();
+                rows.extend(table.rows.iter().map(|(ts, row)| {
+                    let mut row = row.clone();
+                    row.extend(tags.clone());
+                    (*ts, row)
+                }));
+            }
         }
         rows.sort_by_key(|(ts, _)| *ts);
         rows.into_iter().map(|(_, row)| row).collect()

@@ -1,5 +1,5 @@
-//! The `TDengine` upstream: every scenario against the double, those without faults once more against
-//! a real server where `DUNLIN_TDENGINE_URL` names one (`tdengine://user:password@host:6041/any`).
+//! The `TDengine` upstream, beyond what holds for all (`conformance`): every scenario against the double, those
+//! without faults once more against a real server where `DUNLIN_TDENGINE_URL` names one (`tdengine://user:password@host:6041/any`).
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,6 +26,7 @@ macro_rules! on_both {
     };
 }
 
+mod conformance;
 mod faults;
 mod scenarios;
 mod support;

@@ -7,11 +7,12 @@ use std::{
 };
 
 use dunlin_sync::{
+    conformance::Cells,
     rows::{Batch, Column, Rows, TableRows, Values},
     sample::{Field, FieldType, Schema, Stream, TimeRange},
     upstream::{Upstream, UpstreamOptions, connect},
 };
-use dunlin_tests::doubles::taos::TaosDouble;
+use dunlin_tests::doubles::taos::{Cell, Row, TaosDouble};
 use taos::{AsyncFetchable, AsyncQueryable, AsyncTBuilder, Taos, TaosBuilder};
 
 /// A double, or a database of its own on a real server.
@@ -91,12 +92,13 @@ impl Target {
         self.execute(&sql).await;
     }
 
-    /// Cells of all rows of `stable` as text, by time.
-    pub(crate) async fn read(&self, stable: &str, columns: &[&str]) -> Vec<Vec<String>> {
+    /// Cells of all rows of `stable` as text, by time; columns and tags by name.
+    pub(crate) async fn cells(&self, stable: &str, columns: &[&str]) -> Cells {
         match self {
             Self::Double(double) => {
-                let text = |row: &dunlin_tests::doubles::taos::Row, name: &str| {
-                    row.get(name).map_or("NULL".into(), ToString::to_string)
+                let text = |row: &Row, name: &str| match row.get(name) {
+                    None | Some(Cell::Null) => None,
+                    Some(cell) => Some(cell.to_string()),
                 };
                 let rows = double.rows("plant", stable);
                 rows.iter()
@@ -112,15 +114,15 @@ impl Target {
                 );
                 let records = admin.query(sql).await.unwrap().to_records().await.unwrap();
                 let text = |value: taos::Value| match value {
-                    taos::Value::VarChar(text) => text,
-                    taos::Value::Null(_) => "NULL".into(),
-                    taos::Value::Bool(x) => x.to_string(),
-                    taos::Value::UTinyInt(x) => x.to_string(),
-                    taos::Value::BigInt(x) => x.to_string(),
-                    taos::Value::Double(x) => x.to_string(),
-                    taos::Value::Float(x) => x.to_string(),
-                    taos::Value::Timestamp(ts) => ts.as_raw_i64().to_string(),
-                    other => format!("{other:?}"),
+                    taos::Value::VarChar(text) => Some(text),
+                    taos::Value::Null(_) => None,
+                    taos::Value::Bool(x) => Some(x.to_string()),
+                    taos::Value::UTinyInt(x) => Some(x.to_string()),
+                    taos::Value::BigInt(x) => Some(x.to_string()),
+                    taos::Value::Double(x) => Some(x.to_string()),
+                    taos::Value::Float(x) => Some(x.to_string()),
+                    taos::Value::Timestamp(ts) => Some(ts.as_raw_i64().to_string()),
+                    other => Some(format!("{other:?}")),
                 };
                 records
                     .into_iter()
@@ -130,7 +132,15 @@ impl Target {
         }
     }
 
-    /// Names of the columns of `stable` that are no tags.
+    /// The same with `NULL` where there is no value.
+    pub(crate) async fn read(&self, stable: &str, columns: &[&str]) -> Vec<Vec<String>> {
+        let rows = self.cells(stable, columns).await.into_iter();
+        let text = |cell: Option<String>| cell.unwrap_or_else(|| "NULL".into());
+        rows.map(|row| row.into_iter().map(text).collect())
+            .collect()
+    }
+
+    /// Names of the columns of `stable`, then of its tags; none if it is not there.
     pub(crate) async fn columns(&self, stable: &str) -> Vec<String> {
         match self {
             Self::Double(double) => double.columns("plant", stable),
@@ -141,47 +151,12 @@ impl Target {
                 let Ok(mut described) = admin.query(sql).await else {
                     return Vec::new();
                 };
-                let records = described.to_records().await.unwrap();
-                let cells = records.into_iter().map(|record| {
-                    let text = |cell: &taos::Value| cell.to_string().unwrap_or_default();
-                    (text(&record[0]), text(&record[3]))
-                });
-                let columns = cells.filter(|(_, note)| note != "TAG");
-                columns.map(|(name, _)| name).collect()
+                let records = described.to_records().await.unwrap().into_iter();
+                records
+                    .map(|record| record[0].to_string().unwrap_or_default())
+                    .collect()
             }
         }
-    }
-
-    /// Values of `names` of each subtable of `stable`, sorted.
-    pub(crate) async fn tags(&self, stable: &str, names: &[&str]) -> Vec<Vec<String>> {
-        let mut tags: Vec<Vec<String>> = match self {
-            Self::Double(double) => {
-                let tables = double.tags("plant", stable).into_values();
-                let value = |tags: &BTreeMap<String, String>, name: &str| {
-                    tags.get(name).map_or("NULL".into(), String::clone)
-                };
-                tables
-                    .map(|tags| names.iter().map(|name| value(&tags, name)).collect())
-                    .collect()
-            }
-            Self::Real {
-                admin, database, ..
-            } => {
-                let names = names.join("`,`");
-                let sql = format!("SELECT DISTINCT tbname,`{names}` FROM `{database}`.`{stable}`");
-                let records = admin.query(sql).await.unwrap().to_records().await.unwrap();
-                let text = |value: taos::Value| match value {
-                    taos::Value::VarChar(text) => text,
-                    _ => "NULL".into(),
-                };
-                let records = records.into_iter();
-                records
-                    .map(|record| record.into_iter().skip(1).map(text).collect())
-                    .collect()
-            }
-        };
-        tags.sort();
-        tags
     }
 
     pub(crate) async fn clean(self) {

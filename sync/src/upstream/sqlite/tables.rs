@@ -109,10 +109,13 @@ pub(super) fn stream_key(stream: &Stream) -> String {
     format!("{}/{}", stream.device(), stream.plain_name())
 }
 
-/// The table that holds `schema`, if there is one.
+/// The table that holds `schema`, if there is one; somebody may have dropped it.
 pub(super) fn table_of(connection: &Connection, schema: &str) -> rusqlite::Result<Option<String>> {
     connection
-        .prepare_cached("SELECT table_name FROM dunlin_schemas WHERE schema = ?1")?
+        .prepare_cached(
+            "SELECT table_name FROM dunlin_schemas WHERE schema = ?1 AND EXISTS
+                 (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = table_name)",
+        )?
         .query_row([schema], |row| row.get(0))
         .optional()
 }

@@ -119,7 +119,8 @@ fn select(model: &mut Server, p: &mut Parser) -> Result<Answer, Refusal> {
             };
             *end = number.parse().map_err(|_| p.bad())?;
         }
-        let count = table.rows.range(from..=to).count();
+        let rows = table.rows.keys();
+        let count = rows.filter(|ts| (from..=to).contains(*ts)).count();
         return Ok(Answer {
             names: vec!["count(*)"],
             records: vec![vec![Cell::I64(count as i64)]],
