@@ -16,7 +16,7 @@ use std::path::Path;
 use dunlin_agent::{
     app::Agent,
     config::{self, Overrides, settings::Settings},
-    recipes::OwnRecipes,
+    own::Own,
 };
 use dunlin_models::{
     data::{Source, Subset, WindowShape},
@@ -141,7 +141,7 @@ fn infer(parameters: &[f32], input: &[f32], output: &mut Output) {
 
 /// The configuration, in which recipes may name ours.
 fn settings(path: &Path) -> Result<Settings, String> {
-    let own = OwnRecipes::default().with("extrapolation", extrapolation());
+    let own = Own::default().with_recipe("extrapolation", extrapolation());
     config::load_with(Some(path), &Overrides::default(), &own).map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         lines.join("\n")

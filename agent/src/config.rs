@@ -34,9 +34,7 @@ pub use self::{
     diagnostic::{Diagnostic, Origin},
     read::overrides::Overrides,
 };
-use crate::config::settings::Settings;
-#[cfg(feature = "learning")]
-use crate::recipes::OwnRecipes;
+use crate::{config::settings::Settings, own::Own};
 
 /// A whole configuration for a real broker and a real database, in twenty lines.
 pub const EXAMPLE: &str = r#"device = "press-7"
@@ -95,16 +93,15 @@ pub fn check(file: Option<&Path>, overrides: &Overrides) -> Checked {
     checked(file, overrides, check::settings)
 }
 
-/// As [`load`], for a program with recipes of its own, which a `[[recipe]]` names as
-/// `algorithm = "custom:NAME"`.
+/// As [`load`], for a program with recipes or upstreams of its own, which a `[[recipe]]` names as
+/// `algorithm = "custom:NAME"`, and `[upstream]` as `url = "custom:NAME"`.
 ///
 /// # Errors
 /// Every mistake found.
-#[cfg(feature = "learning")]
 pub fn load_with(
     file: Option<&Path>,
     overrides: &Overrides,
-    own: &OwnRecipes,
+    own: &Own,
 ) -> Result<Settings, Vec<Diagnostic>> {
     check_with(file, overrides, own).settings
 }
@@ -124,8 +121,7 @@ pub(crate) fn check_text(path: &Path, text: &str, overrides: &Overrides) -> Chec
 }
 
 /// As [`load_with`], with the warnings.
-#[cfg(feature = "learning")]
-pub fn check_with(file: Option<&Path>, overrides: &Overrides, own: &OwnRecipes) -> Checked {
+pub fn check_with(file: Option<&Path>, overrides: &Overrides, own: &Own) -> Checked {
     checked(file, overrides, |inputs, found| {
         let own = Some(own);
         check::settings(&Inputs { own, ..*inputs }, found)
@@ -231,7 +227,6 @@ fn with_source<T>(
         tables: &tables,
         overrides,
         syntax_is_sound: syntax_errors == 0,
-        #[cfg(feature = "learning")]
         own: None,
     };
     let result = then(&inputs, found);

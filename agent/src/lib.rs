@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod learn;
 pub mod mqtt;
 pub mod observe;
+pub mod own;
 #[cfg(feature = "learning")]
 pub mod recipes;
 pub mod record;

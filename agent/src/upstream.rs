@@ -1,5 +1,7 @@
 //! The upstream and the uploader as the configuration describes them.
 
+mod bounded;
+
 use std::{sync::Arc, time::Duration};
 
 use dunlin_sync::{
@@ -7,6 +9,7 @@ use dunlin_sync::{
     upstream::{self, Upstream, UpstreamError, UpstreamOptions},
 };
 
+use self::bounded::Bounded;
 use crate::{config::settings::Settings, store::cursor_path};
 
 /// Smallest gap between uploads that do not fill a batch.
@@ -14,12 +17,18 @@ const UPLOAD_GAP: Duration = Duration::from_millis(250);
 /// Smallest gap between saves of the cursor.
 const SAVE_GAP: Duration = Duration::from_secs(1);
 
-/// How to reach the upstream that `settings` name.
+/// The upstream that `settings` name: one that comes with Dunlin, or the user's own.
 ///
 /// # Errors
 /// [`UpstreamError`] if its URL or TLS files cannot be used.
 pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Upstream>, UpstreamError> {
     let upstream = &settings.upstream;
+    if let Some(own) = &upstream.own {
+        return Ok(Arc::new(Bounded {
+            upstream: Arc::clone(&own.upstream),
+            timeout: upstream.timeout,
+        }));
+    }
     let options = UpstreamOptions {
         url: upstream.url.reveal().to_owned(),
         timeout: upstream.timeout,

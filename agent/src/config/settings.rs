@@ -16,6 +16,7 @@ use self::choice::Choice;
 #[cfg(feature = "learning")]
 pub use self::learn::{LearnSettings, RecipeRule, Sampling, StatusWords};
 pub use self::stream::*;
+use crate::own::OwnUpstream;
 
 /// Most streams of one device, its own tables apart.
 pub const DEVICE_STREAMS_MAX: usize = 20_000;
@@ -233,8 +234,10 @@ pub struct BufferSettings {
 /// The upstream and how it is fed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamSettings {
-    /// `tdengine://...`, `tdengines://...` or `sqlite:path`; may hold a password.
+    /// `tdengine://...`, `tdengines://...`, `sqlite:path` or `custom:name`; may hold a password.
     pub url: Secret,
+    /// The program's own upstream that the URL names.
+    pub own: Option<OwnUpstream>,
     /// Bound on every call.
     pub timeout: Duration,
     /// Options for CREATE DATABASE.

@@ -17,6 +17,7 @@ mod recipes;
 mod secrets;
 mod shapes;
 mod streams;
+mod upstreams;
 
 const MINIMAL: &str = "device = \"d\"\n[mqtt]\nurl = \"mqtt://h\"\n[[stream]]\nname = \"s\"\n\
                        topic = \"t/#\"\n";
@@ -312,7 +313,7 @@ fn what_is_probably_not_meant_is_a_warning() {
         ),
         (
             with_mqtt("[upstream.database]\nkeep = 1"),
-            "means nothing to SQLite",
+            "means something to TDengine alone",
         ),
         (
             MINIMAL.replace("t/#", "#"),

@@ -1,9 +1,12 @@
 //! What settings are made of.
 
-use crate::config::read::{
-    overrides::Overrides,
-    source::Source,
-    values::{Tables, Values},
+use crate::{
+    config::read::{
+        overrides::Overrides,
+        source::Source,
+        values::{Tables, Values},
+    },
+    own::Own,
 };
 
 /// Everything that was given.
@@ -14,7 +17,6 @@ pub(in crate::config) struct Inputs<'a> {
     pub(in crate::config) overrides: &'a Overrides,
     /// Whether the whole file is TOML.
     pub(in crate::config) syntax_is_sound: bool,
-    /// Recipes that a program around the agent brings along.
-    #[cfg(feature = "learning")]
-    pub(in crate::config) own: Option<&'a crate::recipes::OwnRecipes>,
+    /// What a program around the agent brings along.
+    pub(in crate::config) own: Option<&'a Own>,
 }

@@ -19,6 +19,7 @@ use crate::{
         settings::{Secret, UpstreamSettings},
     },
     features,
+    own::{Own, OwnUpstream, UPSTREAM_SCHEME},
 };
 
 /// The value of an option of the database.
@@ -28,6 +29,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Upstream
     let values = inputs.values;
     let text = url(values, found);
     let is_bad = values.is_bad(&upstream::URL);
+    let own = own(&text, inputs, found);
     let server = urls::server(&text).ok().filter(|_| !is_sqlite(&text));
     let in_url = server.as_ref().and_then(|url| url.password.as_deref());
     let password = secrets::password(&upstream::CONNECTION, in_url, values, found);
@@ -51,6 +53,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Upstream
     connection::check_backoff(&upstream::CONNECTION, values, found);
     let database_options = database_options(inputs, server.is_some() || is_bad, found);
     let url = match server {
+        _ if own.is_some() => text,
         Some(server) => server.with_password(password.as_ref().map(Secret::reveal)),
         None => match values.origin(&upstream::URL) {
             Origin::Flag(_) | Origin::Variable(_) => text,
@@ -59,6 +62,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Upstream
     };
     UpstreamSettings {
         url: Secret::new(url),
+        own,
         timeout: values.get(&upstream::TIMEOUT_MS),
         database_options,
         password_file: password_file.flatten(),
@@ -73,6 +77,24 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Upstream
 
 fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")
+}
+
+/// The program's own upstream that the URL names.
+fn own(url: &str, inputs: &Inputs<'_>, found: &mut Diagnostics) -> Option<OwnUpstream> {
+    let name = url.strip_prefix(UPSTREAM_SCHEME)?.strip_prefix(':')?;
+    let own = inputs.own.and_then(|own| own.upstream(name));
+    if own.is_none() {
+        let known = inputs.own.into_iter().flat_map(Own::upstream_urls);
+        let known: Vec<String> = known.collect();
+        let hint = if known.is_empty() {
+            "this program has no upstreams of its own; start the program that has it".to_owned()
+        } else {
+            format!("use one of: {}", known.join(", "))
+        };
+        let message = format!("upstream.url: `{url}` is not known here");
+        found.error(&inputs.values.origin(&upstream::URL), message, hint);
+    }
+    own.cloned()
 }
 
 /// The URL as it was written; empty if there is none.
@@ -97,7 +119,10 @@ fn url(values: &Values, found: &mut Diagnostics) -> String {
 /// Whom a password is for: a user whom the URL of a server names.
 fn check_user(server: Option<&ServerUrl>, values: &Values, found: &mut Diagnostics) {
     let (message, hint) = match server {
-        None => ("upstream: a SQLite file takes no password", "remove it"),
+        None => (
+            "upstream: only a server takes a password from here",
+            "remove it",
+        ),
         Some(server) if server.user.is_none() => (
             "upstream: a password without a user",
             "name the user in upstream.url: tdengine://USER@HOST:6041/DATABASE",
@@ -137,7 +162,7 @@ fn database_options(
             );
         } else {
             if !is_tdengine {
-                let message = format!("{DATABASE_TABLE}.{key}: means nothing to SQLite");
+                let message = format!("{DATABASE_TABLE}.{key}: means something to TDengine alone");
                 found.warning(&origin, message, "remove it, or name a tdengine:// URL");
             }
             options.insert(key, value);

@@ -7,7 +7,10 @@ use std::{net::IpAddr, path::Path};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::config::diagnostic::{Diagnostic, suggest};
+use crate::{
+    config::diagnostic::{Diagnostic, suggest},
+    own::UPSTREAM_SCHEME,
+};
 
 const ENCODE: &str = "special characters in user and password are written %40 for @, %2F for /, \
                       %3A for :, %23 for #; or use password_file";
@@ -53,7 +56,12 @@ impl ServerUrl {
 
 /// Whether `text` is a usable URL with one of `schemes`.
 pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Diagnostic> {
-    let examples: Vec<&str> = schemes.iter().map(|scheme| example(scheme)).collect();
+    // What a program has of its own is known to those who use it, and no hint for others.
+    let told = schemes
+        .iter()
+        .copied()
+        .filter(|scheme| *scheme != UPSTREAM_SCHEME);
+    let examples: Vec<&str> = told.clone().map(example).collect();
     let Some((scheme, _)) = text.split_once(':') else {
         return Err(Diagnostic::new(
             "is not a URL",
@@ -62,18 +70,22 @@ pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Diagn
     };
     if !schemes.contains(&scheme) {
         // What stands before a colon may be a user name in front of a password: say nothing of it.
-        let near = suggest::nearest(scheme, schemes.iter().copied());
+        let near = suggest::nearest(scheme, told.clone());
         let hint = match near {
             Some(near) => format!("did you mean {}?", example(near)),
             None => format!("write {}", examples.join(" or ")),
         };
         return Err(Diagnostic::new(
-            format!("does not start with {}", schemes.join(": or ") + ":"),
+            format!(
+                "does not start with {}",
+                told.collect::<Vec<_>>().join(": or ") + ":"
+            ),
             hint,
         ));
     }
     match scheme {
         "sqlite" => sqlite_path(text).map(drop),
+        UPSTREAM_SCHEME => own_name(text).map(drop),
         _ => server(text).map(drop),
     }
 }
@@ -142,6 +154,19 @@ fn is_identifier(text: &str) -> bool {
 /// Whether a URL of either kind holds a password, as far as one can tell.
 pub(in crate::config) fn holds_password(text: &str) -> bool {
     server(text).map_or(text.contains('@'), |server| server.password.is_some())
+}
+
+/// The name in `custom:NAME`; whether there is one of that name is seen where it is looked for.
+fn own_name(text: &str) -> Result<&str, Diagnostic> {
+    let name = text.split_once(':').map_or("", |(_, name)| name);
+    let is_sound = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    if name.is_empty() || !name.bytes().all(is_sound) {
+        return Err(Diagnostic::new(
+            "names no upstream of a program's own",
+            "write custom:NAME, of letters, digits, _, - and .",
+        ));
+    }
+    Ok(name)
 }
 
 fn sqlite_path(text: &str) -> Result<&str, Diagnostic> {

@@ -173,7 +173,7 @@ fn settings_that_do_not_fit_together() {
         ),
         (
             with_mqtt("[upstream]\npassword = \"p\""),
-            &["SQLite", "remove"],
+            &["only a server", "remove"],
         ),
         (
             with_mqtt("[upstream]\ndatabase = 5"),

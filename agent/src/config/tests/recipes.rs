@@ -12,10 +12,11 @@ use dunlin_models::{
 use super::*;
 use crate::{
     config::settings::{RecipeRule, Sampling},
-    recipes::{ChosenRecipe, OwnRecipes},
+    own::Own,
+    recipes::ChosenRecipe,
 };
 
-fn own() -> OwnRecipes {
+fn own() -> Own {
     let shape = WindowShape {
         lookback: 7,
         horizon: 0,
@@ -26,10 +27,10 @@ fn own() -> OwnRecipes {
                  _: &mut dyn dunlin_models::recipe::Host|
      -> Result<Vec<f32>, TrainError> { Ok(Vec::new()) };
     let mine = Custom::new("mine", Problem::Regress, shape, train, |_, _, _| {});
-    OwnRecipes::default().with("mine", mine)
+    Own::default().with_recipe("mine", mine)
 }
 
-fn found(recipe: &str, own: &OwnRecipes) -> Result<Arc<RecipeRule>, String> {
+fn found(recipe: &str, own: &Own) -> Result<Arc<RecipeRule>, String> {
     let text = format!(
         "{MINIMAL}[[stream]]\nname = \"v\"\ntopic = \"plant/+line/v\"\n[[recipe]]\nname = \"r\"\n\
          streams = \"v/*\"\n{recipe}\n"
@@ -83,14 +84,14 @@ fn a_recipe_of_ones_own_brings_task_and_window() {
 
 #[test]
 fn mistakes_about_recipes_of_ones_own_are_told() {
-    let told = |recipe: &str, own: &OwnRecipes| found(recipe, own).unwrap_err();
+    let told = |recipe: &str, own: &Own| found(recipe, own).unwrap_err();
     let other = told("algorithm = \"custom:yours\"", &own());
     assert!(
         other.contains("`custom:yours` is not known here"),
         "{other}"
     );
     assert!(other.contains("use one of: custom:mine"), "{other}");
-    let none = told("algorithm = \"custom:mine\"", &OwnRecipes::default());
+    let none = told("algorithm = \"custom:mine\"", &Own::default());
     assert!(none.contains("no recipes of its own"), "{none}");
     let window = told(
         "algorithm = \"custom:mine\"\nlabel = \"y\"\nlookback = 3",
@@ -180,7 +181,7 @@ fn predictions_are_published_where_no_stream_listens() {
 
 #[test]
 fn what_a_recipe_leaves_out_is_as_the_types_have_it() {
-    let rule = found("algorithm = \"pca\"", &OwnRecipes::default()).unwrap();
+    let rule = found("algorithm = \"pca\"", &Own::default()).unwrap();
     assert_eq!(rule.sampling, Sampling::default());
     assert_eq!(rule.gate, GateSettings::default());
 }
@@ -189,7 +190,7 @@ fn what_a_recipe_leaves_out_is_as_the_types_have_it() {
 fn layers_are_whole_numbers_however_they_are_written() {
     let layers = |written: &str| {
         let text = format!("algorithm = \"mlp_regressor\"\nlabel = \"l\"\nhidden = {written}");
-        found(&text, &OwnRecipes::default()).map(|rule| match &rule.recipe {
+        found(&text, &Own::default()).map(|rule| match &rule.recipe {
             ChosenRecipe::BuiltIn(settings) => settings.hidden.clone(),
             ChosenRecipe::Own(_) => Vec::new(),
         })

@@ -20,7 +20,7 @@ use crate::{
     app::Agent,
     config::{self, Overrides, settings::Settings},
     ingest::{Incoming, Ingest},
-    recipes::OwnRecipes,
+    own::Own,
     record::writer::{Request, RequestContent},
     simulate::broker::EmbeddedBroker,
 };
@@ -82,7 +82,7 @@ publish = "told/{{machine}}/{{recipe}}"
         std::process::id()
     );
     std::fs::write(&path, text).unwrap();
-    let own = OwnRecipes::default().with("oracle", oracle());
+    let own = Own::default().with_recipe("oracle", oracle());
     config::load_with(Some(&path), &Overrides::default(), &own).unwrap()
 }
 

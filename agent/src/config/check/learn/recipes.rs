@@ -24,6 +24,7 @@ use crate::{
         settings::{RecipeRule, Sampling, StatusWords, StreamRule},
     },
     grid::{GridSpec, How},
+    own::Own,
     recipes::{ChosenRecipe, OWN_PREFIX, OwnRecipe, OwnRecipes},
     topic::template::PublishTopic,
 };
@@ -47,7 +48,7 @@ pub(super) fn rules(
         return Vec::new();
     };
     let none = OwnRecipes::default();
-    let own = inputs.own.unwrap_or(&none);
+    let own = inputs.own.map_or(&none, Own::recipes);
     let mut rules: Vec<RecipeRule> = Vec::new();
     for value in &inputs.tables.recipes {
         let hint = "each recipe starts with [[recipe]]";

@@ -12,11 +12,12 @@ use crate::{
         settings::{Secret, UploadOrder},
     },
     features,
+    own::UPSTREAM_SCHEME,
 };
 
 pub(in crate::config) const URL: OptionalKey<String> = OptionalKey::new(
     "upstream.url",
-    url(&["tdengine", "tdengines", "sqlite"]),
+    url(&["tdengine", "tdengines", "sqlite", UPSTREAM_SCHEME]),
     if features::SQLITE.is_in {
         Is("sqlite:central.db")
     } else {
