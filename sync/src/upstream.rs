@@ -1,6 +1,7 @@
 //! The way out: a central time-series database behind one trait.
 //!
-//! Another database is a new file with an implementation of [`Upstream`] and one line in [`connect`].
+//! Another database is a new file with an implementation of [`Upstream`] and one line in [`connect`]. What must
+//! hold for each is a suite: `crate::conformance`.
 
 mod relay;
 #[cfg(feature = "sqlite")]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod postgres;
+mod spoilt;
 mod sqlite;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

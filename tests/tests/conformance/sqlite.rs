@@ -22,7 +22,7 @@ async fn sqlite_holds_what_every_upstream_must() {
 
 /// A file of its own for each scenario.
 #[derive(Default)]
-struct Files(Option<tempfile::TempDir>);
+pub(crate) struct Files(Option<tempfile::TempDir>);
 
 impl Files {
     fn path(&self) -> Result<PathBuf, String> {
