@@ -1,6 +1,7 @@
 //! The place of one scenario, and connections to it that look at every answer.
 
 use std::{
+    cmp::Ordering::Equal,
     collections::BTreeSet,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -163,12 +164,12 @@ impl<'t> Place<'t> {
                 (true, "true" | "t" | "1") | (false, "false" | "f" | "0")
             ),
             Value::I64(number) => cell.parse() == Ok(*number),
-            Value::F64(number) => cell
-                .parse::<f64>()
-                .is_ok_and(|found| found == *number || (found.is_nan() && number.is_nan())),
-            Value::F32(number) => cell
-                .parse::<f32>()
-                .is_ok_and(|found| found == *number || (found.is_nan() && number.is_nan())),
+            Value::F64(number) => cell.parse().is_ok_and(|found: f64| {
+                found.partial_cmp(number) == Some(Equal) || (found.is_nan() && number.is_nan())
+            }),
+            Value::F32(number) => cell.parse().is_ok_and(|found: f32| {
+                found.partial_cmp(number) == Some(Equal) || (found.is_nan() && number.is_nan())
+            }),
             Value::Text(text) => **text == *cell,
         }
     }

@@ -154,7 +154,7 @@ pub(super) async fn a_conflict_in_one_batch_costs_nothing(place: &Place<'_>) -> 
     let ours = schema("typed", &[("x", FieldType::F64), ("y", FieldType::F64)]);
     let fine = schema("fine", &[("x", FieldType::F64)]);
     let record = |row: usize| {
-        let x = (row % 3 != 0).then_some(Value::F64(row as f64));
+        let x = (!row.is_multiple_of(3)).then_some(Value::F64(row as f64));
         vec![x, Some(Value::F64(-1.0))]
     };
     let of = |machine: &str, ts, rows| {
@@ -185,7 +185,7 @@ pub(super) async fn a_conflict_in_one_batch_costs_nothing(place: &Place<'_>) -> 
     let with_y = found.iter().filter(|row| row[2].is_some()).count();
     let expected: Vec<f64> = [10, MANY_ROWS]
         .into_iter()
-        .flat_map(|rows| (0..rows).filter(|row| row % 3 != 0))
+        .flat_map(|rows| (0..rows).filter(|row: &usize| !row.is_multiple_of(3)))
         .map(|row| row as f64)
         .collect();
     let mut numbers: Vec<f64> = numbers.collect();

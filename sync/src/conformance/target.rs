@@ -20,6 +20,9 @@ pub trait Target: Send + Sync {
 
     /// A connection to that place that shares no memory with any other: what another process would have,
     /// or another device.
+    ///
+    /// # Errors
+    /// Why there is none.
     fn connect(&self) -> Result<Arc<dyn Upstream>, String>;
 
     /// Whether this number is stored as what it is, or else as a missing value. Asked about NaN and the infinities.

@@ -49,7 +49,7 @@ pub(super) async fn every_type_comes_back(place: &Place<'_>) -> Outcome {
             Some(Value::F64(row as f64 + 0.25)),
             Some(Value::F32(row as f32 - 0.1)),
             (row % 3 != 1).then_some(Value::I64(row as i64 - 1)),
-            Some(Value::Bool(row % 2 == 0)),
+            Some(Value::Bool(row.is_multiple_of(2))),
             Some(text(&format!("é{row}"))),
         ]
     };

@@ -1,5 +1,5 @@
-//! What must hold for every upstream, on the real ones: a `SQLite` file always, PostgreSQL where
-//! `DUNLIN_POSTGRES_URL` names a server (`postgres://user:password@host:5432/any`). TDengine is in `tdengine`.
+//! What must hold for every upstream, on the real ones: a `SQLite` file always, `PostgreSQL` where
+//! `DUNLIN_POSTGRES_URL` names a server (`postgres://user:password@host:5432/any`). `TDengine` is in `tdengine`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use dunlin_sync::upstream::{self, Upstream, UpstreamOptions};
 fn connect(url: &str) -> Result<Arc<dyn Upstream>, String> {
     let options = UpstreamOptions {
         url: url.into(),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         database_options: BTreeMap::default(),
         password_file: None,
         ca_file: None,

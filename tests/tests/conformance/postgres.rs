@@ -1,4 +1,4 @@
-//! PostgreSQL, looked at with its own `psql`.
+//! `PostgreSQL`, looked at with its own `psql`.
 
 use std::{
     collections::BTreeSet,

@@ -48,7 +48,7 @@ const ON_THE_WAY: [(Spoil, &str); 13] = [
         |table| {
             each_text(table, |text| {
                 text.chars().take(256).collect::<String>().into()
-            })
+            });
         },
         "a_longer_text_finds_room",
     ),
@@ -56,7 +56,9 @@ const ON_THE_WAY: [(Spoil, &str); 13] = [
         |table| {
             each(table, |_, values| {
                 if let Values::I64(numbers) = values {
-                    numbers.iter_mut().for_each(|i| *i = *i as f64 as i64);
+                    for i in numbers {
+                        *i = *i as f64 as i64;
+                    }
                 }
             });
         },
@@ -66,7 +68,9 @@ const ON_THE_WAY: [(Spoil, &str); 13] = [
         |table| {
             each(table, |_, values| {
                 if let Values::F64(numbers) = values {
-                    numbers.iter_mut().for_each(|x| *x = f64::from(*x as f32));
+                    for x in numbers {
+                        *x = f64::from(*x as f32);
+                    }
                 }
             });
         },
@@ -79,7 +83,7 @@ const ON_THE_WAY: [(Spoil, &str); 13] = [
                 .rows
                 .ts
                 .iter_mut()
-                .for_each(|ts| *ts = *ts / 1_000 * 1_000)
+                .for_each(|ts| *ts = *ts / 1_000 * 1_000);
         },
         "every_type_comes_back",
     ),
@@ -117,7 +121,9 @@ fn each(table: &mut TableRows, change: impl Fn(&mut Option<Vec<bool>>, &mut Valu
 fn each_text(table: &mut TableRows, change: impl Fn(&str) -> Box<str>) {
     each(table, |_, values| {
         if let Values::Text(texts) = values {
-            texts.iter_mut().for_each(|text| *text = change(text));
+            for text in texts {
+                *text = change(text);
+            }
         }
     });
 }
