@@ -1,5 +1,5 @@
-//! What of Dunlin is compiled in: everything, unless a build for a small device leaves parts out
-//! (`--no-default-features`).
+//! What of Dunlin is compiled in: everything but PostgreSQL, unless a build for a small device leaves parts
+//! out (`--no-default-features`).
 
 /// A part that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,11 @@ pub const LEARNING: Feature = Feature {
     name: "learning",
     is_in: cfg!(feature = "learning"),
 };
+/// A `PostgreSQL` database as upstream.
+pub const POSTGRES: Feature = Feature {
+    name: "postgres",
+    is_in: cfg!(feature = "postgres"),
+};
 /// A `SQLite` file as upstream.
 pub const SQLITE: Feature = Feature {
     name: "sqlite",
@@ -27,7 +32,7 @@ pub const SQLITE: Feature = Feature {
 };
 
 /// All of them.
-pub const ALL: [Feature; 3] = [DEMO, LEARNING, SQLITE];
+pub const ALL: [Feature; 4] = [DEMO, LEARNING, POSTGRES, SQLITE];
 
 impl Feature {
     /// What to do about its absence.
@@ -51,5 +56,8 @@ pub fn long_version() -> String {
     format!("{}\nfeatures: {names}", env!("CARGO_PKG_VERSION"))
 }
 
-#[cfg(all(test, not(all(feature = "learning", feature = "sqlite"))))]
+#[cfg(all(
+    test,
+    not(all(feature = "learning", feature = "postgres", feature = "sqlite"))
+))]
 mod tests;

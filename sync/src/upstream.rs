@@ -3,6 +3,9 @@
 //! Another database is a new file with an implementation of [`Upstream`] and one line in [`connect`]. What must
 //! hold for each is a suite: `crate::conformance`.
 
+mod losses;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod relay;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -145,7 +148,7 @@ pub trait Upstream: Send + Sync {
 /// How to reach an upstream.
 #[derive(Clone)]
 pub struct UpstreamOptions {
-    /// `tdengine://user:password@host:6041/database`, `tdengines://...`, `sqlite:path`.
+    /// `tdengine://user:password@host:6041/database`, `tdengines://...`, `postgres://...`, `sqlite:path`.
     pub url: String,
     /// Bound on every call.
     pub timeout: Duration,
@@ -174,9 +177,15 @@ pub fn connect(options: &UpstreamOptions) -> Result<Box<dyn Upstream>, UpstreamE
         "sqlite" => Err(UpstreamError::Rejected(
             "built without the feature `sqlite`; use tdengine:// or tdengines://".into(),
         )),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(Box::new(postgres::Postgres::new(options)?)),
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => Err(UpstreamError::Rejected(
+            "built without the feature `postgres`; use tdengine:// or tdengines://".into(),
+        )),
         "tdengine" | "tdengines" => Ok(Box::new(tdengine::TDengine::new(options)?)),
         other => Err(UpstreamError::Rejected(format!(
-            "unknown upstream \"{other}:\"; use tdengine://, tdengines:// or sqlite:"
+            "unknown upstream \"{other}:\"; use tdengine://, tdengines://, postgres:// or sqlite:"
         ))),
     }
 }

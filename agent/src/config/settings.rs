@@ -234,7 +234,8 @@ pub struct BufferSettings {
 /// The upstream and how it is fed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamSettings {
-    /// `tdengine://...`, `tdengines://...`, `sqlite:path` or `custom:name`; may hold a password.
+    /// `tdengine://...`, `tdengines://...`, `postgres://...`, `sqlite:path` or `custom:name`; may hold a
+    /// password.
     pub url: Secret,
     /// The program's own upstream that the URL names.
     pub own: Option<OwnUpstream>,
@@ -244,7 +245,7 @@ pub struct UpstreamSettings {
     pub database_options: BTreeMap<String, String>,
     /// The secret file that the URL's password is from; read again for each connection.
     pub password_file: Option<PathBuf>,
-    /// TLS files for `tdengines://`.
+    /// TLS files for `tdengines://` and `postgres://`.
     pub tls: TlsFiles,
     /// Most rows in one write.
     pub batch_rows_max: usize,

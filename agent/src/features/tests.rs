@@ -55,3 +55,14 @@ fn sqlite_is_refused_with_its_place_and_the_feature() {
 fn the_file_that_init_writes_is_valid_without_sqlite_too() {
     assert_eq!(mistakes(&crate::config::schema::init::render()), "");
 }
+
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn postgres_is_refused_with_its_place_and_the_feature() {
+    for url in ["postgres://u:hunter2@h/d", "postgresql://u:hunter2@h/d"] {
+        let found = mistakes(&FILE.replace("tdengine://h:6041/plant", url));
+        assert!(found.contains("dunlin.toml:5:7: upstream.url: "), "{found}");
+        assert!(found.contains("feature `postgres`"), "{found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}

@@ -140,7 +140,7 @@ impl Relay {
     }
 }
 
-async fn handshake(
+pub(super) async fn handshake(
     server: TcpStream,
     target: &Target,
     config: Arc<ClientConfig>,

@@ -15,7 +15,6 @@ mod block;
 mod client;
 mod codes;
 mod known;
-mod losses;
 mod names;
 mod plan;
 mod rows;

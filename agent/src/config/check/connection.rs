@@ -38,7 +38,7 @@ pub(super) fn warn_if_plain(
                 "{}: the password goes over the network unencrypted",
                 keys.url.path
             ),
-            format!("use {}://", keys.tls_scheme),
+            format!("use {}", keys.tls_form),
         );
     }
 }

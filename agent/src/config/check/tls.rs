@@ -53,8 +53,8 @@ fn check_readable(
                 &origin,
                 format!("{path}: the connection is not encrypted"),
                 format!(
-                    "write {} with {}://, or remove it",
-                    keys.url.path, keys.tls_scheme
+                    "write {} with {}, or remove it",
+                    keys.url.path, keys.tls_form
                 ),
             );
         } else if let Err(error) = File::open(&file).and_then(|file| file.metadata()) {

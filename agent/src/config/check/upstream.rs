@@ -51,7 +51,8 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Upstream
     };
     let tls = tls::files(&upstream::CONNECTION, is_tls, values, found);
     connection::check_backoff(&upstream::CONNECTION, values, found);
-    let database_options = database_options(inputs, server.is_some() || is_bad, found);
+    let takes_options = server.as_ref().is_some_and(ServerUrl::is_tdengine);
+    let database_options = database_options(inputs, takes_options || is_bad, found);
     let url = match server {
         _ if own.is_some() => text,
         Some(server) => server.with_password(password.as_ref().map(Secret::reveal)),
@@ -97,6 +98,10 @@ fn own(url: &str, inputs: &Inputs<'_>, found: &mut Diagnostics) -> Option<OwnUps
     own.cloned()
 }
 
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
+}
+
 /// The URL as it was written; empty if there is none.
 fn url(values: &Values, found: &mut Diagnostics) -> String {
     let text = values.maybe(&upstream::URL).unwrap_or_default();
@@ -104,14 +109,17 @@ fn url(values: &Values, found: &mut Diagnostics) -> String {
         let hint = "add url = \"tdengine://USER:PASSWORD@HOST:6041/DATABASE\" under [upstream]";
         found.error(&values.nowhere, "upstream.url: is missing", hint);
     }
-    if is_sqlite(&text) && !features::SQLITE.is_in {
-        let hint = format!(
-            "name a tdengine:// or tdengines:// URL: {}",
-            features::SQLITE.hint()
-        );
-        let origin = values.origin(&upstream::URL);
-        let message = "upstream.url: there is no SQLite in this build";
-        found.error(&origin, message, hint);
+    let left_out = [
+        (is_sqlite(&text), "SQLite", features::SQLITE),
+        (is_postgres(&text), "PostgreSQL", features::POSTGRES),
+    ];
+    for (is_asked_for, product, feature) in left_out {
+        if is_asked_for && !feature.is_in {
+            let hint = format!("name a tdengine:// or tdengines:// URL: {}", feature.hint());
+            let origin = values.origin(&upstream::URL);
+            let message = format!("upstream.url: there is no {product} in this build");
+            found.error(&origin, message, hint);
+        }
     }
     text
 }

@@ -15,6 +15,10 @@ use crate::{
 const ENCODE: &str = "special characters in user and password are written %40 for @, %2F for /, \
                       %3A for :, %23 for #; or use password_file";
 
+/// How a PostgreSQL URL says that TLS is spoken, and that it is not.
+const VERIFIED: &str = "sslmode=verify-full";
+const PLAIN: &str = "sslmode=disable";
+
 /// A URL of a server, taken apart.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::config) struct ServerUrl {
@@ -28,7 +32,15 @@ pub(in crate::config) struct ServerUrl {
 impl ServerUrl {
     /// Whether the scheme stands for TLS.
     pub(in crate::config) fn is_tls(&self) -> bool {
-        matches!(self.url.scheme(), "mqtts" | "tdengines")
+        match self.url.scheme() {
+            "mqtts" | "tdengines" => true,
+            // As it is when the connection is made: plain within this machine, unless it says otherwise.
+            "postgres" | "postgresql" => match self.url.query() {
+                Some(mode) => mode == VERIFIED,
+                None => !self.is_local(),
+            },
+            _ => false,
+        }
     }
 
     /// The port, or the usual one of the scheme.
@@ -36,8 +48,14 @@ impl ServerUrl {
         self.url.port().unwrap_or(match self.url.scheme() {
             "mqtt" => 1883,
             "mqtts" => 8883,
+            "postgres" | "postgresql" => 5432,
             _ => 6041,
         })
+    }
+
+    /// Whether it is a TDengine, which takes options for its databases.
+    pub(in crate::config) fn is_tdengine(&self) -> bool {
+        self.url.scheme().starts_with("tdengine")
     }
 
     /// Whether nothing leaves this machine.
@@ -61,7 +79,8 @@ pub(in crate::config) fn check(text: &str, schemes: &[&str]) -> Result<(), Diagn
         .iter()
         .copied()
         .filter(|scheme| *scheme != UPSTREAM_SCHEME);
-    let examples: Vec<&str> = told.clone().map(example).collect();
+    let mut examples: Vec<&str> = told.clone().map(example).collect();
+    examples.dedup();
     let Some((scheme, _)) = text.split_once(':') else {
         return Err(Diagnostic::new(
             "is not a URL",
@@ -96,11 +115,12 @@ fn example(scheme: &str) -> &'static str {
         "mqtts" => "mqtts://HOST:8883",
         "tdengine" => "tdengine://USER:PASSWORD@HOST:6041/DATABASE",
         "tdengines" => "tdengines://USER:PASSWORD@HOST:6041/DATABASE",
+        "postgres" | "postgresql" => "postgres://USER:PASSWORD@HOST:5432/DATABASE",
         _ => "sqlite:FILE",
     }
 }
 
-/// Takes apart `mqtt://`, `mqtts://`, `tdengine://` and `tdengines://`.
+/// Takes apart `mqtt://`, `mqtts://`, `tdengine://`, `tdengines://` and `postgres://`.
 pub(in crate::config) fn server(text: &str) -> Result<ServerUrl, Diagnostic> {
     let scheme = text.split(':').next().unwrap_or_default();
     let form = || format!("write {}; {ENCODE}", example(scheme));
@@ -112,8 +132,26 @@ pub(in crate::config) fn server(text: &str) -> Result<ServerUrl, Diagnostic> {
     if url.port() == Some(0) {
         return Err(Diagnostic::new("has port 0", form()));
     }
-    if url.query().is_some() || url.fragment().is_some() {
+    let is_postgres = scheme.starts_with("postgres");
+    match url.query() {
+        None => {}
+        Some(VERIFIED | PLAIN) if is_postgres => {}
+        Some(mode) if is_postgres && mode.starts_with("sslmode=") => {
+            return Err(Diagnostic::new(
+                "has another sslmode than verify-full or disable",
+                format!(
+                    "write ?{VERIFIED} (with ca_file for an authority of your own), or ?{PLAIN}: all \
+                     others take any server for the right one"
+                ),
+            ));
+        }
+        Some(_) => return Err(Diagnostic::new("goes on after a ? or #", form())),
+    }
+    if url.fragment().is_some() {
         return Err(Diagnostic::new("goes on after a ? or #", form()));
+    }
+    if is_postgres && url.username().is_empty() {
+        return Err(Diagnostic::new("names no user", form()));
     }
     let database = url.path().trim_start_matches('/');
     if scheme.starts_with("mqtt") {

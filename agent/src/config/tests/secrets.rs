@@ -72,6 +72,8 @@ fn no_secret_in_any_finding_or_debug_output() {
         with_mqtt("[upstream]\nurl = \"tdengine://root:hunter2@h\""),
         with_mqtt("[upstream]\nurl = \"tdengine://root:hunter2@h/db\""),
         with_mqtt("[upstream]\nurl = \"tdengine://root:hunter2@h:port/db\""),
+        with_mqtt("[upstream]\nurl = \"postgres://me:hunter2@h/db?sslmode=prefer\""),
+        with_mqtt("[upstream]\nurl = \"postgres://me:hunter2@h/db\""),
     ] {
         let checked = check_text(&text, &Overrides::default());
         assert!(

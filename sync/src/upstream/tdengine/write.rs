@@ -15,9 +15,7 @@ use std::{
 
 use super::{
     client::{Client, Failure, Refusal},
-    codes,
-    losses::Losses,
-    names,
+    codes, names,
     plan::{Need, TableLayout},
     rows::{Table, needs, sorted},
     schema::{Ready, ready},
@@ -27,7 +25,7 @@ use crate::{
     lock::unpoisoned,
     rows::Batch,
     sample::Schema,
-    upstream::{Rejection, UpstreamError, WriteReport, told::Told},
+    upstream::{Rejection, UpstreamError, WriteReport, losses::Losses, told::Told},
 };
 
 /// Text of one statement. The server takes 1 MB; half of it is within a tenth of the speed (1,000

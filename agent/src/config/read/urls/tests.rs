@@ -22,7 +22,7 @@ fn a_good_url_is_taken_apart() {
 #[test]
 fn a_bad_url_is_refused_without_repeating_it() {
     let mqtt: &[&str] = &["mqtt", "mqtts"];
-    let upstream: &[&str] = &["tdengine", "tdengines", "sqlite"];
+    let upstream: &[&str] = &["tdengine", "tdengines", "postgres", "sqlite"];
     for (schemes, text) in [
         (mqtt, "hunter2"),
         (mqtt, "hunter2:hunter2@host"),
@@ -43,6 +43,13 @@ fn a_bad_url_is_refused_without_repeating_it() {
         (upstream, "tdengine://root:hunter2@host:6041/a b"),
         (upstream, "tdengine://root:hunter2@host:6041/1;drop"),
         (upstream, "tdengine://root:hunter2@host:6041/db?x"),
+        (upstream, "postgres://me:hunter2@host"),
+        (upstream, "postgres://:hunter2@host/db"),
+        (upstream, "postgres://me:hunter2@host/db#x"),
+        (upstream, "postgres://me:hunter2@host/db?sslmode=hunter2"),
+        (upstream, "postgres://me:hunter2@host/db?sslmode=require"),
+        (upstream, "postgres://me:hunter2@host/db?x=hunter2"),
+        (upstream, "postgres://me:hunter2%00@host/db"),
         (upstream, "sqlite:"),
         (upstream, "sqlite:///hunter2"),
         (upstream, "sqlite:a\nhunter2"),
@@ -74,4 +81,27 @@ fn passwords_are_seen() {
     assert!(holds_password("mqtt://a:b#@h"));
     assert!(!holds_password("mqtt://a@h"));
     assert!(!holds_password("sqlite:central.db"));
+}
+
+#[test]
+fn a_postgres_url_says_whether_it_is_encrypted_or_its_host_does() {
+    for (text, is_tls) in [
+        ("postgres://me@db.example/d", true),
+        ("postgres://me@localhost/d", false),
+        ("postgres://me@[::1]:5433/d", false),
+        ("postgres://me@127.0.0.1/d?sslmode=verify-full", true),
+        ("postgresql://me@db.example/d?sslmode=disable", false),
+    ] {
+        let url = server(text).ok().unwrap();
+        assert_eq!(url.is_tls(), is_tls, "{text}");
+        assert!(!url.is_tdengine());
+    }
+    let url = server("postgres://me:old@h/d?sslmode=disable")
+        .ok()
+        .unwrap();
+    assert_eq!(url.port(), 5432);
+    assert_eq!(
+        url.with_password(Some("n@w")),
+        "postgres://me:n%40w@h/d?sslmode=disable"
+    );
 }

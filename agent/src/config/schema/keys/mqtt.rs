@@ -128,7 +128,7 @@ pub(in crate::config) const BACKOFF_MS_MAX: Key<u64> = Key::new(
 
 /// The keys that the other connection has too.
 pub(in crate::config) const CONNECTION: ConnectionKeys = ConnectionKeys {
-    tls_scheme: "mqtts",
+    tls_form: "mqtts://",
     url: URL,
     password: PASSWORD,
     password_file: PASSWORD_FILE,

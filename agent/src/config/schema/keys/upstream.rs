@@ -17,14 +17,21 @@ use crate::{
 
 pub(in crate::config) const URL: OptionalKey<String> = OptionalKey::new(
     "upstream.url",
-    url(&["tdengine", "tdengines", "sqlite", UPSTREAM_SCHEME]),
+    url(&[
+        "tdengine",
+        "tdengines",
+        "postgres",
+        "postgresql",
+        "sqlite",
+        UPSTREAM_SCHEME,
+    ]),
     if features::SQLITE.is_in {
         Is("sqlite:central.db")
     } else {
         Required("tdengine://root:taosdata@localhost:6041/plant")
     },
     "The central database: tdengine://USER:PASSWORD@HOST:6041/DATABASE, tdengines:// for TLS, \
-         or sqlite:FILE",
+         postgres://USER:PASSWORD@HOST:5432/DATABASE, or sqlite:FILE",
 );
 
 pub(in crate::config) const PASSWORD: OptionalKey<Secret> = OptionalKey::new(
@@ -106,7 +113,7 @@ pub(in crate::config) const BACKOFF_MS_MAX: Key<u64> = Key::new(
 
 /// The keys that the other connection has too.
 pub(in crate::config) const CONNECTION: ConnectionKeys = ConnectionKeys {
-    tls_scheme: "tdengines",
+    tls_form: "tdengines://, or postgres:// with sslmode=verify-full",
     url: URL,
     password: PASSWORD,
     password_file: PASSWORD_FILE,

@@ -1,0 +1,61 @@
+//! What the server's error codes (SQLSTATE) ask of us. Whatever is not named here concerns a table.
+
+/// Who is to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Nobody: the same again later.
+    Moment,
+    /// Somebody who may change the set-up, as this says; until then it refuses everything.
+    Setup(&'static str),
+    /// The row: found by bisection.
+    Row,
+    /// Whoever owns the table.
+    Table,
+}
+
+/// A row with this key is there already.
+pub(super) const UNIQUE_VIOLATION: &str = "23505";
+/// One of our tables is not there.
+pub(super) const NO_SUCH_TABLE: &str = "42P01";
+/// Said of every statement after one that failed.
+pub(super) const TRANSACTION_IS_OVER: &str = "25P02";
+/// Other objects depend on what is to be dropped.
+pub(super) const NO_SUCH_DATABASE: &str = "3D000";
+
+pub(super) fn cause(code: &str) -> Cause {
+    match code {
+        "25006" => Cause::Setup(
+            "the server takes no writes from us: name the primary, or turn off \
+             default_transaction_read_only for our user",
+        ),
+        "28000" => Cause::Setup("its pg_hba.conf must let our user in from here"),
+        "28P01" => Cause::Setup("check user and password"),
+        NO_SUCH_DATABASE => Cause::Setup("somebody must create it, or another be named"),
+        "3F000" => Cause::Setup(
+            "none of the schemas in search_path is there: create one, or ALTER ROLE .. SET search_path",
+        ),
+        // Cancelled by statement_timeout or by somebody; shut down; not up yet.
+        _ if code.starts_with("57") => Cause::Moment,
+        // Connection, deadlock and serialisation, disk, memory and connections, its own disk.
+        _ if ["08", "40", "53", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Cause::Moment
+        }
+        // Locked, in use, idle for too long, a bug or damage over there.
+        "55P03" | "55006" | "25P03" | TRANSACTION_IS_OVER => Cause::Moment,
+        _ if code.starts_with("XX") => Cause::Moment,
+        // Values, constraints (also of a view), sizes, triggers, the same row twice.
+        _ if ["22", "23", "44", "54", "P0", "21"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Cause::Row
+        }
+        _ => Cause::Table,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+//! One batch: tables made ready, rows written, and the few that the server will not take found and returned.
+//!
+//! All goes in one transaction: many rows of a table straight into it by a binary COPY, which is twice as fast
+//! as anything that looks for rows that are there already, few by an INSERT that takes its columns as arrays.
+//! Rows that are there already make a COPY fail; then this batch and those after it are merged by INSERT.
+//!
+//! What is refused is tried again with the tables as they are now, each alone: nothing is blamed on a row because
+//! of what was remembered. Then the rows are searched for, within bounds. A stream of which no row is taken, or
+//! of which the guilty rows are not found within [`SENDS_MAX`] sends, is refused as a whole: it stays where it
+//! is, and may be healed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures_util::future::join_all;
+
+use super::{
+    array::Item,
+    codes::{self, Cause},
+    connection::{Connection, Failure},
+    part_rows::PartRows,
+    session::Session,
+    streams::stream_key,
+    tables::{PartPlan, TablePlan},
+};
+use crate::{
+    rows::{Batch, Column, TableRows, Values},
+    sample::Schema,
+    upstream::{Rejection, UpstreamError, WriteReport, losses::Losses, told::Told},
+};
+
+/// Rows of a table from which on COPY is worth the wait for its beginning.
+const COPY_ROWS_MIN: usize = 256;
+/// Batches that are merged after one in which rows were there already.
+const MERGES_AFTER_DOUBLE: u32 = 64;
+/// Bisecting what is refused of one schema.
+const SENDS_MAX: usize = 256;
+
+/// Called with each schema whose tables were looked up.
+pub(super) type Looked<'a> = &'a (dyn Fn(&TablePlan) + Sync);
+
+/// The streams of a batch that share a schema.
+struct Group {
+    plan: Arc<TablePlan>,
+    /// What is to be written.
+    items: Vec<Item>,
+}
+
+/// A batch with what became of it so far.
+struct Writer<'b> {
+    batch: &'b Batch,
+    /// By table of the batch.
+    keys: Vec<String>,
+    groups: Vec<Group>,
+    losses: Losses,
+}
+
+pub(super) async fn write(
+    session: &mut Session,
+    batch: &Batch,
+    told: &Told,
+    looked: Looked<'_>,
+) -> Result<WriteReport, UpstreamError> {
+    if session.books_oid == 0 {
+        session.keep_books().await?;
+    }
+    for _ in 0..2 {
+        let writer = Writer::prepare(session, batch, told, looked).await?;
+        match writer.write_whole(session).await {
+            Ok(()) => {
+                session.merges_left = session.merges_left.saturating_sub(1);
+                return Ok(writer.losses.report(batch));
+            }
+            Err(failure) => match failure.cause() {
+                Cause::Moment | Cause::Setup(_) => return Err(failure.into()),
+                _ if failure.is(codes::UNIQUE_VIOLATION) && session.merges_left == 0 => {
+                    session.merges_left = MERGES_AFTER_DOUBLE;
+                }
+                _ => break,
+            },
+        }
+    }
+    session.forget();
+    session.keep_books().await?;
+    let writer = Writer::prepare(session, batch, told, looked).await?;
+    writer.write_singly(session).await
+}
+
+impl<'b> Writer<'b> {
+    /// Makes the tables ready and sorts out what they cannot take.
+    async fn prepare(
+        session: &mut Session,
+        batch: &'b Batch,
+        told: &Told,
+        looked: Looked<'_>,
+    ) -> Result<Self, UpstreamError> {
+        let mut losses = Losses::default();
+        let mut plans: HashMap<usize, Result<Arc<TablePlan>, String>> = HashMap::new();
+        let mut groups: HashMap<usize, Group> = HashMap::new();
+        let keys: Vec<String> = batch
+            .tables
+            .iter()
+            .map(|table| stream_key(&table.stream))
+            .collect();
+        for (index, table) in batch.tables.iter().enumerate() {
+            if table.rows.is_empty() {
+                continue;
+            }
+            if table.schema.name.contains('\0') || keys[index].contains('\0') {
+                let reason = "the name of the stream holds a NUL, which PostgreSQL cannot store";
+                let rows = 0..table.rows.len();
+                losses
+                    .rejected
+                    .extend(rows.map(|row| rejection(index, row, reason)));
+                continue;
+            }
+            let identity = Arc::as_ptr(&table.schema).addr();
+            let plan = match plans.get(&identity) {
+                Some(plan) => plan,
+                None => {
+                    let plan = made(session, &table.schema, told, looked).await?;
+                    plans.entry(identity).or_insert(plan)
+                }
+            };
+            match plan {
+                Ok(plan) => {
+                    let group = groups.entry(identity).or_insert_with(|| Group {
+                        plan: Arc::clone(plan),
+                        items: Vec::new(),
+                    });
+                    sort_out(batch, index, group, &mut losses);
+                }
+                // A table that is refused costs no other.
+                Err(reason) => losses.refuse(index, reason),
+            }
+        }
+        let mut groups: Vec<Group> = groups.into_values().collect();
+        groups.sort_by_key(|group| group.items.first().map(|item| item.table));
+        for group in &mut groups {
+            drop_doubles(batch, &keys, &mut group.items);
+        }
+        Ok(Self {
+            batch,
+            keys,
+            groups,
+            losses,
+        })
+    }
+
+    /// The tables of the batch of which something is to be written.
+    fn tables(&self) -> impl Iterator<Item = &'b TableRows> {
+        let batch = self.batch;
+        let items = self.groups.iter().flat_map(|group| &group.items);
+        let used: HashSet<usize> = items.map(|item| item.table).collect();
+        used.into_iter().map(|table| &batch.tables[table])
+    }
+
+    /// Writes everything in one transaction.
+    async fn write_whole(&self, session: &mut Session) -> Result<(), Failure> {
+        let (mut copies, mut merges) = (Vec::new(), Vec::new());
+        for group in &self.groups {
+            for (number, part) in group.plan.parts.iter().enumerate() {
+                let Some(rows) = self.rows(number, part, &group.items) else {
+                    continue;
+                };
+                if rows.len() >= COPY_ROWS_MIN && session.merges_left == 0 {
+                    let statement = session.prepared(rows.copy_sql()).await?;
+                    copies.push((rows, statement));
+                } else {
+                    merges.push(rows);
+                }
+            }
+        }
+        if copies.is_empty() && merges.is_empty() {
+            return Ok(());
+        }
+        let registration = session.registration(self.tables());
+        let (connection, namespace) = (&session.connection, &*session.namespace);
+        let writing = async {
+            // Begun together, answered together.
+            let registering = async {
+                match &registration {
+                    Some(registration) => registration.run(connection, namespace).await,
+                    None => Ok(()),
+                }
+            };
+            let guards = copies.iter().map(|(rows, _)| rows.guard(connection));
+            let merges = merges.iter().map(|rows| rows.merge(connection));
+            let (begun, registered, guarded, merged) = tokio::join!(
+                biased;
+                connection.batch("BEGIN"),
+                registering,
+                join_all(guards),
+                join_all(merges),
+            );
+            first_failure([begun, registered].into_iter().chain(guarded).chain(merged))?;
+            for (rows, statement) in &copies {
+                rows.copy(connection, statement).await?;
+            }
+            connection.batch("COMMIT").await
+        };
+        let written = writing.await;
+        if let Err(Failure::Refused { .. }) = &written {
+            connection.batch("ROLLBACK").await?;
+        }
+        written?;
+        if let Some(registration) = &registration {
+            session.is_registered(registration);
+        }
+        Ok(())
+    }
+
+    /// Writes each schema for itself, outside of a transaction, and searches for the rows that are refused.
+    async fn write_singly(mut self, session: &mut Session) -> Result<WriteReport, UpstreamError> {
+        if let Some(registration) = session.registration(self.tables()) {
+            registration
+                .run(&session.connection, &session.namespace)
+                .await?;
+            session.is_registered(&registration);
+        }
+        let connection = &session.connection;
+        for group in std::mem::take(&mut self.groups) {
+            let mut sends = 0;
+            let mut waiting = vec![group.items.clone()];
+            while let Some(mut items) = waiting.pop() {
+                sends += 1;
+                let Err(failure) = self.send(connection, &group, &items).await else {
+                    continue;
+                };
+                let cause = failure.cause();
+                if matches!(cause, Cause::Moment | Cause::Setup(_)) {
+                    return Err(failure.into());
+                }
+                let reason = failure.words();
+                if cause == Cause::Row && items.len() == 1 {
+                    let item = items[0];
+                    self.losses
+                        .blamed
+                        .push(rejection(item.table, item.row, &reason));
+                } else if cause == Cause::Row && sends < SENDS_MAX {
+                    let right = items.split_off(items.len() / 2);
+                    waiting.extend([right, items]);
+                } else {
+                    for item in items {
+                        self.losses.refuse(item.table, &reason);
+                    }
+                }
+            }
+        }
+        Ok(self.losses.report(self.batch))
+    }
+
+    /// Merges rows of one schema, the first table last: what counts as a row has all its parts.
+    async fn send(
+        &self,
+        connection: &Connection,
+        group: &Group,
+        items: &[Item],
+    ) -> Result<(), Failure> {
+        for (number, part) in group.plan.parts.iter().enumerate().rev() {
+            if let Some(rows) = self.rows(number, part, items) {
+                rows.merge(connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rows<'s>(
+        &'s self,
+        number: usize,
+        part: &'s PartPlan,
+        items: &[Item],
+    ) -> Option<PartRows<'s>> {
+        PartRows::of(self.batch, &self.keys, number, part, items)
+    }
+}
+
+/// Tables made ready for `schema`, or why they cannot be.
+async fn made(
+    session: &mut Session,
+    schema: &Arc<Schema>,
+    told: &Told,
+    looked: Looked<'_>,
+) -> Result<Result<Arc<TablePlan>, String>, UpstreamError> {
+    match session.plan(schema, told).await {
+        Ok((plan, is_new)) => {
+            if is_new {
+                looked(&plan);
+            }
+            Ok(Ok(plan))
+        }
+        Err(failure) => match failure.cause() {
+            Cause::Moment | Cause::Setup(_) => Err(failure.into()),
+            Cause::Row | Cause::Table => Ok(Err(failure.words())),
+        },
+    }
+}
+
+/// Adds the rows of the table at `index` that can be written to those of its group.
+fn sort_out(batch: &Batch, index: usize, group: &mut Group, losses: &mut Losses) {
+    let (rows, schema) = (&batch.tables[index].rows, &group.plan.schema);
+    let holds = |column: &Column| (0..rows.len()).any(|row| column.is_present(row));
+    for (field, column) in rows.columns.iter() {
+        let refusal = group
+            .plan
+            .refused
+            .get(&field)
+            .filter(|refusal| refusal.can_heal);
+        if let Some(refusal) = refusal.filter(|_| holds(column)) {
+            return losses.refuse(index, &refusal.reason);
+        }
+        let (declared, found) = (schema.fields.get(field), column.values.kind());
+        if declared.is_none_or(|declared| declared.kind != found) && holds(column) {
+            let reason = format!("the values of field {field} are {found}, unlike its schema says");
+            return losses.refuse(index, &reason);
+        }
+    }
+    let refused: Vec<(&Column, &str)> = group
+        .plan
+        .refused
+        .iter()
+        .filter_map(|(field, refusal)| Some((rows.columns.get(*field)?, &*refusal.reason)))
+        .collect();
+    for row in 0..rows.len() {
+        let refusal = refused.iter().find(|(column, _)| column.is_present(row));
+        if let Some((_, reason)) = refusal {
+            losses.rejected.push(rejection(index, row, reason));
+            continue;
+        }
+        let has_nul = rows
+            .columns
+            .iter()
+            .find(|(_, column)| match &column.values {
+                Values::Text(texts) => column.is_present(row) && texts[row].contains('\0'),
+                _ => false,
+            });
+        if let Some((field, _)) = has_nul {
+            let name = &schema.fields[field].name;
+            let reason =
+                format!("the text of field {name:?} holds a NUL, which PostgreSQL cannot store");
+            losses.rejected.push(rejection(index, row, &reason));
+            continue;
+        }
+        group.items.push(Item { table: index, row });
+    }
+}
+
+/// Of rows of one stream with one timestamp, the last one alone: a statement cannot write both.
+fn drop_doubles(batch: &Batch, keys: &[String], items: &mut Vec<Item>) {
+    let tables: HashSet<usize> = items.iter().map(|item| item.table).collect();
+    let streams: HashSet<&String> = tables.iter().map(|table| &keys[*table]).collect();
+    let ts = |item: &Item| batch.tables[item.table].rows.ts[item.row];
+    let rises = |a: &Item, b: &Item| a.table != b.table || ts(a) < ts(b);
+    if streams.len() == tables.len() && items.is_sorted_by(rises) {
+        return;
+    }
+    let mut last: HashMap<(&String, i64), Item> = HashMap::new();
+    for item in &*items {
+        last.insert((&keys[item.table], ts(item)), *item);
+    }
+    items.retain(|item| last.get(&(&keys[item.table], ts(item))) == Some(item));
+}
+
+/// The failure that made the others follow.
+fn first_failure(done: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+    let mut failures = done.filter_map(Result::err);
+    let Some(first) = failures.next() else {
+        return Ok(());
+    };
+    let follows = |failure: &Failure| failure.is(codes::TRANSACTION_IS_OVER);
+    if follows(&first) {
+        return Err(failures.find(|failure| !follows(failure)).unwrap_or(first));
+    }
+    Err(first)
+}
+
+fn rejection(table: usize, row: usize, reason: &str) -> Rejection {
+    Rejection {
+        table,
+        row,
+        reason: reason.to_owned(),
+        is_out_of_time: false,
+    }
+}
