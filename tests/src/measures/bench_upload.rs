@@ -1,9 +1,13 @@
 //! Upload through the upstream against the barest loop that writes the same rows, as ratios.
 //!
 //! With `DUNLIN_TDENGINE_URL` (`tdengine://user:password@host:6041/any`): against `write_raw_block`
-//! alone and against SQL text. Without: the `SQLite` upstream against bare `rusqlite`.
+//! alone and against SQL text. With `DUNLIN_POSTGRES_URL` (`postgres://user:password@host:5432/database`, with
+//! the right to make a schema): against a binary COPY alone and against INSERT of many rows. With neither: the
+//! `SQLite` upstream against bare `rusqlite`.
 //! 200,000 rows of the four fixed columns and six floats, in batches of 5,000; rounds are interleaved
 //! and medians compared. Prints one line of JSON.
+
+mod bench_upload_postgres;
 
 use std::{
     collections::BTreeMap,
@@ -44,9 +48,11 @@ type Done<T> = Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Done<()> {
-    let line = match std::env::var("DUNLIN_TDENGINE_URL") {
-        Ok(url) => tdengine(&url).await?,
-        Err(_) => sqlite().await?,
+    let url_of = |name: &str| std::env::var(name).ok();
+    let line = match (url_of("DUNLIN_TDENGINE_URL"), url_of("DUNLIN_POSTGRES_URL")) {
+        (Some(url), _) => tdengine(&url).await?,
+        (None, Some(url)) => bench_upload_postgres::postgres(&url).await?,
+        (None, None) => sqlite().await?,
     };
     println!("{line}");
     Ok(())
