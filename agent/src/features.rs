@@ -1,4 +1,4 @@
-//! What of Dunlin is compiled in: everything but PostgreSQL, unless a build for a small device leaves parts
+//! What of Dunlin is compiled in: everything but `PostgreSQL`, unless a build for a small device leaves parts
 //! out (`--no-default-features`).
 
 /// A part that can be left out.

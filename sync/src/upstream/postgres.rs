@@ -1,6 +1,6 @@
 //! `PostgreSQL` 12 or later (`postgres://user:password@host:5432/database`).
 //!
-//! Laid out as the SQLite upstream does it, so that the same queries read both:
+//! Laid out as the `SQLite` upstream does it, so that the same queries read both:
 //! - one table a schema, named after it: `stream` (device and stream name, joined with `/`), `ts`
 //!   (nanoseconds UTC), `is_train`, `fold`, `source_ts`, then the fields under their own names; key: stream
 //!   and time;

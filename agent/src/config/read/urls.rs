@@ -15,7 +15,7 @@ use crate::{
 const ENCODE: &str = "special characters in user and password are written %40 for @, %2F for /, \
                       %3A for :, %23 for #; or use password_file";
 
-/// How a PostgreSQL URL says that TLS is spoken, and that it is not.
+/// How a `PostgreSQL` URL says that TLS is spoken, and that it is not.
 const VERIFIED: &str = "sslmode=verify-full";
 const PLAIN: &str = "sslmode=disable";
 
@@ -53,7 +53,7 @@ impl ServerUrl {
         })
     }
 
-    /// Whether it is a TDengine, which takes options for its databases.
+    /// Whether it is a `TDengine`, which takes options for its databases.
     pub(in crate::config) fn is_tdengine(&self) -> bool {
         self.url.scheme().starts_with("tdengine")
     }

@@ -306,13 +306,11 @@ impl Choice {
         let has_room = |part: &Part| {
             part.columns_ever < COLUMNS_MAX && part.row_bytes + bytes <= ROW_BYTES_MAX
         };
-        let number = match self.parts.iter().position(has_room) {
-            Some(number) => number,
-            None => {
-                let wish = format!("{}_{}", self.parts[0].table, self.parts.len() + 1);
-                self.add_part(&wish)
-            }
-        };
+        let with_room = self.parts.iter().position(has_room);
+        let number = with_room.unwrap_or_else(|| {
+            let wish = format!("{}_{}", self.parts[0].table, self.parts.len() + 1);
+            self.add_part(&wish)
+        });
         let part = &mut self.parts[number];
         part.columns.push((column.to_owned(), kind.to_owned()));
         part.columns_new += 1;

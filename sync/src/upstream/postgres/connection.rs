@@ -313,7 +313,7 @@ fn not_let_in(error: &Error, address: &Address) -> UpstreamError {
 fn is_io(error: &Error) -> bool {
     error
         .source()
-        .is_some_and(|source| source.is::<std::io::Error>())
+        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 fn failure_of(error: &Error) -> Failure {

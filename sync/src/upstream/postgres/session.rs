@@ -92,9 +92,12 @@ impl Session {
     /// Sees to the tables about the tables.
     pub(super) async fn keep_books(&mut self) -> Result<(), UpstreamError> {
         let kept = books::keep(&self.connection, &self.namespace).await;
-        let books = kept.map_err(|failure| match failure.is("42501") {
-            true => UpstreamError::Rejected(no_right(&self.namespace, &failure.words())),
-            false => failure.into(),
+        let books = kept.map_err(|failure| {
+            if failure.is("42501") {
+                UpstreamError::Rejected(no_right(&self.namespace, &failure.words()))
+            } else {
+                failure.into()
+            }
         })?;
         self.books_oid = books.oid;
         Ok(())

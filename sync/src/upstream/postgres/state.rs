@@ -133,9 +133,10 @@ pub(super) async fn look(
         connection.query(&fields, &of_schema),
         connection.query(&relations, &of_schema),
         async {
-            match with_taken {
-                true => connection.query(&taken, &[]).await,
-                false => Ok(Vec::new()),
+            if with_taken {
+                connection.query(&taken, &[]).await
+            } else {
+                Ok(Vec::new())
             }
         },
     )?;

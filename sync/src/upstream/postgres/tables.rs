@@ -224,10 +224,10 @@ fn definition(namespace: &str, number: usize, part: &Part) -> String {
         let added: Vec<_> = added
             .map(|new| format!("ADD COLUMN {}", column(new)))
             .collect();
-        return match added.is_empty() {
-            true => String::new(),
-            false => format!("ALTER TABLE {table} {};\n", added.join(", ")),
-        };
+        if added.is_empty() {
+            return String::new();
+        }
+        return format!("ALTER TABLE {table} {};\n", added.join(", "));
     }
     let fixed = fixed_columns(number).iter().zip(FIXED_KINDS);
     let fixed = fixed.map(|(name, (_, kind))| format!("{name} {kind}"));

@@ -72,13 +72,12 @@ pub(super) fn view(
         .map(|name| ((*name).to_owned(), format!("t.{name}")));
     columns.extend(own);
     let mut used = BTreeSet::new();
-    let shown = match number {
-        0 => shown(parts, &Joined::find(fields, parts)),
-        _ => {
-            let columns = part.columns.iter();
-            let alone = columns.map(|(name, _)| (name.clone(), named(0, name), BTreeSet::new()));
-            alone.collect()
-        }
+    let shown = if number == 0 {
+        shown(parts, &Joined::find(fields, parts))
+    } else {
+        let columns = part.columns.iter();
+        let alone = columns.map(|(name, _)| (name.clone(), named(0, name), BTreeSet::new()));
+        alone.collect()
     };
     for (name, expression, tables) in shown {
         if columns.len() >= COLUMNS_MAX {

@@ -10,7 +10,7 @@
 //! is, and may be healed.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -117,14 +117,10 @@ impl<'b> Writer<'b> {
                 continue;
             }
             let identity = Arc::as_ptr(&table.schema).addr();
-            let plan = match plans.get(&identity) {
-                Some(plan) => plan,
-                None => {
-                    let plan = made(session, &table.schema, told, looked).await?;
-                    plans.entry(identity).or_insert(plan)
-                }
-            };
-            match plan {
+            if let Entry::Vacant(unknown) = plans.entry(identity) {
+                unknown.insert(made(session, &table.schema, told, looked).await?);
+            }
+            match &plans[&identity] {
                 Ok(plan) => {
                     let group = groups.entry(identity).or_insert_with(|| Group {
                         plan: Arc::clone(plan),
