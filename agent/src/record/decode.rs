@@ -80,7 +80,8 @@ pub struct Decoded {
     pub long_names: Vec<(String, String)>,
     /// Which columns take values of another one's second type, as far as the schema does not say so yet.
     pub seconds: Vec<SecondField>,
-    /// Records by the stream they belong to; at least one stream, and at least one record each.
+    /// Records by the stream they belong to, at least one each; none of a publish of which the rule leaves all
+    /// out.
     pub groups: Vec<Group>,
     /// What is missing from them.
     pub misfits: Misfits,
@@ -180,12 +181,22 @@ pub fn decode(
     };
     let inflated = inflate::decompressed(publish.payload, compression, publish.bytes_max)?;
     let payload = &*inflated;
-    let mut builder = Builder::new(rule, schema, publish.wanted);
-    let decoded = decode_payload(rule, payload, publish.field, &mut builder);
+    let run = |may_take_spare| {
+        let mut builder = Builder::new(rule, schema, publish.wanted);
+        builder.may_take_spare(may_take_spare);
+        let decoded = decode_payload(rule, payload, publish.field, &mut builder);
+        (builder, decoded)
+    };
+    let (mut builder, mut decoded) = run(true);
+    if builder.is_too_wide() {
+        (builder, decoded) = run(false);
+    }
     let begun = builder.begun();
-    decoded
-        .and_then(|()| builder.finish())
-        .map_err(|reject| with_count(rule, reject, begun, payload))
+    let decoded = match decoded {
+        Ok(()) => builder.finish(),
+        Err(reject) => Err(builder.advised(reject)),
+    };
+    decoded.map_err(|reject| with_count(rule, reject, begun, payload))
 }
 
 /// Records, or why there are none, and what has been announced.
@@ -201,19 +212,26 @@ pub(crate) fn decode_sparkplug<'t>(
     sessions: &Sessions,
 ) -> Result<Option<Announced<'t>>, Reject> {
     let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
-    let mut builder = Builder::new(rule, schema, publish.wanted);
-    let decoded = sparkplug::decode(topic, &inflated, sessions, &mut builder)?;
+    let run = |may_take_spare| {
+        let mut builder = Builder::new(rule, schema, publish.wanted);
+        builder.may_take_spare(may_take_spare);
+        let decoded = sparkplug::decode(topic, &inflated, sessions, &mut builder)?;
+        Ok::<_, Reject>((builder, decoded))
+    };
+    let (mut builder, mut decoded) = run(true)?;
+    if builder.is_too_wide() {
+        (builder, decoded) = run(false)?;
+    }
     let Some((change, put)) = decoded else {
         return Ok(None);
     };
     let is_empty = builder.begun() == 0;
-    let decoded = put.and_then(|()| {
-        if is_empty {
-            // Nothing but what is about the connection.
-            return Ok(Decoded::default());
-        }
-        builder.finish()
-    });
+    let decoded = match put {
+        Err(reject) => Err(builder.advised(reject)),
+        // Nothing but what is about the connection.
+        Ok(()) if is_empty => Ok(Decoded::default()),
+        Ok(()) => builder.finish(),
+    };
     Ok(Some((decoded, change)))
 }
 

@@ -160,14 +160,14 @@ fields_max = 4096
             world.publish_raw(&format!("{prefix}/{table}/l"), payload.as_bytes());
         }
     }
-    // One that has but its last fields, and one with a field too many.
+    // One that has but its last fields, and one with more than a few fields too many.
     world.publish_raw(
         &format!("{prefix}/wave/l"),
         object(whole, 4_090..4_096).as_bytes(),
     );
     world.publish_raw(
         &format!("{prefix}/plc/l"),
-        object(whole, 0..1_001).as_bytes(),
+        object(whole, 0..1_017).as_bytes(),
     );
     let status = world.wait("the uploads", |s| {
         s.upstream.uploaded == 11 && s.records.quarantined == 1

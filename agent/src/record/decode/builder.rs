@@ -6,6 +6,7 @@
 mod columns;
 mod misfits;
 mod put;
+mod room;
 mod second;
 mod seen;
 
@@ -13,7 +14,7 @@ use std::{borrow::Cow, collections::HashMap, mem};
 
 use dunlin_sync::sample::{Field, Origin, Schema, Stage, Value};
 
-use self::{put::misfit_at, seen::Seen};
+use self::{put::misfit_at, room::Room, seen::Seen};
 use super::{
     CELLS_MAX, Decoded, Group, Missing, RECORDS_MAX, Reason, Record, Reject, SecondField,
     float::Floats,
@@ -78,6 +79,7 @@ pub(super) struct Builder<'a> {
     converts: bool,
     /// Columns that are in the schema and are not to be filled any more; empty for none.
     ignored: Vec<bool>,
+    room: Room,
     required: Vec<usize>,
     /// Columns in the order of their paths, once guessing has failed often enough.
     by_path: Vec<u32>,
@@ -94,6 +96,8 @@ pub(super) struct Builder<'a> {
     begun: usize,
     records_max: usize,
     cells: usize,
+    /// A record had nothing but what the rule leaves out.
+    has_excluded: bool,
     misfits: Misfits,
     /// Only these are taken: the rest is stored already.
     wanted: Option<&'a Missing>,
@@ -137,6 +141,7 @@ impl<'a> Builder<'a> {
                     .iter()
                     .any(|word| word.parse::<f64>().is_ok_and(f64::is_finite)),
             ignored: Vec::new(),
+            room: Room::default(),
             required: Vec::new(),
             by_path: Vec::new(),
             misses: 0,
@@ -150,6 +155,7 @@ impl<'a> Builder<'a> {
             begun: 0,
             records_max: RECORDS_MAX,
             cells: 0,
+            has_excluded: false,
             misfits: Misfits::default(),
             wanted,
             wanted_met: 0,
@@ -162,6 +168,7 @@ impl<'a> Builder<'a> {
         };
         builder.declare();
         builder.ignore();
+        builder.measure_room();
         builder
     }
 
@@ -292,6 +299,10 @@ impl<'a> Builder<'a> {
                 format!("the required field {} is missing", quoted(path)),
             ));
         }
+        if !self.seen.any && self.seen.excluded {
+            self.has_excluded = true;
+            return Ok(());
+        }
         if !self.seen.any {
             return Err(Reject::new(
                 Reason::Empty,
@@ -311,7 +322,8 @@ impl<'a> Builder<'a> {
     }
 
     /// What has been decoded.
-    pub(super) fn finish(self) -> Result<Decoded, Reject> {
+    pub(super) fn finish(mut self) -> Result<Decoded, Reject> {
+        self.advise_misfits();
         let mut groups = self.groups;
         groups.retain(|group| !group.records.is_empty());
         if groups.is_empty()
@@ -331,7 +343,7 @@ impl<'a> Builder<'a> {
                 );
                 return Err(Reject::new(Reason::MissingField, detail));
             }
-        } else if groups.is_empty() {
+        } else if groups.is_empty() && !self.has_excluded {
             return Err(Reject::new(Reason::Empty, "no record with a value"));
         }
         Ok(Decoded {

@@ -166,7 +166,10 @@ impl Reason {
             Self::UnknownTopic => "add a [[stream]] rule for the topic, or subscribe to less",
             Self::BadTopic => "publish on a topic without quotes, control characters and `..`",
             Self::MissingField => "send the field, or do not require it",
-            Self::TooManyFields => "raise the rule's fields_max, or declare the fields that matter",
+            Self::TooManyFields => {
+                "leave out what is no measurement (`exclude_fields`), declare the fields that matter, or \
+                 raise the rule's fields_max"
+            }
             Self::BadText => "send texts without control characters",
             Self::BadTime => "send times as the rule's time format says",
             Self::BadFieldName => "rename the field",

@@ -8,7 +8,8 @@ use crate::record::decode::{Reason, Reject};
 /// The records of a publish that is sent again; `whole`: only if nothing of it is left out.
 pub(super) fn records_of(decoding: Decoding<'_>, whole: bool) -> Result<DecodedBatch<'_>, Reject> {
     let Decoding::Records(batch) = decoding else {
-        let detail = "there is nothing in it to store: its [[stream]] excludes the topic";
+        let detail =
+            "there is nothing in it to store: its [[stream]] excludes the topic or all fields";
         return Err(Reject::new(Reason::UnknownTopic, detail));
     };
     match batch.misfits.first() {

@@ -223,7 +223,9 @@ pub(in crate::config) const FIELDS_MAX: Key<usize> = Key::new(
     "stream.fields_max",
     integer(1, builder::FIELDS_MAX as u64),
     "256",
-    "Most fields a table may grow to, 1 to 4096.",
+    "Most fields a table may grow to, 1 to 4096. Those that are declared always have room, and those that\n\
+     `exclude_fields` leaves out do not count. Publishes that begin at most 16 new ones may have a quarter as\n\
+     many more, so that one wide document does not keep out what comes after it.",
 );
 pub(in crate::config) const INSTANCES_MAX: OptionalKey<usize> = OptionalKey::new(
     "stream.instances_max",

@@ -73,6 +73,7 @@ impl Builder<'_> {
             Target::Undeclared => {}
         }
         Ok(if !self.wants_below(path) {
+            self.note_excluded();
             Below::Nothing
         } else if self.rule.infer && !self.declared_only {
             Below::Inferred
@@ -91,8 +92,16 @@ impl Builder<'_> {
             Target::Column(column) => self.put_column(column, cell),
             Target::Time => self.put_time(cell),
             Target::Undeclared if self.infers(path) => self.put_new(path, cell).map(|_| ()),
-            Target::Undeclared => Ok(()),
+            Target::Undeclared => {
+                self.note_excluded();
+                Ok(())
+            }
         }
+    }
+
+    /// What nobody declared is not inferred either.
+    fn note_excluded(&mut self) {
+        self.seen.excluded |= self.rule.infer && !self.declared_only;
     }
 
     /// Puts `cell` into a known field.
@@ -102,6 +111,7 @@ impl Builder<'_> {
         cell: &Cell<'_>,
     ) -> Result<(), Reject> {
         if self.is_ignored(column) {
+            self.seen.excluded = true;
             return Ok(());
         }
         self.store(column, cell)
@@ -237,7 +247,7 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn check_new(&self, name: &str) -> Result<(), Reject> {
+    pub(super) fn check_new(&mut self, name: &str) -> Result<(), Reject> {
         // Any other field of this name would have been found by its path.
         if self.is_renamed(name) {
             return Err(Reject::new(
@@ -248,17 +258,7 @@ impl Builder<'_> {
                 ),
             ));
         }
-        if self.width() >= self.rule.fields_max {
-            return Err(Reject::new(
-                Reason::TooManyFields,
-                format!(
-                    "{} would be one field more than the {} of fields_max",
-                    quoted(name),
-                    self.rule.fields_max
-                ),
-            ));
-        }
-        Ok(())
+        self.check_room(name)
     }
 }
 

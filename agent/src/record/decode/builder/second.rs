@@ -161,7 +161,7 @@ impl Builder<'_> {
             match self.search(&name) {
                 Some(second) if self.is_second(column, second, kind) => return Some(second),
                 Some(_) => {}
-                None if self.width() >= self.rule.fields_max => return None,
+                // What is declared always has room.
                 None => return Some(self.append_second(column, &name, kind)),
             }
         }

@@ -7,6 +7,8 @@ use std::mem;
 pub(super) struct Seen {
     pub(super) time: bool,
     pub(super) any: bool,
+    /// Something that the rule leaves out.
+    pub(super) excluded: bool,
     first_64: u64,
     /// The record, counted from 1, that named the column last; so nothing need be cleared.
     rest: Vec<u32>,
@@ -40,6 +42,7 @@ impl Seen {
     pub(super) fn next_record(&mut self) {
         self.time = false;
         self.any = false;
+        self.excluded = false;
         self.first_64 = 0;
         self.record += 1;
     }
