@@ -129,7 +129,12 @@ impl Agent {
         let store = Store::open(&settings)?;
         settings.mqtt.client_id = store.identity.client_id_for(&settings).to_owned();
         let (ingest, inbox, acker, stopper) = open_ingest(&settings)?;
-        let stack = Stack::new(&settings, store, upstream, inbox, acker);
+        let stack = Stack::new(
+            &settings,
+            store,
+            upstream,
+            (inbox, acker, ingest.publisher()),
+        );
         let view = view(settings, &stack, &ingest);
         let http = serve_http(&view).await;
         // Before any record is taken: two agents on one directory must not both begin.

@@ -10,6 +10,7 @@ use crate::{
     base::wall::wall_ns,
     config::settings::Settings,
     ingest::{Acker, Inbox},
+    mqtt::outgoing::Publisher,
     record::writer::{Requests, Writer, WriterParts},
     store::{Identity, Store},
     upstream::uploader_options,
@@ -30,13 +31,13 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Publishes come in by `inbox` and are acknowledged by `acker`. Blocks on the disk for a moment.
+    /// Publishes come in by `inbox` and are acknowledged by `acker`; what is said to edge nodes goes out by
+    /// `publisher`. Blocks on the disk for a moment.
     pub(crate) fn new(
         settings: &Settings,
         store: Store,
         upstream: Arc<dyn Upstream>,
-        inbox: Inbox,
-        acker: Acker,
+        (inbox, acker, publisher): (Inbox, Acker, Publisher),
     ) -> Self {
         let (gate, gate_open) = watch::channel(!store.clock.uploads_held());
         let uploader = Uploader::open(
@@ -54,6 +55,7 @@ impl Stack {
             clock: store.clock,
             gate,
             uploads: uploader.stats(),
+            publisher,
             wall_ns,
         };
         let (writer, requests) = Writer::new(parts, settings);

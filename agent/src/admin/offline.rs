@@ -22,6 +22,7 @@ use crate::{
         Acker,
         inbox::{self, Outlet},
     },
+    mqtt::outgoing,
     record::writer,
     stack::Stack,
     store::{Store, StoreError, check_format, cursor_path, read_identity, usable},
@@ -129,7 +130,8 @@ impl Offline {
         let store = Store::open(&settings)?;
         // No publish comes, so none is acknowledged.
         let ((outlet, inbox), (acker, _)) = (inbox::channel(1, 1), Acker::observed());
-        let stack = Stack::new(&settings, store, upstream, inbox, acker);
+        let (publisher, _) = outgoing::channel();
+        let stack = Stack::new(&settings, store, upstream, (inbox, acker, publisher));
         let uploads = stack.uploader.stats();
         let stats = stack.writer.stats();
         let (give_up, gave_up) = watch::channel(false);

@@ -205,11 +205,11 @@ impl<'a> Session<'a> {
                 self.keep_alive.heard();
                 self.take_in()?;
             }
-            publish = self.ingest.outbox.next(), if may_publish => {
+            (publish, stats) = self.ingest.outbox.next(), if may_publish => {
                 let out = &mut self.link.writer.out;
                 let version = self.ingest.link.version;
                 wire::publish_qos0(version, &publish.topic, &publish.payload, out);
-                add(&self.ingest.outbox.stats.written, 1);
+                add(&stats.written, 1);
             }
             () = self.ingest.outlet.room(), if !self.room => self.room = true,
             () = self.subscriptions.due(), if may_publish && may_read => self.subscribe()?,

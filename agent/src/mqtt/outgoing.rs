@@ -32,43 +32,61 @@ pub struct OutgoingStats {
     pub written: AtomicU64,
     /// Dropped: no connection, no room, too long, or the connection broke before its turn.
     pub dropped: AtomicU64,
-    /// Whether there is a connection to write to.
-    pub(crate) is_open: AtomicBool,
 }
 
 /// Hands publishes over, from any thread.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    queue: mpsc::Sender<Outgoing>,
+    queue: mpsc::Sender<Queued>,
+    stats: Arc<OutgoingStats>,
+    is_open: Arc<AtomicBool>,
+}
+
+/// A publish, and where it counts.
+#[derive(Debug)]
+struct Queued {
+    publish: Outgoing,
     stats: Arc<OutgoingStats>,
 }
 
 /// The connection's end.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: mpsc::Receiver<Outgoing>,
-    pub(crate) stats: Arc<OutgoingStats>,
+    queue: mpsc::Receiver<Queued>,
+    /// Whether there is a connection to write to.
+    is_open: Arc<AtomicBool>,
 }
 
 /// Both ends.
 pub(crate) fn channel() -> (Publisher, Outbox) {
     let (sender, queue) = mpsc::channel(QUEUED_MAX);
-    let stats = Arc::<OutgoingStats>::default();
+    let is_open = Arc::<AtomicBool>::default();
     let publisher = Publisher {
         queue: sender,
-        stats: Arc::clone(&stats),
+        stats: Arc::default(),
+        is_open: Arc::clone(&is_open),
     };
-    (publisher, Outbox { queue, stats })
+    (publisher, Outbox { queue, is_open })
 }
 
 impl Publisher {
     /// Publishes, or drops and counts; never waits.
     pub fn publish(&self, publish: Outgoing) {
         let fits = publish.payload.len() <= PAYLOAD_BYTES_MAX;
-        let is_taken =
-            fits && self.stats.is_open.load(Relaxed) && self.queue.try_send(publish).is_ok();
+        let stats = Arc::clone(&self.stats);
+        let queued = Queued { publish, stats };
+        let is_taken = fits && self.is_open.load(Relaxed) && self.queue.try_send(queued).is_ok();
         if !is_taken {
             self.stats.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The same way out with counters of its own.
+    #[must_use]
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            stats: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -82,25 +100,26 @@ impl Outbox {
     /// A connection is there. What waited for an earlier one is dropped.
     pub(crate) fn open(&mut self) {
         self.drop_waiting();
-        self.stats.is_open.store(true, Relaxed);
+        self.is_open.store(true, Relaxed);
     }
 
     /// The connection is gone.
     pub(crate) fn close(&mut self) {
-        self.stats.is_open.store(false, Relaxed);
+        self.is_open.store(false, Relaxed);
         self.drop_waiting();
     }
 
     fn drop_waiting(&mut self) {
-        while self.queue.try_recv().is_ok() {
-            self.stats.dropped.fetch_add(1, Relaxed);
+        while let Ok(queued) = self.queue.try_recv() {
+            queued.stats.dropped.fetch_add(1, Relaxed);
         }
     }
 
-    /// The next one. Cancel-safe; never, once every [`Publisher`] is gone.
-    pub(crate) async fn next(&mut self) -> Outgoing {
+    /// The next one, with the counters of whoever handed it over. Cancel-safe; never, once every
+    /// [`Publisher`] is gone.
+    pub(crate) async fn next(&mut self) -> (Outgoing, Arc<OutgoingStats>) {
         match self.queue.recv().await {
-            Some(publish) => publish,
+            Some(queued) => (queued.publish, queued.stats),
             None => std::future::pending().await,
         }
     }

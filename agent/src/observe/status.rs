@@ -146,6 +146,9 @@ pub struct MqttStatus {
     /// Publishes stored that may have been stored already: nothing tells.
     #[serde(default)]
     pub possible_duplicates: u64,
+    /// Requests to edge nodes of Sparkplug B that they announce themselves again.
+    #[serde(default)]
+    pub rebirths_asked: u64,
     /// Last trouble, in words.
     pub last_error: Option<String>,
     /// What is wrong at present although the connection may stand, in words.
@@ -299,6 +302,7 @@ impl View {
                 duplicates: writer.duplicates.load(Relaxed),
                 retained_known: writer.retained_known.load(Relaxed),
                 possible_duplicates: writer.possible_duplicates.load(Relaxed),
+                rebirths_asked: writer.rebirths_asked.load(Relaxed),
                 last_error: ingest.last_error(),
                 troubles: ingest.troubles(),
             },

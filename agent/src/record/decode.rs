@@ -57,7 +57,7 @@ use builder::Builder;
 pub use misfits::{FieldMisfit, Misfits, Missing};
 pub use names::is_field_name;
 pub use reason::{Reason, Reject};
-pub(crate) use sparkplug::Sessions;
+pub(crate) use sparkplug::{Sessions, rebirth_request};
 pub(crate) use value::Cell;
 
 /// Most records in one publish.

@@ -14,7 +14,9 @@ mod commit;
 mod imports;
 mod inside;
 mod intake;
+mod items;
 mod partly;
+mod rebirths;
 mod redelivery;
 mod request;
 mod retained;
@@ -46,6 +48,7 @@ use self::{
     imports::Imports,
     intake::Intake,
     partly::PartlyKept,
+    rebirths::Rebirths,
     redelivery::{End, FOLLOWING_MAX, Following, Redelivery, Verdict},
     retained::Retained,
     window::Window,
@@ -64,6 +67,7 @@ pub use self::{
 use crate::{
     config::settings::{MqttVersion, RetainedPolicy, Settings},
     ingest::{Acker, Inbox, Incoming, Received},
+    mqtt::outgoing::Publisher,
     record::clock::Clock,
 };
 
@@ -97,6 +101,8 @@ pub struct WriterParts {
     pub gate: watch::Sender<bool>,
     /// What the uploader has taken.
     pub uploads: Arc<UploadStats>,
+    /// How edge nodes of Sparkplug B are told that they should announce themselves again.
+    pub publisher: Publisher,
     /// The wall clock, for quarantine items.
     pub wall_ns: fn() -> i64,
 }
@@ -119,6 +125,7 @@ pub struct Writer {
     /// Since when the first of these waits for the one after it.
     undecided: Option<Instant>,
     partly: PartlyKept,
+    rebirths: Rebirths,
     pending: Pending,
     /// What is said of what goes into quarantine.
     notices: Notices,
@@ -157,6 +164,7 @@ impl Writer {
             arrived: Vec::new(),
             undecided: None,
             partly: PartlyKept::new(),
+            rebirths: Rebirths::new(&parts.publisher),
             pending: Pending::new(),
             notices: Notices::default(),
             stalled: None,
@@ -332,10 +340,9 @@ impl Writer {
                     .inspect_err(|_| self.redelivery.keep(publish, print, verdict))?;
                 self.stats.count_misfits(&misfits);
                 if !misfits.missing.is_empty() && self.partly.may_be_kept(now) {
-                    let item = self
-                        .intake
-                        .partly_stored(misfits, &publish.topic, &publish.payload);
-                    pending.reject(item);
+                    let (topic, payload) = (&publish.topic, &publish.payload);
+                    let at_ns = (self.parts.wall_ns)();
+                    pending.reject(items::partly_stored(misfits, topic, payload, at_ns));
                 }
             }
             Some(Ok(Decoding::Nothing)) => {
@@ -343,11 +350,17 @@ impl Writer {
             }
             Some(Err(reject)) => {
                 let payload = (&publish.payload[..], publish.payload_bytes);
-                pending.reject(self.intake.reject(&reject, &publish.topic, payload));
+                let at_ns = (self.parts.wall_ns)();
+                pending.reject(items::refused(&reject, &publish.topic, payload, at_ns));
             }
             _ => {}
         }
         let stats = &self.stats;
+        if let Some(node) = self.intake.take_rebirth() {
+            let now_ms = u64::try_from(self.parts.clock.now() / 1_000_000).unwrap_or_default();
+            let is_asked = self.rebirths.ask(node, now, now_ms);
+            stats.rebirths_asked.fetch_add(u64::from(is_asked), Relaxed);
+        }
         stats.publishes.fetch_add(1, Relaxed);
         stats.duplicates.fetch_add(u64::from(is_stored), Relaxed);
         let is_possible = !is_stored && !is_nothing && verdict.is_doubtful();

@@ -178,3 +178,38 @@ fn what_an_edge_node_has_announced_outlives_a_restart() {
         [" 0.5 1", "press 1.5 2", "press 2.5 3", "press 3.5 4"]
     );
 }
+
+#[test]
+fn an_edge_node_whose_birth_was_missed_is_asked_for_it_once_where_that_is_wanted() {
+    const COMMAND: &[u8] = b"Node Control/Rebirth";
+    let mut world = world(
+        "[[stream]]\nname = \"plant\"\ntopic = \"spBv1.0/#\"\nformat = \"sparkplug_b\"\ntime_min = 1970-01-01\n\
+         rebirth_requests = true\n",
+    );
+    world.relay.start_times();
+    let group = world.numbered.prefix.replace('/', "-");
+    let topic = |kind: &str| format!("spBv1.0/{group}/{kind}/edge");
+    for seq in 3..6 {
+        world.publish_raw(&topic("NDATA"), &payload(1, seq, &[metric(None, 1, 0.5)]));
+    }
+    let status = world.wait("the refusals", |s| s.records.quarantined == 3);
+    assert_eq!(status.mqtt.rebirths_asked, 1);
+    let asked = world.until("the request", |world| {
+        let published = world.relay.times().published;
+        let commands = published.iter().filter(|(_, payload)| {
+            let mut parts = payload.windows(COMMAND.len());
+            parts.any(|part| part == COMMAND)
+        });
+        Some(commands.count()).filter(|count| *count > 0)
+    });
+    assert_eq!(asked, 1);
+    // It answers, and what comes then has its name.
+    world.publish_raw(
+        &topic("NBIRTH"),
+        &payload(2, 0, &[metric(Some("load"), 1, 1.5)]),
+    );
+    world.publish_raw(&topic("NDATA"), &payload(3, 1, &[metric(None, 1, 2.5)]));
+    world.wait("the uploads", |s| s.upstream.uploaded == 2);
+    let rows = texts(&world, "SELECT load || '' FROM plant ORDER BY ts");
+    assert_eq!(rows, ["1.5", "2.5"]);
+}

@@ -13,6 +13,7 @@ use crate::{
     base::text::printable,
     config::{self, settings::Settings},
     record::held,
+    topic::cover,
 };
 
 /// Most bytes of the schemas that an agent tells.
@@ -101,7 +102,26 @@ fn summary(settings: &Settings) -> Result<String, Exit> {
         streams.join(", "),
         upstream.location(),
         settings.data_dir.display()
-    ))
+    ) + &requests(settings))
+}
+
+/// What is said to edge nodes of Sparkplug B, a line for each stream that does.
+fn requests(settings: &Settings) -> String {
+    const COMMANDS: &str = "spBv1.0/+/NCMD/+";
+    let asking = settings.streams.iter().filter(|rule| rule.rebirth_requests);
+    let lines = asking.map(|rule| {
+        let comes_back = if cover::overlap(&rule.filter.mqtt_filter(), COMMANDS) {
+            "; what others publish there is ignored"
+        } else {
+            ""
+        };
+        format!(
+            "\nstream {} asks edge nodes for their births: it publishes to {COMMANDS}, which the broker's \
+             access list has to allow{comes_back}",
+            rule.name
+        )
+    });
+    lines.collect()
 }
 
 #[cfg(test)]

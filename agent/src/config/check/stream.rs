@@ -244,6 +244,7 @@ fn from_entry<'a>(
         nan: entry.get(&keys::NAN, found),
         on_misfit: entry.get(&keys::ON_MISFIT, found),
         retained: entry.get(&keys::RETAINED, found),
+        rebirth_requests: rebirth_requests(&entry, format, found),
         fields_max: fields_max(&entry, fields.len(), found),
         instances_max: entry.read(&keys::INSTANCES_MAX, found),
         split: split::rule(&entry, found),
@@ -345,6 +346,16 @@ fn delimiter(entry: &Entry<'_>, default: u8, found: &mut Diagnostics) -> u8 {
             default
         }
     }
+}
+
+fn rebirth_requests(entry: &Entry<'_>, format: PayloadFormat, found: &mut Diagnostics) -> bool {
+    let is_asked = entry.get(&keys::REBIRTH_REQUESTS, found);
+    if is_asked && format != PayloadFormat::SparkplugB {
+        let hint = "remove it, or set format = \"sparkplug_b\"";
+        let message = "means nothing unless the format is sparkplug_b";
+        entry.error(keys::REBIRTH_REQUESTS.key(), message, hint, found);
+    }
+    is_asked
 }
 
 fn fields_max(entry: &Entry<'_>, declared: usize, found: &mut Diagnostics) -> usize {

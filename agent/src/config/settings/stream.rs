@@ -389,6 +389,8 @@ pub struct StreamRule {
     pub on_misfit: OnMisfit,
     /// What the broker sends because it has retained it.
     pub retained: RetainedPolicy,
+    /// Edge nodes that have to announce themselves again are told so.
+    pub rebirth_requests: bool,
     /// Most fields a schema may grow to.
     pub fields_max: usize,
     /// Most streams of this rule; `None`: as many as the device takes.
@@ -444,6 +446,7 @@ impl StreamRule {
             missing: Self::MISSING.map(str::to_owned).to_vec(),
             on_misfit: OnMisfit::Missing,
             retained: RetainedPolicy::Once,
+            rebirth_requests: false,
             fields_max: 256,
             instances_max: None,
             split: SplitRule::DEFAULT,

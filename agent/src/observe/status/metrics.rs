@@ -79,6 +79,11 @@ fn mqtt(status: &MqttStatus, refused: u64) -> Vec<Metric> {
             "Publishes stored that may have been stored already",
             status.possible_duplicates,
         ),
+        Metric::counter(
+            "dunlin_sparkplug_rebirth_requests_total",
+            "Requests to edge nodes that they announce themselves again",
+            status.rebirths_asked,
+        ),
     ]
 }
 

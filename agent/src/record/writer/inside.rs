@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 use super::{
     OWN_TABLE_PREFIX, Refused, Request, RequestContent, Writer, clock_duty::NoTime, commit_gap,
-    partly::records_of, store, streams_idle_ns_max, window::Window,
+    items, partly::records_of, store, streams_idle_ns_max, window::Window,
 };
 use crate::record::decode::Misfits;
 
@@ -90,7 +90,8 @@ impl Writer {
                         }
                         self.stats.count_misfits(&misfits);
                         if let Some((topic, payload)) = origin {
-                            let item = self.intake.partly_stored(misfits, &topic, &payload);
+                            let at_ns = (self.parts.wall_ns)();
+                            let item = items::partly_stored(misfits, &topic, &payload, at_ns);
                             self.pending.reject(item);
                         }
                         Ok(stored)

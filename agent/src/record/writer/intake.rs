@@ -7,7 +7,6 @@ use std::{
 
 use dunlin_sync::{
     buffer::{Buffer, Declaration},
-    quarantine::{Content, Item, PAYLOAD_BYTES_MAX},
     sample::{Field, Schema, StreamId, naming::Devices},
 };
 
@@ -44,6 +43,8 @@ pub(super) struct Intake {
     room: Room,
     /// What Sparkplug's edge nodes have announced.
     sessions: Sessions,
+    /// Group and name of an edge node that should announce itself again.
+    rebirth: Option<(String, String)>,
     /// Most bytes of a payload.
     bytes_max: usize,
     wall_ns: fn() -> i64,
@@ -67,6 +68,7 @@ impl Intake {
             told_times: HashSet::new(),
             room: Room::new(settings),
             sessions: Sessions::of(&settings.data_dir),
+            rebirth: None,
             bytes_max: settings.mqtt.payload_bytes_max as usize,
             buffer,
             wall_ns,
@@ -165,6 +167,9 @@ impl Intake {
             let sessions = &self.sessions;
             match decode::decode_sparkplug(rule, known, publish, topic, sessions)? {
                 Some((decoded, change)) => {
+                    let node = change.needs_rebirth();
+                    let node = node.filter(|_| is_live && rule.rebirth_requests);
+                    self.rebirth = node.map(|(group, name)| (group.to_owned(), name.to_owned()));
                     // What is looked at again is old: it says nothing about what holds now.
                     if is_live && change.is_death() {
                         death = Some(change);
@@ -419,6 +424,11 @@ impl Intake {
         Ok(())
     }
 
+    /// The edge node whose last publish tells that it should announce itself again, once.
+    pub(super) fn take_rebirth(&mut self) -> Option<(String, String)> {
+        self.rebirth.take()
+    }
+
     /// Makes durable what the publishes since the last time have announced.
     pub(super) fn save_sessions(&mut self) {
         self.sessions.save();
@@ -429,42 +439,6 @@ impl Intake {
         match self.router.route(topic).as_deref() {
             Ok(Destination::Stream(route)) => Some(&self.rules.get(route.rule)?.name),
             _ => None,
-        }
-    }
-
-    /// The quarantine item for a publish that is stored but for `misfits`.
-    pub(super) fn partly_stored(&self, misfits: Misfits, topic: &[u8], payload: &[u8]) -> Item {
-        let reason = misfits
-            .kinds
-            .first()
-            .map_or(Reason::WrongType, |first| first.reason);
-        Item {
-            at_ns: (self.wall_ns)(),
-            reason: reason.as_str().to_owned(),
-            detail: misfits.summary(),
-            records: misfits.records,
-            content: Content::Partly {
-                topic: topic.to_vec(),
-                payload: payload[..payload.len().min(PAYLOAD_BYTES_MAX)].to_vec(),
-                payload_bytes: payload.len() as u64,
-                missing: misfits.missing,
-            },
-        }
-    }
-
-    /// The quarantine item for a refused publish.
-    pub(super) fn reject(&self, reject: &Reject, topic: &[u8], payload: (&[u8], usize)) -> Item {
-        let (payload, payload_bytes) = payload;
-        Item {
-            at_ns: (self.wall_ns)(),
-            reason: reject.reason.as_str().to_owned(),
-            detail: reject.detail.clone(),
-            records: reject.records,
-            content: Content::Publish {
-                topic: topic.to_vec(),
-                payload: payload[..payload.len().min(PAYLOAD_BYTES_MAX)].to_vec(),
-                payload_bytes: payload_bytes as u64,
-            },
         }
     }
 }

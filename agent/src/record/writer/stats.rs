@@ -41,6 +41,8 @@ pub struct WriterStats {
     pub records_quarantined: AtomicU64,
     /// Publishes of which nothing is to be stored: their rule excludes the topic, or they are no data.
     pub excluded: AtomicU64,
+    /// Requests to edge nodes of Sparkplug B that they announce themselves again.
+    pub rebirths_asked: AtomicU64,
     /// Records whose source's time was left out because it cannot be one.
     pub times_implausible: AtomicU64,
     /// How long the last commit took, nanoseconds.

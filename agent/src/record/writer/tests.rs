@@ -99,6 +99,7 @@ impl Device {
             clock,
             gate: gate_sender,
             uploads: Arc::default(),
+            publisher: crate::mqtt::outgoing::channel().0,
             wall_ns: || NOW,
         };
         let (writer, requests) = Writer::new(parts, &settings);

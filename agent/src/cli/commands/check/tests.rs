@@ -26,6 +26,23 @@ fn says_what_was_understood_without_secrets() {
 }
 
 #[test]
+fn says_where_edge_nodes_are_asked_for_their_births() {
+    let sparkplug = |lines: &str| {
+        let text = format!(
+            "device = \"d\"\n[mqtt]\nurl = \"mqtt://b\"\n[upstream]\nurl = \"sqlite:c.db\"\n\
+             [[stream]]\nname = \"plant\"\nformat = \"sparkplug_b\"\n{lines}"
+        );
+        of(&text).unwrap().0
+    };
+    let asks = |summary: &str| summary.contains("stream plant asks") && summary.contains("NCMD");
+    let all = sparkplug("topic = \"spBv1.0/#\"\nrebirth_requests = true\n");
+    assert!(asks(&all) && all.contains("ignored"), "{all}");
+    let data = sparkplug("topic = \"spBv1.0/+/NDATA/+\"\nrebirth_requests = true\n");
+    assert!(asks(&data) && !data.contains("ignored"), "{data}");
+    assert!(!asks(&sparkplug("topic = \"spBv1.0/#\"\n")));
+}
+
+#[test]
 fn names_every_mistake_with_its_place() {
     let error = of("device = 7\n[mqtt]\nport = 1\n").unwrap_err();
     let Exit::Usage(text) = &error else {

@@ -193,6 +193,10 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         let possible = of(s.mqtt.possible_duplicates, "publish");
         let _ok = write!(records, ", {possible} perhaps stored twice");
     }
+    if s.mqtt.rebirths_asked > 0 {
+        let asked = of(s.mqtt.rebirths_asked, "rebirth");
+        let _ok = write!(records, ", {asked} asked for");
+    }
     lines.add("records", &records);
     if s.records.times_implausible > 0 {
         let left_out = of(s.records.times_implausible, "record");

@@ -218,6 +218,13 @@ pub(in crate::config) const RETAINED: Key<RetainedPolicy> = Key::new(
     "What the broker has retained: once (not again with the payload stored last from its topic),\n\
      ignore or always.",
 );
+pub(in crate::config) const REBIRTH_REQUESTS: Key<bool> = Key::new(
+    "stream.rebirth_requests",
+    flag(),
+    "false",
+    "For sparkplug_b: whether an edge node whose births or messages are missing is told to announce itself\n\
+     again (an NCMD with Node Control/Rebirth, at most once a minute each and ten a second over all).",
+);
 /// A record may have a value for each of them.
 pub(in crate::config) const FIELDS_MAX: Key<usize> = Key::new(
     "stream.fields_max",
@@ -278,6 +285,7 @@ pub(in crate::config) static STREAM: &[Setting] = &[
     MISSING.setting,
     ON_MISFIT.setting,
     RETAINED.setting,
+    REBIRTH_REQUESTS.setting,
     FIELDS_MAX.setting,
     INSTANCES_MAX.setting,
     SPLIT.setting,

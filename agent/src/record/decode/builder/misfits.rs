@@ -43,7 +43,7 @@ impl Builder<'_> {
         alias: u64,
         count: u64,
     ) -> Result<(), Reject> {
-        let detail = format!("alias {alias} that no birth has announced");
+        let detail = format!("alias {alias} that no birth has announced, or not since a death");
         for _ in 0..count {
             let reject = Reject::new(Reason::UnknownAlias, detail.clone());
             self.misfits

@@ -4,7 +4,9 @@
 //! changes comes back as a [`Change`], for [`Session::apply`] once the publish has been taken.
 //!
 //! Aliases are looked up within the edge node, or the device, that announced them: 3.0 has them unique
-//! over the whole edge node, but up to 2.2 devices shared them.
+//! over the whole edge node, but up to 2.2 devices shared them. They hold until the death of their edge node: if
+//! it sends again, its birth has been missed, and its aliases may stand for other names now. After the death of
+//! a device they hold as long as no number is missing among the messages.
 
 mod flatten;
 mod node;
@@ -58,6 +60,7 @@ pub(crate) struct Change<'t> {
     update: Update,
     seq: Option<u64>,
     counters: Counters,
+    needs_rebirth: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +79,12 @@ impl Change<'_> {
     /// Whether an edge node or a device is gone.
     pub(crate) fn is_death(&self) -> bool {
         self.update == Update::Death
+    }
+
+    /// Group and name of the edge node, if it should announce itself again.
+    pub(crate) fn needs_rebirth(&self) -> Option<(&str, &str)> {
+        let node = (self.topic.group, self.topic.edge_node);
+        self.needs_rebirth.then_some(node)
     }
 
     /// Whether names or births change, which is rare; otherwise sequence numbers and counters alone.
@@ -107,6 +116,7 @@ impl Session {
             update: Update::Nothing,
             seq: None,
             counters: Counters::default(),
+            needs_rebirth: false,
         };
         let node = self.node(topic);
         match (topic.kind, topic.device) {
@@ -160,7 +170,10 @@ impl Session {
             (MessageKind::Data, _) => {
                 change.seq = payload.seq;
                 let table = node.and_then(|node| node.table_of(topic.device));
-                data(table, payload, &mut resolution)?;
+                let sequence = node.map_or(Sequence::Unknown, |node| node.sequence(change.seq));
+                let holds = |node: &&Node| node.aliases_hold(topic.device, sequence);
+                let aliases = table.filter(|_| node.as_ref().is_some_and(holds));
+                data((table, aliases), payload, &mut resolution)?;
             }
         }
         resolution.sequence = node.map_or(Sequence::Unknown, |node| node.sequence(change.seq));
@@ -175,6 +188,7 @@ impl Session {
         } else {
             None
         };
+        change.needs_rebirth = resolution.needs_rebirth.is_some();
         change.counters = Counters {
             sequence_gaps: u64::from(matches!(resolution.sequence, Sequence::Gap { .. })),
             unknown_aliases: resolution.unknown_aliases.values().sum(),
@@ -413,9 +427,10 @@ fn birth<'a>(payload: Payload<'a>, into: &mut Vec<Resolved<'a>>) -> Result<Table
     Ok(Table::new(&entries, into))
 }
 
-/// Names the metrics of data by what its node or device has announced.
+/// Names the metrics of data by what its node or device has announced (`table`), and those that come without
+/// a name as far as `aliases` still hold.
 fn data<'a>(
-    table: Option<&'a Table>,
+    (table, aliases): (Option<&'a Table>, Option<&'a Table>),
     payload: Payload<'a>,
     resolution: &mut Resolution<'a>,
 ) -> Result<(), Reject> {
@@ -424,7 +439,7 @@ fn data<'a>(
         let name = match (metric.name, metric.alias.unwrap_or_default()) {
             (Some(name), _) => name,
             (None, alias) => {
-                let Some(announced) = table.and_then(|table| table.by_alias(alias)) else {
+                let Some(announced) = aliases.and_then(|table| table.by_alias(alias)) else {
                     *resolution.unknown_aliases.entry(alias).or_default() += 1;
                     continue;
                 };

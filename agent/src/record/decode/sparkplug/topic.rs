@@ -2,7 +2,7 @@
 
 use crate::record::decode::{Reason, Reject, quoted};
 
-const NAMESPACE: &str = "spBv1.0";
+pub(super) const NAMESPACE: &str = "spBv1.0";
 
 /// A topic of the Sparkplug B namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

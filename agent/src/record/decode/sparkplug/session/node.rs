@@ -60,6 +60,12 @@ impl Node {
             })
     }
 
+    /// Whether aliases stand for what they did at the last birth, in a message that comes in this order.
+    pub(super) fn aliases_hold(&self, device: Option<&str>, sequence: Sequence) -> bool {
+        let is_gapless = matches!(sequence, Sequence::InOrder | Sequence::Repeated);
+        self.is_born && (is_gapless || self.is_complete(device))
+    }
+
     /// Whether this birth is the one known already. Asked for again, it would come with another time.
     pub(super) fn is_birth(&self, birth_ms: Option<u64>, bd_seq: Option<u64>) -> bool {
         self.is_born && birth_ms.is_some() && self.birth_ms == birth_ms && self.bd_seq == bd_seq

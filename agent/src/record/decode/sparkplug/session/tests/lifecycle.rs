@@ -135,10 +135,14 @@ fn a_death_makes_stale_until_the_next_birth() {
         (Sequence::InOrder, Some(Rebirth::NoBirth))
     );
     assert_eq!(metrics, pairs(&[("speed", "-2")]));
+    // What is missing before this one may have been its birth.
+    let (_, _, rebirth, metrics) =
+        take(&mut session, DDATA, payload(7, vec![by_alias(5)]), seen).unwrap();
+    assert_eq!((rebirth, metrics), (Some(Rebirth::NoBirth), vec![]));
     take(
         &mut session,
         DBIRTH,
-        payload(4, vec![named("speed", Some(5))]),
+        payload(8, vec![named("speed", Some(5))]),
         |_| (),
     )
     .unwrap();
@@ -173,6 +177,41 @@ fn a_death_makes_stale_until_the_next_birth() {
         Event::Death
     );
     assert!(session.is_stale(edge(NDATA)));
+}
+
+#[test]
+fn after_its_death_aliases_of_an_edge_node_stand_for_nothing_until_its_birth() {
+    let mut session = born();
+    take(
+        &mut session,
+        DBIRTH,
+        payload(1, vec![named("speed", Some(5))]),
+        |_| (),
+    )
+    .unwrap();
+    let death = Payload {
+        seq: None,
+        ..payload(0, vec![bd_seq(3)])
+    };
+    take(&mut session, NDEATH, death, |_| ()).unwrap();
+    // It lives, so a birth has been missed; what is called by its name is what it is called.
+    for (topic, alias) in [(NDATA, 2), (DDATA, 5)] {
+        let both = || payload(1, vec![by_alias(alias), named("level", None)]);
+        let unknown = |resolution: &Resolution<'_>| {
+            let (.., rebirth, metrics) = seen(resolution);
+            (resolution.unknown_aliases.len(), rebirth, metrics)
+        };
+        let came = take(&mut session, topic, both(), unknown).unwrap();
+        let metrics = pairs(&[("level", "-2")]);
+        assert_eq!(came, (1, Some(Rebirth::NoBirth), metrics), "{topic}");
+    }
+    let birth = Payload {
+        timestamp_ms: Some(9_999),
+        ..payload(0, vec![bd_seq(4), named("load", Some(2))])
+    };
+    take(&mut session, NBIRTH, birth, |_| ()).unwrap();
+    let (.., metrics) = take(&mut session, NDATA, payload(1, vec![by_alias(2)]), seen).unwrap();
+    assert_eq!(metrics, pairs(&[("load", "-2")]));
 }
 
 #[test]
