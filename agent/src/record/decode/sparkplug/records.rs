@@ -2,6 +2,8 @@
 //!
 //! - the stream is that of group, edge node and device;
 //! - metrics of one time make up one record; a data set is a record a row, with fields `METRIC.COLUMN`;
+//! - those that are told to be of the past (`is_historical`) make up a record of their own, in which the field
+//!   `sparkplug_historical` is set; elsewhere it is missing, and where nobody says so it is no field at all;
 //! - a birth sets the field `sparkplug_online`, a death clears it, in a record of its own; the death of a
 //!   node is that of its devices, too;
 //! - `bdSeq` and what stands below `Node Control/` and `Device Control/` is about the connection, and left
@@ -25,6 +27,8 @@ use crate::record::decode::{
 
 /// Field that says whether a node or device is there.
 const ONLINE: &str = "sparkplug_online";
+/// Field of records that were kept back while the node or device had no connection.
+const HISTORICAL: &str = "sparkplug_historical";
 /// What is about the connection and not about the plant.
 const CONTROL: [&str; 2] = ["Node Control/", "Device Control/"];
 
@@ -90,17 +94,19 @@ fn put_records(
     online: Option<(bool, Option<u64>)>,
     builder: &mut Builder<'_>,
 ) -> Result<(), Reject> {
-    let mut by_time: BTreeMap<Option<u64>, Vec<&Resolved<'_>>> = BTreeMap::new();
+    // By time, and whether it is of the past.
+    let mut by_time: BTreeMap<(Option<u64>, bool), Vec<&Resolved<'_>>> = BTreeMap::new();
     let kept = |metric: &&Resolved<'_>| {
         let name = &*metric.name;
         let is_control = name == "bdSeq" || CONTROL.iter().any(|start| name.starts_with(start));
         !is_control && !metric.is_transient
     };
     for metric in resolution.metrics.iter().filter(kept) {
-        by_time.entry(metric.timestamp_ms).or_default().push(metric);
+        let key = (metric.timestamp_ms, metric.is_historical);
+        by_time.entry(key).or_default().push(metric);
     }
     if let Some((_, sent_ms)) = online {
-        by_time.entry(sent_ms).or_default();
+        by_time.entry((sent_ms, false)).or_default();
     }
     let good = builder
         .rule()
@@ -108,7 +114,7 @@ fn put_records(
         .as_ref()
         .map_or(&[][..], |records| &records.good);
     let mut aliases = Some(&resolution.unknown_aliases).filter(|aliases| !aliases.is_empty());
-    for (time_ms, metrics) in by_time {
+    for ((time_ms, is_historical), metrics) in by_time {
         let (mut values, mut sets) = (Vec::new(), Vec::new());
         for metric in metrics {
             let quality = metric.quality;
@@ -121,13 +127,16 @@ fn put_records(
                 Reading::DataSet(set) => sets.push((&*metric.name, set)),
             }
         }
-        let online = online.filter(|(_, sent_ms)| *sent_ms == time_ms);
+        let online = online.filter(|(_, sent_ms)| *sent_ms == time_ms && !is_historical);
         // Data sets alone are records of their own.
         if sets.is_empty() || !values.is_empty() || online.is_some() || aliases.is_some() {
             builder.begin()?;
             builder.set_source_ts(source_ts(time_ms));
             if let Some((online, _)) = online {
                 builder.put(ONLINE, &Cell::Bool(online))?;
+            }
+            if is_historical {
+                builder.put(HISTORICAL, &Cell::Bool(true))?;
             }
             for (name, cell) in values {
                 builder.put(name, cell)?;
@@ -142,6 +151,9 @@ fn put_records(
             for row in set.rows() {
                 builder.begin()?;
                 builder.set_source_ts(source_ts(time_ms));
+                if is_historical {
+                    builder.put(HISTORICAL, &Cell::Bool(true))?;
+                }
                 for (column, cell) in set.columns.iter().zip(row) {
                     builder.put(&format!("{name}.{}", column.name), cell)?;
                 }

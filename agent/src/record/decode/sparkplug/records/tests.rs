@@ -233,3 +233,35 @@ fn with_a_node_its_devices_are_gone() {
     );
     assert_eq!(death(&mut sessions, &rule), ["g/n/"]);
 }
+
+#[test]
+fn what_is_of_the_past_says_so_and_costs_the_rest_nothing() {
+    let past = |name: &str, value: f64| {
+        let value = [&[13 << 3 | 1][..], &value.to_le_bytes()].concat();
+        let rest = [4 << 3, 10, 5 << 3, 1];
+        let parts = [nested(1, name.as_bytes()), rest.to_vec(), value];
+        nested(2, &parts.concat())
+    };
+    let rule = sparkplug(&[]);
+    let topic = "spBv1.0/g/NDATA/e";
+    let mixed = [past("load", 0.5), metric(Some("speed"), 0, 1.5, None)];
+    let decoded = take(&mut Sessions::default(), &rule, topic, &payload(1, &mixed)).unwrap();
+    let names: Vec<&str> = decoded.new_fields.iter().map(|f| &*f.name).collect();
+    assert_eq!(names, ["speed", "sparkplug_historical", "load"]);
+    let records: Vec<Vec<_>> = decoded.groups[0]
+        .records
+        .iter()
+        .map(|record| {
+            record
+                .values
+                .iter()
+                .map(|(at, v)| (at, v.clone()))
+                .collect()
+        })
+        .collect();
+    assert_eq!(records[0], [(0, Value::F64(1.5))]);
+    assert_eq!(records[1], [(1, Value::Bool(true)), (2, Value::F64(0.5))]);
+    let present = payload(1, &[metric(Some("speed"), 0, 1.5, None)]);
+    let decoded = take(&mut Sessions::default(), &rule, topic, &present).unwrap();
+    assert_eq!(only(&decoded), [("speed", Value::F64(1.5))]);
+}
