@@ -76,6 +76,7 @@ topic = "features"
 format = "raw"
 sample_type = "i16"
 reduce = ["rms", "kurtosis", "bands"]
+keep_samples = true
 "#;
 
 static RULES: LazyLock<Vec<StreamRule>> = LazyLock::new(|| {

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dunlin_sync::{
@@ -119,6 +119,63 @@ fn a_dead_worker_ends_the_agent() {
     let log = world.device.log();
     assert_eq!(end.expect(&log).code(), Some(1));
     assert!(log.contains("the writer stopped"), "{log}");
+}
+
+#[test]
+fn a_burst_cut_off_by_a_kill_is_stored_whole_or_not_at_all_and_whole_once_it_comes_again() {
+    const SAMPLES: u64 = 65_536;
+    const BURSTS: u64 = 7;
+    let mut world = World::with_sessions();
+    let prefix = world.numbered.prefix.clone();
+    let rule = format!(
+        "[[stream]]\nname = \"burst\"\ntopic = \"{prefix}/burst\"\nformat = \"raw\"\nrate_hz = 25600\n"
+    );
+    let config = world.write("dunlin.toml", &rule);
+    world.device.set("--config", config.display());
+    world.device.unset("--topic");
+    world.start();
+    let dir = world.device.data_dir().join("buffer");
+    let publish = |world: &mut World, burst: u64| {
+        // Each value once, in an order that does not compress.
+        let mixed = |n: u64| n * 2_654_435_761 % (1 << 24);
+        let samples = (burst * SAMPLES..(burst + 1) * SAMPLES).map(mixed);
+        let payload: Vec<u8> = samples.flat_map(|n| (n as f32).to_le_bytes()).collect();
+        world.publish_raw(&format!("{prefix}/burst"), &payload);
+    };
+    // How long one takes that nothing cuts off.
+    let begin = Instant::now();
+    publish(&mut world, 0);
+    let acknowledged = |world: &World, bursts: u64| {
+        world.until("its PUBACK", |world| {
+            (world.relay.seen().acks >= bursts).then_some(())
+        });
+    };
+    acknowledged(&world, 1);
+    let took = begin.elapsed();
+    for burst in 1..BURSTS {
+        publish(&mut world, burst);
+        // Somewhere between its arrival and its PUBACK.
+        std::thread::sleep(took.mul_f64(burst as f64 / 5.0));
+        world.device.kill();
+        let (buffer, _) = Buffer::open(BufferOptions::new(&dir, 256 << 20)).unwrap();
+        let rows = buffer.shape().rows_total;
+        drop(buffer);
+        assert!(rows.is_multiple_of(SAMPLES), "{rows}");
+        world.start();
+        acknowledged(&world, burst + 1);
+    }
+    let rows = |world: &World| {
+        let database = rusqlite::Connection::open(world.path("central.db")).ok()?;
+        let sql = "SELECT count(*), count(DISTINCT sample) FROM burst";
+        let counts = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        database.query_row(sql, [], counts).ok()
+    };
+    let whole = (BURSTS * SAMPLES) as i64;
+    world.until("all samples", |world| {
+        rows(world).filter(|(rows, _)| *rows >= whole)
+    });
+    world.stop();
+    assert_eq!(rows(&world), Some((whole, whole)));
 }
 
 /// Leaves a buffer after whose last record there are no timestamps.

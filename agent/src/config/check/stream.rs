@@ -208,9 +208,12 @@ fn from_entry<'a>(
     let captures = filter.as_ref().map_or("", TopicFilter::as_str);
     let (records, key_tags) = shape::records(&entry, format, found);
     let own_tags: Vec<PayloadTag> = shape::own_tags(format);
-    let (tags, mut payload_tags) = tags(&entry, captures, &fields, (&key_tags, &own_tags), found);
-    payload_tags.splice(0..0, key_tags);
     let samples = samples::rule(&entry, format, found);
+    samples::check_required(&entry, samples.as_ref(), &fields, found);
+    let part_tag = samples::part_tag(samples.as_ref());
+    let by_key: Vec<PayloadTag> = key_tags.iter().chain(&part_tag).cloned().collect();
+    let (tags, mut payload_tags) = tags(&entry, captures, &fields, (&by_key, &own_tags), found);
+    payload_tags.splice(0..0, key_tags);
     if filter.as_ref().is_some_and(TopicFilter::names_field) {
         shape::check_topic_field(&entry, format, samples.is_some(), &fields, found);
     }
@@ -218,6 +221,7 @@ fn from_entry<'a>(
     if payload_tags.is_empty() {
         payload_tags.extend(own_tags);
     }
+    payload_tags.extend(part_tag);
     let mut list = |key| entry.read(key, found).unwrap_or_default();
     let (include_fields, exclude_fields) =
         (list(&keys::INCLUDE_FIELDS), list(&keys::EXCLUDE_FIELDS));

@@ -100,6 +100,31 @@ fn bursts_have_channels_a_rate_and_features() {
 }
 
 #[test]
+fn samples_beside_their_features_are_told_apart_by_a_tag() {
+    let both = "samples = [\"/x\"]\nreduce = [\"rms\"]\nkeep_samples = true";
+    let rule = stream(&format!("{both}\ntags = {{ sensor = {{ at = \"/id\" }} }}")).unwrap();
+    let tags: Vec<&str> = rule.payload_tags.iter().map(|tag| &*tag.name).collect();
+    assert_eq!(tags, ["sensor", "part"]);
+    assert!(rule.samples.unwrap().keeps_samples);
+    for lines in [
+        "keep_samples = true",
+        "samples = [\"/x\"]\nkeep_samples = true",
+        &format!("{both}\ntags = {{ part = \"left\" }}"),
+        &format!("{both}\nfields = {{ x = {{ type = \"f64\", required = true }} }}"),
+    ] {
+        assert!(stream(lines).is_err(), "{lines}");
+    }
+}
+
+#[test]
+fn requests_for_births_are_for_sparkplug_alone() {
+    let rule = stream("format = \"sparkplug_b\"\nrebirth_requests = true").unwrap();
+    assert!(rule.rebirth_requests);
+    assert!(!stream("format = \"sparkplug_b\"").unwrap().rebirth_requests);
+    assert!(stream("rebirth_requests = true").is_err());
+}
+
+#[test]
 fn formats_that_tell_things_apart_have_tags_of_their_own() {
     let names = |lines: &str| {
         let tags = stream(lines).unwrap().payload_tags;

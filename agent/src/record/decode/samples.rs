@@ -1,8 +1,9 @@
-//! Bursts of samples: one record a sample, or one of their features.
+//! Bursts of samples: one record a sample, or one of their features; or both, in streams of their own.
 //!
 //! Samples are a list of numbers, or binary data (in base 64 where the format has only texts). Channels of
 //! one burst are as long as each other. The first sample has the payload's time, the others follow at the
-//! rate; a list of times beside them gives each its own. Without either, records have no source time.
+//! rate; a list of times beside them gives each its own. Without either, records have no source time: that of
+//! their arrival would be wrong by hours for what has waited at the broker, and nothing would tell.
 
 use std::{borrow::Cow, cell::RefCell};
 
@@ -18,6 +19,9 @@ use crate::{
 };
 
 const NS_PER_S: f64 = 1e9;
+/// Values of the tag that tells them apart where both are kept.
+const SAMPLES: &str = "samples";
+const FEATURES: &str = "features";
 
 thread_local! {
     /// What a spectrum needs that depends on its length alone.
@@ -28,6 +32,17 @@ thread_local! {
 struct Channel<'r> {
     name: &'r str,
     samples: Vec<f64>,
+}
+
+/// One payload's samples.
+struct Burst<'r, 't, 'a> {
+    channels: Vec<Channel<'r>>,
+    times: Times,
+    rate_hz: Option<f64>,
+    /// Values of the rule's tags.
+    tags: Vec<String>,
+    /// The payload they are in, if there is more in it.
+    root: Option<Value<'t, 'a>>,
 }
 
 /// A payload that is nothing but samples.
@@ -46,14 +61,14 @@ pub(super) fn decode_raw(
         Some(SampleRate::Hz(rate_hz)) => Some(rate_hz),
         _ => None,
     };
-    put_all(
-        &[channel],
-        &Times::From(None),
+    let burst = Burst {
+        channels: vec![channel],
+        times: Times::From(None),
         rate_hz,
-        samples,
-        None,
-        builder,
-    )
+        tags: Vec::new(),
+        root: None,
+    };
+    burst.put(samples, builder)
 }
 
 /// A payload with samples in it.
@@ -64,14 +79,8 @@ pub(super) fn decode(
 ) -> Result<(), Reject> {
     let rule = builder.rule();
     let text_at = |pointer: &Pointer| root.at(&pointer.0)?.as_scalar()?.text();
-    let tags = rule.payload_tags.iter().map(|tag| {
-        let text = tag.at.as_ref().and_then(text_at).unwrap_or_default();
-        clean_tag(&text)
-    });
-    let tags: Vec<String> = tags.collect();
-    if !tags.is_empty() {
-        builder.set_tags(tags);
-    }
+    let tags = rule.payload_tags.iter().filter_map(|tag| tag.at.as_ref());
+    let tags = tags.map(|at| clean_tag(&text_at(at).unwrap_or_default()));
     let channels = samples.channels.iter().map(|(name, pointer)| {
         let value = root.at(&pointer.0).ok_or_else(|| {
             let detail = format!("there are no samples at `/{}`", pointer.0.join("/"));
@@ -115,7 +124,14 @@ pub(super) fn decode(
         }
         None => Times::From(None),
     };
-    put_all(&channels, &times, rate_hz, samples, Some(root), builder)
+    let burst = Burst {
+        channels,
+        times,
+        rate_hz,
+        tags: tags.collect(),
+        root: Some(root),
+    };
+    burst.put(samples, builder)
 }
 
 /// When the samples were taken, nanoseconds UTC.
@@ -124,108 +140,115 @@ enum Times {
     Each(Vec<Option<i64>>),
 }
 
-fn put_all(
-    channels: &[Channel<'_>],
-    times: &Times,
-    rate_hz: Option<f64>,
-    rule: &SamplesRule,
-    root: Option<Value<'_, '_>>,
-    builder: &mut Builder<'_>,
-) -> Result<(), Reject> {
-    let length = channels.first().map_or(0, |channel| channel.samples.len());
-    let times_differ = matches!(times, Times::Each(times) if times.len() != length);
-    if times_differ
-        || channels
-            .iter()
-            .any(|channel| channel.samples.len() != length)
-    {
-        let detail = "the lists of samples, or of their times, differ in length";
-        return Err(Reject::new(Reason::WrongType, detail));
-    }
-    if length == 0 {
-        return Err(Reject::new(Reason::Empty, "no samples"));
-    }
-    if length > SAMPLES_MAX {
-        let detail = format!("{length} samples in one publish; at most {SAMPLES_MAX} are taken");
-        return Err(Reject::new(Reason::TooManyRecords, detail));
-    }
-    if !rule.reduce.is_empty() {
-        return put_features(channels, times, rule, root, builder);
-    }
-    builder.allow_records(RECORDS_MAX.max(length));
-    for index in 0..length {
-        builder.begin()?;
-        builder.set_source_ts(match (times, rate_hz) {
-            (Times::Each(times), _) => times[index],
-            (Times::From(Some(first)), Some(rate_hz)) => {
-                let offset_ns = (index as f64 / rate_hz * NS_PER_S).round();
-                first.checked_add(offset_ns as i64)
-            }
-            (Times::From(first), None) => *first,
-            (Times::From(None), _) => None,
-        });
-        for channel in channels {
-            let sample = channel.samples[index];
-            let cell = if sample.is_nan() {
-                Cell::Null
-            } else {
-                Cell::Float(sample)
-            };
-            builder.put(channel.name, &cell)?;
+impl Burst<'_, '_, '_> {
+    fn put(&self, rule: &SamplesRule, builder: &mut Builder<'_>) -> Result<(), Reject> {
+        let length = self.channels.first();
+        let length = length.map_or(0, |channel| channel.samples.len());
+        let times_differ = matches!(&self.times, Times::Each(times) if times.len() != length);
+        let mut channels = self.channels.iter();
+        if times_differ || channels.any(|channel| channel.samples.len() != length) {
+            let detail = "the lists of samples, or of their times, differ in length";
+            return Err(Reject::new(Reason::WrongType, detail));
         }
-        if channels
-            .iter()
-            .any(|channel| channel.samples[index].is_nan())
-        {
-            builder.note_any();
+        if length == 0 {
+            return Err(Reject::new(Reason::Empty, "no samples"));
         }
-        builder.end()?;
+        if length > SAMPLES_MAX {
+            let detail =
+                format!("{length} samples in one publish; at most {SAMPLES_MAX} are taken");
+            return Err(Reject::new(Reason::TooManyRecords, detail));
+        }
+        if rule.reduce.is_empty() || rule.keeps_samples {
+            self.begin_part(SAMPLES, rule, builder);
+            self.put_samples(length, builder)?;
+        }
+        if !rule.reduce.is_empty() {
+            self.begin_part(FEATURES, rule, builder);
+            self.put_features(rule, builder)?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// One record of the features, and of what else the payload says.
-fn put_features(
-    channels: &[Channel<'_>],
-    times: &Times,
-    rule: &SamplesRule,
-    root: Option<Value<'_, '_>>,
-    builder: &mut Builder<'_>,
-) -> Result<(), Reject> {
-    builder.begin()?;
-    for channel in channels {
-        if channel.samples.iter().any(|sample| sample.is_nan()) {
-            builder.note_misfit(channel.name, Reason::Nan, "samples of a burst are missing");
+    /// What follows is of the stream of this part, or of the only one.
+    fn begin_part(&self, part: &str, rule: &SamplesRule, builder: &mut Builder<'_>) {
+        let mut tags = self.tags.clone();
+        if rule.keeps_samples {
+            tags.push(part.to_owned());
         }
-        let values =
-            REDUCER.with_borrow_mut(|reducer| reducer.features(&channel.samples, &rule.reduce));
-        let names = rule
-            .reduce
-            .iter()
-            .flat_map(|feature: &Feature| feature.names());
-        for (name, value) in names.zip(values) {
-            let cell = value.map_or(Cell::Null, Cell::Float);
-            builder.put(&format!("{}.{name}", channel.name), &cell)?;
+        if !tags.is_empty() {
+            builder.set_tags(tags);
         }
     }
-    if let Some(root) = root {
-        let channels = rule.channels.iter().map(|(_, pointer)| pointer.0.join("."));
-        // A list of times is no field, and a single one has been read.
-        let time = builder
-            .rule()
-            .time
-            .as_deref()
-            .map(|time| path_of(time).into_owned());
-        builder.skip(channels.chain(time).collect());
-        members(root, builder, &mut String::new())?;
+
+    fn put_samples(&self, length: usize, builder: &mut Builder<'_>) -> Result<(), Reject> {
+        // And one of features.
+        builder.allow_records(RECORDS_MAX.max(length + 1));
+        for index in 0..length {
+            builder.begin()?;
+            builder.set_source_ts(match (&self.times, self.rate_hz) {
+                (Times::Each(times), _) => times[index],
+                (Times::From(Some(first)), Some(rate_hz)) => {
+                    let offset_ns = (index as f64 / rate_hz * NS_PER_S).round();
+                    first.checked_add(offset_ns as i64)
+                }
+                (Times::From(first), None) => *first,
+                (Times::From(None), _) => None,
+            });
+            for channel in &self.channels {
+                let sample = channel.samples[index];
+                let cell = if sample.is_nan() {
+                    Cell::Null
+                } else {
+                    Cell::Float(sample)
+                };
+                builder.put(channel.name, &cell)?;
+            }
+            let mut channels = self.channels.iter();
+            if channels.any(|channel| channel.samples[index].is_nan()) {
+                builder.note_any();
+            }
+            builder.end()?;
+        }
+        Ok(())
     }
-    let time = match times {
-        Times::From(time) => *time,
-        Times::Each(times) => times.first().copied().flatten(),
-    };
-    builder.set_source_ts(time);
-    builder.note_any();
-    builder.end()
+
+    /// One record of the features, and of what else the payload says.
+    fn put_features(&self, rule: &SamplesRule, builder: &mut Builder<'_>) -> Result<(), Reject> {
+        builder.begin()?;
+        for channel in &self.channels {
+            if channel.samples.iter().any(|sample| sample.is_nan()) {
+                builder.note_misfit(channel.name, Reason::Nan, "samples of a burst are missing");
+            }
+            let values =
+                REDUCER.with_borrow_mut(|reducer| reducer.features(&channel.samples, &rule.reduce));
+            let names = rule
+                .reduce
+                .iter()
+                .flat_map(|feature: &Feature| feature.names());
+            for (name, value) in names.zip(values) {
+                let cell = value.map_or(Cell::Null, Cell::Float);
+                builder.put(&format!("{}.{name}", channel.name), &cell)?;
+            }
+        }
+        if let Some(root) = self.root {
+            let channels = rule.channels.iter().map(|(_, pointer)| pointer.0.join("."));
+            // A list of times is no field, and a single one has been read.
+            let time = builder
+                .rule()
+                .time
+                .as_deref()
+                .map(|time| path_of(time).into_owned());
+            builder.skip(channels.chain(time).collect());
+            members(root, builder, &mut String::new())?;
+        }
+        let time = match &self.times {
+            Times::From(time) => *time,
+            Times::Each(times) => times.first().copied().flatten(),
+        };
+        builder.set_source_ts(time);
+        builder.note_any();
+        builder.end()
+    }
 }
 
 fn samples_of(value: Value<'_, '_>, kind: SampleType) -> Result<Vec<f64>, Reject> {

@@ -29,6 +29,7 @@ use crate::{
     topic::TopicFilter,
 };
 
+mod bursts;
 mod faults;
 mod imported;
 mod known;

@@ -5,7 +5,10 @@ use crate::config::{
     diagnostic::Diagnostics,
     read::parse,
     schema::{keys::stream as keys, kind::words},
-    settings::{Feature, PayloadFormat, Pointer, SampleRate, SamplesRule, choice::Choice},
+    settings::{
+        DeclaredField, Feature, PayloadFormat, PayloadTag, Pointer, SampleRate, SamplesRule,
+        choice::Choice,
+    },
 };
 
 /// `samples = "/x"`, with what goes with it.
@@ -18,8 +21,11 @@ pub(super) fn rule(
     let is_raw = format == PayloadFormat::Raw;
     if stream.raw(key).is_none() && !is_raw {
         let others = [keys::RATE_HZ.key(), keys::RATE_AT.key(), keys::REDUCE.key()];
-        for other in others {
-            if stream.raw(other).is_some() {
+        let others = others.map(|other| (other, stream.raw(other).is_some()));
+        let keeps_samples = stream.get(&keys::KEEP_SAMPLES, found);
+        let kept = (keys::KEEP_SAMPLES.key(), keeps_samples);
+        for (other, is_given) in others.into_iter().chain([kept]) {
+            if is_given {
                 let hint = "add samples = \"/x\": where the samples are";
                 stream.error(other, "means nothing without samples", hint, found);
             }
@@ -91,10 +97,46 @@ pub(super) fn rule(
         }
         known.map(|(_, feature)| *feature)
     });
+    let reduce: Vec<Feature> = reduce.collect();
+    let keeps_samples = stream.get(&keys::KEEP_SAMPLES, found);
+    if keeps_samples && reduce.is_empty() && stream.raw(keys::REDUCE.key()).is_none() {
+        let hint = "remove it: samples are what is kept without `reduce`";
+        let message = "means nothing without reduce";
+        stream.error(keys::KEEP_SAMPLES.key(), message, hint, found);
+    }
     Some(SamplesRule {
         channels,
         rate: rate_hz.or(rate_at),
-        reduce: reduce.collect(),
+        reduce,
+        keeps_samples,
         sample_type: stream.get(&keys::SAMPLE_TYPE, found),
     })
+}
+
+/// The tag that tells samples from features, where both are kept.
+pub(super) fn part_tag(samples: Option<&SamplesRule>) -> Option<PayloadTag> {
+    samples
+        .filter(|samples| samples.keeps_samples)
+        .map(|_| PayloadTag {
+            name: SamplesRule::PART_TAG.to_owned(),
+            at: None,
+        })
+}
+
+/// Fields that every record must have, where there are records of two kinds.
+pub(super) fn check_required(
+    stream: &Entry<'_>,
+    samples: Option<&SamplesRule>,
+    fields: &[DeclaredField],
+    found: &mut Diagnostics,
+) {
+    let keeps_both = samples.is_some_and(|samples| samples.keeps_samples);
+    if let Some(field) = fields.iter().find(|field| keeps_both && field.required) {
+        let message = format!(
+            "`{}` is required, and with keep_samples no field is in samples and features alike",
+            field.field.name
+        );
+        let hint = "do not require it, or keep either";
+        stream.error(keys::FIELDS.key(), message, hint, found);
+    }
 }

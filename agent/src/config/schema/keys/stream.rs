@@ -92,8 +92,15 @@ pub(in crate::config) const REDUCE: OptionalKey<Vec<String>> = OptionalKey::new(
     "stream.reduce",
     texts(64),
     DefaultValue::Unset("[\"rms\", \"kurtosis\", \"bands\"]"),
-    "Features of a burst instead of its samples: mean, std, rms, peak, peak_to_peak, crest, skewness,\n\
+    "Features of a burst instead of its samples, a record for each burst: mean, std, rms, peak, peak_to_peak, crest, skewness,\n\
      kurtosis, bands (eight octaves up to half the rate).",
+);
+pub(in crate::config) const KEEP_SAMPLES: Key<bool> = Key::new(
+    "stream.keep_samples",
+    flag(),
+    "false",
+    "With `reduce`: whether the samples are stored as well. Each has a stream of its own then, told apart by\n\
+     the tag `part`: samples or features.",
 );
 pub(in crate::config) const FIELDS: OptionalKey<()> = OptionalKey::new(
     "stream.fields",
@@ -269,6 +276,7 @@ pub(in crate::config) static STREAM: &[Setting] = &[
     RATE_AT.setting,
     SAMPLE_TYPE.setting,
     REDUCE.setting,
+    KEEP_SAMPLES.setting,
     FIELDS.setting,
     INFER.setting,
     INFER_RECORDS.setting,

@@ -15,6 +15,7 @@ fn burst(samples: &[&str], rate: Option<SampleRate>, reduce: &[Feature]) -> Stre
             rate,
             sample_type: SampleType::F32,
             reduce: reduce.to_vec(),
+            keeps_samples: false,
         }),
         time: Some("/t".into()),
         time_rule: TimeRule::of(TimeUnit::BySize),
@@ -120,4 +121,49 @@ fn bursts_are_bounded_and_of_one_length() {
     }
     let two = burst(&["/x", "/y"], None, &[]);
     assert_eq!(refused(&two, r#"{"x":[1,2],"y":[1]}"#).0, Reason::WrongType);
+}
+
+#[test]
+fn samples_and_features_are_streams_of_their_own_with_the_same_time() {
+    let mut rule = burst(
+        &["/x"],
+        Some(SampleRate::Hz(1_000.0)),
+        &[Feature::Rms, Feature::Peak],
+    );
+    if let Some(samples) = &mut rule.samples {
+        samples.keeps_samples = true;
+    }
+    rule.payload_tags = vec![
+        PayloadTag {
+            name: "sensor".into(),
+            at: Some(Pointer::parse("/id")),
+        },
+        PayloadTag {
+            name: SamplesRule::PART_TAG.into(),
+            at: None,
+        },
+    ];
+    let payload = r#"{"t":1777888000123,"id":"A","x":[3,-4,0,0],"state":"run"}"#;
+    let decoded = ok(&rule, payload);
+    let names: Vec<&str> = decoded.new_fields.iter().map(|f| &*f.name).collect();
+    assert_eq!(names, ["x", "x.rms", "x.peak", "id", "state"]);
+    let [samples, features] = &decoded.groups[..] else {
+        panic!("{decoded:?}")
+    };
+    assert_eq!(samples.tags, ["A", "samples"]);
+    assert_eq!(features.tags, ["A", "features"]);
+    let rows: Vec<_> = samples.records.iter().map(row).collect();
+    assert_eq!(rows, [3.0, -4.0, 0.0, 0.0].map(|x| vec![f(x)]));
+    let [features] = &features.records[..] else {
+        panic!("{features:?}")
+    };
+    assert_eq!(row(features)[1..3], [f(2.5), f(4.0)]);
+    let first = Some(1_777_888_000_123_000_000);
+    assert_eq!(
+        (samples.records[0].source_ts, features.source_ts),
+        (first, first)
+    );
+    // The most that there may be, and the features.
+    let many = format!(r#"{{"x":[{}]}}"#, vec!["1"; SAMPLES_MAX].join(","));
+    assert_eq!(ok(&rule, &many).records().len(), SAMPLES_MAX + 1);
 }

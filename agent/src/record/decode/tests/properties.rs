@@ -129,6 +129,7 @@ fn inside() -> Vec<StreamRule> {
         rate: Some(SampleRate::At(Pointer::parse("/n"))),
         sample_type: SampleType::I16,
         reduce: reduce.to_vec(),
+        keeps_samples: false,
     };
     let tagged = |rule: StreamRule| StreamRule {
         payload_tags: vec![PayloadTag {
