@@ -84,13 +84,13 @@ pub(in crate::config) const MIN_START_COUNT: Key<u64> = Key::new(
     "recipe.min_start_count",
     integer(1, COUNT_MAX),
     "1000",
-    "Records before the first model.",
+    "Records before the first model; with `every` also records, not steps.",
 );
 pub(in crate::config) const MIN_UPDATE_COUNT: Key<u64> = Key::new(
     "recipe.min_update_count",
     integer(1, COUNT_MAX),
     "2000",
-    "New records before it is fine-tuned.",
+    "New records before it is fine-tuned; with `every` also records, not steps.",
 );
 pub(in crate::config) const ROWS_MAX: Key<u64> = Key::new(
     "recipe.rows_max",
