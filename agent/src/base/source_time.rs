@@ -141,6 +141,14 @@ pub(crate) fn decimal_ns(text: &str, unit: TimeUnit) -> Option<i64> {
 
 /// As [`decimal_ns`]; which of the two it is.
 fn decimal(text: &str, unit: TimeUnit) -> Result<i64, TimeError> {
+    if let Some(whole) = short_whole(text) {
+        let exponent = exponent_of(
+            unit,
+            whole.checked_ilog10().map_or(0, |log| i64::from(log) + 1),
+        );
+        let ns = whole.checked_mul(10_i64.pow(exponent as u32));
+        return ns.ok_or(TimeError::OutOfRange);
+    }
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -158,17 +166,7 @@ fn decimal(text: &str, unit: TimeUnit) -> Result<i64, TimeError> {
         return Err(TimeError::NotATime);
     }
     let before_point = whole.trim_start_matches('0').len() as i64 + i64::from(exponent);
-    let unit_exponent = match unit {
-        // Until the year 5138 the sizes of today's times in the four units do not overlap.
-        TimeUnit::BySize if before_point <= 11 => 9,
-        TimeUnit::BySize if before_point <= 14 => 6,
-        TimeUnit::BySize if before_point <= 17 => 3,
-        TimeUnit::BySize => 0,
-        TimeUnit::Seconds => 9,
-        TimeUnit::Millis => 6,
-        TimeUnit::Micros => 3,
-        TimeUnit::Nanos => 0,
-    };
+    let unit_exponent = exponent_of(unit, before_point);
     // Digits in front of the point once the number counts nanoseconds.
     let whole_digits = whole.len() as i64 + i64::from(exponent) + unit_exponent;
     let mut digits = digits();
@@ -183,6 +181,32 @@ fn decimal(text: &str, unit: TimeUnit) -> Result<i64, TimeError> {
         ns = shifted.checked_add(digit).ok_or(TimeError::OutOfRange)?;
     }
     Ok(if negative { -ns } else { ns })
+}
+
+/// What nearly every number is: digits, few enough that nothing can overflow.
+fn short_whole(text: &str) -> Option<i64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    text.bytes().try_fold(0, |whole: i64, byte| {
+        byte.is_ascii_digit()
+            .then(|| whole * 10 + i64::from(byte - b'0'))
+    })
+}
+
+/// How many powers of ten a unit is above the nanosecond, for a number of `before_point` digits before its point.
+fn exponent_of(unit: TimeUnit, before_point: i64) -> i64 {
+    match unit {
+        // Until the year 5138 the sizes of today's times in the four units do not overlap.
+        TimeUnit::BySize if before_point <= 11 => 9,
+        TimeUnit::BySize if before_point <= 14 => 6,
+        TimeUnit::BySize if before_point <= 17 => 3,
+        TimeUnit::BySize => 0,
+        TimeUnit::Seconds => 9,
+        TimeUnit::Millis => 6,
+        TimeUnit::Micros => 3,
+        TimeUnit::Nanos => 0,
+    }
 }
 
 #[cfg(test)]

@@ -181,15 +181,13 @@ pub fn decode(
     };
     let inflated = inflate::decompressed(publish.payload, compression, publish.bytes_max)?;
     let payload = &*inflated;
-    let run = |may_take_spare| {
-        let mut builder = Builder::new(rule, schema, publish.wanted);
-        builder.may_take_spare(may_take_spare);
-        let decoded = decode_payload(rule, payload, publish.field, &mut builder);
-        (builder, decoded)
-    };
-    let (mut builder, mut decoded) = run(true);
+    // In place: what it holds is not small.
+    let mut builder = Builder::new(rule, schema, publish.wanted);
+    let mut decoded = decode_payload(rule, payload, publish.field, &mut builder);
     if builder.is_too_wide() {
-        (builder, decoded) = run(false);
+        builder = Builder::new(rule, schema, publish.wanted);
+        builder.take_no_spare();
+        decoded = decode_payload(rule, payload, publish.field, &mut builder);
     }
     let begun = builder.begun();
     let decoded = match decoded {
@@ -212,15 +210,12 @@ pub(crate) fn decode_sparkplug<'t>(
     sessions: &Sessions,
 ) -> Result<Option<Announced<'t>>, Reject> {
     let inflated = inflate::decompressed(publish.payload, rule.compression, publish.bytes_max)?;
-    let run = |may_take_spare| {
-        let mut builder = Builder::new(rule, schema, publish.wanted);
-        builder.may_take_spare(may_take_spare);
-        let decoded = sparkplug::decode(topic, &inflated, sessions, &mut builder)?;
-        Ok::<_, Reject>((builder, decoded))
-    };
-    let (mut builder, mut decoded) = run(true)?;
+    let mut builder = Builder::new(rule, schema, publish.wanted);
+    let mut decoded = sparkplug::decode(topic, &inflated, sessions, &mut builder)?;
     if builder.is_too_wide() {
-        (builder, decoded) = run(false)?;
+        builder = Builder::new(rule, schema, publish.wanted);
+        builder.take_no_spare();
+        decoded = sparkplug::decode(topic, &inflated, sessions, &mut builder)?;
     }
     let Some((change, put)) = decoded else {
         return Ok(None);
@@ -347,7 +342,8 @@ fn without_mark(text: &str) -> &str {
 /// The dotted path of a JSON pointer; a text without a leading slash is a plain key or column.
 pub(crate) fn path_of(pointer: &str) -> Cow<'_, str> {
     let path = pointer.strip_prefix('/').unwrap_or(pointer);
-    if path.len() == pointer.len() || !path.contains(['/', '~']) {
+    let has_more = |path: &str| path.bytes().any(|byte| matches!(byte, b'/' | b'~'));
+    if path.len() == pointer.len() || !has_more(path) {
         return Cow::Borrowed(path);
     }
     Cow::Owned(Pointer::parse(pointer).0.join("."))

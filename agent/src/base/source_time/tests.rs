@@ -257,3 +257,15 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn a_whole_number_is_what_it_is_with_a_fraction_of_nothing(
+        text in prop_oneof!["[0-9]{1,20}", "0{0,9}[0-9]{1,12}"],
+        unit in prop_oneof![
+            Just(TimeUnit::BySize), Just(TimeUnit::Seconds), Just(TimeUnit::Millis), Just(TimeUnit::Nanos)
+        ],
+    ) {
+        prop_assert_eq!(decimal(&text, unit), decimal(&format!("{text}.0"), unit));
+    }
+}

@@ -18,7 +18,7 @@ use crate::{
             keys::{names, stream as keys},
             kind::{TypedKind, text},
         },
-        settings::{DeclaredField, PayloadFormat, PayloadTag, StreamRule},
+        settings::{DeclaredField, MissingWords, PayloadFormat, PayloadTag, StreamRule},
     },
     topic::{TopicFilter, cover},
 };
@@ -259,7 +259,7 @@ fn from_entry<'a>(
         ..StreamRule::new(name?, filter?)
     };
     let rule = StreamRule {
-        missing: missing.unwrap_or_else(|| rule.missing.clone()),
+        missing: missing.map_or_else(|| rule.missing.clone(), MissingWords::from),
         ..rule
     };
     if !rule.infer && rule.fields.is_empty() && !rule.format.is_scalar() {

@@ -1,12 +1,16 @@
 //! What a `[[stream]]` says: which topics, how to read them, how to split them.
 
+mod missing;
 mod samples;
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use dunlin_sync::sample::{Field, Value};
 
-pub use self::samples::{SampleRate, SampleType, SamplesRule};
+pub use self::{
+    missing::MissingWords,
+    samples::{SampleRate, SampleType, SamplesRule},
+};
 use super::{SplitRule, choice::Choice};
 pub use crate::base::{
     source_time::{TimeFormat, TimeRule, TimeUnit, Zone},
@@ -384,7 +388,7 @@ pub struct StreamRule {
     /// NaN and infinity.
     pub nan: NanPolicy,
     /// Words that say that a number or a state is missing.
-    pub missing: Vec<String>,
+    pub missing: MissingWords,
     /// Values that do not fit.
     pub on_misfit: OnMisfit,
     /// What the broker sends because it has retained it.
@@ -443,7 +447,7 @@ impl StreamRule {
             tags: BTreeMap::new(),
             payload_tags: Vec::new(),
             nan: NanPolicy::Missing,
-            missing: Self::MISSING.map(str::to_owned).to_vec(),
+            missing: Self::MISSING.map(str::to_owned).to_vec().into(),
             on_misfit: OnMisfit::Missing,
             retained: RetainedPolicy::Once,
             rebirth_requests: false,

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::config::settings::{
-    Conversion, Feature, OnMisfit, PayloadTag, Pointer, RecordStep, SampleRate, SampleType,
-    StreamRule, TimeRule,
+    Conversion, Feature, MissingWords, OnMisfit, PayloadTag, Pointer, RecordStep, SampleRate,
+    SampleType, StreamRule, TimeRule,
 };
 
 fn stream(lines: &str) -> Result<StreamRule, String> {
@@ -64,14 +64,15 @@ fn what_fields_are_made_of_and_what_words_mean() {
         on.word("RUN"),
         Some(&dunlin_sync::sample::Value::Bool(true))
     );
-    assert_eq!(rule.missing, ["---"]);
+    assert_eq!(rule.missing, MissingWords::from(vec!["---".into()]));
     assert_eq!(rule.on_misfit, OnMisfit::Refuse);
     assert_eq!(rule.exclude.len(), 2);
     assert_eq!(
         (rule.include_fields, rule.exclude_fields),
         (vec!["t".into()], vec!["u.*".into()])
     );
-    assert_eq!(stream("").unwrap().missing, StreamRule::MISSING);
+    let words = StreamRule::MISSING.map(str::to_owned).to_vec();
+    assert_eq!(stream("").unwrap().missing, words.into());
 }
 
 #[test]

@@ -27,6 +27,9 @@ use crate::config::settings::{DeclaredField, PayloadFormat, StreamRule};
 /// Longest text that is read as a time, bytes.
 pub(super) const TIME_BYTES_MAX: usize = 128;
 
+/// Values that the first record of a publish has room for at once.
+const FIRST_VALUES_MAX: usize = 16;
+
 /// The refusal of a time that is longer than any.
 #[cold]
 pub(super) fn long_time(text: &str) -> Reject {
@@ -136,10 +139,7 @@ impl<'a> Builder<'a> {
             declared: Vec::with_capacity(rule.fields.len()),
             declarations: Vec::new(),
             converts: rule.fields.iter().any(|field| field.conversion.is_some())
-                || rule
-                    .missing
-                    .iter()
-                    .any(|word| word.parse::<f64>().is_ok_and(f64::is_finite)),
+                || rule.missing.has_number(),
             ignored: Vec::new(),
             room: Room::default(),
             required: Vec::new(),
@@ -210,7 +210,10 @@ impl<'a> Builder<'a> {
         self.moved.clear();
         // Most likely as many values as in the last one.
         let records = &self.groups[self.group].records;
-        let expected = records.last().map_or(0, |last| last.values.len());
+        let expected = match records.last() {
+            Some(last) => last.values.len(),
+            None => self.width().min(FIRST_VALUES_MAX),
+        };
         self.values = Vec::with_capacity(expected);
         self.source_ts = None;
         Ok(())
@@ -322,9 +325,9 @@ impl<'a> Builder<'a> {
     }
 
     /// What has been decoded.
-    pub(super) fn finish(mut self) -> Result<Decoded, Reject> {
+    pub(super) fn finish(&mut self) -> Result<Decoded, Reject> {
         self.advise_misfits();
-        let mut groups = self.groups;
+        let mut groups = mem::take(&mut self.groups);
         groups.retain(|group| !group.records.is_empty());
         if groups.is_empty()
             && let Some(first) = self.misfits.first()
@@ -347,12 +350,12 @@ impl<'a> Builder<'a> {
             return Err(Reject::new(Reason::Empty, "no record with a value"));
         }
         Ok(Decoded {
-            new_fields: self.new_fields,
-            retyped: self.retyped,
-            long_names: self.long_names,
-            seconds: self.seconds,
+            new_fields: mem::take(&mut self.new_fields),
+            retyped: mem::take(&mut self.retyped),
+            long_names: mem::take(&mut self.long_names),
+            seconds: mem::take(&mut self.seconds),
             groups,
-            misfits: self.misfits,
+            misfits: mem::take(&mut self.misfits),
         })
     }
 
@@ -370,6 +373,7 @@ impl<'a> Builder<'a> {
         self.origin(column)?.second_of
     }
 
+    #[inline]
     fn set(&mut self, column: usize, value: Value) {
         self.values.push((column as u32, value));
     }

@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     base::source_time::TimeRule,
-    config::settings::{Conversion, NanPolicy},
+    config::settings::{Conversion, MissingWords, NanPolicy},
 };
 
 /// Lines below the header that are looked at; more are ignored.
@@ -74,7 +74,7 @@ pub struct CsvPlan {
     comment: Option<u8>,
     /// Lines in front that are not even comments.
     skipped: u64,
-    missing: Vec<String>,
+    missing: MissingWords,
     conversion: Option<Conversion>,
 }
 
@@ -205,7 +205,7 @@ impl CsvPlan {
             header: header.iter().map(str::to_owned).collect(),
             comment: hints.comment,
             skipped,
-            missing: hints.missing.clone(),
+            missing: hints.missing.clone().into(),
             conversion: has_decimal_comma.then(|| Conversion {
                 has_decimal_comma,
                 ..Conversion::default()

@@ -22,6 +22,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is not white space; stays in front of it.
+    #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(&byte) = bytes.get(self.at) {
@@ -34,17 +35,24 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes `byte`, past white space.
+    #[inline]
     pub(super) fn expect(&mut self, byte: u8) -> Result<(), Reject> {
         if self.peek() == Some(byte) {
             self.at += 1;
             Ok(())
         } else {
-            Err(self.error(&format!("expected `{}`", byte as char)))
+            Err(self.expected(byte))
         }
+    }
+
+    #[cold]
+    fn expected(&self, byte: u8) -> Reject {
+        self.error(&format!("expected `{}`", byte as char))
     }
 
     /// Inside an object or array that ends with `close`: whether another item follows. Takes the comma
     /// in front of it, or `close`.
+    #[inline]
     pub(super) fn more(&mut self, close: u8, first: bool) -> Result<bool, Reject> {
         match self.peek() {
             Some(byte) if byte == close => {
@@ -56,8 +64,13 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 Ok(true)
             }
-            _ => Err(self.error(&format!("expected `,` or `{}`", close as char))),
+            _ => Err(self.neither_more_nor(close)),
         }
+    }
+
+    #[cold]
+    fn neither_more_nor(&self, close: u8) -> Reject {
+        self.error(&format!("expected `,` or `{}`", close as char))
     }
 
     /// Nothing but white space may be left.
@@ -69,6 +82,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string, borrowed unless it holds escapes.
+    #[inline]
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, Reject> {
         self.expect(b'"')?;
         let start = self.at;
@@ -78,6 +92,11 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             return Ok(Cow::Borrowed(run));
         }
+        self.escaped(run)
+    }
+
+    /// The rest of a string that begins with `run`, from its first escape on.
+    fn escaped(&mut self, run: &str) -> Result<Cow<'a, str>, Reject> {
         let mut text = run.to_owned();
         loop {
             self.at += 1;
@@ -93,6 +112,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A key and the colon behind it.
+    #[inline]
     pub(super) fn key(&mut self) -> Result<Cow<'a, str>, Reject> {
         let key = self.string()?;
         self.expect(b':')?;
@@ -100,6 +120,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether an object or array comes next.
+    #[inline]
     pub(super) fn at_container(&mut self) -> bool {
         matches!(self.peek(), Some(b'{' | b'['))
     }
@@ -151,6 +172,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Bounds the recursion of whoever walks the text.
+    #[inline]
     pub(super) fn check_depth(&self, depth: usize) -> Result<(), Reject> {
         if depth > NESTING_MAX {
             return Err(self.error(&format!("nested deeper than {NESTING_MAX} levels")));
@@ -168,16 +190,17 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes to the next quote or backslash of a string.
+    #[inline]
     fn plain_run(&mut self) -> Result<(), Reject> {
-        let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.at) {
-            match byte {
-                b'"' | b'\\' => return Ok(()),
-                0..=0x1f => return Err(self.error("an unescaped control character")),
-                _ => self.at += 1,
-            }
+        let rest = &self.text.as_bytes()[self.at..];
+        let is_end = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        let end = rest.iter().position(is_end);
+        self.at += end.unwrap_or(rest.len());
+        match end.map(|end| rest[end]) {
+            Some(b'"' | b'\\') => Ok(()),
+            Some(_) => Err(self.error("an unescaped control character")),
+            None => Err(self.error("a string without its end")),
         }
-        Err(self.error("a string without its end"))
     }
 
     fn escape(&mut self) -> Result<char, Reject> {
@@ -229,6 +252,7 @@ impl<'a> Scanner<'a> {
         Ok(code)
     }
 
+    #[inline]
     fn number(&mut self) -> Result<&'a str, Reject> {
         let start = self.at;
         if self.at_byte(b'-') {
@@ -257,6 +281,7 @@ impl<'a> Scanner<'a> {
         Ok(&self.text[start..self.at])
     }
 
+    #[inline]
     fn digits(&mut self) -> Result<(), Reject> {
         let rest = &self.text.as_bytes()[self.at..];
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -267,6 +292,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline]
     fn at_byte(&self, byte: u8) -> bool {
         self.text.as_bytes().get(self.at) == Some(&byte)
     }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use dunlin_sync::sample::{FieldType, Value};
 
-use crate::config::settings::{Conversion, NanPolicy, StreamRule};
+use super::float;
+use crate::config::settings::{Conversion, MissingWords, NanPolicy, StreamRule};
 
 /// Integers below this survive the way through a float.
 const EXACT_INTEGERS_END: f64 = 9_007_199_254_740_992.0;
@@ -48,7 +49,7 @@ pub(super) enum Misfit {
 pub(super) struct Taking<'r> {
     pub(super) nan: NanPolicy,
     /// Words that say there is no value.
-    pub(super) missing: &'r [String],
+    pub(super) missing: &'r MissingWords,
     /// Somebody has said which type it is, so that everything is made into that.
     pub(super) is_declared: bool,
     /// What else was said.
@@ -68,12 +69,11 @@ impl<'r> Taking<'r> {
 
     /// What is no number at all follows the rule for that (`nan`).
     fn is_missing_number(&self, text: &str) -> bool {
-        self.is_missing(text) && text.parse().is_ok_and(f64::is_finite)
+        self.missing.has_number() && self.is_missing(text) && text.parse().is_ok_and(f64::is_finite)
     }
 
     pub(super) fn is_missing(&self, text: &str) -> bool {
-        let mut words = self.missing.iter();
-        text.is_empty() || words.any(|word| text.eq_ignore_ascii_case(word))
+        text.is_empty() || self.missing.contains(text)
     }
 }
 
@@ -315,7 +315,7 @@ fn clean(text: &str) -> Result<Option<Value>, Misfit> {
 }
 
 fn parse(text: &str) -> Result<f64, Misfit> {
-    text.parse().map_err(|_| Misfit::WrongType)
+    float::parse(text).ok_or(Misfit::WrongType)
 }
 
 /// The number that `text` is, without a way through another type where one would change it.

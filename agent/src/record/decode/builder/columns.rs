@@ -152,6 +152,7 @@ impl<'a> Builder<'a> {
         self.ignored = (0..self.width()).map(ignored).collect();
     }
 
+    #[inline]
     pub(super) fn is_ignored(&self, column: usize) -> bool {
         self.ignored.get(column).copied().unwrap_or_default()
     }
@@ -201,6 +202,7 @@ impl<'a> Builder<'a> {
         known.unwrap_or_default().max(inferred)
     }
 
+    #[inline]
     pub(in crate::record::decode) fn find(&mut self, path: &str) -> Target {
         if self.time_path.is_some() && self.time_path.as_deref() == Some(self.below_prefix(path)) {
             return Target::Time;
@@ -218,12 +220,13 @@ impl<'a> Builder<'a> {
     }
 
     /// `path` without the name of the field that the topic gives it.
+    #[inline]
     fn below_prefix<'p>(&self, path: &'p str) -> &'p str {
+        if self.prefix.is_empty() {
+            return path;
+        }
         let below = path.strip_prefix(&*self.prefix).unwrap_or(path);
-        below
-            .strip_prefix('.')
-            .filter(|_| !self.prefix.is_empty())
-            .unwrap_or(below)
+        below.strip_prefix('.').unwrap_or(below)
     }
 
     /// All that lies in an object will be below `prefix`, which the topic says.
@@ -255,10 +258,12 @@ impl<'a> Builder<'a> {
         first.is_some_and(|&column| self.path(column as usize).is_some_and(below))
     }
 
+    #[inline]
     pub(super) fn width(&self) -> usize {
         self.held.len() + self.new_fields.len()
     }
 
+    #[inline]
     pub(super) fn field(&self, column: usize) -> &Field {
         match self.held.get(column) {
             Some(field) => field,
@@ -270,6 +275,7 @@ impl<'a> Builder<'a> {
         &self.field(column).name
     }
 
+    #[inline]
     pub(super) fn path(&self, column: usize) -> Option<&str> {
         match &self.paths {
             Some(paths) => paths[column].as_deref(),

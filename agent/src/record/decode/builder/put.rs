@@ -6,7 +6,7 @@ use dunlin_sync::sample::{Field, FieldType, Value};
 
 use super::{Below, Builder, Reason, Reject, Target, quoted};
 use crate::record::decode::{
-    FIELD_NAME_BYTES_MAX,
+    FIELD_NAME_BYTES_MAX, float,
     names::field_name_for,
     value::{Cell, LARGE_INTEGER_BYTES_MIN, Misfit, Taking},
 };
@@ -105,6 +105,7 @@ impl Builder<'_> {
     }
 
     /// Puts `cell` into a known field.
+    #[inline]
     pub(in crate::record::decode) fn put_column(
         &mut self,
         column: usize,
@@ -141,7 +142,7 @@ impl Builder<'_> {
                     && !self.converts
                     && text.len() < LARGE_INTEGER_BYTES_MIN =>
             {
-                text.parse().ok()
+                float::parse(text)
             }
             _ => None,
         };
@@ -240,6 +241,7 @@ impl Builder<'_> {
     }
 
     /// What to read instead of a number that is too dear to round.
+    #[inline]
     pub(super) fn affordable(&mut self, cell: &Cell<'_>) -> Option<String> {
         match cell {
             Cell::Number(text) | Cell::Bare(text) => self.floats.shortened(text),

@@ -33,20 +33,20 @@ pub(super) struct Room {
     excluded: usize,
     /// New fields that are declared.
     declared: usize,
-    may_take_spare: bool,
+    takes_no_spare: bool,
     /// The publish begins more than a few fields, and not all of them had room.
     is_wide: bool,
 }
 
 impl Builder<'_> {
-    /// Whether the publish may have some of the room that is kept for those that begin few fields.
-    pub(in crate::record::decode) fn may_take_spare(&mut self, may_take_spare: bool) {
-        self.room.may_take_spare = may_take_spare;
+    /// The publish has nothing of the room that is kept for those that begin few fields.
+    pub(in crate::record::decode) fn take_no_spare(&mut self) {
+        self.room.takes_no_spare = true;
     }
 
     /// Whether the publish has taken spare room that is not for one that begins so many fields.
     pub(in crate::record::decode) fn is_too_wide(&self) -> bool {
-        self.room.may_take_spare && self.room.is_wide && self.counted() > self.rule.fields_max
+        !self.room.takes_no_spare && self.room.is_wide && self.counted() > self.rule.fields_max
     }
 
     /// With nothing begun yet but what is declared.
@@ -67,7 +67,7 @@ impl Builder<'_> {
     pub(super) fn check_room(&mut self, name: &str) -> Result<(), Reject> {
         let fields_max = self.rule.fields_max;
         let is_few = self.new_fields.len() - self.room.declared < FEW;
-        let spare = if self.room.may_take_spare && is_few {
+        let spare = if is_few && !self.room.takes_no_spare {
             fields_max / SPARE_PART
         } else {
             0

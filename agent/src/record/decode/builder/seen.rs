@@ -17,6 +17,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Notes `column`; false if it was noted before.
+    #[inline]
     pub(super) fn insert(&mut self, column: usize) -> bool {
         self.any = true;
         if column < 64 {

@@ -61,3 +61,13 @@ proptest! {
         prop_assert!(near.contains(&cut.to_bits()), "{}", text);
     }
 }
+
+proptest! {
+    #[test]
+    fn short_decimals_are_what_the_long_way_makes_of_them(
+        text in prop_oneof!["-?[0-9]{0,15}\\.?[0-9]{0,15}", "[-+.0-9eE]{0,18}", any::<f64>().prop_map(|x| x.to_string())],
+    ) {
+        let bits = |number: Option<f64>| number.map(f64::to_bits);
+        prop_assert_eq!(bits(parse(&text)), bits(text.parse().ok()));
+    }
+}

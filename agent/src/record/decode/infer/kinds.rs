@@ -5,7 +5,10 @@ use std::io::{self, BufRead};
 use dunlin_sync::sample::{Field, FieldType};
 
 use super::{CsvPlan, Line, Lines, is_missing, parse_bool};
-use crate::{config::settings::Conversion, record::decode::value::large_integer};
+use crate::{
+    config::settings::{Conversion, MissingWords},
+    record::decode::value::large_integer,
+};
 
 /// Cells of a column, as far as they are seen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,13 +32,12 @@ impl Seen {
         &mut self,
         text: &str,
         is_quoted: bool,
-        missing: &[String],
+        missing: &MissingWords,
         conversion: Option<&Conversion>,
     ) {
         self.quoted += u64::from(is_quoted);
         let text = text.trim();
-        let mut words = missing.iter();
-        if is_missing(text) || words.any(|word| text.eq_ignore_ascii_case(word)) {
+        if is_missing(text) || missing.contains(text) {
             return;
         }
         self.said += 1;

@@ -7,9 +7,12 @@ use dunlin_sync::sample::{Field, FieldType, Schema, Split, Value};
 use super::{Hints, OwnColumns, PlanError, TimeFormat, placed, refused::refusal, times};
 use crate::{
     base::source_time::{TimeRule, TimeUnit, Zone},
-    config::settings::NanPolicy,
+    config::settings::{MissingWords, NanPolicy},
     record::decode::{Cell, Reason, Reject, is_field_name, quoted, value::Taking},
 };
+
+/// Such a file says where there is no value.
+static NO_WORDS: MissingWords = MissingWords::none();
 
 /// A column as its file describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +141,7 @@ impl TypedPlan {
         };
         let taking = Taking {
             nan: NanPolicy::Missing,
-            missing: &[],
+            missing: &NO_WORDS,
             is_declared: false,
             conversion: None,
         };

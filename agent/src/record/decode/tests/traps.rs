@@ -147,7 +147,7 @@ fn codes_of_digits_do_not_become_numbers_later() {
 #[test]
 fn numbers_may_be_words_for_no_value() {
     let gapped = StreamRule {
-        missing: vec!["-999".into()],
+        missing: vec!["-999".into()].into(),
         ..rule()
     };
     let held = with_schema(&gapped, r#"{"a":1,"b":1}"#);
@@ -218,7 +218,7 @@ fn what_is_sent_again_is_found_by_its_new_place_or_not_taken_at_all() {
     let mut missing = Missing::default();
     missing.add(1, "a");
     let silent = StreamRule {
-        missing: vec!["off".into()],
+        missing: vec!["off".into()].into(),
         ..lenient
     };
     let publish = Publish {

@@ -5,7 +5,7 @@ use super::*;
 /// Of a field that nobody declared.
 const INFERRED: Taking<'static> = Taking {
     nan: NanPolicy::Refuse,
-    missing: &[],
+    missing: &MissingWords::none(),
     is_declared: false,
     conversion: None,
 };
@@ -142,7 +142,7 @@ fn integers_that_a_float_would_change_are_integers() {
 
 #[test]
 fn words_for_no_reading_are_none_in_a_number_and_a_text_in_a_text() {
-    let missing = ["unavailable".to_owned(), "-".to_owned()];
+    let missing = vec!["unavailable".to_owned(), "-".to_owned()].into();
     let taking = Taking {
         missing: &missing,
         ..INFERRED
