@@ -14,6 +14,8 @@
 
 pub mod blobs;
 pub mod job;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(all(test, feature = "sqlite"))]
@@ -266,8 +268,14 @@ pub fn connect(options: &UpstreamOptions) -> Result<Box<dyn Centre>, CentreError
         "sqlite" => Err(CentreError::Refused(
             "built without the feature `sqlite`".into(),
         )),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(Box::new(postgres::PostgresCentre::new(options)?)),
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => Err(CentreError::Refused(
+            "built without the feature `postgres`".into(),
+        )),
         other => Err(CentreError::Refused(format!(
-            "\"{other}:\" is no centre; use sqlite:"
+            "\"{other}:\" is no centre; use postgres:// or sqlite:"
         ))),
     }
 }

@@ -20,15 +20,15 @@
 //! Every call is bounded by `timeout`, on the server, too. Whatever breaks a connection ends it: the next call
 //! builds a new one. The only folder that names `tokio_postgres`.
 
-mod address;
+pub(crate) mod address;
 mod array;
 mod books;
 mod choice;
 mod codes;
-mod connection;
-mod names;
+pub(crate) mod connection;
+pub(crate) mod names;
 mod part_rows;
-mod session;
+pub(crate) mod session;
 mod state;
 mod streams;
 mod succession;

@@ -22,8 +22,8 @@ const DATABASE_BYTES_MAX: usize = 63;
 const APPLICATION: &str = "dunlin";
 
 /// A checked `postgres://` URL. Not `Debug`: it holds the password.
-pub(super) struct Address {
-    pub(super) target: Target,
+pub(crate) struct Address {
+    pub(crate) target: Target,
     user: String,
     password: Mutex<FollowedPassword>,
     /// ASCII letters, digits and `_`.
@@ -32,7 +32,7 @@ pub(super) struct Address {
 
 impl Address {
     /// Checks URL, options and TLS files. No error repeats the URL: it may hold a password.
-    pub(super) fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
+    pub(crate) fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
         let url = Url::parse(&options.url).map_err(|e| {
             wrong(format!(
                 "the URL cannot be read: {e}; write postgres://user:password@host:5432/database \
@@ -119,7 +119,7 @@ impl Address {
     }
 
     /// Scheme, host, port, database, and whether it is encrypted.
-    pub(super) fn location(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         let mode = match self.target.tls {
             Some(_) => "verify-full",
             None => "disable",

@@ -2,7 +2,7 @@
 
 /// Who is to change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// Nobody: the same again later.
     Moment,
     /// Somebody who may change the set-up, as this says; until then it refuses everything.

@@ -6,6 +6,7 @@
 use std::{
     error::Error as _,
     fmt::Write as _,
+    future::poll_fn,
     pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -17,10 +18,11 @@ use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    sync::watch,
     task::JoinHandle,
 };
 use tokio_postgres::{
-    Client, Config, Error, NoTls, Row, Statement,
+    AsyncMessage, Client, Config, Error, NoTls, Row, Statement,
     types::{ToSql, Type},
 };
 
@@ -43,7 +45,7 @@ const WORDS_BYTES_MAX: usize = 1024;
 
 /// Why a call failed.
 #[derive(Clone, Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Nothing is known about what was done; the connection is of no more use.
     Broken(String),
     /// The server refused, with its code and words.
@@ -51,18 +53,18 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn cause(&self) -> Cause {
+    pub(crate) fn cause(&self) -> Cause {
         match self {
             Self::Broken(_) => Cause::Moment,
             Self::Refused { code, .. } => codes::cause(code),
         }
     }
 
-    pub(super) fn is(&self, expected: &str) -> bool {
+    pub(crate) fn is(&self, expected: &str) -> bool {
         matches!(self, Self::Refused { code, .. } if code == expected)
     }
 
-    pub(super) fn words(self) -> String {
+    pub(crate) fn words(self) -> String {
         match self {
             Self::Broken(words) | Self::Refused { words, .. } => words,
         }
@@ -82,11 +84,13 @@ impl From<Failure> for UpstreamError {
 }
 
 /// A live connection; it ends when dropped.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     client: Client,
     link: Link,
     /// Why the link has ended, where it knows.
     ended: Arc<Mutex<Option<Failure>>>,
+    /// Counts what the server has notified us of, unasked.
+    notified: Arc<watch::Sender<u64>>,
     address: Arc<Address>,
     timeout: Duration,
 }
@@ -101,11 +105,11 @@ impl Drop for Link {
 }
 
 /// A parameter with its type.
-pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Connection {
     /// Connects as the address says; the caller bounds how long. Later calls are bounded by `timeout` each.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         address: &Arc<Address>,
         timeout: Duration,
     ) -> Result<Self, UpstreamError> {
@@ -119,20 +123,21 @@ impl Connection {
             .await
             .map_err(away("cannot connect to"))?;
         server.set_nodelay(true).map_err(away("cannot set up"))?;
-        let ended = Arc::default();
+        let (ended, notified) = (Arc::default(), Arc::default());
         let config = address.config();
         let begun = match &target.tls {
             Some(tls) => {
                 let server = encrypted(server, target, tls.current()).await?;
-                begin(server, &config, &ended).await
+                begin(server, &config, &ended, &notified).await
             }
-            None => begin(server, &config, &ended).await,
+            None => begin(server, &config, &ended, &notified).await,
         };
         let (client, link) = begun.map_err(|error| not_let_in(&error, address))?;
         Ok(Self {
             client,
             link: Link(link),
             ended,
+            notified,
             address: Arc::clone(address),
             timeout,
         })
@@ -147,17 +152,22 @@ impl Connection {
         let _ended = tokio::time::timeout(bound, &mut link.0).await;
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    /// Counts what the server has notified us of, for what `LISTEN` was said; and the end of the connection.
+    pub(crate) fn notified(&self) -> watch::Receiver<u64> {
+        self.notified.subscribe()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
 
     /// Runs statements without parameters or results, one after the other.
-    pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Failure> {
         self.bounded(self.client.batch_execute(sql)).await
     }
 
     /// Runs a statement; how many rows it changed.
-    pub(super) async fn execute(
+    pub(crate) async fn execute(
         &self,
         sql: &str,
         parameters: &[Parameter<'_>],
@@ -167,7 +177,7 @@ impl Connection {
     }
 
     /// Runs a query.
-    pub(super) async fn query(
+    pub(crate) async fn query(
         &self,
         sql: &str,
         parameters: &[Parameter<'_>],
@@ -207,7 +217,7 @@ impl Connection {
     }
 
     /// The value in `column` of `row`.
-    pub(super) fn get<'r, T: tokio_postgres::types::FromSql<'r>>(
+    pub(crate) fn get<'r, T: tokio_postgres::types::FromSql<'r>>(
         row: &'r Row,
         column: usize,
     ) -> Result<T, Failure> {
@@ -241,16 +251,26 @@ async fn begin<S>(
     server: S,
     config: &Config,
     ended: &Arc<Mutex<Option<Failure>>>,
+    notified: &Arc<watch::Sender<u64>>,
 ) -> Result<(Client, JoinHandle<()>), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (client, connection) = config.connect_raw(server, NoTls).await?;
-    let ended = Arc::clone(ended);
+    let (client, mut connection) = config.connect_raw(server, NoTls).await?;
+    let (ended, notified) = (Arc::clone(ended), Arc::clone(notified));
     let link = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            *unpoisoned(ended.lock()) = Some(failure_of(&error));
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                Ok(AsyncMessage::Notification(_)) => notified.send_modify(|count| *count += 1),
+                Ok(_) => {}
+                Err(error) => {
+                    *unpoisoned(ended.lock()) = Some(failure_of(&error));
+                    break;
+                }
+            }
         }
+        // Whoever waits to be notified must not wait for ever.
+        notified.send_modify(|count| *count += 1);
     });
     Ok((client, link))
 }

@@ -50,7 +50,7 @@ fn settings(timeout: Duration) -> String {
 }
 
 /// Connects; which schema of the server's is ours. Changes nothing there.
-pub(super) async fn reach(
+pub(crate) async fn reach(
     address: &Arc<Address>,
     timeout: Duration,
 ) -> Result<(Connection, String), UpstreamError> {
