@@ -15,7 +15,7 @@ use super::{
 use crate::{
     lock::unpoisoned,
     rows::{Batch, TableRows},
-    sample::{TimeRange, Value},
+    sample::{Schema, TimeRange, Value},
     upstream::{Description, Upstream, UpstreamError, WriteReport},
 };
 
@@ -111,11 +111,17 @@ impl<'t> Place<'t> {
         };
         let mut expected: Vec<Vec<Option<Value>>> = Vec::new();
         for table in tables {
-            let cell = |row: usize, column: &&str| expected_cell(table, row, column);
-            expected.extend(
-                (0..table.rows.len())
-                    .map(|row| columns.iter().map(|column| cell(row, column)).collect()),
-            );
+            let sources = columns
+                .iter()
+                .map(|column| Source::of(column, &table.schema));
+            let sources: Vec<Source> = sources.collect();
+            let record = |row| {
+                sources
+                    .iter()
+                    .map(|source| source.cell(table, row))
+                    .collect()
+            };
+            expected.extend((0..table.rows.len()).map(record));
         }
         let what = format!("rows of `{}`", schema.name);
         same(
@@ -193,20 +199,43 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
-fn expected_cell(table: &TableRows, row: usize, column: &str) -> Option<Value> {
-    let (rows, schema) = (&table.rows, &table.schema);
-    match column {
-        "ts" => return Some(Value::I64(rows.ts[row])),
-        "is_train" => return Some(Value::Bool(rows.is_train[row])),
-        "fold" => return Some(Value::I64(rows.fold[row].into())),
-        "source_ts" => return rows.source_ts[row].map(Value::I64),
-        _ => {}
+/// What a column of a table must hold.
+enum Source {
+    Ts,
+    IsTrain,
+    Fold,
+    SourceTs,
+    Tag(usize),
+    Field(usize),
+    Nothing,
+}
+
+impl Source {
+    fn of(column: &str, schema: &Schema) -> Self {
+        match column {
+            "ts" => return Self::Ts,
+            "is_train" => return Self::IsTrain,
+            "fold" => return Self::Fold,
+            "source_ts" => return Self::SourceTs,
+            _ => {}
+        }
+        let tag = schema.tag_names.iter().position(|tag| tag == column);
+        let field = || schema.field(column).map(Self::Field);
+        tag.map(Self::Tag).or_else(field).unwrap_or(Self::Nothing)
     }
-    if let Some(tag) = schema.tag_names.iter().position(|tag| tag == column) {
-        let value = table.stream.tags.get(tag)?;
-        return Some(Value::Text(value.as_str().into()));
+
+    fn cell(&self, table: &TableRows, row: usize) -> Option<Value> {
+        let rows = &table.rows;
+        match self {
+            Self::Ts => Some(Value::I64(rows.ts[row])),
+            Self::IsTrain => Some(Value::Bool(rows.is_train[row])),
+            Self::Fold => Some(Value::I64(rows.fold[row].into())),
+            Self::SourceTs => rows.source_ts[row].map(Value::I64),
+            Self::Tag(tag) => Some(Value::Text(table.stream.tags.get(*tag)?.as_str().into())),
+            Self::Field(field) => rows.columns.get(*field)?.get(row),
+            Self::Nothing => None,
+        }
     }
-    rows.columns.get(schema.field(column)?)?.get(row)
 }
 
 /// One of the connections to a place.
