@@ -70,7 +70,9 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(crate) fn check(&self) -> Result<(), CentreError> {
+    /// # Errors
+    /// [`CentreError::Refused`] if it is beyond the bounds, in words for people.
+    pub fn check(&self) -> Result<(), CentreError> {
         check_name("builder's name", &self.name)?;
         if self.kinds.len() > LABELS_MAX {
             return Err(CentreError::Refused(format!(
@@ -106,7 +108,9 @@ pub struct Document {
 }
 
 impl Document {
-    pub(crate) fn check(&self, channel: &str) -> Result<(), CentreError> {
+    /// # Errors
+    /// [`CentreError::Refused`] if it, or the name of its channel, is beyond the bounds, in words for people.
+    pub fn check(&self, channel: &str) -> Result<(), CentreError> {
         check_name("channel", channel)?;
         if self.serial > i64::MAX as u64 {
             return Err(CentreError::Refused(format!(
@@ -281,7 +285,7 @@ pub fn connect(options: &UpstreamOptions) -> Result<Box<dyn Centre>, CentreError
 }
 
 /// Whether `name` can be the name of a kind, label, builder or channel.
-pub(crate) fn check_name(what: &str, name: &str) -> Result<(), CentreError> {
+fn check_name(what: &str, name: &str) -> Result<(), CentreError> {
     let reason = if name.is_empty() {
         "is empty"
     } else if name.len() > NAME_BYTES_MAX {
@@ -295,7 +299,7 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<(), CentreError> {
 }
 
 /// Whether `bytes` is no longer than a document may be.
-pub(crate) fn check_length(what: &str, bytes: &[u8]) -> Result<(), CentreError> {
+fn check_length(what: &str, bytes: &[u8]) -> Result<(), CentreError> {
     if bytes.len() <= DOCUMENT_BYTES_MAX {
         return Ok(());
     }
@@ -305,7 +309,7 @@ pub(crate) fn check_length(what: &str, bytes: &[u8]) -> Result<(), CentreError> 
     )))
 }
 
-pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), CentreError> {
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), CentreError> {
     if labels.len() > LABELS_MAX {
         return Err(CentreError::Refused(format!(
             "{} labels; at most {LABELS_MAX}",

@@ -1,4 +1,5 @@
-//! What must hold for every [`Upstream`](crate::upstream::Upstream), as a suite that whoever makes one can run.
+//! What must hold for every [`Upstream`](crate::upstream::Upstream), as a suite that whoever makes one can run;
+//! and, with [`centre`] and a [`CentreTarget`], for every [`Centre`](crate::centre::Centre).
 //!
 //! A [`Target`] says how to come by an empty place and by connections to it, and, if it can, how to read what
 //! was stored there in another way than through the upstream. [`upstream`] runs every scenario against it and
@@ -53,6 +54,7 @@
 //! Behind the feature `conformance`, for tests: `dunlin-sync = { .., features = ["conformance"] }` under
 //! `[dev-dependencies]`.
 
+mod centre;
 mod place;
 mod records;
 mod report;
@@ -71,11 +73,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use self::{place::Place, report::Outcome};
 pub use self::{
+    centre::{CentreTarget, centre},
     report::{Failure, Finding, Report},
     target::{Cells, Target},
 };
+use self::{place::Place, report::Outcome};
 
 /// Longest time for one scenario.
 const SCENARIO_MAX: Duration = Duration::from_mins(3);

@@ -60,7 +60,7 @@ pub struct NewJob {
 impl NewJob {
     /// # Errors
     /// [`CentreError::Refused`] if it is beyond the bounds, in words for people.
-    pub(crate) fn check(&self) -> Result<(), CentreError> {
+    pub fn check(&self) -> Result<(), CentreError> {
         check_name("kind", &self.kind)?;
         check_labels(&self.labels)?;
         check_length("job's document", &self.document)?;
@@ -232,7 +232,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn check(&self) -> Result<(), CentreError> {
+    /// # Errors
+    /// [`CentreError::Refused`] if it is longer than is kept.
+    pub fn check(&self) -> Result<(), CentreError> {
         match self {
             Self::Done { result } => check_length("result", result),
             Self::Failed { reason, .. } => check_length("reason", reason.as_bytes()),

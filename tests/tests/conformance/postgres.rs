@@ -9,25 +9,30 @@ use std::{
 
 use async_trait::async_trait;
 use dunlin_sync::{
-    conformance::{self, Cells, Target},
+    centre::Centre,
+    conformance::{self, Cells, CentreTarget, Target},
     upstream::Upstream,
 };
 
 #[tokio::test]
 async fn postgres_holds_what_every_upstream_must() {
-    let Ok(url) = std::env::var("DUNLIN_POSTGRES_URL") else {
-        println!("skipped: DUNLIN_POSTGRES_URL is not set");
+    let Some(mut databases) = Databases::from_env() else {
         return;
-    };
-    let mut databases = Databases {
-        server: url[..url.rfind('/').unwrap()].to_owned(),
-        admin: url,
-        database: None,
     };
     let report = conformance::upstream(&mut databases).await;
     databases.drop_database().unwrap();
     assert!(report.is_passed(), "{report}");
     assert_eq!(report.unseen, []);
+}
+
+#[tokio::test]
+async fn postgres_holds_what_every_centre_must() {
+    let Some(mut databases) = Databases::from_env() else {
+        return;
+    };
+    let report = conformance::centre(&mut databases).await;
+    databases.drop_database().unwrap();
+    assert!(report.is_passed(), "{report}");
 }
 
 /// A database of its own for each scenario.
@@ -40,6 +45,18 @@ struct Databases {
 }
 
 impl Databases {
+    fn from_env() -> Option<Self> {
+        let Ok(url) = std::env::var("DUNLIN_POSTGRES_URL") else {
+            println!("skipped: DUNLIN_POSTGRES_URL is not set");
+            return None;
+        };
+        Some(Self {
+            server: url[..url.rfind('/').unwrap()].to_owned(),
+            admin: url,
+            database: None,
+        })
+    }
+
     fn url(&self) -> Result<String, String> {
         let database = self.database.as_ref().ok_or("no database yet")?;
         Ok(format!("{}/{database}", self.server))
@@ -122,6 +139,21 @@ impl Databases {
             cells.join(", "),
             quoted(&tables[0].1)
         ))
+    }
+}
+
+#[async_trait]
+impl CentreTarget for Databases {
+    async fn begin(&mut self) -> Result<(), String> {
+        Target::begin(self).await
+    }
+
+    fn connect(&self) -> Result<Arc<dyn Centre>, String> {
+        super::connect_centre(&self.url()?)
+    }
+
+    async fn pass(&self, ms: i64) -> Result<(), String> {
+        psql(&self.url()?, &super::pass(ms)).map(drop)
     }
 }
 

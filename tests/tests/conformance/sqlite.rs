@@ -8,7 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use dunlin_sync::{
-    conformance::{self, Cells, Target},
+    centre::Centre,
+    conformance::{self, Cells, CentreTarget, Target},
     upstream::Upstream,
 };
 use rusqlite::{Connection, types::ValueRef};
@@ -18,6 +19,12 @@ async fn sqlite_holds_what_every_upstream_must() {
     let report = conformance::upstream(&mut Files::default()).await;
     assert!(report.is_passed(), "{report}");
     assert_eq!(report.unseen, []);
+}
+
+#[tokio::test]
+async fn sqlite_holds_what_every_centre_must() {
+    let report = conformance::centre(&mut Files::default()).await;
+    assert!(report.is_passed(), "{report}");
 }
 
 /// A file of its own for each scenario.
@@ -35,6 +42,21 @@ impl Files {
         let connection = Connection::open(self.path()?);
         let done = connection.and_then(|connection| work(&connection));
         done.map_err(|error| error.to_string())
+    }
+}
+
+#[async_trait]
+impl CentreTarget for Files {
+    async fn begin(&mut self) -> Result<(), String> {
+        Target::begin(self).await
+    }
+
+    fn connect(&self) -> Result<Arc<dyn Centre>, String> {
+        super::connect_centre(&format!("sqlite:{}", self.path()?.display()))
+    }
+
+    async fn pass(&self, ms: i64) -> Result<(), String> {
+        self.shell(|connection| connection.execute(&super::pass(ms), []).map(drop))
     }
 }
 
