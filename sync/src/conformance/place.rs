@@ -111,15 +111,13 @@ impl<'t> Place<'t> {
         };
         let mut expected: Vec<Vec<Option<Value>>> = Vec::new();
         for table in tables {
-            let sources = columns
+            let contents = columns
                 .iter()
-                .map(|column| Source::of(column, &table.schema));
-            let sources: Vec<Source> = sources.collect();
+                .map(|column| Content::of(column, &table.schema));
+            let contents: Vec<Content> = contents.collect();
             let record = |row| {
-                sources
-                    .iter()
-                    .map(|source| source.cell(table, row))
-                    .collect()
+                let cells = contents.iter().map(|content| content.cell(table, row));
+                cells.collect()
             };
             expected.extend((0..table.rows.len()).map(record));
         }
@@ -200,7 +198,7 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 /// What a column of a table must hold.
-enum Source {
+enum Content {
     Ts,
     IsTrain,
     Fold,
@@ -210,7 +208,7 @@ enum Source {
     Nothing,
 }
 
-impl Source {
+impl Content {
     fn of(column: &str, schema: &Schema) -> Self {
         match column {
             "ts" => return Self::Ts,
