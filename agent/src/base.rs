@@ -2,6 +2,7 @@
 
 pub(crate) mod glob;
 pub(crate) mod log_filter;
+pub(crate) mod own_names;
 pub(crate) mod owner;
 pub(crate) mod progress;
 pub(crate) mod ranges;

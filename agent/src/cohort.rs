@@ -9,6 +9,7 @@
 mod bits;
 mod condition;
 mod draw;
+mod features;
 mod labels;
 mod layout;
 mod query;

@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     Checked, Cohort, CohortError, CohortQuery, Missing,
     draw::{Sampler, balance, found_classes},
+    features::features,
     labels::Labels,
     layout::{Layout, StreamLayout},
     read::{Chunk, CohortPart},
@@ -378,22 +379,6 @@ fn streams(catalog: &Catalog, pattern: &str) -> Result<Vec<Described>, CohortErr
         )));
     }
     Ok(found)
-}
-
-fn features(streams: &[Described], query: &CohortQuery) -> Vec<String> {
-    if !query.features.is_empty() {
-        return query.features.clone();
-    }
-    let Some((_, schema)) = streams.first() else {
-        return Vec::new();
-    };
-    let fields = schema.fields.iter().enumerate();
-    let numbers = fields.filter(|(position, field)| {
-        !schema.is_second(*position)
-            && schema.kind_of(*position) != FieldType::Text
-            && query.label.as_deref() != Some(field.name.as_str())
-    });
-    numbers.map(|(_, field)| field.name.clone()).collect()
 }
 
 /// As [`field`]; classes of a field that is held as several types are those of all of them.

@@ -14,14 +14,14 @@ use super::{
     shaped::members, tape::Value, value::Cell,
 };
 use crate::{
-    base::waveform::{Feature, Reducer},
+    base::{
+        own_names::{FEATURES_PART, SAMPLES_PART},
+        waveform::{Feature, Reducer},
+    },
     config::settings::{Pointer, SampleRate, SampleType, SamplesRule},
 };
 
 const NS_PER_S: f64 = 1e9;
-/// Values of the tag that tells them apart where both are kept.
-const SAMPLES: &str = "samples";
-const FEATURES: &str = "features";
 
 thread_local! {
     /// What a spectrum needs that depends on its length alone.
@@ -159,11 +159,11 @@ impl Burst<'_, '_, '_> {
             return Err(Reject::new(Reason::TooManyRecords, detail));
         }
         if rule.reduce.is_empty() || rule.keeps_samples {
-            self.begin_part(SAMPLES, rule, builder);
+            self.begin_part(SAMPLES_PART, rule, builder);
             self.put_samples(length, builder)?;
         }
         if !rule.reduce.is_empty() {
-            self.begin_part(FEATURES, rule, builder);
+            self.begin_part(FEATURES_PART, rule, builder);
             self.put_features(rule, builder)?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Payloads that are bursts of samples.
 
+use crate::base::own_names::PART_TAG;
 use crate::config::{
     check::{entry::Entry, stream::fields::json_pointer_error},
     diagnostic::Diagnostics,
@@ -118,7 +119,7 @@ pub(super) fn part_tag(samples: Option<&SamplesRule>) -> Option<PayloadTag> {
     samples
         .filter(|samples| samples.keeps_samples)
         .map(|_| PayloadTag {
-            name: SamplesRule::PART_TAG.to_owned(),
+            name: PART_TAG.to_owned(),
             at: None,
         })
 }

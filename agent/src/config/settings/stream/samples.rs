@@ -69,11 +69,6 @@ pub struct SamplesRule {
     pub sample_type: SampleType,
     /// One record of these features instead of one record a sample; empty for the samples.
     pub reduce: Vec<Feature>,
-    /// The samples beside the features, in streams of their own: [`SamplesRule::PART_TAG`] tells which.
+    /// The samples beside the features, in streams of their own: the tag `part` tells which.
     pub keeps_samples: bool,
-}
-
-impl SamplesRule {
-    /// The tag that tells samples from features where both are kept.
-    pub const PART_TAG: &'static str = "part";
 }

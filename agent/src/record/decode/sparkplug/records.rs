@@ -21,14 +21,15 @@ use super::{
     sessions::Sessions,
     topic::{EdgeTopic, MessageKind, Topic},
 };
-use crate::record::decode::{
-    RECORDS_MAX, Reason, Reject, builder::Builder, names::clean_tag, quoted, value::Cell,
+use crate::{
+    base::own_names::HISTORICAL,
+    record::decode::{
+        RECORDS_MAX, Reason, Reject, builder::Builder, names::clean_tag, quoted, value::Cell,
+    },
 };
 
 /// Field that says whether a node or device is there.
 const ONLINE: &str = "sparkplug_online";
-/// Field of records that were kept back while the node or device had no connection.
-const HISTORICAL: &str = "sparkplug_historical";
 /// What is about the connection and not about the plant.
 const CONTROL: [&str; 2] = ["Node Control/", "Device Control/"];
 

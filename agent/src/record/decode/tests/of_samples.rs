@@ -139,7 +139,7 @@ fn samples_and_features_are_streams_of_their_own_with_the_same_time() {
             at: Some(Pointer::parse("/id")),
         },
         PayloadTag {
-            name: SamplesRule::PART_TAG.into(),
+            name: crate::base::own_names::PART_TAG.into(),
             at: None,
         },
     ];

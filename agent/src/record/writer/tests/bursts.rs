@@ -21,7 +21,7 @@ fn device() -> Device {
             keeps_samples: true,
         });
         rule.payload_tags = vec![crate::config::settings::PayloadTag {
-            name: SamplesRule::PART_TAG.into(),
+            name: crate::base::own_names::PART_TAG.into(),
             at: None,
         }];
     })
