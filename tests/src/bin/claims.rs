@@ -2,7 +2,8 @@
 //! job must have exactly one accepted result, and none may be lost.
 //!
 //! `claims [--builders N] [--jobs N] [--centre URL] [--seed S]`. Each builder is a process of its own; it notes
-//! what it was told was accepted or lost. At the end the notes and the centre must agree. Prints one line of JSON;
+//! what it was told was accepted or lost. At the end the notes and the centre must agree. Of a PostgreSQL server
+//! (`postgres://user:password@host:5432/any`; needs `psql`) it takes a database of its own, and cuts connections, too. Prints one line of JSON;
 //! exits with 1 on a violation. Without `--centre` it makes a `SQLite` file of its own.
 
 use std::{
@@ -186,7 +187,11 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
     let begun = Instant::now();
     let mut rng = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir()?;
-    let url = url.unwrap_or_else(|| format!("sqlite:{}", dir.path().join("centre.db").display()));
+    let server = url.map(Server::with_database).transpose()?;
+    let url = match &server {
+        Some(server) => server.url(),
+        None => format!("sqlite:{}", dir.path().join("centre.db").display()),
+    };
     let centre = centre_at(&url)?;
     let mut documents = HashMap::new();
     for number in 0..jobs {
@@ -212,7 +217,7 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
     for _ in 0..count {
         builders.start()?;
     }
-    let (mut kills, mut stops) = (0_u64, 0_u64);
+    let (mut kills, mut stops, mut cuts) = (0_u64, 0_u64, 0_u64);
     let mut stopped: HashMap<u32, Instant> = HashMap::new();
     let mut last = (usize::MAX, Instant::now());
     loop {
@@ -228,7 +233,10 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
         }
         let at = rng.random_range(0..builders.running.len());
         let id = builders.running[at].id();
-        if rng.random_bool(0.5) {
+        if server.is_some() && rng.random_bool(0.2) {
+            psql(&url, CUT)?;
+            cuts += 1;
+        } else if rng.random_bool(0.5) {
             builders.signal(at, Signal::KILL)?;
             builders.running.swap_remove(at).wait()?;
             stopped.remove(&id);
@@ -252,7 +260,7 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
     builders.end();
     let (attempts, violations) = compare(&*centre, &documents, builders.notes.path()).await?;
     let line = json!({
-        "builders": count, "jobs": jobs, "kills": kills, "stops": stops, "attempts": attempts,
+        "builders": count, "jobs": jobs, "kills": kills, "stops": stops, "cuts": cuts, "attempts": attempts,
         "violations": violations.len(), "seed": seed, "seconds": begun.elapsed().as_secs_f64(),
     });
     println!("{line}");
@@ -261,6 +269,59 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
     } else {
         Err(violations.join("\n").into())
     }
+}
+
+/// Ends somebody's connection, whoever's.
+const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
+
+/// A database of its own on a server; goes with it.
+struct Server {
+    any: String,
+    database: String,
+}
+
+impl Server {
+    fn with_database(any: String) -> Result<Self, Failed> {
+        let database = format!("dunlin_claims_{:016x}", rand::random::<u64>());
+        psql(&any, &format!("CREATE DATABASE {database}"))?;
+        Ok(Self { any, database })
+    }
+
+    fn url(&self) -> String {
+        let server = self
+            .any
+            .rsplit_once('/')
+            .map_or(&*self.any, |(server, _)| server);
+        format!("{server}/{}", self.database)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database);
+        if let Err(error) = psql(&self.any, &drop) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+fn psql(url: &str, sql: &str) -> Result<(), Failed> {
+    let mut command = Command::new("psql");
+    command.args([
+        "--no-psqlrc",
+        "--quiet",
+        "--output=/dev/null",
+        "--dbname",
+        url,
+        "--command",
+        sql,
+    ]);
+    let output = command.output().map_err(|error| format!("psql: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
 }
 
 async fn unfinished(centre: &dyn Centre) -> Result<usize, Failed> {
