@@ -42,7 +42,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{address::Address, session::Session, succession::Succession};
 use super::{
@@ -55,8 +55,9 @@ use crate::{
     sample::{Schema, Stream, TimeRange},
 };
 
-/// Connections at the same time; who wants more waits.
-const CONNECTIONS_MAX: usize = 4;
+/// Connections at the same time; who wants more waits. A server has some hundred for all devices together, and
+/// while one of ours writes to its disk the other can send.
+const CONNECTIONS_MAX: usize = 2;
 /// How long a connection may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
@@ -102,13 +103,10 @@ impl Postgres {
             .unwrap_or_else(|_| Err(self.silent()))
     }
 
-    /// Room for one more connection; within the time-out.
-    async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, UpstreamError> {
-        let waiting = tokio::time::timeout(self.timeout, self.places.acquire());
-        match waiting.await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(self.silent()),
-        }
+    /// Waits for room for one more connection: as long as the time-outs of those who have them let it last.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, UpstreamError> {
+        let place = self.places.acquire().await;
+        place.map_err(|closed| UpstreamError::Unavailable(closed.to_string()))
     }
 
     /// Keeps a session for the next call. One that failed is dropped instead: a transaction may be open in it.

@@ -187,13 +187,24 @@ async fn what_somebody_must_change_is_said_with_what_helps() {
 
     let role = format!("{}_role", target.database);
     target
-        .execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2'"))
+        .execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter1'"))
         .await;
-    let url = format!(
-        "postgres://{role}:hunter2@{}/{}",
-        target.authority(),
-        target.database
-    );
+    // Where it asks for passwords.
+    let url = |password: &str| {
+        let (authority, database) = (target.authority(), &target.database);
+        format!("postgres://{role}{password}@{authority}/{database}")
+    };
+    let asks = connect(&options(&url(""))).unwrap().describe().await;
+    if asks.is_err_and(|error| error.to_string().contains("password")) {
+        for password in ["", ":hunter2"] {
+            let upstream = connect(&options(&url(password))).unwrap();
+            refused_with(&*upstream, &["check user and password"]).await;
+        }
+    }
+    target
+        .execute(&format!("ALTER ROLE {role} PASSWORD 'hunter2'"))
+        .await;
+    let url = url(":hunter2");
     refused_with(
         &*connect(&options(&url)).unwrap(),
         &["GRANT USAGE, CREATE ON SCHEMA"],

@@ -47,12 +47,9 @@ async fn the_same_rows_again_change_nothing_and_new_ones_among_them_are_written(
     write_all(&*upstream, &one(longer.clone())).await;
     assert_eq!(count(&*upstream, &many).await, 4_000);
     let sum = "SELECT sum(x) FROM twice WHERE stream LIKE '%/many'";
-    let expected: f64 = (0..3_000).map(|row| f64::from(row) / 8.0).sum();
-    let again: f64 = (0..1_000).map(|row| f64::from(row) / 8.0).sum();
-    assert_eq!(
-        target.read_one(sum).await.parse::<f64>().unwrap(),
-        expected + again
-    );
+    let eighths: i32 = (0..3_000).sum::<i32>() + (0..1_000).sum::<i32>();
+    let expected = (f64::from(eighths) / 8.0).to_string();
+    assert_eq!(target.read_one(sum).await, expected);
     target.clean().await;
 }
 
@@ -88,17 +85,21 @@ async fn every_value_comes_back_and_what_is_no_number_too() {
     let start = 1_700_000_000_123_456_789;
     for rows in [3_usize, 300] {
         let pick = |row: usize| row % 3;
-        let f = [f64::NAN, f64::NEG_INFINITY, 0.1];
-        let g = [f32::INFINITY, 0.1, f32::MIN_POSITIVE];
-        let i = [i64::MIN, i64::MAX, -1];
-        let t = ["", "näm'\\\n\t", "\u{1F600}"];
+        let double = [f64::NAN, f64::NEG_INFINITY, 0.1];
+        let single = [f32::INFINITY, 0.1, f32::MIN_POSITIVE];
+        let whole = [i64::MIN, i64::MAX, -1];
+        let text = ["", "näm'\\\n\t", "\u{1F600}"];
         let mut columns = vec![
-            column(Values::F64((0..rows).map(|row| f[pick(row)]).collect())),
-            column(Values::F32((0..rows).map(|row| g[pick(row)]).collect())),
-            column(Values::I64((0..rows).map(|row| i[pick(row)]).collect())),
+            column(Values::F64(
+                (0..rows).map(|row| double[pick(row)]).collect(),
+            )),
+            column(Values::F32(
+                (0..rows).map(|row| single[pick(row)]).collect(),
+            )),
+            column(Values::I64((0..rows).map(|row| whole[pick(row)]).collect())),
             column(Values::Bool((0..rows).map(|row| pick(row) == 0).collect())),
             column(Values::Text(
-                (0..rows).map(|row| t[pick(row)].into()).collect(),
+                (0..rows).map(|row| text[pick(row)].into()).collect(),
             )),
         ];
         columns[2].present = Some((0..rows).map(|row| pick(row) != 2).collect());
@@ -110,14 +111,12 @@ async fn every_value_comes_back_and_what_is_no_number_too() {
         )
         .await;
         let sql = format!(
-            "SELECT f, g, i, b, t, is_train, fold, source_ts FROM values WHERE stream LIKE '%m{rows}'
+            "SELECT f, g, i, b, t, is_train, fold, source_ts FROM \"values\" WHERE stream LIKE '%m{rows}'
              ORDER BY ts LIMIT 3"
         );
-        let n = "NULL";
+        let null = "NULL";
         assert_eq!(
-            target
-                .read(&sql.replace("FROM values", "FROM \"values\""))
-                .await,
+            target.read(&sql).await,
             [
                 [
                     "NaN",
@@ -127,7 +126,7 @@ async fn every_value_comes_back_and_what_is_no_number_too() {
                     "",
                     "f",
                     "0",
-                    n
+                    null
                 ],
                 [
                     "-Infinity",
@@ -139,7 +138,16 @@ async fn every_value_comes_back_and_what_is_no_number_too() {
                     "1",
                     "1700000000123456783"
                 ],
-                ["0.1", "1.1754944e-38", n, "f", "\u{1F600}", "t", "2", n],
+                [
+                    "0.1",
+                    "1.1754944e-38",
+                    null,
+                    "f",
+                    "\u{1F600}",
+                    "t",
+                    "2",
+                    null
+                ],
             ]
         );
     }

@@ -45,7 +45,7 @@ impl Target {
         let config: tokio_postgres::Config = url.parse().unwrap();
         let host = match &config.get_hosts()[0] {
             tokio_postgres::config::Host::Tcp(host) => host.clone(),
-            other => panic!("{other:?}"),
+            other @ tokio_postgres::config::Host::Unix(_) => panic!("{other:?}"),
         };
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let socket = tokio::net::TcpStream::connect((host, port)).await.unwrap();

@@ -245,7 +245,7 @@ async fn many_devices_that_begin_at_once_make_each_table_and_column_once() {
                     let kind = [FieldType::F64, FieldType::Text][device % 2];
                     let name = format!("shared{number}");
                     let fields = [("x", FieldType::F64), (&*own, kind)];
-                    let schema = schema(&format!("{name}"), &fields[..1 + round % 2]);
+                    let schema = schema(&name, &fields[..=round % 2]);
                     let place = stream(&schema, &format!("d{device}"), "m");
                     let mut columns = vec![column(Values::F64(vec![1.0; 300]))];
                     if round % 2 == 1 {

@@ -67,7 +67,7 @@ impl<T> Deref for OptionalKey<T> {
 
 /// The keys that the broker and the central database both have, each in its own table.
 pub(in crate::config) struct ConnectionKeys {
-    /// The URL's scheme for TLS.
+    /// How the URL asks for TLS.
     pub(in crate::config) tls_form: &'static str,
     pub(in crate::config) url: OptionalKey<String>,
     pub(in crate::config) password: OptionalKey<Secret>,
