@@ -35,6 +35,8 @@ use crate::{
 const COPY_ROWS_MIN: usize = 256;
 /// Batches that are merged after one in which rows were there already.
 const MERGES_AFTER_DOUBLE: u32 = 64;
+/// Statements of a batch behind which its COMMIT is sent at once: so few are all on their way before it.
+const COMMITTED_AT_ONCE_MAX: usize = 16;
 /// Bisecting what is refused of one schema.
 const SENDS_MAX: usize = 256;
 
@@ -174,6 +176,7 @@ impl<'b> Writer<'b> {
         }
         let registration = session.registration(self.tables());
         let (connection, namespace) = (&session.connection, &*session.namespace);
+        let is_brief = copies.is_empty() && merges.len() <= COMMITTED_AT_ONCE_MAX;
         let writing = async {
             // Begun together, answered together.
             let registering = async {
@@ -184,14 +187,28 @@ impl<'b> Writer<'b> {
             };
             let guards = copies.iter().map(|(rows, _)| rows.guard(connection));
             let merges = merges.iter().map(|rows| rows.merge(connection));
-            let (begun, registered, guarded, merged) = tokio::join!(
+            // After a statement that failed it takes all back.
+            let committing = async {
+                if is_brief {
+                    connection.batch("COMMIT").await
+                } else {
+                    Ok(())
+                }
+            };
+            let (begun, registered, guarded, merged, committed) = tokio::join!(
                 biased;
                 connection.batch("BEGIN"),
                 registering,
                 join_all(guards),
                 join_all(merges),
+                committing,
             );
-            first_failure([begun, registered].into_iter().chain(guarded).chain(merged))?;
+            let done = [begun, registered].into_iter();
+            let done = done.chain(guarded).chain(merged).chain([committed]);
+            first_failure(done)?;
+            if is_brief {
+                return Ok(());
+            }
             for (rows, statement) in &copies {
                 rows.copy(connection, statement).await?;
             }
