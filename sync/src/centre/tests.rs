@@ -296,7 +296,7 @@ async fn who_waits_hears_of_a_job_from_here_and_from_elsewhere() {
         let centre = &centre;
         async move { centre.claim(&builder("a"), JobId(request)).await.unwrap() }
     };
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     for (id, from) in [(1, &elsewhere), (2, &centre)] {
         assert_eq!(claim(id * 10).await, None);
         from.submit(&job(id)).await.unwrap();

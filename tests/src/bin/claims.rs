@@ -2,12 +2,12 @@
 //! job must have exactly one accepted result, and none may be lost.
 //!
 //! `claims [--builders N] [--jobs N] [--centre URL] [--seed S]`. Each builder is a process of its own; it notes
-//! what it was told was accepted or lost. At the end the notes and the centre must agree. Of a PostgreSQL server
-//! (`postgres://user:password@host:5432/any`; needs `psql`) it takes a database of its own, and cuts connections, too. Prints one line of JSON;
-//! exits with 1 on a violation. Without `--centre` it makes a `SQLite` file of its own.
+//! what it was told was accepted or lost. At the end the notes and the centre must agree. On a `PostgreSQL`
+//! server (`postgres://user:password@host:5432/any`; needs `psql`) it makes a database of its own, and cuts
+//! connections, too; without `--centre`, a `SQLite` file. Prints one line of JSON; exits with 1 on a violation.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     error::Error,
     fs::{self, OpenOptions},
     io::Write,
@@ -37,7 +37,7 @@ const DISTURB_EVERY: Duration = Duration::from_millis(10);
 /// How long somebody stands still: shorter and longer than a lease.
 const STOP_MAX: Duration = Duration::from_millis(900);
 /// Without progress for so long it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Job numbers beyond what one list shows are looked at one by one anyway.
 const LIST_MAX: usize = 10_000;
 
@@ -242,9 +242,9 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
             stopped.remove(&id);
             builders.start()?;
             kills += 1;
-        } else if !stopped.contains_key(&id) {
+        } else if let Entry::Vacant(place) = stopped.entry(id) {
             builders.signal(at, Signal::STOP)?;
-            stopped.insert(id, now + rng.random_range(Duration::ZERO..STOP_MAX));
+            place.insert(now + rng.random_range(Duration::ZERO..STOP_MAX));
             stops += 1;
         }
         let left = unfinished(&*centre).await?;

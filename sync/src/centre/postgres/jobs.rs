@@ -7,10 +7,11 @@ use tokio_postgres::{Row, types::Type};
 use super::{Done, NOW_MS, refused};
 use crate::{
     centre::{
+        CentreError,
         blobs::BlobHash,
         job::{Attempt, Job, JobId, JobQuery, JobState, NewJob, Progress},
     },
-    upstream::postgres::connection::Connection,
+    upstream::postgres::connection::{Connection, Failure},
 };
 
 /// Longest list.
@@ -128,7 +129,7 @@ fn read(row: &Row) -> Done<Job> {
         kind: Connection::get(row, 1)?,
         document: Vec::new(),
         labels: serde_json::from_str(labels).map_err(|error| refused(error.to_string()))?,
-        state: state.parse().map_err(unreadable)?,
+        state: state.parse().map_err(|error| unreadable(&error))?,
         submitted_ms: Connection::get(row, 4)?,
         attempts_begun: Connection::get::<i32>(row, 5)? as u32,
         result: Connection::get(row, 6)?,
@@ -139,10 +140,12 @@ fn read(row: &Row) -> Done<Job> {
 
 /// The job that the server calls so.
 pub(super) fn id_of(uuid: &str) -> Done<JobId> {
-    uuid.replace('-', "").parse().map_err(unreadable)
+    uuid.replace('-', "")
+        .parse()
+        .map_err(|error| unreadable(&error))
 }
 
-fn unreadable(error: crate::centre::CentreError) -> crate::upstream::postgres::connection::Failure {
+fn unreadable(error: &CentreError) -> Failure {
     refused(error.to_string())
 }
 

@@ -345,7 +345,7 @@ pub(super) async fn of_a_finish_and_an_expiry_one_decides(target: &dyn CentreTar
 
 pub(super) async fn who_waits_hears_of_a_job(target: &dyn CentreTarget) -> Outcome {
     let (centre, elsewhere) = (target.connect()?, target.connect()?);
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     for (id, from) in [(1, &elsewhere), (2, &centre)] {
         nothing_to_claim(&*centre, id * 10).await?;
         // Submitted before the wait begins: still noticed.
