@@ -34,6 +34,8 @@ use tokio::time::sleep;
 const LEASE: Duration = Duration::from_millis(300);
 /// Somebody is disturbed so often.
 const DISTURB_EVERY: Duration = Duration::from_millis(10);
+/// Every so many-th time is looked whether all is done.
+const LOOK_EVERY: u64 = 10;
 /// How long somebody stands still: shorter and longer than a lease.
 const STOP_MAX: Duration = Duration::from_millis(900);
 /// Without progress for so long it has failed.
@@ -220,6 +222,7 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
     let (mut kills, mut stops, mut cuts) = (0_u64, 0_u64, 0_u64);
     let mut stopped: HashMap<u32, Instant> = HashMap::new();
     let mut last = (usize::MAX, Instant::now());
+    let mut turn = 0_u64;
     loop {
         sleep(DISTURB_EVERY).await;
         builders.look()?;
@@ -246,6 +249,10 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
             builders.signal(at, Signal::STOP)?;
             place.insert(now + rng.random_range(Duration::ZERO..STOP_MAX));
             stops += 1;
+        }
+        turn += 1;
+        if turn % LOOK_EVERY != 0 {
+            continue;
         }
         let left = unfinished(&*centre).await?;
         if left == 0 {
