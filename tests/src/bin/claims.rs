@@ -251,7 +251,7 @@ async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<
             stops += 1;
         }
         turn += 1;
-        if turn % LOOK_EVERY != 0 {
+        if !turn.is_multiple_of(LOOK_EVERY) {
             continue;
         }
         let left = unfinished(&*centre).await?;
