@@ -6,10 +6,11 @@
 //!
 //! # Claims
 //! A job is done in attempts, numbered from 1; the number is the fencing token. Of one job at most one attempt
-//! is running. It ends by one atomic act whose winner decides: its builder's [`Centre::finish`], or the
-//! `expired` that a later [`Centre::claim`] writes once its lease is over, before the next attempt exists. So
-//! whoever has lost a claim, however long it was stopped, cannot finish it: a job has exactly one accepted
-//! result. Whether a lease is over is judged by the database's clock, and by progress: a builder that only says
+//! is running. It ends by one atomic act whose winner decides: its builder's [`Centre::finish`], somebody's
+//! [`Centre::cancel`], or the `expired` that a later claim (or its own renewal) writes once its lease is over,
+//! before the next attempt exists. So whoever has lost a claim, however long it was stopped, cannot finish it: a
+//! job has at most one accepted result. (A database that loses commits, as a failover to a standby that lags
+//! behind does, is outside this promise.) Whether a lease is over is judged by the database's clock, and by progress: a builder that only says
 //! that it lives does not keep a job for ever.
 
 pub mod blobs;
@@ -31,10 +32,14 @@ use self::{
 };
 use crate::upstream::{UpstreamError, UpstreamOptions};
 
-/// Longest document, result or reason, bytes.
+/// Longest document or result, bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// Longest kind, label, name of a builder or of a channel, bytes.
 pub const NAME_BYTES_MAX: usize = 200;
+/// Longest reason that is kept, bytes; what is longer is cut.
+pub const REASON_BYTES_MAX: usize = 4096;
+/// Longest that anybody waits for jobs without looking.
+pub(crate) const WAIT_MAX: Duration = Duration::from_hours(1);
 /// Most labels of a job or of a builder.
 pub const LABELS_MAX: usize = 64;
 
@@ -101,7 +106,7 @@ pub enum Published {
 /// A document of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Its place in the channel; rises.
+    /// Its place in the channel, from 1; rises.
     pub serial: u64,
     /// What it says.
     pub bytes: Vec<u8>,
@@ -112,9 +117,9 @@ impl Document {
     /// [`CentreError::Refused`] if it, or the name of its channel, is beyond the bounds, in words for people.
     pub fn check(&self, channel: &str) -> Result<(), CentreError> {
         check_name("channel", channel)?;
-        if self.serial > i64::MAX as u64 {
+        if self.serial == 0 || self.serial > i64::MAX as u64 {
             return Err(CentreError::Refused(format!(
-                "serial {} is beyond what a database counts",
+                "serial {}; they go from 1 to 2^63 - 1",
                 self.serial
             )));
         }
@@ -124,8 +129,8 @@ impl Document {
 
 /// A database that many machines share.
 ///
-/// Every call is bounded by a time-out and can be repeated: after [`CentreError::Unavailable`] the same call
-/// again changes nothing that the first one has done.
+/// Every call is bounded by a time-out and can be repeated after [`CentreError::Unavailable`]: what the first one has
+/// done is not done twice. Who waits for jobs in several tasks takes a connection of its own for each.
 #[async_trait]
 pub trait Centre: Send + Sync {
     /// Puts `job` in line. One that is there already stays as it is.
@@ -134,15 +139,16 @@ pub trait Centre: Send + Sync {
     /// [`CentreError`]; refused where the job is beyond the bounds.
     async fn submit(&self, job: &NewJob) -> Result<(), CentreError>;
 
-    /// Ends attempts whose lease is over, then begins an attempt at the oldest open job that `builder` may
-    /// take; `None` if there is none. `request` is drawn by the caller for each claim: asked again after a
-    /// lost answer, the same attempt comes back.
+    /// Ends attempts whose lease is over, then begins an attempt at the job that is open the longest, of those
+    /// that `builder` may take; `None` if there is none. `request` is drawn by the caller for each claim: asked
+    /// again after a lost answer, the same attempt comes back, or `None` if it has ended.
     ///
     /// # Errors
     /// [`CentreError`]
     async fn claim(&self, builder: &Builder, request: JobId) -> Result<Option<Claim>, CentreError>;
 
-    /// Says how far attempt `attempt` at `job` is, and keeps it for another lease.
+    /// Says how far attempt `attempt` at `job` is, and keeps it for another lease; ends it where it makes no
+    /// progress, or has taken too long.
     ///
     /// # Errors
     /// [`CentreError`]
@@ -202,17 +208,18 @@ pub trait Centre: Send + Sync {
     /// [`CentreError`]
     async fn blob(&self, hash: BlobHash) -> Result<BlobState, CentreError>;
 
-    /// Stores chunks `first`, `first + 1`, .. of a blob that is not whole; those that are there stay. A gap
-    /// is refused. Use [`blobs::put`].
+    /// Stores chunks `first`, `first + 1`, .. of a blob that is not whole; those that are there stay, and behind
+    /// a gap nothing is stored. How many are there then, which need not be what it was: others put and remove.
+    /// Use [`blobs::put`].
     ///
     /// # Errors
-    /// [`CentreError`]
+    /// [`CentreError`]; refused where a chunk is empty or longer than [`blobs::CHUNK_BYTES`].
     async fn put_chunks(
         &self,
         hash: BlobHash,
         first: u64,
         chunks: &[Vec<u8>],
-    ) -> Result<(), CentreError>;
+    ) -> Result<u64, CentreError>;
 
     /// All chunks are there, `bytes` together: others may read it from now on. Use [`blobs::put`].
     ///
@@ -230,6 +237,12 @@ pub trait Centre: Send + Sync {
         first: u64,
         most: usize,
     ) -> Result<Vec<Vec<u8>>, CentreError>;
+
+    /// Takes away what is there of a blob that is not whole.
+    ///
+    /// # Errors
+    /// [`CentreError`]
+    async fn remove_partial(&self, hash: BlobHash) -> Result<(), CentreError>;
 
     /// Takes a blob away, whole or in part.
     ///
@@ -321,4 +334,21 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), CentreError> {
         check_name("label's value", value)?;
     }
     Ok(())
+}
+
+/// Whether these can be chunks of a blob.
+///
+/// # Errors
+/// [`CentreError::Refused`] if one is empty or too long.
+pub(crate) fn check_chunks(chunks: &[Vec<u8>]) -> Result<(), CentreError> {
+    let mut wrong = chunks
+        .iter()
+        .filter(|chunk| chunk.is_empty() || chunk.len() > blobs::CHUNK_BYTES);
+    wrong.next().map_or(Ok(()), |chunk| {
+        Err(CentreError::Refused(format!(
+            "a chunk of {} bytes; 1 to {}",
+            chunk.len(),
+            blobs::CHUNK_BYTES
+        )))
+    })
 }

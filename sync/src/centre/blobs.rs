@@ -10,6 +10,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     num::NonZeroU64,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -24,6 +25,8 @@ use super::{Centre, CentreError};
 pub const CHUNK_BYTES: usize = 60_000;
 /// Chunks in a call.
 pub const CHUNKS_AT_ONCE: usize = 8;
+/// How often a put begins anew because others have removed what it had put.
+const TURNS_BACK_MAX: u32 = 8;
 /// Longest blob.
 pub const BLOB_BYTES_MAX: u64 = 1 << 30;
 
@@ -96,11 +99,16 @@ pub enum BlobError {
         /// What the system said.
         source: io::Error,
     },
+    /// It changed while it was sent: nothing was put.
+    #[error("{} changed while it was sent; put a file that stays as it is", .0.display())]
+    Changed(PathBuf),
     /// Nobody has put it there, or not yet all of it.
     #[error("blob {0} is not at the centre; has its upload ended?")]
     Missing(BlobHash),
-    /// What is there is something else. It must be put anew.
-    #[error("blob {0} is damaged at the centre: its bytes have another hash")]
+    /// What is there is something else. It must be removed, and put anew.
+    #[error(
+        "blob {0} is damaged at the centre: its bytes have another hash; remove it there and put it again"
+    )]
     Damaged(BlobHash),
     /// Longer than [`BLOB_BYTES_MAX`], or than the caller takes.
     #[error("a blob of {bytes} bytes; at most {bytes_max}")]
@@ -140,7 +148,6 @@ impl Pace {
 }
 
 /// Puts the file at `path` to the centre and returns its name there. One that is there already is not sent again.
-/// The file must not change meanwhile.
 ///
 /// # Errors
 /// [`BlobError`]; after an unavailable centre the same again goes on where this was cut.
@@ -153,13 +160,8 @@ pub async fn put(
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(disk)?;
-    // Long for a long file.
-    let hashed = tokio::task::spawn_blocking(move || hash_of(&mut file).map(|found| (file, found)));
-    let hashed = hashed
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)));
-    let (mut file, (hash, bytes)) = hashed.map_err(disk)?;
+    let file = File::open(path).map_err(disk)?;
+    let (mut file, (hash, bytes)) = hashed(file).await.map_err(disk)?;
     if bytes > BLOB_BYTES_MAX {
         return Err(BlobError::TooLong {
             bytes,
@@ -170,25 +172,63 @@ pub async fn put(
         BlobState::Whole { .. } => return Ok(hash),
         BlobState::Partial { chunks } => chunks,
     };
-    if next > 0 && !are_ours(centre, &mut file, hash, next).await? {
+    if next > 0
+        && !are_ours(centre, &mut file, hash, next)
+            .await
+            .map_err(|error| error.at(path))?
+    {
         // Whoever began it sent something else.
-        centre.remove_blob(hash).await?;
+        centre.remove_partial(hash).await?;
         next = 0;
     }
-    file.seek(SeekFrom::Start(next * CHUNK_BYTES as u64))
-        .map_err(disk)?;
     let mut pace = Pace::new(bytes_per_s_max);
-    loop {
+    let chunks_max = bytes.div_ceil(CHUNK_BYTES as u64);
+    let mut turns_back = 0;
+    while next < chunks_max {
+        file.seek(SeekFrom::Start(next * CHUNK_BYTES as u64))
+            .map_err(disk)?;
         let chunks = read_chunks(&mut file).map_err(disk)?;
         if chunks.is_empty() {
-            break;
+            return Err(BlobError::Changed(path.to_owned()));
         }
-        centre.put_chunks(hash, next, &chunks).await?;
-        next += chunks.len() as u64;
+        let there = centre.put_chunks(hash, next, &chunks).await?;
+        if there <= next {
+            // Somebody has removed it.
+            turns_back += 1;
+            if turns_back > TURNS_BACK_MAX {
+                let reason = format!("others remove blob {hash} again and again");
+                return Err(CentreError::Unavailable(reason).into());
+            }
+        }
+        next = there;
         pace.gone(chunks.iter().map(Vec::len).sum()).await;
+    }
+    file.rewind().map_err(disk)?;
+    let (_, after) = hashed(file).await.map_err(disk)?;
+    if after != (hash, bytes) {
+        centre.remove_partial(hash).await?;
+        return Err(BlobError::Changed(path.to_owned()));
     }
     centre.seal_blob(hash, bytes).await?;
     Ok(hash)
+}
+
+/// What went wrong while a file was compared with the centre.
+enum CompareError {
+    Centre(CentreError),
+    Disk(io::Error),
+}
+
+impl CompareError {
+    fn at(self, path: &Path) -> BlobError {
+        match self {
+            Self::Centre(error) => error.into(),
+            Self::Disk(source) => BlobError::Disk {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
 }
 
 /// Whether the first `chunks` chunks at the centre are those of `file`.
@@ -197,29 +237,23 @@ async fn are_ours(
     file: &mut File,
     hash: BlobHash,
     chunks: u64,
-) -> Result<bool, BlobError> {
-    if file.rewind().is_err() {
-        return Ok(false);
-    }
+) -> Result<bool, CompareError> {
+    file.rewind().map_err(CompareError::Disk)?;
     let mut at = 0;
     while at < chunks {
-        let there = centre.chunks(hash, at, CHUNKS_AT_ONCE).await?;
-        if there.is_empty() {
+        let there = centre.chunks(hash, at, CHUNKS_AT_ONCE).await;
+        let there = there.map_err(CompareError::Centre)?;
+        let ours = read_chunks(file).map_err(CompareError::Disk)?;
+        if there.is_empty() || !ours.starts_with(&there) {
             return Ok(false);
         }
         at += there.len() as u64;
-        let Ok(ours) = read_chunks(file) else {
-            return Ok(false);
-        };
-        if !ours.starts_with(&there) {
-            return Ok(false);
-        }
     }
     Ok(true)
 }
 
 /// Fetches blob `hash` into the file `path`, which appears whole or not at all. What has arrived is kept beside
-/// it, in `<path>.part`, until the rest has.
+/// it, in `<path>.<hash>.part`, until the rest has; one fetch at a time.
 ///
 /// # Errors
 /// [`BlobError`]; after an unavailable centre the same again goes on where this was cut.
@@ -237,31 +271,31 @@ pub async fn fetch(
         return Err(BlobError::TooLong { bytes, bytes_max });
     }
     let mut name = OsString::from(path);
-    name.push(".part");
+    name.push(format!(".{hash}.part"));
     let part = PathBuf::from(name);
     let disk = |source| BlobError::Disk {
         path: part.clone(),
         source,
     };
-    let mut arriving = Arriving::at(&part).map_err(disk)?;
+    let place = part.clone();
+    // Long where much of a long file has arrived.
+    let arriving = tokio::task::spawn_blocking(move || Arriving::at(&place)).await;
+    let arriving = arriving.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let mut arriving = arriving.map_err(disk)?;
     let mut pace = Pace::new(bytes_per_s_max);
-    while arriving.bytes < bytes {
-        let next = arriving.bytes / CHUNK_BYTES as u64;
-        let chunks = centre.chunks(hash, next, CHUNKS_AT_ONCE).await?;
-        if chunks.iter().all(Vec::is_empty) {
+    // What was there before may be what is wrong: then all of it is fetched once more.
+    let mut may_begin_anew = arriving.bytes > 0;
+    loop {
+        let is_right = arriving.rest(centre, hash, bytes, &mut pace).await;
+        if is_right.map_err(|error| error.at(&part))? {
             break;
         }
-        for chunk in &chunks {
-            // Whoever wrote them need not have kept to the bounds.
-            if arriving.bytes + chunk.len() as u64 > bytes {
-                return Err(arriving.give_up(&part, hash));
-            }
-            arriving.add(chunk).map_err(disk)?;
+        if !may_begin_anew {
+            fs::remove_file(&part).map_err(disk)?;
+            return Err(BlobError::Damaged(hash));
         }
-        pace.gone(chunks.iter().map(Vec::len).sum()).await;
-    }
-    if arriving.bytes != bytes || BlobHash(arriving.hasher.clone().finalize().into()) != hash {
-        return Err(arriving.give_up(&part, hash));
+        may_begin_anew = false;
+        arriving.begin_anew().map_err(disk)?;
     }
     arriving.file.sync_all().map_err(disk)?;
     fs::rename(&part, path).map_err(disk)?;
@@ -271,7 +305,7 @@ pub async fn fetch(
         .map_err(disk)
 }
 
-/// A file that is not whole yet.
+/// A file that is not whole yet, and locked.
 struct Arriving {
     file: File,
     bytes: u64,
@@ -284,6 +318,16 @@ impl Arriving {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(part)?;
+        file.try_lock().map_err(io::Error::from)?;
+        // Another fetch may have given it its name between opening and locking.
+        let is_there = fs::metadata(part).is_ok_and(|there| {
+            let ours = file.metadata();
+            ours.is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        });
+        if !is_there {
+            let words = "another fetch has just ended";
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, words));
+        }
         let mut hasher = Sha256::new();
         let mut bytes = 0;
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -300,24 +344,51 @@ impl Arriving {
         })
     }
 
-    fn add(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.file.write_all(chunk)?;
-        self.hasher.update(chunk);
-        self.bytes += chunk.len() as u64;
-        Ok(())
+    /// Fetches what is missing of `bytes`; whether all of it is what the hash says.
+    async fn rest(
+        &mut self,
+        centre: &dyn Centre,
+        hash: BlobHash,
+        bytes: u64,
+        pace: &mut Pace,
+    ) -> Result<bool, CompareError> {
+        while self.bytes < bytes {
+            let next = self.bytes / CHUNK_BYTES as u64;
+            let chunks = centre.chunks(hash, next, CHUNKS_AT_ONCE).await;
+            let chunks = chunks.map_err(CompareError::Centre)?;
+            if chunks.is_empty() {
+                return Ok(false);
+            }
+            for chunk in &chunks {
+                // Whoever wrote them need not have kept to the bounds.
+                let due = (bytes - self.bytes).min(CHUNK_BYTES as u64);
+                if chunk.len() as u64 != due {
+                    return Ok(false);
+                }
+                self.file.write_all(chunk).map_err(CompareError::Disk)?;
+                self.hasher.update(chunk);
+                self.bytes += due;
+            }
+            pace.gone(chunks.iter().map(Vec::len).sum()).await;
+        }
+        Ok(self.bytes == bytes && BlobHash(self.hasher.clone().finalize().into()) == hash)
     }
 
-    /// What has arrived is of no use: the next fetch begins anew.
-    fn give_up(self, part: &Path, hash: BlobHash) -> BlobError {
-        drop(self.file);
-        match fs::remove_file(part) {
-            Ok(()) => BlobError::Damaged(hash),
-            Err(source) => BlobError::Disk {
-                path: part.to_owned(),
-                source,
-            },
-        }
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        (self.bytes, self.hasher) = (0, Sha256::new());
+        Ok(())
     }
+}
+
+/// `file`, at its start again, with its hash and length. Long for a long file, so not here.
+async fn hashed(mut file: File) -> io::Result<(File, (BlobHash, u64))> {
+    let hashing =
+        tokio::task::spawn_blocking(move || hash_of(&mut file).map(|found| (file, found)));
+    hashing
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// The hash and the length of what is in `file`, which is at its start again then.

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU32, str::FromStr};
 
-use super::{CentreError, blobs::BlobHash, check_labels, check_length, check_name};
+use super::{
+    CentreError, REASON_BYTES_MAX, blobs::BlobHash, check_labels, check_length, check_name,
+};
 
 /// Most attempts at a job.
 const ATTEMPTS_MAX: u32 = 1000;
@@ -75,9 +77,9 @@ impl NewJob {
             ("longest time without progress", self.stalled_ms_max),
             ("longest time", self.time_ms_max),
         ] {
-            if ms > MS_MAX {
+            if ms == 0 || ms > MS_MAX {
                 return Err(CentreError::Refused(format!(
-                    "the {what} is {ms} ms; at most a year"
+                    "the {what} is {ms} ms; from 1 ms to at most a year"
                 )));
             }
         }
@@ -197,7 +199,7 @@ pub struct Claim {
     pub job: Job,
     /// The number of this attempt.
     pub attempt: u32,
-    /// How long it is safe from now on without a word.
+    /// How long it was safe without a word when it was told.
     pub lease_ms: u64,
     /// From where to go on: how far the last attempt came that left a checkpoint.
     pub resume: Option<Progress>,
@@ -233,13 +235,21 @@ pub enum Outcome {
 
 impl Outcome {
     /// # Errors
-    /// [`CentreError::Refused`] if it is longer than is kept.
+    /// [`CentreError::Refused`] if its result is longer than is kept.
     pub fn check(&self) -> Result<(), CentreError> {
         match self {
             Self::Done { result } => check_length("result", result),
-            Self::Failed { reason, .. } => check_length("reason", reason.as_bytes()),
-            Self::Returned => Ok(()),
+            Self::Failed { .. } | Self::Returned => Ok(()),
         }
+    }
+
+    /// Why it failed, as it is kept: not too long, and nothing in it that a database does not take.
+    pub fn reason(&self) -> Option<String> {
+        let Self::Failed { reason, .. } = self else {
+            return None;
+        };
+        let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+        Some(reason[..end].replace('\0', "\u{fffd}"))
     }
 }
 

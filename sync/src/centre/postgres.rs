@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_postgres::types::Type;
 
+use self::claims::Claimed;
 use super::{
     Builder, Centre, CentreError, Document, Published,
     blobs::{BlobHash, BlobState},
@@ -35,7 +36,7 @@ use crate::{
             address::Address,
             connection::{Connection, Failure},
             names::quoted,
-            session::reach,
+            session::{no_right, reach},
         },
     },
 };
@@ -46,6 +47,8 @@ const FORMAT: i32 = 1;
 const LOCK: i64 = 0x6475_6e6c_696e_0002;
 /// Milliseconds UTC by the server's clock.
 const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+/// Whatever is usual for our user: who waits for a lock must see what its holder has done.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// Where it is said that there may be something to claim.
 const CHANNEL: &str = "dunlin_jobs";
 
@@ -101,7 +104,7 @@ impl PostgresCentre {
                 None => self.open().await?,
             };
             let connection = &session.0;
-            connection.batch("BEGIN").await?;
+            connection.batch(BEGIN).await?;
             let done = work(connection).await?;
             connection.batch("COMMIT").await?;
             *slot = Some(session);
@@ -124,16 +127,18 @@ impl PostgresCentre {
         // Where the upstream's tables are, too; set, so that nothing need be named in full.
         let sql = format!("SET search_path TO {}", quoted(&namespace));
         connection.batch(&sql).await?;
-        if format(&connection, &namespace).await? != Some(FORMAT) {
-            make_tables(&connection).await?;
-            if let Some(other) = format(&connection, &namespace).await?
-                && other != FORMAT
-            {
-                return Err(UpstreamError::Rejected(format!(
-                    "a centre of format {other} in schema {namespace}, this version writes format {FORMAT}: \
-                     upgrade dunlin, or name another database"
-                )));
+        if !is_of_our_format(&connection, &namespace).await? {
+            // One at a time; whoever comes second looks again.
+            let lock = format!("{BEGIN}; SELECT pg_advisory_xact_lock({LOCK})");
+            connection.batch(&lock).await?;
+            if !is_of_our_format(&connection, &namespace).await? {
+                let made = make_tables(&connection).await;
+                made.map_err(|failure| match failure.is("42501") {
+                    true => UpstreamError::Rejected(no_right(&namespace, &failure.words())),
+                    false => failure.into(),
+                })?;
             }
+            connection.batch("COMMIT").await?;
         }
         connection.batch(&format!("LISTEN {CHANNEL}")).await?;
         Ok(Session(connection))
@@ -154,22 +159,34 @@ async fn format(connection: &Connection, namespace: &str) -> Done<Option<i32>> {
     rows.first().map_or(Ok(None), |row| Connection::get(row, 0))
 }
 
-/// Makes what is missing; nobody else does meanwhile.
+/// Whether the tables are there; those of another format are left alone.
+async fn is_of_our_format(connection: &Connection, namespace: &str) -> Result<bool, UpstreamError> {
+    match format(connection, namespace).await? {
+        None => Ok(false),
+        Some(FORMAT) => Ok(true),
+        Some(other) => Err(UpstreamError::Rejected(format!(
+            "a centre of format {other} in schema {namespace}, this version writes format {FORMAT}: upgrade \
+             dunlin, or name another database"
+        ))),
+    }
+}
+
+/// Makes the tables, in a transaction of the caller's.
 async fn make_tables(connection: &Connection) -> Done<()> {
     let sql = format!(
-        "BEGIN; SELECT pg_advisory_xact_lock({LOCK});
-         CREATE TABLE IF NOT EXISTS dunlin_centre (format integer NOT NULL PRIMARY KEY);
+        "CREATE TABLE IF NOT EXISTS dunlin_centre (format integer NOT NULL PRIMARY KEY);
          CREATE TABLE IF NOT EXISTS dunlin_jobs (
              number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
              job uuid NOT NULL UNIQUE, kind text NOT NULL, document bytea NOT NULL, labels jsonb NOT NULL,
              state text NOT NULL, attempts_max integer NOT NULL, attempts_left integer NOT NULL,
-             attempts_begun integer NOT NULL, lease_ms bigint NOT NULL, stalled_ms_max bigint NOT NULL,
+             attempts_begun integer NOT NULL, opened_ms bigint NOT NULL, lease_ms bigint NOT NULL, stalled_ms_max bigint NOT NULL,
              time_ms_max bigint NOT NULL, submitted_ms bigint NOT NULL, result bytea, reason text
          );
-         CREATE INDEX IF NOT EXISTS dunlin_jobs_open ON dunlin_jobs (attempts_begun, number)
+         CREATE INDEX IF NOT EXISTS dunlin_jobs_open ON dunlin_jobs (opened_ms, number)
              WHERE state = 'open';
          CREATE TABLE IF NOT EXISTS dunlin_attempts (
-             job uuid NOT NULL, attempt integer NOT NULL, request uuid NOT NULL UNIQUE, builder text NOT NULL,
+             job uuid NOT NULL REFERENCES dunlin_jobs (job) ON DELETE CASCADE,
+             attempt integer NOT NULL, request uuid NOT NULL UNIQUE, builder text NOT NULL,
              begun_ms bigint NOT NULL, expires_ms bigint NOT NULL, steps bigint NOT NULL,
              progress_ms bigint NOT NULL, checkpoint bytea, ended_ms bigint, ending text, reason text,
              PRIMARY KEY (job, attempt)
@@ -184,8 +201,7 @@ async fn make_tables(connection: &Connection) -> Done<()> {
              channel text COLLATE \"C\" NOT NULL, serial bigint NOT NULL, bytes bytea NOT NULL,
              PRIMARY KEY (channel, serial)
          );
-         INSERT INTO dunlin_centre SELECT {FORMAT} WHERE NOT EXISTS (SELECT FROM dunlin_centre);
-         COMMIT"
+         INSERT INTO dunlin_centre VALUES ({FORMAT})"
     );
     connection.batch(&sql).await
 }
@@ -208,21 +224,26 @@ impl Centre for PostgresCentre {
 
     async fn claim(&self, builder: &Builder, request: JobId) -> Result<Option<Claim>, CentreError> {
         builder.check()?;
-        let (claim, seen) = self
+        let (claimed, seen) = self
             .call(async |connection| {
                 let mut notified = connection.notified();
                 notified.mark_unchanged();
-                let claim = claims::claim(connection, builder, request).await?;
-                let wait = match claim {
-                    Some(_) => None,
-                    None => claims::next_expiry_in(connection).await?,
+                let claimed = claims::claim(connection, builder, request).await?;
+                let expiry = match claimed {
+                    Claimed::Nothing => claims::look_again_in(connection, builder).await?,
+                    _ => None,
                 };
-                let expiry = wait.map(|wait| Instant::now() + wait);
-                Ok((claim, Seen { notified, expiry }))
+                let expiry = expiry.map(|wait| Instant::now() + wait);
+                Ok((claimed, Seen { notified, expiry }))
             })
             .await?;
-        *unpoisoned(self.seen.lock()) = Some(seen);
-        Ok(claim)
+        *unpoisoned(self.seen.lock()) = match claimed {
+            Claimed::Begun(claim) => return Ok(Some(*claim)),
+            Claimed::Nothing => Some(seen),
+            // Its job may be open again.
+            Claimed::Ended => None,
+        };
+        Ok(None)
     }
 
     async fn renew(
@@ -250,7 +271,8 @@ impl Centre for PostgresCentre {
         outcome.check()?;
         self.call(async |connection| {
             let ended = claims::finish(connection, job, attempt, outcome).await?;
-            if !matches!(outcome, Outcome::Done { .. }) {
+            // Somebody may have passed over the job while we held it.
+            if ended == Ended::Lost || !matches!(outcome, Outcome::Done { .. }) {
                 tell(connection).await?;
             }
             Ok(ended)
@@ -283,7 +305,7 @@ impl Centre for PostgresCentre {
     }
 
     async fn wait_for_jobs(&self, at_most: Duration) -> Result<(), CentreError> {
-        let until = Instant::now() + at_most;
+        let until = Instant::now() + at_most.min(super::WAIT_MAX);
         let Some(Seen {
             mut notified,
             expiry,
@@ -307,7 +329,8 @@ impl Centre for PostgresCentre {
         hash: BlobHash,
         first: u64,
         chunks: &[Vec<u8>],
-    ) -> Result<(), CentreError> {
+    ) -> Result<u64, CentreError> {
+        super::check_chunks(chunks)?;
         self.call(async |connection| blobs::put(connection, hash, first, chunks).await)
             .await
     }
@@ -324,6 +347,11 @@ impl Centre for PostgresCentre {
         most: usize,
     ) -> Result<Vec<Vec<u8>>, CentreError> {
         self.call(async |connection| blobs::chunks(connection, hash, first, most).await)
+            .await
+    }
+
+    async fn remove_partial(&self, hash: BlobHash) -> Result<(), CentreError> {
+        self.call(async |connection| blobs::remove_partial(connection, hash).await)
             .await
     }
 
@@ -353,7 +381,7 @@ impl Centre for PostgresCentre {
     }
 }
 
-/// What nothing but a caller's mistake leads to.
+/// What no trying again mends: a caller's mistake, or rows that are not ours.
 fn refused(words: String) -> Failure {
     Failure::Refused {
         code: "22023".into(),

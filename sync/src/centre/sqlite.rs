@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use tokio::time::{Instant, sleep_until};
 
+use self::claims::Claimed;
 use super::{
     Builder, Centre, CentreError, Document, Published,
     blobs::{BlobHash, BlobState},
@@ -30,7 +31,10 @@ use crate::{
     lock::unpoisoned,
     upstream::{
         UpstreamOptions,
-        sqlite::turns::{DbError, Interrupt, Turns, path_in},
+        sqlite::{
+            file::Files,
+            turns::{DbError, Interrupt, Turns, path_in},
+        },
     },
 };
 
@@ -45,10 +49,10 @@ CREATE TABLE IF NOT EXISTS dunlin_jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     job TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, document BLOB NOT NULL, labels TEXT NOT NULL,
     state TEXT NOT NULL, attempts_max INTEGER NOT NULL, attempts_left INTEGER NOT NULL,
-    attempts_begun INTEGER NOT NULL, lease_ms INTEGER NOT NULL, stalled_ms_max INTEGER NOT NULL,
+    attempts_begun INTEGER NOT NULL, opened_ms INTEGER NOT NULL, lease_ms INTEGER NOT NULL, stalled_ms_max INTEGER NOT NULL,
     time_ms_max INTEGER NOT NULL, submitted_ms INTEGER NOT NULL, result BLOB, reason TEXT
 );
-CREATE INDEX IF NOT EXISTS dunlin_jobs_by_state ON dunlin_jobs (state, number);
+CREATE INDEX IF NOT EXISTS dunlin_jobs_open ON dunlin_jobs (opened_ms, number) WHERE state = 'open';
 CREATE TABLE IF NOT EXISTS dunlin_attempts (
     job TEXT NOT NULL, attempt INTEGER NOT NULL, request TEXT NOT NULL UNIQUE, builder TEXT NOT NULL,
     begun_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, steps INTEGER NOT NULL,
@@ -73,7 +77,7 @@ pub struct SqliteCentre {
     turns: Turns<Open>,
     clock: ClockMs,
     /// Counts what may have opened a job from here: `SQLite` tells only what others have written.
-    changes: AtomicU64,
+    changes: Arc<AtomicU64>,
     /// How things were at the last claim.
     seen: Mutex<Option<Seen>>,
 }
@@ -87,7 +91,10 @@ struct Seen {
 }
 
 /// An open file whose tables are there.
-struct Open(Connection);
+struct Open {
+    connection: Connection,
+    files: Files,
+}
 
 impl SqliteCentre {
     /// The file that `options.url` names, as for the upstream. It is opened, and made if missing, at the first
@@ -106,7 +113,7 @@ impl SqliteCentre {
         Ok(Self {
             turns: Turns::new(path_in(&options.url)?, options.timeout),
             clock,
-            changes: AtomicU64::new(0),
+            changes: Arc::default(),
             seen: Mutex::default(),
         })
     }
@@ -138,13 +145,19 @@ impl SqliteCentre {
         work: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, CentreError> {
         let (path, busy_max) = (self.turns.path().to_owned(), self.turns.busy_max());
+        let changes = Arc::clone(&self.changes);
         let work = move |slot: &mut Option<Open>, interrupt: &Interrupt| {
-            let mut open = match slot.take() {
+            // One that was moved away or replaced is not the centre any more.
+            let mut open = match slot.take().filter(|open| open.files.are_at(&path)) {
                 Some(open) => open,
-                None => open_at(&path, busy_max)?,
+                None => {
+                    // Whoever waits compares counts of another connection now.
+                    changes.fetch_add(1, Ordering::Relaxed);
+                    open_at(&path, busy_max)?
+                }
             };
-            interrupt.is(open.0.get_interrupt_handle());
-            let result = work(&mut open.0);
+            interrupt.is(open.connection.get_interrupt_handle());
+            let result = work(&mut open.connection);
             // A refusal of ours says nothing against the file.
             if matches!(result, Ok(_) | Err(DbError::Refused(_))) {
                 *slot = Some(open);
@@ -171,25 +184,30 @@ fn open_at(path: &Path, busy_max: Duration) -> Result<Open, DbError> {
     // A claim that is answered must not come back after a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
-    if format(&connection)? != Some(FORMAT) {
+    if !is_of_our_format(&connection)? {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(TABLES)?;
-        match format(&transaction)? {
-            None => {
-                let sql = "INSERT INTO dunlin_centre (format) VALUES (?1)";
-                transaction.execute(sql, [FORMAT])?;
-            }
-            Some(FORMAT) => {}
-            Some(other) => {
-                return Err(DbError::Refused(format!(
-                    "a centre of format {other}, this version writes format {FORMAT}: upgrade dunlin, or name \
-                     another file"
-                )));
-            }
+        if !is_of_our_format(&transaction)? {
+            transaction.execute_batch(TABLES)?;
+            let sql = "INSERT INTO dunlin_centre (format) VALUES (?1)";
+            transaction.execute(sql, [FORMAT])?;
         }
         transaction.commit()?;
     }
-    Ok(Open(connection))
+    Ok(Open {
+        connection,
+        files: Files::at(path),
+    })
+}
+
+/// Whether the tables are there; those of another format are left alone.
+fn is_of_our_format(connection: &Connection) -> Result<bool, DbError> {
+    match format(connection)? {
+        None => Ok(false),
+        Some(FORMAT) => Ok(true),
+        Some(other) => Err(DbError::Refused(format!(
+            "a centre of format {other}, this version writes format {FORMAT}: upgrade dunlin, or name another file"
+        ))),
+    }
 }
 
 /// The format of the tables; `None` if there are none.
@@ -217,14 +235,21 @@ impl Centre for SqliteCentre {
     async fn claim(&self, builder: &Builder, request: JobId) -> Result<Option<Claim>, CentreError> {
         builder.check()?;
         let builder = builder.clone();
+        let changes = Arc::clone(&self.changes);
         let claimed = self.write(move |transaction, now| {
-            let claim = claims::claim(transaction, &builder, request, now)?;
-            Ok((claim, data_version(transaction)?))
+            let ours = changes.load(Ordering::Relaxed);
+            let claimed = claims::claim(transaction, &builder, request, now)?;
+            let others = data_version(transaction)?;
+            Ok((claimed, Seen { others, ours }))
         });
-        let ours = self.changes.load(Ordering::Relaxed);
-        let (claim, others) = claimed.await?;
-        *unpoisoned(self.seen.lock()) = Some(Seen { others, ours });
-        Ok(claim)
+        let (claimed, seen) = claimed.await?;
+        *unpoisoned(self.seen.lock()) = match claimed {
+            Claimed::Begun(claim) => return Ok(Some(*claim)),
+            Claimed::Nothing => Some(seen),
+            // Its job may be open again.
+            Claimed::Ended => None,
+        };
+        Ok(None)
     }
 
     async fn renew(
@@ -234,8 +259,13 @@ impl Centre for SqliteCentre {
         progress: &Progress,
     ) -> Result<Held, CentreError> {
         let progress = *progress;
-        self.write(move |transaction, now| claims::renew(transaction, job, attempt, &progress, now))
-            .await
+        let held = self
+            .write(move |transaction, now| claims::renew(transaction, job, attempt, &progress, now))
+            .await?;
+        if held == Held::Lost {
+            self.changed();
+        }
+        Ok(held)
     }
 
     async fn finish(
@@ -260,7 +290,7 @@ impl Centre for SqliteCentre {
 
     async fn retry(&self, job: JobId) -> Result<bool, CentreError> {
         let is_open = self
-            .write(move |transaction, _| jobs::retry(transaction, job))
+            .write(move |transaction, now| jobs::retry(transaction, job, now))
             .await?;
         self.changed();
         Ok(is_open)
@@ -283,6 +313,7 @@ impl Centre for SqliteCentre {
             .await?;
         let expires_in =
             expiry.map(|at| Duration::from_millis((at - (self.clock)()).max(0) as u64));
+        let at_most = at_most.min(super::WAIT_MAX);
         let until = Instant::now() + expires_in.map_or(at_most, |wait| wait.min(at_most));
         let seen = *unpoisoned(self.seen.lock());
         loop {
@@ -310,7 +341,8 @@ impl Centre for SqliteCentre {
         hash: BlobHash,
         first: u64,
         chunks: &[Vec<u8>],
-    ) -> Result<(), CentreError> {
+    ) -> Result<u64, CentreError> {
+        super::check_chunks(chunks)?;
         let chunks = chunks.to_vec();
         self.write(move |transaction, _| blobs::put(transaction, hash, first, &chunks))
             .await
@@ -328,6 +360,11 @@ impl Centre for SqliteCentre {
         most: usize,
     ) -> Result<Vec<Vec<u8>>, CentreError> {
         self.open(move |connection| blobs::chunks(connection, hash, first, most))
+            .await
+    }
+
+    async fn remove_partial(&self, hash: BlobHash) -> Result<(), CentreError> {
+        self.write(move |transaction, _| blobs::remove_partial(transaction, hash))
             .await
     }
 

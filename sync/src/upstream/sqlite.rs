@@ -17,7 +17,7 @@
 
 mod choice;
 mod database;
-mod file;
+pub(crate) mod file;
 mod insert;
 mod names;
 mod tables;

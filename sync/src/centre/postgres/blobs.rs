@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::{Done, refused};
 use crate::{
-    centre::blobs::{BlobHash, BlobState, CHUNKS_AT_ONCE},
+    centre::blobs::{BlobHash, BlobState, CHUNK_BYTES, CHUNKS_AT_ONCE},
     upstream::postgres::connection::Connection,
 };
 
@@ -33,15 +33,14 @@ pub(super) async fn put(
     hash: BlobHash,
     first: u64,
     chunks: &[Vec<u8>],
-) -> Done<()> {
+) -> Done<u64> {
+    lock(connection, hash).await?;
     let there = match state(connection, hash).await? {
-        BlobState::Whole { .. } => return Ok(()),
+        BlobState::Whole { bytes } => return Ok(bytes.div_ceil(CHUNK_BYTES as u64)),
         BlobState::Partial { chunks } => chunks,
     };
     if first > there {
-        return Err(refused(format!(
-            "chunk {first} of a blob of which {there} are there"
-        )));
+        return Ok(there);
     }
     let numbers: Vec<i64> = (first as i64..).take(chunks.len()).collect();
     let sql = "INSERT INTO dunlin_chunks (hash, number, bytes)
@@ -52,10 +51,19 @@ pub(super) async fn put(
         (&chunks as _, Type::BYTEA_ARRAY),
     ];
     connection.execute(sql, &parameters).await?;
+    Ok(there.max(first + chunks.len() as u64))
+}
+
+/// Nobody else changes the blob until the transaction is over.
+async fn lock(connection: &Connection, hash: BlobHash) -> Done<()> {
+    let name = format!("dunlin_blobs/{hash}");
+    let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    connection.query(sql, &[(&name, Type::TEXT)]).await?;
     Ok(())
 }
 
 pub(super) async fn seal(connection: &Connection, hash: BlobHash, bytes: u64) -> Done<()> {
+    lock(connection, hash).await?;
     let sql = "SELECT coalesce(sum(length(bytes)), 0)::bigint FROM dunlin_chunks WHERE hash = $1";
     let rows = connection
         .query(sql, &[(&&hash.0[..], Type::BYTEA)])
@@ -80,7 +88,10 @@ pub(super) async fn chunks(
 ) -> Done<Vec<Vec<u8>>> {
     let sql =
         "SELECT bytes FROM dunlin_chunks WHERE hash = $1 AND number >= $2 ORDER BY number LIMIT $3";
-    let (first, most) = (first as i64, most.min(CHUNKS_AT_ONCE) as i64);
+    let Ok(first) = i64::try_from(first) else {
+        return Ok(Vec::new());
+    };
+    let most = most.min(CHUNKS_AT_ONCE) as i64;
     let parameters = [
         (&&hash.0[..] as _, Type::BYTEA),
         (&first as _, Type::INT8),
@@ -90,7 +101,20 @@ pub(super) async fn chunks(
     rows.iter().map(|row| Connection::get(row, 0)).collect()
 }
 
+pub(super) async fn remove_partial(connection: &Connection, hash: BlobHash) -> Done<()> {
+    lock(connection, hash).await?;
+    match state(connection, hash).await? {
+        BlobState::Whole { .. } => Ok(()),
+        BlobState::Partial { .. } => remove_all(connection, hash).await,
+    }
+}
+
 pub(super) async fn remove(connection: &Connection, hash: BlobHash) -> Done<()> {
+    lock(connection, hash).await?;
+    remove_all(connection, hash).await
+}
+
+async fn remove_all(connection: &Connection, hash: BlobHash) -> Done<()> {
     for table in ["dunlin_blobs", "dunlin_chunks"] {
         let sql = format!("DELETE FROM {table} WHERE hash = $1");
         connection

@@ -10,9 +10,15 @@ use crate::{
         Builder,
         job::{Claim, Ended, Held, JobId, JobState, Outcome, Progress},
     },
-    upstream::postgres::connection::Connection,
+    upstream::postgres::connection::{Connection, Failure},
 };
 
+/// The same request was there already.
+const UNIQUE_VIOLATION: &str = "23505";
+/// How soon a job is looked at again that somebody holds.
+const HELD_WAIT: Duration = Duration::from_secs(1);
+/// How soon at most an attempt is looked at again that is over.
+const EXPIRY_WAIT_MIN: Duration = Duration::from_millis(500);
 /// Attempts that one claim ends at most; the next one goes on.
 const EXPIRED_AT_ONCE: i64 = 256;
 
@@ -32,30 +38,43 @@ fn why_expired() -> String {
     )
 }
 
+/// What came of asking for a job.
+pub(super) enum Claimed {
+    /// This attempt.
+    Begun(Box<Claim>),
+    /// There is none that the builder may take, or that nobody else holds.
+    Nothing,
+    /// The attempt that this request has begun is over.
+    Ended,
+}
+
+/// Jobs that a builder may take, by its kinds ($1) and labels ($2).
+const FITTING: &str =
+    "state = 'open' AND (cardinality($1) = 0 OR kind = ANY($1)) AND labels <@ $2::text::jsonb";
+
 pub(super) async fn claim(
     connection: &Connection,
     builder: &Builder,
     request: JobId,
-) -> Done<Option<Claim>> {
+) -> Done<Claimed> {
     let request = request.to_string();
     let sql = "SELECT job::text, attempt, ending IS NULL FROM dunlin_attempts WHERE request = $1::text::uuid";
     let before = connection.query(sql, &[(&request, Type::TEXT)]).await?;
     if let Some(row) = before.first() {
-        // One that has ended meanwhile is gone: whoever asks draws another request.
         return if Connection::get(row, 2)? {
             let job = jobs::id_of(Connection::get(row, 0)?)?;
             begun(connection, job, Connection::get::<i32>(row, 1)? as u32).await
         } else {
-            Ok(None)
+            Ok(Claimed::Ended)
         };
     }
     end_expired(connection).await?;
-    // Those begun least often first: a job that fails again and again keeps no other waiting.
+    // The one that is open the longest: what has failed waits behind what was open already.
     let sql = format!(
         "WITH j AS (
              SELECT * FROM dunlin_jobs
-             WHERE state = 'open' AND (cardinality($1) = 0 OR kind = ANY($1)) AND labels <@ $2::text::jsonb
-             ORDER BY attempts_begun, number LIMIT 1 FOR UPDATE SKIP LOCKED
+             WHERE {FITTING}
+             ORDER BY opened_ms, number LIMIT 1 FOR UPDATE SKIP LOCKED
          ), begun AS (
              INSERT INTO dunlin_attempts
                  (job, attempt, request, builder, begun_ms, expires_ms, steps, progress_ms)
@@ -73,32 +92,48 @@ pub(super) async fn claim(
         (&request as _, Type::TEXT),
         (&builder.name as _, Type::TEXT),
     ];
-    let rows = connection.query(&sql, &parameters).await?;
+    let rows = connection.query(&sql, &parameters).await;
+    let rows = rows.map_err(|failure| match failure.is(UNIQUE_VIOLATION) {
+        // The same request again, while its first answer was still to come.
+        true => Failure::Broken(failure.words()),
+        false => failure,
+    })?;
     let Some(row) = rows.first() else {
-        return Ok(None);
+        return Ok(Claimed::Nothing);
     };
     let job = jobs::id_of(Connection::get(row, 0)?)?;
     begun(connection, job, Connection::get::<i32>(row, 1)? as u32).await
 }
 
 /// The claim that attempt `attempt` at `job` is.
-async fn begun(connection: &Connection, job: JobId, attempt: u32) -> Done<Option<Claim>> {
-    let Some(mut found) = jobs::job(connection, job).await? else {
-        return Ok(None);
+async fn begun(connection: &Connection, job: JobId, attempt: u32) -> Done<Claimed> {
+    let Some(found) = jobs::without_attempts(connection, job).await? else {
+        return Ok(Claimed::Nothing);
     };
-    let sql = "SELECT lease_ms FROM dunlin_jobs WHERE job = $1::text::uuid";
-    let rows = connection
-        .query(sql, &[(&job.to_string(), Type::TEXT)])
-        .await?;
+    let name = job.to_string();
+    let sql = "SELECT steps, checkpoint FROM dunlin_attempts
+               WHERE job = $1::text::uuid AND checkpoint IS NOT NULL ORDER BY attempt DESC LIMIT 1";
+    let rows = connection.query(sql, &[(&name, Type::TEXT)]).await?;
+    let resume = rows.first().map(|row| {
+        Ok(Progress {
+            steps: Connection::get::<i64>(row, 0)? as u64,
+            checkpoint: Some(jobs::hash_of(Connection::get(row, 1)?)?),
+        })
+    });
+    let sql = format!(
+        "SELECT greatest(expires_ms - {NOW_MS}, 0) FROM dunlin_attempts
+         WHERE job = $1::text::uuid AND attempt = $2"
+    );
+    let attempt_number = attempt as i32;
+    let parameters = [(&name as _, Type::TEXT), (&attempt_number as _, Type::INT4)];
+    let rows = connection.query(&sql, &parameters).await?;
     let lease_ms: i64 = rows.first().map_or(Ok(0), |row| Connection::get(row, 0))?;
-    let mut attempts = std::mem::take(&mut found.attempts).into_iter().rev();
-    let resume = attempts.find(|attempt| attempt.progress.checkpoint.is_some());
-    Ok(Some(Claim {
+    Ok(Claimed::Begun(Box::new(Claim {
         lease_ms: lease_ms as u64,
-        resume: resume.map(|attempt| attempt.progress),
+        resume: resume.transpose()?,
         job: found,
         attempt,
-    }))
+    })))
 }
 
 /// Ends attempts that are over, of jobs that nobody else is changing just now.
@@ -115,15 +150,15 @@ async fn end_expired(connection: &Connection) -> Done<()> {
          )
          UPDATE dunlin_jobs AS jobs
          SET state = CASE WHEN attempts_left > 1 THEN 'open' ELSE 'failed' END,
-             attempts_left = attempts_left - 1, reason = ended.reason
+             attempts_left = attempts_left - 1, reason = ended.reason, opened_ms = {NOW_MS}
          FROM ended WHERE jobs.job = ended.job",
         why = why_expired()
     );
     let ended = connection
         .execute(&sql, &[(&EXPIRED_AT_ONCE, Type::INT8)])
         .await?;
-    if ended > 1 {
-        // More than this claim takes.
+    if ended > 0 {
+        // Perhaps more than this claim takes, or what it cannot take.
         tell(connection).await?;
     }
     Ok(())
@@ -152,7 +187,7 @@ pub(super) async fn renew(
              checkpoint = coalesce($4, a.checkpoint)
          FROM dunlin_jobs AS j
          WHERE j.job = a.job AND a.job = $1::text::uuid AND a.attempt = $2 AND a.ending IS NULL
-         RETURNING a.expires_ms <= {NOW_MS} AND j.lease_ms > 0, {why}",
+         RETURNING a.expires_ms <= {NOW_MS}, {why}",
         expiry = expiry("a.begun_ms", &progressed),
         why = why_expired()
     );
@@ -185,8 +220,8 @@ pub(super) async fn finish(
     lock(connection, &name).await?;
     let ending = match outcome {
         Outcome::Done { result } => Ending::Done(result.clone()),
-        Outcome::Failed { reason, is_final } => Ending::Failed {
-            reason: reason.clone(),
+        Outcome::Failed { is_final, .. } => Ending::Failed {
+            reason: outcome.reason().unwrap_or_default(),
             is_final: *is_final,
         },
         Outcome::Returned => Ending::Returned,
@@ -195,16 +230,18 @@ pub(super) async fn finish(
         return Ok(Ended::Accepted);
     }
     // Its own ending, whose answer was lost?
-    let sql = "SELECT ending FROM dunlin_attempts WHERE job = $1::text::uuid AND attempt = $2";
+    let sql = "SELECT FROM dunlin_attempts AS a JOIN dunlin_jobs AS j USING (job)
+               WHERE job = $1::text::uuid AND attempt = $2 AND ending = $3
+               AND a.reason IS NOT DISTINCT FROM $4 AND ($5::bytea IS NULL OR j.result = $5)";
+    let attempt = attempt as i32;
     let parameters = [
         (&name as _, Type::TEXT),
-        (&(attempt as i32) as _, Type::INT4),
+        (&attempt as _, Type::INT4),
+        (&ending.word() as _, Type::TEXT),
+        (&ending.reason() as _, Type::TEXT),
+        (&ending.result() as _, Type::BYTEA),
     ];
-    let rows = connection.query(sql, &parameters).await?;
-    let before: Option<&str> = rows
-        .first()
-        .map_or(Ok(None), |row| Connection::get(row, 0))?;
-    let is_ours = before == Some(ending.word());
+    let is_ours = !connection.query(sql, &parameters).await?.is_empty();
     Ok(if is_ours {
         Ended::Accepted
     } else {
@@ -226,15 +263,32 @@ pub(super) async fn cancel(connection: &Connection, job: JobId) -> Done<bool> {
     jobs::is_in_state(connection, job, JobState::Cancelled).await
 }
 
-/// How long until the next attempt expires.
-pub(super) async fn next_expiry_in(connection: &Connection) -> Done<Option<Duration>> {
-    let sql =
-        format!("SELECT min(expires_ms) - {NOW_MS} FROM dunlin_attempts WHERE ending IS NULL");
-    let rows = connection.query(&sql, &[]).await?;
-    let ms: Option<i64> = rows
-        .first()
-        .map_or(Ok(None), |row| Connection::get(row, 0))?;
-    Ok(ms.map(|ms| Duration::from_millis(ms.max(0) as u64)))
+/// When to ask again although nobody tells: the next attempt may expire, or a job that somebody holds just now
+/// come to nothing.
+pub(super) async fn look_again_in(
+    connection: &Connection,
+    builder: &Builder,
+) -> Done<Option<Duration>> {
+    let sql = format!(
+        "SELECT (SELECT min(expires_ms) - {NOW_MS} FROM dunlin_attempts WHERE ending IS NULL),
+                EXISTS (SELECT FROM dunlin_jobs WHERE {FITTING})"
+    );
+    let labels = jobs::to_json(&builder.labels);
+    let parameters = [
+        (&builder.kinds as _, Type::TEXT_ARRAY),
+        (&labels as _, Type::TEXT),
+    ];
+    let rows = connection.query(&sql, &parameters).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    if Connection::get(row, 1)? {
+        return Ok(Some(HELD_WAIT));
+    }
+    let ms: Option<i64> = Connection::get(row, 0)?;
+    // One that is over already is held by somebody.
+    let expiry = ms.map(|ms| Duration::from_millis(ms.max(0) as u64));
+    Ok(expiry.map(|expiry| expiry.max(EXPIRY_WAIT_MIN)))
 }
 
 /// How an attempt ends.
@@ -277,6 +331,13 @@ impl Ending {
         }
     }
 
+    fn result(&self) -> Option<&[u8]> {
+        match self {
+            Self::Done(result) => Some(result),
+            _ => None,
+        }
+    }
+
     fn uses_up_an_attempt(&self) -> bool {
         matches!(
             self,
@@ -303,19 +364,21 @@ async fn end(connection: &Connection, job: &str, attempt: u32, ending: &Ending) 
     if connection.execute(&sql, &parameters).await? == 0 {
         return Ok(false);
     }
+    // What is given back keeps its place in the line; what has failed goes to its end.
+    let (used, opened) = match ending.uses_up_an_attempt() {
+        true => (1, NOW_MS),
+        false => (0, "opened_ms"),
+    };
     let sql = format!(
-        "UPDATE dunlin_jobs SET state = {state}, attempts_left = attempts_left - {used}, result = $2, reason = $3
+        "UPDATE dunlin_jobs
+         SET state = {state}, attempts_left = attempts_left - {used}, opened_ms = {opened}, result = $2,
+             reason = $3
          WHERE job = $1::text::uuid",
         state = ending.state(),
-        used = i32::from(ending.uses_up_an_attempt())
     );
-    let result = match ending {
-        Ending::Done(result) => Some(result),
-        _ => None,
-    };
     let parameters = [
         (&job as _, Type::TEXT),
-        (&result as _, Type::BYTEA),
+        (&ending.result() as _, Type::BYTEA),
         (&ending.reason() as _, Type::TEXT),
     ];
     connection.execute(&sql, &parameters).await?;

@@ -17,15 +17,14 @@ use crate::{
 /// Longest list.
 const JOBS_MAX: usize = 10_000;
 
-/// The columns that [`read`] reads, without the document.
-const COLUMNS: &str =
-    "job::text, kind, labels::text, state, submitted_ms, attempts_begun, result, reason";
+/// The columns that [`read`] reads; result and document, which a list is too long for, come behind them.
+const COLUMNS: &str = "job::text, kind, labels::text, state, submitted_ms, attempts_begun, reason";
 
 pub(super) async fn submit(connection: &Connection, job: &NewJob) -> Done<()> {
     let sql = format!(
         "INSERT INTO dunlin_jobs (job, kind, document, labels, state, attempts_max, attempts_left,
-             attempts_begun, lease_ms, stalled_ms_max, time_ms_max, submitted_ms)
-         VALUES ($1::text::uuid, $2, $3, $4::text::jsonb, 'open', $5, $5, 0, $6, $7, $8, {NOW_MS})
+             attempts_begun, opened_ms, lease_ms, stalled_ms_max, time_ms_max, submitted_ms)
+         VALUES ($1::text::uuid, $2, $3, $4::text::jsonb, 'open', $5, $5, 0, {NOW_MS}, $6, $7, $8, {NOW_MS})
          ON CONFLICT (job) DO NOTHING"
     );
     let attempts_max = job.attempts_max.get() as i32;
@@ -46,9 +45,12 @@ pub(super) async fn submit(connection: &Connection, job: &NewJob) -> Done<()> {
 
 pub(super) async fn retry(connection: &Connection, job: JobId) -> Done<bool> {
     let id = job.to_string();
-    let sql = "UPDATE dunlin_jobs SET state = 'open', attempts_left = attempts_max, reason = NULL
-               WHERE job = $1::text::uuid AND state IN ('failed', 'cancelled')";
-    connection.execute(sql, &[(&id, Type::TEXT)]).await?;
+    let sql = format!(
+        "UPDATE dunlin_jobs
+         SET state = 'open', attempts_left = attempts_max, reason = NULL, opened_ms = {NOW_MS}
+         WHERE job = $1::text::uuid AND state IN ('failed', 'cancelled')"
+    );
+    connection.execute(&sql, &[(&id, Type::TEXT)]).await?;
     is_in_state(connection, job, JobState::Open).await
 }
 
@@ -67,15 +69,26 @@ pub(super) async fn is_in_state(
     Ok(Connection::get::<&str>(row, 0)? == state.as_str())
 }
 
-pub(super) async fn job(connection: &Connection, id: JobId) -> Done<Option<Job>> {
+/// One job, with its document and result.
+pub(super) async fn without_attempts(connection: &Connection, id: JobId) -> Done<Option<Job>> {
     let name = id.to_string();
-    let sql = format!("SELECT {COLUMNS}, document FROM dunlin_jobs WHERE job = $1::text::uuid");
+    let sql =
+        format!("SELECT {COLUMNS}, result, document FROM dunlin_jobs WHERE job = $1::text::uuid");
     let rows = connection.query(&sql, &[(&name, Type::TEXT)]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };
     let mut job = read(row)?;
+    job.result = Connection::get(row, 7)?;
     job.document = Connection::get(row, 8)?;
+    Ok(Some(job))
+}
+
+pub(super) async fn job(connection: &Connection, id: JobId) -> Done<Option<Job>> {
+    let name = id.to_string();
+    let Some(mut job) = without_attempts(connection, id).await? else {
+        return Ok(None);
+    };
     let sql =
         "SELECT attempt, builder, begun_ms, ended_ms, expires_ms, steps, checkpoint, ending, reason
                FROM dunlin_attempts WHERE job = $1::text::uuid ORDER BY attempt";
@@ -99,7 +112,7 @@ pub(super) async fn job(connection: &Connection, id: JobId) -> Done<Option<Job>>
     Ok(Some(job))
 }
 
-fn hash_of(bytes: &[u8]) -> Done<BlobHash> {
+pub(super) fn hash_of(bytes: &[u8]) -> Done<BlobHash> {
     let hash = bytes.try_into().map(BlobHash);
     hash.map_err(|_| refused(format!("a checkpoint's name has {} bytes", bytes.len())))
 }
@@ -132,8 +145,8 @@ fn read(row: &Row) -> Done<Job> {
         state: state.parse().map_err(|error| unreadable(&error))?,
         submitted_ms: Connection::get(row, 4)?,
         attempts_begun: Connection::get::<i32>(row, 5)? as u32,
-        result: Connection::get(row, 6)?,
-        reason: Connection::get(row, 7)?,
+        result: None,
+        reason: Connection::get(row, 6)?,
         attempts: Vec::new(),
     })
 }

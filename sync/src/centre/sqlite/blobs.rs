@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::{
-    centre::blobs::{BlobHash, BlobState, CHUNKS_AT_ONCE},
+    centre::blobs::{BlobHash, BlobState, CHUNK_BYTES, CHUNKS_AT_ONCE},
     upstream::sqlite::turns::DbError,
 };
 
@@ -32,15 +32,13 @@ pub(super) fn put(
     hash: BlobHash,
     first: u64,
     chunks: &[Vec<u8>],
-) -> Result<(), DbError> {
+) -> Result<u64, DbError> {
     let there = match state(transaction, hash)? {
-        BlobState::Whole { .. } => return Ok(()),
+        BlobState::Whole { bytes } => return Ok(bytes.div_ceil(CHUNK_BYTES as u64)),
         BlobState::Partial { chunks } => chunks,
     };
     if first > there {
-        return Err(DbError::Refused(format!(
-            "chunk {first} of a blob of which {there} are there"
-        )));
+        return Ok(there);
     }
     let sql = "INSERT INTO dunlin_chunks (hash, number, bytes) VALUES (?1, ?2, ?3)
                ON CONFLICT (hash, number) DO NOTHING";
@@ -48,7 +46,7 @@ pub(super) fn put(
     for (number, chunk) in (first..).zip(chunks) {
         statement.execute(params![hash.0, number as i64, chunk])?;
     }
-    Ok(())
+    Ok(chunks_there(transaction, hash)?)
 }
 
 pub(super) fn seal(
@@ -77,10 +75,20 @@ pub(super) fn chunks(
 ) -> Result<Vec<Vec<u8>>, DbError> {
     let sql =
         "SELECT bytes FROM dunlin_chunks WHERE hash = ?1 AND number >= ?2 ORDER BY number LIMIT ?3";
+    let Ok(first) = i64::try_from(first) else {
+        return Ok(Vec::new());
+    };
     let mut statement = connection.prepare_cached(sql)?;
     let most = most.min(CHUNKS_AT_ONCE) as i64;
-    let found = statement.query_map(params![hash.0, first as i64, most], |row| row.get(0))?;
+    let found = statement.query_map(params![hash.0, first, most], |row| row.get(0))?;
     Ok(found.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn remove_partial(transaction: &Transaction<'_>, hash: BlobHash) -> Result<(), DbError> {
+    let sql =
+        "DELETE FROM dunlin_chunks WHERE hash = ?1 AND hash NOT IN (SELECT hash FROM dunlin_blobs)";
+    transaction.execute(sql, [hash.0])?;
+    Ok(())
 }
 
 pub(super) fn remove(transaction: &Transaction<'_>, hash: BlobHash) -> Result<(), DbError> {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::jobs;
 use crate::{
     centre::{
-        Builder,
+        Builder, CentreError,
         blobs::BlobHash,
         job::{Claim, Ended, Held, JobId, Outcome, Progress},
     },
@@ -44,12 +44,22 @@ impl Limits {
     }
 }
 
+/// What came of asking for a job.
+pub(super) enum Claimed {
+    /// This attempt.
+    Begun(Box<Claim>),
+    /// There is none that the builder may take.
+    Nothing,
+    /// The attempt that this request has begun is over.
+    Ended,
+}
+
 pub(super) fn claim(
     transaction: &Transaction<'_>,
     builder: &Builder,
     request: JobId,
     now: i64,
-) -> Result<Option<Claim>, DbError> {
+) -> Result<Claimed, DbError> {
     let sql = "SELECT job, attempt, ending IS NULL FROM dunlin_attempts WHERE request = ?1";
     let mut statement = transaction.prepare_cached(sql)?;
     let before = statement
@@ -58,15 +68,14 @@ pub(super) fn claim(
         })
         .optional()?;
     if let Some((job, attempt, is_running)) = before {
-        // One that has ended meanwhile is gone: whoever asks draws another request.
         return if is_running {
-            begun(transaction, &job, attempt)
+            begun(transaction, &job, attempt, now)
         } else {
-            Ok(None)
+            Ok(Claimed::Ended)
         };
     }
     end_expired(transaction, now)?;
-    // Those begun least often first: a job that fails again and again keeps no other waiting.
+    // The one that is open the longest: what has failed waits behind what was open already.
     let sql = "SELECT job, attempts_begun + 1 FROM dunlin_jobs AS jobs
                WHERE state = 'open' AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
                AND NOT EXISTS (
@@ -74,7 +83,7 @@ pub(super) fn claim(
                    LEFT JOIN json_each(?2) AS had ON had.key = needed.key AND had.value = needed.value
                    WHERE had.key IS NULL
                )
-               ORDER BY attempts_begun, number LIMIT 1";
+               ORDER BY opened_ms, number LIMIT 1";
     let kinds = serde_json::to_string(&builder.kinds).unwrap_or_else(|_| "[]".into());
     let mut statement = transaction.prepare_cached(sql)?;
     let next = statement
@@ -83,7 +92,7 @@ pub(super) fn claim(
         })
         .optional()?;
     let Some((job, attempt)) = next else {
-        return Ok(None);
+        return Ok(Claimed::Nothing);
     };
     let expires = Limits::of(transaction, &job)?.expiry(now, now, now);
     let sql = "INSERT INTO dunlin_attempts
@@ -101,29 +110,38 @@ pub(super) fn claim(
     transaction
         .prepare_cached(sql)?
         .execute(params![job, attempt])?;
-    begun(transaction, &job, attempt)
+    begun(transaction, &job, attempt, now)
 }
 
 /// The claim that attempt `attempt` at `job` is.
-fn begun(connection: &Connection, job: &str, attempt: u32) -> Result<Option<Claim>, DbError> {
+fn begun(connection: &Connection, job: &str, attempt: u32, now: i64) -> Result<Claimed, DbError> {
     let id = job
         .parse()
-        .map_err(|error: crate::centre::CentreError| DbError::Refused(error.to_string()))?;
-    let Some(mut found) = jobs::job(connection, id)? else {
-        return Ok(None);
+        .map_err(|error: CentreError| DbError::Refused(error.to_string()))?;
+    let Some(found) = jobs::without_attempts(connection, id)? else {
+        return Ok(Claimed::Nothing);
     };
-    let mut attempts = std::mem::take(&mut found.attempts).into_iter().rev();
-    let resume = attempts.find(|attempt| attempt.progress.checkpoint.is_some());
-    Ok(Some(Claim {
-        lease_ms: Limits::of(connection, job)?.lease_ms as u64,
-        resume: resume.map(|attempt| attempt.progress),
+    let sql = "SELECT steps, checkpoint FROM dunlin_attempts
+               WHERE job = ?1 AND checkpoint IS NOT NULL ORDER BY attempt DESC LIMIT 1";
+    let resume = connection.query_row(sql, [job], |row| {
+        Ok(Progress {
+            steps: row.get::<_, i64>(0)? as u64,
+            checkpoint: Some(BlobHash(row.get(1)?)),
+        })
+    });
+    let sql = "SELECT expires_ms FROM dunlin_attempts WHERE job = ?1 AND attempt = ?2";
+    let expires: i64 = connection.query_row(sql, params![job, attempt], |row| row.get(0))?;
+    Ok(Claimed::Begun(Box::new(Claim {
+        lease_ms: expires.saturating_sub(now).max(0) as u64,
+        resume: resume.optional()?,
         job: found,
         attempt,
-    }))
+    })))
 }
 
 fn end_expired(transaction: &Transaction<'_>, now: i64) -> Result<(), DbError> {
-    let sql = "SELECT job, attempt, begun_ms, progress_ms FROM dunlin_attempts
+    // Joined: somebody may have deleted jobs.
+    let sql = "SELECT job, attempt, begun_ms, progress_ms FROM dunlin_attempts JOIN dunlin_jobs USING (job)
                WHERE ending IS NULL AND expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2";
     let mut statement = transaction.prepare_cached(sql)?;
     let expired = statement.query_map([now, EXPIRED_AT_ONCE], |row| {
@@ -186,8 +204,7 @@ pub(super) fn renew(
     let progress_ms = if steps > before { now } else { progress_ms };
     let limits = Limits::of(transaction, &job)?;
     let expires = limits.expiry(now, progress_ms, begun_ms);
-    let is_over = expires <= now && limits.lease_ms > 0;
-    if is_over {
+    if expires <= now {
         let reason = why_expired(&limits, now, progress_ms, begun_ms);
         end(transaction, &job, attempt, &Ending::Expired(reason), now)?;
         return Ok(Held::Lost);
@@ -216,8 +233,8 @@ pub(super) fn finish(
     let job = job.to_string();
     let ending = match outcome {
         Outcome::Done { result } => Ending::Done(result.clone()),
-        Outcome::Failed { reason, is_final } => Ending::Failed {
-            reason: reason.clone(),
+        Outcome::Failed { is_final, .. } => Ending::Failed {
+            reason: outcome.reason().unwrap_or_default(),
             is_final: *is_final,
         },
         Outcome::Returned => Ending::Returned,
@@ -226,10 +243,16 @@ pub(super) fn finish(
         return Ok(Ended::Accepted);
     }
     // Its own ending, whose answer was lost?
-    let sql = "SELECT ending FROM dunlin_attempts WHERE job = ?1 AND attempt = ?2";
+    let result = match &ending {
+        Ending::Done(result) => Some(result),
+        _ => None,
+    };
+    let sql = "SELECT 1 FROM dunlin_attempts AS a JOIN dunlin_jobs AS j USING (job)
+               WHERE job = ?1 AND attempt = ?2 AND ending = ?3 AND a.reason IS ?4
+               AND (?5 IS NULL OR j.result = ?5)";
     let mut statement = transaction.prepare_cached(sql)?;
-    let before = statement.query_row(params![job, attempt], |row| row.get::<_, Option<String>>(0));
-    let is_ours = before.optional()?.flatten().as_deref() == Some(ending.word());
+    let asked = params![job, attempt, ending.word(), ending.reason(), result];
+    let is_ours = statement.exists(asked)?;
     Ok(if is_ours {
         Ended::Accepted
     } else {
@@ -253,7 +276,7 @@ pub(super) fn cancel(transaction: &Transaction<'_>, job: JobId, now: i64) -> Res
 
 /// When the next attempt expires.
 pub(super) fn next_expiry(connection: &Connection) -> Result<Option<i64>, DbError> {
-    let sql = "SELECT min(expires_ms) FROM dunlin_attempts WHERE ending IS NULL";
+    let sql = "SELECT min(expires_ms) FROM dunlin_attempts JOIN dunlin_jobs USING (job) WHERE ending IS NULL";
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
@@ -300,35 +323,29 @@ fn end(
     if ended == 0 {
         return Ok(false);
     }
-    let (result, sql) = match ending {
-        Ending::Done(result) => {
-            let sql =
-                "UPDATE dunlin_jobs SET state = 'done', result = ?2, reason = ?3 WHERE job = ?1";
-            (Some(result), sql)
-        }
-        Ending::Failed { is_final: true, .. } => {
-            let sql =
-                "UPDATE dunlin_jobs SET state = 'failed', result = ?2, reason = ?3 WHERE job = ?1";
-            (None, sql)
-        }
-        Ending::Failed { .. } | Ending::Expired(_) => {
-            let sql = "UPDATE dunlin_jobs
-                       SET state = CASE WHEN attempts_left > 1 THEN 'open' ELSE 'failed' END,
-                           attempts_left = attempts_left - 1, result = ?2, reason = ?3
-                       WHERE job = ?1";
-            (None, sql)
-        }
-        Ending::Returned => {
-            let sql =
-                "UPDATE dunlin_jobs SET state = 'open', result = ?2, reason = ?3 WHERE job = ?1";
-            (None, sql)
-        }
-        Ending::Cancelled => {
-            let sql = "UPDATE dunlin_jobs SET state = 'cancelled', result = ?2, reason = ?3 WHERE job = ?1";
-            (None, sql)
-        }
+    // What is given back keeps its place in the line; what has failed goes to its end.
+    let (state, used, opened) = match ending {
+        Ending::Done(_) => ("'done'", 0, None),
+        Ending::Failed { is_final: true, .. } => ("'failed'", 0, None),
+        Ending::Failed { .. } | Ending::Expired(_) => (
+            "CASE WHEN attempts_left > 1 THEN 'open' ELSE 'failed' END",
+            1,
+            Some(now),
+        ),
+        Ending::Returned => ("'open'", 0, None),
+        Ending::Cancelled => ("'cancelled'", 0, None),
     };
-    let mut statement = transaction.prepare_cached(sql)?;
-    statement.execute(params![job, result, ending.reason()])?;
+    let result = match ending {
+        Ending::Done(result) => Some(result),
+        _ => None,
+    };
+    let sql = format!(
+        "UPDATE dunlin_jobs
+         SET state = {state}, attempts_left = attempts_left - {used}, opened_ms = coalesce(?4, opened_ms),
+             result = ?2, reason = ?3
+         WHERE job = ?1"
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
+    statement.execute(params![job, result, ending.reason(), opened])?;
     Ok(true)
 }

@@ -15,14 +15,14 @@ use crate::{
 /// Longest list.
 const JOBS_MAX: usize = 10_000;
 
-/// The columns that [`read`] reads, without the document.
-const COLUMNS: &str = "job, kind, labels, state, submitted_ms, attempts_begun, result, reason";
+/// The columns that [`read`] reads; result and document, which a list is too long for, come behind them.
+const COLUMNS: &str = "job, kind, labels, state, submitted_ms, attempts_begun, reason";
 
 pub(super) fn submit(transaction: &Transaction<'_>, job: &NewJob, now: i64) -> Result<(), DbError> {
     let sql =
         "INSERT INTO dunlin_jobs (job, kind, document, labels, state, attempts_max, attempts_left,
-                   attempts_begun, lease_ms, stalled_ms_max, time_ms_max, submitted_ms)
-               VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?5, 0, ?6, ?7, ?8, ?9)
+                   attempts_begun, opened_ms, lease_ms, stalled_ms_max, time_ms_max, submitted_ms)
+               VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?5, 0, ?9, ?6, ?7, ?8, ?9)
                ON CONFLICT (job) DO NOTHING";
     transaction.prepare_cached(sql)?.execute(params![
         job.id.to_string(),
@@ -38,24 +38,31 @@ pub(super) fn submit(transaction: &Transaction<'_>, job: &NewJob, now: i64) -> R
     Ok(())
 }
 
-pub(super) fn retry(transaction: &Transaction<'_>, job: JobId) -> Result<bool, DbError> {
-    let sql = "UPDATE dunlin_jobs SET state = 'open', attempts_left = attempts_max, reason = NULL
+pub(super) fn retry(transaction: &Transaction<'_>, job: JobId, now: i64) -> Result<bool, DbError> {
+    let sql = "UPDATE dunlin_jobs
+               SET state = 'open', attempts_left = attempts_max, reason = NULL, opened_ms = ?2
                WHERE job = ?1 AND state IN ('failed', 'cancelled')";
-    transaction.execute(sql, [job.to_string()])?;
+    transaction.execute(sql, params![job.to_string(), now])?;
     let sql = "SELECT state = 'open' FROM dunlin_jobs WHERE job = ?1";
     let is_open = transaction.query_row(sql, [job.to_string()], |row| row.get(0));
     Ok(is_open.optional()?.unwrap_or(false))
 }
 
-pub(super) fn job(connection: &Connection, id: JobId) -> Result<Option<Job>, DbError> {
-    let sql = format!("SELECT {COLUMNS}, document FROM dunlin_jobs WHERE job = ?1");
+/// One job, with its document and result.
+pub(super) fn without_attempts(connection: &Connection, id: JobId) -> Result<Option<Job>, DbError> {
+    let sql = format!("SELECT {COLUMNS}, result, document FROM dunlin_jobs WHERE job = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_row([id.to_string()], |row| {
         let mut job = read(row)?;
+        job.result = row.get(7)?;
         job.document = row.get(8)?;
         Ok(job)
     });
-    let Some(mut job) = found.optional()? else {
+    Ok(found.optional()?)
+}
+
+pub(super) fn job(connection: &Connection, id: JobId) -> Result<Option<Job>, DbError> {
+    let Some(mut job) = without_attempts(connection, id)? else {
         return Ok(None);
     };
     let sql =
@@ -109,8 +116,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
         state: parsed(row, 3)?,
         submitted_ms: row.get(4)?,
         attempts_begun: row.get(5)?,
-        result: row.get(6)?,
-        reason: row.get(7)?,
+        result: None,
+        reason: row.get(6)?,
         attempts: Vec::new(),
     })
 }

@@ -166,6 +166,7 @@ async fn a_job_that_fails_is_tried_again_a_bounded_number_of_times_and_keeps_no_
         let claim = centre.claim(&builder("a"), JobId(100 + request)).await;
         let claim = claim.unwrap().unwrap();
         order.push(claim.job.id.0);
+        place.pass(1);
         let ended = centre.finish(claim.job.id, claim.attempt, &failed).await;
         assert_eq!(ended.unwrap(), Ended::Accepted);
     }

@@ -96,14 +96,32 @@ pub(super) async fn a_put_that_was_cut_goes_on_unless_it_was_something_else(
         "missing",
         format!("{missing:?}"),
     )?;
-    let gap = centre.put_chunks(hash, 5, &chunks).await;
-    holds("a gap", gap.is_err(), "refused", "taken")?;
+    let there = centre.put_chunks(hash, 5, &chunks).await?;
+    same("what is there after a gap", &3, &there)?;
+    for wrong in [Vec::new(), vec![0; CHUNK_BYTES + 1]] {
+        let chunk = centre.put_chunks(hash, 3, &[wrong]).await;
+        holds(
+            "a chunk of a wrong length",
+            chunk.is_err(),
+            "refused",
+            "taken",
+        )?;
+    }
     let early = centre.seal_blob(hash, bytes.len() as u64).await;
     holds("sealing a part", early.is_err(), "refused", "taken")?;
     blobs::put(&*centre, &path, None).await?;
     blobs::fetch(&*centre, hash, &folder.back(), BYTES_MAX, None).await?;
     folder.is_fetched(&bytes)?;
 
+    centre.remove_partial(hash).await?;
+    let whole = BlobState::Whole {
+        bytes: bytes.len() as u64,
+    };
+    same(
+        "what is whole, after a part was to go",
+        &whole,
+        &centre.blob(hash).await?,
+    )?;
     centre.remove_blob(hash).await?;
     let wrong = vec![vec![7; CHUNK_BYTES]; 2];
     centre.put_chunks(hash, 0, &wrong).await?;
@@ -118,11 +136,13 @@ pub(super) async fn a_fetch_goes_on_and_takes_nothing_damaged(
     let (centre, folder) = (target.connect()?, Folder::new()?);
     let bytes = noise(CHUNK_BYTES * 9 + 1);
     let hash = blobs::put(&*centre, &folder.file(&bytes)?, None).await?;
-    let part = folder.0.join("back.part");
-    // Cut in the middle of a chunk.
-    fs::write(&part, &bytes[..CHUNK_BYTES * 4 + 17])?;
-    blobs::fetch(&*centre, hash, &folder.back(), BYTES_MAX, None).await?;
-    folder.is_fetched(&bytes)?;
+    let part = folder.0.join(format!("back.{hash}.part"));
+    // Cut in the middle of a chunk; and what arrived is not what was there.
+    for arrived in [&bytes[..CHUNK_BYTES * 4 + 17], &[7; CHUNK_BYTES * 2]] {
+        fs::write(&part, arrived)?;
+        blobs::fetch(&*centre, hash, &folder.back(), BYTES_MAX, None).await?;
+        folder.is_fetched(&bytes)?;
+    }
     // The centre holds something else under this name.
     let wrong = BlobHash::of(b"something else");
     let chunks: Vec<Vec<u8>> = bytes.chunks(CHUNK_BYTES).take(2).map(Vec::from).collect();
@@ -131,6 +151,7 @@ pub(super) async fn a_fetch_goes_on_and_takes_nothing_damaged(
     let damaged = blobs::fetch(&*centre, wrong, &folder.back(), BYTES_MAX, None).await;
     let is_damaged = matches!(damaged, Err(BlobError::Damaged(_)));
     holds("fetching it", is_damaged, "damaged", format!("{damaged:?}"))?;
+    let part = folder.0.join(format!("back.{wrong}.part"));
     let nothing = !folder.back().exists() && !part.exists();
     holds("what is left of that", nothing, "nothing", "a file")?;
     let long = blobs::fetch(&*centre, hash, &folder.back(), 1_000, None).await;

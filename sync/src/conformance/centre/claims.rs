@@ -118,6 +118,10 @@ pub(super) async fn whoever_lost_a_claim_cannot_finish_it(target: &dyn CentreTar
         let ended = centre.finish(JobId(1), 2, &done("right")).await?;
         same(time, &Ended::Accepted, &ended)?;
     }
+    let other = centre.finish(JobId(1), 2, &done("wrong")).await?;
+    same("the same attempt with another result", &Ended::Lost, &other)?;
+    let ended = centre.claim(&builder("b"), JobId(11)).await?;
+    same("a request whose attempt is over", &None, &ended)?;
     let job = found(&*centre, 1).await?;
     same("the state", &JobState::Done, &job.state)?;
     same("the result", &Some(b"right".to_vec()), &job.result)?;
@@ -214,7 +218,7 @@ pub(super) async fn a_job_that_fails_is_tried_again_a_bounded_number_of_times(
     centre.submit(&job(1)).await?;
     centre.submit(&job(2)).await?;
     let failed = Ending::Failed {
-        reason: "no such recipe".into(),
+        reason: "no such\0recipe".into(),
         is_final: false,
     };
     let mut order = Vec::new();
@@ -232,7 +236,7 @@ pub(super) async fn a_job_that_fails_is_tried_again_a_bounded_number_of_times(
     nothing_to_claim(&*centre, 200).await?;
     let there = found(&*centre, 1).await?;
     same("the state", &JobState::Failed, &there.state)?;
-    let reason = Some("no such recipe".to_owned());
+    let reason = Some("no such\u{fffd}recipe".to_owned());
     same("the reason", &reason, &there.reason)?;
     let is_open = centre.retry(JobId(1)).await?;
     same("whether it is open once retried", &true, &is_open)?;
@@ -261,7 +265,15 @@ pub(super) async fn what_is_given_back_does_not_count(target: &dyn CentreTarget)
         same("giving it back", &Ended::Accepted, &ended)?;
     }
     let claim = claimed(&*centre, 200).await?;
-    same("the attempt", &6, &claim.attempt)
+    same("the attempt", &6, &claim.attempt)?;
+    // It keeps its place in front of what came later.
+    centre.submit(&job(2)).await?;
+    centre.finish(JobId(1), 6, &Ending::Returned).await?;
+    same(
+        "what is claimed then",
+        &1,
+        &claimed(&*centre, 201).await?.job.id.0,
+    )
 }
 
 pub(super) async fn a_cancelled_job_is_lost_to_whoever_is_at_it(

@@ -229,7 +229,7 @@ pub(super) async fn prove_writable(
     Ok(version)
 }
 
-fn no_right(namespace: &str, words: &str) -> String {
+pub(crate) fn no_right(namespace: &str, words: &str) -> String {
     format!(
         "schema {namespace}: {words}; GRANT USAGE, CREATE ON SCHEMA {} TO our user",
         quoted(namespace)

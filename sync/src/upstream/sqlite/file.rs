@@ -35,14 +35,14 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// The files of an open database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Files {
+pub(crate) struct Files {
     database: Option<Identity>,
     wal: Option<Identity>,
 }
 
 impl Files {
     /// As they are at `path` now.
-    pub(super) fn at(path: &Path) -> Self {
+    pub(crate) fn at(path: &Path) -> Self {
         Self {
             database: identity(path),
             wal: identity(&beside(path, "-wal")),
@@ -55,7 +55,7 @@ impl Files {
     }
 
     /// Whether the database is still at `path`.
-    pub(super) fn are_at(&self, path: &Path) -> bool {
+    pub(crate) fn are_at(&self, path: &Path) -> bool {
         self.database.is_some() && identity(path) == self.database
     }
 
