@@ -40,7 +40,7 @@ const LOOK_EVERY: u64 = 10;
 const STOP_MAX: Duration = Duration::from_millis(900);
 /// Without progress for so long it has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Job numbers beyond what one list shows are looked at one by one anyway.
+/// Most jobs: what one list shows.
 const LIST_MAX: usize = 10_000;
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -97,7 +97,8 @@ async fn build(url: &str, name: &str, notes: &Path) -> Result<(), Failed> {
     loop {
         let request = JobId(rng.random());
         let Some(claim) = again(|| centre.claim(&builder, request)).await? else {
-            again(|| centre.wait_for_jobs(Duration::from_secs(5))).await?;
+            // Longer than the proof waits: whoever is not told of a job does not find it by chance.
+            again(|| centre.wait_for_jobs(2 * PATIENCE)).await?;
             continue;
         };
         let (job, attempt) = (claim.job.id, claim.attempt);
@@ -186,6 +187,9 @@ impl Drop for Builders {
 }
 
 async fn run(count: usize, jobs: u64, url: Option<String>, seed: u64) -> Result<(), Failed> {
+    if jobs as usize > LIST_MAX {
+        return Err(format!("{jobs} jobs; at most {LIST_MAX}").into());
+    }
     let begun = Instant::now();
     let mut rng = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir()?;
@@ -296,11 +300,12 @@ impl Server {
     }
 
     fn url(&self) -> String {
-        let server = self
-            .any
-            .rsplit_once('/')
-            .map_or(&*self.any, |(server, _)| server);
-        format!("{server}/{}", self.database)
+        let (place, options) = match self.any.split_once('?') {
+            Some((place, options)) => (place, format!("?{options}")),
+            None => (&*self.any, String::new()),
+        };
+        let server = place.rsplit_once('/').map_or(place, |(server, _)| server);
+        format!("{server}/{}{options}", self.database)
     }
 }
 
