@@ -66,8 +66,9 @@ pub(super) async fn a_job_is_claimed_by_one_and_asked_again_it_is_the_same_attem
     same("the document", &b"job 1".to_vec(), &first.job.document)?;
     let other = target.connect()?;
     nothing_to_claim(&*other, 11).await?;
-    let again = other.claim(&builder("a"), JobId(10)).await?;
-    same("the same request again", &Some(first), &again)
+    let again = claimed(&*other, 10).await?;
+    same("the job of the same request again", &first.job, &again.job)?;
+    same("its attempt", &first.attempt, &again.attempt)
 }
 
 pub(super) async fn many_at_once_claim_each_job_once(target: &dyn CentreTarget) -> Outcome {
