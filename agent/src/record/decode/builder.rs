@@ -229,6 +229,13 @@ impl<'a> Builder<'a> {
         self.seen.any = true;
     }
 
+    /// The record tells that its source has come or gone: it is one whatever of it can be stored, and whatever
+    /// it lacks.
+    pub(super) fn note_presence(&mut self) {
+        self.note_any();
+        self.seen.presence = true;
+    }
+
     /// The record belongs to the stream that has these values of the payload's tags.
     pub(super) fn set_tags(&mut self, tags: Vec<String>) {
         if let Some(&group) = self.by_tags.get(&tags) {
@@ -294,8 +301,9 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let missing = |column: &&usize| record.values.get(**column).is_none();
-        let required = self.required.iter().filter(|_| self.wanted.is_none());
-        if let Some(&column) = required.clone().find(missing) {
+        let may_lack = self.wanted.is_some() || self.seen.presence;
+        let mut required = self.required.iter().filter(|_| !may_lack);
+        if let Some(&column) = required.find(missing) {
             let path = self.path(column).unwrap_or(self.name(column));
             return Err(Reject::new(
                 Reason::MissingField,

@@ -160,8 +160,6 @@ impl Intake {
             field: route.field.as_deref(),
             wanted,
         };
-        // That somebody has died is only known once it is a record.
-        let mut death = None;
         let mut decoded = if rule.format == PayloadFormat::SparkplugB {
             let topic = std::str::from_utf8(topic).unwrap_or_default();
             let sessions = &self.sessions;
@@ -170,10 +168,9 @@ impl Intake {
                     let node = change.needs_rebirth();
                     let node = node.filter(|_| is_live && rule.rebirth_requests);
                     self.rebirth = node.map(|(group, name)| (group.to_owned(), name.to_owned()));
-                    // What is looked at again is old: it says nothing about what holds now.
-                    if is_live && change.is_death() {
-                        death = Some(change);
-                    } else if is_live {
+                    // Whether its records are taken or not: after a death, aliases may mean others. What is
+                    // looked at again is old, and says nothing about what holds now.
+                    if is_live {
                         self.sessions.apply(change);
                     }
                     decoded?
@@ -231,9 +228,6 @@ impl Intake {
             let name = route.stream_with(&group.tags);
             let part = self.part(route, &schema, name, &group.tags, group.records);
             parts.push(part.map_err(|reject| Reject { records, ..reject })?);
-        }
-        if let Some(death) = death {
-            self.sessions.apply(death);
         }
         Ok(Decoding::Records(DecodedBatch {
             streams: &mut self.streams,

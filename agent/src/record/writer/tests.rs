@@ -35,6 +35,7 @@ mod imported;
 mod known;
 mod redelivery;
 mod retained;
+mod sparkplug;
 mod time;
 mod wide;
 

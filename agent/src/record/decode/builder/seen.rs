@@ -7,6 +7,8 @@ use std::mem;
 pub(super) struct Seen {
     pub(super) time: bool,
     pub(super) any: bool,
+    /// That its source has come or gone.
+    pub(super) presence: bool,
     /// Something that the rule leaves out.
     pub(super) excluded: bool,
     first_64: u64,
@@ -43,6 +45,7 @@ impl Seen {
     pub(super) fn next_record(&mut self) {
         self.time = false;
         self.any = false;
+        self.presence = false;
         self.excluded = false;
         self.first_64 = 0;
         self.record += 1;

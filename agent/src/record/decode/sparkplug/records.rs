@@ -5,7 +5,7 @@
 //! - those that are told to be of the past (`is_historical`) make up a record of their own, in which the field
 //!   `sparkplug_historical` is set; elsewhere it is missing, and where nobody says so it is no field at all;
 //! - a birth sets the field `sparkplug_online`, a death clears it, in a record of its own; the death of a
-//!   node is that of its devices, too;
+//!   node is that of its devices, too. Such a record may lack what is required;
 //! - `bdSeq` and what stands below `Node Control/` and `Device Control/` is about the connection, and left
 //!   out, as is what is not meant to be stored (transient);
 //! - a value of bad or stale quality is missing, and counted; `records = { good = [..] }` says otherwise, as
@@ -135,6 +135,7 @@ fn put_records(
             builder.set_source_ts(source_ts(time_ms));
             if let Some((online, _)) = online {
                 builder.put(ONLINE, &Cell::Bool(online))?;
+                builder.note_presence();
             }
             if is_historical {
                 builder.put(HISTORICAL, &Cell::Bool(true))?;
@@ -189,6 +190,7 @@ fn put_gone_devices(
         builder.set_tags(tags(of_device, builder));
         builder.begin()?;
         builder.put(ONLINE, &Cell::Bool(false))?;
+        builder.note_presence();
         builder.end()?;
     }
     Ok(())

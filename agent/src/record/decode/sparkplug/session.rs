@@ -76,11 +76,6 @@ enum Update {
 }
 
 impl Change<'_> {
-    /// Whether an edge node or a device is gone.
-    pub(crate) fn is_death(&self) -> bool {
-        self.update == Update::Death
-    }
-
     /// Group and name of the edge node, if it should announce itself again.
     pub(crate) fn needs_rebirth(&self) -> Option<(&str, &str)> {
         let node = (self.topic.group, self.topic.edge_node);

@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use dunlin_sync::sample::Value;
+use dunlin_sync::sample::{Field, FieldType, Value};
 
 use crate::{
-    config::settings::{PayloadFormat, PayloadTag, Pointer, RecordsAt, StreamRule, TimeRange},
+    config::settings::{
+        DeclaredField, PayloadFormat, PayloadTag, Pointer, RecordsAt, StreamRule, TimeRange,
+    },
     record::decode::{Decoded, Publish, Reason, Reject, Sessions, decode_sparkplug, tests::rule},
 };
 
@@ -232,6 +234,53 @@ fn with_a_node_its_devices_are_gone() {
         ["g/n/", "g/n/oven", "g/n/press"]
     );
     assert_eq!(death(&mut sessions, &rule), ["g/n/"]);
+}
+
+#[test]
+fn births_and_deaths_are_taken_whatever_the_rule_infers_or_requires() {
+    let load = DeclaredField {
+        field: Field {
+            name: "load".into(),
+            kind: FieldType::F64,
+        },
+        pointer: None,
+        required: true,
+        conversion: None,
+    };
+    let declaring = StreamRule {
+        infer: false,
+        ..sparkplug(&[])
+    };
+    let requiring = StreamRule {
+        fields: vec![load],
+        ..sparkplug(&[])
+    };
+    for rule in [&declaring, &requiring] {
+        let mut sessions = Sessions::default();
+        let birth = payload(1, &[metric(Some("speed"), 1, 0.5, None)]);
+        for topic in [
+            "NBIRTH/n",
+            "DBIRTH/n/press",
+            "DDEATH/n/press",
+            "DBIRTH/n/oven",
+        ] {
+            let topic = format!("spBv1.0/g/{topic}");
+            let taken = take(&mut sessions, rule, &topic, &birth).unwrap();
+            assert_eq!(taken.groups.len(), 1, "{topic}");
+        }
+        let death = take(&mut sessions, rule, "spBv1.0/g/NDEATH/n", &payload(1, &[])).unwrap();
+        let gone = death.groups.iter().map(|group| group.tags.join("/"));
+        assert_eq!(gone.collect::<Vec<_>>(), ["g/n/", "g/n/oven"]);
+    }
+    // Data are asked for what is required all the same.
+    let data = payload(1, &[metric(Some("speed"), 1, 0.5, None)]);
+    let reject = take(
+        &mut Sessions::default(),
+        &requiring,
+        "spBv1.0/g/NDATA/n",
+        &data,
+    );
+    assert_eq!(reject.unwrap_err().reason, Reason::MissingField);
 }
 
 #[test]
