@@ -70,8 +70,8 @@ pub(crate) fn channel() -> (Publisher, Outbox) {
 }
 
 impl Publisher {
-    /// Publishes, or drops and counts; never waits.
-    pub fn publish(&self, publish: Outgoing) {
+    /// Publishes, or drops and counts; never waits. Whether it was taken.
+    pub fn publish(&self, publish: Outgoing) -> bool {
         let fits = publish.payload.len() <= PAYLOAD_BYTES_MAX;
         let stats = Arc::clone(&self.stats);
         let queued = Queued { publish, stats };
@@ -79,6 +79,7 @@ impl Publisher {
         if !is_taken {
             self.stats.dropped.fetch_add(1, Relaxed);
         }
+        is_taken
     }
 
     /// The same way out with counters of its own.

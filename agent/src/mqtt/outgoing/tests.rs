@@ -11,14 +11,13 @@ fn outgoing(bytes: usize) -> Outgoing {
 async fn without_room_or_connection_it_is_dropped_and_counted() {
     let (publisher, mut outbox) = channel();
     let dropped = |publisher: &Publisher| publisher.stats().dropped.load(Relaxed);
-    publisher.publish(outgoing(1));
+    assert!(!publisher.publish(outgoing(1)));
     assert_eq!(dropped(&publisher), 1, "nobody is connected");
     outbox.open();
-    for _ in 0..=QUEUED_MAX {
-        publisher.publish(outgoing(2));
-    }
+    let taken = (0..=QUEUED_MAX).filter(|_| publisher.publish(outgoing(2)));
+    assert_eq!(taken.count(), QUEUED_MAX);
     assert_eq!(dropped(&publisher), 2, "one too many");
-    publisher.publish(outgoing(PAYLOAD_BYTES_MAX + 1));
+    assert!(!publisher.publish(outgoing(PAYLOAD_BYTES_MAX + 1)));
     assert_eq!(dropped(&publisher), 3, "too long");
     assert_eq!(outbox.next().await.0, outgoing(2));
     outbox.close();

@@ -2,7 +2,7 @@
 //!
 //! Promises: nothing is waited for; an edge node is told once in [`AGAIN_AFTER`] at most, and all together
 //! [`TOLD_A_SECOND_MAX`] times a second: births are large, and come all at once from those that are told at
-//! once. Whoever is not told now is told by what it sends next.
+//! once. Whoever is not told now, also for want of a connection, is told by what it sends next.
 
 use std::{
     collections::HashMap,
@@ -64,10 +64,12 @@ impl Rebirths {
         if self.told.len() >= NODES_MAX {
             return false;
         }
-        self.second = Some((since, count + 1));
         let (topic, payload) = rebirth_request(&node.0, &node.1, now_ms);
+        if !self.publisher.publish(Outgoing { topic, payload }) {
+            return false;
+        }
+        self.second = Some((since, count + 1));
         self.told.insert(node, now);
-        self.publisher.publish(Outgoing { topic, payload });
         true
     }
 }

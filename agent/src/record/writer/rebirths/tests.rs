@@ -30,13 +30,28 @@ async fn an_edge_node_is_told_once_a_minute_and_all_ten_times_a_second() {
 }
 
 #[test]
-fn who_is_remembered_is_bounded() {
-    let (publisher, _outbox) = outgoing::channel();
+fn a_request_that_is_dropped_is_none() {
+    let (publisher, mut outbox) = outgoing::channel();
+    let mut rebirths = Rebirths::new(&publisher);
+    let start = Instant::now();
+    for number in 0..20 {
+        assert!(!rebirths.ask(node(number), start, 7), "nobody is connected");
+    }
+    outbox.open();
+    let told = (0..20).filter(|n| rebirths.ask(node(*n), start, 7));
+    assert_eq!(told.count(), 10);
+}
+
+#[tokio::test]
+async fn who_is_remembered_is_bounded() {
+    let (publisher, mut outbox) = outgoing::channel();
+    outbox.open();
     let mut rebirths = Rebirths::new(&publisher);
     let start = Instant::now();
     for number in 0..10 * NODES_MAX {
         let at = start + Duration::from_millis(101 * number as u64);
-        rebirths.ask(node(number), at, 7);
+        assert!(rebirths.ask(node(number), at, 7));
+        outbox.next().await;
         assert!(rebirths.told.len() <= NODES_MAX);
     }
 }
