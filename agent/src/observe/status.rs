@@ -174,6 +174,9 @@ pub struct RecordStatus {
     /// Publishes of which nothing is to be stored: their rule excludes the topic, or they are no data.
     #[serde(default)]
     pub excluded: u64,
+    /// Records of which their rule leaves out all fields, of these publishes and of those that are stored.
+    #[serde(default)]
+    pub records_excluded: u64,
     /// Of those committed, with a source's time that cannot be one and was left out.
     #[serde(default)]
     pub times_implausible: u64,
@@ -313,6 +316,7 @@ impl View {
                 quarantined_by_reason: writer.quarantined_by_reason(),
                 values_missing: writer.missing_by_field(),
                 excluded: writer.excluded.load(Relaxed),
+                records_excluded: writer.records_excluded.load(Relaxed),
                 times_implausible: writer.times_implausible.load(Relaxed),
                 dropped: buffer.rows_dropped.load(Relaxed)
                     + self.quarantine.records_dropped.load(Relaxed),

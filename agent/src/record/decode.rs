@@ -85,6 +85,8 @@ pub struct Decoded {
     pub groups: Vec<Group>,
     /// What is missing from them.
     pub misfits: Misfits,
+    /// Records beside these that have nothing but what the rule leaves out (`include_fields`, `exclude_fields`).
+    pub records_excluded: u64,
 }
 
 impl Decoded {

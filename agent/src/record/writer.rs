@@ -331,7 +331,7 @@ impl Writer {
         });
         let is_timed = matches!(&decoded, Some(Ok(Decoding::Records(batch))) if batch.is_timed());
         let is_stored = verdict.is_stored(is_timed);
-        let is_nothing = matches!(&decoded, Some(Ok(Decoding::Nothing)));
+        let is_nothing = matches!(&decoded, Some(Ok(Decoding::Nothing { .. })));
         match decoded {
             Some(Ok(Decoding::Records(mut batch))) if !is_stored => {
                 let misfits = std::mem::take(&mut batch.misfits);
@@ -345,8 +345,9 @@ impl Writer {
                     pending.reject(items::partly_stored(misfits, topic, payload, at_ns));
                 }
             }
-            Some(Ok(Decoding::Nothing)) => {
+            Some(Ok(Decoding::Nothing { records_excluded })) => {
                 self.stats.excluded.fetch_add(1, Relaxed);
+                self.stats.count_excluded(records_excluded);
             }
             Some(Err(reject)) => {
                 let payload = (&publish.payload[..], publish.payload_bytes);
@@ -419,12 +420,14 @@ fn store(
 ) -> Result<(u64, i64), NoTime> {
     let records = batch.len();
     if records == 0 {
+        stats.count_excluded(batch.records_excluded);
         return Ok((0, i64::MIN));
     }
     let first = clock_duty::next(clock, clock_path, records, stats)?;
     stats
         .times_implausible
         .fetch_add(batch.times_implausible, Relaxed);
+    stats.count_excluded(batch.records_excluded);
     batch.push_into(builder, first);
     stats.records_received.fetch_add(records as u64, Relaxed);
     Ok((records as u64, first.shifted(records as i64 - 1).0))

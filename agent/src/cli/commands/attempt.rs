@@ -242,6 +242,13 @@ fn decoded_text(rule: &StreamRule, route: &Route, decoded: &Decoded) -> String {
         let (reason, detail) = (misfit.reason, text::printable(&misfit.detail));
         let _cannot_fail = writeln!(out, "left out  {name}: {reason}: {detail}");
     }
+    if decoded.records_excluded > 0 {
+        let _cannot_fail = writeln!(
+            out,
+            "excluded  {} more records: include_fields and exclude_fields leave nothing of them",
+            decoded.records_excluded
+        );
+    }
     out
 }
 
@@ -278,6 +285,7 @@ fn decoded_json(rule: &StreamRule, route: &Route, decoded: &Decoded) -> serde_js
         "types": types.collect::<serde_json::Map<_, _>>(),
         "streams": streams.collect::<Vec<_>>(),
         "left_out": misfits.collect::<Vec<_>>(),
+        "records_excluded": decoded.records_excluded,
     })
 }
 

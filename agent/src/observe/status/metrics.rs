@@ -119,6 +119,11 @@ fn records(status: &RecordStatus) -> Vec<Metric> {
             status.excluded,
         ),
         Metric::counter(
+            "dunlin_records_excluded_total",
+            "Records not stored as include_fields and exclude_fields leave nothing of them",
+            status.records_excluded,
+        ),
+        Metric::counter(
             "dunlin_records_received_total",
             "Records received",
             status.received,

@@ -99,8 +99,8 @@ pub(super) struct Builder<'a> {
     begun: usize,
     records_max: usize,
     cells: usize,
-    /// A record had nothing but what the rule leaves out.
-    has_excluded: bool,
+    /// Records that had nothing but what the rule leaves out.
+    excluded: u64,
     misfits: Misfits,
     /// Only these are taken: the rest is stored already.
     wanted: Option<&'a Missing>,
@@ -155,7 +155,7 @@ impl<'a> Builder<'a> {
             begun: 0,
             records_max: RECORDS_MAX,
             cells: 0,
-            has_excluded: false,
+            excluded: 0,
             misfits: Misfits::default(),
             wanted,
             wanted_met: 0,
@@ -311,7 +311,7 @@ impl<'a> Builder<'a> {
             ));
         }
         if !self.seen.any && self.seen.excluded {
-            self.has_excluded = true;
+            self.excluded += 1;
             return Ok(());
         }
         if !self.seen.any {
@@ -354,7 +354,7 @@ impl<'a> Builder<'a> {
                 );
                 return Err(Reject::new(Reason::MissingField, detail));
             }
-        } else if groups.is_empty() && !self.has_excluded {
+        } else if groups.is_empty() && self.excluded == 0 {
             return Err(Reject::new(Reason::Empty, "no record with a value"));
         }
         Ok(Decoded {
@@ -364,6 +364,7 @@ impl<'a> Builder<'a> {
             seconds: mem::take(&mut self.seconds),
             groups,
             misfits: mem::take(&mut self.misfits),
+            records_excluded: self.excluded,
         })
     }
 

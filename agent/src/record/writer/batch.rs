@@ -45,6 +45,8 @@ pub(super) struct DecodedBatch<'a> {
     pub(super) times_implausible: u64,
     /// Values that are missing because they do not fit.
     pub(super) misfits: Misfits,
+    /// Records beside these of which the rule leaves out all fields.
+    pub(super) records_excluded: u64,
 }
 
 impl Part {
@@ -118,8 +120,11 @@ impl DecodedBatch<'_> {
 /// What a publish comes to.
 pub(super) enum Decoding<'a> {
     Records(DecodedBatch<'a>),
-    /// Nothing to store: its topic is excluded, or what it says is of no interest.
-    Nothing,
+    /// Nothing to store: its topic is excluded, what it says is of no interest, or its rule leaves out all
+    /// fields of its records, which are so many.
+    Nothing {
+        records_excluded: u64,
+    },
 }
 
 /// Takes away source times that cannot be one; how many there were.

@@ -40,6 +40,8 @@ pub(super) struct Intake {
     told: HashSet<String>,
     /// Rules of which a time that cannot be one was told.
     told_times: HashSet<usize>,
+    /// Rules of which a publish that they leave nothing of was told.
+    told_excluded: HashSet<usize>,
     room: Room,
     /// What Sparkplug's edge nodes have announced.
     sessions: Sessions,
@@ -66,6 +68,7 @@ impl Intake {
             streams: HashMap::new(),
             told: HashSet::new(),
             told_times: HashSet::new(),
+            told_excluded: HashSet::new(),
             room: Room::new(settings),
             sessions: Sessions::of(&settings.data_dir),
             rebirth: None,
@@ -101,6 +104,7 @@ impl Intake {
         self.rules.clone_from(&settings.streams);
         self.told.clear();
         self.told_times.clear();
+        self.told_excluded.clear();
         self.room = Room::new(settings);
         self.bytes_max = settings.mqtt.payload_bytes_max as usize;
     }
@@ -145,8 +149,9 @@ impl Intake {
         now_ns: Option<i64>,
     ) -> Result<Decoding<'_>, Reject> {
         let destination = self.router.route(topic)?;
+        let nothing = |records_excluded| Ok(Decoding::Nothing { records_excluded });
         let Destination::Stream(route) = &*destination else {
-            return Ok(Decoding::Nothing);
+            return nothing(0);
         };
         let payload = payload.ok_or_else(|| {
             let detail = format!("{payload_bytes} bytes (mqtt.payload_bytes_max)");
@@ -175,13 +180,21 @@ impl Intake {
                     }
                     decoded?
                 }
-                None => return Ok(Decoding::Nothing),
+                None => return nothing(0),
             }
         } else {
             decode::decode(rule, known, publish)?
         };
         if decoded.groups.is_empty() && decoded.misfits.is_empty() && wanted.is_none() {
-            return Ok(Decoding::Nothing);
+            if is_live && decoded.records_excluded > 0 && self.told_excluded.insert(route.rule) {
+                tracing::warn!(
+                    stream = rule.name,
+                    topic = %quoted_topic(topic),
+                    "include_fields and exclude_fields leave nothing of a publish: it is counted as excluded, \
+                     and not stored; this is told once"
+                );
+            }
+            return nothing(decoded.records_excluded);
         }
         let records: u64 = decoded.groups.iter().map(|g| g.records.len() as u64).sum();
         let records = records + decoded.misfits.records;
@@ -234,6 +247,7 @@ impl Intake {
             parts,
             times_implausible,
             misfits: decoded.misfits,
+            records_excluded: decoded.records_excluded,
         }))
     }
 
@@ -298,6 +312,7 @@ impl Intake {
             parts: vec![part],
             times_implausible: 0,
             misfits: Misfits::default(),
+            records_excluded: 0,
         })
     }
 

@@ -41,6 +41,8 @@ pub struct WriterStats {
     pub records_quarantined: AtomicU64,
     /// Publishes of which nothing is to be stored: their rule excludes the topic, or they are no data.
     pub excluded: AtomicU64,
+    /// Records of which their rule leaves out all fields, of these publishes and of those that are stored.
+    pub records_excluded: AtomicU64,
     /// Requests to edge nodes of Sparkplug B that they announce themselves again.
     pub rebirths_asked: AtomicU64,
     /// Records whose source's time was left out because it cannot be one.
@@ -63,6 +65,10 @@ impl WriterStats {
         self.records_quarantined.fetch_add(item.records, Relaxed);
         let mut by_reason = unpoisoned(self.by_reason.lock());
         *by_reason.entry(item.reason.clone()).or_default() += item.records;
+    }
+
+    pub(super) fn count_excluded(&self, records: u64) {
+        self.records_excluded.fetch_add(records, Relaxed);
     }
 
     pub(super) fn count_misfits(&self, misfits: &Misfits) {

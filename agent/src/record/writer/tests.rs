@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod bursts;
+mod excluded;
 mod faults;
 mod imported;
 mod known;

@@ -205,6 +205,13 @@ fn running(s: &Status, trouble: &Trouble<'_>, lines: &mut Lines) {
         );
         lines.add("", &text);
     }
+    if s.records.records_excluded > 0 {
+        let excluded = of(s.records.records_excluded, "record");
+        let text = format!(
+            "{excluded} not stored: include_fields and exclude_fields leave nothing of them"
+        );
+        lines.add("", &text);
+    }
     for (reason, fields) in &s.records.values_missing {
         const FIELDS_TOLD_MAX: usize = 4;
         let told = fields.iter().take(FIELDS_TOLD_MAX);

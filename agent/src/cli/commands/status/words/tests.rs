@@ -16,7 +16,7 @@ fn status() -> Status {
             "acknowledged": 5_000, "duplicates": 2, "possible_duplicates": 0,
             "last_error": null},
         "records": {"received": 5_000, "committed": 4_000, "quarantined": 1_000,
-            "quarantined_by_reason": {}, "dropped": 0},
+            "quarantined_by_reason": {}, "records_excluded": 1_200, "dropped": 0},
         "buffer": {"generations": 1, "bytes": 100_000, "oldest_seq": 0, "next_seq": 40,
             "rows": 4_000, "rows_total": 4_000, "newest_ts": null, "bytes_max": 1_000_000,
             "full": false, "streams": 2, "commits": 40, "blocks_corrupt": 0, "set_aside": 0,
@@ -124,6 +124,7 @@ fn a_running_agent_is_described_in_plain_words() {
          broker     connected to b:1883 as dunlin-press-7\n\
          \x20          the broker refuses the subscription to a/# (no\\u{1b})\n\
          records    5,000 received, 4,000 committed, 1,000 quarantined, 2 publishes sent twice\n\
+         \x20          1,200 records not stored: include_fields and exclude_fields leave nothing of them\n\
          upstream   sqlite:up.db, NOT reached: gone\\u{1b}[2J\n\
          lag        4,000 rows, the oldest 1.5 min old\n\
          buffer     100 kB of 1.0 MB, 4,000 rows of 2 streams\n\
