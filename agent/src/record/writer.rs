@@ -357,9 +357,9 @@ impl Writer {
             _ => {}
         }
         let stats = &self.stats;
-        if let Some(node) = self.intake.take_rebirth() {
+        if let Some(heard) = self.intake.take_heard() {
             let now_ms = u64::try_from(self.parts.clock.now() / 1_000_000).unwrap_or_default();
-            let is_asked = self.rebirths.ask(node, now, now_ms);
+            let is_asked = self.rebirths.hear(heard, now, now_ms);
             stats.rebirths_asked.fetch_add(u64::from(is_asked), Relaxed);
         }
         stats.publishes.fetch_add(1, Relaxed);

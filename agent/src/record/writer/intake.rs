@@ -12,6 +12,7 @@ use dunlin_sync::{
 
 use super::{
     batch::{DecodedBatch, Decoding, OpenStream, Part, leave_out_times, placed},
+    rebirths::Heard,
     room::Room,
     settling::{Settling, tell_seconds},
 };
@@ -45,8 +46,8 @@ pub(super) struct Intake {
     room: Room,
     /// What Sparkplug's edge nodes have announced.
     sessions: Sessions,
-    /// Group and name of an edge node that should announce itself again.
-    rebirth: Option<(String, String)>,
+    /// What the last publish tells of an edge node that may be told to announce itself again.
+    heard: Option<Heard>,
     /// Most bytes of a payload.
     bytes_max: usize,
     wall_ns: fn() -> i64,
@@ -71,7 +72,7 @@ impl Intake {
             told_excluded: HashSet::new(),
             room: Room::new(settings),
             sessions: Sessions::of(&settings.data_dir),
-            rebirth: None,
+            heard: None,
             bytes_max: settings.mqtt.payload_bytes_max as usize,
             buffer,
             wall_ns,
@@ -170,9 +171,13 @@ impl Intake {
             let sessions = &self.sessions;
             match decode::decode_sparkplug(rule, known, publish, topic, sessions)? {
                 Some((decoded, change)) => {
-                    let node = change.needs_rebirth();
-                    let node = node.filter(|_| is_live && rule.rebirth_requests);
-                    self.rebirth = node.map(|(group, name)| (group.to_owned(), name.to_owned()));
+                    let needs = change.needs_rebirth();
+                    let needs = needs.filter(|_| is_live && rule.rebirth_requests);
+                    let (group, name) = change.edge_node();
+                    self.heard = needs.map(|is_needed| Heard {
+                        node: (group.to_owned(), name.to_owned()),
+                        needs_rebirth: is_needed,
+                    });
                     // Whether its records are taken or not: after a death, aliases may mean others. What is
                     // looked at again is old, and says nothing about what holds now.
                     if is_live {
@@ -433,9 +438,9 @@ impl Intake {
         Ok(())
     }
 
-    /// The edge node whose last publish tells that it should announce itself again, once.
-    pub(super) fn take_rebirth(&mut self) -> Option<(String, String)> {
-        self.rebirth.take()
+    /// What the last publish tells of an edge node that may be told to announce itself again, once.
+    pub(super) fn take_heard(&mut self) -> Option<Heard> {
+        self.heard.take()
     }
 
     /// Makes durable what the publishes since the last time have announced.

@@ -230,7 +230,8 @@ pub(in crate::config) const REBIRTH_REQUESTS: Key<bool> = Key::new(
     flag(),
     "false",
     "For sparkplug_b: whether an edge node whose births or messages are missing is told to announce itself\n\
-     again (an NCMD with Node Control/Rebirth, at most once a minute each and ten a second over all).",
+     again (an NCMD with Node Control/Rebirth, at most once a minute each, less often where it does not\n\
+     help, and ten a second over all).",
 );
 /// A record may have a value for each of them.
 pub(in crate::config) const FIELDS_MAX: Key<usize> = Key::new(

@@ -76,10 +76,16 @@ enum Update {
 }
 
 impl Change<'_> {
-    /// Group and name of the edge node, if it should announce itself again.
-    pub(crate) fn needs_rebirth(&self) -> Option<(&str, &str)> {
-        let node = (self.topic.group, self.topic.edge_node);
-        self.needs_rebirth.then_some(node)
+    /// Group and name of the edge node.
+    pub(crate) fn edge_node(&self) -> (&str, &str) {
+        (self.topic.group, self.topic.edge_node)
+    }
+
+    /// Whether the edge node should announce itself again (`Some(true)`), or has sent data in order. Births and
+    /// deaths say neither: one that cannot be healed sends them, too.
+    pub(crate) fn needs_rebirth(&self) -> Option<bool> {
+        let is_data = self.topic.kind == MessageKind::Data;
+        (is_data || self.needs_rebirth).then_some(self.needs_rebirth)
     }
 
     /// Whether names or births change, which is rare; otherwise sequence numbers and counters alone.

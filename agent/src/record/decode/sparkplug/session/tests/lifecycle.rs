@@ -215,6 +215,25 @@ fn after_its_death_aliases_of_an_edge_node_stand_for_nothing_until_its_birth() {
 }
 
 #[test]
+fn data_in_order_say_that_no_birth_is_needed_and_births_and_deaths_say_nothing() {
+    let mut session = born();
+    let mut needs = |topic, payload| {
+        let before = session.clone();
+        let (_, change) = before.resolve(edge(topic), payload).unwrap();
+        let needs = change.needs_rebirth();
+        session.apply(change);
+        needs
+    };
+    let names = || vec![named("speed", Some(5))];
+    assert_eq!(needs(DBIRTH, payload(1, names())), None);
+    assert_eq!(needs(DDATA, payload(2, vec![by_alias(5)])), Some(false));
+    assert_eq!(needs(DDATA, payload(9, vec![by_alias(5)])), Some(true));
+    assert_eq!(needs(DDEATH, payload(10, vec![])), None);
+    assert_eq!(needs(NDEATH, payload(0, vec![])), None);
+    assert_eq!(needs(NBIRTH, payload(0, names())), None);
+}
+
+#[test]
 fn commands_are_not_for_us() {
     let mut session = born();
     let before = session.clone();
