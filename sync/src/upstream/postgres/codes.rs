@@ -17,9 +17,11 @@ pub(crate) enum Cause {
 pub(super) const UNIQUE_VIOLATION: &str = "23505";
 /// One of our tables is not there.
 pub(super) const NO_SUCH_TABLE: &str = "42P01";
+/// Something that was asked for by its name, a setting for example.
+pub(super) const NO_SUCH_OBJECT: &str = "42704";
 /// Said of every statement after one that failed.
 pub(super) const TRANSACTION_IS_OVER: &str = "25P02";
-/// Other objects depend on what is to be dropped.
+/// There is no database of that name.
 pub(super) const NO_SUCH_DATABASE: &str = "3D000";
 
 pub(super) fn cause(code: &str) -> Cause {

@@ -6,11 +6,16 @@ use tokio_postgres::{Statement, types::Type};
 
 use super::{
     array::{Array, Item, copy_of},
+    codes,
     connection::{Connection, Failure, Parameter},
-    names::{FIXED_COLUMNS, KEY_COLUMNS, quoted},
+    names::{FIXED_COLUMNS, KEY_COLUMNS, literal, quoted},
     tables::PartPlan,
 };
 use crate::rows::Batch;
+
+/// A setting that no server has. Asking for it is how a statement fails by itself, in a way that nothing of the
+/// user's does.
+const COLUMNS_CHANGED: &str = "dunlin.columns_changed";
 
 /// Rows of one table, column by column; those columns alone in which there may be a value.
 pub(super) struct PartRows<'b> {
@@ -95,23 +100,41 @@ impl<'b> PartRows<'b> {
         )
     }
 
+    /// What finds the columns that are there and of the types that are sent; their names and types are the
+    /// parameters from `first` on.
+    fn found_columns(&self, first: usize) -> String {
+        format!(
+            "FROM pg_attribute AS a
+             JOIN unnest(${first}, ${}) AS n(name, type) ON a.attname = n.name AND a.atttypid = n.type
+             WHERE a.attrelid = to_regclass({}) AND NOT a.attisdropped",
+            first + 1,
+            literal(self.table)
+        )
+    }
+
+    fn types(&self) -> Vec<u32> {
+        let columns = self.columns.iter();
+        columns.map(|column| column.types().0.oid()).collect()
+    }
+
+    fn has_changed(&self) -> Failure {
+        Failure::Refused {
+            code: "42804".into(),
+            words: format!("table {} has changed since we looked at it", self.table),
+        }
+    }
+
     /// Holds the table as it is until the transaction ends, and makes sure that its columns are of the types
     /// that a COPY will send: what is of another length the server refuses, but not what is of the same.
     pub(super) async fn guard(&self, connection: &Connection) -> Result<(), Failure> {
-        let types = self.columns.iter().map(|column| column.types().0.oid());
-        let types: Vec<u32> = types.collect();
+        let types = self.types();
         let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", self.table);
         let parameters = [
-            (&self.table as _, Type::TEXT),
             (&self.names as _, Type::TEXT_ARRAY),
             (&types as _, Type::OID_ARRAY),
         ];
-        let looking = connection.query(
-            "SELECT count(*) FROM pg_attribute AS a
-             JOIN unnest($2, $3) AS n(name, type) ON a.attname = n.name AND a.atttypid = n.type
-             WHERE a.attrelid = to_regclass($1) AND NOT a.attisdropped",
-            &parameters,
-        );
+        let counting = format!("SELECT count(*) {}", self.found_columns(1));
+        let looking = connection.query(&counting, &parameters);
         let (locked, found) = tokio::join!(biased; connection.batch(&lock), looking);
         locked?;
         let found: i64 = match found?.first() {
@@ -121,10 +144,7 @@ impl<'b> PartRows<'b> {
         if found == self.names.len() as i64 {
             return Ok(());
         }
-        Err(Failure::Refused {
-            code: "42804".into(),
-            words: format!("table {} has changed since we looked at it", self.table),
-        })
+        Err(self.has_changed())
     }
 
     /// Copies the rows in; fails if one is there already.
@@ -139,7 +159,7 @@ impl<'b> PartRows<'b> {
     }
 
     /// Inserts the rows; those that are there already take on these values, and nothing changes if they have
-    /// them.
+    /// them. Fails where a column is not of the type that is sent: the server would round a number to fit it in.
     pub(super) async fn merge(&self, connection: &Connection) -> Result<(), Failure> {
         let values = &self.names[KEY_COLUMNS..];
         let each = |of: fn(String) -> String| {
@@ -148,17 +168,30 @@ impl<'b> PartRows<'b> {
         };
         let numbers: Vec<String> = (1..=self.names.len()).map(|n| format!("${n}")).collect();
         let sql = format!(
-            "INSERT INTO {} AS t ({}) SELECT * FROM unnest({}) ON CONFLICT (stream, ts) DO UPDATE SET {} \
-             WHERE ROW({}) IS DISTINCT FROM ROW({})",
+            "INSERT INTO {} AS t ({}) SELECT * FROM unnest({}) \
+             WHERE (SELECT CASE WHEN count(*) = {} THEN true ELSE current_setting('{COLUMNS_CHANGED}')::bool END {}) \
+             ON CONFLICT (stream, ts) DO UPDATE SET {} WHERE ROW({}) IS DISTINCT FROM ROW({})",
             self.table,
             self.listed(),
             numbers.join(", "),
+            self.names.len(),
+            self.found_columns(numbers.len() + 1),
             each(|column| format!("{column} = excluded.{column}")),
             each(|column| format!("t.{column}")),
             each(|column| format!("excluded.{column}")),
         );
-        let parameters: Vec<Parameter<'_>> = self.columns.iter().map(Array::parameter).collect();
-        connection.execute(&sql, &parameters).await?;
-        Ok(())
+        let types = self.types();
+        let mut parameters: Vec<Parameter<'_>> =
+            self.columns.iter().map(Array::parameter).collect();
+        parameters.push((&self.names, Type::TEXT_ARRAY));
+        parameters.push((&types, Type::OID_ARRAY));
+        match connection.execute(&sql, &parameters).await {
+            Err(Failure::Refused { code, words })
+                if code == codes::NO_SUCH_OBJECT && words.contains(COLUMNS_CHANGED) =>
+            {
+                Err(self.has_changed())
+            }
+            done => done.map(drop),
+        }
     }
 }
