@@ -17,7 +17,8 @@
 //! twice changes nothing. NaN and the infinities are stored as they are; a text with a NUL, which the server
 //! cannot store, is rejected. Devices that change tables at the same time take turns.
 //!
-//! Every call is bounded by `timeout`, on the server, too. Whatever breaks a connection ends it: the next call
+//! Every call is bounded by `timeout`, on the server, too; a lock on a table is waited for a part of that, after
+//! which the streams of this table are refused, and no others. Whatever breaks a connection ends it: the next call
 //! builds a new one. The only folder that names `tokio_postgres`.
 
 pub(crate) mod address;
@@ -26,6 +27,7 @@ mod books;
 mod choice;
 mod codes;
 pub(crate) mod connection;
+mod locks;
 pub(crate) mod names;
 mod part_rows;
 pub(crate) mod session;

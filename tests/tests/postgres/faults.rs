@@ -146,18 +146,20 @@ async fn a_server_that_says_nothing_is_not_waited_for_longer_than_agreed() {
 }
 
 #[tokio::test]
-async fn a_locked_table_ends_the_statement_on_the_server_too_and_is_tried_again() {
+async fn a_statement_that_takes_too_long_ends_on_the_server_too_and_is_tried_again() {
     let Some(target) = Target::real().await else {
         return;
     };
     let upstream = impatient(&target.url(), Duration::from_secs(1));
-    let rows = batch("locked", 300);
+    let rows = batch("slow", 300);
     write_all(&*upstream, &rows).await;
-    let admin = target.admin(&target.database).await;
-    admin
-        .batch_execute("BEGIN; LOCK TABLE locked")
-        .await
-        .unwrap();
+    target
+        .execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';
+             CREATE TRIGGER wait BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION wait()",
+        )
+        .await;
     let error = upstream.write(&rows).await.unwrap_err();
     assert!(is_unavailable(&error), "{error}");
     assert!(error.to_string().contains("statement timeout"), "{error}");
@@ -171,8 +173,76 @@ async fn a_locked_table_ends_the_statement_on_the_server_too_and_is_tried_again(
         left = target.read_one(waiting).await;
     }
     assert_eq!(left, "0", "nothing goes on there that nobody waits for");
-    admin.batch_execute("COMMIT").await.unwrap();
+    target.execute("DROP TRIGGER wait ON slow").await;
     write_all(&*upstream, &rows).await;
+    target.clean().await;
+}
+
+/// Writes both tables of `both` while `lock` is held: only the first is refused.
+async fn the_first_is_held(target: &Target, upstream: &dyn Upstream, lock: &str, both: &Batch) {
+    let admin = target.admin(&target.database).await;
+    let begin = format!("BEGIN; {lock}");
+    admin.batch_execute(&begin).await.unwrap();
+    for _ in 0..2 {
+        let report = upstream.write(both).await.unwrap();
+        assert_eq!(report.rejected, [], "{lock}");
+        assert_eq!(report.rows_written, both.tables[1].rows.len() as u64);
+        let refused: Vec<usize> = report.refused.iter().map(|refusal| refusal.table).collect();
+        assert_eq!(refused, [0], "{lock}");
+        let reason = &report.refused[0].reason;
+        assert!(reason.contains("holds a lock"), "{reason}");
+    }
+    admin.batch_execute("COMMIT").await.unwrap();
+    write_all(upstream, both).await;
+}
+
+#[tokio::test]
+async fn a_locked_table_holds_its_streams_alone_and_goes_on_once_it_is_free() {
+    let Some(target) = Target::real().await else {
+        return;
+    };
+    let upstream = impatient(&target.url(), Duration::from_secs(2));
+    for rows in [300, 3] {
+        let of = |name: &str| batch(name, rows).tables.remove(0);
+        let both = Batch {
+            tables: vec![of("locked"), of("free")],
+        };
+        write_all(&*upstream, &both).await;
+        the_first_is_held(&target, &*upstream, "LOCK TABLE locked", &both).await;
+    }
+    target.clean().await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_read_for_long_holds_those_alone_that_need_a_new_column() {
+    let Some(target) = Target::real().await else {
+        return;
+    };
+    let upstream = impatient(&target.url(), Duration::from_secs(2));
+    write_all(&*upstream, &batch("read", 3)).await;
+    let grown = schema("read", &[("y", FieldType::F64)]);
+    let both = Batch {
+        tables: vec![waves(&grown, "m", 3), batch("new", 3).tables.remove(0)],
+    };
+    // As a dump does, for as long as it takes.
+    the_first_is_held(&target, &*upstream, "SELECT FROM read", &both).await;
+    assert_eq!(target.read_one("SELECT count(y) FROM read").await, "3");
+    target.clean().await;
+}
+
+#[tokio::test]
+async fn streams_that_cannot_be_written_down_are_held_and_those_that_are_go_on() {
+    let Some(target) = Target::real().await else {
+        return;
+    };
+    let upstream = impatient(&target.url(), Duration::from_secs(2));
+    let of = |machine: &str| waves(&schema("s", &[("x", FieldType::F64)]), machine, 3);
+    let known = one(of("known"));
+    write_all(&*upstream, &known).await;
+    let both = Batch {
+        tables: vec![of("new"), known.tables[0].clone()],
+    };
+    the_first_is_held(&target, &*upstream, "LOCK TABLE dunlin_streams", &both).await;
     target.clean().await;
 }
 

@@ -1,9 +1,12 @@
 //! The tables about the tables: made once, with the version of their format.
 
+use std::time::Duration;
+
 use tokio_postgres::types::Type;
 
 use super::{
     connection::{Connection, Failure},
+    locks,
     names::quoted,
     state::BOOKS,
 };
@@ -15,8 +18,9 @@ const FORMAT: i32 = 1;
 const LOCK: i64 = 0x6475_6e6c_696e_0001;
 
 /// Begins a transaction in which nobody else changes tables of ours.
-pub(super) fn begin_changes() -> String {
-    format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")
+pub(super) fn begin_changes(timeout: Duration) -> String {
+    let (begin, change) = (locks::begin_patiently(timeout), locks::change_soon(timeout));
+    format!("{begin}; SELECT pg_advisory_xact_lock({LOCK}); {change}")
 }
 
 /// What is there of the books.
@@ -103,7 +107,7 @@ pub(super) async fn keep(connection: &Connection, namespace: &str) -> Result<Boo
          );
          INSERT INTO {space}.dunlin_format VALUES ({FORMAT}) ON CONFLICT DO NOTHING;
          COMMIT",
-        begin = begin_changes()
+        begin = begin_changes(connection.timeout())
     );
     if let Err(failure) = connection.batch(&sql).await {
         if !matches!(failure, Failure::Broken(_)) {

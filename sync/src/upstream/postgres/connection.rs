@@ -66,13 +66,21 @@ impl Failure {
 
     pub(crate) fn words(self) -> String {
         match self {
-            Self::Broken(words) | Self::Refused { words, .. } => words,
+            Self::Broken(words) => words,
+            Self::Refused { code, words } => match codes::help(&code) {
+                Some(help) => format!("{words}; {help}"),
+                None => words,
+            },
         }
     }
 }
 
 impl From<Failure> for UpstreamError {
     fn from(failure: Failure) -> Self {
+        // Where it is not one table that is to be held.
+        if failure.is(codes::LOCKED) {
+            return Self::Unavailable(failure.words());
+        }
         let cause = failure.cause();
         let words = failure.words();
         match cause {
@@ -155,6 +163,11 @@ impl Connection {
     /// Counts what the server has notified us of, for what `LISTEN` was said; and the end of the connection.
     pub(crate) fn notified(&self) -> watch::Receiver<u64> {
         self.notified.subscribe()
+    }
+
+    /// Bound on each call.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -8,6 +8,7 @@ use super::{
     address::Address,
     books, codes,
     connection::{Connection, Failure},
+    locks,
     names::{literal, quoted},
     streams::{Registration, Streams},
     tables::{TablePlan, prepare},
@@ -78,6 +79,7 @@ impl Session {
         timeout: Duration,
     ) -> Result<Self, UpstreamError> {
         let (connection, namespace) = reach(address, timeout).await?;
+        connection.batch(&locks::settings(timeout)).await?;
         Ok(Self {
             connection,
             namespace,

@@ -83,6 +83,12 @@ pub(super) struct Registration<'t> {
 }
 
 impl Registration<'_> {
+    /// Whether the stream called `key` is among them.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        let streams = &self.streams;
+        streams.binary_search_by(|(its, _)| (**its).cmp(key)).is_ok()
+    }
+
     /// Writes them down, in one statement.
     pub(super) async fn run(
         &self,

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 use super::{
     books,
     choice::{Choice, Part, Place, Refusal, choose, fixed_columns, sql_type},
+    codes,
     connection::{Connection, Failure},
     names::quoted,
     state::{State, look},
@@ -64,8 +65,12 @@ pub(super) async fn prepare(
     if !choice.changes_tables() && wrong_views(namespace, &choice, &state).is_empty() {
         return plan(namespace, schema, choice, &state);
     }
-    connection.batch(&books::begin_changes()).await?;
-    match change(connection, namespace, schema, told).await {
+    let changing = async {
+        let begin = books::begin_changes(connection.timeout());
+        connection.batch(&begin).await?;
+        change(connection, namespace, schema, told).await
+    };
+    match changing.await {
         Ok(plan) => {
             connection.batch("COMMIT").await?;
             Ok(plan)
@@ -258,7 +263,8 @@ async fn make_view(
         );
         made = connection.batch(&sql).await;
     }
-    if made.is_err() && there {
+    let is_to_replace = |failure: &Failure| there && !failure.is(codes::LOCKED);
+    if made.as_ref().is_err_and(is_to_replace) {
         // Whoever was let in before is let in again.
         connection.batch("ROLLBACK TO SAVEPOINT the_view").await?;
         made = async {

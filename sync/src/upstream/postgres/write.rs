@@ -20,9 +20,10 @@ use super::{
     array::Item,
     codes::{self, Cause},
     connection::{Connection, Failure},
+    locks,
     part_rows::PartRows,
     session::Session,
-    streams::stream_key,
+    streams::{Registration, stream_key},
     tables::{PartPlan, TablePlan},
 };
 use crate::{
@@ -68,6 +69,7 @@ pub(super) async fn write(
     if session.books_oid == 0 {
         session.keep_books().await?;
     }
+    let mut is_locked = false;
     for _ in 0..2 {
         let writer = Writer::prepare(session, batch, told, looked).await?;
         match writer.write_whole(session).await {
@@ -80,12 +82,18 @@ pub(super) async fn write(
                 _ if failure.is(codes::UNIQUE_VIOLATION) && session.merges_left == 0 => {
                     session.merges_left = MERGES_AFTER_DOUBLE;
                 }
-                _ => break,
+                _ => {
+                    is_locked = failure.is(codes::LOCKED);
+                    break;
+                }
             },
         }
     }
-    session.forget();
-    session.keep_books().await?;
+    // A lock says nothing of what we remember, and may be on what we would look at.
+    if !is_locked {
+        session.forget();
+        session.keep_books().await?;
+    }
     let writer = Writer::prepare(session, batch, told, looked).await?;
     writer.write_singly(session).await
 }
@@ -228,10 +236,7 @@ impl<'b> Writer<'b> {
     /// Writes each schema for itself, outside of a transaction, and searches for the rows that are refused.
     async fn write_singly(mut self, session: &mut Session) -> Result<WriteReport, UpstreamError> {
         if let Some(registration) = session.registration(self.tables()) {
-            registration
-                .run(&session.connection, &session.namespace)
-                .await?;
-            session.is_registered(&registration);
+            self.register(session, &registration).await?;
         }
         let connection = &session.connection;
         for group in std::mem::take(&mut self.groups) {
@@ -256,6 +261,7 @@ impl<'b> Writer<'b> {
                     let right = items.split_off(items.len() / 2);
                     waiting.extend([right, items]);
                 } else {
+                    let reason = format!("table {}: {reason}", group.plan.parts[0].table);
                     for item in items {
                         self.losses.refuse(item.table, &reason);
                     }
@@ -263,6 +269,41 @@ impl<'b> Writer<'b> {
             }
         }
         Ok(self.losses.report(self.batch))
+    }
+
+    /// Writes streams down, for themselves. Those that cannot be are refused, and no others.
+    async fn register(
+        &mut self,
+        session: &mut Session,
+        registration: &Registration<'_>,
+    ) -> Result<(), UpstreamError> {
+        let connection = &session.connection;
+        // Another connection of ours may have them in a batch that takes its time.
+        let begin = locks::begin_patiently(connection.timeout());
+        let registering = async {
+            connection.batch(&begin).await?;
+            registration.run(connection, &session.namespace).await?;
+            connection.batch("COMMIT").await
+        };
+        let Err(failure) = registering.await else {
+            session.is_registered(registration);
+            return Ok(());
+        };
+        if matches!(failure.cause(), Cause::Moment | Cause::Setup(_)) {
+            return Err(failure.into());
+        }
+        connection.batch("ROLLBACK").await?;
+        let reason = format!("table dunlin_streams: {}", failure.words());
+        for group in &mut self.groups {
+            let (known, unknown): (Vec<Item>, Vec<Item>) = std::mem::take(&mut group.items)
+                .into_iter()
+                .partition(|item| !registration.holds(&self.keys[item.table]));
+            group.items = known;
+            for item in unknown {
+                self.losses.refuse(item.table, &reason);
+            }
+        }
+        Ok(())
     }
 
     /// Merges rows of one schema, the first table last: what counts as a row has all its parts.
