@@ -295,3 +295,45 @@ async fn a_second_type_is_found_whichever_came_first_also_after_a_restart() {
     assert_eq!(target.read(sql).await, [["600", "4"]]);
     target.clean().await;
 }
+
+#[tokio::test]
+async fn where_no_column_can_be_had_the_stream_is_refused_until_it_is_mended() {
+    let Some(target) = Target::real().await else {
+        return;
+    };
+    let upstream = target.upstream();
+    let names = [
+        "a",
+        "a_text",
+        "a_text_text",
+        "a_text_text_text",
+        "a_text_text_text_text",
+    ];
+    let wrong = schema("s", &names.map(|name| (name, FieldType::Bool)));
+    let columns = names.map(|_| column(Values::Bool(vec![true])));
+    let place = stream(&wrong, "d1", "m");
+    let first = table(&place, &wrong, vec![now_ns()], columns.into());
+    write_all(&*upstream, &one(first)).await;
+    let of = |name: &str| {
+        let schema = schema(name, &[("a", FieldType::Text)]);
+        texts(&schema, "m", now_ns(), &["x", "y"])
+    };
+    let batch = Batch {
+        tables: vec![of("s"), of("t")],
+    };
+    for _ in 0..2 {
+        let report = upstream.write(&batch).await.unwrap();
+        assert_eq!((report.rows_written, report.rejected.len()), (2, 0));
+        assert_eq!((report.refused.len(), report.refused[0].table), (1, 0));
+        let reason = &report.refused[0].reason;
+        assert!(reason.contains("other types"), "{reason}");
+    }
+    target
+        .execute(
+            "ALTER TABLE s DROP COLUMN a_text CASCADE; DELETE FROM dunlin_fields WHERE field = 'a_text'",
+        )
+        .await;
+    write_all(&*upstream, &batch).await;
+    assert_eq!(target.read_one("SELECT count(a_text) FROM s").await, "2");
+    target.clean().await;
+}

@@ -125,7 +125,12 @@ impl Session {
         }
         let plan = prepare(&self.connection, &self.namespace, schema, told).await?;
         let plan = Arc::new(plan);
-        self.plans.insert(schema.id, Arc::clone(&plan));
+        // Whatever can be mended is looked at again.
+        if plan.refused.values().any(|refusal| refusal.can_heal) {
+            self.plans.remove(&schema.id);
+        } else {
+            self.plans.insert(schema.id, Arc::clone(&plan));
+        }
         Ok((plan, true))
     }
 
