@@ -135,9 +135,7 @@ impl Upstream for Postgres {
         }
         let _place = self.place().await?;
         let mut session = self.session().await?;
-        let looked = |plan: &tables::TablePlan| self.succession.looked_at(plan);
-        let report = write::write(&mut session, batch, &self.told, &looked).await?;
-        self.succession.uses_books(session.books_oid);
+        let report = write::write(&mut session, batch, &self.told, &self.succession).await?;
         self.give_back(session);
         Ok(report)
     }

@@ -24,6 +24,7 @@ use super::{
     part_rows::PartRows,
     session::Session,
     streams::{Registration, stream_key},
+    succession::Succession,
     tables::{PartPlan, TablePlan},
 };
 use crate::{
@@ -40,9 +41,6 @@ const MERGES_AFTER_DOUBLE: u32 = 64;
 const COMMITTED_AT_ONCE_MAX: usize = 16;
 /// Bisecting what is refused of one schema.
 const SENDS_MAX: usize = 256;
-
-/// Called with each schema whose tables were looked up.
-pub(super) type Looked<'a> = &'a (dyn Fn(&TablePlan) + Sync);
 
 /// The streams of a batch that share a schema.
 struct Group {
@@ -64,14 +62,14 @@ pub(super) async fn write(
     session: &mut Session,
     batch: &Batch,
     told: &Told,
-    looked: Looked<'_>,
+    succession: &Succession,
 ) -> Result<WriteReport, UpstreamError> {
     if session.books_oid == 0 {
-        session.keep_books().await?;
+        keep_books(session, succession).await?;
     }
     let mut is_locked = false;
     for _ in 0..2 {
-        let writer = Writer::prepare(session, batch, told, looked).await?;
+        let writer = Writer::prepare(session, batch, told, succession).await?;
         match writer.write_whole(session).await {
             Ok(()) => {
                 session.merges_left = session.merges_left.saturating_sub(1);
@@ -92,10 +90,17 @@ pub(super) async fn write(
     // A lock says nothing of what we remember, and may be on what we would look at.
     if !is_locked {
         session.forget();
-        session.keep_books().await?;
+        keep_books(session, succession).await?;
     }
-    let writer = Writer::prepare(session, batch, told, looked).await?;
+    let writer = Writer::prepare(session, batch, told, succession).await?;
     writer.write_singly(session).await
+}
+
+/// Told before any table is looked at: those of a database in place of another are new as well.
+async fn keep_books(session: &mut Session, succession: &Succession) -> Result<(), UpstreamError> {
+    session.keep_books().await?;
+    succession.uses_books(session.books_oid);
+    Ok(())
 }
 
 impl<'b> Writer<'b> {
@@ -104,7 +109,7 @@ impl<'b> Writer<'b> {
         session: &mut Session,
         batch: &'b Batch,
         told: &Told,
-        looked: Looked<'_>,
+        succession: &Succession,
     ) -> Result<Self, UpstreamError> {
         let mut losses = Losses::default();
         let mut plans: HashMap<usize, Result<Arc<TablePlan>, String>> = HashMap::new();
@@ -128,7 +133,7 @@ impl<'b> Writer<'b> {
             }
             let identity = Arc::as_ptr(&table.schema).addr();
             if let Entry::Vacant(unknown) = plans.entry(identity) {
-                unknown.insert(made(session, &table.schema, told, looked).await?);
+                unknown.insert(made(session, &table.schema, told, succession).await?);
             }
             match &plans[&identity] {
                 Ok(plan) => {
@@ -336,12 +341,12 @@ async fn made(
     session: &mut Session,
     schema: &Arc<Schema>,
     told: &Told,
-    looked: Looked<'_>,
+    succession: &Succession,
 ) -> Result<Result<Arc<TablePlan>, String>, UpstreamError> {
     match session.plan(schema, told).await {
         Ok((plan, is_new)) => {
             if is_new {
-                looked(&plan);
+                succession.looked_at(&plan);
             }
             Ok(Ok(plan))
         }
