@@ -94,8 +94,10 @@ impl Postgres {
 
     /// A live session, or a new one; within the time-out.
     async fn session(&self) -> Result<Session, UpstreamError> {
-        while let Some(session) = unpoisoned(self.idle.lock()).pop() {
-            if !session.connection.is_closed() {
+        while let Some(session) = self.idle() {
+            if self.succession.is_outdated(session.books_oid) {
+                session.connection.close(GOODBYE_MAX).await;
+            } else if !session.connection.is_closed() {
                 return Ok(session);
             }
         }
@@ -103,6 +105,10 @@ impl Postgres {
         tokio::time::timeout(self.timeout, opening)
             .await
             .unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    fn idle(&self) -> Option<Session> {
+        unpoisoned(self.idle.lock()).pop()
     }
 
     /// Waits for room for one more connection: as long as the time-outs of those who have them let it last.

@@ -345,3 +345,28 @@ async fn where_no_column_can_be_had_the_stream_is_refused_until_it_is_mended() {
     assert_eq!(target.read_one("SELECT count(a_text) FROM s").await, "2");
     target.clean().await;
 }
+
+#[tokio::test]
+async fn streams_whose_list_was_dropped_are_written_down_again_by_every_connection() {
+    let Some(target) = Target::real().await else {
+        return;
+    };
+    let upstream = target.upstream();
+    let schema = schema("s", &[("x", FieldType::F64)]);
+    let of = |machine: &str| one(waves(&schema, machine, 3));
+    let (a, b) = (of("a"), of("b"));
+    // Two at once: each has a connection of its own.
+    let both = async || tokio::join!(write_all(&*upstream, &a), write_all(&*upstream, &b));
+    both().await;
+    target.execute("DROP TABLE dunlin_streams").await;
+    // Only one of the connections has to see it.
+    write_all(&*upstream, &of("c")).await;
+    assert_eq!(upstream.times_replaced(), 1);
+    for _ in 0..3 {
+        both().await;
+    }
+    assert_eq!(upstream.times_replaced(), 1);
+    let listed = target.read_one("SELECT count(*) FROM dunlin_streams").await;
+    assert_eq!(listed, "3");
+    target.clean().await;
+}

@@ -38,6 +38,13 @@ impl Succession {
         }
     }
 
+    /// Whether a session with these tables about the tables, 0 for none, remembers what is there no more: another
+    /// one has found others since, in which nothing is written down of what it takes for known.
+    pub(super) fn is_outdated(&self, books_oid: u32) -> bool {
+        let newest = unpoisoned(self.last.lock()).get("").copied();
+        books_oid != 0 && newest.is_some_and(|newest| newest != books_oid)
+    }
+
     /// The first table of a schema has been looked at.
     pub(super) fn looked_at(&self, plan: &TablePlan) {
         let schema = &plan.schema.name;
