@@ -70,6 +70,27 @@ async fn rows_with_one_time_in_one_batch_are_one_row_and_the_last_counts() {
 }
 
 #[tokio::test]
+async fn rows_with_one_time_are_rejected_with_the_one_that_counts() {
+    let Some(target) = Target::real().await else {
+        return;
+    };
+    let upstream = target.upstream();
+    let schema = schema("doubled", &[("x", FieldType::F64)]);
+    write_all(&*upstream, &one(waves(&schema, "first", 1))).await;
+    target
+        .execute("ALTER TABLE doubled ADD CHECK (x <> 2)")
+        .await;
+    let mut rows = waves(&schema, "m", 20);
+    rows.rows.ts[3] = rows.rows.ts[16];
+    let report = upstream.write(&one(rows.clone())).await.unwrap();
+    let rejected = report.rejected.iter().map(|rejection| rejection.row);
+    assert_eq!(rejected.collect::<Vec<_>>(), [3, 16], "{report:?}");
+    assert_eq!((report.rows_written, report.refused.len()), (18, 0));
+    assert_eq!(count(&*upstream, &rows).await, 18);
+    target.clean().await;
+}
+
+#[tokio::test]
 async fn every_value_comes_back_and_what_is_no_number_too() {
     let Some(target) = Target::real().await else {
         return;

@@ -358,7 +358,7 @@ async fn streams_whose_list_was_dropped_are_written_down_again_by_every_connecti
     // Two at once: each has a connection of its own.
     let both = async || tokio::join!(write_all(&*upstream, &a), write_all(&*upstream, &b));
     both().await;
-    target.execute("DROP TABLE dunlin_streams").await;
+    target.execute("DROP TABLE dunlin_streams CASCADE").await;
     // Only one of the connections has to see it.
     write_all(&*upstream, &of("c")).await;
     assert_eq!(upstream.times_replaced(), 1);

@@ -13,7 +13,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// One row of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Item {
     /// Index into the tables of the batch.
     pub(super) table: usize,

@@ -29,9 +29,9 @@ pub(super) const NO_SUCH_DATABASE: &str = "3D000";
 /// What helps, where the server's words do not tell.
 pub(super) fn help(code: &str) -> Option<&'static str> {
     match code {
-        LOCKED => Some(
-            "somebody holds a lock there (pg_locks tells who); it goes on once that has ended",
-        ),
+        LOCKED => {
+            Some("somebody holds a lock there (pg_locks tells who); it goes on once that has ended")
+        }
         "58P01" | "XX001" | "XX002" => Some("it is damaged: REINDEX it, or restore a backup"),
         _ => None,
     }

@@ -86,7 +86,9 @@ impl Registration<'_> {
     /// Whether the stream called `key` is among them.
     pub(super) fn holds(&self, key: &str) -> bool {
         let streams = &self.streams;
-        streams.binary_search_by(|(its, _)| (**its).cmp(key)).is_ok()
+        streams
+            .binary_search_by(|(its, _)| (**its).cmp(key))
+            .is_ok()
     }
 
     /// Writes them down, in one statement.

@@ -10,7 +10,7 @@
 //! is, and may be healed.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -55,6 +55,8 @@ struct Writer<'b> {
     /// By table of the batch.
     keys: Vec<String>,
     groups: Vec<Group>,
+    /// Rows that are not sent because another one stands for them, by that.
+    doubles: HashMap<Item, Vec<Item>>,
     losses: Losses,
 }
 
@@ -149,13 +151,15 @@ impl<'b> Writer<'b> {
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by_key(|group| group.items.first().map(|item| item.table));
+        let mut doubles = HashMap::new();
         for group in &mut groups {
-            drop_doubles(batch, &keys, &mut group.items);
+            drop_doubles(batch, &keys, &mut group.items, &mut doubles);
         }
         Ok(Self {
             batch,
             keys,
             groups,
+            doubles,
             losses,
         })
     }
@@ -258,18 +262,15 @@ impl<'b> Writer<'b> {
                 }
                 let reason = failure.words();
                 if cause == Cause::Row && items.len() == 1 {
-                    let item = items[0];
-                    self.losses
-                        .blamed
-                        .push(rejection(item.table, item.row, &reason));
+                    let rows = self.with_doubles(items[0]);
+                    let blamed = rows.map(|item| rejection(item.table, item.row, &reason));
+                    self.losses.blamed.extend(blamed.collect::<Vec<_>>());
                 } else if cause == Cause::Row && sends < SENDS_MAX {
                     let right = items.split_off(items.len() / 2);
                     waiting.extend([right, items]);
                 } else {
                     let reason = format!("table {}: {reason}", group.plan.parts[0].table);
-                    for item in items {
-                        self.losses.refuse(item.table, &reason);
-                    }
+                    self.refuse(items, &reason);
                 }
             }
         }
@@ -299,16 +300,31 @@ impl<'b> Writer<'b> {
         }
         connection.batch("ROLLBACK").await?;
         let reason = format!("table dunlin_streams: {}", failure.words());
+        let mut refused = Vec::new();
         for group in &mut self.groups {
             let (known, unknown): (Vec<Item>, Vec<Item>) = std::mem::take(&mut group.items)
                 .into_iter()
                 .partition(|item| !registration.holds(&self.keys[item.table]));
             group.items = known;
-            for item in unknown {
-                self.losses.refuse(item.table, &reason);
-            }
+            refused.extend(unknown);
         }
+        self.refuse(refused, &reason);
         Ok(())
+    }
+
+    /// A row and those that it stands for.
+    fn with_doubles(&self, item: Item) -> impl Iterator<Item = Item> {
+        let doubles = self.doubles.get(&item).into_iter().flatten();
+        std::iter::once(item).chain(doubles.copied())
+    }
+
+    /// Holds back the streams of these rows.
+    fn refuse(&mut self, items: Vec<Item>, reason: &str) {
+        let rows = items.into_iter().flat_map(|item| self.with_doubles(item));
+        let tables: BTreeSet<usize> = rows.map(|item| item.table).collect();
+        for table in tables {
+            self.losses.refuse(table, reason);
+        }
     }
 
     /// Merges rows of one schema, the first table last: what counts as a row has all its parts.
@@ -406,8 +422,14 @@ fn sort_out(batch: &Batch, index: usize, group: &mut Group, losses: &mut Losses)
     }
 }
 
-/// Of rows of one stream with one timestamp, the last one alone: a statement cannot write both.
-fn drop_doubles(batch: &Batch, keys: &[String], items: &mut Vec<Item>) {
+/// Of rows of one stream with one timestamp, the last one alone: a statement cannot write both. `doubles` are the
+/// others, whose fate is that of the last one.
+fn drop_doubles(
+    batch: &Batch,
+    keys: &[String],
+    items: &mut Vec<Item>,
+    doubles: &mut HashMap<Item, Vec<Item>>,
+) {
     let tables: HashSet<usize> = items.iter().map(|item| item.table).collect();
     let streams: HashSet<&String> = tables.iter().map(|table| &keys[*table]).collect();
     let ts = |item: &Item| batch.tables[item.table].rows.ts[item.row];
@@ -419,7 +441,13 @@ fn drop_doubles(batch: &Batch, keys: &[String], items: &mut Vec<Item>) {
     for item in &*items {
         last.insert((&keys[item.table], ts(item)), *item);
     }
-    items.retain(|item| last.get(&(&keys[item.table], ts(item))) == Some(item));
+    items.retain(|item| {
+        let stands = last[&(&keys[item.table], ts(item))];
+        if stands != *item {
+            doubles.entry(stands).or_default().push(*item);
+        }
+        stands == *item
+    });
 }
 
 /// The failure that made the others follow.
