@@ -14,7 +14,7 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -29,12 +29,13 @@ use dunlin_sync::{
     upstream::{DatabaseDescription, Description, Upstream, UpstreamError, WriteReport},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 /// Lines of JSON in a file that stays small: it is read whole for each batch, so that nothing is written twice.
 #[derive(Clone)]
 struct Lines {
     path: PathBuf,
-    /// Batches take turns.
+    /// Calls take turns: of those that were given up, one thread at most goes on.
     turn: Arc<Mutex<()>>,
 }
 
@@ -116,7 +117,6 @@ impl Lines {
 
     /// Adds what is not there yet; on the disk when this returns.
     fn append(&self, lines: &[Line]) -> io::Result<()> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.read()?;
         // A line of its own, whatever was torn before.
         let mut text = String::from("\n");
@@ -133,13 +133,20 @@ impl Lines {
         file.sync_data()
     }
 
-    /// Does what blocks on a thread for that. Every error may pass: a full disk, a directory that comes back.
+    /// Does what blocks on a thread for that, which has the turn until it is done, even if nobody waits for it any
+    /// more; who waits for the turn has no thread yet. Every error may pass: a full disk, a directory that comes back.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
     ) -> Result<T, UpstreamError> {
         let lines = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&lines)).await;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&lines);
+            drop(turn);
+            done
+        });
+        let done = done.await;
         let done = done.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         done.map_err(|error| UpstreamError::Unavailable(format!("{}: {error}", self.location())))
     }

@@ -104,6 +104,8 @@ pub trait Upstream: Send + Sync {
     /// Rows that can never be taken come back as rejections, tables that are refused as refusals; neither
     /// stops the others.
     ///
+    /// May be dropped at any `await`, after a time-out: leave nothing half open there. The batch comes again.
+    ///
     /// # Errors
     /// [`UpstreamError::Unavailable`] after which the whole batch is sent again;
     /// [`UpstreamError::Rejected`] when the database itself refuses us, or refuses a table and cannot
