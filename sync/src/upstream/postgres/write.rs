@@ -4,10 +4,10 @@
 //! as anything that looks for rows that are there already, few by an INSERT that takes its columns as arrays.
 //! Rows that are there already make a COPY fail; then this batch and those after it are merged by INSERT.
 //!
-//! What is refused is tried again with the tables as they are now, each alone: nothing is blamed on a row because
-//! of what was remembered. Then the rows are searched for, within bounds. A stream of which no row is taken, or
-//! of which the guilty rows are not found within [`SENDS_MAX`] sends, is refused as a whole: it stays where it
-//! is, and may be healed.
+//! What is refused is tried again with the tables as they are now (unless it was a lock that was in the way), each
+//! alone: nothing is blamed on a row because of what was remembered. Then the rows are searched for, within bounds.
+//! A stream of which no row is taken, or of which the guilty rows are not found within [`SENDS_MAX`] sends, is
+//! refused as a whole: it stays where it is, and may be healed.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
