@@ -133,9 +133,12 @@ impl PostgresCentre {
             connection.batch(&lock).await?;
             if !is_of_our_format(&connection, &namespace).await? {
                 let made = make_tables(&connection).await;
-                made.map_err(|failure| match failure.is("42501") {
-                    true => UpstreamError::Rejected(no_right(&namespace, &failure.words())),
-                    false => failure.into(),
+                made.map_err(|failure| {
+                    if failure.is("42501") {
+                        UpstreamError::Rejected(no_right(&namespace, &failure.words()))
+                    } else {
+                        failure.into()
+                    }
                 })?;
             }
             connection.batch("COMMIT").await?;

@@ -148,13 +148,12 @@ impl SqliteCentre {
         let changes = Arc::clone(&self.changes);
         let work = move |slot: &mut Option<Open>, interrupt: &Interrupt| {
             // One that was moved away or replaced is not the centre any more.
-            let mut open = match slot.take().filter(|open| open.files.are_at(&path)) {
-                Some(open) => open,
-                None => {
-                    // Whoever waits compares counts of another connection now.
-                    changes.fetch_add(1, Ordering::Relaxed);
-                    open_at(&path, busy_max)?
-                }
+            let mut open = if let Some(open) = slot.take().filter(|open| open.files.are_at(&path)) {
+                open
+            } else {
+                // Whoever waits compares counts of another connection now.
+                changes.fetch_add(1, Ordering::Relaxed);
+                open_at(&path, busy_max)?
             };
             interrupt.is(open.connection.get_interrupt_handle());
             let result = work(&mut open.connection);

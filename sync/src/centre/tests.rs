@@ -244,7 +244,7 @@ async fn a_blob_comes_back_as_it_was_whatever_its_length() {
         assert_eq!(std::fs::read(&back).unwrap(), bytes);
         let left = std::fs::read_dir(place.dir.path()).unwrap();
         let mut left = left.map(|file| file.unwrap().file_name().into_string().unwrap());
-        assert!(!left.any(|name| name.ends_with(".part")));
+        assert!(!left.any(|name| name.contains("part")));
     }
 }
 
@@ -294,7 +294,7 @@ async fn a_fetch_goes_on_behind_what_has_arrived_and_takes_nothing_damaged() {
     let part = place.dir.path().join(format!("back.{hash}.part"));
     let fetch = || blobs::fetch(&centre, hash, &back, 1 << 30, None);
     // Cut in the middle of a chunk; and what arrived is not what was there.
-    for arrived in [&bytes[..CHUNK_BYTES * 4 + 17], &[0; CHUNK_BYTES]] {
+    for arrived in [&bytes[..CHUNK_BYTES * 4 + 17], &vec![0; CHUNK_BYTES]] {
         std::fs::write(&part, arrived).unwrap();
         fetch().await.unwrap();
         assert_eq!(std::fs::read(&back).unwrap(), bytes);

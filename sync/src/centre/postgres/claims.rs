@@ -93,10 +93,13 @@ pub(super) async fn claim(
         (&builder.name as _, Type::TEXT),
     ];
     let rows = connection.query(&sql, &parameters).await;
-    let rows = rows.map_err(|failure| match failure.is(UNIQUE_VIOLATION) {
+    let rows = rows.map_err(|failure| {
         // The same request again, while its first answer was still to come.
-        true => Failure::Broken(failure.words()),
-        false => failure,
+        if failure.is(UNIQUE_VIOLATION) {
+            Failure::Broken(failure.words())
+        } else {
+            failure
+        }
     })?;
     let Some(row) = rows.first() else {
         return Ok(Claimed::Nothing);
@@ -365,9 +368,10 @@ async fn end(connection: &Connection, job: &str, attempt: u32, ending: &Ending) 
         return Ok(false);
     }
     // What is given back keeps its place in the line; what has failed goes to its end.
-    let (used, opened) = match ending.uses_up_an_attempt() {
-        true => (1, NOW_MS),
-        false => (0, "opened_ms"),
+    let (used, opened) = if ending.uses_up_an_attempt() {
+        (1, NOW_MS)
+    } else {
+        (0, "opened_ms")
     };
     let sql = format!(
         "UPDATE dunlin_jobs

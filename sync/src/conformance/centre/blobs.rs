@@ -138,7 +138,7 @@ pub(super) async fn a_fetch_goes_on_and_takes_nothing_damaged(
     let hash = blobs::put(&*centre, &folder.file(&bytes)?, None).await?;
     let part = folder.0.join(format!("back.{hash}.part"));
     // Cut in the middle of a chunk; and what arrived is not what was there.
-    for arrived in [&bytes[..CHUNK_BYTES * 4 + 17], &[7; CHUNK_BYTES * 2]] {
+    for arrived in [&bytes[..CHUNK_BYTES * 4 + 17], &vec![7; CHUNK_BYTES * 2]] {
         fs::write(&part, arrived)?;
         blobs::fetch(&*centre, hash, &folder.back(), BYTES_MAX, None).await?;
         folder.is_fetched(&bytes)?;
