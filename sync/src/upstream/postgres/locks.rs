@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 /// Of the time-out, for a lock on what rows are written into.
-const FOR_ROWS: u32 = 8;
-/// For a lock on what is changed: whoever comes after us waits behind us.
-const FOR_CHANGES: u32 = 16;
+const FOR_ROWS: u32 = 5;
+/// For a lock on what is changed. Less than for rows: other devices that write some wait behind us. But of the
+/// usual 10 s more than the second (`deadlock_timeout`) after which the server calls off an autovacuum.
+const FOR_CHANGES: u32 = 8;
 /// For whoever goes on by itself: another device at its changes, another connection of ours.
 const FOR_A_TURN: u32 = 2;
 
