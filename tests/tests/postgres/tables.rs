@@ -112,15 +112,17 @@ async fn tables_dropped_behind_our_back_are_made_again_and_that_is_told() {
         target.read_one("SELECT count(*) FROM dunlin_streams").await,
         "2"
     );
-    let replaced = upstream.times_replaced();
-    assert!(replaced > 1);
+    assert!(upstream.times_replaced() > 1);
     // All of it at once is one event.
+    let another = target.upstream();
+    write_all(&*another, &batch).await;
     target
         .execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         .await;
-    write_all(&*upstream, &batch).await;
-    write_all(&*upstream, &batch).await;
-    assert_eq!(upstream.times_replaced(), replaced + 1);
+    for _ in 0..2 {
+        write_all(&*another, &batch).await;
+        assert_eq!(another.times_replaced(), 1);
+    }
     target.clean().await;
 }
 
