@@ -39,7 +39,7 @@ pub const NAME_BYTES_MAX: usize = 200;
 /// Longest reason that is kept, bytes; what is longer is cut.
 pub const REASON_BYTES_MAX: usize = 4096;
 /// Longest that anybody waits for jobs without looking.
-pub(crate) const WAIT_MAX: Duration = Duration::from_hours(1);
+pub const WAIT_MAX: Duration = Duration::from_hours(1);
 /// Most labels of a job or of a builder.
 pub const LABELS_MAX: usize = 64;
 
@@ -340,7 +340,7 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), CentreError> {
 ///
 /// # Errors
 /// [`CentreError::Refused`] if one is empty or too long.
-pub(crate) fn check_chunks(chunks: &[Vec<u8>]) -> Result<(), CentreError> {
+pub fn check_chunks(chunks: &[Vec<u8>]) -> Result<(), CentreError> {
     let mut wrong = chunks
         .iter()
         .filter(|chunk| chunk.is_empty() || chunk.len() > blobs::CHUNK_BYTES);
