@@ -29,7 +29,8 @@ fn says_what_was_understood_without_secrets() {
 fn says_where_edge_nodes_are_asked_for_their_births() {
     let sparkplug = |lines: &str| {
         let text = format!(
-            "device = \"d\"\n[mqtt]\nurl = \"mqtt://b\"\n[upstream]\nurl = \"sqlite:c.db\"\n\
+            "device = \"d\"\n[mqtt]\nurl = \"mqtt://b\"\n[upstream]\n\
+             url = \"tdengine://root:taosdata@localhost:6041/plant\"\n\
              [[stream]]\nname = \"plant\"\nformat = \"sparkplug_b\"\n{lines}"
         );
         of(&text).unwrap().0

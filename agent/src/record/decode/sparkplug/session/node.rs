@@ -63,7 +63,11 @@ impl Node {
     /// Whether aliases stand for what they did at the last birth, in a message that comes in this order.
     pub(super) fn aliases_hold(&self, device: Option<&str>, sequence: Sequence) -> bool {
         let is_gapless = matches!(sequence, Sequence::InOrder | Sequence::Repeated);
-        self.is_born && (is_gapless || self.is_complete(device))
+        // What a device has announced since the last death it has announced, whether its node's birth was seen or
+        // not: whoever subscribes late may have missed that one alone.
+        let born = device.and_then(|device| self.devices.get(device));
+        born.is_some_and(|device| device.is_born)
+            || self.is_born && (is_gapless || device.is_none())
     }
 
     /// Whether this birth is the one known already. Asked for again, it would come with another time.

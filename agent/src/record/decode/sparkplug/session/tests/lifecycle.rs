@@ -2,7 +2,7 @@
 
 use super::{
     DBIRTH, DDATA, DDEATH, Event, NBIRTH, NDATA, NDEATH, Payload, Rebirth, Resolution, Sequence,
-    bd_seq, born, by_alias, edge, named, pairs, payload, seen, take,
+    Session, bd_seq, born, by_alias, edge, named, pairs, payload, seen, take,
 };
 
 #[test]
@@ -248,4 +248,24 @@ fn commands_are_not_for_us() {
         assert_eq!((event, rebirth, metrics), (Event::Command, None, vec![]));
     }
     assert_eq!(session, before);
+}
+
+#[test]
+fn what_a_device_has_announced_holds_though_the_birth_of_its_node_was_missed() {
+    let mut session = Session::default();
+    let birth = || payload(1, vec![named("speed", Some(5))]);
+    take(&mut session, DBIRTH, birth(), |_| ()).unwrap();
+    let data = || payload(2, vec![by_alias(5)]);
+    let (_, _, rebirth, metrics) = take(&mut session, DDATA, data(), seen).unwrap();
+    assert_eq!(
+        (rebirth, metrics),
+        (Some(Rebirth::NoBirth), pairs(&[("speed", "-2")]))
+    );
+    // A death is the end of it, until the device is born again.
+    take(&mut session, NDEATH, payload(0, vec![bd_seq(3)]), |_| ()).unwrap();
+    let (.., metrics) = take(&mut session, DDATA, data(), seen).unwrap();
+    assert_eq!(metrics, vec![]);
+    take(&mut session, DBIRTH, birth(), |_| ()).unwrap();
+    let (.., metrics) = take(&mut session, DDATA, data(), seen).unwrap();
+    assert_eq!(metrics, pairs(&[("speed", "-2")]));
 }
