@@ -14,6 +14,8 @@
 //! that it lives does not keep a job for ever.
 
 pub mod blobs;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod ending;
 pub mod job;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -8,6 +8,7 @@ use super::{Done, NOW_MS, jobs, tell};
 use crate::{
     centre::{
         Builder,
+        ending::Ending,
         job::{Claim, Ended, Held, JobId, JobState, Outcome, Progress},
     },
     upstream::postgres::connection::{Connection, Failure},
@@ -221,14 +222,7 @@ pub(super) async fn finish(
 ) -> Done<Ended> {
     let name = job.to_string();
     lock(connection, &name).await?;
-    let ending = match outcome {
-        Outcome::Done { result } => Ending::Done(result.clone()),
-        Outcome::Failed { is_final, .. } => Ending::Failed {
-            reason: outcome.reason().unwrap_or_default(),
-            is_final: *is_final,
-        },
-        Outcome::Returned => Ending::Returned,
-    };
+    let ending = Ending::from(outcome);
     if end(connection, &name, attempt, &ending).await? {
         return Ok(Ended::Accepted);
     }
@@ -294,64 +288,6 @@ pub(super) async fn look_again_in(
     Ok(expiry.map(|expiry| expiry.max(EXPIRY_WAIT_MIN)))
 }
 
-/// How an attempt ends.
-enum Ending {
-    Done(Vec<u8>),
-    Failed { reason: String, is_final: bool },
-    Returned,
-    Expired(String),
-    Cancelled,
-}
-
-impl Ending {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Done(_) => "done",
-            Self::Failed { .. } => "failed",
-            Self::Returned => "returned",
-            Self::Expired(_) => "expired",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Failed { reason, .. } | Self::Expired(reason) => Some(reason),
-            Self::Done(_) | Self::Returned | Self::Cancelled => None,
-        }
-    }
-
-    /// What the job is then.
-    fn state(&self) -> &'static str {
-        match self {
-            Self::Done(_) => "'done'",
-            Self::Failed { is_final: true, .. } => "'failed'",
-            Self::Failed { .. } | Self::Expired(_) => {
-                "CASE WHEN attempts_left > 1 THEN 'open' ELSE 'failed' END"
-            }
-            Self::Returned => "'open'",
-            Self::Cancelled => "'cancelled'",
-        }
-    }
-
-    fn result(&self) -> Option<&[u8]> {
-        match self {
-            Self::Done(result) => Some(result),
-            _ => None,
-        }
-    }
-
-    fn uses_up_an_attempt(&self) -> bool {
-        matches!(
-            self,
-            Self::Failed {
-                is_final: false,
-                ..
-            } | Self::Expired(_)
-        )
-    }
-}
-
 /// Ends an attempt that runs, and says what follows for its job, which is locked; whether it ran.
 async fn end(connection: &Connection, job: &str, attempt: u32, ending: &Ending) -> Done<bool> {
     let sql = format!(
@@ -367,7 +303,6 @@ async fn end(connection: &Connection, job: &str, attempt: u32, ending: &Ending) 
     if connection.execute(&sql, &parameters).await? == 0 {
         return Ok(false);
     }
-    // What is given back keeps its place in the line; what has failed goes to its end.
     let (used, opened) = if ending.uses_up_an_attempt() {
         (1, NOW_MS)
     } else {

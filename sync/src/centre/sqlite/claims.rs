@@ -7,6 +7,7 @@ use crate::{
     centre::{
         Builder, CentreError,
         blobs::BlobHash,
+        ending::Ending,
         job::{Claim, Ended, Held, JobId, Outcome, Progress},
     },
     upstream::sqlite::turns::DbError,
@@ -231,27 +232,22 @@ pub(super) fn finish(
     now: i64,
 ) -> Result<Ended, DbError> {
     let job = job.to_string();
-    let ending = match outcome {
-        Outcome::Done { result } => Ending::Done(result.clone()),
-        Outcome::Failed { is_final, .. } => Ending::Failed {
-            reason: outcome.reason().unwrap_or_default(),
-            is_final: *is_final,
-        },
-        Outcome::Returned => Ending::Returned,
-    };
+    let ending = Ending::from(outcome);
     if end(transaction, &job, attempt, &ending, now)? {
         return Ok(Ended::Accepted);
     }
     // Its own ending, whose answer was lost?
-    let result = match &ending {
-        Ending::Done(result) => Some(result),
-        _ => None,
-    };
     let sql = "SELECT 1 FROM dunlin_attempts AS a JOIN dunlin_jobs AS j USING (job)
                WHERE job = ?1 AND attempt = ?2 AND ending = ?3 AND a.reason IS ?4
                AND (?5 IS NULL OR j.result = ?5)";
     let mut statement = transaction.prepare_cached(sql)?;
-    let asked = params![job, attempt, ending.word(), ending.reason(), result];
+    let asked = params![
+        job,
+        attempt,
+        ending.word(),
+        ending.reason(),
+        ending.result()
+    ];
     let is_ours = statement.exists(asked)?;
     Ok(if is_ours {
         Ended::Accepted
@@ -280,34 +276,6 @@ pub(super) fn next_expiry(connection: &Connection) -> Result<Option<i64>, DbErro
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
-/// How an attempt ends.
-enum Ending {
-    Done(Vec<u8>),
-    Failed { reason: String, is_final: bool },
-    Returned,
-    Expired(String),
-    Cancelled,
-}
-
-impl Ending {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Done(_) => "done",
-            Self::Failed { .. } => "failed",
-            Self::Returned => "returned",
-            Self::Expired(_) => "expired",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Failed { reason, .. } | Self::Expired(reason) => Some(reason),
-            Self::Done(_) | Self::Returned | Self::Cancelled => None,
-        }
-    }
-}
-
 /// Ends an attempt that runs, and says what follows for its job; whether it ran.
 fn end(
     transaction: &Transaction<'_>,
@@ -323,29 +291,16 @@ fn end(
     if ended == 0 {
         return Ok(false);
     }
-    // What is given back keeps its place in the line; what has failed goes to its end.
-    let (state, used, opened) = match ending {
-        Ending::Done(_) => ("'done'", 0, None),
-        Ending::Failed { is_final: true, .. } => ("'failed'", 0, None),
-        Ending::Failed { .. } | Ending::Expired(_) => (
-            "CASE WHEN attempts_left > 1 THEN 'open' ELSE 'failed' END",
-            1,
-            Some(now),
-        ),
-        Ending::Returned => ("'open'", 0, None),
-        Ending::Cancelled => ("'cancelled'", 0, None),
-    };
-    let result = match ending {
-        Ending::Done(result) => Some(result),
-        _ => None,
-    };
+    let opened = ending.uses_up_an_attempt().then_some(now);
     let sql = format!(
         "UPDATE dunlin_jobs
          SET state = {state}, attempts_left = attempts_left - {used}, opened_ms = coalesce(?4, opened_ms),
              result = ?2, reason = ?3
-         WHERE job = ?1"
+         WHERE job = ?1",
+        state = ending.state(),
+        used = i32::from(ending.uses_up_an_attempt())
     );
     let mut statement = transaction.prepare_cached(&sql)?;
-    statement.execute(params![job, result, ending.reason(), opened])?;
+    statement.execute(params![job, ending.result(), ending.reason(), opened])?;
     Ok(true)
 }

@@ -130,7 +130,9 @@ pub(super) async fn whoever_lost_a_claim_cannot_finish_it(target: &dyn CentreTar
         "how attempts ended",
         &vec!["expired", "done"],
         &endings(&job),
-    )
+    )?;
+    let reason = Some("its builder was not heard of for 1000000 ms".to_owned());
+    same("why the first ended", &reason, &job.attempts[0].reason)
 }
 
 async fn renewed(target: &dyn CentreTarget, steps: u64) -> Result<Held, Finding> {
@@ -252,6 +254,12 @@ pub(super) async fn a_job_that_fails_is_tried_again_a_bounded_number_of_times(
         is_final: true,
     };
     centre.finish(JobId(1), 4, &hopeless).await?;
+    let there = found(&*centre, 1).await?;
+    same(
+        "the state of what is hopeless",
+        &JobState::Failed,
+        &there.state,
+    )?;
     nothing_to_claim(&*centre, 202).await
 }
 
