@@ -7,6 +7,7 @@ mod losses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod relay;
+mod server_url;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod tdengine;

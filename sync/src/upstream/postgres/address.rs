@@ -1,20 +1,16 @@
 //! What the user wrote, checked: the URL, and what belongs to it.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{net::IpAddr, sync::Arc};
 
-use percent_encoding::percent_decode_str;
 use tokio_postgres::{Config, config::SslMode};
-use url::{Host, Url};
+use url::Url;
 
-use super::super::{UpstreamError, UpstreamOptions, relay::Target};
-use crate::{
-    files::secret_file::FollowedPassword,
-    lock::unpoisoned,
-    tls::{FollowedTls, TlsFiles},
+use super::super::{
+    UpstreamError, UpstreamOptions,
+    relay::Target,
+    server_url::{Password, database_of, decoded, host_of, parsed, tls_files, wrong},
 };
+use crate::tls::{FollowedTls, TlsFiles};
 
 const PORT: u16 = 5432;
 const DATABASE_BYTES_MAX: usize = 63;
@@ -25,7 +21,7 @@ const APPLICATION: &str = "dunlin";
 pub(crate) struct Address {
     pub(crate) target: Target,
     user: String,
-    password: Mutex<FollowedPassword>,
+    password: Password,
     /// ASCII letters, digits and `_`.
     pub(super) database: String,
 }
@@ -33,43 +29,23 @@ pub(crate) struct Address {
 impl Address {
     /// Checks URL, options and TLS files. No error repeats the URL: it may hold a password.
     pub(crate) fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
-        let url = Url::parse(&options.url).map_err(|e| {
-            wrong(format!(
-                "the URL cannot be read: {e}; write postgres://user:password@host:5432/database \
-                 (percent-encode special characters of the password)"
-            ))
-        })?;
+        let url = parsed(options, "postgres://user:password@host:5432/database")?;
         // Of an unknown scheme, an address is a name like any other.
-        let host = match url.host() {
-            Some(Host::Domain(name)) if !name.is_empty() && !name.contains('%') => name.to_owned(),
-            Some(Host::Ipv4(ip)) => ip.to_string(),
-            Some(Host::Ipv6(ip)) => ip.to_string(),
-            _ => return Err(wrong("the URL names no usable host".into())),
-        };
+        let host = host_of(&url)?;
         if url.fragment().is_some() {
             return Err(wrong(
                 "the URL takes no \"#\"; percent-encode it in the password".into(),
             ));
         }
-        let database = url.path().trim_start_matches('/').to_owned();
-        if !is_word(&database) || database.len() > DATABASE_BYTES_MAX {
-            return Err(wrong(format!(
-                "the URL must end in a database name of 1 to {DATABASE_BYTES_MAX} letters, digits \
-                 and \"_\", not starting with a digit"
-            )));
-        }
-        let user = decoded(url.username())?;
+        let database = database_of(&url, DATABASE_BYTES_MAX)?;
+        let user = without_nul(decoded(url.username())?)?;
         if user.is_empty() {
             return Err(wrong(
                 "the URL names no user; write postgres://user@host:5432/database".into(),
             ));
         }
-        let password = decoded(url.password().unwrap_or_default())?;
-        let files = TlsFiles {
-            ca_file: options.ca_file.clone(),
-            cert_file: options.cert_file.clone(),
-            key_file: options.key_file.clone(),
-        };
+        let password = without_nul(decoded(url.password().unwrap_or_default())?)?;
+        let files = tls_files(options);
         let tls = if is_encrypted(&url, &host)? || files != TlsFiles::default() {
             if asked_for(&url)?.is_some_and(|is_encrypted| !is_encrypted) {
                 return Err(wrong(
@@ -89,10 +65,7 @@ impl Address {
                 tls,
             },
             user,
-            password: Mutex::new(FollowedPassword::new(
-                password,
-                options.password_file.clone(),
-            )),
+            password: Password::new(password, options),
             database,
         })
     }
@@ -105,17 +78,11 @@ impl Address {
             .dbname(&self.database)
             .application_name(APPLICATION)
             .ssl_mode(SslMode::Disable);
-        let mut password = self.lock_password();
-        let password = password.current();
+        let password = self.password.current();
         if !password.is_empty() {
             config.password(password);
         }
         config
-    }
-
-    // Each change of it is whole.
-    fn lock_password(&self) -> MutexGuard<'_, FollowedPassword> {
-        unpoisoned(self.password.lock())
     }
 
     /// Scheme, host, port, database, and whether it is encrypted.
@@ -133,12 +100,7 @@ impl Address {
 
     /// `text` without the password, should a server repeat it.
     pub(super) fn without_password(&self, text: &str) -> String {
-        let password = self.lock_password();
-        if password.last().len() < 4 {
-            text.to_owned()
-        } else {
-            text.replace(password.last(), "***")
-        }
+        self.password.hidden_in(text)
     }
 }
 
@@ -177,26 +139,14 @@ fn is_encrypted(url: &Url, host: &str) -> Result<bool, UpstreamError> {
     Ok(asked_for(url)?.unwrap_or(!is_here))
 }
 
-fn wrong(reason: String) -> UpstreamError {
-    UpstreamError::Rejected(reason)
-}
-
-fn decoded(part: &str) -> Result<String, UpstreamError> {
-    let text = percent_decode_str(part)
-        .decode_utf8()
-        .map_err(|_| wrong("user and password of the URL must be UTF-8".into()))?;
+/// The server ends texts at a NUL.
+fn without_nul(text: String) -> Result<String, UpstreamError> {
     if text.contains('\0') {
         return Err(wrong(
             "user and password of the URL must hold no NUL".into(),
         ));
     }
-    Ok(text.into_owned())
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    Ok(text)
 }
 
 #[cfg(test)]

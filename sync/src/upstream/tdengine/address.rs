@@ -1,20 +1,13 @@
 //! What the user wrote, checked: the URL and the options of CREATE DATABASE.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use percent_encoding::percent_decode_str;
-use url::{Host, Url};
-
-use super::super::{UpstreamError, UpstreamOptions, relay::Target};
-use crate::{
-    files::secret_file::FollowedPassword,
-    lock::unpoisoned,
-    tls::{FollowedTls, TlsFiles},
+use super::super::{
+    UpstreamError, UpstreamOptions,
+    relay::Target,
+    server_url::{Password, database_of, decoded, host_of, is_word, parsed, tls_files, wrong},
 };
+use crate::tls::{FollowedTls, TlsFiles};
 
 const PORT: u16 = 6041;
 const DATABASE_BYTES_MAX: usize = 64;
@@ -23,7 +16,7 @@ const DATABASE_BYTES_MAX: usize = 64;
 pub(super) struct Address {
     pub(super) target: Target,
     pub(super) user: String,
-    password: Mutex<FollowedPassword>,
+    password: Password,
     /// ASCII letters, digits and `_`.
     pub(super) database: String,
     /// Everything after PRECISION in CREATE DATABASE.
@@ -33,38 +26,18 @@ pub(super) struct Address {
 impl Address {
     /// Checks URL, options and TLS files. No error repeats the URL: it may hold a password.
     pub(super) fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
-        let url = Url::parse(&options.url).map_err(|e| {
-            wrong(format!(
-                "the URL cannot be read: {e}; write tdengine://user:password@host:6041/database \
-                 (percent-encode special characters of the password)"
-            ))
-        })?;
-        let host = match url.host() {
-            Some(Host::Domain(name)) if !name.is_empty() && !name.contains('%') => name.to_owned(),
-            Some(Host::Ipv4(ip)) => ip.to_string(),
-            Some(Host::Ipv6(ip)) => ip.to_string(),
-            _ => return Err(wrong("the URL names no usable host".into())),
-        };
+        let url = parsed(options, "tdengine://user:password@host:6041/database")?;
+        let host = host_of(&url)?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong(
                 "the URL takes no \"?\" or \"#\"; percent-encode them in the password".into(),
             ));
         }
-        let database = url.path().trim_start_matches('/').to_owned();
-        if !is_word(&database) || database.len() > DATABASE_BYTES_MAX {
-            return Err(wrong(format!(
-                "the URL must end in a database name of 1 to {DATABASE_BYTES_MAX} letters, digits \
-                 and \"_\", not starting with a digit"
-            )));
-        }
-        let user = decoded(url.username(), "root")?;
-        let password = decoded(url.password().unwrap_or_default(), "taosdata")?;
+        let database = database_of(&url, DATABASE_BYTES_MAX)?;
+        let user = decoded_or(url.username(), "root")?;
+        let password = decoded_or(url.password().unwrap_or_default(), "taosdata")?;
 
-        let files = TlsFiles {
-            ca_file: options.ca_file.clone(),
-            cert_file: options.cert_file.clone(),
-            key_file: options.key_file.clone(),
-        };
+        let files = tls_files(options);
         let tls = match url.scheme() {
             "tdengines" => {
                 let tls = FollowedTls::new(files).map_err(|e| wrong(e.to_string()))?;
@@ -86,10 +59,7 @@ impl Address {
                 tls,
             },
             user,
-            password: Mutex::new(FollowedPassword::new(
-                password,
-                options.password_file.clone(),
-            )),
+            password: Password::new(password, options),
             database,
             create_options: create_options(&options.database_options)?,
         })
@@ -97,12 +67,7 @@ impl Address {
 
     /// The password for a new connection.
     pub(super) fn password(&self) -> String {
-        self.lock_password().current().to_owned()
-    }
-
-    // Each change of it is whole.
-    fn lock_password(&self) -> MutexGuard<'_, FollowedPassword> {
-        unpoisoned(self.password.lock())
+        self.password.current()
     }
 
     /// Scheme, host, port and database.
@@ -117,33 +82,16 @@ impl Address {
 
     /// `text` without the password, should a server repeat it.
     pub(super) fn without_password(&self, text: &str) -> String {
-        let password = self.lock_password();
-        if password.last().len() < 4 {
-            text.to_owned()
-        } else {
-            text.replace(password.last(), "***")
-        }
+        self.password.hidden_in(text)
     }
 }
 
-fn wrong(reason: String) -> UpstreamError {
-    UpstreamError::Rejected(reason)
-}
-
-fn decoded(part: &str, default: &str) -> Result<String, UpstreamError> {
+/// What the URL says, or else what a new server takes.
+fn decoded_or(part: &str, default: &str) -> Result<String, UpstreamError> {
     if part.is_empty() {
         return Ok(default.to_owned());
     }
-    let text = percent_decode_str(part)
-        .decode_utf8()
-        .map_err(|_| wrong("user and password of the URL must be UTF-8".into()))?;
-    Ok(text.into_owned())
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    decoded(part)
 }
 
 /// ` NAME VALUE ...`: names are words, values numbers with units or words, so nothing else gets in.
