@@ -1,6 +1,8 @@
 //! Harness, scenarios, crash loops and measurements.
 
+pub mod batches;
 pub mod central;
+pub mod certificates;
 pub mod device;
 pub mod disk_image;
 pub mod doubles;

@@ -10,9 +10,10 @@ use dunlin_sync::{
     sample::FieldType,
     upstream::{Upstream, UpstreamError, UpstreamOptions, connect},
 };
+use dunlin_tests::batches::{count, one, schema, waves, write_all};
 use dunlin_tests::doubles::relay::Relay;
 
-use crate::support::{Target, count, is_unavailable, one, options, schema, waves, write_all};
+use crate::support::{Target, is_unavailable, options};
 
 fn batch(name: &str, rows: usize) -> Batch {
     one(waves(&schema(name, &[("x", FieldType::F64)]), "m", rows))

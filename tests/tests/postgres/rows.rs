@@ -6,10 +6,9 @@ use dunlin_sync::{
     rows::{Batch, Column, Values},
     sample::{FieldType, Value},
 };
+use dunlin_tests::batches::{column, count, now_ns, one, schema, stream, table, waves, write_all};
 
-use crate::support::{
-    Target, column, count, now_ns, one, schema, stream, table, texts, waves, write_all,
-};
+use crate::support::{Target, texts};
 
 #[tokio::test]
 async fn the_same_rows_again_change_nothing_and_new_ones_among_them_are_written() {
@@ -203,7 +202,7 @@ async fn rows_that_a_constraint_refuses_are_found_and_the_rest_is_written() {
         .await;
     let rows = waves(&schema, "m", 4_000);
     let other = waves(
-        &crate::support::schema("fine", &[("x", FieldType::F64)]),
+        &dunlin_tests::batches::schema("fine", &[("x", FieldType::F64)]),
         "m",
         500,
     );

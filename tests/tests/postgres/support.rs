@@ -1,16 +1,13 @@
-//! Where a scenario runs, and batches to write.
+//! Where a scenario runs.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_sync::{
-    rows::{Batch, Column, Rows, TableRows, Values},
-    sample::{Field, FieldType, Schema, Stream, TimeRange},
+    rows::{TableRows, Values},
+    sample::Schema,
     upstream::{Upstream, UpstreamError, UpstreamOptions, connect},
 };
+use dunlin_tests::batches::{column, stream, table};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// A database of its own on a real server.
@@ -125,91 +122,6 @@ pub(crate) fn is_unavailable(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::Unavailable(_))
 }
 
-pub(crate) fn now_ns() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos() as i64
-}
-
-pub(crate) fn schema(name: &str, fields: &[(&str, FieldType)]) -> Arc<Schema> {
-    Arc::new(Schema {
-        id: crc(name),
-        name: name.into(),
-        tag_names: vec!["device".into(), "machine".into()],
-        fields: fields
-            .iter()
-            .map(|(name, kind)| Field {
-                name: (*name).into(),
-                kind: *kind,
-            })
-            .collect(),
-        origins: Vec::new(),
-    })
-}
-
-/// A number of its own for each name, as a catalog gives them.
-fn crc(name: &str) -> u32 {
-    name.bytes().fold(7, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(byte.into())
-    })
-}
-
-pub(crate) fn stream(schema: &Schema, device: &str, machine: &str) -> Arc<Stream> {
-    let name = format!("{}/{machine}", schema.name);
-    Arc::new(Stream {
-        id: crc(&format!("{device} {name}")),
-        schema: schema.id,
-        name,
-        tags: vec![device.into(), machine.into()],
-        first_tags: None,
-    })
-}
-
-pub(crate) fn column(values: Values) -> Column {
-    Column {
-        values,
-        present: None,
-    }
-}
-
-pub(crate) fn table(
-    stream: &Arc<Stream>,
-    schema: &Arc<Schema>,
-    ts: Vec<i64>,
-    columns: Vec<Column>,
-) -> TableRows {
-    let rows = ts.len();
-    TableRows {
-        stream: Arc::clone(stream),
-        schema: Arc::clone(schema),
-        rows: Rows {
-            is_train: (0..rows).map(|row| row % 5 != 0).collect(),
-            fold: (0..rows).map(|row| (row % 256) as u8).collect(),
-            source_ts: ts
-                .iter()
-                .map(|ts| (ts % 2 == 0).then_some(ts - 7))
-                .collect(),
-            ts,
-            columns: columns.into(),
-        },
-    }
-}
-
-/// `rows` rows of one f64 field, one microsecond apart, ending now.
-pub(crate) fn waves(schema: &Arc<Schema>, machine: &str, rows: usize) -> TableRows {
-    let end = now_ns();
-    let ts = (0..rows).map(|row| end - (rows - row) as i64 * 1_000);
-    let x = (0..rows).map(|row| row as f64 / 8.0).collect();
-    let columns = vec![column(Values::F64(x))];
-    table(
-        &stream(schema, "d1", machine),
-        schema,
-        ts.collect(),
-        columns,
-    )
-}
-
 /// Texts of one field, `start` and the nanoseconds behind it.
 pub(crate) fn texts(schema: &Arc<Schema>, machine: &str, start: i64, texts: &[&str]) -> TableRows {
     let ts = (0..texts.len()).map(|row| start + row as i64);
@@ -221,23 +133,4 @@ pub(crate) fn texts(schema: &Arc<Schema>, machine: &str, start: i64, texts: &[&s
         ts.collect(),
         columns,
     )
-}
-
-pub(crate) fn one(table: TableRows) -> Batch {
-    Batch {
-        tables: vec![table],
-    }
-}
-
-pub(crate) async fn count(upstream: &dyn Upstream, table: &TableRows) -> u64 {
-    upstream
-        .count(&table.stream, &table.schema, TimeRange::ALL)
-        .await
-        .unwrap()
-}
-
-pub(crate) async fn write_all(upstream: &dyn Upstream, batch: &Batch) {
-    let report = upstream.write(batch).await.unwrap();
-    assert_eq!((report.rejected, report.refused), (vec![], vec![]));
-    assert_eq!(report.rows_written, batch.rows() as u64);
 }

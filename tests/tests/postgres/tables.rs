@@ -6,10 +6,9 @@ use dunlin_sync::{
     rows::{Batch, Column, TableRows, Values},
     sample::{FieldType, Value},
 };
+use dunlin_tests::batches::{column, count, now_ns, one, schema, stream, table, waves, write_all};
 
-use crate::support::{
-    Target, column, count, now_ns, one, schema, stream, table, texts, waves, write_all,
-};
+use crate::support::{Target, texts};
 
 async fn write(target: &Target, device: &str, fields: &[(&str, Value)], ts: i64) {
     let kinds: Vec<_> = fields

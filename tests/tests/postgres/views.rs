@@ -6,8 +6,9 @@ use dunlin_sync::{
     rows::{Batch, Values},
     sample::{FieldType, Origin, Schema, Stage},
 };
+use dunlin_tests::batches::{column, now_ns, one, schema, stream, table, waves, write_all};
 
-use crate::support::{Target, column, now_ns, one, schema, stream, table, texts, waves, write_all};
+use crate::support::{Target, texts};
 
 #[tokio::test]
 async fn a_view_tells_time_to_the_microsecond_and_tags_as_they_are_now() {

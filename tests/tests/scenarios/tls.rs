@@ -1,61 +1,16 @@
 //! TLS to the broker: the right name from the right authority, a client certificate, never plain.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
-use rustls::{
-    RootCertStore, ServerConfig,
-    crypto::ring,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    server::WebPkiClientVerifier,
-};
+use dunlin_tests::certificates::{Issuer, acceptor, authority, issue};
+use rcgen::ExtendedKeyUsagePurpose;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::{World, runtime};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// Certificate and key for `name`, signed `by`.
-fn issue(
-    by: &Issuer,
-    name: &str,
-    purpose: ExtendedKeyUsagePurpose,
-) -> (rcgen::Certificate, KeyPair) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    params.extended_key_usages.push(purpose);
-    (params.signed_by(&key, by).unwrap(), key)
-}
-
 /// Ends TLS in front of `to`; asks for a certificate from `clients` if there are any.
 fn front(to: SocketAddr, ca: &Issuer, name: &str, clients: Option<&Issuer>) -> u16 {
-    let (certificate, key) = issue(ca, name, ExtendedKeyUsagePurpose::ServerAuth);
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let builder = if let Some(clients) = clients {
-        let mut roots = RootCertStore::empty();
-        roots.add(clients.der().clone()).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        builder.with_client_cert_verifier(verifier.build().unwrap())
-    } else {
-        builder.with_no_client_auth()
-    };
-    let chain = vec![certificate.der().clone()];
-    let config = builder.with_single_cert(chain, key).unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(ca, name, clients);
     let listener = runtime()
         .block_on(TcpListener::bind("127.0.0.1:0"))
         .unwrap();

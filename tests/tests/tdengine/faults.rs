@@ -7,9 +7,10 @@ use dunlin_sync::{
     sample::FieldType,
     upstream::{Upstream, UpstreamError, UpstreamOptions, connect},
 };
+use dunlin_tests::batches::{count, now_ns, one, schema, waves, write_all};
 use dunlin_tests::doubles::taos::{Cut, TaosDouble};
 
-use crate::support::{count, now_ns, one, options, schema, waves, write_all};
+use crate::support::options;
 
 fn impatient(url: &str) -> Box<dyn Upstream> {
     let timeout = Duration::from_secs(1);

@@ -5,8 +5,9 @@ use dunlin_sync::{
     sample::FieldType,
     upstream::{Upstream, UpstreamError, connect},
 };
+use dunlin_tests::batches::{column, count, one, schema, waves, write_all};
 
-use crate::support::{Target, column, count, one, options, schema, waves, write_all};
+use crate::support::{Target, options};
 
 on_both! {
     many_small_tables_go_in_few_statements

@@ -1,15 +1,9 @@
-//! Where a scenario runs, and batches to write.
+//! Where a scenario runs.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use dunlin_sync::{
     conformance::Cells,
-    rows::{Batch, Column, Rows, TableRows, Values},
-    sample::{Field, FieldType, Schema, Stream, TimeRange},
     upstream::{Upstream, UpstreamOptions, connect},
 };
 use dunlin_tests::doubles::taos::{Cell, Row, TaosDouble};
@@ -180,99 +174,4 @@ pub(crate) fn options(url: &str) -> UpstreamOptions {
         cert_file: None,
         key_file: None,
     }
-}
-
-pub(crate) fn now_ns() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos() as i64
-}
-
-pub(crate) fn schema(name: &str, fields: &[(&str, FieldType)]) -> Arc<Schema> {
-    Arc::new(Schema {
-        id: 0,
-        name: name.into(),
-        tag_names: vec!["device".into(), "machine".into()],
-        fields: fields
-            .iter()
-            .map(|(name, kind)| Field {
-                name: (*name).into(),
-                kind: *kind,
-            })
-            .collect(),
-        origins: Vec::new(),
-    })
-}
-
-pub(crate) fn stream(schema: &Schema, device: &str, machine: &str) -> Arc<Stream> {
-    Arc::new(Stream {
-        id: 0,
-        schema: schema.id,
-        name: format!("{}/{machine}", schema.name),
-        tags: vec![device.into(), machine.into()],
-        first_tags: None,
-    })
-}
-
-pub(crate) fn column(values: Values) -> Column {
-    Column {
-        values,
-        present: None,
-    }
-}
-
-pub(crate) fn table(
-    stream: &Arc<Stream>,
-    schema: &Arc<Schema>,
-    ts: Vec<i64>,
-    columns: Vec<Column>,
-) -> TableRows {
-    let rows = ts.len();
-    TableRows {
-        stream: Arc::clone(stream),
-        schema: Arc::clone(schema),
-        rows: Rows {
-            is_train: (0..rows).map(|row| row % 5 != 0).collect(),
-            fold: (0..rows).map(|row| (row % 256) as u8).collect(),
-            source_ts: ts
-                .iter()
-                .map(|ts| (ts % 2 == 0).then_some(ts - 7))
-                .collect(),
-            ts,
-            columns: columns.into(),
-        },
-    }
-}
-
-/// `rows` rows of one f64 field, one microsecond apart, ending now.
-pub(crate) fn waves(schema: &Arc<Schema>, machine: &str, rows: usize) -> TableRows {
-    let end = now_ns();
-    let ts = (0..rows).map(|row| end - (rows - row) as i64 * 1_000);
-    let x = (0..rows).map(|row| row as f64 / 8.0).collect();
-    table(
-        &stream(schema, "d1", machine),
-        schema,
-        ts.collect(),
-        vec![column(Values::F64(x))],
-    )
-}
-
-pub(crate) fn one(table: TableRows) -> Batch {
-    Batch {
-        tables: vec![table],
-    }
-}
-
-pub(crate) async fn count(upstream: &dyn Upstream, table: &TableRows) -> u64 {
-    upstream
-        .count(&table.stream, &table.schema, TimeRange::ALL)
-        .await
-        .unwrap()
-}
-
-pub(crate) async fn write_all(upstream: &dyn Upstream, batch: &Batch) {
-    let report = upstream.write(batch).await.unwrap();
-    assert_eq!(report.rejected, []);
-    assert_eq!(report.rows_written, batch.rows() as u64);
 }

@@ -4,8 +4,9 @@ use dunlin_sync::{
     rows::{Batch, Values},
     sample::FieldType,
 };
+use dunlin_tests::batches::{column, count, now_ns, one, schema, stream, table, waves, write_all};
 
-use crate::support::{Target, column, count, now_ns, one, schema, stream, table, waves, write_all};
+use crate::support::Target;
 
 on_both! {
     a_foreign_table_holds_its_streams_until_it_is_mended

@@ -1,63 +1,25 @@
 //! `tdengines://`: a private authority, the right name, a client certificate, and never plain.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use dunlin_sync::{
     rows::Batch,
     sample::FieldType,
     upstream::{UpstreamOptions, connect},
 };
-use dunlin_tests::doubles::taos::TaosDouble;
-use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+use dunlin_tests::{
+    batches::{one, schema, waves, write_all},
+    certificates::{Issuer, acceptor, authority, issue},
+    doubles::taos::TaosDouble,
 };
-use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    server::WebPkiClientVerifier,
-};
+use rcgen::ExtendedKeyUsagePurpose;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{
-    faults::is_unavailable,
-    support::{one, schema, waves, write_all},
-};
-
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn issue(by: &Issuer, name: &str) -> (Certificate, KeyPair) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    (params.signed_by(&key, by).unwrap(), key)
-}
+use crate::faults::is_unavailable;
 
 /// Terminates TLS in front of the double.
 async fn front(double: &TaosDouble, ca: &Issuer, name: &str, clients: Option<&Issuer>) -> u16 {
-    let (certificate, key) = issue(ca, name);
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let builder = if let Some(clients) = clients {
-        let mut roots = RootCertStore::empty();
-        roots.add(clients.der().clone()).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        builder.with_client_cert_verifier(verifier.build().unwrap())
-    } else {
-        builder.with_no_client_auth()
-    };
-    let config = builder
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(ca, name, clients);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, to) = (listener.local_addr().unwrap().port(), double.address());
     tokio::spawn(async move {
@@ -148,7 +110,7 @@ async fn a_client_certificate_opens_the_door() {
     );
     assert_eq!(double.connections(), 0);
 
-    let (certificate, key) = issue(&clients, "device-1");
+    let (certificate, key) = issue(&clients, "device-1", ExtendedKeyUsagePurpose::ClientAuth);
     options.cert_file = Some(file(&dir, "device.pem", &certificate.pem()));
     options.key_file = Some(file(&dir, "device.key", &key.serialize_pem()));
     write_all(&*connect(&options).unwrap(), &batch()).await;
