@@ -1,9 +1,6 @@
 //! A server that goes away, refuses us, or does not answer in time.
 
-use std::{
-    net::ToSocketAddrs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use dunlin_sync::{
     rows::Batch,
@@ -82,13 +79,7 @@ async fn a_cut_connection_or_a_killed_session_costs_one_answer_and_no_row() {
     let Some(target) = Target::real().await else {
         return;
     };
-    let server = target
-        .authority()
-        .to_socket_addrs()
-        .unwrap()
-        .next()
-        .unwrap();
-    let relay = Relay::tcp(server).unwrap();
+    let relay = Relay::tcp(target.address()).unwrap();
     let url = target.url_through(&relay.address().to_string(), "");
     let upstream = connect(&options(&url)).unwrap();
     let rows = batch("cut", 2_000);
@@ -119,13 +110,7 @@ async fn a_server_that_says_nothing_is_not_waited_for_longer_than_agreed() {
     let Some(target) = Target::real().await else {
         return;
     };
-    let server = target
-        .authority()
-        .to_socket_addrs()
-        .unwrap()
-        .next()
-        .unwrap();
-    let relay = Relay::tcp(server).unwrap();
+    let relay = Relay::tcp(target.address()).unwrap();
     let url = target.url_through(&relay.address().to_string(), "");
     let upstream = impatient(&url, Duration::from_secs(1));
     let rows = batch("silent", 300);

@@ -1,6 +1,11 @@
 //! Where a scenario runs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
 
 use dunlin_sync::{
     rows::{TableRows, Values},
@@ -53,6 +58,11 @@ impl Target {
 
     pub(crate) fn url(&self) -> String {
         format!("{}/{}", self.base, self.database)
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.authority().to_socket_addrs().unwrap().next().unwrap()
     }
 
     /// Host and port of the server.

@@ -1,6 +1,6 @@
 //! TLS: a private authority, the right name, a client certificate, and never plain where it was asked for.
 
-use std::{net::ToSocketAddrs, path::PathBuf};
+use std::path::PathBuf;
 
 use dunlin_sync::{
     rows::Batch,
@@ -24,12 +24,7 @@ async fn front(target: &Target, ca: &Issuer, name: &str, clients: Option<&Issuer
     let acceptor = acceptor(ca, name, clients);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let to = target
-        .authority()
-        .to_socket_addrs()
-        .unwrap()
-        .next()
-        .unwrap();
+    let to = target.address();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             let acceptor = acceptor.clone();

@@ -7,7 +7,7 @@ use super::{
     state::{BOOKS, KnownField, Noted, State},
 };
 use crate::{
-    sample::{Field, FieldType, Origin, Schema, Stage},
+    sample::{Field, FieldType, Origin, Schema},
     second_field::second_field,
     upstream::told::Told,
 };
@@ -189,14 +189,7 @@ impl Choice {
         let (Field { name: field, kind }, origin) =
             (&schema.fields[position], schema.origin(position));
         let kind = *kind;
-        let first = origin
-            .second_of
-            .and_then(|of| schema.fields.get(of as usize));
-        let mut second_of = match first {
-            Some(first) => Some(&*first.name),
-            // It is a field of its own.
-            None => Some("").filter(|_| origin.stage != Stage::Unknown),
-        };
+        let mut second_of = schema.first_of(position);
         if field.contains('\0') {
             return Err(Refusal {
                 reason: format!("the field name {field:?} holds a NUL"),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::sample::Stage;
 use crate::upstream::postgres::state::Relation;
 
 fn schema(fields: &[(&str, FieldType)]) -> Schema {
