@@ -10,8 +10,8 @@
 //! [`Centre::cancel`], or the `expired` that a later claim (or its own renewal) writes once its lease is over,
 //! before the next attempt exists. So whoever has lost a claim, however long it was stopped, cannot finish it: a
 //! job has at most one accepted result. (A database that loses commits, as a failover to a standby that lags
-//! behind does, is outside this promise.) Whether a lease is over is judged by the database's clock, and by progress: a builder that only says
-//! that it lives does not keep a job for ever.
+//! behind does, is outside this promise.) Whether a lease is over is judged by the database's clock, and by
+//! progress: a builder that only says that it lives does not keep a job for ever.
 
 pub mod blobs;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -15,7 +15,7 @@ use super::{
 use crate::centre::{
     Builder, Centre, CentreError,
     blobs::BlobError,
-    job::{Claim, Job, JobId, NewJob, Outcome as Result_},
+    job::{Claim, Job, JobId, NewJob, Outcome as Ending},
 };
 
 /// A kind of centre under test. Errors are texts for people: the scenario fails with them.
@@ -141,8 +141,8 @@ fn job(id: u128) -> NewJob {
     }
 }
 
-fn done(result: &str) -> Result_ {
-    Result_::Done {
+fn done(result: &str) -> Ending {
+    Ending::Done {
         result: result.into(),
     }
 }

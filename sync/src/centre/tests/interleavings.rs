@@ -18,7 +18,7 @@ enum Step {
 }
 
 /// What a builder believes to have.
-type Held1 = Option<(JobId, u32)>;
+type Believed = Option<(JobId, u32)>;
 
 /// One job of the model.
 #[derive(Default)]
@@ -54,7 +54,7 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Takes `steps` with a job of its own, and leaves nothing to claim.
 async fn run(place: &Place, centre: &SqliteCentre, id: JobId, steps: &[Step]) {
     const LEASE: i64 = 1_000;
-    let mut held: [Held1; 3] = [None; 3];
+    let mut held: [Believed; 3] = [None; 3];
     let mut model = Model::default();
     let mut now = 0_i64;
     let mut request = id.0 << 32;
