@@ -50,7 +50,7 @@ pub enum Stage {
 impl Schema {
     /// The field whose values of another type the column at this position takes; empty for a field of its own, and
     /// nothing where nobody has known.
-    pub(crate) fn first_of(&self, position: usize) -> Option<&str> {
+    pub fn first_of(&self, position: usize) -> Option<&str> {
         let origin = self.origin(position);
         let first = origin.second_of.and_then(|of| self.fields.get(of as usize));
         match first {
