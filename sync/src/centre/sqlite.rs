@@ -18,7 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use tokio::time::{Instant, sleep_until};
 
 use self::claims::Claimed;
@@ -32,7 +32,7 @@ use crate::{
     upstream::{
         UpstreamOptions,
         sqlite::{
-            file::Files,
+            file::{self, Files},
             turns::{DbError, Interrupt, Turns, path_in},
         },
     },
@@ -173,16 +173,7 @@ fn wall_ms() -> i64 {
 }
 
 fn open_at(path: &Path, busy_max: Duration) -> Result<Open, DbError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(busy_max)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    // A claim that is answered must not come back after a power cut.
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
+    let mut connection = file::open(path, busy_max)?;
     if !is_of_our_format(&connection)? {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !is_of_our_format(&transaction)? {

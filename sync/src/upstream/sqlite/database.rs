@@ -11,14 +11,13 @@ use std::{
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, TransactionBehavior, params};
 
 use super::{
-    file::{Files, Identity},
+    file::{self, Files, Identity},
     insert::insert,
     names,
     tables::{self, COLUMNS_AT_ONCE, TablePlan},
     turns::DbError,
 };
 use crate::{
-    files::umask,
     rows::{Batch, TableRows},
     sample::{Schema, SchemaId, Stream, StreamId, TimeRange},
     upstream::{Rejection, WriteReport, told::Told},
@@ -72,22 +71,8 @@ struct KnownStream {
 impl Database {
     /// Opens the file at `path`, creating it if missing.
     pub(super) fn open(path: &Path, busy_max: Duration, told: &Arc<Told>) -> Result<Self, DbError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        // Others read it. What is in its way SQLite says itself.
-        if let Ok(file) = File::options().write(true).create_new(true).open(path) {
-            let _ours_alone = umask::open_to_others(&file);
-        }
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(busy_max)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        // A file system without shared memory refuses WAL and keeps its journal: slower, as safe.
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        // The cursor moves on as soon as we have answered, so answered must mean on the disk.
-        connection.pragma_update(None, "synchronous", "full")?;
+        let mut connection = file::open(path, busy_max)?;
         connection.pragma_update(None, "cache_size", -4096)?;
-        connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
         let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match format {
             FORMAT if tables::are_books_kept(&connection)? => {}

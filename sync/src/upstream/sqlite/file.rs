@@ -1,11 +1,58 @@
-//! The file behind an open database: whether it is still the one that its path names.
+//! The file behind an open database: how it is opened, whether it is still the one that its path names.
 
 use std::{
     ffi::OsString,
+    fs::File,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::files::umask;
+
+/// How long to wait before trying again what `SQLite` does not wait for itself.
+const RETRY_EVERY: Duration = Duration::from_millis(10);
+
+/// The file at `path`, made if missing, for others to read. What is committed to it is on the disk.
+pub(crate) fn open(path: &Path, busy_max: Duration) -> rusqlite::Result<Connection> {
+    // What is in its way SQLite says itself.
+    if let Ok(file) = File::options().write(true).create_new(true).open(path) {
+        let _ours_alone = umask::open_to_others(&file);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy_max)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    keep_wal(&connection, busy_max)?;
+    // Whoever is answered counts on it, after a power cut too.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// A file system without shared memory refuses WAL and keeps its journal: slower, as safe.
+///
+/// Of several who open a new file at once one turns it to WAL; the others are told that it is busy, without
+/// `SQLite`'s own waiting: each holds what the other waits for.
+fn keep_wal(connection: &Connection, busy_max: Duration) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begun.elapsed() < busy_max =>
+            {
+                thread::sleep(RETRY_EVERY);
+            }
+            result => return result,
+        }
+    }
+}
 
 /// A file, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! A file that is removed, replaced or closed.
 
+use std::{sync::Barrier, thread};
+
 use super::*;
 
 struct Rows {
@@ -166,4 +168,23 @@ async fn after_an_orderly_close_the_file_stands_alone() {
     drop(reader);
     upstream.close().await.unwrap();
     assert_eq!(rows_in(&fixture.path()), 4);
+}
+
+#[test]
+fn everybody_who_opens_a_new_file_at_once_gets_it() {
+    for _ in 0..20 {
+        let fixture = Fixture::new();
+        let (path, together) = (fixture.path(), Barrier::new(8));
+        let open = || {
+            together.wait();
+            let connection = file::open(&path, Duration::from_secs(10))?;
+            connection.execute_batch("CREATE TABLE IF NOT EXISTS t (a)")
+        };
+        thread::scope(|scope| {
+            let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            for opened in opening {
+                assert_eq!(opened.join().unwrap(), Ok(()));
+            }
+        });
+    }
 }
