@@ -30,7 +30,7 @@ use std::{
 use dunlin_models::registry::Registry;
 use dunlin_sync::buffer::Buffer;
 
-pub(crate) use crate::learn::guarded::guarded;
+pub(crate) use crate::learn::{guarded::guarded, training::judge::judge};
 pub use crate::learn::{
     scheduler::store::{StoredTask, open_tasks},
     tables::{EVENTS, PREDICTIONS, TASKS},

@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod app;
 pub(crate) mod base;
+#[cfg(feature = "learning")]
+pub(crate) mod centre;
 pub mod cli;
 #[cfg(feature = "learning")]
 pub mod cohort;

@@ -19,6 +19,7 @@ mod ending;
 pub mod job;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(all(test, feature = "sqlite"))]
@@ -31,8 +32,12 @@ use async_trait::async_trait;
 use self::{
     blobs::{BlobHash, BlobState},
     job::{Claim, Ended, Held, Job, JobId, JobQuery, NewJob, Outcome, Progress},
+    rows::{RowsQuery, StoredStream},
 };
-use crate::upstream::{UpstreamError, UpstreamOptions};
+use crate::{
+    rows::Rows,
+    upstream::{UpstreamError, UpstreamOptions},
+};
 
 /// Longest document or result, bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
@@ -269,6 +274,24 @@ pub trait Centre: Send + Sync {
     /// # Errors
     /// [`CentreError`]
     async fn newest(&self, channel: &str) -> Result<Option<Document>, CentreError>;
+
+    /// Names of streams that devices have uploaded here, in order, behind `after`; none behind the last one.
+    ///
+    /// # Errors
+    /// [`CentreError`]
+    async fn streams(&self, after: &str, most: usize) -> Result<Vec<String>, CentreError>;
+
+    /// One of them; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// [`CentreError`]
+    async fn stream(&self, name: &str) -> Result<Option<StoredStream>, CentreError>;
+
+    /// Rows of a stream, in the order of their timestamps; none where there are no more.
+    ///
+    /// # Errors
+    /// [`CentreError`]; refused where a field is unknown.
+    async fn rows(&self, query: &RowsQuery) -> Result<Rows, CentreError>;
 
     /// Where this is, without secrets, for people.
     fn location(&self) -> String;

@@ -3,4 +3,5 @@
 pub(in crate::learn) mod checkpoint;
 mod data_set;
 mod governor;
+pub(crate) mod judge;
 pub(in crate::learn) mod run;

@@ -9,6 +9,7 @@ mod blobs;
 mod claims;
 mod documents;
 mod jobs;
+mod stored;
 
 use std::{
     sync::{Arc, Mutex},
@@ -27,9 +28,11 @@ use super::{
     Builder, Centre, CentreError, Document, Published,
     blobs::{BlobHash, BlobState},
     job::{Claim, Ended, Held, Job, JobId, JobQuery, NewJob, Outcome, Progress},
+    rows::{RowsQuery, StoredStream},
 };
 use crate::{
     lock::unpoisoned,
+    rows::Rows,
     upstream::{
         UpstreamError, UpstreamOptions,
         postgres::{
@@ -376,6 +379,21 @@ impl Centre for PostgresCentre {
 
     async fn newest(&self, channel: &str) -> Result<Option<Document>, CentreError> {
         self.call(async |connection| documents::newest(connection, channel).await)
+            .await
+    }
+
+    async fn streams(&self, after: &str, most: usize) -> Result<Vec<String>, CentreError> {
+        self.call(async |connection| stored::streams(connection, after, most).await)
+            .await
+    }
+
+    async fn stream(&self, name: &str) -> Result<Option<StoredStream>, CentreError> {
+        self.call(async |connection| stored::stream(connection, name).await)
+            .await
+    }
+
+    async fn rows(&self, query: &RowsQuery) -> Result<Rows, CentreError> {
+        self.call(async |connection| stored::rows(connection, query).await)
             .await
     }
 

@@ -7,6 +7,7 @@ mod blobs;
 mod claims;
 mod documents;
 mod jobs;
+mod stored;
 
 use std::{
     path::Path,
@@ -26,9 +27,11 @@ use super::{
     Builder, Centre, CentreError, Document, Published,
     blobs::{BlobHash, BlobState},
     job::{Claim, Ended, Held, Job, JobId, JobQuery, NewJob, Outcome, Progress},
+    rows::{RowsQuery, StoredStream},
 };
 use crate::{
     lock::unpoisoned,
+    rows::Rows,
     upstream::{
         UpstreamOptions,
         sqlite::{
@@ -379,6 +382,24 @@ impl Centre for SqliteCentre {
     async fn newest(&self, channel: &str) -> Result<Option<Document>, CentreError> {
         let channel = channel.to_owned();
         self.open(move |connection| documents::newest(connection, &channel))
+            .await
+    }
+
+    async fn streams(&self, after: &str, most: usize) -> Result<Vec<String>, CentreError> {
+        let after = after.to_owned();
+        self.open(move |connection| stored::streams(connection, &after, most))
+            .await
+    }
+
+    async fn stream(&self, name: &str) -> Result<Option<StoredStream>, CentreError> {
+        let name = name.to_owned();
+        self.open(move |connection| stored::stream(&*connection.transaction()?, &name))
+            .await
+    }
+
+    async fn rows(&self, query: &RowsQuery) -> Result<Rows, CentreError> {
+        let query = query.clone();
+        self.open(move |connection| stored::rows(&*connection.transaction()?, &query))
             .await
     }
 

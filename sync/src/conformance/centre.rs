@@ -3,6 +3,7 @@
 mod blobs;
 mod claims;
 mod documents;
+mod rows;
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
@@ -12,10 +13,13 @@ use super::{
     Failure, Finding, Report, caught, overdue,
     report::{Outcome, same},
 };
-use crate::centre::{
-    Builder, Centre, CentreError,
-    blobs::BlobError,
-    job::{Claim, Job, JobId, NewJob, Outcome as Ending},
+use crate::{
+    centre::{
+        Builder, Centre, CentreError,
+        blobs::BlobError,
+        job::{Claim, Job, JobId, NewJob, Outcome as Ending},
+    },
+    upstream::Upstream,
 };
 
 /// A kind of centre under test. Errors are texts for people: the scenario fails with them.
@@ -29,6 +33,12 @@ pub trait CentreTarget: Send + Sync {
     /// # Errors
     /// Why there is none.
     fn connect(&self) -> Result<Arc<dyn Centre>, String>;
+
+    /// An upstream of the same database.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn upstream(&self) -> Result<Arc<dyn Upstream>, String>;
 
     /// Lets `ms` milliseconds pass for all attempts: either the centre's clock goes on, or what it has noted of
     /// attempts (begun, progress, expiry) becomes so much older.
@@ -67,6 +77,10 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios! {
     documents:
         serials_only_rise
         of_several_with_one_serial_one_is_published;
+    rows:
+        rows_come_back_as_they_were_uploaded
+        rows_come_in_order_page_by_page
+        where_nothing_was_uploaded_there_is_nothing;
 };
 
 /// Runs every scenario against `target`, one after the other.

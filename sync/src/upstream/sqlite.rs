@@ -15,7 +15,7 @@
 //! twice changes nothing. `SQLite` has no NaN: such a value is stored as NULL. A file that is removed
 //! or replaced is noticed before the next batch, and the one that is there then is opened, or made.
 
-mod choice;
+pub(crate) mod choice;
 mod database;
 pub(crate) mod file;
 mod insert;

@@ -152,6 +152,10 @@ impl CentreTarget for Databases {
         super::connect_centre(&self.url()?)
     }
 
+    fn upstream(&self) -> Result<Arc<dyn Upstream>, String> {
+        Target::connect(self)
+    }
+
     async fn pass(&self, ms: i64) -> Result<(), String> {
         psql(&self.url()?, &super::pass(ms)).map(drop)
     }

@@ -55,6 +55,10 @@ impl CentreTarget for Files {
         super::connect_centre(&format!("sqlite:{}", self.path()?.display()))
     }
 
+    fn upstream(&self) -> Result<Arc<dyn Upstream>, String> {
+        Target::connect(self)
+    }
+
     async fn pass(&self, ms: i64) -> Result<(), String> {
         self.shell(|connection| connection.execute(&super::pass(ms), []).map(drop))
     }

@@ -10,14 +10,9 @@ use std::{
 };
 
 use dunlin_models::{
-    data::{Source, Subset, scale::Scale},
-    judging::{
-        baseline::baseline,
-        evaluation::evaluate,
-        gate::{self, Decision},
-    },
+    data::Source,
     recipe::{Model, Problem, Recipe, Stopped, TrainError},
-    registry::{Evaluations, NewVersion, RegistryError, Version},
+    registry::{NewVersion, RegistryError, Version},
 };
 
 use crate::{
@@ -28,6 +23,7 @@ use crate::{
         training::{
             data_set::{Mixed, data_set},
             governor::Governor,
+            judge::judge,
         },
     },
 };
@@ -89,12 +85,6 @@ struct Loaded {
     model: Rc<dyn Model>,
 }
 
-/// What the figures of a candidate say.
-struct Judged {
-    evaluations: Evaluations,
-    decision: Decision,
-}
-
 impl Work<'_> {
     fn attempt(&self, task: &mut Job) -> Result<Version, TrainError> {
         if let Some(version) = self.made_before(task)? {
@@ -110,7 +100,8 @@ impl Work<'_> {
         let before = parent.map(|parent| &*parent.model);
         let model = self.recipe.train(&data, before, task.seed, &mut host)?;
         let incumbent = self.incumbent(task, parent)?;
-        let judged = self.judge(&data, &*model, incumbent.as_deref())?;
+        let models = (&*model, incumbent.as_deref());
+        let judged = judge(self.recipe, &self.rule.gate, &data, models)?;
         // Whoever was given up while judging must not come back with a version.
         host.check()?;
         drop(host);
@@ -170,32 +161,6 @@ impl Work<'_> {
         }
         let another = self.loaded(task, serves)?;
         Ok(another.map(|another| another.model))
-    }
-
-    /// How good the candidate is, and what else there is, on the same windows; and what the gate says.
-    fn judge(
-        &self,
-        data: &dyn Source,
-        candidate: &dyn Model,
-        incumbent: Option<&dyn Model>,
-    ) -> Result<Judged, TrainError> {
-        let (what, shape) = (self.recipe.problem(), self.recipe.shape());
-        let scale = Scale::fit(data)?;
-        let figures =
-            |model: &dyn Model| evaluate(model, (what, shape), &scale, data, Subset::Validation);
-        let naive = baseline(what, shape, data)?;
-        let candidate = figures(candidate)?;
-        let incumbent = incumbent.map(figures).transpose()?;
-        let naive = figures(&*naive)?;
-        let decision = gate::decide(&self.rule.gate, &candidate, incumbent.as_ref(), &naive);
-        Ok(Judged {
-            evaluations: Evaluations {
-                candidate: Some(candidate),
-                incumbent,
-                baseline: Some(naive),
-            },
-            decision,
-        })
     }
 
     /// Version `number`; `None` if this recipe cannot use it (damaged, gone, of another shape): then it

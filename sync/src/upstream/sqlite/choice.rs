@@ -370,6 +370,28 @@ fn further_of(connection: &Connection, schema: &str) -> rusqlite::Result<Vec<(St
     names.collect()
 }
 
+/// The tables of a schema with their columns, in order; none of a table that is not there.
+pub(crate) fn tables_of(
+    connection: &Connection,
+    schema: &str,
+) -> rusqlite::Result<Vec<(String, Vec<String>)>> {
+    let sql = "SELECT table_name FROM dunlin_schemas WHERE schema = ?1";
+    let mut names = Vec::new();
+    for name in connection
+        .prepare_cached(sql)?
+        .query_map([schema], |row| row.get(0))?
+    {
+        names.push(name?);
+    }
+    let further = further_of(connection, schema)?;
+    names.extend(further.into_iter().map(|(table, _)| table));
+    let tables = names.into_iter().map(|name| {
+        let columns = columns_of(connection, &name)?;
+        Ok((name, columns))
+    });
+    tables.collect()
+}
+
 /// Whether every value of type `kind` is kept whole in a column made for values of type `old`. (Beyond
 /// 2^53 an integer is not, in a column of floats.)
 fn fits(kind: FieldType, old: &str) -> bool {
