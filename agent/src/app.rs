@@ -5,6 +5,8 @@
 //! the buffer for the next start.
 
 #[cfg(feature = "learning")]
+mod following;
+#[cfg(feature = "learning")]
 mod learning;
 pub mod logging;
 pub(crate) mod memory;
@@ -30,7 +32,7 @@ use tokio::{
 };
 
 #[cfg(feature = "learning")]
-use self::learning::Learning;
+use self::{following::Following, learning::Learning};
 use crate::{
     admin::{
         protocol::{self, ControlError},
@@ -101,6 +103,8 @@ pub struct Agent {
     uploader: JoinHandle<Left>,
     #[cfg(feature = "learning")]
     learning: Option<Learning>,
+    #[cfg(feature = "learning")]
+    following: Option<Following>,
     http: Option<(Server, Arc<Endpoint>)>,
     control: Option<ControlServer>,
 }
@@ -150,6 +154,8 @@ impl Agent {
         })?;
         #[cfg(feature = "learning")]
         let learning = Learning::start(&view, &stack.requests)?;
+        #[cfg(feature = "learning")]
+        let following = Following::start(&view)?;
         let (upload_stop, uploader) = spawn_uploader(&view, stack.uploader);
         let settings = view.settings();
         tracing::info!(
@@ -172,6 +178,8 @@ impl Agent {
             uploader,
             #[cfg(feature = "learning")]
             learning,
+            #[cfg(feature = "learning")]
+            following,
             http,
             control: Some(control),
         })
@@ -227,6 +235,13 @@ impl Agent {
                 }
                 std::future::pending().await
             } => error,
+            error = async {
+                #[cfg(feature = "learning")]
+                if let Some(following) = &mut self.following {
+                    return following.failed().await;
+                }
+                std::future::pending().await
+            } => error,
             () = http => ended("the metrics server", Ok(Ok(()))),
             () = control => ended("the control socket", Ok(Ok(()))),
         }
@@ -240,6 +255,10 @@ impl Agent {
     pub async fn stop(self) -> Result<Left, AgentError> {
         let shutdown_max = Duration::from_millis(self.view.settings().shutdown_ms_max);
         let deadline = tokio::time::Instant::now() + shutdown_max;
+        #[cfg(feature = "learning")]
+        if let Some(following) = self.following {
+            following.stop(shutdown_max / 4).await;
+        }
         #[cfg(feature = "learning")]
         if let Some(learning) = self.learning {
             learning.stop(shutdown_max / 4).await;
@@ -287,6 +306,8 @@ fn open_ingest(settings: &Settings) -> Result<(Ingest, Inbox, Acker, Stopper), T
 }
 
 fn view(settings: Settings, stack: &Stack, ingest: &Ingest) -> Arc<View> {
+    #[cfg(feature = "learning")]
+    let state_dir = settings.data_dir.join("state");
     Arc::new(View {
         started: Instant::now(),
         configuration: Configuration::new(settings),
@@ -295,6 +316,8 @@ fn view(settings: Settings, stack: &Stack, ingest: &Ingest) -> Arc<View> {
         quarantine: Arc::clone(&stack.quarantine),
         #[cfg(feature = "learning")]
         models: Arc::clone(&stack.models),
+        #[cfg(feature = "learning")]
+        released: Arc::new(crate::learn::released::Released::open(&state_dir)),
         upstream: Arc::clone(&stack.upstream),
         ingest: ingest.stats(),
         publisher: ingest.publisher(),

@@ -10,6 +10,7 @@
 
 mod guarded;
 mod inference;
+pub mod released;
 pub mod scheduler;
 mod tables;
 mod training;
@@ -40,6 +41,7 @@ use crate::{
     config::settings::{LearnSettings, RecipeRule},
     learn::{
         inference::Inference,
+        released::Released,
         scheduler::{Scheduler, drifted::Drifted},
         tables::Tables,
     },
@@ -95,6 +97,7 @@ pub(crate) struct Shared {
     state_dir: PathBuf,
     stop: Arc<AtomicBool>,
     drifted: Drifted,
+    released: Arc<Released>,
     wall_ns: fn() -> i64,
 }
 
@@ -107,6 +110,8 @@ pub(crate) struct LearnParts {
     pub(crate) buffer: Arc<Buffer>,
     /// Versions.
     pub(crate) models: Arc<Registry>,
+    /// What the fleet has released to this device.
+    pub(crate) released: Arc<Released>,
     /// The way of rows about learning.
     pub(crate) requests: Requests,
     /// The way of predictions to a controller.
@@ -129,6 +134,7 @@ impl Shared {
             settings,
             buffer: parts.buffer,
             models: parts.models,
+            released: parts.released,
             tables: Tables::new(parts.requests, Arc::clone(&stats)),
             publisher: parts.publisher,
             stats,

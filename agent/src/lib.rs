@@ -12,6 +12,8 @@ pub mod config;
 pub(crate) mod discover;
 pub mod doctor;
 pub mod features;
+#[cfg(feature = "learning")]
+pub(crate) mod fleet;
 pub mod grid;
 pub mod ingest;
 #[cfg(feature = "learning")]
@@ -22,6 +24,8 @@ pub mod own;
 #[cfg(feature = "learning")]
 pub mod recipes;
 pub mod record;
+#[cfg(feature = "learning")]
+pub mod release;
 pub mod simulate;
 pub(crate) mod stack;
 pub mod store;

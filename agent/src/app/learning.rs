@@ -44,6 +44,7 @@ impl Learning {
             state_dir: settings.data_dir.join("state"),
             buffer: Arc::clone(&view.buffer),
             models: Arc::clone(&view.models),
+            released: Arc::clone(&view.released),
             requests: requests.clone(),
             publisher: view.publisher.clone(),
             stats: Arc::clone(&view.learn),

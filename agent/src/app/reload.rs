@@ -148,6 +148,8 @@ fn merged(running: &Settings, mut new: Settings) -> (Settings, Vec<String>) {
         buffer: new.buffer,
         streams: new.streams,
         #[cfg(feature = "learning")]
+        fleet: keep("[fleet]", &running.fleet, &new.fleet, &mut kept),
+        #[cfg(feature = "learning")]
         learn: new.learn,
         quarantine_bytes_max: new.quarantine_bytes_max,
         shutdown_ms_max: new.shutdown_ms_max,

@@ -23,6 +23,8 @@ mod listening;
 #[cfg(feature = "learning")]
 pub mod models;
 pub mod quarantine;
+#[cfg(feature = "learning")]
+pub mod release;
 pub mod run;
 pub mod session;
 pub mod simulate;

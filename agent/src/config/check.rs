@@ -4,6 +4,8 @@ mod buffer;
 mod connection;
 mod device;
 mod entry;
+#[cfg(feature = "learning")]
+mod fleet;
 mod http;
 pub(super) mod inputs;
 #[cfg(feature = "learning")]
@@ -37,6 +39,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Settings
     }
     if !features::LEARNING.is_in {
         refuse_recipes(inputs, found);
+        refuse_fleet(inputs.values, found);
     }
     #[cfg(feature = "learning")]
     let learn = learn::settings(inputs, &streams, found);
@@ -58,6 +61,8 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Settings
         http_listen: http::listen(values, found),
         http_hosts: http::hosts(values, found),
         #[cfg(feature = "learning")]
+        fleet: fleet::settings(inputs, &learn.recipes, found),
+        #[cfg(feature = "learning")]
         learn,
         log: log(values, found),
         shutdown_ms_max: values.get(&keys::device::SHUTDOWN_MS_MAX),
@@ -74,6 +79,14 @@ fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Diagnostics) {
     for recipe in &inputs.tables.recipes {
         let message = "recipe: there is no learning in this build";
         found.error(&source.origin(recipe.span()), message, hint.clone());
+    }
+}
+
+fn refuse_fleet(values: &Values, found: &mut Diagnostics) {
+    if values.is_set(&keys::fleet::CENTRE) || values.is_set(&keys::fleet::FOLLOW) {
+        let origin = values.origin(&keys::fleet::CENTRE);
+        let message = "fleet: there is no learning in this build";
+        found.error(&origin, message, features::LEARNING.hint());
     }
 }
 

@@ -4,6 +4,8 @@
 
 pub(in crate::config) mod choice;
 #[cfg(feature = "learning")]
+mod fleet;
+#[cfg(feature = "learning")]
 mod learn;
 mod stream;
 
@@ -13,6 +15,8 @@ use dunlin_sync::tls::TlsFiles;
 pub use dunlin_sync::{buffer::WhenFull, uploader::UploadOrder};
 
 use self::choice::Choice;
+#[cfg(feature = "learning")]
+pub use self::fleet::FleetSettings;
 #[cfg(feature = "learning")]
 pub use self::learn::{LearnSettings, RecipeRule, Sampling, StatusWords};
 pub use self::stream::*;
@@ -69,6 +73,9 @@ pub struct Settings {
     /// Learning on this device.
     #[cfg(feature = "learning")]
     pub learn: LearnSettings,
+    /// Models that are released to this device.
+    #[cfg(feature = "learning")]
+    pub fleet: FleetSettings,
     /// Metrics and health over HTTP; `None`: off.
     pub http_listen: Option<SocketAddr>,
     /// Names under which metrics are given out, besides addresses, `localhost` and the device's own.

@@ -11,6 +11,8 @@ use crate::config::settings::{
     UploadOrder, WhenFull,
 };
 
+#[cfg(all(feature = "learning", feature = "sqlite"))]
+mod fleet;
 mod mistakes;
 #[cfg(feature = "learning")]
 mod recipes;

@@ -33,6 +33,7 @@ use crate::{
     base::{glob::means, progress::RecipeProgress},
     learn::{
         Shared,
+        released::Candidate,
         scheduler::{
             ending::Ending,
             lines::{Lines, RecipeLine},
@@ -58,6 +59,7 @@ struct Seen {
     catalog: u64,
     models: u64,
     drifts: u64,
+    releases: u64,
     ends: u64,
 }
 
@@ -139,6 +141,7 @@ impl Scheduler {
             catalog: shared.buffer.catalog().changes(),
             models: shared.models.changes(),
             drifts: shared.drifted.notes(),
+            releases: shared.released.notes(),
             ends: self.tasks.ends(),
         };
         if self.looked_at == Some(seen) && !self.left_some {
@@ -152,8 +155,10 @@ impl Scheduler {
         self.open_tasks();
         self.tasks.save();
         for task in &self.tasks.all()[before..] {
-            // The task is stored: somebody looks into it.
-            self.shared.drifted.forget(&task.key);
+            if task.kind != TaskKind::Released {
+                // The task is stored: somebody looks into it.
+                self.shared.drifted.forget(&task.key);
+            }
         }
     }
 
@@ -187,10 +192,13 @@ impl Scheduler {
                 let tried_to = self.tasks.tried_to(&line.key);
                 let state = self.lines.state(&shared, &line, tried_to);
                 self.left_some |= state.rows_new.is_none();
+                let can_judge = state.has_model || state.rows >= rule.min_start_count;
+                let released = shared.released.due(&line.key).filter(|_| can_judge);
                 of_rule.add(&shown, state.has_model, state.rows);
-                if let Some(kind) = queue_for(rule, &state) {
+                let kind = released.as_ref().map(|_| TaskKind::Released);
+                if let Some(kind) = kind.or_else(|| queue_for(rule, &state)) {
                     with_task.insert(line.key.clone());
-                    self.open_task(line, kind);
+                    self.open_task(line, kind, released.as_ref());
                 }
             }
             progress.push(of_rule);
@@ -201,16 +209,16 @@ impl Scheduler {
         self.lines.shrink(&catalog, lines_max);
     }
 
-    fn open_task(&mut self, line: RecipeLine<'_>, kind: TaskKind) {
+    fn open_task(&mut self, line: RecipeLine<'_>, kind: TaskKind, released: Option<&Candidate>) {
         let shared = &self.shared;
         let RecipeLine { rule, key, .. } = line;
         let parent = (kind == TaskKind::FineTune)
             .then(|| shared.models.number_among(&key, &rule.available_status))
             .flatten();
-        let reason = if shared.drifted.has(&key) {
-            DRIFT
-        } else {
-            "enough records"
+        let reason = match released {
+            Some(candidate) => format!("release {}", candidate.serial),
+            None if shared.drifted.has(&key) => DRIFT.to_owned(),
+            None => "enough records".to_owned(),
         };
         let id = self.tasks.next_id();
         let to_ts = shared.buffer.shape().newest_ts.unwrap_or_default();
@@ -220,12 +228,15 @@ impl Scheduler {
             state: TaskState::Queued,
             started_ns: (shared.wall_ns)(),
             // The same records, the same model.
-            seed: xxh3_64(format!("{id} {key} {to_ts}").as_bytes()),
+            seed: released.map_or_else(
+                || xxh3_64(format!("{id} {key} {to_ts}").as_bytes()),
+                |candidate| candidate.seed(&key),
+            ),
             to_ts,
             parent,
             version: None,
             query: String::new(),
-            reason: reason.to_owned(),
+            reason,
             key,
         };
         self.queue.push(&task);

@@ -27,6 +27,7 @@ use crate::{
     config::settings::{LearnSettings, RecipeRule, Sampling, StatusWords},
     learn::{
         LearnStats, Shared,
+        released::Released,
         scheduler::{
             drifted::Drifted,
             task::{Task, TaskKind, TaskState},
@@ -89,6 +90,7 @@ impl Bench {
             tables: Tables::new(requests, Arc::clone(&stats)),
             stats,
             drifted: Drifted::open(&state_dir),
+            released: Arc::new(Released::open(&state_dir)),
             state_dir,
             publisher: crate::mqtt::outgoing::channel().0,
             stop: Arc::new(AtomicBool::new(false)),

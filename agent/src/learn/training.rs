@@ -5,3 +5,4 @@ mod data_set;
 mod governor;
 pub(crate) mod judge;
 pub(in crate::learn) mod run;
+mod trial;

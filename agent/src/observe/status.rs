@@ -59,6 +59,9 @@ pub struct View {
     /// Versions of models.
     #[cfg(feature = "learning")]
     pub models: Arc<dunlin_models::registry::Registry>,
+    /// What the fleet has released to this device.
+    #[cfg(feature = "learning")]
+    pub released: Arc<crate::learn::released::Released>,
     /// The way out.
     pub upstream: Arc<dyn Upstream>,
     /// MQTT counters.

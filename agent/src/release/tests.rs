@@ -107,7 +107,11 @@ fn no_bytes_make_it_panic() {
         })
         .unwrap(),
     };
-    for signature in ["", "\n\n\n", "untrusted comment: \nAA==\ntrusted comment: \nAA=="] {
+    for signature in [
+        "",
+        "\n\n\n",
+        "untrusted comment: \nAA==\ntrusted comment: \nAA==",
+    ] {
         let refused = open("health", &envelope(signature.into()), &keys);
         assert!(matches!(refused, Err(ReleaseError::Damaged(_))));
     }

@@ -8,10 +8,12 @@
 //! | `interrupted` | training that is killed, or whose records go, under way |
 //! | `serving` | versions promoted, rolled back, damaged; answers over restarts |
 //! | `swap` | another version every second at 5,000 records/s |
+//! | `released` | models of one device released to another by way of a centre |
 //! | `bad_input` | records, labels, artifacts and disks that no recipe can use |
 
 mod bad_input;
 mod interrupted;
+mod released;
 mod school;
 mod serving;
 mod swap;

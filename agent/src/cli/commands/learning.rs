@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Outcome, backtest, cohort, evaluate, models};
+use super::{Outcome, backtest, cohort, evaluate, models, release};
 
 /// The commands about learning.
 #[derive(Subcommand, Debug)]
@@ -13,6 +13,8 @@ pub enum LearningCommand {
     Cohort(Box<cohort::CohortArgs>),
     /// Train and judge a recipe on every part of the records in turn: mean and spread
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Let a model be tried on the devices of a fleet, and see what became of it
+    Release(Box<release::ReleaseArgs>),
     /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
     Backtest(Box<backtest::BacktestArgs>),
 }
@@ -26,6 +28,7 @@ pub async fn run(command: LearningCommand) -> Outcome {
         LearningCommand::Models(args) => models::run(*args).await,
         LearningCommand::Cohort(args) => cohort::run(*args).await,
         LearningCommand::Evaluate(args) => evaluate::run(*args).await,
+        LearningCommand::Release(args) => release::run(*args).await,
         LearningCommand::Backtest(args) => backtest::run(&args),
     }
 }

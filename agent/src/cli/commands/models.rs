@@ -12,7 +12,8 @@ use clap::{Args, Subcommand};
 use dunlin_models::registry::{ARTIFACT_BYTES_MAX, ModelKey, Version};
 use serde::Serialize;
 
-use self::text::{columns, compared, facts, listed};
+pub(super) use self::text::columns;
+use self::text::{compared, facts, listed};
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},

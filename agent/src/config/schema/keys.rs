@@ -3,6 +3,7 @@
 pub(in crate::config) mod buffer;
 pub(in crate::config) mod clock;
 pub(in crate::config) mod device;
+pub(in crate::config) mod fleet;
 pub(in crate::config) mod http;
 pub(in crate::config) mod learn;
 pub(in crate::config) mod log;
@@ -81,6 +82,13 @@ pub(in crate::config) static SETTINGS: &[Setting] = &[
     learn::STATUS_ROLLED_BACK.setting,
     learn::STATUS_FAILED.setting,
     learn::STATUS_DEAD.setting,
+    fleet::CENTRE.setting,
+    fleet::PASSWORD_FILE.setting,
+    fleet::CA_FILE.setting,
+    fleet::FOLLOW.setting,
+    fleet::KEYS.setting,
+    fleet::CHECK_S.setting,
+    fleet::BYTES_PER_S_MAX.setting,
     http::LISTEN.setting,
     http::HOSTS.setting,
     log::LEVEL.setting,

@@ -10,6 +10,7 @@ use crate::learn::{Shared, tables::Event};
 /// A version that should serve cannot.
 pub(super) fn unusable(shared: &Shared, key: &ModelKey, version: u64, why: String) {
     tracing::error!(%key, version, why, "this version cannot serve");
+    shared.released.taken_back(key, version, &why);
     row(shared, key, version, "unusable", why);
 }
 
@@ -17,6 +18,7 @@ pub(super) fn unusable(shared: &Shared, key: &ModelKey, version: u64, why: Strin
 pub(super) fn given_up(shared: &Shared, key: &ModelKey, version: u64, what: String) {
     tracing::error!(%key, version, what, "given up");
     shared.stats.broken.fetch_add(1, Relaxed);
+    shared.released.taken_back(key, version, &what);
     row(shared, key, version, "given_up", what);
 }
 
@@ -24,6 +26,7 @@ pub(super) fn given_up(shared: &Shared, key: &ModelKey, version: u64, what: Stri
 pub(super) fn rolled_back(shared: &Shared, key: &ModelKey, version: u64, what: String) {
     tracing::warn!(%key, version, what, "worse than the version before: rolled back");
     shared.stats.rollbacks.fetch_add(1, Relaxed);
+    shared.released.taken_back(key, version, &what);
     row(shared, key, version, "rolled_back", what);
 }
 

@@ -9,13 +9,15 @@ use crate::{
     learn::{
         Shared,
         guarded::guarded,
+        released::Tried,
         scheduler::{
             open_tasks::OpenTasks,
-            task::{DRIFT, Task, TaskState},
+            task::{DRIFT, Task, TaskKind, TaskState},
         },
         tables::Event,
-        training::{checkpoint::Checkpoint, run::Outcome},
+        training::{checkpoint::Checkpoint, run},
     },
+    release::verdict::Outcome,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +40,14 @@ pub(in crate::learn) enum Ending {
 
 /// How a task ends that has come to this `outcome`; a version that the gate let pass serves from now on. Runs on
 /// the worker's thread.
-pub(in crate::learn) fn decide(shared: &Shared, task: &Task, outcome: Outcome) -> Ending {
+pub(in crate::learn) fn decide(shared: &Shared, task: &Task, outcome: run::Outcome) -> Ending {
     match outcome {
-        Outcome::Made(version) => guarded(|| judge(shared, task, &version))
+        run::Outcome::Made(version) => guarded(|| judge(shared, task, &version))
             .unwrap_or_else(|panic| Err(format!("panicked: {panic}")))
             .unwrap_or_else(Ending::Failed),
-        Outcome::Failed(why) => Ending::Failed(why),
-        Outcome::TimedOut => Ending::TimedOut,
-        Outcome::Interrupted => Ending::Interrupted,
+        run::Outcome::Failed(why) => Ending::Failed(why),
+        run::Outcome::TimedOut => Ending::TimedOut,
+        run::Outcome::Interrupted => Ending::Interrupted,
     }
 }
 
@@ -112,6 +114,9 @@ pub(super) fn close(shared: &Shared, tasks: &mut OpenTasks, mut task: Task, endi
     }
     (task.state, task.reason) = (state, reason);
     counter.fetch_add(1, Relaxed);
+    if is_tried && task.kind == TaskKind::Released {
+        tell_released(shared, &task);
+    }
     store(shared, tasks, &task, is_tried);
     Checkpoint::new(&shared.state_dir, &task).remove();
     if may_prune {
@@ -119,12 +124,28 @@ pub(super) fn close(shared: &Shared, tasks: &mut OpenTasks, mut task: Task, endi
     }
 }
 
+/// Whoever follows releases hears what has become of one here.
+fn tell_released(shared: &Shared, task: &Task) {
+    let tried = Tried {
+        outcome: match task.state {
+            TaskState::Available => Outcome::Serves,
+            TaskState::Rejected => Outcome::Refused,
+            _ => Outcome::Failed,
+        },
+        version: task.version,
+        reason: task.reason.clone(),
+    };
+    shared.released.ended(&task.key, task.seed, tried);
+}
+
 /// Notes durably that the task is closed; if it `is_tried`, it is not tried again without new records.
 fn store(shared: &Shared, tasks: &mut OpenTasks, task: &Task, is_tried: bool) {
     let words = &shared.settings.status;
     let (id, key, reason) = (task.id, &task.key, &task.reason);
     tracing::info!(task = id, %key, status = task.state.word(words), reason, "task ended");
-    if task.version.is_some() {
+    if task.kind == TaskKind::Released {
+        // What came from elsewhere says nothing about what is to be learnt from these records.
+    } else if task.version.is_some() {
         // What it has seen is told by its version, as long as there is one.
         tasks.forget_tried_to(key);
     } else if is_tried {

@@ -70,7 +70,9 @@ impl Lines {
             self.seen_at = changes;
         }
         *self.seen_to.entry(key.clone()).or_insert_with(|| {
-            let versions = models.versions(key).unwrap_or_default();
+            let mut versions = models.versions(key).unwrap_or_default();
+            // One that was released, and refused here, was not trained on these records.
+            versions.retain(|v| v.decision.is_none() || v.lineage.last_ts > 0);
             let seen_to = |version: &Version| match line.rule.grid {
                 None => version.lineage.last_ts,
                 // The times of a grid are those of measurement, which may be long before arrival.

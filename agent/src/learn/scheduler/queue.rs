@@ -38,6 +38,7 @@ pub(super) fn queue_for(rule: &RecipeRule, state: &LineState) -> Option<TaskKind
 /// Tasks that wait for a worker, by number.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Queue {
+    released: VecDeque<u64>,
     scratch: VecDeque<u64>,
     fine_tune: VecDeque<u64>,
 }
@@ -46,14 +47,16 @@ impl Queue {
     /// The task waits behind all others of its kind.
     pub(super) fn push(&mut self, task: &Task) {
         match task.kind {
+            TaskKind::Released => self.released.push_back(task.id),
             TaskKind::Scratch => self.scratch.push_back(task.id),
             TaskKind::FineTune => self.fine_tune.push_back(task.id),
         }
     }
 
-    /// Takes the one whose turn it is: a stream without any model comes first.
+    /// Takes the one whose turn it is: what is only to be judged comes first, then a stream without any model.
     pub(super) fn pop(&mut self) -> Option<u64> {
-        let next = self.scratch.pop_front();
+        let next = self.released.pop_front();
+        let next = next.or_else(|| self.scratch.pop_front());
         next.or_else(|| self.fine_tune.pop_front())
     }
 }

@@ -15,6 +15,8 @@ pub enum TaskKind {
     Scratch,
     /// From the version that serves.
     FineTune,
+    /// From nothing of ours: it is a model that the fleet has released, to be judged.
+    Released,
 }
 
 impl TaskKind {
@@ -23,6 +25,7 @@ impl TaskKind {
         match self {
             Self::Scratch => "scratch",
             Self::FineTune => "fine_tune",
+            Self::Released => "released",
         }
     }
 }

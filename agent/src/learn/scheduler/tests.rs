@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod released;
+
 use std::path::Path;
 
 use super::*;

@@ -24,6 +24,7 @@ use crate::{
             data_set::{Mixed, data_set},
             governor::Governor,
             judge::judge,
+            trial::Trial,
         },
     },
 };
@@ -91,6 +92,9 @@ impl Work<'_> {
             task.query.clone_from(&version.lineage.query);
             return Ok(version);
         }
+        if task.kind == TaskKind::Released {
+            return self.try_released(task);
+        }
         let parent = self.parent(task)?;
         let parent = parent.as_ref();
         let data = self.data(task, parent)?;
@@ -116,6 +120,18 @@ impl Work<'_> {
         };
         let added = self.shared.models.add(&task.key, &model.save(), new);
         added.map_err(|error| failed(&error))
+    }
+
+    /// What the fleet has released is not trained but judged all the same.
+    fn try_released(&self, task: &mut Job) -> Result<Version, TrainError> {
+        let incumbent = self.incumbent(task, None)?;
+        let host = Governor::new(self.shared, task, self.given_up);
+        let trial = Trial {
+            shared: self.shared,
+            rule: self.rule,
+            recipe: self.recipe,
+        };
+        trial.run(task, host, incumbent.as_deref())
     }
 
     /// The version that this very task has made, if the agent ended before the task was closed.

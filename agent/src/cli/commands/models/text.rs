@@ -35,7 +35,7 @@ pub(super) fn listed(versions: &[ModelSummary]) -> String {
 }
 
 /// Cells below one another.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(in crate::cli::commands) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let mut text = String::new();
