@@ -15,6 +15,8 @@ pub mod features;
 pub mod grid;
 pub mod ingest;
 #[cfg(feature = "learning")]
+pub(crate) mod jobs;
+#[cfg(feature = "learning")]
 pub mod learn;
 pub mod mqtt;
 pub mod observe;

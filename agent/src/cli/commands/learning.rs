@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Outcome, backtest, cohort, evaluate, models};
+use super::{Outcome, backtest, builder, cohort, evaluate, jobs, models};
 
 /// The commands about learning.
 #[derive(Subcommand, Debug)]
@@ -15,6 +15,10 @@ pub enum LearningCommand {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
     Backtest(Box<backtest::BacktestArgs>),
+    /// Put trainings in line at a centre, look at them, fetch what they have made
+    Jobs(Box<jobs::JobsArgs>),
+    /// Do jobs of a centre on this machine
+    Builder(Box<builder::BuilderArgs>),
 }
 
 /// Does what it says.
@@ -27,5 +31,7 @@ pub async fn run(command: LearningCommand) -> Outcome {
         LearningCommand::Cohort(args) => cohort::run(*args).await,
         LearningCommand::Evaluate(args) => evaluate::run(*args).await,
         LearningCommand::Backtest(args) => backtest::run(&args),
+        LearningCommand::Jobs(args) => jobs::run(*args).await,
+        LearningCommand::Builder(args) => builder::run(*args).await,
     }
 }
