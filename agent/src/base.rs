@@ -1,6 +1,7 @@
 //! What belongs to no part of the agent, and needs none.
 
 pub(crate) mod glob;
+pub(crate) mod host;
 pub(crate) mod log_filter;
 pub(crate) mod own_names;
 pub(crate) mod owner;

@@ -17,6 +17,8 @@ pub(crate) mod fleet;
 pub mod grid;
 pub mod ingest;
 #[cfg(feature = "learning")]
+pub(crate) mod jobs;
+#[cfg(feature = "learning")]
 pub mod learn;
 pub mod mqtt;
 pub mod observe;

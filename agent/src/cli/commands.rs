@@ -3,6 +3,10 @@
 pub mod attempt;
 #[cfg(feature = "learning")]
 pub mod backtest;
+#[cfg(feature = "learning")]
+pub mod builder;
+#[cfg(feature = "learning")]
+mod centre;
 pub mod check;
 #[cfg(feature = "learning")]
 pub mod cohort;
@@ -17,6 +21,8 @@ pub mod export;
 pub mod grid;
 pub mod import;
 pub mod init;
+#[cfg(feature = "learning")]
+pub mod jobs;
 #[cfg(feature = "learning")]
 pub mod learning;
 mod listening;

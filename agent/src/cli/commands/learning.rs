@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Outcome, backtest, cohort, evaluate, models, release};
+use super::{Outcome, backtest, builder, cohort, evaluate, jobs, models, release};
 
 /// The commands about learning.
 #[derive(Subcommand, Debug)]
@@ -17,6 +17,10 @@ pub enum LearningCommand {
     Release(Box<release::ReleaseArgs>),
     /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
     Backtest(Box<backtest::BacktestArgs>),
+    /// Put trainings in line at a centre, look at them, fetch what they have made
+    Jobs(Box<jobs::JobsArgs>),
+    /// Do jobs of a centre on this machine
+    Builder(Box<builder::BuilderArgs>),
 }
 
 /// Does what it says.
@@ -30,5 +34,7 @@ pub async fn run(command: LearningCommand) -> Outcome {
         LearningCommand::Evaluate(args) => evaluate::run(*args).await,
         LearningCommand::Release(args) => release::run(*args).await,
         LearningCommand::Backtest(args) => backtest::run(&args),
+        LearningCommand::Jobs(args) => jobs::run(*args).await,
+        LearningCommand::Builder(args) => builder::run(*args).await,
     }
 }

@@ -2,13 +2,13 @@
 
 mod listed;
 
-use std::{num::NonZeroU64, path::PathBuf, sync::Arc};
+use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use dunlin_models::artifact::Artifact;
 use dunlin_sync::{
     centre::{
-        Centre, CentreError, Document, Published,
+        Centre, Document, Published,
         blobs::{self, BlobError},
     },
     files::secret_file,
@@ -16,10 +16,9 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 use self::listed::{Listed, listed};
-use super::{Exit, Outcome, models::read_model};
+use super::{Exit, Outcome, centre::CentreArgs, models::read_model};
 use crate::{
     base::{text, wall::wall_ns},
-    centre::{self, CentreOptions},
     release::{
         self, Release,
         signing::{SigningError, SigningKey, public_path},
@@ -58,25 +57,6 @@ struct KeygenArgs {
     /// File to write; the public key goes to FILE.pub
     #[arg(long, value_name = "FILE", default_value = "dunlin-release.key")]
     key: PathBuf,
-}
-
-/// Which centre.
-#[derive(Args, Debug)]
-struct CentreArgs {
-    /// The database that the fleet shares: postgres://USER@HOST:5432/DATABASE or sqlite:FILE
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "DUNLIN_FLEET_CENTRE",
-        hide_env_values = true
-    )]
-    centre: String,
-    /// File that holds its password and nothing else
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// Private CA of the centre in PEM
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
 }
 
 /// With which key.
@@ -149,15 +129,6 @@ struct LineEntry {
     line: String,
 }
 
-impl From<CentreError> for Exit {
-    fn from(error: CentreError) -> Self {
-        match error {
-            CentreError::Unavailable(_) => Self::Failed(error.to_string()),
-            CentreError::Refused(_) => Self::Usage(error.to_string()),
-        }
-    }
-}
-
 impl From<BlobError> for Exit {
     fn from(error: BlobError) -> Self {
         match error {
@@ -184,17 +155,6 @@ pub async fn run(args: ReleaseArgs) -> Outcome {
         ReleaseCommand::Pause(args) => again(&args, true).await,
         ReleaseCommand::Resume(args) => again(&args, false).await,
         ReleaseCommand::List(args) => list(&args).await,
-    }
-}
-
-impl CentreArgs {
-    fn connect(&self) -> Result<Arc<dyn Centre>, Exit> {
-        let options = CentreOptions {
-            url: self.centre.clone(),
-            password_file: self.password_file.clone(),
-            ca_file: self.ca_file.clone(),
-        };
-        Ok(centre::connect(&options)?)
     }
 }
 

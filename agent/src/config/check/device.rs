@@ -1,6 +1,9 @@
 //! The name of this device.
 
-use crate::config::{diagnostic::Diagnostics, read::values::Values, schema::keys::device::DEVICE};
+use crate::{
+    base::host,
+    config::{diagnostic::Diagnostics, read::values::Values, schema::keys::device::DEVICE},
+};
 
 /// The name that was given, or else the host's.
 pub(super) fn name(values: &Values, found: &mut Diagnostics) -> String {
@@ -8,7 +11,7 @@ pub(super) fn name(values: &Values, found: &mut Diagnostics) -> String {
     let set = values.maybe(&DEVICE);
     let is_default = set.is_none();
     let hint = "add device = \"press-7\" at the top of the file, or --device press-7";
-    let Some(device) = set.or_else(host_name) else {
+    let Some(device) = set.or_else(host::name) else {
         if !values.is_bad(&DEVICE) {
             found.error(&origin, "device: the host has no name to use instead", hint);
         }
@@ -28,13 +31,4 @@ pub(super) fn name(values: &Values, found: &mut Diagnostics) -> String {
         );
     }
     device
-}
-
-/// The name of this machine, if it is a text.
-fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
-        .ok()?;
-    let name = name.trim();
-    (!name.is_empty() && name.len() <= 64 && name != "(none)").then(|| name.to_owned())
 }

@@ -1,0 +1,255 @@
+//! `dunlin jobs`: what is to be done, is being done and was done at a centre.
+
+mod show;
+
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use dunlin_models::registry::ARTIFACT_BYTES_MAX;
+use dunlin_sync::centre::{
+    Centre, blobs,
+    job::{Job, JobId, JobQuery, JobState, NewJob},
+};
+
+use super::{Exit, Outcome, builder::label, centre::CentreArgs};
+use crate::{
+    base::wall::wall_ns,
+    jobs::document::{TRAIN, TrainJob, Trained},
+};
+
+/// Jobs of a list unless said otherwise.
+const LISTED: usize = 50;
+
+/// Arguments of `dunlin jobs`.
+#[derive(Args, Debug)]
+pub struct JobsArgs {
+    #[command(subcommand)]
+    command: JobsCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum JobsCommand {
+    /// Put a training in line, for any builder
+    Submit(Box<SubmitArgs>),
+    /// List jobs, the newest first
+    List(ListArgs),
+    /// Show a job, its attempts and its result
+    Show(OneArgs),
+    /// Write the model that a job has made to a safetensors file
+    Fetch(FetchArgs),
+    /// Let nobody do a job any more
+    Cancel(OneArgs),
+    /// Open a job again that has failed or was cancelled
+    Retry(OneArgs),
+}
+
+#[derive(Args, Debug)]
+struct SubmitArgs {
+    #[command(flatten)]
+    centre: CentreArgs,
+    /// Configuration file that holds the recipe
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Name of a [[recipe]] in it
+    #[arg(long, value_name = "NAME")]
+    recipe: String,
+    /// Streams at the centre, as a pattern over DEVICE/STREAM; those of the recipe on every device unless given
+    #[arg(long, value_name = "PATTERN")]
+    streams: Option<String>,
+    /// Seed of the training; drawn unless given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// A model to start from, as `dunlin models export` or `dunlin jobs fetch` has written it
+    #[arg(long, value_name = "FILE")]
+    start_from: Option<PathBuf>,
+    /// What a builder must have
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// How often it is begun at most
+    #[arg(long, value_name = "N", default_value = "3")]
+    attempts: NonZeroU32,
+    /// How long an attempt is safe that is not heard of, seconds
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    lease_s: u64,
+    /// How long an attempt may take, seconds
+    #[arg(long, value_name = "N", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_622_400))]
+    time_s_max: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct ListArgs {
+    #[command(flatten)]
+    centre: CentreArgs,
+    /// Only those in this state: open, running, done, failed, cancelled
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Option<JobState>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = LISTED)]
+    most: usize,
+    /// As one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct OneArgs {
+    #[command(flatten)]
+    centre: CentreArgs,
+    /// The job: 32 hexadecimal digits, as `dunlin jobs list` shows them
+    #[arg(value_name = "JOB", value_parser = id)]
+    job: JobId,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct FetchArgs {
+    #[command(flatten)]
+    one: OneArgs,
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+fn state(text: &str) -> Result<JobState, String> {
+    text.parse().map_err(words)
+}
+
+fn id(text: &str) -> Result<JobId, String> {
+    text.parse().map_err(words)
+}
+
+fn words(error: dunlin_sync::centre::CentreError) -> String {
+    match error {
+        dunlin_sync::centre::CentreError::Refused(words)
+        | dunlin_sync::centre::CentreError::Unavailable(words) => words,
+    }
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// [`Exit`]
+pub async fn run(args: JobsArgs) -> Outcome {
+    match args.command {
+        JobsCommand::Submit(args) => submit(*args).await,
+        JobsCommand::List(args) => list(args).await,
+        JobsCommand::Show(args) => {
+            let job = found(&*args.centre.connect()?, args.job).await?;
+            show::one(&job, args.json)
+        }
+        JobsCommand::Fetch(args) => fetch(args).await,
+        JobsCommand::Cancel(args) => {
+            let centre = args.centre.connect()?;
+            let is_cancelled = centre.cancel(args.job).await?;
+            changed(&*centre, &args, is_cancelled).await
+        }
+        JobsCommand::Retry(args) => {
+            let centre = args.centre.connect()?;
+            let is_open = centre.retry(args.job).await?;
+            changed(&*centre, &args, is_open).await
+        }
+    }
+}
+
+async fn submit(args: SubmitArgs) -> Outcome {
+    let text = std::fs::read_to_string(&args.config)
+        .map_err(|error| Exit::Usage(format!("{}: {error}", args.config.display())))?;
+    let mut train = TrainJob::new(&args.config, &text, &args.recipe).map_err(Exit::Usage)?;
+    let centre = args.centre.connect()?;
+    if let Some(streams) = args.streams {
+        train.streams = streams;
+    }
+    train.to_ts = wall_ns();
+    train.seed = args.seed.unwrap_or_else(rand::random);
+    if let Some(path) = &args.start_from {
+        super::models::read_model(path)?;
+        let hash = blobs::put(&*centre, path, None).await;
+        train.parent = Some(
+            hash.map_err(|error| Exit::Failed(error.to_string()))?
+                .to_string(),
+        );
+    }
+    let lease_ms = args.lease_s * 1000;
+    let job = NewJob {
+        id: JobId(rand::random()),
+        kind: TRAIN.into(),
+        document: train.to_bytes().map_err(Exit::Failed)?,
+        labels: args.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        attempts_max: args.attempts,
+        lease_ms,
+        // An epoch of a slow machine is silent for long.
+        stalled_ms_max: (10 * lease_ms).max(3_600_000),
+        time_ms_max: args.time_s_max * 1000,
+    };
+    centre.submit(&job).await?;
+    if args.json {
+        println!("{}", serde_json::json!({"job": job.id.to_string()}));
+    } else {
+        println!("{}", job.id);
+    }
+    Ok(())
+}
+
+async fn list(args: ListArgs) -> Outcome {
+    let centre = args.centre.connect()?;
+    let query = JobQuery {
+        state: args.state,
+        kind: None,
+        most: args.most,
+    };
+    show::list(&centre.jobs(&query).await?, args.json)
+}
+
+async fn found(centre: &dyn Centre, job: JobId) -> Result<Job, Exit> {
+    let found = centre.job(job).await?;
+    found.ok_or_else(|| Exit::Usage(format!("{} knows no job {job}", centre.location())))
+}
+
+/// Says what a job is now that somebody wanted it changed.
+async fn changed(centre: &dyn Centre, args: &OneArgs, is_so: bool) -> Outcome {
+    let job = found(centre, args.job).await?;
+    if args.json {
+        show::one(&job, true)?;
+    } else {
+        println!("{} is {}", job.id, job.state.as_str());
+    }
+    if is_so {
+        return Ok(());
+    }
+    Err(Exit::Found(format!(
+        "it is {}, which stays as it is",
+        job.state.as_str()
+    )))
+}
+
+async fn fetch(args: FetchArgs) -> Outcome {
+    let centre = args.one.centre.connect()?;
+    let job = found(&*centre, args.one.job).await?;
+    let Some(result) = &job.result else {
+        return Err(Exit::Found(format!(
+            "{} is {}, and has no result",
+            job.id,
+            job.state.as_str()
+        )));
+    };
+    let trained = Trained::read(result).map_err(Exit::Failed)?;
+    let hash = trained.model.parse()?;
+    let fetched = blobs::fetch(&*centre, hash, &args.output, ARTIFACT_BYTES_MAX, None).await;
+    fetched.map_err(|error| Exit::Failed(error.to_string()))?;
+    if args.one.json {
+        return show::one(&job, true);
+    }
+    let size = crate::base::text::bytes(trained.model_bytes as f64);
+    println!(
+        "{size} to {}; on a device: `dunlin models import {:?} STREAM {}`",
+        args.output.display(),
+        trained.recipe,
+        args.output.display()
+    );
+    Ok(())
+}

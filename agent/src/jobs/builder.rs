@@ -1,0 +1,416 @@
+//! The builder: pulls jobs from a centre, one at a time, and does them.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use dunlin_models::registry::ARTIFACT_BYTES_MAX;
+use dunlin_sync::{
+    centre::{
+        Builder, Centre, CentreError, WAIT_MAX,
+        blobs::{self, BlobError, BlobHash},
+        job::{Claim, Ended, Held, JobId, Outcome, Progress},
+    },
+    lock::unpoisoned,
+};
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    data::{self, Wanted},
+    document::{TRAIN, TrainJob, Trained},
+    host::Attempt,
+    train::{self, Training},
+};
+
+/// Between two tries of what the centre did not answer.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A lease is renewed so many times before it is over.
+const RENEWALS_A_LEASE: u32 = 3;
+/// Longest checkpoint, bytes: weights and two moments of each.
+const CHECKPOINT_BYTES_MAX: u64 = 4 * ARTIFACT_BYTES_MAX;
+
+/// How a builder works.
+#[derive(Clone, Debug)]
+pub(crate) struct BuilderOptions {
+    /// Its name and labels.
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// A directory of its own.
+    pub(crate) work_dir: PathBuf,
+    /// Most disk that the records of a job take, bytes.
+    pub(crate) bytes_max: u64,
+    /// Ends when there is nothing to do.
+    pub(crate) is_once: bool,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum JobError {
+    /// Somebody has ended the attempt, or the builder stops.
+    Interrupted,
+    /// Another attempt may succeed: this machine was in the way.
+    Here(String),
+    /// No other attempt will.
+    Last(String),
+    /// The centre was in the way.
+    Centre(CentreError),
+}
+
+impl JobError {
+    pub(super) fn here(what: &dyn fmt::Display) -> Self {
+        Self::Here(what.to_string())
+    }
+
+    pub(super) fn last(what: &dyn fmt::Display) -> Self {
+        Self::Last(what.to_string())
+    }
+
+    /// What the centre is told.
+    fn outcome(self) -> Outcome {
+        let (reason, is_final) = match self {
+            Self::Interrupted => return Outcome::Returned,
+            Self::Here(reason) => (reason, false),
+            Self::Last(reason) => (reason, true),
+            Self::Centre(error) => (error.to_string(), false),
+        };
+        Outcome::Failed { reason, is_final }
+    }
+}
+
+impl From<CentreError> for JobError {
+    fn from(error: CentreError) -> Self {
+        Self::Centre(error)
+    }
+}
+
+impl From<BlobError> for JobError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Centre(error) => Self::Centre(error),
+            BlobError::Missing(_) | BlobError::TooLong { .. } => Self::last(&error),
+            error => Self::here(&error),
+        }
+    }
+}
+
+/// What a builder has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    /// Claims that somebody else has now.
+    pub(crate) lost: u64,
+}
+
+/// Takes the work directory, and removes what killed attempts have left there. Ours as long as the file lives.
+///
+/// # Errors
+/// A text for people, if it cannot be used or somebody else works in it.
+pub(crate) fn take_work_dir(dir: &Path) -> Result<File, String> {
+    let shown = dir.display();
+    let told = |error: std::io::Error| format!("{shown}: {error}");
+    std::fs::create_dir_all(dir).map_err(told)?;
+    let lock = File::create(dir.join("lock")).map_err(told)?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            format!("another builder works in {shown}; give each a directory of its own")
+        }
+        TryLockError::Error(error) => told(error),
+    })?;
+    for entry in std::fs::read_dir(dir).map_err(told)?.flatten() {
+        let name = entry.file_name();
+        let job = name.to_str().and_then(|name| name.split_once('-'));
+        if job.is_some_and(|(job, _)| job.parse::<JobId>().is_ok()) {
+            // The disk says what is the matter once there is no room.
+            let _left = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(lock)
+}
+
+/// Pulls jobs until `stop`, or with [`BuilderOptions::is_once`] until there are none. What is under way then is
+/// given back.
+///
+/// # Errors
+/// [`CentreError::Refused`] if the centre will not have us.
+pub(crate) async fn run(
+    centre: &Arc<dyn Centre>,
+    options: &BuilderOptions,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Done, CentreError> {
+    let builder = Builder {
+        name: options.name.clone(),
+        kinds: vec![TRAIN.into()],
+        labels: options.labels.clone(),
+    };
+    let (mut done, mut backoff) = (Done::default(), BACKOFF.0);
+    // Asked again after a lost answer, so that a claim is not left to run out.
+    let mut request = JobId(rand::random());
+    while !*stop.borrow() {
+        match centre.claim(&builder, request).await {
+            Ok(Some(claim)) => {
+                backoff = BACKOFF.0;
+                request = JobId(rand::random());
+                work(centre, options, claim, &mut stop, &mut done).await;
+            }
+            Ok(None) => {
+                backoff = BACKOFF.0;
+                request = JobId(rand::random());
+                if options.is_once {
+                    return Ok(done);
+                }
+                let waited = tokio::select! {
+                    waited = centre.wait_for_jobs(WAIT_MAX) => waited,
+                    _ = stop.wait_for(|stop| *stop) => return Ok(done),
+                };
+                if let Err(error) = waited {
+                    tracing::warn!(%error, "waiting for jobs");
+                    pause(&mut backoff, &mut stop).await;
+                }
+            }
+            Err(error @ CentreError::Refused(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "asking for a job");
+                pause(&mut backoff, &mut stop).await;
+            }
+        }
+    }
+    Ok(done)
+}
+
+async fn pause(backoff: &mut Duration, stop: &mut watch::Receiver<bool>) {
+    tokio::select! {
+        () = sleep(*backoff) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    *backoff = (*backoff * 2).min(BACKOFF.1);
+}
+
+/// Does one job, and says what became of it.
+async fn work(
+    centre: &Arc<dyn Centre>,
+    options: &BuilderOptions,
+    claim: Claim,
+    stop: &mut watch::Receiver<bool>,
+    done: &mut Done,
+) {
+    let (job, attempt) = (claim.job.id, claim.attempt);
+    tracing::info!(%job, attempt, "begun");
+    let dir = options.work_dir.join(format!("{job}-{attempt}"));
+    let ours = Arc::new(Attempt::default());
+    let (result, checkpoint) = {
+        let doing = attempt_at(&**centre, options, &claim, &dir, &ours);
+        tokio::pin!(doing);
+        let mut renewing = Renewing::new(&**centre, &claim, &dir, &ours);
+        loop {
+            tokio::select! {
+                result = &mut doing => {
+                    // What another goes on from.
+                    if result.is_err() {
+                        renewing.renew().await;
+                    }
+                    break (result, renewing.checkpoint);
+                }
+                () = sleep(renewing.every) => renewing.renew().await,
+                _ = stop.wait_for(|stop| *stop), if !ours.is_over.load(Relaxed) => {
+                    ours.is_over.store(true, Relaxed);
+                }
+            }
+        }
+    };
+    // What is left of it the next start removes.
+    let _left = std::fs::remove_dir_all(&dir);
+    let outcome = match result {
+        Ok(result) => Outcome::Done { result },
+        Err(error) => error.outcome(),
+    };
+    let why = outcome.reason();
+    match end(&**centre, &claim, &outcome).await {
+        Some(Ended::Accepted) => match (&outcome, why) {
+            (Outcome::Done { .. }, _) => {
+                done.done += 1;
+                tracing::info!(%job, attempt, "done");
+                if let Some(checkpoint) = checkpoint {
+                    // Nobody goes on from it any more; one that stays costs room, no more.
+                    let _left = centre.remove_blob(checkpoint).await;
+                }
+            }
+            (Outcome::Failed { .. }, reason) => {
+                done.failed += 1;
+                tracing::warn!(%job, attempt, reason, "failed");
+            }
+            (Outcome::Returned, _) => tracing::info!(%job, attempt, "given back"),
+        },
+        Some(Ended::Lost) | None => {
+            done.lost += 1;
+            tracing::warn!(%job, attempt, "lost: it took too long, was cancelled, or the centre was away");
+        }
+    }
+}
+
+/// Ends the attempt, as long as its lease may hold; `None` if the centre has not answered.
+async fn end(centre: &dyn Centre, claim: &Claim, outcome: &Outcome) -> Option<Ended> {
+    let mut backoff = BACKOFF.0;
+    let mut left = Duration::from_millis(claim.lease_ms);
+    loop {
+        match centre.finish(claim.job.id, claim.attempt, outcome).await {
+            Ok(ended) => return Some(ended),
+            Err(error) => {
+                tracing::warn!(job = %claim.job.id, %error, "telling the outcome");
+                if matches!(error, CentreError::Refused(_)) || left.is_zero() {
+                    return None;
+                }
+            }
+        }
+        let wait = backoff.min(left);
+        sleep(wait).await;
+        left -= wait;
+        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+}
+
+/// Keeps the claim while the work goes on.
+struct Renewing<'a> {
+    centre: &'a dyn Centre,
+    claim: &'a Claim,
+    dir: &'a Path,
+    attempt: &'a Attempt,
+    checkpoint: Option<BlobHash>,
+    every: Duration,
+}
+
+impl<'a> Renewing<'a> {
+    fn new(centre: &'a dyn Centre, claim: &'a Claim, dir: &'a Path, attempt: &'a Attempt) -> Self {
+        Self {
+            centre,
+            claim,
+            dir,
+            attempt,
+            checkpoint: claim.resume.and_then(|progress| progress.checkpoint),
+            every: Duration::from_millis(claim.lease_ms) / RENEWALS_A_LEASE,
+        }
+    }
+
+    /// Tells how far the work is. Where the centre does not answer it goes on: whether the claim still holds, the
+    /// end of it will show.
+    async fn renew(&mut self) {
+        let job = self.claim.job.id;
+        let before = self.checkpoint;
+        if let Err(error) = self.put_checkpoint().await {
+            tracing::warn!(%job, ?error, "keeping a checkpoint");
+        }
+        let progress = Progress {
+            steps: self.attempt.steps.load(Relaxed),
+            checkpoint: self.checkpoint,
+        };
+        match self.centre.renew(job, self.claim.attempt, &progress).await {
+            Ok(Held::Yes) => {
+                // Nobody else goes on from it now.
+                if let Some(before) = before.filter(|before| Some(*before) != self.checkpoint) {
+                    let _left = self.centre.remove_blob(before).await;
+                }
+            }
+            Ok(Held::Lost) => self.attempt.is_over.store(true, Relaxed),
+            Err(error) => tracing::warn!(%job, %error, "renewing the claim"),
+        }
+    }
+
+    async fn put_checkpoint(&mut self) -> Result<(), JobError> {
+        let Some(bytes) = unpoisoned(self.attempt.checkpoint.lock()).take() else {
+            return Ok(());
+        };
+        let path = self.dir.join("checkpoint");
+        std::fs::write(&path, bytes).map_err(|error| JobError::here(&error))?;
+        self.checkpoint = Some(blobs::put(self.centre, &path, None).await?);
+        Ok(())
+    }
+}
+
+/// The job's result.
+async fn attempt_at(
+    centre: &dyn Centre,
+    options: &BuilderOptions,
+    claim: &Claim,
+    dir: &Path,
+    attempt: &Arc<Attempt>,
+) -> Result<Vec<u8>, JobError> {
+    let job = TrainJob::read(&claim.job.document).map_err(JobError::Last)?;
+    let rule = job.rule().map_err(JobError::Last)?;
+    std::fs::create_dir_all(dir)
+        .map_err(|error| JobError::Here(format!("{}: {error}", dir.display())))?;
+    let parent = match &job.parent {
+        Some(hash) => Some(
+            blob(
+                centre,
+                hash.parse()?,
+                &dir.join("parent"),
+                ARTIFACT_BYTES_MAX,
+            )
+            .await?,
+        ),
+        None => None,
+    };
+    let resume = match claim.resume.and_then(|progress| progress.checkpoint) {
+        // Whoever goes on has all that went before, or begins anew.
+        Some(hash) => blob(centre, hash, &dir.join("resume"), CHECKPOINT_BYTES_MAX)
+            .await
+            .ok(),
+        None => None,
+    };
+    if let Some(Progress { steps, .. }) = claim.resume {
+        attempt.steps.store(steps, Relaxed);
+    }
+    let wanted = Wanted {
+        rule: &rule,
+        streams: &job.streams,
+        to_ts: job.to_ts,
+        bytes_max: options.bytes_max,
+    };
+    let buffer = data::fetch(centre, &wanted, &dir.join("records"), attempt).await?;
+    let name = rule.name.clone();
+    let training = Training {
+        rule,
+        buffer,
+        to_ts: job.to_ts,
+        seed: job.seed,
+        parent,
+        resume,
+    };
+    let trainer = Arc::clone(attempt);
+    let trained = tokio::task::spawn_blocking(move || train::train(training, &trainer)).await;
+    let version = trained.map_err(|error| JobError::here(&error))??;
+    let path = dir.join("model");
+    std::fs::write(&path, &version.model).map_err(|error| JobError::here(&error))?;
+    let model = blobs::put(centre, &path, None).await?;
+    let result = Trained {
+        format: Trained::FORMAT,
+        recipe: name,
+        model: model.to_string(),
+        model_bytes: version.model.len() as u64,
+        lineage: version.lineage,
+        evaluations: version.evaluations,
+        decision: version.decision,
+        steps: attempt.steps.load(Relaxed),
+        seconds: version.took.as_secs_f64(),
+    };
+    serde_json::to_vec(&result).map_err(|error| JobError::last(&error))
+}
+
+/// A blob of the centre's, by way of a file.
+async fn blob(
+    centre: &dyn Centre,
+    hash: BlobHash,
+    path: &Path,
+    bytes_max: u64,
+) -> Result<Vec<u8>, JobError> {
+    blobs::fetch(centre, hash, path, bytes_max, None).await?;
+    std::fs::read(path).map_err(|error| JobError::here(&error))
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;
