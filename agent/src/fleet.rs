@@ -23,7 +23,7 @@ use dunlin_sync::{
     backoff::Backoff,
     centre::{
         Centre, CentreError, Document, Published,
-        blobs::{self, BlobError},
+        blobs::{self, BlobError, BlobHash},
     },
 };
 use rand::RngExt as _;
@@ -209,7 +209,7 @@ impl Follower {
             return Err(Trouble::Failed(what));
         }
         let file = self.dir.join(format!("{hash}.safetensors"));
-        if !file.exists() {
+        if !is_there(&file, hash).await {
             dunlin_sync::files::state_file::create_dir(&self.dir).map_err(disk)?;
             check_room(&self.dir, release.bytes, self.parts.disk_free_bytes_min)
                 .map_err(Trouble::Failed)?;
@@ -317,8 +317,18 @@ fn check_room(dir: &Path, bytes: u64, bytes_min: u64) -> Result<(), String> {
     if free >= bytes.saturating_add(bytes_min) {
         return Ok(());
     }
+    // Not how much is free: what changes all the time would be told all the time.
     Err(format!(
-        "{free} bytes are free, and a model of {bytes} is to leave {bytes_min} \
-         (buffer.disk_free_bytes_min)"
+        "a model of {bytes} bytes is to leave {bytes_min} free (buffer.disk_free_bytes_min), and the disk has \
+         no room for that"
     ))
+}
+
+/// Whether `file` is, byte for byte, what `hash` names. Long for a long file, so not here.
+async fn is_there(file: &Path, hash: BlobHash) -> bool {
+    let file = file.to_owned();
+    let looked = tokio::task::spawn_blocking(move || {
+        fs::read(&file).is_ok_and(|bytes| BlobHash::of(&bytes) == hash)
+    });
+    looked.await.unwrap_or(false)
 }

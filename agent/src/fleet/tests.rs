@@ -282,8 +282,22 @@ async fn nothing_is_fetched_that_there_is_no_room_for() {
     device.round().await.unwrap();
     assert_eq!(offered(&device), None);
     let told = fleet.verdicts().await;
-    assert!(told[0].3.contains("bytes are free"), "{told:?}");
+    assert!(told[0].3.contains("no room for that"), "{told:?}");
     assert_eq!(fs::read_dir(&device.dir).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_artifact_that_was_damaged_here_is_fetched_again() {
+    let fleet = Fleet::new();
+    fleet.put(b"model").await;
+    fleet.publish(&Fleet::release(1, b"model")).await;
+    let mut device = fleet.device("a");
+    device.round().await.unwrap();
+    let (candidate, _) = device.parts.released.tried(LINE).unwrap();
+    fs::write(&candidate.file, b"ledom").unwrap();
+    fleet.publish(&Fleet::release(2, b"model")).await;
+    device.round().await.unwrap();
+    assert_eq!(fs::read(candidate.file).unwrap(), b"model");
 }
 
 #[tokio::test]

@@ -110,6 +110,16 @@ impl Released {
         self.notes.fetch_add(1, Relaxed);
     }
 
+    /// Nothing is on offer in lines that are not followed any more; what serves serves on.
+    pub fn keep_lines(&self, followed: &[String]) {
+        let mut offers = self.lock();
+        let before = offers.len();
+        offers.retain(|line, _| followed.contains(line));
+        if offers.len() < before {
+            self.store(&offers);
+        }
+    }
+
     /// Streams that have not tried what is on offer in `line` do not any more; where it serves, it serves on.
     pub fn withdraw(&self, line: &str) {
         let mut offers = self.lock();

@@ -88,6 +88,17 @@ fn what_is_withdrawn_is_due_again_once_it_is_offered_again() {
 }
 
 #[test]
+fn what_is_followed_no_more_is_on_offer_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let released = Released::open(dir.path());
+    released.offer("pca", candidate(1));
+    released.keep_lines(&["pca".to_owned()]);
+    assert_eq!(released.due(&key("a")), Some(candidate(1)));
+    released.keep_lines(&[]);
+    assert_eq!(Released::open(dir.path()).due(&key("a")), None);
+}
+
+#[test]
 fn a_device_with_very_many_streams_tries_it_on_some() {
     let dir = tempfile::tempdir().unwrap();
     let released = Released::open(dir.path());
