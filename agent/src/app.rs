@@ -155,7 +155,7 @@ impl Agent {
         #[cfg(feature = "learning")]
         let learning = Learning::start(&view, &stack.requests)?;
         #[cfg(feature = "learning")]
-        let following = Following::start(&view)?;
+        let following = Following::start(&view);
         let (upload_stop, uploader) = spawn_uploader(&view, stack.uploader);
         let settings = view.settings();
         tracing::info!(

@@ -25,30 +25,28 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// Starts it, if anything is to be followed. The centre need not be there.
-    pub(super) fn start(view: &Arc<View>) -> Result<Option<Self>, AgentError> {
+    /// Starts it, if anything is to be followed. The centre need not be there, and nothing waits for it.
+    pub(super) fn start(view: &Arc<View>) -> Option<Self> {
         let settings = view.settings();
-        let Some(url) = settings
-            .fleet
-            .centre
-            .as_ref()
-            .filter(|_| settings.fleet.follows())
-        else {
-            return Ok(None);
-        };
+        let fleet = &settings.fleet;
+        if !fleet.follows() {
+            view.released.keep_lines(&[]);
+            return None;
+        }
+        view.released.keep_lines(&fleet.follow);
+        let url = fleet.centre.as_ref()?;
         let options = CentreOptions {
             url: url.reveal().to_owned(),
-            password_file: settings.fleet.password_file.clone(),
-            ca_file: settings.fleet.ca_file.clone(),
+            password_file: fleet.password_file.clone(),
+            ca_file: fleet.ca_file.clone(),
         };
-        let failed = |why: String| AgentError::Worker {
-            worker: FOLLOWER,
-            why,
-        };
-        let centre = centre::connect(&options).map_err(|error| failed(error.to_string()))?;
+        let centre = centre::connect(&options).inspect_err(|error| {
+            tracing::error!(%error, "releases are not followed; everything else goes on");
+        });
+        let centre = centre.ok()?;
         let follower = Follower::open(FollowerParts {
             centre,
-            settings: settings.fleet.clone(),
+            settings: fleet.clone(),
             device: settings.device.clone(),
             data_dir: settings.data_dir.clone(),
             disk_free_bytes_min: settings.buffer.disk_free_bytes_min,
@@ -62,7 +60,7 @@ impl Following {
             let _working = working;
             follower.run(stopped).await;
         });
-        Ok(Some(Self { stop, task }))
+        Some(Self { stop, task })
     }
 
     pub(super) async fn failed(&mut self) -> AgentError {
