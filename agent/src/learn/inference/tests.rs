@@ -20,10 +20,12 @@ use super::{round::PREDICTIONS_MAX, *};
 use crate::{
     config::settings::RecipeRule,
     learn::{
+        released::{Candidate, Tried},
         tables::{PREDICTIONS, own_stream},
         tests::{Bench, rule, settings_of},
     },
     record::writer::{Refused, RequestContent},
+    release::verdict::Outcome,
 };
 
 /// Source time and version of every prediction.
@@ -420,4 +422,30 @@ fn a_version_that_loses_its_status_answers_no_more() {
     pass("available");
     let times: Vec<i64> = kept.lock().unwrap().iter().map(|(ts, _)| *ts).collect();
     assert_eq!(times, (501..=510).chain(521..=530).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_released_version_that_is_taken_back_is_told() {
+    let mut bench = Bench::new(vec![rule("pca")]);
+    bench.commit(1_000);
+    promote(&bench, &["x", "y"]);
+    let version = promote(&bench, &["x", "y"]);
+    let candidate = Candidate {
+        serial: 1,
+        sha256: "ab".repeat(32),
+        file: "/release".into(),
+    };
+    let (released, seed) = (&bench.shared.released, candidate.seed(&key()));
+    released.offer("pca", candidate);
+    let tried = Tried {
+        outcome: Outcome::Serves,
+        version: Some(version),
+        reason: "passed the gate".into(),
+    };
+    released.ended(&key(), seed, tried);
+    assert!(rollout::withdraw::roll_back(&bench.shared, &key(), version));
+    let (_, tried) = released.tried("pca").unwrap();
+    let tried = &tried["plant/press"];
+    assert_eq!(tried.outcome, Outcome::RolledBack);
+    assert!(tried.reason.contains("version 1 serves again"), "{tried:?}");
 }
