@@ -10,13 +10,13 @@ use std::{
 
 use clap::{Args, Subcommand};
 use dunlin_models::registry::{ARTIFACT_BYTES_MAX, ModelKey, Version};
-use serde::Serialize;
 
 use self::text::{columns, compared, facts, listed};
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
     export::to_file,
+    print_json,
     terminal::Show,
 };
 use crate::admin::operations::{
@@ -199,12 +199,6 @@ pub async fn run(args: ModelsArgs) -> Outcome {
         ModelsCommand::Export(args) => export(args).await,
         ModelsCommand::Import(args) => import(args).await,
     }
-}
-
-fn print_json<T: Serialize>(value: &T) -> Outcome {
-    let text = serde_json::to_string(value);
-    println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-    Ok(())
 }
 
 async fn list(args: ListArgs) -> Outcome {
