@@ -117,6 +117,8 @@ impl Command {
     const fn sets_up_logging(&self) -> bool {
         match self {
             Self::Run(_) => true,
+            #[cfg(feature = "learning")]
+            Self::Learning(command) => command.sets_up_logging(),
             #[cfg(feature = "demo")]
             Self::Demo(_) => true,
             _ => false,

@@ -22,6 +22,8 @@ pub mod postgres;
 pub mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod tables;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 

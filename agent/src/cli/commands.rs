@@ -98,3 +98,11 @@ pub fn settings(
     }
     Ok(settings)
 }
+
+/// One value as one line of JSON.
+#[cfg(feature = "learning")]
+fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
+    let text = serde_json::to_string(value);
+    println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
+    Ok(())
+}

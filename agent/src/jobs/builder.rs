@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Between two tries of what the centre did not answer.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// A lease is renewed so many times before it is over.
 const RENEWALS_A_LEASE: u32 = 3;
 /// Longest checkpoint, bytes: weights and two moments of each.
@@ -100,7 +100,7 @@ impl From<BlobError> for JobError {
 
 /// What a builder has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Done {
+pub(crate) struct Work {
     pub(crate) done: u64,
     pub(crate) failed: u64,
     /// Claims that somebody else has now.
@@ -142,13 +142,13 @@ pub(crate) async fn run(
     centre: &Arc<dyn Centre>,
     options: &BuilderOptions,
     mut stop: watch::Receiver<bool>,
-) -> Result<Done, CentreError> {
+) -> Result<Work, CentreError> {
     let builder = Builder {
         name: options.name.clone(),
         kinds: vec![TRAIN.into()],
         labels: options.labels.clone(),
     };
-    let (mut done, mut backoff) = (Done::default(), BACKOFF.0);
+    let (mut done, mut backoff) = (Work::default(), BACKOFF.0);
     // Asked again after a lost answer, so that a claim is not left to run out.
     let mut request = JobId(rand::random());
     while !*stop.borrow() {
@@ -197,7 +197,7 @@ async fn work(
     options: &BuilderOptions,
     claim: Claim,
     stop: &mut watch::Receiver<bool>,
-    done: &mut Done,
+    done: &mut Work,
 ) {
     let (job, attempt) = (claim.job.id, claim.attempt);
     tracing::info!(%job, attempt, "begun");
@@ -210,10 +210,8 @@ async fn work(
         loop {
             tokio::select! {
                 result = &mut doing => {
-                    // What another goes on from.
-                    if result.is_err() {
-                        renewing.renew().await;
-                    }
+                    // How far it came; and what another goes on from.
+                    renewing.renew().await;
                     break (result, renewing.checkpoint);
                 }
                 () = sleep(renewing.every) => renewing.renew().await,
@@ -376,6 +374,7 @@ async fn attempt_at(
     let training = Training {
         rule,
         buffer,
+        streams: job.streams,
         to_ts: job.to_ts,
         seed: job.seed,
         parent,

@@ -21,6 +21,10 @@ use crate::{base::glob, config::settings::RecipeRule};
 
 /// Most streams of a job.
 const STREAMS_MAX: usize = 1_000;
+/// Streams named where none matches.
+const NAMED_MAX: usize = 5;
+/// How the names of streams begin to which a device writes about itself.
+const OWN_PREFIX: &str = "dunlin_";
 /// Rows in memory, of all streams.
 const ROWS_IN_MEMORY: usize = 100_000;
 /// Encoded bytes that one commit takes.
@@ -107,8 +111,10 @@ async fn streams(centre: &dyn Centre, pattern: &str) -> Result<Vec<StoredStream>
         };
         after.clone_from(last);
         for name in names {
-            if !glob::matches(pattern, &name) {
-                others.extend((others.len() < 5).then_some(name));
+            // What devices write about themselves is learnt from by those alone who name it.
+            let is_own = own_of(&name) && !pattern.contains(OWN_PREFIX);
+            if is_own || !glob::matches(pattern, &name) {
+                others.extend((!is_own && others.len() < NAMED_MAX).then_some(name));
                 continue;
             }
             if found.len() == STREAMS_MAX {
@@ -127,6 +133,12 @@ async fn streams(centre: &dyn Centre, pattern: &str) -> Result<Vec<StoredStream>
         return Err(JobError::last(&what));
     }
     Ok(found)
+}
+
+/// Whether a device writes there about itself.
+fn own_of(name: &str) -> bool {
+    name.split_once('/')
+        .is_some_and(|(_, name)| name.starts_with(OWN_PREFIX))
 }
 
 /// Rows of one stream as they come.

@@ -32,6 +32,8 @@ pub(super) struct Training {
     pub(super) rule: RecipeRule,
     /// Records of the job, and no others.
     pub(super) buffer: Arc<Buffer>,
+    /// Their streams, as the job names them.
+    pub(super) streams: String,
     pub(super) to_ts: i64,
     pub(super) seed: u64,
     /// The model to start from.
@@ -67,7 +69,7 @@ fn version(training: Training, attempt: &Attempt) -> Result<Version, JobError> {
         .map_err(|error| JobError::last(&error))?;
     let query = rule.query("any", training.to_ts, ROWS_PER_CHUNK_MAX);
     let query = CohortQuery {
-        streams: "*".into(),
+        streams: training.streams,
         ..query.map_err(|error| JobError::last(&error))?
     };
     let data = cohort::resolve(&training.buffer, &query, rule.recipe.shape());

@@ -10,7 +10,9 @@ use tokio::{
 
 use super::{Exit, Outcome, centre::CentreArgs};
 use crate::{
+    app::logging,
     base::{host, text},
+    config::settings::{LogFormat, LogSettings},
     jobs::builder::{self, BuilderOptions},
 };
 
@@ -55,6 +57,11 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// [`Exit`]
 pub async fn run(args: BuilderArgs) -> Outcome {
+    let log = LogSettings {
+        filter: "info".into(),
+        format: LogFormat::Text,
+    };
+    logging::init(&log).map_err(|error| Exit::Failed(error.to_string()))?;
     let centre = args.centre.connect()?;
     let _ours = builder::take_work_dir(&args.work_dir).map_err(Exit::Usage)?;
     let options = BuilderOptions {

@@ -10,6 +10,7 @@ use crate::centre::{self, CentreOptions};
 
 /// Where the centre is.
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::doc_markdown)] // clap shows it as it is.
 pub(super) struct CentreArgs {
     /// The centre: postgres://user@host/database, or sqlite:central.db
     #[arg(long, value_name = "URL")]

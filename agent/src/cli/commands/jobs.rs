@@ -2,7 +2,7 @@
 
 mod show;
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use dunlin_models::registry::ARTIFACT_BYTES_MAX;
@@ -19,6 +19,8 @@ use crate::{
 
 /// Jobs of a list unless said otherwise.
 const LISTED: usize = 50;
+/// How often whoever watches looks.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Arguments of `dunlin jobs`.
 #[derive(Args, Debug)]
@@ -35,6 +37,8 @@ enum JobsCommand {
     List(ListArgs),
     /// Show a job, its attempts and its result
     Show(OneArgs),
+    /// Tell what becomes of a job until it has ended
+    Watch(OneArgs),
     /// Write the model that a job has made to a safetensors file
     Fetch(FetchArgs),
     /// Let nobody do a job any more
@@ -142,6 +146,7 @@ pub async fn run(args: JobsArgs) -> Outcome {
             let job = found(&*args.centre.connect()?, args.job).await?;
             show::one(&job, args.json)
         }
+        JobsCommand::Watch(args) => watch(args).await,
         JobsCommand::Fetch(args) => fetch(args).await,
         JobsCommand::Cancel(args) => {
             let centre = args.centre.connect()?;
@@ -225,6 +230,34 @@ async fn changed(centre: &dyn Centre, args: &OneArgs, is_so: bool) -> Outcome {
         "it is {}, which stays as it is",
         job.state.as_str()
     )))
+}
+
+/// Looks now and then; a centre that is away is waited for.
+async fn watch(args: OneArgs) -> Outcome {
+    let centre = args.centre.connect()?;
+    let mut told = String::new();
+    loop {
+        match found(&*centre, args.job).await {
+            Ok(job) => {
+                let line = show::progress(&job, args.json)?;
+                if line != told {
+                    println!("{line}");
+                    told = line;
+                }
+                match job.state {
+                    JobState::Open | JobState::Running => {}
+                    JobState::Done => return Ok(()),
+                    JobState::Failed | JobState::Cancelled => {
+                        let reason = job.reason.unwrap_or_default();
+                        return Err(Exit::Found(format!("{}: {reason}", job.state.as_str())));
+                    }
+                }
+            }
+            Err(Exit::Failed(error)) => eprintln!("{error}"),
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn fetch(args: FetchArgs) -> Outcome {

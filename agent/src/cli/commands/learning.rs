@@ -23,6 +23,13 @@ pub enum LearningCommand {
     Builder(Box<builder::BuilderArgs>),
 }
 
+impl LearningCommand {
+    /// Whether it says what goes well, too.
+    pub(crate) const fn sets_up_logging(&self) -> bool {
+        matches!(self, Self::Builder(_))
+    }
+}
+
 /// Does what it says.
 ///
 /// # Errors

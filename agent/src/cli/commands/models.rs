@@ -10,7 +10,6 @@ use std::{
 
 use clap::{Args, Subcommand};
 use dunlin_models::registry::{ARTIFACT_BYTES_MAX, ModelKey, Version};
-use serde::Serialize;
 
 pub(super) use self::text::columns;
 use self::text::{compared, facts, listed};
@@ -18,6 +17,7 @@ use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
     export::to_file,
+    print_json,
     terminal::Show,
 };
 use crate::admin::operations::{
@@ -200,12 +200,6 @@ pub async fn run(args: ModelsArgs) -> Outcome {
         ModelsCommand::Export(args) => export(args).await,
         ModelsCommand::Import(args) => import(args).await,
     }
-}
-
-fn print_json<T: Serialize>(value: &T) -> Outcome {
-    let text = serde_json::to_string(value);
-    println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-    Ok(())
 }
 
 async fn list(args: ListArgs) -> Outcome {

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use dunlin_models::artifact::Artifact;
 use dunlin_sync::{
-    centre::job::{Job, JobQuery, JobState, NewJob},
+    centre::job::{Job, JobState, NewJob},
     rows::{Batch, Column, Rows, TableRows},
     sample::{Field, FieldType, Origin, Schema, Stage, Stream, Value},
     upstream::{self, UpstreamOptions},
@@ -28,7 +28,7 @@ algorithm = "mlp_regressor"
 label = "y"
 features = ["x"]
 epochs_max = 40
-patience_epochs = 40
+patience_epochs = 100000
 "#;
 
 /// A centre to which three devices have uploaded `y = 3 x` in turns.
@@ -142,7 +142,7 @@ impl Plant {
         job.id
     }
 
-    async fn build(&self) -> Done {
+    async fn build(&self) -> Work {
         let (_stop, stopped) = watch::channel(false);
         run(&self.centre(), &self.options(), stopped).await.unwrap()
     }
@@ -312,26 +312,33 @@ fn builder_of_all() -> Builder {
 }
 
 #[tokio::test]
-async fn a_builder_that_is_stopped_gives_its_job_back_and_waits_for_none() {
+async fn a_builder_that_is_stopped_gives_its_job_back_and_takes_no_other() {
     let plant = Plant::new().await;
-    let job = plant.submit(|_| {}, "net").await;
-    let (stop, stopped) = watch::channel(true);
+    let for_ever =
+        |job: &mut TrainJob| drop(job.recipe.insert("epochs_max".into(), 100_000.into()));
+    let job = plant.submit(for_ever, "net").await;
+    let (stop, stopped) = watch::channel(false);
     let options = BuilderOptions {
         is_once: false,
         ..plant.options()
     };
-    assert_eq!(
-        run(&plant.centre(), &options, stopped).await.unwrap(),
-        Done::default()
-    );
-    drop(stop);
-    assert_eq!(plant.job(job).await.state, JobState::Open);
-    let open = JobQuery {
-        state: Some(JobState::Open),
-        kind: None,
-        most: 9,
+    let centre = plant.centre();
+    let stopping = async {
+        while plant.job(job).await.state == JobState::Open {
+            tokio::task::yield_now().await;
+        }
+        let other = plant.submit(|_| {}, "line").await;
+        stop.send(true).unwrap();
+        other
     };
-    assert_eq!(plant.centre().jobs(&open).await.unwrap().len(), 1);
+    let (work, other) = tokio::join!(run(&centre, &options, stopped), stopping);
+    assert_eq!(work.unwrap(), Work::default());
+    for (job, attempts) in [(job, 1), (other, 0)] {
+        let job = plant.job(job).await;
+        assert_eq!((job.state, job.attempts_begun), (JobState::Open, attempts));
+    }
+    let given_back = plant.job(job).await.attempts.remove(0);
+    assert_eq!(given_back.ending.as_deref(), Some("returned"));
 }
 
 #[test]

@@ -6,7 +6,10 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{Done, refused};
 use crate::{
-    centre::rows::{Reading, RowsQuery, STREAMS_AT_ONCE_MAX, StoredStream, Tables, select},
+    centre::{
+        rows::{RowsQuery, STREAMS_AT_ONCE_MAX, StoredStream},
+        tables::{Reading, Tables, select},
+    },
     rows::Rows,
     sample::{FieldType, Value},
     upstream::postgres::connection::Connection,

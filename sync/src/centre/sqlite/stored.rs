@@ -3,7 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
 use crate::{
-    centre::rows::{Reading, RowsQuery, STREAMS_AT_ONCE_MAX, StoredStream, Tables, select},
+    centre::{
+        rows::{RowsQuery, STREAMS_AT_ONCE_MAX, StoredStream},
+        tables::{Reading, Tables, select},
+    },
     rows::Rows,
     sample::{FieldType, Value},
     upstream::sqlite::{choice, turns::DbError},

@@ -1,18 +1,19 @@
 //! Jobs for people, and as JSON.
 
+use dunlin_models::judging::evaluation::Evaluation;
 use dunlin_sync::centre::job::{Attempt, Job};
 use serde_json::{Value, json};
 
 use crate::{
     base::text,
-    cli::commands::{Exit, Outcome},
+    cli::commands::{self, Exit, Outcome},
     jobs::document::{TrainJob, Trained},
 };
 
 pub(super) fn list(jobs: &[Job], is_json: bool) -> Outcome {
     if is_json {
         let all: Vec<Value> = jobs.iter().map(as_json).collect();
-        return print_json(&Value::Array(all));
+        return commands::print_json(&all);
     }
     if jobs.is_empty() {
         println!("no jobs");
@@ -34,7 +35,7 @@ pub(super) fn list(jobs: &[Job], is_json: bool) -> Outcome {
 
 pub(super) fn one(job: &Job, is_json: bool) -> Outcome {
     if is_json {
-        return print_json(&as_json(job));
+        return commands::print_json(&as_json(job));
     }
     let mut lines = vec![
         format!("job        {}", job.id),
@@ -69,6 +70,17 @@ pub(super) fn one(job: &Job, is_json: bool) -> Outcome {
     Ok(())
 }
 
+/// Where a job is, on one line.
+pub(super) fn progress(job: &Job, is_json: bool) -> Result<String, Exit> {
+    if is_json {
+        let text = serde_json::to_string(&as_json(job));
+        return text.map_err(|error| Exit::Failed(error.to_string()));
+    }
+    let at = job.attempts.last().map(attempt).unwrap_or_default();
+    let line = format!("{}  {at}", job.state.as_str());
+    Ok(text::printable(line.trim_end()))
+}
+
 fn attempt(attempt: &Attempt) -> String {
     let ending = attempt.ending.as_deref().unwrap_or("under way");
     let reason = attempt
@@ -101,9 +113,9 @@ fn result(trained: &Trained) -> Vec<String> {
         ),
         format!(
             "error      {}; baseline {}; started from {}",
-            error(evaluations.candidate.as_ref().map(|of| of.error())),
-            error(evaluations.baseline.as_ref().map(|of| of.error())),
-            error(evaluations.incumbent.as_ref().map(|of| of.error())),
+            error(evaluations.candidate.as_ref().map(Evaluation::error)),
+            error(evaluations.baseline.as_ref().map(Evaluation::error)),
+            error(evaluations.incumbent.as_ref().map(Evaluation::error)),
         ),
         format!("gate       {said}: {}", trained.decision.explain()),
         format!(
@@ -144,12 +156,6 @@ fn as_json(job: &Job) -> Value {
         "attempts": attempts.collect::<Vec<_>>(),
         "result": result,
     })
-}
-
-fn print_json(value: &Value) -> Outcome {
-    let text = serde_json::to_string(value);
-    println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-    Ok(())
 }
 
 fn time(ms: i64) -> String {
