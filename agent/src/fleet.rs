@@ -153,17 +153,27 @@ impl Follower {
     /// Looks after every line once; one that has trouble of its own keeps no other.
     ///
     /// # Errors
-    /// The centre's.
+    /// The centre's; the last one, where it refuses some lines only.
     async fn round(&mut self) -> Result<(), CentreError> {
+        let mut ended = Ok(());
         for line in self.parts.settings.follow.clone() {
-            let failed = match self.look(&line).await {
-                Ok(()) => None,
-                Err(Trouble::Away(error)) => return Err(error),
-                Err(Trouble::Failed(why)) => Some(why),
-            };
-            self.tell(&line, failed).await?;
+            match self.look_and_tell(&line).await {
+                Ok(()) => {}
+                // Something about this line, or that nothing may be told: others may still come.
+                Err(CentreError::Refused(why)) => ended = Err(CentreError::Refused(why)),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        ended
+    }
+
+    async fn look_and_tell(&mut self, line: &str) -> Result<(), CentreError> {
+        let failed = match self.look(line).await {
+            Ok(()) => None,
+            Err(Trouble::Away(error)) => return Err(error),
+            Err(Trouble::Failed(why)) => Some(why),
+        };
+        self.tell(line, failed).await
     }
 
     /// Takes up the newest release of a line, if it is new and for this device.
@@ -194,6 +204,11 @@ impl Follower {
                 serial = release.serial,
                 "the release is not for us yet"
             );
+            let offered = self.parts.released.tried(line);
+            if offered.is_some_and(|(candidate, _)| candidate.sha256 == release.sha256) {
+                // It was for us, until the share was made smaller.
+                self.parts.released.withdraw(line);
+            }
         }
         self.followed.done(line);
         Ok(())
@@ -224,7 +239,11 @@ impl Follower {
         };
         self.parts.released.offer(line, candidate);
         tracing::info!(line, serial, %hash, "a released model has arrived and is tried");
-        self.sweep().map_err(disk)
+        if let Err(error) = self.sweep() {
+            let dir = self.dir.display();
+            tracing::warn!(%dir, %error, "released models that nobody needs any more cannot be removed");
+        }
+        Ok(())
     }
 
     /// Takes away artifacts that are on offer no more, and what has arrived of others.

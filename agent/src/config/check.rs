@@ -83,8 +83,16 @@ fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Diagnostics) {
 }
 
 fn refuse_fleet(values: &Values, found: &mut Diagnostics) {
-    if values.is_set(&keys::fleet::CENTRE) || values.is_set(&keys::fleet::FOLLOW) {
-        let origin = values.origin(&keys::fleet::CENTRE);
+    let (has_centre, follows) = (
+        values.is_set(&keys::fleet::CENTRE),
+        values.is_set(&keys::fleet::FOLLOW),
+    );
+    if has_centre || follows {
+        let origin = if has_centre {
+            values.origin(&keys::fleet::CENTRE)
+        } else {
+            values.origin(&keys::fleet::FOLLOW)
+        };
         let message = "fleet: there is no learning in this build";
         found.error(&origin, message, features::LEARNING.hint());
     }

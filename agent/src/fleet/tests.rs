@@ -148,7 +148,7 @@ async fn a_release_arrives_is_tried_and_its_verdict_told_once() {
         device.round().await.unwrap();
     }
     let serves = ("a".into(), 1, Outcome::Serves, "press: so".into());
-    assert_eq!(fleet.verdicts().await, [serves.clone()]);
+    assert_eq!(fleet.verdicts().await, std::slice::from_ref(&serves));
     // Nor is it told again after a restart; only what has changed is.
     drop(device);
     let mut device = fleet.device("a");
@@ -270,6 +270,31 @@ async fn a_device_outside_the_share_takes_it_once_the_share_has_grown() {
     fleet.publish(&Fleet::release(2, b"model")).await;
     device.round().await.unwrap();
     assert_eq!(offered(&device), Some(2));
+    // A share that shrinks takes it back from where it was not tried; another model leaves it there.
+    let due = |device: &Follower| device.parts.released.due(&ModelKey::new(LINE, "press"));
+    for (serial, model, is_due) in [(3, b"other", true), (4, b"model", false)] {
+        let nobody = Release {
+            share_percent: 0.0,
+            ..Fleet::release(serial, model)
+        };
+        fleet.publish(&nobody).await;
+        device.round().await.unwrap();
+        assert_eq!(due(&device).is_some(), is_due, "{serial}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_the_centre_refuses_keeps_no_other() {
+    let fleet = Fleet::new();
+    fleet.put(b"model").await;
+    fleet.publish(&Fleet::release(1, b"model")).await;
+    let mut device = fleet.device_with("a", |parts| {
+        // Longer than the name of a channel may be.
+        parts.settings.follow.insert(0, "x".repeat(300));
+    });
+    let error = device.round().await.unwrap_err();
+    assert!(matches!(error, CentreError::Refused(_)), "{error}");
+    assert_eq!(offered(&device), Some(1));
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ fn a_share_is_what_it_says_stable_and_grows() {
 }
 
 /// SHA-256 of eight bytes `0 .. 6`, `health` and `press-7` begins with these bits.
-const PLACE_OF_PRESS_7: f64 = 16.081156000;
+const PLACE_OF_PRESS_7: f64 = 16.081_156;
 
 #[test]
 fn a_key_is_its_owners_alone_and_none_is_overwritten() {

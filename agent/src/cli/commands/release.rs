@@ -28,8 +28,8 @@ use crate::{
 
 /// The lines that anything was ever released of.
 const LINES: &str = "release-lines";
-/// Most documents of a channel that are read.
-const DOCUMENTS_MAX: usize = 100_000;
+/// Most that is read of a channel, bytes.
+const CHANNEL_BYTES_MAX: usize = 256 << 20;
 
 /// Arguments of `dunlin release`.
 #[derive(Args, Debug)]
@@ -305,14 +305,15 @@ fn lines_in(documents: &[Document]) -> Vec<String> {
 
 /// Every document of a channel, the oldest first.
 async fn documents(centre: &dyn Centre, channel: &str) -> Result<Vec<Document>, Exit> {
-    let (mut documents, mut after) = (Vec::new(), 0);
+    let (mut documents, mut after, mut bytes) = (Vec::new(), 0, 0);
     while let Some(document) = centre.follow(channel, after).await? {
         after = document.serial;
-        documents.push(document);
-        if documents.len() == DOCUMENTS_MAX {
-            let what = format!("{channel} has more than {DOCUMENTS_MAX} documents");
+        bytes += document.bytes.len();
+        if bytes > CHANNEL_BYTES_MAX {
+            let what = format!("the channel {channel} has more than {CHANNEL_BYTES_MAX} bytes");
             return Err(Exit::Failed(what));
         }
+        documents.push(document);
     }
     Ok(documents)
 }

@@ -1,6 +1,6 @@
 //! Releases, and what became of them, in words and columns.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use dunlin_sync::centre::Document;
 use serde::Serialize;
@@ -75,9 +75,10 @@ pub(super) fn table(all: &[Listed]) -> String {
     rows.extend(all.iter().map(|listed| {
         let release = &listed.release;
         let on = |outcome| text::count(listed.devices.get(&outcome).copied().unwrap_or(0));
-        let share = match release.paused {
-            true => "paused".to_owned(),
-            false => format!("{} %", release.share_percent),
+        let share = if release.paused {
+            "paused".to_owned()
+        } else {
+            format!("{} %", release.share_percent)
         };
         [
             text::printable(&release.line),
@@ -103,9 +104,7 @@ pub(super) fn table(all: &[Listed]) -> String {
                 text::printable(&verdict.reason),
             );
             let outcome = verdict.outcome.as_str();
-            table.push_str(&format!(
-                "{line} {serial} on {device}: {outcome}: {reason}\n"
-            ));
+            let _ = writeln!(table, "{line} {serial} on {device}: {outcome}: {reason}");
         }
     }
     table
