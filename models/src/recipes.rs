@@ -34,6 +34,8 @@ pub enum Algorithm {
     MlpClassifier,
     /// Classify: a 1-D convolutional network over the window.
     ConvClassifier,
+    /// Classify: closed-form ridge regression on counts of random convolutions of the window.
+    Rocket,
     /// Regress: closed-form ridge regression on the window.
     Ridge,
     /// Regress: a multi-layer perceptron over the window.
@@ -48,7 +50,7 @@ impl Algorithm {
                 Problem::Forecast
             }
             Self::Pca | Self::Autoencoder | Self::ConvAutoencoder => Problem::Anomaly,
-            Self::MlpClassifier | Self::ConvClassifier => Problem::Classify,
+            Self::MlpClassifier | Self::ConvClassifier | Self::Rocket => Problem::Classify,
             Self::Ridge | Self::MlpRegressor => Problem::Regress,
         }
     }
