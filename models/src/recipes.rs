@@ -67,7 +67,7 @@ pub struct RecipeSettings {
     /// Rows forecast; 0 unless forecasting.
     #[serde(default)]
     pub horizon: usize,
-    /// Closed forms: weight of the ridge, beside the mean diagonal of the normal matrix.
+    /// `ridge`, `ridge_nlinear`: weight of the ridge, beside the mean diagonal of the normal matrix.
     #[serde(default = "default::ridge")]
     pub ridge: f64,
     /// Closed forms: weight that what was known keeps at each fine-tuning, 0..=1.
@@ -100,7 +100,7 @@ pub struct RecipeSettings {
     /// Gradient: longest gradient, Euclidean norm over all parameters.
     #[serde(default = "default::gradient_norm_max")]
     pub gradient_norm_max: f64,
-    /// Classify: weigh each class by how rare it is.
+    /// Networks that classify: weigh each class by how rare it is.
     #[serde(default = "default::balance_classes")]
     pub balance_classes: bool,
 }

@@ -5,13 +5,15 @@
 //! from the seed, their biases from training windows alone; nothing is allocated for a count but `Scratch`.
 #![allow(clippy::inline_always)]
 
-use pulp::NullaryFnOnce;
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::{
     artifact::{Artifact, ArtifactError},
     data::{Source, Subset, WindowShape, scale::Scale},
     recipe::{Host, Scratch, TrainError},
-    training::{random::Random, wide},
+    training::random::Random,
 };
 
 /// Numbers that a kernel weighs.
@@ -24,8 +26,6 @@ const LEVEL: usize = PATTERNS;
 const ROUNDS: usize = 5;
 /// Kernels of a model: sums over so many counts take 2 MB.
 pub(super) const KERNELS: usize = PATTERNS * (ROUNDS + 1);
-/// Results computed at a time.
-const LANES: usize = 16;
 /// Most channels that one kernel looks at.
 const CHANNELS_MAX: usize = 8;
 /// Most training windows that biases are taken from, and numbers in all of them.
@@ -75,9 +75,8 @@ impl Kernels {
             let window = &windows[below(&mut random, windows.len())];
             room.resize(kernel.room(shape.lookback), 0.0);
             results.clear();
-            kernel.convolve(window, shape.lookback, &mut room, |values| {
-                results.extend_from_slice(values);
-            });
+            let places = kernel.lay(window, shape.lookback, &mut room);
+            results.extend(places.map(|place| kernel.result(&room, place)));
             let place = below(&mut random, results.len());
             let (_, bias, _) = results.select_nth_unstable_by(place, f32::total_cmp);
             // Numbers beyond reason are above no bias.
@@ -106,7 +105,7 @@ impl Kernels {
         let rows = input.len() / scale.mean.len().max(1);
         let longest = self.0.iter().map(|kernel| kernel.room(rows)).max();
         room.resize(longest.unwrap_or_default(), 0.0);
-        wide::widest(Counting {
+        Arch::new().dispatch(Counting {
             kernels: &self.0,
             channels,
             rows,
@@ -199,22 +198,14 @@ impl Kernel {
             && self.channels.iter().all(|channel| *channel < features)
     }
 
-    /// Numbers that a window of so many rows takes with zeros at both ends, and those that are computed
-    /// beside the last result.
+    /// Numbers that a window of so many rows takes with zeros at both ends.
     const fn room(&self, rows: usize) -> usize {
-        rows + (TAPS - 1) * self.dilation + LANES
+        rows + (TAPS - 1) * self.dilation
     }
 
-    /// Gives all results to `take`, some at a time, from the first row to the last. The additions have
-    /// one order, and each is rounded by itself.
+    /// Puts its channels, added up, into `room`; returns where its first number lies for each result.
     #[inline(always)]
-    fn convolve(
-        &self,
-        channels: &[f32],
-        rows: usize,
-        room: &mut [f32],
-        mut take: impl FnMut(&[f32]),
-    ) {
+    fn lay(&self, channels: &[f32], rows: usize, room: &mut [f32]) -> Range<usize> {
         let margin = TAPS / 2 * self.dilation;
         let room = &mut room[..self.room(rows)];
         room[..margin].fill(0.0);
@@ -230,44 +221,51 @@ impl Kernel {
                 }
             }
         }
-        let (first, count) = if self.is_padded {
-            (0, rows)
+        if self.is_padded {
+            0..rows
         } else {
-            (margin, rows - 2 * margin)
-        };
-        for at in (0..count).step_by(LANES) {
-            let tap = |tap: usize| lanes(&room[first + tap * self.dilation + at..]);
-            let results = match THREES.get(self.pattern) {
-                Some([x, y, z]) => {
-                    let mut all = tap(0);
-                    for one in 1..TAPS {
-                        add(&mut all, &tap(one));
-                    }
-                    let mut three = tap(*x);
-                    add(&mut three, &tap(*y));
-                    add(&mut three, &tap(*z));
-                    for (three, all) in three.iter_mut().zip(all) {
-                        *three = 3.0 * *three - all;
-                    }
-                    three
+            margin..rows - margin
+        }
+    }
+
+    /// The result whose first number lies at `place`. The additions have one order, and each is rounded
+    /// by itself.
+    #[inline(always)]
+    fn result(&self, room: &[f32], place: usize) -> f32 {
+        let tap = |tap: usize| room[place + tap * self.dilation];
+        match THREES.get(self.pattern) {
+            Some([x, y, z]) => {
+                let all = (1..TAPS).fold(tap(0), |all, one| all + tap(one));
+                3.0 * (tap(*x) + tap(*y) + tap(*z)) - all
+            }
+            None => tap(TAPS / 2),
+        }
+    }
+
+    /// As many results as fit into a vector, as [`Self::result`] would give them one by one.
+    #[inline(always)]
+    fn results<S: Simd>(&self, simd: S, room: &[f32], place: usize) -> S::f32s {
+        let room = &room[place..];
+        match THREES.get(self.pattern) {
+            Some([x, y, z]) => {
+                let mut all = load(simd, room);
+                for one in 1..TAPS {
+                    all = simd.add_f32s(all, load(simd, &room[one * self.dilation..]));
                 }
-                None => tap(TAPS / 2),
-            };
-            take(&results[..LANES.min(count - at)]);
+                let three = load(simd, &room[x * self.dilation..]);
+                let three = simd.add_f32s(three, load(simd, &room[y * self.dilation..]));
+                let three = simd.add_f32s(three, load(simd, &room[z * self.dilation..]));
+                simd.sub_f32s(simd.mul_f32s(simd.splat_f32s(3.0), three), all)
+            }
+            None => load(simd, &room[TAPS / 2 * self.dilation..]),
         }
     }
 }
 
+/// The first numbers as a vector; there must be enough.
 #[inline(always)]
-fn lanes(numbers: &[f32]) -> [f32; LANES] {
-    numbers.first_chunk().copied().unwrap_or_default()
-}
-
-#[inline(always)]
-fn add(sums: &mut [f32; LANES], numbers: &[f32; LANES]) {
-    for (sum, number) in sums.iter_mut().zip(numbers) {
-        *sum += number;
-    }
+fn load<S: Simd>(_: S, numbers: &[f32]) -> S::f32s {
+    S::as_simd_f32s(&numbers[..S::F32_LANES]).0[0]
 }
 
 struct Counting<'a> {
@@ -278,19 +276,25 @@ struct Counting<'a> {
     counts: &'a mut [f32],
 }
 
-impl NullaryFnOnce for Counting<'_> {
+impl WithSimd for Counting<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (one, none) = (simd.splat_f32s(1.0), simd.splat_f32s(0.0));
         for (kernel, count) in self.kernels.iter().zip(self.counts) {
-            let mut above = [0_u32; LANES];
-            kernel.convolve(self.channels, self.rows, self.room, |values| {
-                for (above, value) in above.iter_mut().zip(values) {
-                    *above += u32::from(*value > kernel.bias);
-                }
-            });
-            *count = above.iter().sum::<u32>() as f32;
+            let mut places = kernel.lay(self.channels, self.rows, self.room);
+            let bias = simd.splat_f32s(kernel.bias);
+            // Whole numbers below 2^24: exact in any order.
+            let mut above = none;
+            while places.len() >= S::F32_LANES {
+                let results = kernel.results(simd, self.room, places.start);
+                let is_above = simd.greater_than_f32s(results, bias);
+                above = simd.add_f32s(above, simd.select_f32s(is_above, one, none));
+                places.start += S::F32_LANES;
+            }
+            let rest = places.filter(|place| kernel.result(self.room, *place) > kernel.bias);
+            *count = simd.reduce_sum_f32s(above) + rest.count() as f32;
         }
     }
 }
