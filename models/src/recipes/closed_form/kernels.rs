@@ -141,7 +141,9 @@ impl Kernels {
     ) -> Result<Self, ArtifactError> {
         let numbers = artifact.f32("kernels", &[KERNELS, 4])?;
         let channels = artifact.f32("channels", &[KERNELS, CHANNELS_MAX])?;
-        let kernels = numbers.chunks_exact(4).zip(channels.chunks_exact(CHANNELS_MAX));
+        let kernels = numbers
+            .chunks_exact(4)
+            .zip(channels.chunks_exact(CHANNELS_MAX));
         let kernels = kernels.map(|(numbers, channels)| {
             let channels = channels.iter().take_while(|channel| **channel >= 0.0);
             let kernel = Kernel {
@@ -351,7 +353,10 @@ fn sample(
     let mut all = 0;
     for index in 0..data.chunks() {
         host.pace()?;
-        all += data.read(index)?.windows(shape, features, true, Subset::Train).count();
+        all += data
+            .read(index)?
+            .windows(shape, features, true, Subset::Train)
+            .count();
     }
     let step = all.div_ceil(wanted).max(1);
     let mut windows = Vec::new();

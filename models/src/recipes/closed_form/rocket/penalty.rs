@@ -64,6 +64,13 @@ impl<'a> Centred<'a> {
         }
     }
 
+    /// Counts of a window as the sums have them.
+    fn centred(&self, counts: &[f32]) -> DVector<f64> {
+        DVector::from_fn(KERNELS, |at, _| {
+            (f64::from(counts[at]) - self.means[at]) * self.scales[at]
+        })
+    }
+
     /// Weights of unscaled counts, the bias last; `None` if they are not finite.
     pub(super) fn weights(&self, penalty: f64) -> Option<DMatrix<f64>> {
         let mut matrix = self.gram.clone();
@@ -77,7 +84,10 @@ impl<'a> Centred<'a> {
         }
         let bias = &self.shares - self.means.transpose() * weights.rows(0, KERNELS);
         weights.set_row(KERNELS, &bias);
-        weights.iter().all(|weight| weight.is_finite()).then_some(weights)
+        weights
+            .iter()
+            .all(|weight| weight.is_finite())
+            .then_some(weights)
     }
 }
 
@@ -111,19 +121,18 @@ pub(super) fn choose(
             let class = class_of(setup, &rows, window)?;
             let values = rows.values_of(window.start..window.end, features);
             let counts = setup.kernels.count(values, &setup.scale, &mut scratch);
-            let centred = DVector::from_fn(KERNELS, |at, _| {
-                (f64::from(counts[at]) - sums.means[at]) * sums.scales[at]
-            });
-            let turned = eigen.eigenvectors.tr_mul(&centred);
+            let turned = eigen.eigenvectors.tr_mul(&sums.centred(counts));
             for trial in &mut trials {
                 trial.leave_out(&turned, &eigen.eigenvalues, &along, (sums, class));
             }
         }
     }
     // The first of equals is the least: compare from the greatest on, the safer one.
-    let best = trials.iter().rev().reduce(|best, next| {
-        if next.error < best.error { next } else { best }
-    });
+    let best = trials.iter().rev().reduce(
+        |best, next| {
+            if next.error < best.error { next } else { best }
+        },
+    );
     Ok(best.map_or(1.0, |best| best.penalty))
 }
 
@@ -131,7 +140,11 @@ pub(super) fn choose(
 fn penalty_of(halves: i32) -> f64 {
     let whole = (0..halves.div_euclid(2).abs()).fold(1.0, |power, _| power * 10.0);
     let whole = if halves < 0 { 1.0 / whole } else { whole };
-    if halves.rem_euclid(2) == 0 { whole } else { whole * 10.0_f64.sqrt() }
+    if halves.rem_euclid(2) == 0 {
+        whole
+    } else {
+        whole * 10.0_f64.sqrt()
+    }
 }
 
 struct Trial {
@@ -160,4 +173,18 @@ impl Trial {
             self.error += error * error;
         }
     }
+}
+
+/// The squared error of the answers to a window that is left out.
+#[cfg(test)]
+pub(super) fn left_out(sums: &Centred<'_>, counts: &[f32], class: usize, penalty: f64) -> f64 {
+    let eigen = SymmetricEigen::new(sums.gram.clone());
+    let along = eigen.eigenvectors.tr_mul(&sums.cross);
+    let mut trial = Trial {
+        penalty,
+        error: 0.0,
+    };
+    let turned = eigen.eigenvectors.tr_mul(&sums.centred(counts));
+    trial.leave_out(&turned, &eigen.eigenvalues, &along, (sums, class));
+    trial.error
 }
