@@ -34,6 +34,8 @@ pub enum Algorithm {
     MlpClassifier,
     /// Classify: a 1-D convolutional network over the window.
     ConvClassifier,
+    /// Classify: closed-form ridge regression on counts of random convolutions of the window.
+    Rocket,
     /// Regress: closed-form ridge regression on the window.
     Ridge,
     /// Regress: a multi-layer perceptron over the window.
@@ -48,7 +50,7 @@ impl Algorithm {
                 Problem::Forecast
             }
             Self::Pca | Self::Autoencoder | Self::ConvAutoencoder => Problem::Anomaly,
-            Self::MlpClassifier | Self::ConvClassifier => Problem::Classify,
+            Self::MlpClassifier | Self::ConvClassifier | Self::Rocket => Problem::Classify,
             Self::Ridge | Self::MlpRegressor => Problem::Regress,
         }
     }
@@ -65,7 +67,7 @@ pub struct RecipeSettings {
     /// Rows forecast; 0 unless forecasting.
     #[serde(default)]
     pub horizon: usize,
-    /// Closed forms: weight of the ridge, beside the mean diagonal of the normal matrix.
+    /// `ridge`, `ridge_nlinear`: weight of the ridge, beside the mean diagonal of the normal matrix.
     #[serde(default = "default::ridge")]
     pub ridge: f64,
     /// Closed forms: weight that what was known keeps at each fine-tuning, 0..=1.
@@ -98,7 +100,7 @@ pub struct RecipeSettings {
     /// Gradient: longest gradient, Euclidean norm over all parameters.
     #[serde(default = "default::gradient_norm_max")]
     pub gradient_norm_max: f64,
-    /// Classify: weigh each class by how rare it is.
+    /// Networks that classify: weigh each class by how rare it is.
     #[serde(default = "default::balance_classes")]
     pub balance_classes: bool,
 }

@@ -1,13 +1,15 @@
 //! Models by closed form: sums over every training window, and what is solved from them in one step.
 //!
-//! Promises: exact, hence no seed and no epochs; fine-tuning is the old sums times the forgetting factor
-//! plus the new windows, so replayed rows (which are in the sums) are left out, and the scale stays that
-//! of the first training.
+//! Promises: exact, hence no epochs, and no seed but for the kernels of `rocket`; fine-tuning is the old
+//! sums times the forgetting factor plus the new windows, so replayed rows (which are in the sums) are
+//! left out, and scale and kernels stay those of the first training.
 
+mod kernels;
 mod normal;
 mod pca;
 mod ridge;
 mod ridge_nlinear;
+mod rocket;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use self::{
     pca::Pca,
     ridge::Ridge,
     ridge_nlinear::RidgeNlinear,
+    rocket::Rocket,
     setup::{Setup, nothing_to_learn},
 };
 use super::{Algorithm, RecipeSettings, another_recipe};
@@ -27,7 +30,7 @@ use crate::{
     artifact::{Artifact, ArtifactError},
     data::{Columns, DataError, Rows, Source, Subset, Window, WindowShape},
     judging::evaluation,
-    recipe::{EpochEnd, Host, Model, Output, Problem, Recipe, Scratch, Step, Stopped, TrainError},
+    recipe::{EpochEnd, Host, Model, Output, Problem, Recipe, Scratch, Step, TrainError},
 };
 
 /// The recipe that `settings` describe; `None` if their algorithm is no closed form.
@@ -36,6 +39,7 @@ pub(super) fn build(settings: &RecipeSettings) -> Option<Box<dyn Recipe>> {
         Algorithm::RidgeNlinear => recipe::<RidgeNlinear>(settings),
         Algorithm::Ridge => recipe::<Ridge>(settings),
         Algorithm::Pca => recipe::<Pca>(settings),
+        Algorithm::Rocket => recipe::<Rocket>(settings),
         _ => return None,
     })
 }
@@ -57,8 +61,8 @@ trait ClosedForm: Send + Sync + Sized + 'static {
     /// Refuses columns that no model can be made of, whatever is in them.
     fn check(settings: &RecipeSettings, columns: &Columns) -> Result<(), TrainError>;
 
-    /// Inputs and outputs of its sums, for windows of `features` features.
-    fn size(shape: WindowShape, features: usize) -> Size;
+    /// Inputs and outputs of its sums.
+    fn size(setup: &Setup) -> Size;
 
     /// Adds a window to `sums`; asks `host` for leave after each block that went into them.
     fn add(
@@ -67,12 +71,14 @@ trait ClosedForm: Send + Sync + Sized + 'static {
         window: Window,
         sums: &mut NormalEquations,
         host: &mut dyn Host,
-    ) -> Result<(), Stopped>;
+    ) -> Result<(), TrainError>;
 
-    /// Solves `sums`, which hold every training window of `data`.
+    /// Solves `sums`, which hold every training window of `data`; when fine-tuning, and those of
+    /// `incumbent`.
     fn solve(
         setup: &Setup,
         sums: &NormalEquations,
+        incumbent: Option<&Self>,
         data: &dyn Source,
         host: &mut dyn Host,
     ) -> Result<Solved<Self>, TrainError>;
@@ -120,21 +126,23 @@ impl<F: ClosedForm> Recipe for ClosedFormRecipe<F> {
         &self,
         data: &dyn Source,
         incumbent: Option<&dyn Model>,
-        _: u64,
+        seed: u64,
         host: &mut dyn Host,
     ) -> Result<Box<dyn Model>, TrainError> {
         let started_ns = host.elapsed_ns();
         F::check(&self.settings, data.columns())?;
+        let incumbent = incumbent.map(Self::own).transpose()?;
         let (setup, mut sums) = match incumbent {
             Some(incumbent) => self.go_on(data, incumbent)?,
-            None => self.begin(data)?,
+            None => self.begin(data, seed, host)?,
         };
         let added = add_windows::<F>(data, &setup, incumbent.is_some(), &mut sums, host)?;
         if added == 0 {
             let wants_label = F::PROBLEM.wants_label();
             return Err(nothing_to_learn(data, self.shape(), wants_label)?);
         }
-        let Solved { form, loss } = F::solve(&setup, &sums, data, host)?;
+        let incumbent = incumbent.map(|incumbent| &incumbent.form);
+        let Solved { form, loss } = F::solve(&setup, &sums, incumbent, data, host)?;
         let model = ClosedFormModel { setup, sums, form };
         model.report(data, started_ns, loss, host)?;
         Ok(Box::new(model))
@@ -142,9 +150,8 @@ impl<F: ClosedForm> Recipe for ClosedFormRecipe<F> {
 
     fn load(&self, artifact: &Artifact) -> Result<Box<dyn Model>, ArtifactError> {
         let setup = Setup::load(artifact, F::KIND, &self.settings)?;
-        let size = F::size(self.shape(), setup.features.len());
         Ok(Box::new(ClosedFormModel {
-            sums: NormalEquations::load(artifact, size)?,
+            sums: NormalEquations::load(artifact, F::size(&setup))?,
             form: F::load(&setup, artifact)?,
             setup,
         }))
@@ -152,27 +159,36 @@ impl<F: ClosedForm> Recipe for ClosedFormRecipe<F> {
 }
 
 impl<F: ClosedForm> ClosedFormRecipe<F> {
+    /// `incumbent` as a model of this form.
+    fn own(incumbent: &dyn Model) -> Result<&ClosedFormModel<F>, TrainError> {
+        let own = incumbent.as_any().downcast_ref();
+        own.ok_or_else(|| another_recipe(F::KIND))
+    }
+
     /// Where training from nothing starts.
-    fn begin(&self, data: &dyn Source) -> Result<(Setup, NormalEquations), DataError> {
-        let size = F::size(self.shape(), data.columns().features.len());
-        let empty = NormalEquations::new(size);
-        Ok((Setup::new(&self.settings, data)?, empty))
+    fn begin(
+        &self,
+        data: &dyn Source,
+        seed: u64,
+        host: &mut dyn Host,
+    ) -> Result<(Setup, NormalEquations), TrainError> {
+        let setup = Setup::new(&self.settings, data, seed, host)?;
+        let empty = NormalEquations::new(F::size(&setup));
+        Ok((setup, empty))
     }
 
     /// Where fine-tuning starts: from the sums of `incumbent`, weighed down by the forgetting factor.
     fn go_on(
         &self,
         data: &dyn Source,
-        incumbent: &dyn Model,
+        incumbent: &ClosedFormModel<F>,
     ) -> Result<(Setup, NormalEquations), TrainError> {
-        let old = incumbent.as_any().downcast_ref::<ClosedFormModel<F>>();
-        let old = old.ok_or_else(|| another_recipe(F::KIND))?;
-        old.setup.check(&self.settings, data)?;
-        let mut sums = old.sums.clone();
+        incumbent.setup.check(&self.settings, data)?;
+        let mut sums = incumbent.sums.clone();
         sums.forget(self.settings.forgetting);
         let setup = Setup {
             settings: self.settings.clone(),
-            ..old.setup.clone()
+            ..incumbent.setup.clone()
         };
         Ok((setup, sums))
     }

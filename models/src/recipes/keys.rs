@@ -99,7 +99,7 @@ pub static KEYS: &[RecipeKey] = &[
     RecipeKey {
         name: "ridge",
         range: RecipeRange::Real { min: 0.0, max: 1e6 },
-        help: "Closed forms: weight of the ridge, beside the mean diagonal of the normal matrix.",
+        help: "ridge, ridge_nlinear: weight of the ridge, beside the mean diagonal of the normal matrix.",
         slot: |settings| Slot::Real(&mut settings.ridge),
     },
     RecipeKey {
@@ -162,7 +162,7 @@ pub static KEYS: &[RecipeKey] = &[
     RecipeKey {
         name: "balance_classes",
         range: RecipeRange::Flag,
-        help: "Classifiers: weigh each class by how rare it is.",
+        help: "Networks that classify: weigh each class by how rare it is.",
         slot: |settings| Slot::Flag(&mut settings.balance_classes),
     },
 ];

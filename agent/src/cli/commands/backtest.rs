@@ -66,7 +66,7 @@ pub struct BacktestArgs {
     #[arg(long, value_enum)]
     pub task: TaskArg,
     /// How to learn: `ridge_nlinear`, `pca`, `ridge`, ... as `algorithm` in the configuration
-    /// [default: by task]
+    /// [default: by task; to classify `rocket`, where --lookback is more than 1]
     #[arg(long, value_name = "NAME", value_parser = algorithm)]
     pub recipe: Option<Algorithm>,
 
@@ -144,7 +144,7 @@ pub struct BacktestArgs {
     /// [default: 0.01]
     #[arg(long, value_name = "SHARE", help_heading = "Learning")]
     pub false_alarm_rate: Option<f64>,
-    /// Networks: seed of the first parameters and of the order of windows
+    /// Networks: seed of the first parameters and of the order of windows; rocket: of its kernels
     #[arg(
         long,
         value_name = "NUMBER",
@@ -232,9 +232,11 @@ fn backtest(args: &BacktestArgs) -> Result<Report, Exit> {
 
 fn settings(args: &BacktestArgs) -> Result<RecipeSettings, Exit> {
     let task = Problem::from(args.task);
+    let is_window = args.lookback.is_some_and(|lookback| lookback > 1);
     let (default, lookback) = match args.task {
         TaskArg::Forecast => (Algorithm::RidgeNlinear, 336),
         TaskArg::Anomaly => (Algorithm::Pca, 10),
+        TaskArg::Classify if is_window => (Algorithm::Rocket, 1),
         TaskArg::Classify => (Algorithm::MlpClassifier, 1),
         TaskArg::Regress => (Algorithm::Ridge, 1),
     };

@@ -72,6 +72,7 @@ impl Choice for Algorithm {
         ("conv_autoencoder", Self::ConvAutoencoder),
         ("mlp_classifier", Self::MlpClassifier),
         ("conv_classifier", Self::ConvClassifier),
+        ("rocket", Self::Rocket),
         ("ridge", Self::Ridge),
         ("mlp_regressor", Self::MlpRegressor),
     ];

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     artifact::{Artifact, ArtifactError},
-    data::{Columns, Rows, Source, Subset, Window, WindowShape},
-    recipe::{Host, Output, Problem, Scratch, Stopped, TrainError},
+    data::{Columns, Rows, Source, Subset, Window},
+    recipe::{Host, Output, Problem, Scratch, TrainError},
     recipes::RecipeSettings,
     training::wide,
 };
@@ -72,9 +72,9 @@ impl ClosedForm for Pca {
         check_inputs(settings.shape(), columns.features.len(), INPUTS_MAX)
     }
 
-    fn size(shape: WindowShape, features: usize) -> Size {
+    fn size(setup: &Setup) -> Size {
         Size {
-            inputs: shape.lookback * features,
+            inputs: setup.inputs(),
             outputs: 0,
         }
     }
@@ -85,7 +85,7 @@ impl ClosedForm for Pca {
         window: Window,
         sums: &mut NormalEquations,
         host: &mut dyn Host,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), TrainError> {
         let values = rows.values_of(window.start..window.end, setup.features.len());
         if sums.add(|x, _| setup.standardise(values, x)) {
             host.pace()?;
@@ -96,6 +96,7 @@ impl ClosedForm for Pca {
     fn solve(
         setup: &Setup,
         sums: &NormalEquations,
+        _: Option<&Self>,
         data: &dyn Source,
         host: &mut dyn Host,
     ) -> Result<Solved<Self>, TrainError> {

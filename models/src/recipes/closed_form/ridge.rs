@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     artifact::{Artifact, ArtifactError},
-    data::{Columns, Rows, Source, Window, WindowShape},
-    recipe::{Host, Output, Problem, Scratch, Stopped, TrainError},
+    data::{Columns, Rows, Source, Window},
+    recipe::{Host, Output, Problem, Scratch, TrainError},
     recipes::RecipeSettings,
     training::wide,
 };
@@ -35,9 +35,9 @@ impl ClosedForm for Ridge {
         Ok(())
     }
 
-    fn size(shape: WindowShape, features: usize) -> Size {
+    fn size(setup: &Setup) -> Size {
         Size {
-            inputs: shape.lookback * features,
+            inputs: setup.inputs(),
             outputs: 1,
         }
     }
@@ -48,7 +48,7 @@ impl ClosedForm for Ridge {
         window: Window,
         sums: &mut NormalEquations,
         host: &mut dyn Host,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), TrainError> {
         let values = rows.values_of(window.start..window.split_at, setup.features.len());
         let is_block = sums.add(|x, y| {
             setup.standardise(values, x);
@@ -63,6 +63,7 @@ impl ClosedForm for Ridge {
     fn solve(
         setup: &Setup,
         sums: &NormalEquations,
+        _: Option<&Self>,
         _: &dyn Source,
         _: &mut dyn Host,
     ) -> Result<Solved<Self>, TrainError> {

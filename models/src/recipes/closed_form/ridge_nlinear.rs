@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     artifact::{Artifact, ArtifactError},
-    data::{Columns, Rows, Source, Window, WindowShape},
-    recipe::{Host, Output, Problem, Scratch, Stopped, TrainError},
+    data::{Columns, Rows, Source, Window},
+    recipe::{Host, Output, Problem, Scratch, TrainError},
     recipes::RecipeSettings,
     training::wide,
 };
@@ -31,7 +31,8 @@ impl ClosedForm for RidgeNlinear {
         Ok(())
     }
 
-    fn size(shape: WindowShape, _: usize) -> Size {
+    fn size(setup: &Setup) -> Size {
+        let shape = setup.settings.shape();
         Size {
             inputs: shape.lookback - 1,
             outputs: shape.horizon,
@@ -45,7 +46,7 @@ impl ClosedForm for RidgeNlinear {
         window: Window,
         sums: &mut NormalEquations,
         host: &mut dyn Host,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), TrainError> {
         let (shape, features) = (setup.settings.shape(), setup.features.len());
         let values = rows.values_of(window.start..window.end, features);
         for feature in 0..features {
@@ -70,6 +71,7 @@ impl ClosedForm for RidgeNlinear {
     fn solve(
         setup: &Setup,
         sums: &NormalEquations,
+        _: Option<&Self>,
         _: &dyn Source,
         _: &mut dyn Host,
     ) -> Result<Solved<Self>, TrainError> {

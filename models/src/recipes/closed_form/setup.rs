@@ -1,11 +1,14 @@
-//! How a closed form looks at its data: settings, features and scale, as an artifact too; and the checks
-//! of what comes in.
+//! How a closed form looks at its data: settings, features, scale and kernels, as an artifact too; and the
+//! checks of what comes in.
 
+use serde::{Deserialize, Serialize};
+
+use super::kernels::Kernels;
 use crate::{
     artifact::{Artifact, ArtifactError},
     data::{DataError, Source, Subset, WindowShape, scale::Scale},
-    recipe::TrainError,
-    recipes::{RecipeSettings, other_features},
+    recipe::{Host, Problem, TrainError},
+    recipes::{Algorithm, RecipeSettings, other_features},
 };
 
 /// What a model knows besides its numbers.
@@ -15,17 +18,45 @@ pub(super) struct Setup {
     pub settings: RecipeSettings,
     /// Features in their order.
     pub features: Vec<String>,
+    /// Names of the classes in their order; none unless it classifies.
+    pub classes: Vec<String>,
     /// Of the features, from the rows of the first training.
     pub scale: Scale,
+    /// From the windows of the first training; none unless the recipe is `rocket`.
+    pub kernels: Kernels,
+}
+
+/// Settings of a classifier in its artifact, as those of networks.
+#[derive(Serialize, Deserialize)]
+struct StoredClassifier {
+    recipe: RecipeSettings,
+    classes: Vec<String>,
 }
 
 impl Setup {
-    /// Fits the scale on the training rows of `source`.
-    pub(super) fn new(settings: &RecipeSettings, source: &dyn Source) -> Result<Self, DataError> {
+    /// Fits the scale on the training rows of `source`, and the kernels on its windows.
+    pub(super) fn new(
+        settings: &RecipeSettings,
+        source: &dyn Source,
+        seed: u64,
+        host: &mut dyn Host,
+    ) -> Result<Self, TrainError> {
+        let columns = source.columns();
+        let scale = Scale::fit(source)?;
+        let kernels = match settings.algorithm {
+            Algorithm::Rocket => Kernels::draw(source, settings.shape(), &scale, seed, host)?,
+            _ => Kernels::default(),
+        };
+        let classes = match settings.algorithm.problem() {
+            Problem::Classify => columns.classes.clone(),
+            _ => Vec::new(),
+        };
         Ok(Self {
             settings: settings.clone(),
-            features: source.columns().features.clone(),
-            scale: Scale::fit(source)?,
+            features: columns.features.clone(),
+            classes,
+            scale,
+            kernels,
         })
     }
 
@@ -46,6 +77,15 @@ impl Setup {
         if self.features != *found {
             return Err(other_features(&self.features, found));
         }
+        let found = &source.columns().classes;
+        if settings.algorithm.problem() == Problem::Classify && self.classes != *found {
+            return Err(TrainError::Recipe(format!(
+                "the model in use tells the classes {} apart, the data has {}; train a new one from \
+                 the start",
+                self.classes.join(", "),
+                found.join(", ")
+            )));
+        }
         Ok(())
     }
 
@@ -64,16 +104,25 @@ impl Setup {
 
     /// The beginning of an artifact of `kind`; the numbers follow.
     pub(super) fn save(&self, kind: &str) -> Artifact {
+        let recipe = self.settings.clone();
+        let settings = match recipe.algorithm.problem() {
+            Problem::Classify => serde_json::to_string(&StoredClassifier {
+                recipe,
+                classes: self.classes.clone(),
+            }),
+            _ => serde_json::to_string(&recipe),
+        };
         let mut artifact = Artifact {
             kind: kind.to_owned(),
             features: self.features.clone(),
             // Plain numbers and names: this cannot fail.
-            settings: serde_json::to_string(&self.settings).unwrap_or_default(),
+            settings: settings.unwrap_or_default(),
             ..Artifact::default()
         };
         let features = [self.features.len()];
         artifact.insert_f32("mean", &features, self.scale.mean.clone());
         artifact.insert_f32("std", &features, self.scale.std.clone());
+        self.kernels.save(&mut artifact);
         artifact
     }
 
@@ -83,7 +132,13 @@ impl Setup {
         kind: &str,
         settings: &RecipeSettings,
     ) -> Result<Self, ArtifactError> {
-        let stored: RecipeSettings = artifact.settings(kind)?;
+        let (stored, classes) = match settings.algorithm.problem() {
+            Problem::Classify => {
+                let StoredClassifier { recipe, classes } = artifact.settings(kind)?;
+                (recipe, classes)
+            }
+            _ => (artifact.settings(kind)?, Vec::new()),
+        };
         if stored.shape() != settings.shape() {
             return Err(ArtifactError::Misfit(format!(
                 "it looks at {}, the recipe at {}",
@@ -100,10 +155,16 @@ impl Setup {
             let what = "it has a standard deviation that is not positive";
             return Err(ArtifactError::Damaged(what.into()));
         }
+        let kernels = match settings.algorithm {
+            Algorithm::Rocket => Kernels::load(artifact, stored.lookback, features[0])?,
+            _ => Kernels::default(),
+        };
         Ok(Self {
             settings: stored,
             features: artifact.features.clone(),
+            classes,
             scale,
+            kernels,
         })
     }
 }

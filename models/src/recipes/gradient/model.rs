@@ -275,5 +275,6 @@ const fn kind(algorithm: Algorithm) -> &'static str {
         Algorithm::RidgeNlinear => "ridge_nlinear",
         Algorithm::Pca => "pca",
         Algorithm::Ridge => "ridge",
+        Algorithm::Rocket => "rocket",
     }
 }

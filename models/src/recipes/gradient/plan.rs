@@ -78,7 +78,7 @@ impl NetworkPlan {
             Algorithm::ConvClassifier => {
                 (window, conv_classifier(lookback, features, hidden, classes))
             }
-            Algorithm::RidgeNlinear | Algorithm::Pca | Algorithm::Ridge => {
+            Algorithm::RidgeNlinear | Algorithm::Pca | Algorithm::Rocket | Algorithm::Ridge => {
                 return Err(format!(
                     "{:?} is not trained by gradient",
                     settings.algorithm

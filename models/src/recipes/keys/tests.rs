@@ -58,6 +58,7 @@ fn defaults_are_in_range_and_make_a_recipe() {
         Algorithm::RidgeNlinear,
         Algorithm::Pca,
         Algorithm::ConvClassifier,
+        Algorithm::Rocket,
         Algorithm::MlpRegressor,
     ] {
         let settings = RecipeSettings::default_of(algorithm);

@@ -10,7 +10,7 @@ use dunlin_models::{
 };
 use serde_json::{Value, json};
 
-const ALGORITHMS: [Algorithm; 11] = [
+const ALGORITHMS: [Algorithm; 12] = [
     Algorithm::RidgeNlinear,
     Algorithm::Nlinear,
     Algorithm::Dlinear,
@@ -20,6 +20,7 @@ const ALGORITHMS: [Algorithm; 11] = [
     Algorithm::ConvAutoencoder,
     Algorithm::MlpClassifier,
     Algorithm::ConvClassifier,
+    Algorithm::Rocket,
     Algorithm::Ridge,
     Algorithm::MlpRegressor,
 ];

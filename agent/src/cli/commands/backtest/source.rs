@@ -21,7 +21,8 @@ pub(super) struct TablePart {
 pub(super) enum PartHalf {
     Train,
     Validation,
-    /// Every fifth row is for validation, as on a device.
+    /// Every fifth row is for validation, as on a device; where rows have labels, every fifth of these,
+    /// so that labels at the ends of pieces of one length do not all fall into one half.
     Mixed,
 }
 
@@ -75,10 +76,15 @@ pub(super) fn rows(table: &Table, part: &TablePart) -> Rows {
     let range = start..part.rows.end;
     let features = table.features.len();
     let label = table.label.get(range.clone()).unwrap_or_default();
+    let is_labelled = |row: usize| table.label.get(row).is_none_or(|label| label.is_finite());
+    let mut labelled = (0..start).filter(|row| is_labelled(*row)).count();
     let is_train = |row: usize| match part.half {
         PartHalf::Train => true,
         PartHalf::Validation => false,
-        PartHalf::Mixed => row % MIXED_VALIDATION != MIXED_VALIDATION - 1,
+        PartHalf::Mixed => {
+            labelled += usize::from(is_labelled(row));
+            !is_labelled(row) || labelled % MIXED_VALIDATION != 0
+        }
     };
     Rows {
         stream: table.name.as_str().into(),

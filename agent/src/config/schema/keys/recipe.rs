@@ -27,7 +27,7 @@ pub(in crate::config) const ALGORITHM: OptionalKey<Algorithm> = OptionalKey::new
     "recipe.algorithm",
     choice(),
     DefaultValue::Required("pca"),
-    "pca, autoencoder, ridge_nlinear, nlinear, mlp_forecast, mlp_classifier, ridge and more.",
+    "pca, autoencoder, ridge_nlinear, nlinear, mlp_forecast, rocket, mlp_classifier, ridge and more.",
 );
 pub(in crate::config) const FEATURES: OptionalKey<Vec<String>> = OptionalKey::new(
     "recipe.features",

@@ -3,7 +3,7 @@ use rand::{RngExt as _, SeedableRng, rngs::SmallRng};
 
 use super::*;
 use crate::{
-    data::{Columns, InMemory, Rows},
+    data::{Columns, InMemory, Rows, WindowShape},
     judging::evaluation::{Evaluation, evaluate},
     recipe::{Model, NullHost},
     recipes::{Algorithm, RecipeSettings, build},
