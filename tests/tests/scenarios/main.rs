@@ -17,6 +17,7 @@
 //! | `identity` | devices renamed, directories copied, tags changed, starts before the first record |
 //! | `start` | a data directory of a newer version, read-only, of another user; the service manager |
 //! | `learning` | trained, judged, swapped, killed and damaged models; every record answered once |
+//! | `jobs` | a builder killed under way; another goes on |
 //! | `tls` | verified and mutual TLS to the broker |
 
 #![allow(clippy::unwrap_used)]
@@ -25,6 +26,7 @@ mod arrival;
 mod broker;
 mod flood;
 mod identity;
+mod jobs;
 mod learning;
 mod life;
 mod owner;
