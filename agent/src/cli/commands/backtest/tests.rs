@@ -271,6 +271,37 @@ fn a_class_is_predicted_before_it_is_learnt() {
     assert!((pooled["kappa_temporal"].as_f64().unwrap() - 0.8).abs() < 1e-9);
 }
 
+/// Pieces of ten rows of a wave, slow or fast, with the class at the last row alone.
+fn pieces(count: usize) -> String {
+    let mut text = "a,b,state\n".to_owned();
+    for row in 0..count * 10 {
+        let is_fast = row / 10 % 3 == 0;
+        let wave = (row as f64 * if is_fast { 1.6 } else { 0.3 }).sin() + 0.1 * noise(row);
+        let class = match (row % 10, is_fast) {
+            (9, true) => "fast",
+            (9, false) => "slow",
+            _ => "",
+        };
+        writeln!(text, "{wave},{},{class}", wave * 20.0 + noise(row + 7)).unwrap();
+    }
+    text
+}
+
+#[test]
+fn windows_with_a_class_at_their_end_are_told_apart_by_default() {
+    let rest = "--task classify --label state --lookback 10";
+    let report = of(&pieces(120), rest).unwrap();
+    assert_eq!(report["recipe"], "rocket", "{report}");
+    let pooled = &report["pooled"];
+    assert_eq!(pooled["predictions"], 80);
+    assert!(pooled["accuracy"].as_f64().unwrap() > 0.95, "{pooled}");
+    // What comes later changes no answer before.
+    let more = pieces(120) + &"5,-3,\n".repeat(200);
+    let more = of(&more, rest).unwrap()["pooled"].clone();
+    assert_eq!(more["predictions"], pooled["predictions"]);
+    assert_eq!(more["accuracy"], pooled["accuracy"]);
+}
+
 #[test]
 fn classes_are_judged_beside_the_last_and_the_most_frequent() {
     let mut errors = errors::Errors {
