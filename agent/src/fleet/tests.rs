@@ -288,9 +288,17 @@ async fn a_line_that_the_centre_refuses_keeps_no_other() {
     let fleet = Fleet::new();
     fleet.put(b"model").await;
     fleet.publish(&Fleet::release(1, b"model")).await;
+    // No document can come after this one, so what is wrong with the line cannot be told.
+    let last = Document {
+        serial: i64::MAX as u64,
+        bytes: b"{}".to_vec(),
+    };
+    for channel in [release::channel("other"), verdict::channel("other")] {
+        let published = fleet.centre.publish(&channel, &last).await.unwrap();
+        assert_eq!(published, Published::Accepted);
+    }
     let mut device = fleet.device_with("a", |parts| {
-        // Longer than the name of a channel may be.
-        parts.settings.follow.insert(0, "x".repeat(300));
+        parts.settings.follow.insert(0, "other".into());
     });
     let error = device.round().await.unwrap_err();
     assert!(matches!(error, CentreError::Refused(_)), "{error}");
