@@ -1,4 +1,4 @@
-//! Random convolutions of a window, after MiniRocket (Dempster, Schmidt, Webb 2021), and of each how many
+//! Random convolutions of a window, after `MiniRocket` (Dempster, Schmidt, Webb 2021), and of each how many
 //! of its results are above its bias.
 //!
 //! Promises: counts are whole numbers, the same bits on every processor; which kernels there are follows
