@@ -7,5 +7,6 @@
 pub(crate) mod builder;
 mod data;
 pub(crate) mod document;
+mod error;
 mod host;
 mod train;

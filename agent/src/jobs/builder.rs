@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -13,7 +12,7 @@ use dunlin_models::registry::ARTIFACT_BYTES_MAX;
 use dunlin_sync::{
     centre::{
         Builder, Centre, CentreError, WAIT_MAX,
-        blobs::{self, BlobError, BlobHash},
+        blobs::{self, BlobHash},
         job::{Claim, Ended, Held, JobId, Outcome, Progress},
     },
     lock::unpoisoned,
@@ -23,6 +22,7 @@ use tokio::{sync::watch, time::sleep};
 use super::{
     data::{self, Wanted},
     document::{TRAIN, TrainJob, Trained},
+    error::JobError,
     host::Attempt,
     train::{self, Training},
 };
@@ -46,56 +46,6 @@ pub(crate) struct BuilderOptions {
     pub(crate) bytes_max: u64,
     /// Ends when there is nothing to do.
     pub(crate) is_once: bool,
-}
-
-/// Why there is no result.
-#[derive(Debug)]
-pub(crate) enum JobError {
-    /// Somebody has ended the attempt, or the builder stops.
-    Interrupted,
-    /// Another attempt may succeed: this machine was in the way.
-    Here(String),
-    /// No other attempt will.
-    Last(String),
-    /// The centre was in the way.
-    Centre(CentreError),
-}
-
-impl JobError {
-    pub(super) fn here(what: &dyn fmt::Display) -> Self {
-        Self::Here(what.to_string())
-    }
-
-    pub(super) fn last(what: &dyn fmt::Display) -> Self {
-        Self::Last(what.to_string())
-    }
-
-    /// What the centre is told.
-    fn outcome(self) -> Outcome {
-        let (reason, is_final) = match self {
-            Self::Interrupted => return Outcome::Returned,
-            Self::Here(reason) => (reason, false),
-            Self::Last(reason) => (reason, true),
-            Self::Centre(error) => (error.to_string(), false),
-        };
-        Outcome::Failed { reason, is_final }
-    }
-}
-
-impl From<CentreError> for JobError {
-    fn from(error: CentreError) -> Self {
-        Self::Centre(error)
-    }
-}
-
-impl From<BlobError> for JobError {
-    fn from(error: BlobError) -> Self {
-        match error {
-            BlobError::Centre(error) => Self::Centre(error),
-            BlobError::Missing(_) | BlobError::TooLong { .. } => Self::last(&error),
-            error => Self::here(&error),
-        }
-    }
 }
 
 /// What a builder has done.

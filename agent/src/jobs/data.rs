@@ -16,7 +16,7 @@ use dunlin_sync::{
     sample::{Sample, Schema, Split, Stream, TimeRange, Timestamp},
 };
 
-use super::{builder::JobError, host::Attempt};
+use super::{error::JobError, host::Attempt};
 use crate::{base::glob, config::settings::RecipeRule};
 
 /// Most streams of a job.

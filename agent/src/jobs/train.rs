@@ -9,13 +9,12 @@ use dunlin_models::{
     artifact::Artifact,
     data::{Lineage, Source as _},
     judging::gate::Decision,
-    recipe::{Stopped, TrainError},
     registry::Evaluations,
 };
 use dunlin_sync::buffer::Buffer;
 
 use super::{
-    builder::JobError,
+    error::JobError,
     host::{Attempt, BuilderHost},
 };
 use crate::{
@@ -93,13 +92,4 @@ fn version(training: Training, attempt: &Attempt) -> Result<Version, JobError> {
         decision: judged.decision,
         took: begun.elapsed(),
     })
-}
-
-impl From<TrainError> for JobError {
-    fn from(error: TrainError) -> Self {
-        match error {
-            TrainError::Stopped(Stopped::Shutdown | Stopped::TimeLimit) => Self::Interrupted,
-            error => Self::last(&error),
-        }
-    }
 }
