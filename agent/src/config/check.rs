@@ -83,17 +83,9 @@ fn refuse_recipes(inputs: &Inputs<'_>, found: &mut Diagnostics) {
 }
 
 fn refuse_fleet(values: &Values, found: &mut Diagnostics) {
-    let (has_centre, follows) = (
-        values.is_set(&keys::fleet::CENTRE),
-        values.is_set(&keys::fleet::FOLLOW),
-    );
-    if has_centre || follows {
-        let origin = if has_centre {
-            values.origin(&keys::fleet::CENTRE)
-        } else {
-            values.origin(&keys::fleet::FOLLOW)
-        };
-        let message = "fleet: there is no learning in this build";
+    if !values.get(&keys::fleet::FOLLOW).trim().is_empty() {
+        let message = "fleet.follow: there is no learning in this build";
+        let origin = values.origin(&keys::fleet::FOLLOW);
         found.error(&origin, message, features::LEARNING.hint());
     }
 }

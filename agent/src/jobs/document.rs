@@ -16,7 +16,7 @@ const REST: &str = "
 [mqtt]
 url = \"mqtt://nowhere.invalid:1883\"
 [upstream]
-url = \"sqlite:nowhere.db\"
+url = \"tdengine://nowhere.invalid:6041/any\"
 [[stream]]
 name = \"any\"
 topic = \"any\"
