@@ -1,6 +1,6 @@
 //! The way to a centre: a database that devices and builders share.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_sync::{
     centre::{self, Centre, CentreError},
@@ -27,13 +27,9 @@ pub(crate) struct CentreOptions {
 /// [`CentreError::Refused`] if that cannot be one.
 pub(crate) fn connect(options: &CentreOptions) -> Result<Arc<dyn Centre>, CentreError> {
     let options = UpstreamOptions {
-        url: options.url.clone(),
-        timeout: TIMEOUT,
-        database_options: BTreeMap::new(),
         password_file: options.password_file.clone(),
         ca_file: options.ca_file.clone(),
-        cert_file: None,
-        key_file: None,
+        ..UpstreamOptions::new(&options.url, TIMEOUT)
     };
     centre::connect(&options).map(Arc::from)
 }

@@ -26,15 +26,8 @@
 //!
 //!     fn connect(&self) -> Result<Arc<dyn Upstream>, String> {
 //!         let dir = self.0.as_ref().ok_or("begun")?.path();
-//!         let options = UpstreamOptions {
-//!             url: format!("sqlite:{}", dir.join("central.db").display()),
-//!             timeout: std::time::Duration::from_secs(10),
-//!             database_options: Default::default(),
-//!             password_file: None,
-//!             ca_file: None,
-//!             cert_file: None,
-//!             key_file: None,
-//!         };
+//!         let url = format!("sqlite:{}", dir.join("central.db").display());
+//!         let options = UpstreamOptions::new(url, std::time::Duration::from_secs(10));
 //!         let upstream = upstream::connect(&options).map_err(|error| error.to_string())?;
 //!         Ok(Arc::from(upstream))
 //!     }

@@ -89,6 +89,9 @@ pub enum FieldType {
 }
 
 impl FieldType {
+    /// All types.
+    pub const ALL: [Self; 5] = [Self::F64, Self::F32, Self::I64, Self::Bool, Self::Text];
+
     /// The word used in configuration and output.
     pub const fn name(self) -> &'static str {
         match self {
@@ -98,6 +101,11 @@ impl FieldType {
             Self::Bool => "bool",
             Self::Text => "text",
         }
+    }
+
+    /// The type of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -167,6 +167,27 @@ pub struct UpstreamOptions {
     pub key_file: Option<PathBuf>,
 }
 
+/// `name` as an identifier in SQL; it must hold no NUL.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl UpstreamOptions {
+    /// For `url`, each call bounded by `timeout`, with nothing else said.
+    pub fn new(url: impl Into<String>, timeout: Duration) -> Self {
+        Self {
+            url: url.into(),
+            timeout,
+            database_options: BTreeMap::new(),
+            password_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+        }
+    }
+}
+
 /// Builds the upstream that `options.url` names; connects lazily, at the first call.
 ///
 /// # Errors

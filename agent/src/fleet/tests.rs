@@ -95,6 +95,15 @@ impl Fleet {
         }
         told
     }
+
+    /// Why the first release failed, which is all that was told.
+    async fn told_failed_once(&self) -> String {
+        let told = self.verdicts().await;
+        let [(_, 1, Outcome::Failed, reason)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        reason.clone()
+    }
 }
 
 fn centre(dir: &TempDir, name: &str) -> Arc<dyn Centre> {
@@ -171,9 +180,7 @@ async fn what_a_stranger_has_signed_is_refused_and_told_once() {
         device.round().await.unwrap();
     }
     assert_eq!(offered(&device), None);
-    let [(_, 1, Outcome::Failed, reason)] = &fleet.verdicts().await[..] else {
-        panic!("{:?}", fleet.verdicts().await);
-    };
+    let reason = fleet.told_failed_once().await;
     assert!(reason.contains("none of the configured keys"), "{reason}");
     // It has not taken the place of what is ours.
     fleet.publish(&Fleet::release(2, b"model")).await;
@@ -221,9 +228,7 @@ async fn a_model_whose_hash_is_wrong_is_told_and_taken_once_it_is_right() {
         device.round().await.unwrap();
     }
     assert_eq!(offered(&device), None);
-    let [(_, 1, Outcome::Failed, reason)] = &fleet.verdicts().await[..] else {
-        panic!("{:?}", fleet.verdicts().await);
-    };
+    let reason = fleet.told_failed_once().await;
     assert!(reason.contains("damaged"), "{reason}");
     fleet.centre.remove_blob(hash).await.unwrap();
     fleet.put(b"model").await;

@@ -10,6 +10,7 @@ use std::{
 
 use dunlin_models::registry::ARTIFACT_BYTES_MAX;
 use dunlin_sync::{
+    backoff::Backoff,
     centre::{
         Builder, Centre, CentreError, WAIT_MAX,
         blobs::{self, BlobHash},
@@ -28,7 +29,8 @@ use super::{
 };
 
 /// Between two tries of what the centre did not answer.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// A lease is renewed so many times before it is over.
 const RENEWALS_A_LEASE: u32 = 3;
 /// Longest checkpoint, bytes: weights and two moments of each.
@@ -50,7 +52,7 @@ pub(crate) struct BuilderOptions {
 
 /// What a builder has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Work {
+pub(crate) struct Tally {
     pub(crate) done: u64,
     pub(crate) failed: u64,
     /// Claims that somebody else has now.
@@ -92,31 +94,31 @@ pub(crate) async fn run(
     centre: &Arc<dyn Centre>,
     options: &BuilderOptions,
     mut stop: watch::Receiver<bool>,
-) -> Result<Work, CentreError> {
+) -> Result<Tally, CentreError> {
     let builder = Builder {
         name: options.name.clone(),
         kinds: vec![TRAIN.into()],
         labels: options.labels.clone(),
     };
-    let (mut done, mut backoff) = (Work::default(), BACKOFF.0);
+    let (mut tally, mut backoff) = (Tally::default(), backoff());
     // Asked again after a lost answer, so that a claim is not left to run out.
     let mut request = JobId(rand::random());
     while !*stop.borrow() {
         match centre.claim(&builder, request).await {
             Ok(Some(claim)) => {
-                backoff = BACKOFF.0;
+                backoff.reset();
                 request = JobId(rand::random());
-                work(centre, options, claim, &mut stop, &mut done).await;
+                work(centre, options, claim, &mut stop, &mut tally).await;
             }
             Ok(None) => {
-                backoff = BACKOFF.0;
+                backoff.reset();
                 request = JobId(rand::random());
                 if options.is_once {
-                    return Ok(done);
+                    return Ok(tally);
                 }
                 let waited = tokio::select! {
                     waited = centre.wait_for_jobs(WAIT_MAX) => waited,
-                    _ = stop.wait_for(|stop| *stop) => return Ok(done),
+                    _ = stop.wait_for(|stop| *stop) => return Ok(tally),
                 };
                 if let Err(error) = waited {
                     tracing::warn!(%error, "waiting for jobs");
@@ -130,15 +132,18 @@ pub(crate) async fn run(
             }
         }
     }
-    Ok(done)
+    Ok(tally)
 }
 
-async fn pause(backoff: &mut Duration, stop: &mut watch::Receiver<bool>) {
+fn backoff() -> Backoff {
+    Backoff::new(BACKOFF_MIN, BACKOFF_MAX, rand::random())
+}
+
+async fn pause(backoff: &mut Backoff, stop: &mut watch::Receiver<bool>) {
     tokio::select! {
-        () = sleep(*backoff) => {}
+        () = sleep(backoff.after_failure()) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-    *backoff = (*backoff * 2).min(BACKOFF.1);
 }
 
 /// Does one job, and says what became of it.
@@ -147,7 +152,7 @@ async fn work(
     options: &BuilderOptions,
     claim: Claim,
     stop: &mut watch::Receiver<bool>,
-    done: &mut Work,
+    tally: &mut Tally,
 ) {
     let (job, attempt) = (claim.job.id, claim.attempt);
     tracing::info!(%job, attempt, "begun");
@@ -181,7 +186,7 @@ async fn work(
     match end(&**centre, &claim, &outcome).await {
         Some(Ended::Accepted) => match (&outcome, why) {
             (Outcome::Done { .. }, _) => {
-                done.done += 1;
+                tally.done += 1;
                 tracing::info!(%job, attempt, "done");
                 if let Some(checkpoint) = checkpoint {
                     // Nobody goes on from it any more; one that stays costs room, no more.
@@ -189,13 +194,13 @@ async fn work(
                 }
             }
             (Outcome::Failed { .. }, reason) => {
-                done.failed += 1;
+                tally.failed += 1;
                 tracing::warn!(%job, attempt, reason, "failed");
             }
             (Outcome::Returned, _) => tracing::info!(%job, attempt, "given back"),
         },
         Some(Ended::Lost) | None => {
-            done.lost += 1;
+            tally.lost += 1;
             tracing::warn!(%job, attempt, "lost: it took too long, was cancelled, or the centre was away");
         }
     }
@@ -203,7 +208,7 @@ async fn work(
 
 /// Ends the attempt, as long as its lease may hold; `None` if the centre has not answered.
 async fn end(centre: &dyn Centre, claim: &Claim, outcome: &Outcome) -> Option<Ended> {
-    let mut backoff = BACKOFF.0;
+    let mut backoff = backoff();
     let mut left = Duration::from_millis(claim.lease_ms);
     loop {
         match centre.finish(claim.job.id, claim.attempt, outcome).await {
@@ -215,10 +220,9 @@ async fn end(centre: &dyn Centre, claim: &Claim, outcome: &Outcome) -> Option<En
                 }
             }
         }
-        let wait = backoff.min(left);
+        let wait = backoff.after_failure().min(left);
         sleep(wait).await;
         left -= wait;
-        backoff = (backoff * 2).min(BACKOFF.1);
     }
 }
 
@@ -273,8 +277,19 @@ impl<'a> Renewing<'a> {
             return Ok(());
         };
         let path = self.dir.join("checkpoint");
-        std::fs::write(&path, bytes).map_err(|error| JobError::here(&error))?;
-        self.checkpoint = Some(blobs::put(self.centre, &path, None).await?);
+        let put = match std::fs::write(&path, &bytes) {
+            Ok(()) => blobs::put(self.centre, &path, None)
+                .await
+                .map_err(JobError::from),
+            Err(error) => Err(JobError::here(&error)),
+        };
+        match put {
+            Ok(hash) => self.checkpoint = Some(hash),
+            Err(error) => {
+                self.attempt.take_back(bytes);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 }
@@ -295,7 +310,8 @@ async fn attempt_at(
         Some(hash) => Some(
             blob(
                 centre,
-                hash.parse()?,
+                hash.parse()
+                    .map_err(|error: CentreError| JobError::last(&error))?,
                 &dir.join("parent"),
                 ARTIFACT_BYTES_MAX,
             )
@@ -307,6 +323,9 @@ async fn attempt_at(
         // Whoever goes on has all that went before, or begins anew.
         Some(hash) => blob(centre, hash, &dir.join("resume"), CHECKPOINT_BYTES_MAX)
             .await
+            .inspect_err(|error| {
+                tracing::warn!(job = %claim.job.id, ?error, "begun anew without the checkpoint");
+            })
             .ok(),
         None => None,
     };

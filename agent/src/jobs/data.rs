@@ -17,14 +17,12 @@ use dunlin_sync::{
 };
 
 use super::{error::JobError, host::Attempt};
-use crate::{base::glob, config::settings::RecipeRule};
+use crate::{base::glob, config::settings::RecipeRule, record::writer::OWN_TABLE_PREFIX};
 
 /// Most streams of a job.
 const STREAMS_MAX: usize = 1_000;
 /// Streams named where none matches.
 const NAMED_MAX: usize = 5;
-/// How the names of streams begin to which a device writes about itself.
-const OWN_PREFIX: &str = "dunlin_";
 /// Rows in memory, of all streams.
 const ROWS_IN_MEMORY: usize = 100_000;
 /// Encoded bytes that one commit takes.
@@ -55,13 +53,11 @@ pub(super) async fn fetch(
     let mut options = BufferOptions::new(dir, wanted.bytes_max);
     options.replay_bytes_max = wanted.bytes_max;
     let (buffer, _) = Buffer::open(options).map_err(|error| JobError::here(&error))?;
+    let page = (ROWS_IN_MEMORY / found.len().max(1)).clamp(100, ROWS_AT_ONCE_MAX);
     let mut sources = Vec::new();
     for stream in found {
-        sources.push(Source::open(centre, &buffer, stream, wanted, ROWS_IN_MEMORY).await?);
-    }
-    let page = (ROWS_IN_MEMORY / sources.len().max(1)).clamp(100, ROWS_AT_ONCE_MAX);
-    for source in &mut sources {
-        source.query.most = page;
+        attempt.go_on()?;
+        sources.push(Source::open(centre, &buffer, stream, wanted, page).await?);
     }
     let mut builder = BlockBuilder::new(Compression::Pco);
     let mut last = i64::MIN;
@@ -112,7 +108,7 @@ async fn streams(centre: &dyn Centre, pattern: &str) -> Result<Vec<StoredStream>
         after.clone_from(last);
         for name in names {
             // What devices write about themselves is learnt from by those alone who name it.
-            let is_own = own_of(&name) && !pattern.contains(OWN_PREFIX);
+            let is_own = own_of(&name) && !pattern.contains(OWN_TABLE_PREFIX);
             if is_own || !glob::matches(pattern, &name) {
                 others.extend((!is_own && others.len() < NAMED_MAX).then_some(name));
                 continue;
@@ -138,7 +134,7 @@ async fn streams(centre: &dyn Centre, pattern: &str) -> Result<Vec<StoredStream>
 /// Whether a device writes there about itself.
 fn own_of(name: &str) -> bool {
     name.split_once('/')
-        .is_some_and(|(_, name)| name.starts_with(OWN_PREFIX))
+        .is_some_and(|(_, name)| name.starts_with(OWN_TABLE_PREFIX))
 }
 
 /// Rows of one stream as they come.
@@ -195,12 +191,9 @@ impl Source {
         attempt: &Attempt,
     ) -> Result<Option<i64>, JobError> {
         if self.row == self.rows.ts.len() && !self.is_at_end {
-            if attempt.is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                return Err(JobError::Interrupted);
-            }
+            attempt.go_on()?;
             self.rows = centre.rows(&self.query).await?;
             self.row = 0;
-            attempt.advance();
             match self.rows.ts.last() {
                 Some(last) => self.query.range.from = Timestamp(last.saturating_add(1)),
                 None => self.is_at_end = true,

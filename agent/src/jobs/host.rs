@@ -11,6 +11,8 @@ use std::{
 use dunlin_models::recipe::{EpochEnd, Host, Step, Stopped};
 use dunlin_sync::lock::unpoisoned;
 
+use super::error::JobError;
+
 /// How far an attempt is; shared by who trains and who tells the centre.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
@@ -25,6 +27,23 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) fn advance(&self) {
         self.steps.fetch_add(1, Relaxed);
+    }
+
+    /// A step of the way to the records, unless nobody waits for it any more.
+    ///
+    /// # Errors
+    /// [`JobError::Interrupted`]
+    pub(super) fn go_on(&self) -> Result<(), JobError> {
+        if self.is_over.load(Relaxed) {
+            return Err(JobError::Interrupted);
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// Keeps a checkpoint that could not be sent, unless there is a later one.
+    pub(super) fn take_back(&self, checkpoint: Vec<u8>) {
+        unpoisoned(self.checkpoint.lock()).get_or_insert(checkpoint);
     }
 }
 

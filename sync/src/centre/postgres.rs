@@ -38,9 +38,9 @@ use crate::{
         postgres::{
             address::Address,
             connection::{Connection, Failure},
-            names::quoted,
             session::{no_right, reach},
         },
+        quoted,
     },
 };
 

@@ -7,6 +7,7 @@ use super::rows::{ROWS_AT_ONCE_MAX, RowsQuery};
 use crate::{
     rows::{Column, Rows},
     sample::{Field, FieldType, Value},
+    upstream::quoted,
 };
 
 /// Most values that are read at once.
@@ -37,7 +38,7 @@ impl Tables {
         same: fn(&str, &str) -> bool,
     ) -> Self {
         let place = |(field, column, kind): (String, String, String)| {
-            let kind = kind_named(&kind)?;
+            let kind = FieldType::named(&kind)?;
             // A column that somebody has dropped holds nothing.
             let mut columns = tables.iter().map(|(_, columns)| columns);
             let table = columns.position(|columns| columns.iter().any(|name| same(name, &column)));
@@ -123,7 +124,6 @@ pub(crate) fn select(
     query: &RowsQuery,
     written: impl Fn(FieldType, &str) -> String,
 ) -> String {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let mut sql = "SELECT t0.ts, t0.is_train, t0.fold, t0.source_ts".to_owned();
     let mut joined = BTreeSet::new();
     for place in places {
@@ -149,15 +149,4 @@ pub(crate) fn select(
         " WHERE t0.stream = $1 AND t0.ts >= $2 AND t0.ts <= $3 ORDER BY t0.ts{order} LIMIT {most}"
     );
     sql
-}
-
-fn kind_named(name: &str) -> Option<FieldType> {
-    let all = [
-        FieldType::F64,
-        FieldType::F32,
-        FieldType::I64,
-        FieldType::Bool,
-        FieldType::Text,
-    ];
-    all.into_iter().find(|kind| kind.name() == name)
 }

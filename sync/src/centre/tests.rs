@@ -40,15 +40,10 @@ impl Place {
 }
 
 fn options(path: &Path) -> UpstreamOptions {
-    UpstreamOptions {
-        url: format!("sqlite:{}", path.display()),
-        timeout: Duration::from_secs(20),
-        database_options: BTreeMap::new(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    }
+    UpstreamOptions::new(
+        format!("sqlite:{}", path.display()),
+        Duration::from_secs(20),
+    )
 }
 
 fn builder(name: &str) -> Builder {

@@ -1,9 +1,6 @@
 //! The real buffer, the real uploader, a real file.
 #![allow(clippy::unwrap_used)]
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, atomic::Ordering::SeqCst},
-};
+use std::sync::{Mutex, atomic::Ordering::SeqCst};
 
 use super::*;
 use crate::{
@@ -60,15 +57,10 @@ async fn from_the_buffer_into_sqlite_over_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("central.db");
     let upstream: Arc<dyn Upstream> = Arc::from(
-        connect(&UpstreamOptions {
-            url: format!("sqlite:{}", path.display()),
-            timeout: Duration::from_secs(30),
-            database_options: BTreeMap::new(),
-            password_file: None,
-            ca_file: None,
-            cert_file: None,
-            key_file: None,
-        })
+        connect(&UpstreamOptions::new(
+            format!("sqlite:{}", path.display()),
+            Duration::from_secs(30),
+        ))
         .unwrap(),
     );
     let aside = Arc::new(Aside::default());

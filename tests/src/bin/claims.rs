@@ -68,15 +68,7 @@ async fn main() -> ExitCode {
 }
 
 fn centre_at(url: &str) -> Result<Box<dyn Centre>, CentreError> {
-    connect(&UpstreamOptions {
-        url: url.into(),
-        timeout: Duration::from_secs(10),
-        database_options: BTreeMap::new(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    })
+    connect(&UpstreamOptions::new(url, Duration::from_secs(10)))
 }
 
 /// What the right result of a job is.

@@ -36,15 +36,10 @@ async fn main() -> Result<(), Failed> {
     let jobs: usize = option("jobs").unwrap_or(10_000);
     let dir = tempfile::tempdir()?;
     let own = format!("sqlite:{}", dir.path().join("centre.db").display());
-    let centre = connect(&UpstreamOptions {
-        url: option("centre").unwrap_or(own),
-        timeout: Duration::from_secs(30),
-        database_options: BTreeMap::new(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    })?;
+    let centre = connect(&UpstreamOptions::new(
+        option("centre").unwrap_or(own),
+        Duration::from_secs(30),
+    ))?;
     for _ in 0..jobs + CLAIMS {
         centre.submit(&job()).await?;
     }

@@ -337,15 +337,10 @@ fn upload(buffer: &Buffer, file: &Path) -> Result<(), Error> {
         let block = buffer.read_block(seq)?.ok_or("a block is missing")?;
         rows.append(&block, &buffer.catalog(), |_| true);
     }
-    let sqlite = upstream::connect(&UpstreamOptions {
-        url: format!("sqlite:{}", file.display()),
-        timeout: Duration::from_mins(1),
-        database_options: std::collections::BTreeMap::new(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    })?;
+    let sqlite = upstream::connect(&UpstreamOptions::new(
+        format!("sqlite:{}", file.display()),
+        Duration::from_mins(1),
+    ))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -122,13 +122,8 @@ fn floats(column: &Column) -> Vec<f64> {
 
 fn options(url: String) -> UpstreamOptions {
     UpstreamOptions {
-        url,
-        timeout: Duration::from_secs(30),
         database_options: BTreeMap::from([("VGROUPS".into(), "2".into())]),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
+        ..UpstreamOptions::new(url, Duration::from_secs(30))
     }
 }
 

@@ -7,7 +7,7 @@ mod postgres;
 mod spoilt;
 mod sqlite;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dunlin_sync::{
     centre::{self, Centre},
@@ -27,15 +27,7 @@ fn connect_centre(url: &str) -> Result<Arc<dyn Centre>, String> {
 }
 
 fn options(url: &str) -> UpstreamOptions {
-    UpstreamOptions {
-        url: url.into(),
-        timeout: Duration::from_mins(1),
-        database_options: BTreeMap::default(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    }
+    UpstreamOptions::new(url, Duration::from_mins(1))
 }
 
 /// Makes all that a centre has noted of attempts `ms` older.

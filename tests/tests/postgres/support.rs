@@ -1,7 +1,6 @@
 //! Where a scenario runs.
 
 use std::{
-    collections::BTreeMap,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::Duration,
@@ -117,15 +116,7 @@ impl Target {
 }
 
 pub(crate) fn options(url: &str) -> UpstreamOptions {
-    UpstreamOptions {
-        url: url.into(),
-        timeout: Duration::from_secs(10),
-        database_options: BTreeMap::new(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    }
+    UpstreamOptions::new(url, Duration::from_secs(10))
 }
 
 pub(crate) fn is_unavailable(error: &UpstreamError) -> bool {

@@ -166,12 +166,7 @@ impl Target {
 
 pub(crate) fn options(url: &str) -> UpstreamOptions {
     UpstreamOptions {
-        url: url.into(),
-        timeout: Duration::from_secs(10),
         database_options: BTreeMap::from([("VGROUPS".into(), "1".into())]),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
+        ..UpstreamOptions::new(url, Duration::from_secs(10))
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration}
 use clap::{Args, Subcommand};
 use dunlin_models::registry::ARTIFACT_BYTES_MAX;
 use dunlin_sync::centre::{
-    Centre, blobs,
+    Centre, CentreError, blobs,
     job::{Job, JobId, JobQuery, JobState, NewJob},
 };
 
@@ -127,11 +127,10 @@ fn id(text: &str) -> Result<JobId, String> {
     text.parse().map_err(words)
 }
 
-fn words(error: dunlin_sync::centre::CentreError) -> String {
-    match error {
-        dunlin_sync::centre::CentreError::Refused(words)
-        | dunlin_sync::centre::CentreError::Unavailable(words) => words,
-    }
+/// What was refused here, not by a centre.
+fn words(error: CentreError) -> String {
+    let (CentreError::Refused(words) | CentreError::Unavailable(words)) = error;
+    words
 }
 
 /// Does what was asked.
@@ -172,6 +171,7 @@ async fn submit(args: SubmitArgs) -> Outcome {
     train.to_ts = wall_ns();
     train.seed = args.seed.unwrap_or_else(rand::random);
     if let Some(path) = &args.start_from {
+        // One that is too long, or no file, is said before anything is sent.
         super::models::read_model(path)?;
         let hash = blobs::put(&*centre, path, None).await;
         train.parent = Some(

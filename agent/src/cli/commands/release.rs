@@ -16,7 +16,7 @@ use dunlin_sync::{
 use serde::{Deserialize, Serialize};
 
 use self::listed::{Listed, listed};
-use super::{Exit, Outcome, centre::CentreArgs, models::read_model};
+use super::{Exit, Outcome, centre::CentreArgs, models::read_model, print_json};
 use crate::{
     base::{text, wall::wall_ns},
     release::{
@@ -256,9 +256,7 @@ async fn announce(centre: &dyn Centre, key: &SigningKey, release: &Release, json
         )));
     }
     if json {
-        let text = serde_json::to_string(release);
-        println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-        return Ok(());
+        return print_json(release);
     }
     let (serial, line) = (release.serial, text::printable(&release.line));
     if release.paused {
@@ -334,9 +332,7 @@ async fn list(args: &ListArgs) -> Outcome {
         all.extend(listed(&releases, verdicts.collect()));
     }
     if args.json {
-        let text = serde_json::to_string(&all);
-        println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-        return Ok(());
+        return print_json(&all);
     }
     print!("{}", listed::table(&all));
     Ok(())

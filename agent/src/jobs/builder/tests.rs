@@ -88,15 +88,7 @@ impl Plant {
         let batch = Batch {
             tables: tables.collect(),
         };
-        let options = UpstreamOptions {
-            url: plant.url(),
-            timeout: Duration::from_secs(20),
-            database_options: BTreeMap::new(),
-            password_file: None,
-            ca_file: None,
-            cert_file: None,
-            key_file: None,
-        };
+        let options = UpstreamOptions::new(plant.url(), Duration::from_secs(20));
         let upstream = upstream::connect(&options).unwrap();
         assert_eq!(upstream.write(&batch).await.unwrap().rows_written, 1_200);
         plant
@@ -142,7 +134,7 @@ impl Plant {
         job.id
     }
 
-    async fn build(&self) -> Work {
+    async fn build(&self) -> Tally {
         let (_stop, stopped) = watch::channel(false);
         run(&self.centre(), &self.options(), stopped).await.unwrap()
     }
@@ -332,13 +324,33 @@ async fn a_builder_that_is_stopped_gives_its_job_back_and_takes_no_other() {
         other
     };
     let (work, other) = tokio::join!(run(&centre, &options, stopped), stopping);
-    assert_eq!(work.unwrap(), Work::default());
+    assert_eq!(work.unwrap(), Tally::default());
     for (job, attempts) in [(job, 1), (other, 0)] {
         let job = plant.job(job).await;
         assert_eq!((job.state, job.attempts_begun), (JobState::Open, attempts));
     }
     let given_back = plant.job(job).await.attempts.remove(0);
     assert_eq!(given_back.ending.as_deref(), Some("returned"));
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_sent_goes_with_the_next_renewal() {
+    let plant = Plant::new().await;
+    plant.submit(|_| {}, "line").await;
+    let centre = plant.centre();
+    let claim = centre
+        .claim(&builder_of_all(), JobId(rand::random()))
+        .await
+        .unwrap()
+        .unwrap();
+    let (dir, ours) = (plant.0.path().join("late"), Attempt::default());
+    *unpoisoned(ours.checkpoint.lock()) = Some(b"weights".to_vec());
+    let mut renewing = Renewing::new(&*centre, &claim, &dir, &ours);
+    renewing.renew().await;
+    assert_eq!(renewing.checkpoint, None, "there is no such directory");
+    std::fs::create_dir(&dir).unwrap();
+    renewing.renew().await;
+    assert_eq!(renewing.checkpoint, Some(BlobHash::of(b"weights")));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::second_field::shortened;
+pub(super) use crate::upstream::quoted;
 
 /// Longest name, bytes: what is longer the server would cut, and names that begin alike would meet.
 pub(super) const NAME_BYTES_MAX: usize = 63;
@@ -14,11 +15,6 @@ pub(super) const KEY_COLUMNS: usize = 2;
 
 /// Columns that every table has without asking.
 pub(super) const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
-
-/// `name` as an identifier; it must hold no NUL.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// `text` as a literal, whatever the server takes a backslash for; it must hold no NUL.
 pub(super) fn literal(text: &str) -> String {

@@ -4,13 +4,10 @@ use std::collections::HashSet;
 
 use rusqlite::Connection;
 
+pub(super) use crate::upstream::quoted;
+
 /// Columns every table of a schema has, in order.
 pub(super) const FIXED_COLUMNS: [&str; 5] = ["stream", "ts", "is_train", "fold", "source_ts"];
-
-/// `name` as an identifier; it must hold no NUL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// Names that tables and views have, in lower case.
 pub(super) fn names_taken(connection: &Connection) -> rusqlite::Result<HashSet<String>> {

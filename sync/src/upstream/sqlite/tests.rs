@@ -54,15 +54,7 @@ impl Fixture {
 }
 
 fn options(url: &str) -> UpstreamOptions {
-    UpstreamOptions {
-        url: url.into(),
-        timeout: Duration::from_secs(20),
-        database_options: std::collections::BTreeMap::default(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    }
+    UpstreamOptions::new(url, Duration::from_secs(20))
 }
 
 fn schema(name: &str, fields: &[(&str, FieldType)]) -> Arc<Schema> {

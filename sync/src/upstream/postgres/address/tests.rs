@@ -1,19 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::*;
 
 fn options(url: &str) -> UpstreamOptions {
-    UpstreamOptions {
-        url: url.into(),
-        timeout: Duration::from_secs(1),
-        database_options: BTreeMap::new(),
-        password_file: None,
-        ca_file: None,
-        cert_file: None,
-        key_file: None,
-    }
+    UpstreamOptions::new(url, Duration::from_secs(1))
 }
 
 fn address(url: &str) -> Result<Address, UpstreamError> {
