@@ -109,7 +109,6 @@ pub struct Agent {
     control: Option<ControlServer>,
 }
 
-/// What to subscribe to.
 /// Says what the configuration alone does not tell of what is held.
 fn tell_held(view: &View) {
     let catalog = view.buffer.catalog();
@@ -118,6 +117,7 @@ fn tell_held(view: &View) {
     }
 }
 
+/// What to subscribe to.
 fn mqtt_filters(settings: &Settings) -> Vec<String> {
     let rules = settings.streams.iter();
     rules.map(|rule| rule.filter.mqtt_filter()).collect()

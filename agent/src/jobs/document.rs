@@ -79,6 +79,7 @@ impl TrainJob {
         // Says where a device takes records and what it does with answers; a job has streams of its own.
         let streams = recipe.insert("streams".into(), "*".into());
         recipe.remove("publish");
+        recipe.remove("train");
         let job = Self {
             format: FORMAT,
             recipe,

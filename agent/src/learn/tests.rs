@@ -238,6 +238,7 @@ pub(super) fn rule(name: &str) -> RecipeRule {
         grid: None,
         gate: GateSettings::default(),
         available_status: vec!["available".into()],
+        train: true,
         outputs: true,
         publish: None,
     }

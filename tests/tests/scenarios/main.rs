@@ -18,12 +18,14 @@
 //! | `start` | a data directory of a newer version, read-only, of another user; the service manager |
 //! | `learning` | trained, judged, swapped, killed and damaged models; every record answered once |
 //! | `jobs` | a builder killed under way; another goes on |
+//! | `demo` | the demo of a fleet: a killed builder, a release, an account that balances |
 //! | `tls` | verified and mutual TLS to the broker |
 
 #![allow(clippy::unwrap_used)]
 
 mod arrival;
 mod broker;
+mod demo;
 mod flood;
 mod identity;
 mod jobs;

@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod dry_run;
 mod feed;
+mod fleet;
 mod observer;
 mod run;
 mod screen;
@@ -46,6 +47,11 @@ pub struct DemoArgs {
     #[arg(long, value_name = "M", default_value_t = 6,
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=10_000))]
     pub machines: u32,
+    /// Show a fleet of so many devices instead: they learn together at a centre, one of two builders is killed,
+    /// and the best model is released to all
+    #[arg(long, value_name = "N", conflicts_with = "machines",
+          value_parser = RangedU64ValueParser::<u32>::new().range(2..=10))]
+    pub fleet: Option<u32>,
     /// A new or empty directory for buffer and database, kept; otherwise a temporary one
     #[arg(long, value_name = "D")]
     pub dir: Option<PathBuf>,
@@ -94,6 +100,9 @@ pub async fn run(args: DemoArgs) -> Outcome {
 }
 
 async fn show(args: &DemoArgs, stopped: watch::Receiver<bool>) -> Outcome {
+    if let Some(devices) = args.fleet {
+        return fleet::show(args, devices, stopped).await;
+    }
     let style = if args.json {
         Style::Silent
     } else if std::io::stdout().is_terminal() {

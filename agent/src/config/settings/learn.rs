@@ -148,6 +148,8 @@ pub struct RecipeRule {
     pub gate: GateSettings,
     /// Versions that may answer, by status.
     pub available_status: Vec<String>,
+    /// Whether models are made here; otherwise only released and imported ones serve.
+    pub train: bool,
     /// Whether the answers themselves are kept beside score and flag.
     pub outputs: bool,
     /// Where answers are published too.

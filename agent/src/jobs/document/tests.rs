@@ -15,6 +15,7 @@ algorithm = "ridge"
 label = "power"
 lookback = 8
 publish = "out/{stream}"
+train = false
 min_start_count = 50
 "#;
 
@@ -39,6 +40,7 @@ fn a_job_has_the_words_of_the_recipe_and_comes_back() {
     );
     assert_eq!(rule.recipe.shape().lookback, 8);
     assert!(rule.publish.is_none());
+    assert!(rule.train);
 }
 
 #[test]

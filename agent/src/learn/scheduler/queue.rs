@@ -23,8 +23,11 @@ pub(super) struct LineState {
 }
 
 /// The queue that a line joins now, if any: no model and enough records means scratch, a model and enough new
-/// records, or drift, means fine-tuning.
+/// records, or drift, means fine-tuning. A recipe that makes no models here joins none.
 pub(super) fn queue_for(rule: &RecipeRule, state: &LineState) -> Option<TaskKind> {
+    if !rule.train {
+        return None;
+    }
     let rows_new = state.rows_new.unwrap_or(0);
     if !state.has_model {
         // What was refused or has failed is tried again when there is something new to learn.

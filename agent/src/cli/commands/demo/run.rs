@@ -78,7 +78,7 @@ pub(super) async fn run(
         let started = Instant::now();
         let report = machines(options, length, stopped).await?;
         screen.phase(Phase::Draining);
-        received(&view, report.acked).await;
+        received(&[Arc::clone(&view)], report.acked).await;
         Ok::<_, Exit>((report, started))
     };
     let (report, started) = tokio::select! {
@@ -89,11 +89,23 @@ pub(super) async fn run(
     let elapsed = started.elapsed();
     screen.close();
 
+    counted(setup, &report, &[view], elapsed).await
+}
+
+/// The account, once all agents have stopped: what they say, beside what is in the database.
+pub(super) async fn counted(
+    setup: &Setup,
+    report: &Report,
+    views: &[Arc<View>],
+    elapsed: Duration,
+) -> Result<Tally, Exit> {
     let path = setup.database_path();
     let states = report.states.clone();
     let counted =
         spawn_blocking(move || Ok((UpstreamRows::count(&path)?, Flags::count(&path, &states)?)));
-    let counted: rusqlite::Result<_> = counted.await.map_err(|e| failed(&e))?;
+    let counted: rusqlite::Result<_> = counted
+        .await
+        .map_err(|error| Exit::Failed(error.to_string()))?;
     let (upstream, flags) = counted.map_err(|error| {
         let path = setup.database_path();
         Exit::Failed(format!(
@@ -101,7 +113,7 @@ pub(super) async fn run(
             path.display()
         ))
     })?;
-    Ok(Tally::new(&report, &view, upstream, flags, elapsed))
+    Ok(Tally::new(report, views, upstream, flags, elapsed))
 }
 
 /// What the machines do.
@@ -122,7 +134,7 @@ pub(super) fn simulation(args: &DemoArgs, broker: BrokerUrl) -> SimulateOptions 
 }
 
 /// Nobody is there to hear what is published before the agent has subscribed.
-async fn subscribed(view: &View) -> Result<(), Exit> {
+pub(super) async fn subscribed(view: &View) -> Result<(), Exit> {
     let deadline = Instant::now() + PATIENCE;
     while view.ingest.subscriptions.load(Relaxed) == 0 {
         if Instant::now() > deadline {
@@ -136,7 +148,7 @@ async fn subscribed(view: &View) -> Result<(), Exit> {
 }
 
 /// Publishes for `length` or until `stopped`, and waits for the last PUBACK.
-async fn machines(
+pub(super) async fn machines(
     options: SimulateOptions,
     length: Duration,
     mut stopped: watch::Receiver<bool>,
@@ -172,12 +184,15 @@ async fn machines(
     }
 }
 
-/// Waits until the agent has taken in `published`, as long as there is progress.
-async fn received(view: &View, published: u64) {
-    let taken = || {
-        let writer = &view.writer;
-        let taken = writer.publishes.load(Relaxed);
-        taken.saturating_sub(writer.duplicates.load(Relaxed))
+/// Waits until the agents have taken in `published`, as long as there is progress.
+pub(super) async fn received(views: &[Arc<View>], published: u64) {
+    let taken = || -> u64 {
+        let taken = views.iter().map(|view| {
+            let writer = &view.writer;
+            let taken = writer.publishes.load(Relaxed);
+            taken.saturating_sub(writer.duplicates.load(Relaxed))
+        });
+        taken.sum()
     };
     let (mut last, mut since) = (taken(), Instant::now());
     while last < published && since.elapsed() < PATIENCE {

@@ -18,8 +18,15 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Makes the directory, starts the broker, writes the configuration. Blocks for a moment.
+    /// Makes the directory, starts the broker, writes the configuration of the one device. Blocks for a moment.
     pub(super) fn new(args: &DemoArgs) -> Result<Self, Exit> {
+        let setup = Self::open(args)?;
+        setup.write("dunlin.toml", &config(args, &setup.broker.url()))?;
+        Ok(setup)
+    }
+
+    /// Makes the directory and starts the broker. Blocks for a moment.
+    pub(super) fn open(args: &DemoArgs) -> Result<Self, Exit> {
         let (dir, temporary) = if let Some(dir) = &args.dir {
             claim(dir)?;
             (dir.clone(), None)
@@ -33,23 +40,37 @@ impl Setup {
             (temporary.path().to_owned(), Some(temporary))
         };
         let broker = EmbeddedBroker::start(None).map_err(|e| Exit::Failed(e.to_string()))?;
-        let setup = Self {
+        Ok(Self {
             dir,
             temporary,
             broker,
+        })
+    }
+
+    /// Writes a file of the demo's directory, and the directories above it.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, Exit> {
+        let path = self.path(name);
+        let written = match path.parent() {
+            Some(dir) => std::fs::create_dir_all(dir),
+            None => Ok(()),
         };
-        let path = setup.config_path();
-        std::fs::write(&path, config(args, &setup.broker.url()))
+        written
+            .and_then(|()| std::fs::write(&path, text))
             .map_err(|error| Exit::Failed(format!("{}: {error}", path.display())))?;
-        Ok(setup)
+        Ok(path)
+    }
+
+    /// A file of the demo's directory.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     pub(super) fn config_path(&self) -> PathBuf {
-        self.dir.join("dunlin.toml")
+        self.path("dunlin.toml")
     }
 
     pub(super) fn database_path(&self) -> PathBuf {
-        self.dir.join(DATABASE)
+        self.path(DATABASE)
     }
 
     pub(super) fn broker(&self) -> &EmbeddedBroker {
@@ -118,9 +139,9 @@ outputs = false
 }
 
 /// What rumqttd sends before a PUBACK, whatever it is told: half of it must make a commit at once.
-const BROKER_WINDOW: u16 = 100;
+pub(super) const BROKER_WINDOW: u16 = 100;
 /// File in the directory that stands for the central database.
-const DATABASE: &str = "central.db";
+pub(super) const DATABASE: &str = "central.db";
 /// Name of the one recipe: what is usual for each machine.
 pub(super) const RECIPE: &str = "health";
 /// Part of the demo in which machines are healthy, so that there is something usual to learn.

@@ -1,6 +1,11 @@
 //! The account at the end: every record published is upstream or in quarantine, once.
 
-use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use serde::Serialize;
@@ -17,7 +22,7 @@ use crate::{
 pub(super) struct Tally {
     /// Acknowledged by the broker; one a publish.
     pub(super) published: u64,
-    /// Taken in by the agent.
+    /// Taken in by the agents.
     pub(super) received: u64,
     /// Durable in the buffer.
     pub(super) committed: u64,
@@ -169,37 +174,37 @@ impl UpstreamRows {
 impl Tally {
     pub(super) fn new(
         report: &Report,
-        view: &View,
+        views: &[Arc<View>],
         upstream: UpstreamRows,
         flags: Flags,
         elapsed: Duration,
     ) -> Self {
-        // What the agent has to say itself is no record of a machine.
-        let own = view.writer.records_own.load(Relaxed);
-        let writer = &view.writer;
-        let buffer = view.buffer.stats();
+        let sum = |count: &dyn Fn(&View) -> u64| views.iter().map(|view| count(view)).sum();
+        // What an agent has to say itself is no record of a machine.
+        let own: u64 = sum(&|view| view.writer.records_own.load(Relaxed));
+        let all_of = |count: &dyn Fn(&View) -> u64| u64::saturating_sub(sum(count), own);
         let rounded = |value: f64, by: f64| (value * by).round() / by;
         let fraction = upstream.train as f64 / upstream.all as f64;
         Self {
             published: report.acked,
-            received: writer.records_received.load(Relaxed).saturating_sub(own),
-            committed: buffer.rows_committed.load(Relaxed).saturating_sub(own),
-            quarantined: writer.records_quarantined.load(Relaxed),
-            dropped: buffer.rows_dropped.load(Relaxed),
+            received: all_of(&|view| view.writer.records_received.load(Relaxed)),
+            committed: all_of(&|view| view.buffer.stats().rows_committed.load(Relaxed)),
+            quarantined: sum(&|view| view.writer.records_quarantined.load(Relaxed)),
+            dropped: sum(&|view| view.buffer.stats().rows_dropped.load(Relaxed)),
             // A batch is counted when it has succeeded, however often it was tried; twice only if
             // the agent restarts in between.
-            uploaded: view.uploads.rows_uploaded.load(Relaxed).saturating_sub(own),
+            uploaded: all_of(&|view| view.uploads.rows_uploaded.load(Relaxed)),
             upstream_rows: upstream.all,
-            duplicates: writer.duplicates.load(Relaxed),
+            duplicates: sum(&|view| view.writer.duplicates.load(Relaxed)),
             train_fraction: (upstream.all > 0).then(|| rounded(fraction, 1e4)),
             seconds: rounded(elapsed.as_secs_f64(), 1e3),
-            models_promoted: view.learn.promoted.load(Relaxed),
+            models_promoted: sum(&|view| view.learn.promoted.load(Relaxed)),
             predictions: flags.all,
             anomalies_true_positive: flags.flagged[1],
             anomalies_missed: flags.unflagged[1],
             anomalies_false_positive: flags.flagged[0],
             anomalies_true_negative: flags.unflagged[0],
-            drifts: view.learn.drifts.load(Relaxed),
+            drifts: sum(&|view| view.learn.drifts.load(Relaxed)),
         }
     }
 

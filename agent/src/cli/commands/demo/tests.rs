@@ -8,6 +8,7 @@ pub(super) fn args(seconds: u64) -> DemoArgs {
         seconds,
         rate: 400.0,
         machines: 3,
+        fleet: None,
         dir: None,
         json: true,
         seed: 7,

@@ -154,6 +154,7 @@ fn rule(
             windows_min: entry.get(&keys::WINDOWS_MIN, found),
         },
         available_status: available_status.unwrap_or_else(|| vec![status.available.clone()]),
+        train: entry.get(&keys::TRAIN, found),
         outputs: entry.get(&keys::OUTPUTS, found),
         publish: None,
         label,

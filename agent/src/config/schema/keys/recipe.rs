@@ -158,6 +158,12 @@ pub(in crate::config) const AVAILABLE_STATUS: OptionalKey<Vec<String>> = Optiona
     },
     "Versions that may answer, by status.",
 );
+pub(in crate::config) const TRAIN: Key<bool> = Key::new(
+    "recipe.train",
+    flag(),
+    "true",
+    "Whether models are made here; otherwise only released and imported ones serve.",
+);
 pub(in crate::config) const OUTPUTS: Key<bool> = Key::new(
     "recipe.outputs",
     flag(),
@@ -196,6 +202,7 @@ pub(in crate::config) static RECIPE: &[Setting] = &[
     MARGIN.setting,
     WINDOWS_MIN.setting,
     AVAILABLE_STATUS.setting,
+    TRAIN.setting,
     OUTPUTS.setting,
     PUBLISH.setting,
 ];

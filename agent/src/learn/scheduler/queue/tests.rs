@@ -52,6 +52,21 @@ fn a_model_and_enough_new_records_or_drift_is_fine_tuning() {
 }
 
 #[test]
+fn a_recipe_that_makes_no_models_joins_no_queue() {
+    let rule = RecipeRule {
+        train: false,
+        ..rule()
+    };
+    let drifted = LineState {
+        has_drifted: true,
+        rows_new: Some(1_000_000),
+        ..SERVED
+    };
+    assert_eq!(queue_for(&rule, &NEW), None);
+    assert_eq!(queue_for(&rule, &drifted), None);
+}
+
+#[test]
 fn what_failed_is_tried_again_only_with_new_records() {
     let failed = LineState {
         was_tried: true,
