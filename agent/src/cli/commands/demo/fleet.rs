@@ -116,14 +116,15 @@ async fn tell(
     until: Instant,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<Option<Told>, Exit> {
+    let told = tokio::select! {
+        told = story.play() => told?,
+        _ = stopped.wait_for(|stopped| *stopped) => return Ok(None),
+    };
     tokio::select! {
-        told = async {
-            let told = story.play().await?;
-            sleep_until(until).await;
-            Ok(Some(told))
-        } => told,
-        _ = stopped.wait_for(|stopped| *stopped) => Ok(None),
+        () = sleep_until(until) => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
     }
+    Ok(Some(told))
 }
 
 /// Everybody who takes part can be looked at from anywhere.
