@@ -282,15 +282,9 @@ async fn the_best_is_continued_once_however_often_the_job_is_tried() {
     assert_eq!(first.leaderboard[0].job, nets[1].to_string());
     plant.build().await;
     let job = plant.job(continuation_of(id)).await;
-    let document = TrainJob::read(&job.document).unwrap();
-    assert_eq!(document.parent.as_ref(), Some(&first.model));
-    assert_eq!(
-        TrainJob {
-            parent: None,
-            ..document
-        },
-        train
-    );
+    let mut document = TrainJob::read(&job.document).unwrap();
+    assert_eq!(document.parent.take(), Some(first.model));
+    assert_eq!(document, train);
     let trained = plant.trained(continuation_of(id)).await;
     assert!(trained.evaluations.incumbent.is_some());
     assert_eq!(plant.trainings(JobState::Done).await.len(), 3);
@@ -305,10 +299,8 @@ async fn what_another_attempt_has_submitted_is_told_as_it_is() {
         .submit_mining(over("*/press"), all.clone(), true)
         .await;
     let claim = plant.claim().await;
-    let second_best = TrainJob {
-        parent: Some(all[1].model.clone()),
-        ..over("*/press")
-    };
+    let mut second_best = over("*/press");
+    second_best.parent = Some(all[1].model.clone());
     let document = second_best.to_bytes().unwrap();
     let before = LIMITS.job(continuation_of(id), TRAIN, document, BTreeMap::new());
     plant.centre().submit(&before).await.unwrap();
