@@ -164,15 +164,12 @@ impl Made {
     /// # Errors
     /// Why there is none, in words for people.
     pub(crate) fn read(kind: &str, result: &[u8]) -> Result<Self, String> {
-        let (recipe, model, model_bytes) = match kind {
-            mine::MINE => {
-                let mined = mine::Mined::read(result)?;
-                (mined.recipe, mined.model, mined.model_bytes)
-            }
-            _ => {
-                let trained = Trained::read(result)?;
-                (trained.recipe, trained.model, trained.model_bytes)
-            }
+        let (recipe, model, model_bytes) = if kind == mine::MINE {
+            let mined = mine::Mined::read(result)?;
+            (mined.recipe, mined.model, mined.model_bytes)
+        } else {
+            let trained = Trained::read(result)?;
+            (trained.recipe, trained.model, trained.model_bytes)
         };
         Ok(Self {
             recipe,

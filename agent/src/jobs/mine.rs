@@ -304,16 +304,10 @@ async fn go_on(
     centre.submit(&job).await?;
     // Records that have come late may have made another one the best for the attempt that was first.
     let there = centre.job(id).await?;
-    let there = there.map(|there| TrainJob::read(&there.document));
-    let from = match there {
-        Some(Ok(TrainJob {
-            parent: Some(from), ..
-        })) => from,
-        _ => {
-            return Err(JobError::Last(format!(
-                "job {id} at the centre is none of this one's"
-            )));
-        }
+    let there = there.and_then(|there| TrainJob::read(&there.document).ok());
+    let Some(from) = there.and_then(|train| train.parent) else {
+        let what = format!("job {id} at the centre is no training that goes on from a model");
+        return Err(JobError::Last(what));
     };
     Ok(Continued {
         job: id.to_string(),

@@ -104,8 +104,8 @@ pub(crate) struct Standing {
     /// The job that has made it.
     pub(crate) job: String,
     /// Whether it, or a model it was started from, has taken records from a judged stream in the time of the judged
-    /// rows, or from where nobody knows. It has learnt from none of the judged windows even so (a record's split is
-    /// drawn once), but looked back over their rows, and stopped where it answered them best.
+    /// rows, or from where nobody knows. It has learnt from none of the judged windows even so (the split of a
+    /// record is drawn once), but from others that overlap with them, and stopped where it answered these best.
     pub(crate) seen: bool,
     /// `None` if it could not be judged.
     pub(crate) figures: Option<Figures>,
