@@ -5,8 +5,10 @@
 //! wrong with a job ends that job alone, with its reason.
 
 pub(crate) mod builder;
+pub(crate) mod candidates;
 mod data;
 pub(crate) mod document;
 mod error;
 mod host;
+mod mine;
 mod train;

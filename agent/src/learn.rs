@@ -31,7 +31,10 @@ use std::{
 use dunlin_models::registry::Registry;
 use dunlin_sync::buffer::Buffer;
 
-pub(crate) use crate::learn::{guarded::guarded, training::judge::judge};
+pub(crate) use crate::learn::{
+    guarded::guarded,
+    training::judge::{Judge, judge},
+};
 pub use crate::learn::{
     scheduler::store::{StoredTask, open_tasks},
     tables::{EVENTS, PREDICTIONS, TASKS},

@@ -89,6 +89,17 @@ impl Artifact {
             .map_err(|error| ArtifactError::Misfit(format!("its settings: {error}")))
     }
 
+    /// Names of the classes that it tells apart, in their order, where its recipe keeps them among its settings as
+    /// the built-in ones do; none unless it classifies.
+    pub fn classes(&self) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Stored {
+            classes: Vec<String>,
+        }
+        let stored: Result<Stored, _> = serde_json::from_str(&self.settings);
+        stored.map(|stored| stored.classes).unwrap_or_default()
+    }
+
     /// The f32 numbers called `name`, which must have this shape.
     ///
     /// # Errors

@@ -22,9 +22,10 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     data::{self, Wanted},
-    document::{TRAIN, TrainJob, Trained},
+    document::{TRAIN, TrainJob, Trained, mine::MINE},
     error::JobError,
     host::Attempt,
+    mine,
     train::{self, Training},
 };
 
@@ -97,7 +98,7 @@ pub(crate) async fn run(
 ) -> Result<Tally, CentreError> {
     let builder = Builder {
         name: options.name.clone(),
-        kinds: vec![TRAIN.into()],
+        kinds: vec![TRAIN.into(), MINE.into()],
         labels: options.labels.clone(),
     };
     let (mut tally, mut backoff) = (Tally::default(), backoff());
@@ -302,10 +303,24 @@ async fn attempt_at(
     dir: &Path,
     attempt: &Arc<Attempt>,
 ) -> Result<Vec<u8>, JobError> {
-    let job = TrainJob::read(&claim.job.document).map_err(JobError::Last)?;
-    let rule = job.rule().map_err(JobError::Last)?;
     std::fs::create_dir_all(dir)
         .map_err(|error| JobError::Here(format!("{}: {error}", dir.display())))?;
+    match &*claim.job.kind {
+        MINE => mine::mine(centre, options.bytes_max, claim, dir, attempt).await,
+        _ => train_at(centre, options, claim, dir, attempt).await,
+    }
+}
+
+/// The result of a training.
+async fn train_at(
+    centre: &dyn Centre,
+    options: &BuilderOptions,
+    claim: &Claim,
+    dir: &Path,
+    attempt: &Arc<Attempt>,
+) -> Result<Vec<u8>, JobError> {
+    let job = TrainJob::read(&claim.job.document).map_err(JobError::Last)?;
+    let rule = job.rule().map_err(JobError::Last)?;
     let parent = match &job.parent {
         Some(hash) => Some(
             blob(

@@ -17,7 +17,12 @@ use dunlin_sync::{
 };
 
 use super::{error::JobError, host::Attempt};
-use crate::{base::glob, config::settings::RecipeRule, record::writer::OWN_TABLE_PREFIX};
+use crate::{
+    base::glob,
+    cohort::{self, Cohort, CohortQuery},
+    config::settings::RecipeRule,
+    record::writer::OWN_TABLE_PREFIX,
+};
 
 /// Most streams of a job.
 const STREAMS_MAX: usize = 1_000;
@@ -27,6 +32,9 @@ const NAMED_MAX: usize = 5;
 const ROWS_IN_MEMORY: usize = 100_000;
 /// Encoded bytes that one commit takes.
 const COMMIT_BYTES: usize = 64 << 10;
+
+/// Most rows of a data set in memory at a time.
+const ROWS_PER_CHUNK_MAX: usize = 16_384;
 
 /// Which records.
 pub(super) struct Wanted<'a> {
@@ -84,6 +92,25 @@ pub(super) async fn fetch(
             .push(&source.schema, sample)
             .map_err(|error| JobError::last(&error))?;
     }
+}
+
+/// The data set of a job: what `rule` means by it, over all `streams` in its buffer, up to `to_ts`.
+///
+/// # Errors
+/// [`JobError::Last`] if that gives none.
+pub(super) fn resolve(
+    buffer: &Arc<Buffer>,
+    rule: &RecipeRule,
+    streams: &str,
+    to_ts: i64,
+) -> Result<Cohort, JobError> {
+    let query = rule.query("any", to_ts, ROWS_PER_CHUNK_MAX);
+    let query = CohortQuery {
+        streams: streams.to_owned(),
+        ..query.map_err(|error| JobError::last(&error))?
+    };
+    let data = cohort::resolve(buffer, &query, rule.recipe.shape());
+    data.map_err(|error| JobError::last(&error))
 }
 
 fn commit(buffer: &Buffer, builder: &mut BlockBuilder) -> Result<(), JobError> {

@@ -1,5 +1,7 @@
 //! What a job says, and what its result says: JSON, for whoever reads the database.
 
+pub(crate) mod mine;
+
 use std::path::Path;
 
 use dunlin_models::{data::Lineage, judging::gate::Decision, registry::Evaluations};
@@ -144,6 +146,37 @@ impl Trained {
     pub(crate) fn read(result: &[u8]) -> Result<Self, String> {
         check_format(result)?;
         serde_json::from_slice(result).map_err(|error| format!("the job's result: {error}"))
+    }
+}
+
+/// The model that a job has made or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// The recipe's name.
+    pub(crate) recipe: String,
+    /// The model, a blob at the centre.
+    pub(crate) model: String,
+    pub(crate) model_bytes: u64,
+}
+
+impl Made {
+    /// That of the result of a job of this kind.
+    ///
+    /// # Errors
+    /// Why there is none, in words for people.
+    pub(crate) fn read(kind: &str, result: &[u8]) -> Result<Self, String> {
+        let (recipe, model, model_bytes) = if kind == mine::MINE {
+            let mined = mine::Mined::read(result)?;
+            (mined.recipe, mined.model, mined.model_bytes)
+        } else {
+            let trained = Trained::read(result)?;
+            (trained.recipe, trained.model, trained.model_bytes)
+        };
+        Ok(Self {
+            recipe,
+            model,
+            model_bytes,
+        })
     }
 }
 

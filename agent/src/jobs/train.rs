@@ -14,17 +14,14 @@ use dunlin_models::{
 use dunlin_sync::buffer::Buffer;
 
 use super::{
+    data,
     error::JobError,
     host::{Attempt, BuilderHost},
 };
 use crate::{
-    cohort::{self, CohortQuery},
     config::settings::RecipeRule,
     learn::{guarded, judge},
 };
-
-/// Most rows in memory at a time.
-const ROWS_PER_CHUNK_MAX: usize = 16_384;
 
 /// What is trained with.
 pub(super) struct Training {
@@ -66,13 +63,7 @@ fn version(training: Training, attempt: &Attempt) -> Result<Version, JobError> {
         .recipe
         .build()
         .map_err(|error| JobError::last(&error))?;
-    let query = rule.query("any", training.to_ts, ROWS_PER_CHUNK_MAX);
-    let query = CohortQuery {
-        streams: training.streams,
-        ..query.map_err(|error| JobError::last(&error))?
-    };
-    let data = cohort::resolve(&training.buffer, &query, rule.recipe.shape());
-    let data = data.map_err(|error| JobError::last(&error))?;
+    let data = data::resolve(&training.buffer, rule, &training.streams, training.to_ts)?;
     let parent = training.parent.as_deref().map(|bytes| {
         let artifact = Artifact::from_bytes(bytes);
         artifact.and_then(|artifact| recipe.load(&artifact))

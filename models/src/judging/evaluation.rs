@@ -3,6 +3,8 @@
 //! Promises: candidate, incumbent and baseline are judged on the very same windows with one scale;
 //! an error is less the better the model is, whatever the problem.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -183,18 +185,65 @@ pub fn evaluate(
     source: &dyn Source,
     subset: Subset,
 ) -> Result<Evaluation, DataError> {
+    let mut evaluation = Evaluation::default();
+    answer(
+        model,
+        (problem, shape),
+        source,
+        subset,
+        |rows, window, output| {
+            evaluation.count(problem, scale, rows, window, output);
+        },
+    )?;
+    Ok(evaluation)
+}
+
+/// As [`evaluate`], with the figures of each stream that has windows beside those of all.
+///
+/// # Errors
+/// [`DataError`] if a chunk cannot be read.
+pub fn evaluate_by_stream(
+    model: &dyn Model,
+    (problem, shape): (Problem, WindowShape),
+    scale: &Scale,
+    source: &dyn Source,
+    subset: Subset,
+) -> Result<(Evaluation, BTreeMap<Arc<str>, Evaluation>), DataError> {
+    let mut all = Evaluation::default();
+    let mut streams: BTreeMap<Arc<str>, Evaluation> = BTreeMap::new();
+    answer(
+        model,
+        (problem, shape),
+        source,
+        subset,
+        |rows, window, output| {
+            all.count(problem, scale, rows, window, output);
+            let stream = streams.entry(Arc::clone(&rows.stream)).or_default();
+            stream.count(problem, scale, rows, window, output);
+        },
+    )?;
+    Ok((all, streams))
+}
+
+/// Has `model` answer every window of `subset`, and gives each answer to `each`.
+fn answer(
+    model: &dyn Model,
+    (problem, shape): (Problem, WindowShape),
+    source: &dyn Source,
+    subset: Subset,
+    mut each: impl FnMut(&Rows, Window, &Output),
+) -> Result<(), DataError> {
     let features = source.columns().features.len();
-    let (mut evaluation, mut scratch) = (Evaluation::default(), Scratch::default());
-    let mut output = Output::default();
+    let (mut scratch, mut output) = (Scratch::default(), Output::default());
     for index in 0..source.chunks() {
         let rows = source.read(index)?;
         for window in rows.windows(shape, features, problem.wants_label(), subset) {
             let input = rows.values_of(window.start..window.split_at, features);
             model.infer(input, &mut scratch, &mut output);
-            evaluation.count(problem, scale, &rows, window, &output);
+            each(&rows, window, &output);
         }
     }
-    Ok(evaluation)
+    Ok(())
 }
 
 #[cfg(test)]

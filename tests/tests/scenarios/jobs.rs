@@ -1,7 +1,7 @@
 //! Jobs at a centre, done by builders that are killed.
 
 use std::{
-    fs,
+    fs, iter,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -30,6 +30,8 @@ impl Shop {
         world.all_acknowledged();
         world.stop();
         world.write("jobs.toml", RECIPE);
+        world.write("short.toml", &RECIPE.replace("= 400", "= 30"));
+        world.write("poor.toml", &RECIPE.replace("= 400", "= 1"));
         Self { world }
     }
 
@@ -49,13 +51,18 @@ impl Shop {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    fn submit(&self) -> String {
-        let config = self.world.path("jobs.toml").display().to_string();
+    fn submit(&self, config: &str) -> String {
+        self.put_in_line("submit", config, &[])
+    }
+
+    /// Puts a job in line that stays there, however often a builder is killed.
+    fn put_in_line(&self, command: &str, config: &str, more: &[&str]) -> String {
+        let config = self.world.path(config).display().to_string();
         let words = [
-            "jobs", "submit", "--config", &config, "--recipe", "slow", "--seed", "3",
+            "jobs", command, "--config", &config, "--recipe", "slow", "--seed", "3",
         ];
         let lease = ["--lease-s", "1", "--attempts", "1000"];
-        let words: Vec<&str> = words.into_iter().chain(lease).collect();
+        let words: Vec<&str> = words.iter().chain(&lease).chain(more).copied().collect();
         self.json(&words)["job"].as_str().unwrap().to_owned()
     }
 
@@ -87,13 +94,13 @@ fn kill(mut builder: Child) {
 #[test]
 fn a_killed_builders_job_ends_elsewhere_with_the_bytes_of_an_undisturbed_run() {
     let shop = Shop::new();
-    let undisturbed = shop.submit();
+    let undisturbed = shop.submit("jobs.toml");
     let builder = shop.builder();
     let expected = shop.until_done(&undisturbed);
     kill(builder);
     assert_eq!(expected["attempts"].as_array().unwrap().len(), 1);
 
-    let job = shop.submit();
+    let job = shop.submit("jobs.toml");
     let mut rng = SmallRng::seed_from_u64(5);
     for kills in 1..=3 {
         let builder = shop.builder();
@@ -126,4 +133,59 @@ fn a_killed_builders_job_ends_elsewhere_with_the_bytes_of_an_undisturbed_run() {
     let left = fs::read_dir(shop.world.path("work")).unwrap().flatten();
     let left: Vec<_> = left.filter(|entry| entry.file_name() != "lock").collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_is_best_is_found_and_continued_whoever_is_killed_meanwhile() {
+    let shop = Shop::new();
+    let [good, poor] = ["short.toml", "poor.toml"].map(|config| shop.submit(config));
+    let mine = || {
+        let more = ["--then", "continue", &poor, &good];
+        shop.put_in_line("mine", "short.toml", &more)
+    };
+    let builder = shop.builder();
+    let model = shop.until_done(&good)["result"]["model"].clone();
+    shop.until_done(&poor);
+    let undisturbed = mine();
+    let expected = shop.until_done(&undisturbed)["result"].clone();
+    let continued = expected["continued"]["job"].as_str().unwrap().to_owned();
+    let next = shop.until_done(&continued);
+    kill(builder);
+    assert_eq!(expected["model"], model, "{expected}");
+    assert_eq!(expected["leaderboard"][0]["job"], *good);
+    assert_eq!(expected["leaderboard"][1]["job"], *poor);
+    assert_eq!(next["document"]["parent"], model);
+    assert_ne!(next["result"]["evaluations"]["incumbent"], Value::Null);
+
+    let mut rng = SmallRng::seed_from_u64(6);
+    let disturbed = iter::repeat_with(|| {
+        let job = mine();
+        let builder = shop.builder();
+        until(PATIENCE, "an attempt", || {
+            (shop.job(&job)["state"] != "open").then_some(())
+        })
+        .unwrap();
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..20)));
+        kill(builder);
+        let builder = shop.builder();
+        let done = shop.until_done(&job);
+        kill(builder);
+        // Nobody is to train it before the next mining.
+        let continued = done["result"]["continued"]["job"].as_str().unwrap();
+        shop.json(&["jobs", "cancel", continued]);
+        done
+    });
+    let mut killed = 0;
+    for done in disturbed.take(20) {
+        for what in ["model", "leaderboard", "windows", "baseline_error"] {
+            assert_eq!(done["result"][what], expected[what], "{done}");
+        }
+        assert_eq!(done["result"]["continued"]["from"], model);
+        let attempts = done["attempts"].as_array().unwrap();
+        killed += usize::from(attempts.len() > 1);
+        if killed == 2 {
+            return;
+        }
+    }
+    panic!("too fast to be killed: {killed} of 20");
 }

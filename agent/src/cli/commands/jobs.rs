@@ -1,21 +1,24 @@
 //! `dunlin jobs`: what is to be done, is being done and was done at a centre.
 
+mod mine;
 mod show;
+mod terms;
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use dunlin_models::registry::ARTIFACT_BYTES_MAX;
 use dunlin_sync::centre::{
     Centre, CentreError, blobs,
-    job::{Job, JobId, JobQuery, JobState, NewJob},
+    job::{Job, JobId, JobQuery, JobState},
 };
 
-use super::{Exit, Outcome, builder::label, centre::CentreArgs};
-use crate::{
-    base::wall::wall_ns,
-    jobs::document::{TRAIN, TrainJob, Trained},
+use self::{
+    mine::MineArgs,
+    terms::{TermsArgs, WorkArgs},
 };
+use super::{Exit, Outcome, centre::CentreArgs};
+use crate::jobs::document::{Made, TRAIN};
 
 /// Jobs of a list unless said otherwise.
 const LISTED: usize = 50;
@@ -33,6 +36,8 @@ pub struct JobsArgs {
 enum JobsCommand {
     /// Put a training in line, for any builder
     Submit(Box<SubmitArgs>),
+    /// Put in line which of several models is best on the same records
+    Mine(Box<MineArgs>),
     /// List jobs, the newest first
     List(ListArgs),
     /// Show a job, its attempts and its result
@@ -50,37 +55,12 @@ enum JobsCommand {
 #[derive(Args, Debug)]
 struct SubmitArgs {
     #[command(flatten)]
-    centre: CentreArgs,
-    /// Configuration file that holds the recipe
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
-    /// Name of a [[recipe]] in it
-    #[arg(long, value_name = "NAME")]
-    recipe: String,
-    /// Streams at the centre, as a pattern over DEVICE/STREAM; those of the recipe on every device unless given
-    #[arg(long, value_name = "PATTERN")]
-    streams: Option<String>,
-    /// Seed of the training; drawn unless given
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    work: WorkArgs,
     /// A model to start from, as `dunlin models export` or `dunlin jobs fetch` has written it
     #[arg(long, value_name = "FILE")]
     start_from: Option<PathBuf>,
-    /// What a builder must have
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
-    labels: Vec<(String, String)>,
-    /// How often it is begun at most
-    #[arg(long, value_name = "N", default_value = "3")]
-    attempts: NonZeroU32,
-    /// How long an attempt is safe that is not heard of, seconds
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    lease_s: u64,
-    /// How long an attempt may take, seconds
-    #[arg(long, value_name = "N", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_622_400))]
-    time_s_max: u64,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    terms: TermsArgs,
 }
 
 #[derive(Args, Debug)]
@@ -123,6 +103,7 @@ fn state(text: &str) -> Result<JobState, String> {
     text.parse().map_err(words)
 }
 
+/// A job as it is written.
 fn id(text: &str) -> Result<JobId, String> {
     text.parse().map_err(words)
 }
@@ -140,6 +121,7 @@ fn words(error: CentreError) -> String {
 pub async fn run(args: JobsArgs) -> Outcome {
     match args.command {
         JobsCommand::Submit(args) => submit(*args).await,
+        JobsCommand::Mine(args) => mine::run(*args).await,
         JobsCommand::List(args) => list(args).await,
         JobsCommand::Show(args) => {
             let job = found(&*args.centre.connect()?, args.job).await?;
@@ -161,15 +143,7 @@ pub async fn run(args: JobsArgs) -> Outcome {
 }
 
 async fn submit(args: SubmitArgs) -> Outcome {
-    let text = std::fs::read_to_string(&args.config)
-        .map_err(|error| Exit::Usage(format!("{}: {error}", args.config.display())))?;
-    let mut train = TrainJob::new(&args.config, &text, &args.recipe).map_err(Exit::Usage)?;
-    let centre = args.centre.connect()?;
-    if let Some(streams) = args.streams {
-        train.streams = streams;
-    }
-    train.to_ts = wall_ns();
-    train.seed = args.seed.unwrap_or_else(rand::random);
+    let (centre, mut train) = args.work.read()?;
     if let Some(path) = &args.start_from {
         // One that is too long, or no file, is said before anything is sent.
         super::models::read_model(path)?;
@@ -179,25 +153,8 @@ async fn submit(args: SubmitArgs) -> Outcome {
                 .to_string(),
         );
     }
-    let lease_ms = args.lease_s * 1000;
-    let job = NewJob {
-        id: JobId(rand::random()),
-        kind: TRAIN.into(),
-        document: train.to_bytes().map_err(Exit::Failed)?,
-        labels: args.labels.into_iter().collect::<BTreeMap<_, _>>(),
-        attempts_max: args.attempts,
-        lease_ms,
-        // An epoch of a slow machine is silent for long.
-        stalled_ms_max: (10 * lease_ms).max(3_600_000),
-        time_ms_max: args.time_s_max * 1000,
-    };
-    centre.submit(&job).await?;
-    if args.json {
-        println!("{}", serde_json::json!({"job": job.id.to_string()}));
-    } else {
-        println!("{}", job.id);
-    }
-    Ok(())
+    let document = train.to_bytes().map_err(Exit::Failed)?;
+    args.terms.submit(&*centre, TRAIN, document).await
 }
 
 async fn list(args: ListArgs) -> Outcome {
@@ -270,18 +227,18 @@ async fn fetch(args: FetchArgs) -> Outcome {
             job.state.as_str()
         )));
     };
-    let trained = Trained::read(result).map_err(Exit::Failed)?;
-    let hash = trained.model.parse()?;
+    let made = Made::read(&job.kind, result).map_err(Exit::Failed)?;
+    let hash = made.model.parse()?;
     let fetched = blobs::fetch(&*centre, hash, &args.output, ARTIFACT_BYTES_MAX, None).await;
     fetched.map_err(|error| Exit::Failed(error.to_string()))?;
     if args.one.json {
         return show::one(&job, true);
     }
-    let size = crate::base::text::bytes(trained.model_bytes as f64);
+    let size = crate::base::text::bytes(made.model_bytes as f64);
     println!(
         "{size} to {}; on a device: `dunlin models import {:?} STREAM {}`",
         args.output.display(),
-        trained.recipe,
+        made.recipe,
         args.output.display()
     );
     Ok(())

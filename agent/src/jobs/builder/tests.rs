@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod mining;
+
 use std::{num::NonZeroU32, sync::Arc};
 
 use dunlin_models::artifact::Artifact;

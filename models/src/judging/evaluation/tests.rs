@@ -1,4 +1,10 @@
+#![allow(clippy::unwrap_used)]
+
 use super::*;
+use crate::{
+    data::{Columns, InMemory},
+    judging::baseline::baseline,
+};
 
 fn scale() -> Scale {
     Scale {
@@ -72,4 +78,43 @@ fn a_class_is_right_or_wrong_and_a_number_is_off_by_so_much() {
 #[test]
 fn without_windows_the_error_is_infinite() {
     assert!(Evaluation::default().error().is_infinite());
+}
+
+#[test]
+fn streams_have_figures_of_their_own_beside_those_of_all() {
+    let chunk = |stream: &str, factor: f32| {
+        let values = (0..12).map(|at| at as f32 * factor);
+        Arc::new(Rows {
+            stream: stream.into(),
+            ts: (0..6).collect(),
+            values: values.collect(),
+            is_train: (0..6).map(|row| row % 2 == 0).collect(),
+            ..Rows::default()
+        })
+    };
+    let source = InMemory {
+        columns: Columns {
+            features: vec!["a".into(), "b".into()],
+            ..Columns::default()
+        },
+        chunks: vec![chunk("one", 1.0), chunk("two", 3.0), chunk("one", 2.0)],
+        ..InMemory::default()
+    };
+    let shape = WindowShape {
+        lookback: 1,
+        horizon: 1,
+    };
+    let what = (Problem::Forecast, shape);
+    let model = baseline(Problem::Forecast, shape, &source).unwrap();
+    let subset = Subset::Validation;
+    let all = evaluate(&*model, what, &scale(), &source, subset).unwrap();
+    let (same, streams) = evaluate_by_stream(&*model, what, &scale(), &source, subset).unwrap();
+    assert_eq!(same, all);
+    let windows = streams.iter().map(|(name, one)| (&**name, one.windows));
+    assert_eq!(windows.collect::<Vec<_>>(), [("one", 6), ("two", 3)]);
+    // Repeating the last row is off by 2 a factor: 4 in `a`, a quarter in `b`, whose deviation is 2.
+    let error = |factor: f64| factor * factor * (4.0 + 1.0) / 2.0;
+    assert!((streams["two"].error() - error(3.0)).abs() < 1e-9);
+    let mean = f64::midpoint(error(1.0), error(2.0));
+    assert!((streams["one"].error() - mean).abs() < 1e-9);
 }

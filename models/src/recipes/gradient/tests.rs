@@ -165,6 +165,7 @@ fn every_recipe_trains_saves_loads_and_answers_the_same() {
         let expected = answers(&*model, &source, shape);
         assert_eq!(answers(&*loaded, &source, shape), expected, "{algorithm:?}");
         assert_eq!(loaded.save().to_bytes().unwrap(), bytes);
+        assert_eq!(model.save().classes(), source.columns.classes);
         let finite = |output: &Output| output.values.iter().all(|value| value.is_finite());
         assert!(expected.iter().all(finite));
     }

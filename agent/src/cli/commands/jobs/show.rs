@@ -1,5 +1,7 @@
 //! Jobs for people, and as JSON.
 
+mod mining;
+
 use dunlin_models::judging::evaluation::Evaluation;
 use dunlin_sync::centre::job::{Attempt, Job};
 use serde_json::{Value, json};
@@ -7,7 +9,10 @@ use serde_json::{Value, json};
 use crate::{
     base::text,
     cli::commands::{self, Exit, Outcome},
-    jobs::document::{TrainJob, Trained},
+    jobs::document::{
+        TrainJob, Trained,
+        mine::{MINE, MineJob, Mined},
+    },
 };
 
 pub(super) fn list(jobs: &[Job], is_json: bool) -> Outcome {
@@ -52,7 +57,7 @@ pub(super) fn one(job: &Job, is_json: bool) -> Outcome {
             labels.collect::<Vec<_>>().join(",")
         ));
     }
-    if let Ok(train) = TrainJob::read(&job.document) {
+    if let Some(train) = asked(job) {
         let name = train.recipe.get("name").and_then(toml::Value::as_str);
         lines.push(format!("recipe     {}", name.unwrap_or_default()));
         lines.push(format!("streams    {}", train.streams));
@@ -63,11 +68,23 @@ pub(super) fn one(job: &Job, is_json: bool) -> Outcome {
             .map(|reason| format!("reason     {reason}")),
     );
     lines.extend(job.attempts.iter().map(attempt));
-    if let Some(Ok(trained)) = job.result.as_deref().map(Trained::read) {
-        lines.extend(result(&trained));
+    if let Some(bytes) = &job.result {
+        if job.kind == MINE {
+            lines.extend(Mined::read(bytes).iter().flat_map(mining::lines));
+        } else {
+            lines.extend(Trained::read(bytes).iter().flat_map(result));
+        }
     }
     print!("{}", text::printable(&(lines.join("\n") + "\n")));
     Ok(())
+}
+
+/// With what recipe, on which records.
+fn asked(job: &Job) -> Option<TrainJob> {
+    match &*job.kind {
+        MINE => MineJob::read(&job.document).ok().map(|mine| mine.train),
+        _ => TrainJob::read(&job.document).ok(),
+    }
 }
 
 /// Where a job is, on one line.

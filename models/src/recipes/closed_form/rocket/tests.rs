@@ -102,6 +102,7 @@ fn waves_are_told_apart_and_the_answer_is_a_probability_for_each_class() {
     let model = SMALL.train(&data, None).unwrap();
     assert!(SMALL.error(&*model, &SMALL.source(60..180)) < 0.05);
     let loaded = Artifact::from_bytes(&bytes(&*model)).unwrap();
+    assert_eq!(loaded.classes(), data.columns.classes);
     let loaded = build(&SMALL.settings()).unwrap().load(&loaded).unwrap();
     assert_eq!(bytes(&*loaded), bytes(&*model));
     let (mut scratch, mut output) = (Scratch::default(), Output::default());
