@@ -19,6 +19,10 @@ pub(crate) const DEVICES: &str = "dunlin_devices";
 #[cfg(feature = "learning")]
 const SERVING_BYTES_MAX: usize = 500;
 
+/// Most that is taken of a text of another device, bytes.
+#[cfg(feature = "learning")]
+const TEXT_BYTES_MAX: usize = 600;
+
 /// How a device is. Counts are records, and since its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Heartbeat {
@@ -101,7 +105,7 @@ impl Heartbeat {
     }
 
     /// Out of such a row of another device, perhaps of another version: what is missing or of another type is
-    /// what it is by default.
+    /// what it is by default, and texts are cut to what a list can hold.
     #[cfg(feature = "learning")]
     pub(crate) fn read(row: &BTreeMap<String, Value>) -> Self {
         let whole = |name: &str| match row.get(name) {
@@ -109,7 +113,9 @@ impl Heartbeat {
             _ => 0,
         };
         let words = |name: &str| match row.get(name) {
-            Some(Value::Text(text)) => Some(text.to_string()),
+            Some(Value::Text(text)) => {
+                Some(text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned())
+            }
             _ => None,
         };
         let is = |name: &str| matches!(row.get(name), Some(Value::Bool(true)));
