@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dunlin_sync::sample::FieldType;
 #[cfg(feature = "learning")]
 use dunlin_sync::sample::Value;
-use dunlin_sync::sample::FieldType;
 use serde::Serialize;
 
 use super::status::{Status, View};

@@ -120,7 +120,12 @@ impl Identity {
         }
         let known = serde_json::to_vec(&(&self.hardware, self.inode)).ok()?;
         let hash = Sha256::digest(&known);
-        Some(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Some(
+            hash.iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        )
     }
 }
 

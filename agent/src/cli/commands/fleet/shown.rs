@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::seen::Seen;
 use crate::{base::text, cli::commands::models::columns, release::verdict::Verdict};
 
-/// Characters of what serves that a table has room for.
-const SERVING_CHARS_MAX: usize = 40;
+/// Characters that a table has room for in a column, trouble apart.
+const CHARS_MAX: usize = 40;
 
 /// One line a device, under a line that says how many there are.
 pub(super) fn table(devices: &[Seen]) -> String {
@@ -31,12 +31,12 @@ pub(super) fn table(devices: &[Seen]) -> String {
             rows => format!("{} ({})", text::count(rows), text::seconds(heartbeat.lag_s)),
         };
         [
-            line(&seen.device),
+            shortened(&seen.device),
             format!("{} ago", text::seconds(seen.age_s)),
-            line(&heartbeat.version),
+            shortened(&heartbeat.version),
             lag,
             text::count(heartbeat.quarantined),
-            shortened(&line(&heartbeat.serving)),
+            shortened(&heartbeat.serving),
             line(&seen.trouble.join("; ")),
         ]
     }));
@@ -101,9 +101,15 @@ fn line(foreign: &str) -> String {
     text::printable(&foreign.replace(['\n', '\t'], " "))
 }
 
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= SERVING_CHARS_MAX {
-        return text.to_owned();
+/// The same, no wider than a column may be: every line would be as wide.
+fn shortened(foreign: &str) -> String {
+    let mut text = line(foreign);
+    if let Some((end, _)) = text.char_indices().nth(CHARS_MAX) {
+        text.truncate(end);
+        text.push_str("..");
     }
-    text.chars().take(SERVING_CHARS_MAX).chain("..".chars()).collect()
+    text
 }
+
+#[cfg(test)]
+mod tests;
