@@ -39,7 +39,7 @@ fn a_device_says_how_it_is_and_is_silent_once_it_has_stopped() {
     };
     let seen = world.until("a row of a device that is well", |world| {
         let seen = listed(world)?;
-        let is_well = seen["committed"].as_u64() >= Some(100) && seen["silent"] == false;
+        let is_well = seen["committed"].as_u64() >= Some(50) && seen["silent"] == false;
         (is_well && seen["broker_connected"] == true).then_some(seen)
     });
     assert_eq!(seen["device"], *name);
