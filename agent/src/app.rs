@@ -6,6 +6,7 @@
 
 #[cfg(feature = "learning")]
 mod following;
+mod heartbeats;
 #[cfg(feature = "learning")]
 mod learning;
 pub mod logging;
@@ -105,6 +106,7 @@ pub struct Agent {
     learning: Option<Learning>,
     #[cfg(feature = "learning")]
     following: Option<Following>,
+    heartbeats: Option<JoinHandle<()>>,
     http: Option<(Server, Arc<Endpoint>)>,
     control: Option<ControlServer>,
 }
@@ -156,6 +158,7 @@ impl Agent {
         let learning = Learning::start(&view, &stack.requests)?;
         #[cfg(feature = "learning")]
         let following = Following::start(&view);
+        let heartbeats = heartbeats::start(&view, &stack.requests);
         let (upload_stop, uploader) = spawn_uploader(&view, stack.uploader);
         let settings = view.settings();
         tracing::info!(
@@ -180,6 +183,7 @@ impl Agent {
             learning,
             #[cfg(feature = "learning")]
             following,
+            heartbeats,
             http,
             control: Some(control),
         })
@@ -255,6 +259,9 @@ impl Agent {
     pub async fn stop(self) -> Result<Left, AgentError> {
         let shutdown_max = Duration::from_millis(self.view.settings().shutdown_ms_max);
         let deadline = tokio::time::Instant::now() + shutdown_max;
+        if let Some(heartbeats) = self.heartbeats {
+            heartbeats.abort();
+        }
         #[cfg(feature = "learning")]
         if let Some(following) = self.following {
             following.stop(shutdown_max / 4).await;

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod decode;
 pub(crate) mod held;
+pub(crate) mod own_rows;
 pub mod route;
 pub mod split;
 pub mod writer;

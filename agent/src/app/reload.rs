@@ -151,6 +151,12 @@ fn merged(running: &Settings, mut new: Settings) -> (Settings, Vec<String>) {
         fleet: keep("[fleet]", &running.fleet, &new.fleet, &mut kept),
         #[cfg(feature = "learning")]
         learn: new.learn,
+        heartbeat: keep(
+            "fleet.heartbeat_s",
+            &running.heartbeat,
+            &new.heartbeat,
+            &mut kept,
+        ),
         quarantine_bytes_max: new.quarantine_bytes_max,
         shutdown_ms_max: new.shutdown_ms_max,
         file_sha256: new.file_sha256,

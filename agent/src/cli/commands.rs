@@ -18,6 +18,8 @@ pub mod doctor;
 #[cfg(feature = "learning")]
 pub mod evaluate;
 pub mod export;
+#[cfg(feature = "learning")]
+pub mod fleet;
 pub mod grid;
 pub mod import;
 pub mod init;

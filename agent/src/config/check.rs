@@ -16,7 +16,7 @@ mod stream;
 mod tls;
 mod upstream;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use self::inputs::Inputs;
 use super::{
@@ -26,6 +26,9 @@ use super::{
     settings::{ClockSettings, LogSettings, Settings},
 };
 use crate::{base::log_filter, features};
+
+/// Between two heartbeats, where there is a centre and nothing else is said.
+const HEARTBEAT: Duration = Duration::from_mins(1);
 
 /// All settings, to be used only if no mistake was found.
 pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Settings {
@@ -64,6 +67,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, found: &mut Diagnostics) -> Settings
         fleet: fleet::settings(inputs, &learn.recipes, found),
         #[cfg(feature = "learning")]
         learn,
+        heartbeat: heartbeat(values),
         log: log(values, found),
         shutdown_ms_max: values.get(&keys::device::SHUTDOWN_MS_MAX),
         file_sha256: inputs.source.map(Source::sha256),
@@ -88,6 +92,14 @@ fn refuse_fleet(values: &Values, found: &mut Diagnostics) {
         let origin = values.origin(&keys::fleet::FOLLOW);
         found.error(&origin, message, features::LEARNING.hint());
     }
+}
+
+/// Whoever has a centre is to be seen there; for all others nothing changes unless they ask for it.
+fn heartbeat(values: &Values) -> Option<Duration> {
+    let has_centre = values.is_set(&keys::fleet::CENTRE);
+    let every = values.maybe(&keys::fleet::HEARTBEAT_S);
+    let every = every.or_else(|| has_centre.then_some(HEARTBEAT));
+    every.filter(|every| !every.is_zero())
 }
 
 /// The data directory alone, for commands that need no more.

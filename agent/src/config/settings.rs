@@ -76,6 +76,8 @@ pub struct Settings {
     /// Models that are released to this device.
     #[cfg(feature = "learning")]
     pub fleet: FleetSettings,
+    /// Between two rows that say how this device is; `None`: it says nothing.
+    pub heartbeat: Option<Duration>,
     /// Metrics and health over HTTP; `None`: off.
     pub http_listen: Option<SocketAddr>,
     /// Names under which metrics are given out, besides addresses, `localhost` and the device's own.

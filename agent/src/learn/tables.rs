@@ -11,14 +11,14 @@ use dunlin_models::{
     recipe::{EpochEnd, Step},
     registry::ModelKey,
 };
-use dunlin_sync::sample::{Field, FieldType, Value, naming::plain_name};
+use dunlin_sync::sample::{FieldType, Value, naming::plain_name};
 
 use crate::{
     config::settings::StatusWords,
     learn::{LearnStats, scheduler::task::Task},
     record::{
-        decode::Record,
-        writer::{Refused, Request, RequestContent, Requests},
+        own_rows::{self, Cell, clipped, finite, integer, real, text},
+        writer::{Answer, Refused, Request, Requests},
     },
 };
 
@@ -31,9 +31,6 @@ const EPOCHS: &str = "dunlin_epochs";
 const EVALUATIONS: &str = "dunlin_evaluations";
 /// Promotions, drift, versions taken back.
 pub const EVENTS: &str = "dunlin_events";
-
-/// Longest text kept in a row, bytes.
-const TEXT_BYTES_MAX: usize = 2_000;
 
 /// One answer of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,9 +67,6 @@ pub(super) struct Tables {
     requests: Requests,
     stats: Arc<LearnStats>,
 }
-
-/// A column of a row: name and value; the type follows from the value's column.
-type Cell = (&'static str, FieldType, Option<Value>);
 
 impl Tables {
     pub(super) fn new(requests: Requests, stats: Arc<LearnStats>) -> Self {
@@ -238,60 +232,15 @@ fn request(
     schema: &str,
     key: &ModelKey,
     rows: Vec<(Option<i64>, Vec<Cell>)>,
-    reply: mpsc::Sender<crate::record::writer::Answer>,
+    reply: mpsc::Sender<Answer>,
 ) -> Request {
-    let fields = rows.first().map_or_else(Vec::new, |(_, cells)| {
-        let fields = cells.iter().map(|(name, kind, _)| Field {
-            name: (*name).into(),
-            kind: *kind,
-        });
-        fields.collect()
-    });
-    let records = rows.into_iter().map(|(source_ts, cells)| Record {
-        source_ts,
-        values: cells.into_iter().map(|(_, _, value)| value).collect(),
-    });
-    Request {
-        content: RequestContent::Records {
-            schema: schema.to_owned(),
-            stream: own_stream(schema, key),
-            tags: vec![
-                ("recipe".into(), key.recipe.clone()),
-                ("source".into(), plain_name(&key.stream).to_owned()),
-            ],
-            fields,
-            records: records.collect(),
-            file: crate::record::writer::FromFile::default(),
-        },
-        reply,
-    }
-}
-
-fn integer(name: &'static str, number: u64) -> Cell {
-    let number = i64::try_from(number).unwrap_or(i64::MAX);
-    (name, FieldType::I64, Some(Value::I64(number)))
+    let tags = vec![
+        ("recipe".into(), key.recipe.clone()),
+        ("source".into(), plain_name(&key.stream).to_owned()),
+    ];
+    own_rows::request(schema, own_stream(schema, key), tags, rows, reply)
 }
 
 fn number(name: &'static str, number: Option<u64>) -> Cell {
     number.map_or((name, FieldType::I64, None), |number| integer(name, number))
-}
-
-fn real(name: &'static str, number: f64) -> Cell {
-    (name, FieldType::F64, finite(number))
-}
-
-fn finite(number: f64) -> Option<Value> {
-    number.is_finite().then_some(Value::F64(number))
-}
-
-fn text(name: &'static str, text: &str) -> Cell {
-    (name, FieldType::Text, Some(clipped(text)))
-}
-
-fn clipped(text: &str) -> Value {
-    let mut end = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    Value::Text(text[..end].replace('\0', " ").into())
 }

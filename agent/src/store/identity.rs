@@ -13,6 +13,7 @@ use dunlin_sync::{
     sample::{Catalog, naming::Devices},
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     StoreError,
@@ -108,6 +109,24 @@ pub(crate) fn check(
 /// [`StoreError::OtherMachine`]
 pub fn refuse_foreign(data_dir: &Path) -> Result<(), StoreError> {
     check(data_dir, Path::new("/"), false).map(drop)
+}
+
+impl Identity {
+    /// Tells this directory on this machine from all others, without telling what either is; `None` where nothing
+    /// is known of them.
+    pub(crate) fn instance(&self) -> Option<String> {
+        if self.hardware.is_unknown() && self.inode.is_none() {
+            return None;
+        }
+        let known = serde_json::to_vec(&(&self.hardware, self.inode)).ok()?;
+        let hash = Sha256::digest(&known);
+        Some(
+            hash.iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        )
+    }
 }
 
 impl IdentityFound {

@@ -9,6 +9,7 @@
 //! | `broker` | connections cut, half open, slow, refused; PUBACKs lost |
 //! | `redelivery` | brokers that send again in ways of their own, over kills of agent and broker |
 //! | `upstream` | refused, slow, away, full of wrong tables; the order of a backlog |
+//! | `fleet` | how devices are, seen at the database; silent ones |
 //! | `flood` | topics that a stranger makes up, and machines that were there before |
 //! | `space` | buffer full under both policies; disk full |
 //! | `reload` | another configuration on SIGHUP, refused, taken, partly kept |
@@ -26,6 +27,7 @@
 mod arrival;
 mod broker;
 mod demo;
+mod fleet;
 mod flood;
 mod identity;
 mod jobs;

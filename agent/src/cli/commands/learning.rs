@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Outcome, backtest, builder, cohort, evaluate, jobs, models, release};
+use super::{Outcome, backtest, builder, cohort, evaluate, fleet, jobs, models, release};
 
 /// The commands about learning.
 #[derive(Subcommand, Debug)]
@@ -15,6 +15,8 @@ pub enum LearningCommand {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Let a model be tried on the devices of a fleet, and see what became of it
     Release(Box<release::ReleaseArgs>),
+    /// See how all devices of a centre are, those in trouble first
+    Fleet(Box<fleet::FleetArgs>),
     /// Prove a model on recorded data: train on the beginning of CSV files, judge by the rest
     Backtest(Box<backtest::BacktestArgs>),
     /// Put trainings in line at a centre, look at them, fetch what they have made
@@ -40,6 +42,7 @@ pub async fn run(command: LearningCommand) -> Outcome {
         LearningCommand::Cohort(args) => cohort::run(*args).await,
         LearningCommand::Evaluate(args) => evaluate::run(*args).await,
         LearningCommand::Release(args) => release::run(*args).await,
+        LearningCommand::Fleet(args) => fleet::run(*args).await,
         LearningCommand::Backtest(args) => backtest::run(&args),
         LearningCommand::Jobs(args) => jobs::run(*args).await,
         LearningCommand::Builder(args) => builder::run(*args).await,

@@ -2,7 +2,7 @@
 
 mod listed;
 
-use std::{num::NonZeroU64, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use dunlin_models::artifact::Artifact;
@@ -316,6 +316,31 @@ async fn documents(centre: &dyn Centre, channel: &str) -> Result<Vec<Document>, 
     Ok(documents)
 }
 
+/// What `device` has said last of the releases of each line.
+pub(super) async fn verdicts_of(
+    centre: &dyn Centre,
+    device: &str,
+) -> Result<BTreeMap<String, Verdict>, Exit> {
+    let mut last = BTreeMap::new();
+    for line in lines_in(&documents(centre, LINES).await?) {
+        for verdict in verdicts(centre, &line).await? {
+            if verdict.device == device {
+                last.insert(line.clone(), verdict);
+            }
+        }
+    }
+    Ok(last)
+}
+
+/// What devices have said of the releases of a line, the oldest first.
+async fn verdicts(centre: &dyn Centre, line: &str) -> Result<Vec<Verdict>, Exit> {
+    let documents = documents(centre, &release::verdict::channel(line)).await?;
+    let verdicts = documents
+        .iter()
+        .filter_map(|document| Verdict::of(&document.bytes));
+    Ok(verdicts.collect())
+}
+
 async fn list(args: &ListArgs) -> Outcome {
     let centre = args.centre.connect()?;
     let lines = match &args.line {
@@ -325,11 +350,7 @@ async fn list(args: &ListArgs) -> Outcome {
     let mut all: Vec<Listed> = Vec::new();
     for line in &lines {
         let releases = documents(&*centre, &release::channel(line)).await?;
-        let verdicts = documents(&*centre, &release::verdict::channel(line)).await?;
-        let verdicts = verdicts
-            .iter()
-            .filter_map(|document| Verdict::of(&document.bytes));
-        all.extend(listed(&releases, verdicts.collect()));
+        all.extend(listed(&releases, verdicts(&*centre, line).await?));
     }
     if args.json {
         return print_json(&all);

@@ -89,6 +89,7 @@ pub(in crate::config) static SETTINGS: &[Setting] = &[
     fleet::KEYS.setting,
     fleet::CHECK_S.setting,
     fleet::BYTES_PER_S_MAX.setting,
+    fleet::HEARTBEAT_S.setting,
     http::LISTEN.setting,
     http::HOSTS.setting,
     log::LEVEL.setting,

@@ -1,5 +1,7 @@
 //! Releases that are followed.
 
+use std::time::Duration;
+
 use super::*;
 use crate::release::signing::SigningKey;
 
@@ -51,4 +53,19 @@ fn a_line_without_its_recipe_or_a_key_that_is_none_is_a_mistake() {
         "{found:?}"
     );
     assert!(!found[0].2.contains("not-a-key"), "{found:?}");
+}
+
+#[test]
+fn who_has_a_centre_says_how_it_is_and_others_where_they_are_told_to() {
+    let heartbeat = |text: &str| valid(&format!("{MINIMAL}[fleet]\n{text}\n")).heartbeat;
+    assert_eq!(valid(MINIMAL).heartbeat, None);
+    let minute = Some(Duration::from_mins(1));
+    assert_eq!(heartbeat("centre = \"sqlite:/c.db\""), minute);
+    assert_eq!(
+        heartbeat("centre = \"sqlite:/c.db\"\nheartbeat_s = 0"),
+        None
+    );
+    let alone = "heartbeat_s = 5";
+    assert_eq!(heartbeat(alone), Some(Duration::from_secs(5)));
+    assert_eq!(warnings(&format!("{MINIMAL}[fleet]\n{alone}\n")), "");
 }

@@ -1,4 +1,4 @@
-//! `[fleet]`: models that are released to this device.
+//! `[fleet]`: models that are released to this device, and what it says of itself.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -56,4 +56,11 @@ pub(in crate::config) const BYTES_PER_S_MAX: Key<u64> = Key::new(
     bytes(1_000, 1_024 * MIB),
     "1 MiB",
     "Bandwidth that fetching a model may take, bytes a second",
+);
+
+pub(in crate::config) const HEARTBEAT_S: OptionalKey<Duration> = OptionalKey::new(
+    "fleet.heartbeat_s",
+    seconds(0, DAY_S),
+    Unset("60"),
+    "How often a row goes upstream that says how this device is, for `dunlin fleet`; 0: never; 60 with a centre",
 );
