@@ -41,6 +41,8 @@ pub mod tap;
 pub mod terminal;
 pub mod upload;
 
+#[cfg(feature = "learning")]
+use std::io::{ErrorKind, Write as _};
 use std::{fmt, process::ExitCode};
 
 /// Why a command ends other than well. The numbers are documented in the README.
@@ -105,6 +107,16 @@ pub fn settings(
 #[cfg(feature = "learning")]
 fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
     let text = serde_json::to_string(value);
-    println!("{}", text.map_err(|error| Exit::Failed(error.to_string()))?);
-    Ok(())
+    print(&(text.map_err(|error| Exit::Failed(error.to_string()))? + "\n"))
+}
+
+/// Prints a text that may be longer than its reader cares for, such as `head`.
+#[cfg(feature = "learning")]
+fn print(text: &str) -> Outcome {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Exit::Failed(format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,8 +1,8 @@
 //! How a device is, on one row that goes upstream like any record: what `dunlin fleet` shows of it there.
 
-#[cfg(feature = "learning")]
-use std::collections::BTreeMap;
 use std::time::Duration;
+#[cfg(feature = "learning")]
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use dunlin_sync::sample::FieldType;
 #[cfg(feature = "learning")]
@@ -31,7 +31,7 @@ pub(crate) struct Heartbeat {
     /// Tells data directories apart that send under one name; `None`: nothing does.
     pub(crate) instance: Option<String>,
     /// Until the next of these, seconds.
-    pub(crate) heartbeat_s: u64,
+    pub(crate) every_s: u64,
     /// Since the start, seconds.
     pub(crate) uptime_s: u64,
     /// Durable in the buffer.
@@ -65,7 +65,7 @@ impl Heartbeat {
         let (records, upstream) = (&status.records, &status.upstream);
         Self {
             version: status.version.clone(),
-            heartbeat_s: every.as_secs(),
+            every_s: every.as_secs(),
             uptime_s: status.uptime_s,
             committed: records.committed,
             quarantined: records.quarantined,
@@ -87,7 +87,7 @@ impl Heartbeat {
         vec![
             text("version", &self.version),
             ("instance", FieldType::Text, maybe(&self.instance)),
-            integer("heartbeat_s", self.heartbeat_s),
+            integer("every_s", self.every_s),
             integer("uptime_s", self.uptime_s),
             integer("committed", self.committed),
             integer("quarantined", self.quarantined),
@@ -122,7 +122,7 @@ impl Heartbeat {
         Self {
             version: words("version").unwrap_or_default(),
             instance: words("instance"),
-            heartbeat_s: whole("heartbeat_s"),
+            every_s: whole("every_s"),
             uptime_s: whole("uptime_s"),
             committed: whole("committed"),
             quarantined: whole("quarantined"),
@@ -180,11 +180,12 @@ fn in_words(streams: &BTreeMap<(String, u64), u64>) -> String {
     for (shown, ((recipe, version), count)) in streams.iter().enumerate() {
         let mut next = format!("{recipe} {version}");
         if *count > 1 {
-            next.push_str(&format!(" on {count} streams"));
+            // Writing to a String cannot fail.
+            let _ok = write!(next, " on {count} streams");
         }
         let between = if shown == 0 { "" } else { ", " };
         if words.len() + between.len() + next.len() > SERVING_BYTES_MAX {
-            words.push_str(&format!("{between}{} more", streams.len() - shown));
+            let _ok = write!(words, "{between}{} more", streams.len() - shown);
             break;
         }
         words.push_str(between);

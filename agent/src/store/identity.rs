@@ -120,12 +120,8 @@ impl Identity {
         }
         let known = serde_json::to_vec(&(&self.hardware, self.inode)).ok()?;
         let hash = Sha256::digest(&known);
-        Some(
-            hash.iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        let first = hash.first_chunk().map(|first| u64::from_be_bytes(*first))?;
+        Some(format!("{first:016x}"))
     }
 }
 

@@ -43,7 +43,7 @@ fn a_device_says_how_it_is_and_is_silent_once_it_has_stopped() {
         (is_well && seen["broker_connected"] == true).then_some(seen)
     });
     assert_eq!(seen["device"], *name);
-    assert_eq!(seen["heartbeat_s"], 1);
+    assert_eq!(seen["every_s"], 1);
     assert_eq!(seen["quarantined"], 0);
     assert!(seen["problem"].is_null(), "{seen}");
     assert!(seen["instance"].is_string(), "{seen}");

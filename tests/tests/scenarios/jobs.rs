@@ -156,6 +156,19 @@ fn what_is_best_is_found_and_continued_whoever_is_killed_meanwhile() {
     assert_eq!(expected["leaderboard"][1]["job"], *poor);
     assert_eq!(next["document"]["parent"], model);
     assert_ne!(next["result"]["evaluations"]["incumbent"], Value::Null);
+    let files = [&good, &undisturbed].map(|job| {
+        let file = shop.world.path(job);
+        let output = file.display().to_string();
+        shop.json(&["jobs", "fetch", job, "--output", &output]);
+        fs::read(file).unwrap()
+    });
+    assert_eq!(files[0], files[1]);
+    let shown = shop.command(&["jobs", "show", &undisturbed]).output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    for word in [&good, &poor, &continued, "baseline"] {
+        assert!(shown.contains(word), "{shown}");
+    }
+    println!("{shown}");
 
     let mut rng = SmallRng::seed_from_u64(6);
     let disturbed = iter::repeat_with(|| {

@@ -7,7 +7,7 @@ mod shown;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Exit, Outcome, centre::CentreArgs, print_json, release};
+use super::{Exit, Outcome, centre::CentreArgs, print, print_json, release};
 use crate::base::{text, wall::wall_ns};
 
 /// Arguments of `dunlin fleet`.
@@ -63,7 +63,7 @@ async fn list(args: &ListArgs) -> Outcome {
     if args.json {
         print_json(&found.devices)?;
     } else {
-        print!("{}", shown::table(&found.devices));
+        print(&shown::table(&found.devices))?;
     }
     if found.is_cut {
         let most = text::count(read::DEVICES_MAX as u64);
@@ -85,8 +85,7 @@ async fn show(args: &ShowArgs) -> Outcome {
     if args.json {
         return print_json(&json!({ "device": seen, "releases": verdicts }));
     }
-    print!("{}", shown::one(&seen, &verdicts));
-    Ok(())
+    print(&shown::one(&seen, &verdicts))
 }
 
 #[cfg(all(test, feature = "sqlite"))]

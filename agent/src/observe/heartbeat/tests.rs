@@ -5,7 +5,7 @@ fn heartbeat() -> Heartbeat {
     Heartbeat {
         version: "1.2.3".into(),
         instance: Some("ab".into()),
-        heartbeat_s: 60,
+        every_s: 60,
         uptime_s: 1,
         committed: 2,
         quarantined: 3,

@@ -34,7 +34,7 @@ impl Seen {
     pub(super) fn new(device: &str, said: &[(i64, Heartbeat)], now_ns: i64) -> Option<Self> {
         let (last_ns, heartbeat) = said.first()?;
         let age_s = now_ns.saturating_sub(*last_ns) as f64 / 1e9;
-        let silent_s = MISSING_MAX.saturating_mul(match heartbeat.heartbeat_s {
+        let silent_s = MISSING_MAX.saturating_mul(match heartbeat.every_s {
             0 => HEARTBEAT_S,
             every => every,
         }) as f64;

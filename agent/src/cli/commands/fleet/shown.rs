@@ -40,7 +40,8 @@ pub(super) fn table(devices: &[Seen]) -> String {
             line(&seen.trouble.join("; ")),
         ]
     }));
-    let count = |is: fn(&Seen) -> bool| devices.iter().filter(|seen| is(seen)).count() as u64;
+    let count =
+        |is: fn(&Seen) -> bool| text::count(devices.iter().filter(|seen| is(seen)).count() as u64);
     let (silent, trouble) = (
         count(|seen| seen.silent),
         count(|seen| !seen.trouble.is_empty()),
@@ -63,7 +64,7 @@ pub(super) fn one(seen: &Seen, verdicts: &BTreeMap<String, Verdict>) -> String {
                 text::time(seen.last_seen_ns)
             ),
         ),
-        ("heartbeat", format!("every {} s", heartbeat.heartbeat_s)),
+        ("heartbeat", format!("every {} s", heartbeat.every_s)),
         ("version", heartbeat.version.clone()),
         ("instance", heartbeat.instance.clone().unwrap_or_default()),
         ("running for", text::seconds(heartbeat.uptime_s as f64)),

@@ -104,7 +104,7 @@ fn well() -> Heartbeat {
     Heartbeat {
         version: "1".into(),
         instance: Some("a".into()),
-        heartbeat_s: 10,
+        every_s: 10,
         broker_connected: true,
         clock_synchronised: true,
         ..Heartbeat::default()

@@ -177,7 +177,9 @@ async fn what_has_not_seen_the_rows_goes_before_what_has() {
     .unwrap();
     for tensor in artifact.tensors.values_mut() {
         if let dunlin_models::artifact::TensorData::F32(numbers) = &mut tensor.data {
-            numbers.iter_mut().for_each(|number| *number *= 1.001);
+            for number in numbers {
+                *number *= 1.001;
+            }
         }
     }
     std::fs::write(&path, artifact.to_bytes().unwrap()).unwrap();

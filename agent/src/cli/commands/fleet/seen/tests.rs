@@ -8,7 +8,7 @@ const NOW_NS: i64 = 1_000 * SECOND;
 /// Well, and heard of every ten seconds.
 fn well() -> Heartbeat {
     Heartbeat {
-        heartbeat_s: 10,
+        every_s: 10,
         broker_connected: true,
         clock_synchronised: true,
         ..Heartbeat::default()
@@ -30,12 +30,12 @@ fn who_misses_three_of_its_own_heartbeats_is_silent() {
     assert!(silent.silent);
     assert_eq!(silent.trouble, ["silent for 31 s"]);
     let rare = Heartbeat {
-        heartbeat_s: 3_600,
+        every_s: 3_600,
         ..well()
     };
     assert!(!after(900, rare).silent);
     let mute = Heartbeat {
-        heartbeat_s: 0,
+        every_s: 0,
         ..well()
     };
     assert!(!after(180, mute.clone()).silent);
