@@ -38,13 +38,13 @@ fn the_fleets_demo_balances_though_a_builder_is_killed() {
     assert_eq!(count("committed"), count("upstream_rows"));
     assert_eq!(
         (count("jobs"), count("jobs_done_once")),
-        (2, 2),
+        (3, 3),
         "{account}"
     );
     assert_eq!(count("builders_killed"), 1, "{account}");
     assert_eq!(
         count("attempts"),
-        2 + count("attempts_expired"),
+        3 + count("attempts_expired"),
         "{account}"
     );
     assert!(count("attempts_expired") >= 1, "{account}");

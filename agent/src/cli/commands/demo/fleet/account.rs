@@ -139,7 +139,8 @@ impl Account {
             }
         };
         line(format!(
-            "Everything lies in {dir}. Look at it:\n  dunlin jobs list --centre sqlite:{dir}/{DATABASE}\n  \
+            "Everything lies in {dir}. Look at it:\n  dunlin fleet list --centre sqlite:{dir}/{DATABASE}\n  \
+             dunlin jobs list --centre sqlite:{dir}/{DATABASE}\n  \
              dunlin release list --centre sqlite:{dir}/{DATABASE}"
         ));
         text.trim_end().to_owned()

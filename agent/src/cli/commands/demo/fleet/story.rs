@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use dunlin_models::judging::evaluation::Evaluation;
 use dunlin_sync::centre::{
     Centre,
     job::{Attempt, Job, JobId, JobState},
@@ -30,7 +29,7 @@ use crate::{
             setup::{RECIPE, Setup},
         },
     },
-    jobs::document::Trained,
+    jobs::document::mine::Mined,
     release::verdict::{Outcome, Verdict},
 };
 
@@ -48,6 +47,9 @@ const JOBS: &str = "jobs.toml";
 const MODEL: &str = "best.safetensors";
 /// An attempt that is not heard of for so long is over, seconds.
 const LEASE_S: &str = "1";
+
+/// Builders at work, by name.
+type Builders = BTreeMap<&'static str, Building>;
 
 /// What it takes to play.
 pub(super) struct Story<'a> {
@@ -79,11 +81,15 @@ impl Story<'_> {
         self.say(&format!(
             "each device has {RECORDS_MIN} records at the centre; no device has a model"
         ));
-        let jobs = self.submit().await?;
-        let killed = self.build(&jobs).await?;
-        let jobs = self.ended(&jobs).await?;
-        let best = self.best(&jobs)?;
-        self.fetch(&best.to_string()).await?;
+        let trainings = self.submit().await?;
+        let mut builders = Builders::new();
+        for name in BUILDERS {
+            builders.insert(name, self.program.builder(name)?);
+        }
+        self.say(&format!("{} pull them", BUILDERS.join(" and ")));
+        let killed = self.disturb(&mut builders, &trainings).await?;
+        let mut jobs = self.ended(&trainings).await?;
+        jobs.push(self.mine().await?);
         let serial = self.program.publish(RECIPE, MODEL).await?;
         self.say(&format!(
             "release {serial} of {RECIPE:?} is signed and published to all devices: each judges it on its own records"
@@ -95,29 +101,10 @@ impl Story<'_> {
 
     /// Puts the trainings in line.
     async fn submit(&self) -> Result<Vec<JobId>, Exit> {
-        #[derive(Deserialize)]
-        struct Submitted {
-            job: String,
-        }
         self.setup.write(JOBS, &devices::recipe())?;
         let mut jobs = Vec::new();
         for seed in SEEDS {
-            let words = [
-                "jobs",
-                "submit",
-                "--config",
-                JOBS,
-                "--recipe",
-                RECIPE,
-                "--seed",
-                seed,
-                "--lease-s",
-                LEASE_S,
-                "--attempts",
-                "100",
-            ];
-            let submitted: Submitted = self.program.json(&words).await?;
-            jobs.push(submitted.job.parse()?);
+            jobs.push(self.in_line(&["jobs", "submit", "--seed", seed]).await?);
         }
         self.say(&format!(
             "{} submitted: train {RECIPE:?} on the records of all devices",
@@ -126,13 +113,28 @@ impl Story<'_> {
         Ok(jobs)
     }
 
-    /// Lets two builders do the jobs, and kills one in the middle of the first job; how many were killed.
-    async fn build(&self, jobs: &[JobId]) -> Result<u64, Exit> {
-        let mut builders: BTreeMap<&str, Building> = BTreeMap::new();
-        for name in BUILDERS {
-            builders.insert(name, self.program.builder(name)?);
+    /// Puts a job in line.
+    async fn in_line(&self, words: &[&str]) -> Result<JobId, Exit> {
+        #[derive(Deserialize)]
+        struct Submitted {
+            job: String,
         }
-        self.say(&format!("{} pull them", BUILDERS.join(" and ")));
+        let terms = [
+            "--config",
+            JOBS,
+            "--recipe",
+            RECIPE,
+            "--lease-s",
+            LEASE_S,
+            "--attempts",
+            "100",
+        ];
+        let submitted: Submitted = self.program.json(&[words, &terms].concat()).await?;
+        Ok(submitted.job.parse()?)
+    }
+
+    /// Kills a builder in the middle of one of the jobs, and waits until all are done; how many were killed.
+    async fn disturb(&self, builders: &mut Builders, jobs: &[JobId]) -> Result<u64, Exit> {
         // With a checkpoint at the centre there is something to go on from.
         let at = until(LOOK, "a training under way", async || {
             let mut all_ended = true;
@@ -173,12 +175,16 @@ impl Story<'_> {
             "{} goes on with job {job} from its last checkpoint (attempt {})",
             next.builder, next.number
         ));
+        self.all_ended(jobs).await?;
+        Ok(1)
+    }
+
+    async fn all_ended(&self, jobs: &[JobId]) -> Result<(), Exit> {
         until(LOOK, "the end of all jobs", async || {
             let jobs = self.jobs(jobs).await?;
             Ok((!jobs.iter().any(is_open)).then_some(()))
         })
-        .await?;
-        Ok(1)
+        .await
     }
 
     async fn job(&self, id: JobId) -> Result<Job, Exit> {
@@ -207,31 +213,28 @@ impl Story<'_> {
         Ok(jobs)
     }
 
-    /// The job whose model has the least error on validation.
-    fn best(&self, jobs: &[Job]) -> Result<JobId, Exit> {
-        let mut best: Option<(f64, JobId)> = None;
-        for job in jobs {
-            let trained = Trained::read(job.result.as_deref().unwrap_or_default());
-            let trained = trained.map_err(|error| Exit::Failed(format!("{}: {error}", job.id)))?;
-            let evaluation = trained.evaluations.candidate.as_ref();
-            let error = evaluation.map_or(f64::INFINITY, Evaluation::error);
+    /// Has the models judged on the same records, and fetches the best one.
+    async fn mine(&self) -> Result<Job, Exit> {
+        let id = self.in_line(&["jobs", "mine"]).await?;
+        self.say(&format!(
+            "job {id} submitted: judge both models on the same, newest records"
+        ));
+        self.all_ended(&[id]).await?;
+        let job = self.ended(&[id]).await?.pop();
+        let job = job.ok_or_else(|| Exit::Failed("there was no job".into()))?;
+        let mined = Mined::read(job.result.as_deref().unwrap_or_default());
+        let mined = mined.map_err(|error| Exit::Failed(format!("{id}: {error}")))?;
+        for (place, standing) in mined.leaderboard.iter().enumerate() {
+            let figures = standing.figures.as_ref();
+            let error = figures.map_or(f64::INFINITY, |figures| figures.error);
+            let (place, job) = (place + 1, &standing.job);
             self.say(&format!(
-                "job {} is done: error {error:.5} on {}",
-                job.id,
-                text::of(trained.lineage.rows, "row")
+                "  {place}. error {error:.5}: the model of job {job}"
             ));
-            if best.is_none_or(|(least, _)| error < least) {
-                best = Some((error, job.id));
-            }
         }
-        let best = best.ok_or_else(|| Exit::Failed("there was no job".into()))?;
-        Ok(best.1)
-    }
-
-    async fn fetch(&self, job: &str) -> Result<(), Exit> {
-        let words = ["jobs", "fetch", job, "--output", MODEL];
+        let words = ["jobs", "fetch", &id.to_string(), "--output", MODEL];
         let _shown: serde_json::Value = self.program.json(&words).await?;
-        Ok(())
+        Ok(job)
     }
 
     /// What each device says of release `serial`.
