@@ -131,13 +131,11 @@ impl Account {
         } else {
             line("Stopped before the end of the story.".into());
         }
-        let dir = match setup.kept() {
-            Some(dir) => dir.display().to_string(),
-            None => {
-                line("Nothing was kept. To look at it afterwards: dunlin demo --fleet 3 --dir demo-data".into());
-                return text.trim_end().to_owned();
-            }
+        let Some(dir) = setup.kept() else {
+            line("Nothing was kept. To look at it afterwards: dunlin demo --fleet 3 --dir demo-data".into());
+            return text.trim_end().to_owned();
         };
+        let dir = dir.display();
         line(format!(
             "Everything lies in {dir}. Look at it:\n  dunlin fleet list --centre sqlite:{dir}/{DATABASE}\n  \
              dunlin jobs list --centre sqlite:{dir}/{DATABASE}\n  \
