@@ -13,7 +13,10 @@ const DEVICES: usize = 10;
 
 /// What a device has seen: each feature with a mean and a scale of its own, and a length of its own.
 fn device(number: usize) -> Rows {
-    let mut rows = rows(300 + 20 * number, 1_000 * number);
+    scaled(number, rows(300 + 20 * number, 1_000 * number))
+}
+
+fn scaled(number: usize, mut rows: Rows) -> Rows {
     let by = number as f32;
     for row in rows.values.chunks_mut(2) {
         row[0] = row[0] * (1.0 + 0.5 * by) + 3.0 * by;
@@ -272,6 +275,27 @@ fn what_does_not_go_together_is_refused_with_the_first_difference() {
         refusal(&ridge, &models, &[1.0; 2]),
         "model 2: it is not of kind ridge"
     );
+}
+
+#[test]
+fn by_merged_limits_few_usual_windows_of_any_device_are_flagged_and_faults_are() {
+    let settings = settings(Algorithm::Pca);
+    let models = devices().into_iter().map(|rows| trained(&settings, vec![rows]));
+    let models: Vec<_> = models.collect();
+    let merged = merge(&settings, &models, &[1.0; DEVICES]).unwrap().model;
+    let width = settings.lookback * 2;
+    let (mut windows, mut flagged) = (0, 0);
+    for number in 0..DEVICES {
+        let unseen = scaled(number, rows(500, 100_000 + 1_000 * number)).values;
+        for input in unseen.windows(width).step_by(2) {
+            windows += 1;
+            flagged += usize::from(answer(&*merged, input).flag);
+        }
+        let mut fault = unseen[..width].to_vec();
+        fault[width - 1] += 40.0;
+        assert!(answer(&*merged, &fault).flag, "device {number}");
+    }
+    assert!(flagged * 50 < windows, "{flagged} of {windows}");
 }
 
 #[test]

@@ -356,3 +356,29 @@ fn a_model_is_small_and_tells_what_it_takes() {
     println!("trained in {train:?}, answered in {answer:?}, {all} bytes, {serving} without sums");
     assert!(all <= 5_000_000 && serving <= 200_000, "{all} {serving}");
 }
+
+#[test]
+fn models_fine_tuned_from_one_are_merged_bit_for_bit_and_strangers_refused() {
+    let mut settings = SMALL.settings();
+    // What the first has learnt is in each of the others, unless it is forgotten.
+    settings.forgetting = 0.0;
+    let recipe = build(&settings).unwrap();
+    let train = |pieces, incumbent: Option<&dyn Model>| {
+        let data = SMALL.source(pieces);
+        recipe.train(&data, incumbent, 1, &mut NullHost::default()).unwrap()
+    };
+    let first = train(0..60, None);
+    let (one, two) = (train(60..90, Some(&*first)), train(90..150, Some(&*first)));
+    let merged = recipe.merge(&[&*one, &*two], &[1.0; 2]).unwrap();
+    assert_eq!(merged.windows, 90.0);
+    let (merged, whole) = (merged.model.save(), train(60..150, Some(&*first)).save());
+    for (name, tensor) in &whole.tensors {
+        if name != "moments" {
+            assert_eq!(&merged.tensors[name], tensor, "{name}");
+        }
+    }
+    let stranger = train(150..210, None);
+    let error = recipe.merge(&[&*one, &*stranger], &[1.0; 2]).err().unwrap();
+    let text = error.to_string();
+    assert!(text.starts_with("model 2: its kernels and scale"), "{text}");
+}
