@@ -35,7 +35,8 @@ use crate::{
     data::{Columns, DataError, Rows, Source, Subset, Window, WindowShape, scale::Scale},
     judging::evaluation,
     recipe::{
-        EpochEnd, Host, MergeError, Merged, Model, Output, Problem, Recipe, Scratch, Step, TrainError,
+        EpochEnd, Host, MergeError, Merged, Model, Output, Problem, Recipe, Scratch, Step,
+        TrainError,
     },
 };
 

@@ -83,7 +83,11 @@ impl<F: ClosedForm> ClosedFormRecipe<F> {
                 None => settings_differ(&model.setup.settings, &self.settings),
                 Some(first) => settings_differ(&model.setup.settings, &self.settings)
                     .or_else(|| setups_differ(&model.setup, &first.setup))
-                    .or_else(|| model.form.differs(&model.setup, (&first.form, &first.setup))),
+                    .or_else(|| {
+                        model
+                            .form
+                            .differs(&model.setup, (&first.form, &first.setup))
+                    }),
             };
             if let Some(what) = differs {
                 return Err(refused(what));

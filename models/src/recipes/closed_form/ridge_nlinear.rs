@@ -94,7 +94,9 @@ impl ClosedForm for RidgeNlinear {
     /// Differences to the last row: only standard deviations matter, one for each feature's inputs and outputs.
     fn sums_on(sums: &Sums, from: &Scale, to: &Scale) -> Result<Sums, String> {
         let both = from.std.iter().zip(&to.std);
-        let factors: Vec<f64> = both.map(|(from, to)| f64::from(*from) / f64::from(*to)).collect();
+        let factors: Vec<f64> = both
+            .map(|(from, to)| f64::from(*from) / f64::from(*to))
+            .collect();
         let is_apart = sums.parts().len() == factors.len();
         if !is_apart && factors.iter().any(|factor| *factor != factors[0]) {
             return Err(

@@ -91,7 +91,8 @@ impl Sums {
             return;
         };
         let (parts, n, outputs) = (self.0.len(), first.gram.nrows(), first.cross.ncols());
-        let all = |of: fn(&NormalEquations) -> &[f64]| self.0.iter().flat_map(of).copied().collect();
+        let all =
+            |of: fn(&NormalEquations) -> &[f64]| self.0.iter().flat_map(of).copied().collect();
         artifact.insert_f64(APART[0], &[parts, n, n], all(|part| part.gram.as_slice()));
         let cross = all(|part| part.cross.as_slice());
         artifact.insert_f64(APART[1], &[parts, outputs, n], cross);
@@ -106,7 +107,10 @@ impl Sums {
         parts: usize,
     ) -> Result<Self, ArtifactError> {
         let all = NormalEquations::load(artifact, size)?;
-        if !APART.iter().any(|name| artifact.tensors.contains_key(*name)) {
+        if !APART
+            .iter()
+            .any(|name| artifact.tensors.contains_key(*name))
+        {
             return Ok(Self::together(all));
         }
         let n = size.inputs + 1;
@@ -131,5 +135,8 @@ const APART: [&str; 3] = ["feature_gram", "feature_cross", "feature_squares"];
 
 /// Whether the sums of each part, and the rows that wait for them, are not too much.
 fn is_room(size: Size, parts: usize) -> bool {
-    size.numbers().saturating_mul(parts).saturating_mul(size_of::<f64>()) <= APART_BYTES_MAX
+    size.numbers()
+        .saturating_mul(parts)
+        .saturating_mul(size_of::<f64>())
+        <= APART_BYTES_MAX
 }

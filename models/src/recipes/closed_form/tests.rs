@@ -53,7 +53,8 @@ pub(super) fn settings(algorithm: Algorithm) -> RecipeSettings {
     RecipeSettings::new(algorithm, WindowShape { lookback, horizon })
 }
 
-pub(super) const CLOSED: [Algorithm; 3] = [Algorithm::RidgeNlinear, Algorithm::Pca, Algorithm::Ridge];
+pub(super) const CLOSED: [Algorithm; 3] =
+    [Algorithm::RidgeNlinear, Algorithm::Pca, Algorithm::Ridge];
 
 pub(super) fn train(
     settings: &RecipeSettings,

@@ -74,7 +74,9 @@ fn assert_same(one: &dyn Model, other: &dyn Model, what: &str) {
         let is_sign_free = name == "directions";
         let width = tensor.shape.last().copied().unwrap_or(1).max(1);
         let (one, other) = (numbers(tensor), numbers(other));
-        let greatest = one.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+        let greatest = one
+            .iter()
+            .fold(0.0_f64, |most, value| most.max(value.abs()));
         for (one, other) in one.chunks(width).zip(other.chunks(width)) {
             let dot: f64 = one.iter().zip(other).map(|(a, b)| a * b).sum();
             let sign = if is_sign_free { dot.signum() } else { 1.0 };
@@ -93,7 +95,9 @@ fn assert_same_answers(settings: &RecipeSettings, one: &dyn Model, other: &dyn M
         let test = device(number).values;
         for input in test.windows(settings.lookback * 2).step_by(26) {
             let (one, other) = (answer(one, input), answer(other, input));
-            let greatest = input.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+            let greatest = input
+                .iter()
+                .fold(1.0_f32, |most, value| most.max(value.abs()));
             assert_eq!(one.values.len(), other.values.len());
             for (a, b) in one.values.iter().zip(&other.values) {
                 assert!((a - b).abs() <= 1e-6 * greatest, "{settings:?}: {a} {b}");
@@ -106,7 +110,9 @@ fn assert_same_answers(settings: &RecipeSettings, one: &dyn Model, other: &dyn M
 fn models_of_ten_devices_are_the_model_of_all_their_data() {
     for algorithm in CLOSED {
         let settings = settings(algorithm);
-        let models = devices().into_iter().map(|rows| trained(&settings, vec![rows]));
+        let models = devices()
+            .into_iter()
+            .map(|rows| trained(&settings, vec![rows]));
         let models: Vec<_> = models.collect();
         let merged = merge(&settings, &models, &[1.0; DEVICES]).unwrap();
         let together = trained(&settings, devices());
@@ -164,9 +170,8 @@ fn a_merged_model_is_fine_tuned_as_any_other() {
         let models = [1, 4].map(|number| trained(&settings, vec![device(number)]));
         let merged = merge(&settings, &models, &[1.0; 2]).unwrap().model;
         let together = trained(&settings, vec![device(1), device(4)]);
-        let tuned = |model: &dyn Model| {
-            train(&settings, &source(vec![device(7)]), Some(model)).unwrap()
-        };
+        let tuned =
+            |model: &dyn Model| train(&settings, &source(vec![device(7)]), Some(model)).unwrap();
         assert_same_answers(&settings, &*tuned(&*merged), &*tuned(&*together));
     }
 }
@@ -184,7 +189,9 @@ fn models_of_before_stay_as_they_are_and_are_merged_where_that_can_be() {
     for algorithm in CLOSED {
         let settings = settings(algorithm);
         let artifacts = [2, 3].map(|number| as_before(&*trained(&settings, vec![device(number)])));
-        let models = artifacts.each_ref().map(|artifact| reloaded(&settings, artifact));
+        let models = artifacts
+            .each_ref()
+            .map(|artifact| reloaded(&settings, artifact));
         assert_eq!(models[0].save(), artifacts[0], "{algorithm:?}");
         let tuned = train(&settings, &source(vec![device(2)]), Some(&*models[0])).unwrap();
         assert!(!tuned.save().tensors.contains_key("feature_gram"));
@@ -201,7 +208,10 @@ fn models_of_before_stay_as_they_are_and_are_merged_where_that_can_be() {
         let input = &device(2).values[..settings.lookback * 2];
         let (a, b) = (answer(&*merged, input), answer(&*together, input));
         for (a, b) in a.values.iter().zip(&b.values) {
-            assert!((a - b).abs() < 0.01 * b.abs().max(1.0), "{algorithm:?}: {a} {b}");
+            assert!(
+                (a - b).abs() < 0.01 * b.abs().max(1.0),
+                "{algorithm:?}: {a} {b}"
+            );
         }
     }
 }
@@ -270,7 +280,10 @@ fn what_does_not_go_together_is_refused_with_the_first_difference() {
         assert!(refusal(&settings, &[], &[]).contains("at least 1 model"));
     }
     let (ridge, pca) = (settings(Algorithm::Ridge), settings(Algorithm::Pca));
-    let models = [trained(&ridge, vec![device(0)]), trained(&pca, vec![device(0)])];
+    let models = [
+        trained(&ridge, vec![device(0)]),
+        trained(&pca, vec![device(0)]),
+    ];
     assert_eq!(
         refusal(&ridge, &models, &[1.0; 2]),
         "model 2: it is not of kind ridge"
@@ -280,7 +293,9 @@ fn what_does_not_go_together_is_refused_with_the_first_difference() {
 #[test]
 fn by_merged_limits_few_usual_windows_of_any_device_are_flagged_and_faults_are() {
     let settings = settings(Algorithm::Pca);
-    let models = devices().into_iter().map(|rows| trained(&settings, vec![rows]));
+    let models = devices()
+        .into_iter()
+        .map(|rows| trained(&settings, vec![rows]));
     let models: Vec<_> = models.collect();
     let merged = merge(&settings, &models, &[1.0; DEVICES]).unwrap().model;
     let width = settings.lookback * 2;

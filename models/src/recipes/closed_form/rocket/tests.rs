@@ -193,7 +193,8 @@ fn the_error_of_a_window_left_out_is_that_of_a_map_without_it() {
         .as_any()
         .downcast_ref::<super::super::ClosedFormModel<Rocket>>();
     let model = model.unwrap();
-    let sums = Centred::of(&model.sums, &model.form.scales);
+    let total = model.sums.total();
+    let sums = Centred::of(&total, &model.form.scales);
     let penalty = 10.0;
     for (left_out, rows) in data.chunks.iter().enumerate().take(3) {
         let mut scratch = Scratch::default();
@@ -203,7 +204,7 @@ fn the_error_of_a_window_left_out_is_that_of_a_map_without_it() {
             .count(&rows.values, &setup.scale, &mut scratch)
             .to_vec();
         let found = penalty::left_out(&sums, &counts, left_out % 3, penalty);
-        let mut others = NormalEquations::new(Rocket::size(setup));
+        let mut others = Sums::new(Rocket::size(setup), 1);
         for (at, rows) in data.chunks.iter().enumerate() {
             let window = Window {
                 start: 0,
@@ -215,7 +216,7 @@ fn the_error_of_a_window_left_out_is_that_of_a_map_without_it() {
             }
         }
         others.flush();
-        let weights = Centred::of(&others, &model.form.scales)
+        let weights = Centred::of(&others.total(), &model.form.scales)
             .weights(penalty)
             .unwrap();
         let answers: Vec<f64> = (0..3)
@@ -365,7 +366,9 @@ fn models_fine_tuned_from_one_are_merged_bit_for_bit_and_strangers_refused() {
     let recipe = build(&settings).unwrap();
     let train = |pieces, incumbent: Option<&dyn Model>| {
         let data = SMALL.source(pieces);
-        recipe.train(&data, incumbent, 1, &mut NullHost::default()).unwrap()
+        recipe
+            .train(&data, incumbent, 1, &mut NullHost::default())
+            .unwrap()
     };
     let first = train(0..60, None);
     let (one, two) = (train(60..90, Some(&*first)), train(90..150, Some(&*first)));

@@ -93,11 +93,17 @@ fn a_refusal_names_the_file_and_leaves_no_other() {
     let other = CONFIG.replace("lookback = 2", "lookback = 3");
     fs::write(&args.config, other).unwrap();
     let text = refused(&args);
-    assert!(text.contains("0.safetensors: the artifact does not fit"), "{text}");
+    assert!(
+        text.contains("0.safetensors: the artifact does not fit"),
+        "{text}"
+    );
     let other = CONFIG.replace("lookback = 2", "lookback = 2\nridge = 0.5");
     fs::write(&args.config, other).unwrap();
     let text = refused(&args);
-    assert!(text.ends_with("0.safetensors: it was made with ridge = 0.01, the recipe says 0.5"), "{text}");
+    assert!(
+        text.ends_with("0.safetensors: it was made with ridge = 0.01, the recipe says 0.5"),
+        "{text}"
+    );
     let args = MergeArgs {
         weights: Some(vec![1.0]),
         ..prepared(dir.path())
