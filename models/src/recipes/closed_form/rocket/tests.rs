@@ -308,7 +308,8 @@ fn artifacts_that_do_not_fit_are_refused() {
         let loaded = build(&SMALL.settings()).unwrap().load(artifact);
         loaded.map(|_| ()).unwrap_err()
     };
-    for name in artifact.tensors.keys() {
+    // Models were saved without `moments` once.
+    for name in artifact.tensors.keys().filter(|name| *name != "moments") {
         let mut without = artifact.clone();
         without.tensors.remove(name);
         assert!(matches!(load(&without), ArtifactError::Misfit(_)), "{name}");
