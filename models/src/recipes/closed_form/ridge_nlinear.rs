@@ -98,7 +98,8 @@ impl ClosedForm for RidgeNlinear {
             .map(|(from, to)| f64::from(*from) / f64::from(*to))
             .collect();
         let is_apart = sums.parts().len() == factors.len();
-        if !is_apart && factors.iter().any(|factor| *factor != factors[0]) {
+        let is_other = |factor: &f64| factor.to_bits() != factors[0].to_bits();
+        if !is_apart && factors.iter().any(is_other) {
             return Err(
                 "it keeps the sums of all features together, and its scale is not that of the \
                  others; train it anew, or begin all of them from one model"

@@ -47,7 +47,7 @@ impl Spread {
         }
     }
 
-    /// Of the numbers of both (Chan, Golub, LeVeque 1979).
+    /// Of the numbers of both (Chan and others 1979).
     pub(super) fn with(self, other: Self) -> Self {
         let rows = self.rows + other.rows;
         if rows <= 0.0 {

@@ -26,8 +26,8 @@ const MODELS_BYTES_MAX: usize = 512 << 20;
 /// Arguments of `dunlin models merge`.
 #[derive(Args, Debug)]
 pub(super) struct MergeArgs {
-    /// Files written by `dunlin models export` or `dunlin jobs fetch`, of one closed form: ridge,
-    /// ridge_nlinear, pca, or rocket where all were fine-tuned from one
+    /// Files written by `dunlin models export` or `dunlin jobs fetch`, of one closed form: `ridge`,
+    /// `ridge_nlinear`, `pca`, or `rocket` where all were fine-tuned from one
     #[arg(value_name = "FILE", required = true)]
     models: Vec<PathBuf>,
     /// Configuration file that holds the recipe
