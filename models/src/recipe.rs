@@ -5,10 +5,14 @@
 //! guards against those that do); a model answers without allocating once it is warm.
 
 mod host;
+mod merge;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::host::{EpochEnd, Host, NullHost, Step, Stopped};
+pub use self::{
+    host::{EpochEnd, Host, NullHost, Step, Stopped},
+    merge::{MergeError, Merged},
+};
 use crate::{
     artifact::{Artifact, ArtifactError},
     data::{DataError, Source, WindowShape},
@@ -96,6 +100,20 @@ pub trait Recipe: Send + Sync {
     /// # Errors
     /// [`ArtifactError`] if it is damaged, of another recipe, or of another shape.
     fn load(&self, artifact: &Artifact) -> Result<Box<dyn Model>, ArtifactError>;
+
+    /// One model of several, as if it had been trained on the data of all of them, which is not needed.
+    /// `weights` says how much each counts: 2 as if every row of it were there twice.
+    ///
+    /// What two of the models have learnt from counts twice: of models that were fine-tuned from one, what
+    /// that one had learnt is in each of them. Which column was the label is not in a model; that it is the
+    /// same is the caller's affair, too.
+    ///
+    /// # Errors
+    /// [`MergeError`]; [`MergeError::NoSums`] unless the recipe says otherwise.
+    fn merge(&self, models: &[&dyn Model], weights: &[f64]) -> Result<Merged, MergeError> {
+        let _ = (models, weights);
+        Err(MergeError::NoSums)
+    }
 }
 
 /// A trained model.

@@ -22,6 +22,14 @@ impl Scale {
     /// # Errors
     /// [`DataError`] if a chunk cannot be read.
     pub fn fit(source: &dyn Source) -> Result<Self, DataError> {
+        Ok(Self::of(&Self::moments(source)?))
+    }
+
+    /// What [`Self::fit`] takes its numbers from, one a feature.
+    ///
+    /// # Errors
+    /// [`DataError`] if a chunk cannot be read.
+    pub(crate) fn moments(source: &dyn Source) -> Result<Vec<Moments>, DataError> {
         let features = source.columns().features.len();
         let mut moments = vec![Moments::default(); features];
         for index in 0..source.chunks() {
@@ -33,10 +41,15 @@ impl Scale {
                 }
             }
         }
-        Ok(Self {
+        Ok(moments)
+    }
+
+    /// Of features with these moments.
+    pub(crate) fn of(moments: &[Moments]) -> Self {
+        Self {
             mean: moments.iter().map(|m| m.mean as f32).collect(),
             std: moments.iter().map(|m| m.std() as f32).collect(),
-        })
+        }
     }
 
     /// Standardises rows in place; `values` is row after row.
@@ -82,12 +95,17 @@ impl Moments {
 
     /// Population standard deviation; 1 for a constant.
     pub fn std(&self) -> f64 {
-        let std = (self.squares / self.count.max(1) as f64).sqrt();
-        if std > self.mean.abs() * RELATIVE_STD_MIN && std.is_finite() && std > 0.0 {
-            std
-        } else {
-            1.0
-        }
+        std(self.mean, self.squares / self.count.max(1) as f64)
+    }
+}
+
+/// Standard deviation of numbers with this mean and variance; 1 for a constant.
+pub(crate) fn std(mean: f64, variance: f64) -> f64 {
+    let std = variance.sqrt();
+    if std > mean.abs() * RELATIVE_STD_MIN && std.is_finite() && std > 0.0 {
+        std
+    } else {
+        1.0
     }
 }
 

@@ -5,12 +5,15 @@
 //! left out, and scale and kernels stay those of the first training.
 
 mod kernels;
+mod merge;
 mod normal;
 mod pca;
 mod ridge;
 mod ridge_nlinear;
 mod rocket;
 mod setup;
+mod spread;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -24,13 +27,17 @@ use self::{
     ridge_nlinear::RidgeNlinear,
     rocket::Rocket,
     setup::{Setup, nothing_to_learn},
+    sums::Sums,
 };
 use super::{Algorithm, RecipeSettings, another_recipe};
 use crate::{
     artifact::{Artifact, ArtifactError},
-    data::{Columns, DataError, Rows, Source, Subset, Window, WindowShape},
+    data::{Columns, DataError, Rows, Source, Subset, Window, WindowShape, scale::Scale},
     judging::evaluation,
-    recipe::{EpochEnd, Host, Model, Output, Problem, Recipe, Scratch, Step, TrainError},
+    recipe::{
+        EpochEnd, Host, MergeError, Merged, Model, Output, Problem, Recipe, Scratch, Step,
+        TrainError,
+    },
 };
 
 /// The recipe that `settings` describe; `None` if their algorithm is no closed form.
@@ -64,12 +71,17 @@ trait ClosedForm: Send + Sync + Sized + 'static {
     /// Inputs and outputs of its sums.
     fn size(setup: &Setup) -> Size;
 
+    /// Rows of the sums that a window is; if they are several, one a feature.
+    fn rows_a_window(_: &Setup) -> usize {
+        1
+    }
+
     /// Adds a window to `sums`; asks `host` for leave after each block that went into them.
     fn add(
         setup: &Setup,
         rows: &Rows,
         window: Window,
-        sums: &mut NormalEquations,
+        sums: &mut Sums,
         host: &mut dyn Host,
     ) -> Result<(), TrainError>;
 
@@ -82,6 +94,23 @@ trait ClosedForm: Send + Sync + Sized + 'static {
         data: &dyn Source,
         host: &mut dyn Host,
     ) -> Result<Solved<Self>, TrainError>;
+
+    /// What of a model's own numbers keeps it from being merged with the first one.
+    fn differs(&self, _: &Setup, _first: (&Self, &Setup)) -> Option<String> {
+        None
+    }
+
+    /// `sums` on the scale `from` as if rows had been standardised by `to`; why they cannot be, otherwise.
+    fn sums_on(sums: &Sums, from: &Scale, to: &Scale) -> Result<Sums, String> {
+        Ok(merge::windows_on(sums, from, to))
+    }
+
+    /// Solves `sums`, which hold every training window of `models`, of which there is at least one.
+    fn merge(
+        setup: &Setup,
+        sums: &NormalEquations,
+        models: &[&ClosedFormModel<Self>],
+    ) -> Result<Self, TrainError>;
 
     /// See [`Model::infer`].
     fn infer(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch, output: &mut Output);
@@ -109,7 +138,7 @@ struct ClosedFormRecipe<F> {
 /// What answers, and what it was made from.
 struct ClosedFormModel<F> {
     setup: Setup,
-    sums: NormalEquations,
+    sums: Sums,
     form: F,
 }
 
@@ -142,7 +171,7 @@ impl<F: ClosedForm> Recipe for ClosedFormRecipe<F> {
             return Err(nothing_to_learn(data, self.shape(), wants_label)?);
         }
         let incumbent = incumbent.map(|incumbent| &incumbent.form);
-        let Solved { form, loss } = F::solve(&setup, &sums, incumbent, data, host)?;
+        let Solved { form, loss } = F::solve(&setup, &sums.total(), incumbent, data, host)?;
         let model = ClosedFormModel { setup, sums, form };
         model.report(data, started_ns, loss, host)?;
         Ok(Box::new(model))
@@ -151,10 +180,14 @@ impl<F: ClosedForm> Recipe for ClosedFormRecipe<F> {
     fn load(&self, artifact: &Artifact) -> Result<Box<dyn Model>, ArtifactError> {
         let setup = Setup::load(artifact, F::KIND, &self.settings)?;
         Ok(Box::new(ClosedFormModel {
-            sums: NormalEquations::load(artifact, F::size(&setup))?,
+            sums: Sums::load(artifact, F::size(&setup), F::rows_a_window(&setup))?,
             form: F::load(&setup, artifact)?,
             setup,
         }))
+    }
+
+    fn merge(&self, models: &[&dyn Model], weights: &[f64]) -> Result<Merged, MergeError> {
+        self.merged(models, weights)
     }
 }
 
@@ -171,9 +204,9 @@ impl<F: ClosedForm> ClosedFormRecipe<F> {
         data: &dyn Source,
         seed: u64,
         host: &mut dyn Host,
-    ) -> Result<(Setup, NormalEquations), TrainError> {
+    ) -> Result<(Setup, Sums), TrainError> {
         let setup = Setup::new(&self.settings, data, seed, host)?;
-        let empty = NormalEquations::new(F::size(&setup));
+        let empty = Sums::new(F::size(&setup), F::rows_a_window(&setup));
         Ok((setup, empty))
     }
 
@@ -182,7 +215,7 @@ impl<F: ClosedForm> ClosedFormRecipe<F> {
         &self,
         data: &dyn Source,
         incumbent: &ClosedFormModel<F>,
-    ) -> Result<(Setup, NormalEquations), TrainError> {
+    ) -> Result<(Setup, Sums), TrainError> {
         incumbent.setup.check(&self.settings, data)?;
         let mut sums = incumbent.sums.clone();
         sums.forget(self.settings.forgetting);
@@ -199,7 +232,7 @@ fn add_windows<F: ClosedForm>(
     data: &dyn Source,
     setup: &Setup,
     skips_replay: bool,
-    sums: &mut NormalEquations,
+    sums: &mut Sums,
     host: &mut dyn Host,
 ) -> Result<usize, TrainError> {
     let (shape, features) = (setup.settings.shape(), setup.features.len());

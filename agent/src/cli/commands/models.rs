@@ -1,18 +1,23 @@
 //! `dunlin models`: look at versions of models, choose which one serves, take them out and in.
 
+mod file;
+mod merge;
 mod text;
 
 use std::{
-    fs::File,
-    io::{self, IsTerminal as _, Read as _, Write as _},
-    path::{Path, PathBuf},
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
 };
 
 use clap::{Args, Subcommand};
-use dunlin_models::registry::{ARTIFACT_BYTES_MAX, ModelKey, Version};
+use dunlin_models::registry::{ModelKey, Version};
 
+pub use self::file::read_model;
 pub(super) use self::text::columns;
-use self::text::{compared, facts, listed};
+use self::{
+    merge::MergeArgs,
+    text::{compared, facts, listed},
+};
 use super::{
     Exit, Outcome,
     connection::{Connection, ConnectionArgs},
@@ -47,6 +52,8 @@ enum ModelsCommand {
     Export(ExportArgs),
     /// Take in a version from a safetensors file; it serves once it is promoted
     Import(ImportArgs),
+    /// Make one model of those of many devices, without their data
+    Merge(MergeArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -199,6 +206,7 @@ pub async fn run(args: ModelsArgs) -> Outcome {
         ModelsCommand::Rollback(args) => rollback(args).await,
         ModelsCommand::Export(args) => export(args).await,
         ModelsCommand::Import(args) => import(args).await,
+        ModelsCommand::Merge(args) => merge::run(&args),
     }
 }
 
@@ -349,26 +357,4 @@ async fn import(args: ImportArgs) -> Outcome {
         eprintln!("warning: {why}; until then nothing uses this model");
     }
     Ok(())
-}
-
-/// Reads a file that might be a model: a regular one, not too long.
-///
-/// # Errors
-/// [`Exit::Usage`]
-pub fn read_model(path: &Path) -> Result<Vec<u8>, Exit> {
-    let usage = |what: &dyn std::fmt::Display| Exit::Usage(format!("{}: {what}", path.display()));
-    // Before it is opened: to open a pipe is to wait for its other end.
-    let metadata = std::fs::metadata(path).map_err(|error| usage(&error))?;
-    if !metadata.is_file() {
-        return Err(usage(&"is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| usage(&error))?;
-    let read = file.take(ARTIFACT_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| usage(&error))?;
-    if bytes.len() as u64 > ARTIFACT_BYTES_MAX {
-        let most = crate::base::text::bytes(ARTIFACT_BYTES_MAX as f64);
-        return Err(usage(&format!("is larger than a model may be ({most})")));
-    }
-    Ok(bytes)
 }

@@ -9,6 +9,7 @@
 //! sums times the forgetting factor plus the new windows.
 
 mod limit;
+mod merge;
 #[cfg(test)]
 mod tests;
 
@@ -16,9 +17,10 @@ use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
 use self::limit::{Limit, Thinned};
 use super::{
-    ClosedForm, Solved,
+    ClosedForm, ClosedFormModel, Solved,
     normal::{NormalEquations, Size},
     setup::{Setup, check_inputs},
+    sums::Sums,
     too_large,
 };
 use crate::{
@@ -83,7 +85,7 @@ impl ClosedForm for Pca {
         setup: &Setup,
         rows: &Rows,
         window: Window,
-        sums: &mut NormalEquations,
+        sums: &mut Sums,
         host: &mut dyn Host,
     ) -> Result<(), TrainError> {
         let values = rows.values_of(window.start..window.end, setup.features.len());
@@ -107,6 +109,17 @@ impl ClosedForm for Pca {
             form: Self { usual, limits },
             loss,
         })
+    }
+
+    fn merge(
+        setup: &Setup,
+        sums: &NormalEquations,
+        models: &[&ClosedFormModel<Self>],
+    ) -> Result<Self, TrainError> {
+        let usual = Usual::of(sums, setup.settings.variance_kept);
+        let (usual, _) = usual.ok_or_else(|| too_large(&setup.features))?;
+        let limits = merge::limits(&usual, setup, models)?;
+        Ok(Self { usual, limits })
     }
 
     fn infer(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch, output: &mut Output) {
@@ -207,9 +220,7 @@ impl Usual {
             seen = self.distances_in(setup, data, Subset::Train, host)?;
         }
         let rate = setup.settings.false_alarm_rate;
-        // A thousandth of a standard deviation, each number.
-        let least = LIMIT_MIN * setup.inputs() as f32;
-        Ok(Limit::of(&seen, rate, [least, least / USUAL_VARIANCE_MIN]).0)
+        Ok(Limit::of(&seen, rate, least_limits(setup)).0)
     }
 
     /// T² and Q of every window of `subset`.
@@ -264,4 +275,10 @@ impl Usual {
         }
         [t2, q + wide::dot(window, window) / USUAL_VARIANCE_MIN]
     }
+}
+
+/// No limits are below these: a thousandth of a standard deviation, each number.
+fn least_limits(setup: &Setup) -> [f32; 2] {
+    let least = LIMIT_MIN * setup.inputs() as f32;
+    [least, least / USUAL_VARIANCE_MIN]
 }

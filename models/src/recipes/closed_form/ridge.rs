@@ -1,9 +1,10 @@
 //! Regression by closed form: a linear map from the standardised window to the label.
 
 use super::{
-    ClosedForm, Solved,
+    ClosedForm, ClosedFormModel, Solved,
     normal::{INPUTS_MAX, NormalEquations, Size},
     setup::{Setup, check_inputs},
+    sums::Sums,
     too_large,
 };
 use crate::{
@@ -46,7 +47,7 @@ impl ClosedForm for Ridge {
         setup: &Setup,
         rows: &Rows,
         window: Window,
-        sums: &mut NormalEquations,
+        sums: &mut Sums,
         host: &mut dyn Host,
     ) -> Result<(), TrainError> {
         let values = rows.values_of(window.start..window.split_at, setup.features.len());
@@ -67,14 +68,15 @@ impl ClosedForm for Ridge {
         _: &dyn Source,
         _: &mut dyn Host,
     ) -> Result<Solved<Self>, TrainError> {
-        let weights = sums.solve(setup.settings.ridge);
-        let weights = weights.ok_or_else(|| too_large(&setup.features))?;
-        Ok(Solved {
-            loss: sums.loss(&weights),
-            form: Self {
-                weights: weights.iter().map(|weight| *weight as f32).collect(),
-            },
-        })
+        Self::solved(setup, sums)
+    }
+
+    fn merge(
+        setup: &Setup,
+        sums: &NormalEquations,
+        _: &[&ClosedFormModel<Self>],
+    ) -> Result<Self, TrainError> {
+        Ok(Self::solved(setup, sums)?.form)
     }
 
     fn infer(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch, output: &mut Output) {
@@ -95,6 +97,19 @@ impl ClosedForm for Ridge {
     fn load(setup: &Setup, artifact: &Artifact) -> Result<Self, ArtifactError> {
         Ok(Self {
             weights: artifact.f32("weights", &[setup.inputs() + 1])?,
+        })
+    }
+}
+
+impl Ridge {
+    fn solved(setup: &Setup, sums: &NormalEquations) -> Result<Solved<Self>, TrainError> {
+        let weights = sums.solve(setup.settings.ridge);
+        let weights = weights.ok_or_else(|| too_large(&setup.features))?;
+        Ok(Solved {
+            loss: sums.loss(&weights),
+            form: Self {
+                weights: weights.iter().map(|weight| *weight as f32).collect(),
+            },
         })
     }
 }

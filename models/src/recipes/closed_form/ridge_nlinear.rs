@@ -2,14 +2,15 @@
 //! by all features, found by ridge regression on the sums over every training window.
 
 use super::{
-    ClosedForm, Solved,
-    normal::{NormalEquations, Size},
+    ClosedForm, ClosedFormModel, Solved,
+    normal::{Affine, NormalEquations, Size},
     setup::Setup,
+    sums::Sums,
     too_large,
 };
 use crate::{
     artifact::{Artifact, ArtifactError},
-    data::{Columns, Rows, Source, Window},
+    data::{Columns, Rows, Source, Window, scale::Scale},
     recipe::{Host, Output, Problem, Scratch, TrainError},
     recipes::RecipeSettings,
     training::wide,
@@ -39,12 +40,16 @@ impl ClosedForm for RidgeNlinear {
         }
     }
 
+    fn rows_a_window(setup: &Setup) -> usize {
+        setup.features.len()
+    }
+
     /// Every feature is a row of the sums.
     fn add(
         setup: &Setup,
         rows: &Rows,
         window: Window,
-        sums: &mut NormalEquations,
+        sums: &mut Sums,
         host: &mut dyn Host,
     ) -> Result<(), TrainError> {
         let (shape, features) = (setup.settings.shape(), setup.features.len());
@@ -53,7 +58,7 @@ impl ClosedForm for RidgeNlinear {
             let std = f64::from(setup.scale.std[feature]);
             let at = |row: usize| f64::from(values[row * features + feature]);
             let last = at(shape.lookback - 1);
-            let is_block = sums.add(|x, y| {
+            let is_block = sums.add_to(feature, |x, y| {
                 for (row, x) in x.iter_mut().enumerate() {
                     *x = (at(row) - last) / std;
                 }
@@ -75,16 +80,37 @@ impl ClosedForm for RidgeNlinear {
         _: &dyn Source,
         _: &mut dyn Host,
     ) -> Result<Solved<Self>, TrainError> {
-        let weights = sums.solve(setup.settings.ridge);
-        let weights = weights.ok_or_else(|| too_large(&setup.features))?;
-        // Row-major: nalgebra's columns are the rows of the transpose.
-        let by_row = weights.transpose();
-        Ok(Solved {
-            loss: sums.loss(&weights),
-            form: Self {
-                weights: by_row.iter().map(|weight| *weight as f32).collect(),
-            },
-        })
+        Self::solved(setup, sums)
+    }
+
+    fn merge(
+        setup: &Setup,
+        sums: &NormalEquations,
+        _: &[&ClosedFormModel<Self>],
+    ) -> Result<Self, TrainError> {
+        Ok(Self::solved(setup, sums)?.form)
+    }
+
+    /// Differences to the last row: only standard deviations matter, one for each feature's inputs and outputs.
+    fn sums_on(sums: &Sums, from: &Scale, to: &Scale) -> Result<Sums, String> {
+        let both = from.std.iter().zip(&to.std);
+        let factors: Vec<f64> = both
+            .map(|(from, to)| f64::from(*from) / f64::from(*to))
+            .collect();
+        let is_apart = sums.parts().len() == factors.len();
+        let is_other = |factor: &f64| factor.to_bits() != factors[0].to_bits();
+        if !is_apart && factors.iter().any(is_other) {
+            return Err(
+                "it keeps the sums of all features together, and its scale is not that of the \
+                 others; train it anew, or begin all of them from one model"
+                    .into(),
+            );
+        }
+        Ok(sums.map(|feature, part| {
+            let factor = factors[feature];
+            let input = Affine { factor, shift: 0.0 };
+            part.affine(&vec![input; part.gram.nrows() - 1], factor)
+        }))
     }
 
     fn infer(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch, output: &mut Output) {
@@ -121,6 +147,21 @@ impl ClosedForm for RidgeNlinear {
         let shape = setup.settings.shape();
         Ok(Self {
             weights: artifact.f32("weights", &[shape.lookback, shape.horizon])?,
+        })
+    }
+}
+
+impl RidgeNlinear {
+    fn solved(setup: &Setup, sums: &NormalEquations) -> Result<Solved<Self>, TrainError> {
+        let weights = sums.solve(setup.settings.ridge);
+        let weights = weights.ok_or_else(|| too_large(&setup.features))?;
+        // Row-major: nalgebra's columns are the rows of the transpose.
+        let by_row = weights.transpose();
+        Ok(Solved {
+            loss: sums.loss(&weights),
+            form: Self {
+                weights: by_row.iter().map(|weight| *weight as f32).collect(),
+            },
         })
     }
 }

@@ -13,10 +13,11 @@ use nalgebra::DMatrix;
 
 use self::penalty::{Centred, scales_of};
 use super::{
-    ClosedForm, Solved,
+    ClosedForm, ClosedFormModel, Solved,
     kernels::KERNELS,
     normal::{NormalEquations, Size},
     setup::{Setup, check_inputs},
+    sums::Sums,
     too_large,
 };
 use crate::{
@@ -74,7 +75,7 @@ impl ClosedForm for Rocket {
         setup: &Setup,
         rows: &Rows,
         window: Window,
-        sums: &mut NormalEquations,
+        sums: &mut Sums,
         host: &mut dyn Host,
     ) -> Result<(), TrainError> {
         let class = class_of(setup, rows, window)?;
@@ -109,16 +110,29 @@ impl ClosedForm for Rocket {
             let penalty = penalty::choose(setup, &Centred::of(sums, &scales), data, host)?;
             (scales, penalty)
         };
-        let weights = Centred::of(sums, &scales).weights(penalty);
-        let weights = weights.ok_or_else(|| too_large(&setup.features))?;
-        Ok(Solved {
-            loss: sums.loss(&weights),
-            form: Self {
-                weights: by_row(&weights),
-                scales,
-                penalty,
-            },
-        })
+        Self::solved(setup, sums, (scales, penalty))
+    }
+
+    /// Kernels see the rows by their scale, and counts are not to be had anew.
+    fn differs(&self, setup: &Setup, (first, first_setup): (&Self, &Setup)) -> Option<String> {
+        let is_same = setup.kernels == first_setup.kernels
+            && setup.scale == first_setup.scale
+            && (&self.scales, self.penalty) == (&first.scales, first.penalty);
+        let what = "its kernels and scale are not those of the first model; only models that were \
+                    fine-tuned from one can be merged";
+        (!is_same).then(|| what.into())
+    }
+
+    /// Scaling and penalty are those of the first training, as when fine-tuning.
+    fn merge(
+        setup: &Setup,
+        sums: &NormalEquations,
+        models: &[&ClosedFormModel<Self>],
+    ) -> Result<Self, TrainError> {
+        let Self {
+            scales, penalty, ..
+        } = &models[0].form;
+        Ok(Self::solved(setup, sums, (scales.clone(), *penalty))?.form)
     }
 
     fn infer(&self, setup: &Setup, input: &[f32], scratch: &mut Scratch, output: &mut Output) {
@@ -158,6 +172,25 @@ impl ClosedForm for Rocket {
             weights: artifact.f32("weights", &[KERNELS + 1, classes])?,
             scales: artifact.f64("scales", &[KERNELS])?,
             penalty,
+        })
+    }
+}
+
+impl Rocket {
+    fn solved(
+        setup: &Setup,
+        sums: &NormalEquations,
+        (scales, penalty): (Vec<f64>, f64),
+    ) -> Result<Solved<Self>, TrainError> {
+        let weights = Centred::of(sums, &scales).weights(penalty);
+        let weights = weights.ok_or_else(|| too_large(&setup.features))?;
+        Ok(Solved {
+            loss: sums.loss(&weights),
+            form: Self {
+                weights: by_row(&weights),
+                scales,
+                penalty,
+            },
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kernels::Kernels;
+use super::{kernels::Kernels, spread::Spread};
 use crate::{
     artifact::{Artifact, ArtifactError},
     data::{DataError, Source, Subset, WindowShape, scale::Scale},
@@ -22,6 +22,8 @@ pub(super) struct Setup {
     pub classes: Vec<String>,
     /// Of the features, from the rows of the first training.
     pub scale: Scale,
+    /// Of the features in the rows that the scale is from; `None` in models that were saved before it was kept.
+    pub spreads: Option<Vec<Spread>>,
     /// From the windows of the first training; none unless the recipe is `rocket`.
     pub kernels: Kernels,
 }
@@ -42,7 +44,8 @@ impl Setup {
         host: &mut dyn Host,
     ) -> Result<Self, TrainError> {
         let columns = source.columns();
-        let scale = Scale::fit(source)?;
+        let moments = Scale::moments(source)?;
+        let scale = Scale::of(&moments);
         let kernels = match settings.algorithm {
             Algorithm::Rocket => Kernels::draw(source, settings.shape(), &scale, seed, host)?,
             _ => Kernels::default(),
@@ -56,6 +59,7 @@ impl Setup {
             features: columns.features.clone(),
             classes,
             scale,
+            spreads: Some(moments.iter().map(Spread::from).collect()),
             kernels,
         })
     }
@@ -122,6 +126,9 @@ impl Setup {
         let features = [self.features.len()];
         artifact.insert_f32("mean", &features, self.scale.mean.clone());
         artifact.insert_f32("std", &features, self.scale.std.clone());
+        if let Some(spreads) = &self.spreads {
+            Spread::save(spreads, &mut artifact);
+        }
         self.kernels.save(&mut artifact);
         artifact
     }
@@ -164,12 +171,13 @@ impl Setup {
             features: artifact.features.clone(),
             classes,
             scale,
+            spreads: Spread::load(artifact)?,
             kernels,
         })
     }
 }
 
-fn shape_text(shape: WindowShape) -> String {
+pub(super) fn shape_text(shape: WindowShape) -> String {
     match shape.horizon {
         0 => format!("windows of {} rows", shape.lookback),
         horizon => format!("{} rows to forecast {horizon}", shape.lookback),

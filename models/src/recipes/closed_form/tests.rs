@@ -16,7 +16,7 @@ use crate::{
 
 /// Rows of two features, a wave and its echo with noise, the last fifth for validation; the label is
 /// a mix of both.
-fn rows(count: usize, from: usize) -> Rows {
+pub(super) fn rows(count: usize, from: usize) -> Rows {
     let noise = |at: usize| ((at * 7_919 + 13) % 101) as f32 / 101.0 - 0.5;
     let wave = |at: usize| (at as f32 * 0.4).sin();
     let mut rows = Rows::default();
@@ -33,7 +33,7 @@ fn rows(count: usize, from: usize) -> Rows {
     rows
 }
 
-fn source(chunks: Vec<Rows>) -> InMemory {
+pub(super) fn source(chunks: Vec<Rows>) -> InMemory {
     InMemory {
         columns: Columns {
             features: vec!["a".into(), "b".into()],
@@ -45,7 +45,7 @@ fn source(chunks: Vec<Rows>) -> InMemory {
     }
 }
 
-fn settings(algorithm: Algorithm) -> RecipeSettings {
+pub(super) fn settings(algorithm: Algorithm) -> RecipeSettings {
     let (lookback, horizon) = match algorithm.problem() {
         Problem::Forecast => (24, 4),
         _ => (4, 0),
@@ -53,9 +53,10 @@ fn settings(algorithm: Algorithm) -> RecipeSettings {
     RecipeSettings::new(algorithm, WindowShape { lookback, horizon })
 }
 
-const CLOSED: [Algorithm; 3] = [Algorithm::RidgeNlinear, Algorithm::Pca, Algorithm::Ridge];
+pub(super) const CLOSED: [Algorithm; 3] =
+    [Algorithm::RidgeNlinear, Algorithm::Pca, Algorithm::Ridge];
 
-fn train(
+pub(super) fn train(
     settings: &RecipeSettings,
     source: &InMemory,
     incumbent: Option<&dyn Model>,
@@ -79,7 +80,7 @@ fn judge(
     evaluate(model, what, &scale, source, subset).unwrap()
 }
 
-fn answer(model: &dyn Model, input: &[f32]) -> Output {
+pub(super) fn answer(model: &dyn Model, input: &[f32]) -> Output {
     let mut output = Output::default();
     model.infer(input, &mut Scratch::default(), &mut output);
     output
@@ -296,6 +297,10 @@ fn an_artifact_of_another_kind_shape_or_with_parts_missing_does_not_fit() {
         renamed.kind = "other".into();
         misfits(load(&settings, &renamed));
         for name in artifact.tensors.keys() {
+            if name == "moments" {
+                // Models were saved without them once.
+                continue;
+            }
             let mut without = artifact.clone();
             without.tensors.remove(name);
             misfits(load(&settings, &without));

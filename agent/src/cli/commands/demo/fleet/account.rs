@@ -132,7 +132,10 @@ impl Account {
             line("Stopped before the end of the story.".into());
         }
         let Some(dir) = setup.kept() else {
-            line("Nothing was kept. To look at it afterwards: dunlin demo --fleet 3 --dir demo-data".into());
+            line(
+                "Nothing was kept. To look at it afterwards: dunlin demo --fleet 3 --dir demo-data"
+                    .into(),
+            );
             return text.trim_end().to_owned();
         };
         let dir = dir.display();
