@@ -137,6 +137,11 @@ impl Artifact {
         self.tensors.values().map(|tensor| tensor.data.len()).sum()
     }
 
+    /// Whether all numbers in it are; [`Self::from_bytes`] refuses others.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.tensors.values().all(|tensor| tensor.data.is_finite())
+    }
+
     /// Adds f32 numbers.
     pub fn insert_f32(&mut self, name: &str, shape: &[usize], data: Vec<f32>) {
         self.insert(name, shape, TensorData::F32(data));

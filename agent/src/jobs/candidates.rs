@@ -153,7 +153,8 @@ fn are_alike(ours: &RecipeRule, theirs: &RecipeRule) -> bool {
         ChosenRecipe::BuiltIn(settings) => Some(settings.algorithm),
         ChosenRecipe::Own(_) => None,
     };
-    algorithm(ours) == algorithm(theirs)
+    algorithm(ours).is_some()
+        && algorithm(ours) == algorithm(theirs)
         && ours.features == theirs.features
         && ours.label == theirs.label
         && ours.recipe.shape() == theirs.recipe.shape()

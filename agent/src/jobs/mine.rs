@@ -1,10 +1,15 @@
 //! The mining of a job: every candidate judged on the same windows, one at a time.
 
-use std::{cmp::Ordering, path::Path, sync::Arc, time::Instant};
+use std::{
+    cmp::Ordering,
+    path::Path,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use dunlin_models::{
     artifact::Artifact,
-    data::Source as _,
+    data::{Columns, DataError, Lineage, Rows, Source},
     judging::evaluation::Evaluation,
     recipe::{Model, Problem, Recipe},
     registry::ARTIFACT_BYTES_MAX,
@@ -14,7 +19,7 @@ use dunlin_sync::{
     centre::{
         Centre, CentreError,
         blobs::{self, BlobError, BlobHash},
-        job::Claim,
+        job::{Claim, Held, Progress},
     },
 };
 
@@ -45,7 +50,7 @@ pub(super) async fn mine(
     bytes_max: u64,
     claim: &Claim,
     dir: &Path,
-    attempt: &Attempt,
+    attempt: &Arc<Attempt>,
 ) -> Result<Vec<u8>, JobError> {
     let begun = Instant::now();
     let job = MineJob::read(&claim.job.document).map_err(JobError::Last)?;
@@ -58,7 +63,8 @@ pub(super) async fn mine(
     };
     let buffer = data::fetch(centre, &wanted, &dir.join("records"), attempt).await?;
     let (recipe, train) = (rule.name.clone(), job.train.clone());
-    let bench = blocking(move || Bench::new(&buffer, &rule, &train)).await?;
+    let watched = Arc::clone(attempt);
+    let bench = blocking(move || Bench::new(&buffer, &rule, &train, watched)).await?;
     let bench = Arc::new(bench);
     let mut leaderboard = Vec::new();
     for candidate in job.candidates {
@@ -69,12 +75,14 @@ pub(super) async fn mine(
                 .await?,
         );
     }
-    leaderboard.sort_by(by_rank);
+    leaderboard.sort_by(|one, other| by_rank(one, other, bench.baseline.error()));
     let (model, model_bytes) = best(&leaderboard)?;
-    // Whoever has lost the job puts nothing in line, as far as it knows.
     attempt.go_on()?;
     let continued = match job.then {
-        Some(then) => Some(go_on(centre, claim, job.train, then, &model).await?),
+        Some(then) => {
+            still_ours(centre, claim, attempt).await?;
+            Some(go_on(centre, claim, job.train, then, &model).await?)
+        }
         None => None,
     };
     let result = Mined {
@@ -106,22 +114,65 @@ async fn blocking<T: Send + 'static>(
 /// What all are judged on.
 struct Bench {
     recipe: Arc<dyn Recipe>,
-    data: Cohort,
+    data: Watched,
     /// Streams with rows in it.
     streams: Vec<String>,
     judge: Judge,
     baseline: Evaluation,
 }
 
+/// The records of the job, as long as anybody waits for it: each chunk that is read is a step.
+struct Watched {
+    cohort: Cohort,
+    attempt: Arc<Attempt>,
+}
+
+impl Watched {
+    /// Why a chunk was not read.
+    fn unread(&self, error: &DataError) -> JobError {
+        self.attempt
+            .go_on()
+            .err()
+            .unwrap_or_else(|| JobError::here(error))
+    }
+}
+
+impl Source for Watched {
+    fn columns(&self) -> &Columns {
+        self.cohort.columns()
+    }
+
+    fn chunks(&self) -> usize {
+        self.cohort.chunks()
+    }
+
+    fn read(&self, index: usize) -> Result<Arc<Rows>, DataError> {
+        self.attempt
+            .go_on()
+            .map_err(|_| DataError("nobody waits for it any more".into()))?;
+        self.cohort.read(index)
+    }
+
+    fn lineage(&self) -> &Lineage {
+        self.cohort.lineage()
+    }
+}
+
 /// What a candidate has come to, or why it has come to nothing: the rest go on without it.
 type Tried<T> = Result<T, String>;
 
 impl Bench {
-    fn new(buffer: &Arc<Buffer>, rule: &RecipeRule, train: &TrainJob) -> Result<Self, JobError> {
+    fn new(
+        buffer: &Arc<Buffer>,
+        rule: &RecipeRule,
+        train: &TrainJob,
+        attempt: Arc<Attempt>,
+    ) -> Result<Self, JobError> {
         let recipe = rule.recipe.build();
         let recipe = recipe.map_err(|error| JobError::last(&error))?;
-        let data = data::resolve(buffer, rule, &train.streams, train.to_ts)?;
-        let unread = |error| JobError::here(&error);
+        let cohort = data::resolve(buffer, rule, &train.streams, train.to_ts)?;
+        let data = Watched { cohort, attempt };
+        let unread = |error| data.unread(&error);
         let judge = Judge::new(&*recipe, &data).map_err(unread)?;
         let baseline = judge.baseline(&data).map_err(unread)?;
         if baseline.windows == 0 || !baseline.error().is_finite() {
@@ -131,7 +182,7 @@ impl Bench {
             );
             return Err(JobError::Last(what));
         }
-        let streams = data.streams().into_iter();
+        let streams = data.cohort.streams().into_iter();
         let streams = streams.filter(|stream| stream.rows > 0);
         Ok(Self {
             streams: streams.map(|stream| stream.stream).collect(),
@@ -184,7 +235,7 @@ impl Bench {
             Ok(self.judge.figures_by_stream(&*model, &self.data))
         });
         let (all, streams) = match judged {
-            Ok(Ok(judged)) => judged.map_err(|error| JobError::here(&error))?,
+            Ok(Ok(judged)) => judged.map_err(|error| self.data.unread(&error))?,
             Ok(Err(reason)) => return Ok(Err(reason)),
             Err(panic) => return Ok(Err(format!("it panicked: {panic}"))),
         };
@@ -258,14 +309,17 @@ async fn fetched(
     Ok(Ok(bytes))
 }
 
-/// The best first: of those that could be judged those that have not seen the rows, with the least error, with the
-/// least hash.
-fn by_rank(one: &Standing, other: &Standing) -> Ordering {
+/// The best first: of those that could be judged those that are better than the baseline, of these those that have not
+/// seen the rows, with the least error, with the least hash.
+fn by_rank(one: &Standing, other: &Standing, baseline: f64) -> Ordering {
     let error = |standing: &Standing| {
         let figures = standing.figures.as_ref();
         figures.map_or(f64::INFINITY, |figures| figures.error)
     };
-    let class = |standing: &Standing| (standing.figures.is_none(), standing.seen);
+    let class = |standing: &Standing| {
+        let is_poor = error(standing) >= baseline;
+        (standing.figures.is_none(), is_poor, standing.seen)
+    };
     class(one)
         .cmp(&class(other))
         .then(error(one).total_cmp(&error(other)))
@@ -286,6 +340,18 @@ fn best(leaderboard: &[Standing]) -> Result<(String, u64), JobError> {
     let reasons: Vec<String> = reasons.collect();
     let what = format!("no candidate could be judged; {}", reasons.join("; "));
     Err(JobError::Last(what))
+}
+
+/// Whoever has lost the job, or whose job was cancelled, puts nothing in line.
+async fn still_ours(centre: &dyn Centre, claim: &Claim, attempt: &Attempt) -> Result<(), JobError> {
+    let progress = Progress {
+        steps: attempt.steps.load(Relaxed),
+        checkpoint: None,
+    };
+    match centre.renew(claim.job.id, claim.attempt, &progress).await? {
+        Held::Yes => Ok(()),
+        Held::Lost => Err(JobError::Interrupted),
+    }
 }
 
 /// Puts the training that goes on from `model` in line, unless an attempt before has.

@@ -29,9 +29,13 @@ fn the_least_error_of_what_has_not_seen_the_rows_is_best_and_a_tie_goes_by_hash(
         standing("b", false, Some(0.2)),
         standing("a", true, None),
     ];
-    all.sort_by(by_rank);
-    let order: String = all.iter().map(|one| &*one.model).collect();
-    assert_eq!(order, "bcdefa");
+    let ranked = |all: &mut [Standing], baseline| -> String {
+        all.sort_by(|one, other| by_rank(one, other, baseline));
+        all.iter().map(|one| &*one.model).collect()
+    };
+    // What is no better than the baseline is not the best for having seen nothing.
+    assert_eq!(ranked(&mut all, 0.2), "ebcdfa");
+    assert_eq!(ranked(&mut all, 1.0), "bcdefa");
     assert_eq!(best(&all).unwrap(), ("b".to_owned(), 7));
     let all_seen = [standing("e", true, Some(0.1)), standing("a", true, None)];
     assert_eq!(best(&all_seen).unwrap().0, "e");

@@ -1,7 +1,9 @@
 //! One model of several: their sums, brought to the scale of all their rows, are added up and solved anew.
 //!
 //! Promises: equal to training on the data of all of them, but for rounding, and for the limits of `pca`
-//! (see there); merged models can be merged again.
+//! (see there); merged models can be merged again. A model that was fine-tuned keeps the scale of its first
+//! training, and so do its rows here: the sums are exact all the same, what the scale decides (the penalty of a
+//! ridge, directions of `pca`) is by the rows of the first trainings.
 
 use super::{
     ClosedForm, ClosedFormModel, ClosedFormRecipe,
@@ -60,6 +62,10 @@ impl<F: ClosedForm> ClosedFormRecipe<F> {
         let form = F::merge(&setup, &total, &models)?;
         let windows = total.rows() / F::rows_a_window(&setup) as f64;
         let model = Box::new(ClosedFormModel { setup, sums, form });
+        // Nobody could read it back.
+        if !model.save().is_finite() {
+            return Err(too_large(&model.setup.features).into());
+        }
         Ok(Merged { model, windows })
     }
 

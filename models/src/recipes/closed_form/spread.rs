@@ -33,7 +33,12 @@ impl Spread {
         let of = |(mean, std): (&f32, &f32)| Self {
             rows,
             mean: f64::from(*mean),
-            squares: rows * f64::from(*std).powi(2),
+            // What a constant is divided by; of other features hardly ever exactly this.
+            squares: if std.to_bits() == 1_f32.to_bits() {
+                0.0
+            } else {
+                rows * f64::from(*std).powi(2)
+            },
         };
         scale.mean.iter().zip(&scale.std).map(of).collect()
     }

@@ -123,7 +123,7 @@ impl Sums {
             NormalEquations::of(size, gram, cross, *squares)
         });
         let apart: Vec<_> = apart.collect();
-        if apart.is_empty() {
+        if apart.is_empty() || !is_room(size, parts) {
             return Ok(Self::together(all));
         }
         Ok(Self(apart))

@@ -3,7 +3,6 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use clap::Args;
@@ -17,6 +16,7 @@ use super::file::read_model;
 use crate::{
     base::{owner, text},
     cli::commands::{Exit, Outcome, export::beside, print_json},
+    config::settings::RecipeRule,
     jobs::document::TrainJob,
 };
 
@@ -80,11 +80,12 @@ pub(super) fn run(args: &MergeArgs) -> Outcome {
 }
 
 fn merge(args: &MergeArgs) -> Result<Written, Exit> {
-    let recipe = recipe(&args.config, &args.recipe)?;
+    let rule = rule(&args.config, &args.recipe)?;
+    let recipe = rule.recipe.build().map_err(Exit::Usage)?;
     let mut room = MODELS_BYTES_MAX;
     let models = args.models.iter();
     let models: Vec<Box<dyn Model>> = models
-        .map(|path| load(&*recipe, path, &mut room))
+        .map(|path| load(&*recipe, &rule.features, path, &mut room))
         .collect::<Result<_, _>>()?;
     let models: Vec<&dyn Model> = models.iter().map(|model| &**model).collect();
     let equal = vec![1.0; models.len()];
@@ -103,15 +104,20 @@ fn merge(args: &MergeArgs) -> Result<Written, Exit> {
 }
 
 /// The recipe in a configuration of which nothing else is used.
-fn recipe(config: &Path, name: &str) -> Result<Arc<dyn Recipe>, Exit> {
+fn rule(config: &Path, name: &str) -> Result<RecipeRule, Exit> {
     let text = std::fs::read_to_string(config)
         .map_err(|error| Exit::Usage(format!("{}: {error}", config.display())))?;
     let rule = TrainJob::new(config, &text, name).and_then(|job| job.rule());
-    rule.and_then(|rule| rule.recipe.build())
-        .map_err(Exit::Usage)
+    rule.map_err(Exit::Usage)
 }
 
-fn load(recipe: &dyn Recipe, path: &Path, room: &mut usize) -> Result<Box<dyn Model>, Exit> {
+/// `features`: those that the recipe names; if it names none, any will do.
+fn load(
+    recipe: &dyn Recipe,
+    features: &[String],
+    path: &Path,
+    room: &mut usize,
+) -> Result<Box<dyn Model>, Exit> {
     let usage = |what: &dyn std::fmt::Display| Exit::Usage(format!("{}: {what}", path.display()));
     let bytes = read_model(path)?;
     *room = room.checked_sub(bytes.len()).ok_or_else(|| {
@@ -121,6 +127,11 @@ fn load(recipe: &dyn Recipe, path: &Path, room: &mut usize) -> Result<Box<dyn Mo
         ))
     })?;
     let artifact = Artifact::from_bytes(&bytes).map_err(|error| usage(&error))?;
+    let theirs = &artifact.features;
+    if !features.is_empty() && features != theirs {
+        let what = format!("it is for the fields {theirs:?}, and the recipe's are {features:?}");
+        return Err(usage(&what));
+    }
     recipe.load(&artifact).map_err(|error| usage(&error))
 }
 

@@ -340,8 +340,12 @@ fn hostile_numbers_are_refused_without_a_panic() {
                     continue;
                 };
                 let own = trained(&settings, vec![device(1)]);
-                let _ = merge(&settings, &[own, model], &[1.0; 2])
-                    .map(|merged| merged.model.save().to_bytes());
+                let Ok(merged) = merge(&settings, &[own, model], &[1.0; 2]) else {
+                    continue;
+                };
+                let bytes = merged.model.save().to_bytes().unwrap();
+                let back = Artifact::from_bytes(&bytes);
+                assert!(back.is_ok(), "{algorithm:?}, {name} of {value}: {back:?}");
             }
         }
     }

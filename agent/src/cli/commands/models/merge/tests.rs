@@ -43,7 +43,7 @@ fn data(from: usize) -> InMemory {
 fn prepared(dir: &Path) -> MergeArgs {
     let config = dir.join("dunlin.toml");
     fs::write(&config, CONFIG).unwrap();
-    let recipe = recipe(&config, "health").unwrap();
+    let recipe = rule(&config, "health").unwrap().recipe.build().unwrap();
     let models = [0, 1_000].map(|from| {
         let path = dir.join(format!("{from}.safetensors"));
         let model = recipe.train(&data(from), None, 1, &mut NullHost::default());
@@ -66,9 +66,10 @@ fn files_of_two_devices_become_one_model_that_any_agent_reads() {
     let args = prepared(dir.path());
     let written = merge(&args).unwrap();
     assert_eq!((written.models, written.windows), (2, 78.0));
-    let recipe = recipe(&args.config, "health").unwrap();
+    let rule = rule(&args.config, "health").unwrap();
+    let recipe = rule.recipe.build().unwrap();
     let mut room = MODELS_BYTES_MAX;
-    load(&*recipe, &args.output, &mut room).unwrap();
+    load(&*recipe, &rule.features, &args.output, &mut room).unwrap();
     assert_eq!(MODELS_BYTES_MAX - room, written.bytes);
     let doubled = MergeArgs {
         weights: Some(vec![1.0, 3.0]),
@@ -102,6 +103,13 @@ fn a_refusal_names_the_file_and_leaves_no_other() {
     let text = refused(&args);
     assert!(
         text.ends_with("0.safetensors: it was made with ridge = 0.01, the recipe says 0.5"),
+        "{text}"
+    );
+    let other = CONFIG.replace("features = [\"a\"]", "features = [\"b\"]");
+    fs::write(&args.config, other).unwrap();
+    let text = refused(&args);
+    assert!(
+        text.ends_with("0.safetensors: it is for the fields [\"a\"], and the recipe's are [\"b\"]"),
         "{text}"
     );
     let args = MergeArgs {
