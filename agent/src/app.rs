@@ -32,6 +32,7 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
+use self::heartbeats::Heartbeats;
 #[cfg(feature = "learning")]
 use self::{following::Following, learning::Learning};
 use crate::{
@@ -106,7 +107,7 @@ pub struct Agent {
     learning: Option<Learning>,
     #[cfg(feature = "learning")]
     following: Option<Following>,
-    heartbeats: Option<JoinHandle<()>>,
+    heartbeats: Option<Heartbeats>,
     http: Option<(Server, Arc<Endpoint>)>,
     control: Option<ControlServer>,
 }
@@ -158,7 +159,11 @@ impl Agent {
         let learning = Learning::start(&view, &stack.requests)?;
         #[cfg(feature = "learning")]
         let following = Following::start(&view);
-        let heartbeats = heartbeats::start(&view, &stack.requests);
+        let heartbeats = Heartbeats::start(&view, &stack.requests);
+        let heartbeats = heartbeats.map_err(|error| AgentError::Worker {
+            worker: "the heartbeat",
+            why: error.to_string(),
+        })?;
         let (upload_stop, uploader) = spawn_uploader(&view, stack.uploader);
         let settings = view.settings();
         tracing::info!(
@@ -259,9 +264,7 @@ impl Agent {
     pub async fn stop(self) -> Result<Left, AgentError> {
         let shutdown_max = Duration::from_millis(self.view.settings().shutdown_ms_max);
         let deadline = tokio::time::Instant::now() + shutdown_max;
-        if let Some(heartbeats) = self.heartbeats {
-            heartbeats.abort();
-        }
+        drop(self.heartbeats);
         #[cfg(feature = "learning")]
         if let Some(following) = self.following {
             following.stop(shutdown_max / 4).await;

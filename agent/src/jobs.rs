@@ -6,6 +6,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod candidates;
+mod checkpoint;
 mod data;
 pub(crate) mod document;
 mod error;

@@ -17,8 +17,11 @@ pub struct RecipeProgress {
     pub first: String,
     /// Its records.
     pub rows: u64,
-    /// Records that the first model takes.
+    /// Records that the first model takes, or its being judged.
     pub rows_needed: u64,
+    /// No models are made here.
+    #[serde(default)]
+    pub waits_for_release: bool,
 }
 
 impl RecipeProgress {

@@ -21,6 +21,7 @@ use dunlin_sync::{
 use tokio::{sync::watch, time::sleep};
 
 use super::{
+    checkpoint::{self, HEADER_BYTES_MAX, Ranges},
     data::{self, Wanted},
     document::{TRAIN, TrainJob, Trained, mine::MINE},
     error::JobError,
@@ -35,7 +36,7 @@ const BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// A lease is renewed so many times before it is over.
 const RENEWALS_A_LEASE: u32 = 3;
 /// Longest checkpoint, bytes: weights and two moments of each.
-const CHECKPOINT_BYTES_MAX: u64 = 4 * ARTIFACT_BYTES_MAX;
+const CHECKPOINT_BYTES_MAX: u64 = 4 * ARTIFACT_BYTES_MAX + HEADER_BYTES_MAX;
 
 /// How a builder works.
 #[derive(Clone, Debug)]
@@ -278,7 +279,10 @@ impl<'a> Renewing<'a> {
             return Ok(());
         };
         let path = self.dir.join("checkpoint");
-        let put = match std::fs::write(&path, &bytes) {
+        let none = Ranges::new();
+        let records = self.attempt.records.get().unwrap_or(&none);
+        let whole = checkpoint::to_bytes(records, &bytes).map_err(JobError::Here)?;
+        let put = match std::fs::write(&path, &whole) {
             Ok(()) => blobs::put(self.centre, &path, None)
                 .await
                 .map_err(JobError::from),
@@ -338,12 +342,14 @@ async fn train_at(
         // Whoever goes on has all that went before, or begins anew.
         Some(hash) => blob(centre, hash, &dir.join("resume"), CHECKPOINT_BYTES_MAX)
             .await
+            .and_then(|bytes| checkpoint::read(&bytes).map_err(JobError::Here))
             .inspect_err(|error| {
                 tracing::warn!(job = %claim.job.id, ?error, "begun anew without the checkpoint");
             })
             .ok(),
         None => None,
     };
+    let (again, resume) = resume.unzip();
     if let Some(Progress { steps, .. }) = claim.resume {
         attempt.steps.store(steps, Relaxed);
     }
@@ -351,9 +357,12 @@ async fn train_at(
         rule: &rule,
         streams: &job.streams,
         to_ts: job.to_ts,
+        again: again.as_ref(),
         bytes_max: options.bytes_max,
     };
-    let buffer = data::fetch(centre, &wanted, &dir.join("records"), attempt).await?;
+    let (buffer, records) = data::fetch(centre, &wanted, &dir.join("records"), attempt).await?;
+    // Set once: an attempt has one data set.
+    let _first = attempt.records.set(records);
     let name = rule.name.clone();
     let training = Training {
         rule,

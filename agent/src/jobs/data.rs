@@ -16,7 +16,7 @@ use dunlin_sync::{
     sample::{Sample, Schema, Split, Stream, TimeRange, Timestamp},
 };
 
-use super::{error::JobError, host::Attempt};
+use super::{checkpoint::Ranges, error::JobError, host::Attempt};
 use crate::{
     base::glob,
     cohort::{self, Cohort, CohortQuery},
@@ -43,11 +43,13 @@ pub(super) struct Wanted<'a> {
     pub(super) streams: &'a str,
     /// The last timestamp.
     pub(super) to_ts: i64,
+    /// Those that an attempt before had, and no others.
+    pub(super) again: Option<&'a Ranges>,
     /// Most disk they may take here, bytes.
     pub(super) bytes_max: u64,
 }
 
-/// Brings them into a new buffer in `dir`.
+/// Brings them into a new buffer in `dir`; which they are.
 ///
 /// # Errors
 /// [`JobError`]: final where the job asks for what there is not, or for too much.
@@ -56,8 +58,11 @@ pub(super) async fn fetch(
     wanted: &Wanted<'_>,
     dir: &Path,
     attempt: &Attempt,
-) -> Result<Arc<Buffer>, JobError> {
-    let found = streams(centre, wanted.streams).await?;
+) -> Result<(Arc<Buffer>, Ranges), JobError> {
+    let mut found = streams(centre, wanted.streams).await?;
+    if let Some(again) = wanted.again {
+        found.retain(|stream| again.contains_key(&stream.name));
+    }
     let mut options = BufferOptions::new(dir, wanted.bytes_max);
     options.replay_bytes_max = wanted.bytes_max;
     let (buffer, _) = Buffer::open(options).map_err(|error| JobError::here(&error))?;
@@ -83,7 +88,8 @@ pub(super) async fn fetch(
             commit(&buffer, &mut builder)?;
         }
         let Some(source) = source else {
-            return Ok(Arc::new(buffer));
+            let ranges = sources.into_iter().map(Source::range);
+            return Ok((Arc::new(buffer), ranges.collect()));
         };
         // Two devices may have one nanosecond each; a buffer has it once.
         last = source.ts().max(last.saturating_add(1));
@@ -173,6 +179,9 @@ struct Source {
     /// The next of them.
     row: usize,
     is_at_end: bool,
+    /// The first timestamp there may be, and the last one taken.
+    first: i64,
+    last: i64,
 }
 
 impl Source {
@@ -200,8 +209,17 @@ impl Source {
             is_newest_first: false,
             most,
         };
-        query.range.from = first_of_last(centre, &query, wanted.rule.rows_max).await?;
+        if let Some((first, last)) = wanted.again.and_then(|again| again.get(&stored.name)) {
+            query.range = TimeRange {
+                from: Timestamp(*first),
+                to: Timestamp(*last),
+            };
+        } else {
+            query.range.from = first_of_last(centre, &query, wanted.rule.rows_max).await?;
+        }
         Ok(Self {
+            first: query.range.from.0,
+            last: i64::MIN,
             stream: buffer.declare_stream(schema.id, &stored.name, &tags),
             schema,
             query,
@@ -229,12 +247,18 @@ impl Source {
         Ok(self.rows.ts.get(self.row).copied())
     }
 
+    /// Which rows they were, by the stream's name at the centre.
+    fn range(self) -> (String, (i64, i64)) {
+        (self.query.stream, (self.first, self.last))
+    }
+
     fn ts(&self) -> i64 {
         self.rows.ts.get(self.row).copied().unwrap_or(i64::MAX)
     }
 
     /// The next row, at `ts`.
     fn take(&mut self, ts: i64) -> Sample {
+        self.last = self.ts();
         let row = self.row;
         self.row += 1;
         let values = self.rows.columns.iter().map(|(_, column)| column.get(row));

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -11,7 +11,7 @@ use std::{
 use dunlin_models::recipe::{EpochEnd, Host, Step, Stopped};
 use dunlin_sync::lock::unpoisoned;
 
-use super::error::JobError;
+use super::{checkpoint::Ranges, error::JobError};
 
 /// How far an attempt is; shared by who trains and who tells the centre.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(super) struct Attempt {
     pub(super) is_over: AtomicBool,
     /// The latest checkpoint that the centre does not have yet.
     pub(super) checkpoint: Mutex<Option<Vec<u8>>>,
+    /// What it is trained with, once that is here.
+    pub(super) records: OnceLock<Ranges>,
 }
 
 impl Attempt {

@@ -59,9 +59,10 @@ pub(super) async fn mine(
         rule: &rule,
         streams: &job.train.streams,
         to_ts: job.train.to_ts,
+        again: None,
         bytes_max,
     };
-    let buffer = data::fetch(centre, &wanted, &dir.join("records"), attempt).await?;
+    let (buffer, _) = data::fetch(centre, &wanted, &dir.join("records"), attempt).await?;
     let (recipe, train) = (rule.name.clone(), job.train.clone());
     let watched = Arc::clone(attempt);
     let bench = blocking(move || Bench::new(&buffer, &rule, &train, watched)).await?;

@@ -174,6 +174,7 @@ impl Scheduler {
                 recipe: rule.name.clone(),
                 pattern: rule.streams.clone(),
                 rows_needed: rule.min_start_count,
+                waits_for_release: !rule.train,
                 ..RecipeProgress::default()
             };
             for stream in watched(&catalog, &rule.streams) {
@@ -298,6 +299,10 @@ impl Scheduler {
         shared.tables.task(&task, &shared.settings.status);
         let mut rules = shared.rules.iter();
         let why = match rules.find(|rule| rule.name == task.key.recipe) {
+            // It was put in line before the configuration was changed.
+            Some(rule) if !rule.train && task.kind != TaskKind::Released => {
+                Err("its recipe makes no models here any more (train = false)".to_owned())
+            }
             Some(rule) => {
                 shared.stats.tasks_started.fetch_add(1, Relaxed);
                 let started = self.workers.start(&shared, Arc::clone(rule), task.clone());

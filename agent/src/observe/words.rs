@@ -22,8 +22,10 @@ pub(crate) fn progress(of: &RecipeProgress) -> Option<String> {
     }
     (of.streams_waiting > 0).then(|| {
         let first = text::printable(&of.first);
-        let way = if of.rows < of.rows_needed {
-            let (rows, needed) = (count(of.rows), count(of.rows_needed));
+        let (rows, needed) = (count(of.rows), count(of.rows_needed));
+        let way = if of.waits_for_release {
+            format!("{first} waits for a release or an import; {rows} of {needed} records to judge it by")
+        } else if of.rows < of.rows_needed {
             format!("{rows} of {needed} records towards the first model of {first}")
         } else {
             format!("no model of {first} has passed yet (dunlin models list)")

@@ -42,11 +42,6 @@ fn the_fleets_demo_balances_though_a_builder_is_killed() {
         "{account}"
     );
     assert_eq!(count("builders_killed"), 1, "{account}");
-    assert_eq!(
-        count("attempts"),
-        3 + count("attempts_expired"),
-        "{account}"
-    );
     assert!(count("attempts_expired") >= 1, "{account}");
     let judged = account["release"].as_object().unwrap();
     let judged: u64 = judged.values().map(|count| count.as_u64().unwrap()).sum();

@@ -36,7 +36,7 @@ use crate::config::Overrides;
 /// Arguments of `dunlin demo`.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct DemoArgs {
-    /// How long the machines publish, seconds
+    /// How long the machines publish, seconds; with --fleet at least
     #[arg(long, value_name = "N", default_value_t = 60,
           value_parser = RangedU64ValueParser::<u64>::new().range(1..=86_400))]
     pub seconds: u64,

@@ -76,7 +76,7 @@ async fn show(args: &ShowArgs) -> Outcome {
     let centre = args.centre.connect()?;
     let Some(seen) = read::one(&*centre, &args.device, wall_ns()).await? else {
         return Err(Exit::Usage(format!(
-            "{} has no row of a device {:?}; it says how it is if fleet.heartbeat_s is set there, or fleet.centre",
+            "{} has no row of a device {:?}; it says how it is in the database it uploads to, if fleet.heartbeat_s is set there, or fleet.centre",
             centre.location(),
             args.device
         )));

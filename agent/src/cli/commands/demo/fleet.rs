@@ -32,6 +32,8 @@ use crate::{cli::commands::Exit, mqtt::url::BrokerUrl, simulate::SimulateOptions
 /// Fastest that machines publish to a fleet, all together, a second: the embedded broker forgets what its slowest
 /// subscriber leaves behind.
 const RATE_MAX: f64 = 2_000.0;
+/// Slowest of each: the story needs some hundred records of each device before it can go on.
+const RATE_OF_EACH_MIN: f64 = 5.0;
 /// Longest that machines publish: the story is over long before.
 const LENGTH_MAX: Duration = Duration::from_hours(24);
 
@@ -44,8 +46,9 @@ pub(super) async fn show(
     devices: u32,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
-    if args.rate <= 0.0 || args.rate > RATE_MAX {
-        let what = format!("--rate: with --fleet it is above 0 and at most {RATE_MAX}");
+    let least = RATE_OF_EACH_MIN * f64::from(devices);
+    if !(least..=RATE_MAX).contains(&args.rate) {
+        let what = format!("--rate: with --fleet {devices} it is from {least} to {RATE_MAX}");
         return Err(Exit::Usage(what));
     }
     let setup = Setup::open(args)?;

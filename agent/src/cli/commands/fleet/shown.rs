@@ -11,7 +11,7 @@ const CHARS_MAX: usize = 40;
 /// One line a device, under a line that says how many there are.
 pub(super) fn table(devices: &[Seen]) -> String {
     if devices.is_empty() {
-        return "no device has said how it is (fleet.heartbeat_s, or fleet.centre, in its configuration)\n"
+        return "no device has said how it is (fleet.heartbeat_s, or fleet.centre, in its configuration, and this database as its upstream)\n"
             .into();
     }
     let head = [

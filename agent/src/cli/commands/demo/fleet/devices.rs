@@ -119,6 +119,7 @@ centre = "sqlite:../{DATABASE}"
 follow = "{RECIPE}"
 keys = "{key}"
 check_s = 1
+heartbeat_s = 2
 
 [log]
 level = "error,{LOG_DIRECTIVE}"
@@ -160,4 +161,4 @@ outputs = false
 /// Records of each device before there is something to learn, or to judge by.
 pub(super) const RECORDS_MIN: u64 = 600;
 /// Long enough that a builder can be killed before they are over.
-const EPOCHS: u32 = 400;
+const EPOCHS: u32 = 1_200;

@@ -60,6 +60,16 @@ fn what_waits_in_silence_is_told() {
         "health: 980 of 1,000 records towards the first model of vibration/m1; 1 of 3 streams \
          without one"
     );
+    let follower = RecipeProgress {
+        waits_for_release: true,
+        ..recipe.clone()
+    };
+    let text = words::progress(&follower).unwrap();
+    assert_eq!(
+        text,
+        "health: vibration/m1 waits for a release or an import; 980 of 1,000 records to judge it by; \
+         1 of 3 streams without one"
+    );
     let enough = RecipeProgress {
         rows: 1_000,
         ..recipe.clone()
