@@ -77,7 +77,10 @@ impl FollowedPassword {
             match read(path) {
                 Ok(text) => {
                     if text != self.text {
-                        tracing::info!(path = %path.display(), "the password has changed");
+                        // The first one is no change.
+                        if !self.text.is_empty() {
+                            tracing::info!(path = %path.display(), "the password has changed");
+                        }
                         self.text = text;
                     }
                     self.problem = None;
