@@ -39,6 +39,11 @@ fn why_expired() -> String {
     )
 }
 
+/// Since when a job is open that is opened again: behind all that are, also those of the same millisecond.
+fn behind() -> String {
+    format!("greatest({NOW_MS}, 1 + (SELECT max(opened_ms) FROM dunlin_jobs WHERE state = 'open'))")
+}
+
 /// What came of asking for a job.
 pub(super) enum Claimed {
     /// This attempt.
@@ -154,9 +159,10 @@ async fn end_expired(connection: &Connection) -> Done<()> {
          )
          UPDATE dunlin_jobs AS jobs
          SET state = CASE WHEN attempts_left > 1 THEN 'open' ELSE 'failed' END,
-             attempts_left = attempts_left - 1, reason = ended.reason, opened_ms = {NOW_MS}
+             attempts_left = attempts_left - 1, reason = ended.reason, opened_ms = {behind}
          FROM ended WHERE jobs.job = ended.job",
-        why = why_expired()
+        why = why_expired(),
+        behind = behind()
     );
     let ended = connection
         .execute(&sql, &[(&EXPIRED_AT_ONCE, Type::INT8)])
@@ -304,9 +310,9 @@ async fn end(connection: &Connection, job: &str, attempt: u32, ending: &Ending) 
         return Ok(false);
     }
     let (used, opened) = if ending.uses_up_an_attempt() {
-        (1, NOW_MS)
+        (1, behind())
     } else {
-        (0, "opened_ms")
+        (0, "opened_ms".to_owned())
     };
     let sql = format!(
         "UPDATE dunlin_jobs

@@ -292,9 +292,12 @@ fn end(
         return Ok(false);
     }
     let opened = ending.uses_up_an_attempt().then_some(now);
+    // Behind all that are open, also those of the same millisecond.
     let sql = format!(
         "UPDATE dunlin_jobs
-         SET state = {state}, attempts_left = attempts_left - {used}, opened_ms = coalesce(?4, opened_ms),
+         SET state = {state}, attempts_left = attempts_left - {used},
+             opened_ms = CASE WHEN ?4 IS NULL THEN opened_ms ELSE max(?4, 1 + coalesce(
+                 (SELECT max(opened_ms) FROM dunlin_jobs WHERE state = 'open'), 0)) END,
              result = ?2, reason = ?3
          WHERE job = ?1",
         state = ending.state(),
