@@ -87,24 +87,10 @@ impl Setup {
 pub(super) fn config(args: &DemoArgs, url: &str) -> String {
     let (start, seed) = (learn_rows(args), args.seed);
     let update = start * 3 / 2;
+    let device = device("demo", url, DATABASE);
     format!(
         r#"# What `dunlin demo` ran on. Its broker is gone: name yours to go on with `dunlin run`.
-device = "demo"
-shutdown_ms_max = 120000
-
-[mqtt]
-url = "{url}"
-receive_maximum = {BROKER_WINDOW}
-
-[clock]
-hold_s = 0
-
-[buffer]
-commit_gap_ms_min = 100
-
-[upstream]
-url = "sqlite:{DATABASE}"
-
+{device}
 [http]
 listen = "127.0.0.1:0"
 
@@ -138,8 +124,31 @@ outputs = false
     )
 }
 
+/// What every device of a demo has in its configuration, before anything else: its name, the broker at `url`, and
+/// the `SQLite` file that it uploads to.
+pub(super) fn device(name: &str, url: &str, database: &str) -> String {
+    format!(
+        r#"device = "{name}"
+shutdown_ms_max = 120000
+
+[mqtt]
+url = "{url}"
+receive_maximum = {BROKER_WINDOW}
+
+[clock]
+hold_s = 0
+
+[buffer]
+commit_gap_ms_min = 100
+
+[upstream]
+url = "sqlite:{database}"
+"#
+    )
+}
+
 /// What rumqttd sends before a PUBACK, whatever it is told: half of it must make a commit at once.
-pub(super) const BROKER_WINDOW: u16 = 100;
+const BROKER_WINDOW: u16 = 100;
 /// File in the directory that stands for the central database.
 pub(super) const DATABASE: &str = "central.db";
 /// Name of the one recipe: what is usual for each machine.

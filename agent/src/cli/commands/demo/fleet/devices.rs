@@ -11,7 +11,7 @@ use crate::{
         Exit,
         demo::{
             DemoArgs, run,
-            setup::{BROKER_WINDOW, DATABASE, RECIPE, STREAM, Setup},
+            setup::{self, DATABASE, RECIPE, STREAM, Setup},
         },
     },
     config::{self, Overrides},
@@ -91,31 +91,17 @@ pub(super) fn name(number: u32) -> String {
 
 /// What one of them runs on. It makes no models of its own: it waits for what is released.
 fn config(args: &DemoArgs, broker: &str, number: u32, key: &str) -> String {
-    let (name, recipe) = (name(number), recipe());
-    let seed = args.seed;
+    let centre = format!("../{DATABASE}");
+    let device = setup::device(&name(number), broker, &centre);
+    let (recipe, seed) = (recipe(), args.seed);
     format!(
         r#"# What `dunlin demo --fleet` ran this device on. Its broker is gone: name yours to go on.
-device = "{name}"
-shutdown_ms_max = 120000
-
-[mqtt]
-url = "{broker}"
-receive_maximum = {BROKER_WINDOW}
-
-[clock]
-hold_s = 0
-
-[buffer]
-commit_gap_ms_min = 100
-
-[upstream]
-url = "sqlite:../{DATABASE}"
-
+{device}
 [http]
 listen = ""
 
 [fleet]
-centre = "sqlite:../{DATABASE}"
+centre = "sqlite:{centre}"
 follow = "{RECIPE}"
 keys = "{key}"
 check_s = 1
